@@ -1,0 +1,164 @@
+"""What the world must offer: Cluster, Ledger, Blobs. Adapters implement them; the control plane and the API call them.
+
+Each docstring is a contract, and `tests/contracts` holds every adapter to it. Every method may raise Unavailable,
+and then may or may not have taken effect: the caller asks again at the next tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Generic, Protocol, TypeVar
+
+from .domain import Chunk, Heartbeat, JobState, Run, Wish, WishKind
+from .names import Blob
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One attempt at one chunk, as any cluster is asked for it."""
+
+    name: str
+    run: str
+    command: tuple[str, ...]
+    timeout: timedelta  # wall time, after which the cluster ends it
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What the cluster says of one job, with its own words for a person."""
+
+    state: JobState
+    detail: str = ""
+
+
+class Cluster(Protocol):
+    """The autoscaling pool that runs jobs. It is named by jobs, never by nodes."""
+
+    def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, str]:
+        """Ask for jobs; asking twice for one name is asking once. Returns the names refused for good, and why.
+
+        A name is spent once it was used: a job of that name that has ended is not run again.
+        """
+
+    def observe(self, runs: Collection[str]) -> Mapping[str, Sighting]:
+        """Every job of these runs that the cluster knows, by name. A name left out is one it does not know.
+
+        Jobs that have ended may be left out once somebody has seen their end here.
+        """
+
+    def cancel(self, names: Collection[str]) -> None:
+        """Ask for jobs to stop. Safe on jobs that are over or unknown. Returns before they have stopped."""
+
+    def log(self, name: str) -> str:
+        """What the job printed so far, the end of it where it is long. Raises NotFound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A blob as the store describes it."""
+
+    name: str
+    etag: str
+    size: int
+    md5: str  # base64; "" where the store has none
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Blobs(Protocol):
+    """One container. A write is atomic: readers see the old content or the new."""
+
+    @property
+    def url(self) -> str:
+        """Where a node finds this container, without credentials."""
+
+    def list(self, prefix: str = "") -> Iterator[Blob]:
+        """Every blob under *prefix* by name, in lexicographic order, read in pages as the caller goes on."""
+
+    def describe(self, prefix: str) -> Iterator[Found]:
+        """As `list`, with MD5 and metadata. Dearer: for hundreds, not for millions."""
+
+    def head(self, name: str) -> Found:
+        """Raises NotFound."""
+
+    def read(self, name: str) -> bytes:
+        """Raises NotFound."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write unless the blob exists; False when it does, whatever it holds."""
+
+    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> Found:
+        """Copy *path* of *source* (same account) to *name*, and return what then lies there.
+
+        Only where *name* has the etag *replaces*, or does not exist when that is None; else Conflict. Raises NotFound
+        where there is no source.
+        """
+
+    def delete(self, name: str) -> None:
+        """Safe when it is gone already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of a long list, and where the next one begins."""
+
+    items: tuple[T, ...]
+    cursor: str | None
+
+
+class Ledger(Protocol):
+    """The record of runs, chunks and wishes. Saves are conditional on the `version` that was read: else Conflict.
+
+    What `save_…` returns carries the new version.
+    """
+
+    def heartbeat(self) -> Heartbeat:
+        """The one row of the tick; an empty one before the first."""
+
+    def save_heartbeat(self, beat: Heartbeat) -> Heartbeat:
+        """Insert or replace; raises Conflict."""
+
+    def add_run(self, run: Run) -> bool:
+        """Insert; False when the window has a run already."""
+
+    def run(self, run_id: str) -> Run:
+        """Raises NotFound."""
+
+    def runs(self, limit: int, cursor: str | None = None) -> Page[Run]:
+        """Newest window first. Costs the same whatever lies in the ledger. Raises Malformed for a foreign cursor."""
+
+    def watched_runs(self) -> Sequence[Run]:
+        """Runs that are open, and closed ones until they are `unwatched`. Costs nothing for the history."""
+
+    def save_run(self, run: Run) -> Run:
+        """Replace; raises Conflict. A run that is not terminal is watched, in the same transaction."""
+
+    def unwatch(self, run: Run) -> None:
+        """Forget to look at a closed run. Raises Conflict."""
+
+    def add_chunks(self, chunks: Sequence[Chunk]) -> None:
+        """Insert those that are not there. Not atomic over all."""
+
+    def chunks(self, run_id: str) -> Sequence[Chunk]:
+        """All chunks of a run, by id."""
+
+    def chunk_page(self, run_id: str, limit: int, cursor: str | None = None) -> Page[Chunk]:
+        """As `chunks`, a page at a time."""
+
+    def save_chunks(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+        """Replace; raises Conflict. Not atomic over all: some may be saved when it raises."""
+
+    def add_wish(self, wish: Wish) -> bool:
+        """Insert; False when the same was asked already and is not done yet."""
+
+    def wish(self, kind: WishKind, run_id: str) -> Wish:
+        """Raises NotFound."""
+
+    def wishes(self) -> Sequence[Wish]:
+        """All that wait, oldest first."""
+
+    def remove_wish(self, wish: Wish) -> None:
+        """Safe when it is gone already."""

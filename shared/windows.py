@@ -1,0 +1,71 @@
+"""Windows: the spans of readings that runs score, and how their lengths are written. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from .errors import Malformed
+
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # a midnight: windows longer than a day tile from here
+
+_LENGTH = re.compile(r"P(?:(?P<days>\d{1,4})D)?(?:T(?=\d)(?:(?P<hours>\d{1,4})H)?(?:(?P<minutes>\d{1,5})M)?)?")
+_WINDOW = re.compile(r"(?P<start>\d{8}T\d{4}Z)-(?P<length>P[0-9DTHM]+)")
+
+
+def parse_length(text: str) -> timedelta:
+    """An ISO 8601 duration of whole minutes, `PT15M`, `PT1H` or `P1D`; raises Malformed."""
+    found = _LENGTH.fullmatch(text)
+    length = timedelta(**{unit: int(n) for unit, n in found.groupdict(default="0").items()}) if found else timedelta()
+    if not length:
+        raise Malformed(f"wanted an ISO 8601 duration of whole minutes such as PT1H, found {text!r}")
+    return length
+
+
+def format_length(length: timedelta) -> str:
+    """The one spelling of a length: `PT90M` for an hour and a half, `PT1H`, `P1D`."""
+    if length % DAY == timedelta():
+        return f"P{length // DAY}D"
+    if length % timedelta(hours=1) == timedelta():
+        return f"PT{length // timedelta(hours=1)}H"
+    return f"PT{length // MINUTE}M"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """A half-open span of readings, [start, start + length), in UTC. Its id names the run."""
+
+    start: datetime
+    length: timedelta
+
+    @property
+    def end(self) -> datetime:
+        """The first instant that is no longer inside."""
+        return self.start + self.length
+
+    @property
+    def id(self) -> str:
+        """`20261121T0700Z-PT1H`: sorts by start."""
+        return f"{self.start:%Y%m%dT%H%MZ}-{format_length(self.length)}"
+
+    @classmethod
+    def parse(cls, text: str) -> Window:
+        """The inverse of `id`; raises Malformed."""
+        found = _WINDOW.fullmatch(text)
+        try:
+            if found is None:
+                raise ValueError
+            start = datetime.strptime(found["start"], "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+            window = cls(start, parse_length(found["length"]))
+            _ = window.end  # the last years of the calendar overflow
+        except (ValueError, OverflowError):
+            raise Malformed(f"wanted a window such as 20261121T0700Z-PT1H, found {text!r}") from None
+        return window
+
+    @classmethod
+    def containing(cls, instant: datetime, length: timedelta) -> Window:
+        """The tile of *length* that *instant* lies in."""
+        return cls(instant - (instant - EPOCH) % length, length)
