@@ -206,6 +206,7 @@ class Report:
             skipped=count[Outcome.SKIPPED],
             rows=sum(v.rows for v in self.verdicts),
             anomalies=sum(v.anomalies for v in self.verdicts),
+            seconds=max(0.0, (self.ended_at - self.started_at).total_seconds()),
         )
 
     @property

@@ -93,6 +93,7 @@ class Tally:
     not_attempted: int = 0
     rows: int = 0
     anomalies: int = 0
+    seconds: float = 0.0  # that nodes worked on it, summed over chunks
 
     @property
     def models(self) -> int:
@@ -149,6 +150,12 @@ class AttemptState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     CANCELLING = "cancelling"
+    LOST = "lost"  # given up as lost, and another may be under way; should it report after all, its report counts
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether it takes a place among the jobs that a run may have at once."""
+        return self is not AttemptState.LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +191,7 @@ class ChunkState(StrEnum):
 
 # What may follow what. A chunk falls back to waiting when all its attempts are over and none left a valid report.
 CHUNK_FOLLOWS: Mapping[ChunkState, frozenset[ChunkState]] = {
-    ChunkState.WAITING: frozenset({ChunkState.QUEUED, ChunkState.COMMITTING, ChunkState.CANCELLED}),
+    ChunkState.WAITING: frozenset({ChunkState.QUEUED, ChunkState.COMMITTING, ChunkState.FAILED, ChunkState.CANCELLED}),
     ChunkState.QUEUED: frozenset(
         {
             ChunkState.RUNNING,
@@ -197,6 +204,7 @@ CHUNK_FOLLOWS: Mapping[ChunkState, frozenset[ChunkState]] = {
     ),
     ChunkState.RUNNING: frozenset(
         {
+            ChunkState.QUEUED,
             ChunkState.WAITING,
             ChunkState.CANCELLING,
             ChunkState.COMMITTING,

@@ -28,6 +28,20 @@ class Blob:
     size: int
 
 
+@dataclass(slots=True)
+class Ignored:
+    """Blobs that lie among the models and are none: how many, and the first few."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def append(self, name: str) -> None:
+        """Count one; memory does not grow with them."""
+        self.count += 1
+        if self.count <= 3:  # noqa: PLR2004  # enough for a person to see what they are
+            self.examples.append(name)
+
+
 def id_problem(text: str) -> str | None:
     """Why *text* cannot be the id of a device or a sensor; None when it can."""
     if not text or text in (".", ".."):
@@ -96,7 +110,7 @@ class ModelNames:
         refused = Reason.BAD_NAME if bad or lazy.groups() != greedy.groups() else None
         return Model(ids["device"], ids.get("sensor", ""), blob.name, blob.etag, refused)
 
-    def fleet(self, blobs: Iterable[Blob], ignored: list[str]) -> Iterator[Model]:
+    def fleet(self, blobs: Iterable[Blob], ignored: Ignored) -> Iterator[Model]:
         """The models of a sorted listing, as it streams by; names that are no model's go to *ignored*.
 
         Two blobs of one model are both refused as ambiguous, and count as one model. Such names differ in the

@@ -1,0 +1,226 @@
+"""The ports in memory: for tests, and for looking at the control plane with nothing else running.
+
+They pass the same contract suite as the real ones. What a test wants to do to them (end a job, forget one) are methods
+of their own, beside the port's.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from shared.domain import Chunk, Heartbeat, JobState, Run, Wish, WishKind
+from shared.errors import Conflict, Malformed, NotFound
+from shared.names import Blob
+from shared.ports import Blobs, Found, JobSpec, Page, Sighting
+
+_tokens = itertools.count(1)  # etags and versions: never the same twice
+
+
+def _token() -> str:
+    return f"{next(_tokens):06d}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    data: bytes
+    etag: str
+    metadata: Mapping[str, str]
+
+
+class MemoryBlobs:
+    """A container in memory. `write` is what a node or a person does: it replaces."""
+
+    def __init__(self, url: str = "memory://blobs") -> None:
+        self._url = url
+        self._blobs: dict[str, _Content] = {}
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def list(self, prefix: str = "") -> Iterator[Blob]:
+        for name in sorted(self._blobs):
+            if name.startswith(prefix) and (content := self._blobs.get(name)):
+                yield Blob(name, content.etag, len(content.data))
+
+    def describe(self, prefix: str) -> Iterator[Found]:
+        for blob in list(self.list(prefix)):
+            yield self.head(blob.name)
+
+    def head(self, name: str) -> Found:
+        content = self._get(name)
+        md5 = base64.b64encode(hashlib.md5(content.data, usedforsecurity=False).digest()).decode()
+        return Found(name, content.etag, len(content.data), md5, content.metadata)
+
+    def read(self, name: str) -> bytes:
+        return self._get(name).data
+
+    def create(self, name: str, data: bytes) -> bool:
+        if name in self._blobs:
+            return False
+        self.write(name, data)
+        return True
+
+    def write(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> str:
+        """Replace, and return the new etag."""
+        self._blobs[name] = _Content(data, _token(), dict(metadata or {}))
+        return self._blobs[name].etag
+
+    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> Found:
+        data = source.read(path)
+        there = self._blobs.get(name)
+        if (there.etag if there else None) != replaces:
+            raise Conflict(f"{self._url}/{name}: wanted etag {replaces}, found {there.etag if there else None}")
+        self.write(name, data)
+        return self.head(name)
+
+    def delete(self, name: str) -> None:
+        self._blobs.pop(name, None)
+
+    def _get(self, name: str) -> _Content:
+        try:
+            return self._blobs[name]
+        except KeyError:
+            raise NotFound(f"no blob {self._url}/{name}") from None
+
+
+class MemoryCluster:
+    """A cluster whose jobs start and end when the test says so."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, JobSpec] = {}  # every name that was ever used
+        self.sightings: dict[str, Sighting] = {}
+        self.logs: dict[str, str] = {}
+
+    def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, str]:
+        for job in jobs:
+            if job.name not in self.jobs:
+                self.jobs[job.name] = job
+                self.sightings[job.name] = Sighting(JobState.QUEUED)
+        return {}
+
+    def observe(self, runs: Collection[str]) -> Mapping[str, Sighting]:
+        return {name: seen for name, seen in self.sightings.items() if self.jobs[name].run in runs}
+
+    def cancel(self, names: Collection[str]) -> None:
+        for name in names:
+            if name in self.sightings and not self.sightings[name].state.over:
+                self.set(name, JobState.CANCELLED)
+
+    def log(self, name: str) -> str:
+        try:
+            return self.logs[name]
+        except KeyError:
+            raise NotFound(f"no log of job {name}") from None
+
+    def set(self, name: str, state: JobState, detail: str = "") -> None:
+        """Let the cluster say so of a job."""
+        self.sightings[name] = Sighting(state, detail)
+
+    def forget(self, name: str) -> None:
+        """Let the cluster no longer know a job, and its name be free again, as a restarted scheduler does."""
+        self.sightings.pop(name, None)
+        self.jobs.pop(name, None)
+
+
+@dataclass(slots=True)
+class MemoryLedger:
+    """The ledger in memory."""
+
+    _heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    _runs: dict[str, Run] = field(default_factory=dict)
+    _watched: set[str] = field(default_factory=set)
+    _chunks: dict[str, dict[str, Chunk]] = field(default_factory=dict)
+    _wishes: dict[str, Wish] = field(default_factory=dict)
+
+    def heartbeat(self) -> Heartbeat:
+        return self._heartbeat
+
+    def save_heartbeat(self, beat: Heartbeat) -> Heartbeat:
+        _same(self._heartbeat.version, beat.version, "the heartbeat")
+        self._heartbeat = replace(beat, version=_token())
+        return self._heartbeat
+
+    def add_run(self, run: Run) -> bool:
+        if run.id in self._runs:
+            return False
+        self._runs[run.id] = replace(run, version=_token())
+        if not run.phase.terminal:
+            self._watched.add(run.id)
+        return True
+
+    def run(self, run_id: str) -> Run:
+        try:
+            return self._runs[run_id]
+        except KeyError:
+            raise NotFound(f"no run {run_id}") from None
+
+    def runs(self, limit: int, cursor: str | None = None) -> Page[Run]:
+        newest = sorted(self._runs.values(), key=lambda r: (r.window.start, r.id), reverse=True)
+        if cursor is not None:
+            after = cursor.split("|")
+            if len(after) != 2:  # noqa: PLR2004  # start|id
+                raise Malformed(f"wanted a cursor of an earlier page, found {cursor!r}")
+            newest = [r for r in newest if [r.window.start.isoformat(), r.id] < after]
+        page = tuple(newest[:limit])
+        more = len(newest) > limit
+        return Page(page, f"{page[-1].window.start.isoformat()}|{page[-1].id}" if more else None)
+
+    def watched_runs(self) -> Sequence[Run]:
+        return [self._runs[run_id] for run_id in sorted(self._watched)]
+
+    def save_run(self, run: Run) -> Run:
+        _same(self.run(run.id).version, run.version, f"run {run.id}")
+        self._runs[run.id] = replace(run, version=_token())
+        if not run.phase.terminal:
+            self._watched.add(run.id)
+        return self._runs[run.id]
+
+    def unwatch(self, run: Run) -> None:
+        _same(self.run(run.id).version, run.version, f"run {run.id}")
+        self._watched.discard(run.id)
+
+    def add_chunks(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            self._chunks.setdefault(chunk.run, {}).setdefault(chunk.id, replace(chunk, version=_token()))
+
+    def chunks(self, run_id: str) -> Sequence[Chunk]:
+        return [chunk for _, chunk in sorted(self._chunks.get(run_id, {}).items())]
+
+    def chunk_page(self, run_id: str, limit: int, cursor: str | None = None) -> Page[Chunk]:
+        rest = [c for c in self.chunks(run_id) if cursor is None or c.id > cursor]
+        page = tuple(rest[:limit])
+        return Page(page, page[-1].id if len(rest) > limit else None)
+
+    def save_chunks(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+        saved = []
+        for chunk in chunks:
+            there = self._chunks[chunk.run]
+            _same(there[chunk.id].version, chunk.version, f"chunk {chunk.run} {chunk.id}")
+            there[chunk.id] = replace(chunk, version=_token())
+            saved.append(there[chunk.id])
+        return saved
+
+    def add_wish(self, wish: Wish) -> bool:
+        return self._wishes.setdefault(wish.id, wish) is wish
+
+    def wish(self, kind: WishKind, run_id: str) -> Wish:
+        try:
+            return self._wishes[f"{kind}-{run_id}"]
+        except KeyError:
+            raise NotFound(f"no wish {kind} for run {run_id}") from None
+
+    def wishes(self) -> Sequence[Wish]:
+        return sorted(self._wishes.values(), key=lambda w: (w.asked_at, w.id))
+
+    def remove_wish(self, wish: Wish) -> None:
+        self._wishes.pop(wish.id, None)
+
+
+def _same(found: str, wanted: str, what: str) -> None:
+    if found != wanted:
+        raise Conflict(f"{what}: wanted version {wanted}, found {found}")

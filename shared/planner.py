@@ -1,0 +1,174 @@
+"""Decides which windows are due, and how a fleet is cut into chunks. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from .contract import SCHEMA
+from .domain import Chunk, Model, Run
+from .errors import Malformed
+from .schedule import Schedule
+from .windows import Window
+
+CATCH_UP_LIMIT = 24  # windows that may wait; older ones are missed
+CHUNK_SECONDS = 120  # the least work that is worth the start of a job
+FIRST_RATE = 300.0  # models per second and process, until a run has shown its own (docs/benchmarks.md)
+SHRINKAGE = 0.8  # a fleet below this share of the last one is listed again before it is believed
+
+PACK_LEAST, PACK_MOST = 5_000, 20_000  # models; a cut comes after 10,000 on average
+_PACK_ODDS = 5_000
+
+
+class CatchUp(StrEnum):
+    """What becomes of windows that fell due while nobody looked."""
+
+    ALL = "all"  # the newest CATCH_UP_LIMIT are scored, oldest first
+    LATEST = "latest"  # only the newest is
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The windows that fell due since the watermark: a stretch that is given up, and those that wait."""
+
+    missed: tuple[Window, ...]
+    waiting: tuple[Window, ...]
+
+
+def due(schedule: Schedule, length: timedelta, watermark: datetime | None, now: datetime, catch_up: CatchUp) -> Due:
+    """Which windows are to be opened, oldest first, and which will never be.
+
+    A closed window becomes due at the schedule's first instant at or after its end. So those are due whose end is no
+    later than the schedule's last instant: early, late, doubled or missed ticks change nothing.
+    """
+    if watermark is not None and now < watermark + length:
+        return Due((), ())  # no further window has even closed
+    fired = schedule.last_fire(now)
+    if fired is None:
+        return Due((), ())
+    newest_end = Window.containing(fired, length).start
+    if watermark is None:
+        return Due((), (Window(newest_end - length, length),))
+    missed = []
+    first = Window.containing(watermark, length).start
+    if first < watermark:  # the length was changed: a window that began before the watermark would score rows twice
+        first += length
+        if first <= newest_end:
+            missed.append(Window(watermark, first - watermark))
+    count = max(0, (newest_end - first) // length)
+    keep = min(count, CATCH_UP_LIMIT if catch_up is CatchUp.ALL else 1)
+    if count > keep:
+        missed.append(Window(first, (count - keep) * length))
+    waiting = tuple(Window(newest_end - n * length, length) for n in range(keep, 0, -1))
+    return Due(tuple(missed), waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSize:
+    """How many models a job scores: at most *models*, or as many as pay for a job where that is None (`auto`)."""
+
+    models: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ChunkSize:
+        """`auto`, or a number of at least 1; raises Malformed."""
+        if text == "auto":
+            return cls()
+        if not text.isdecimal() or int(text) < 1:
+            raise Malformed(f"wanted auto or a number of models of at least 1, found {text!r}")
+        return cls(int(text))
+
+
+def worthwhile(earlier: Sequence[Run], cores: int) -> int:
+    """Models for a chunk of CHUNK_SECONDS by the last run's rate, or for each core's share of the last fleet."""
+    last = next((run for run in earlier if run.tally.seconds and run.tally.scored), None)
+    rate = last.tally.scored / last.tally.seconds if last else FIRST_RATE
+    fleet = last.models if last else 0
+    return max(1, math.ceil(rate * CHUNK_SECONDS), math.ceil(fleet / cores))
+
+
+def cut(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[tuple[Model, ...]]:
+    """The models of each chunk, in the order of the listing, as it streams by.
+
+    With a number: so many models each. With `auto`: whole packs, until there are at least *least* models.
+    """
+    if size.models is not None:
+        stream = iter(models)
+        while batch := tuple(itertools.islice(stream, size.models)):
+            yield batch
+        return
+    chunk: list[Model] = []
+    for pack in packs(models):
+        chunk += pack
+        if len(chunk) >= least:
+            yield tuple(chunk)
+            chunk = []
+    if chunk:
+        yield tuple(chunk)
+
+
+def packs(models: Iterable[Model]) -> Iterator[list[Model]]:
+    """Neighbours of 5,000 to 20,000 models. A cut falls where the hash of an id says so.
+
+    So a model that comes or goes moves only the cuts beside it, where a fixed count would move all that follow.
+    """
+    pack: list[Model] = []
+    for model in models:
+        pack.append(model)
+        word = hashlib.blake2b(model.id.encode(errors="surrogatepass"), digest_size=8).digest()
+        if len(pack) >= PACK_MOST or (len(pack) >= PACK_LEAST and int.from_bytes(word) % _PACK_ODDS == 0):
+            yield pack
+            pack = []
+    if pack:
+        yield pack
+
+
+def doubtful(models: int, listed_before: int | None, earlier: Sequence[Run]) -> bool:
+    """Whether so small a fleet is rather a listing gone wrong than the truth.
+
+    It is compared with what this run listed at the tick before, or else with the last run's fleet.
+    """
+    if listed_before is not None:
+        return models < SHRINKAGE * listed_before
+    last = next((run.models for run in earlier if run.models), 0)
+    return models == 0 or models < SHRINKAGE * last
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The chunks of a run, as committed by one create-once write. Never edited."""
+
+    chunks: tuple[Chunk, ...]
+    ignored: int = 0
+
+    @property
+    def models(self) -> int:
+        """The plan's total."""
+        return sum(chunk.models for chunk in self.chunks)
+
+    def to_bytes(self) -> bytes:
+        """JSON; the same plan gives the same bytes."""
+        rows = [[c.id, c.manifest, c.models, c.first, c.last] for c in self.chunks]
+        return json.dumps({"schema": SCHEMA, "ignored": self.ignored, "chunks": rows}, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, run: str, data: bytes, now: datetime) -> Plan:
+        """The plan as waiting chunks, since *now*; raises Malformed."""
+        try:
+            doc: dict[str, Any] = json.loads(data)
+            if doc["schema"] != SCHEMA:
+                raise Malformed(f"wanted schema {SCHEMA}, found {doc['schema']!r}")
+            rows = [
+                Chunk(run, str(chunk), str(manifest), int(models), str(first), str(last), since=now)
+                for chunk, manifest, models, first, last in doc["chunks"]
+            ]
+            return cls(tuple(rows), int(doc["ignored"]))
+        except (KeyError, TypeError, ValueError, Malformed) as error:
+            raise Malformed(f"plan of run {run}: {error}") from error
