@@ -117,18 +117,17 @@ class ModelNames:
         extension only, so all between them in any lexicographic order begin with the same stem: a model is held back
         while the listing still does. What is held never exceeds the length of a name.
         """
-        held: dict[str, Model] = {}  # by the beginning that its rival would have
+        held: dict[str, tuple[str, Model]] = {}  # by id: the beginning that a rival's name would have, and the model
         for blob in blobs:
-            for beginning in [b for b in held if not blob.name.startswith(b)]:
-                yield held.pop(beginning)
+            for passed in [i for i, (beginning, _) in held.items() if not blob.name.startswith(beginning)]:
+                yield held.pop(passed)[1]
             model = self.model(blob)
             if model is None:
                 ignored.append(blob.name)
-                continue
-            rival = next((b for b, m in held.items() if m.id == model.id), None)
-            if rival is not None:
-                held[rival] = replace(held[rival], refused=held[rival].refused or Reason.AMBIGUOUS)
-                continue
-            extension = next((e for e in EXTENSIONS if blob.name.endswith(e)), "")
-            held[blob.name.removesuffix(extension) + ("." if extension else "")] = model
-        yield from held.values()
+            elif model.id in held:
+                beginning, rival = held[model.id]
+                held[model.id] = beginning, replace(rival, refused=rival.refused or Reason.AMBIGUOUS)
+            else:
+                extension = next((e for e in EXTENSIONS if blob.name.endswith(e)), "")
+                held[model.id] = blob.name.removesuffix(extension) + ("." if extension else ""), model
+        yield from (model for _, model in held.values())

@@ -50,10 +50,7 @@ def due(schedule: Schedule, length: timedelta, watermark: datetime | None, now: 
     """
     if watermark is not None and now < watermark + length:
         return Due((), ())  # no further window has even closed
-    fired = schedule.last_fire(now)
-    if fired is None:
-        return Due((), ())
-    newest_end = Window.containing(fired, length).start
+    newest_end = Window.containing(schedule.last_fire(now), length).start
     if watermark is None:
         return Due((), (Window(newest_end - length, length),))
     missed = []

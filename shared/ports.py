@@ -145,6 +145,9 @@ class Ledger(Protocol):
     def chunks(self, run_id: str) -> Sequence[Chunk]:
         """All chunks of a run, by id."""
 
+    def chunk(self, run_id: str, chunk_id: str) -> Chunk:
+        """Raises NotFound."""
+
     def chunk_page(self, run_id: str, limit: int, cursor: str | None = None) -> Page[Chunk]:
         """As `chunks`, a page at a time."""
 

@@ -191,6 +191,12 @@ class MemoryLedger:
     def chunks(self, run_id: str) -> Sequence[Chunk]:
         return [chunk for _, chunk in sorted(self._chunks.get(run_id, {}).items())]
 
+    def chunk(self, run_id: str, chunk_id: str) -> Chunk:
+        try:
+            return self._chunks[run_id][chunk_id]
+        except KeyError:
+            raise NotFound(f"no chunk {chunk_id} in run {run_id}") from None
+
     def chunk_page(self, run_id: str, limit: int, cursor: str | None = None) -> Page[Chunk]:
         rest = [c for c in self.chunks(run_id) if cursor is None or c.id > cursor]
         page = tuple(rest[:limit])

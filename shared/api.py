@@ -1,0 +1,125 @@
+"""The HTTP application: parse, call, render. It reads the ledger and writes wishes, and nothing else.
+
+Every answer about a run costs the same whatever lies in the ledger, and says when it was observed. Handlers are plain
+`def`: they block on storage, so they belong in threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from . import routes, views
+from .control import ControlPlane
+from .errors import FleetError, Malformed, NotFound, Unavailable
+from .guard import Answer, Guard
+from .views import Health
+
+log = logging.getLogger(__name__)
+
+DASHBOARD = Path(str(files("shared") / "dashboard"))
+OPEN_PATHS = ("/api/health",)  # told to anybody: a probe has no key
+
+
+def create_api(plane: ControlPlane, guard: Guard, clock: Callable[[], datetime]) -> FastAPI:
+    """The application over a control plane. *clock* tells the time, in UTC."""
+    app = FastAPI(
+        title="fleetscore",
+        version="1",
+        description="Scores a fleet of per-device models on a schedule. Errors are RFC 9457 problems.",
+        docs_url=None,  # both pages load their scripts from elsewhere
+        redoc_url=None,
+        responses={
+            400: {"description": "not of the form that is wanted"},
+            404: {"description": "no such thing"},
+            503: {"description": "storage or cluster does not answer; try again"},
+        },
+    )
+    _add_errors(app)
+    _add_guard(app, guard)
+    app.include_router(routes.runs(plane, clock))
+    app.include_router(routes.details(plane))
+    _add_pages(app, plane, clock)
+    return app
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An error as RFC 9457 has it."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def _add_errors(app: FastAPI) -> None:
+    def malformed(_: Request, error: Exception) -> Response:
+        return problem(400, str(error))
+
+    def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        where = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, found {e.get('input')!r}" for e in error.errors())
+        return problem(400, "; ".join(where))
+
+    def missing(_: Request, error: Exception) -> Response:
+        return problem(404, str(error))
+
+    def unavailable(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Unavailable)
+        return problem(503, str(error), {"Retry-After": str(int(error.retry_after or routes.POLL_SECONDS))})
+
+    def from_framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return problem(error.status_code, f"{error.detail}: {request.method} {request.url.path}", error.headers)
+
+    def unexpected(request: Request, error: Exception) -> Response:
+        log.error("request=%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(500, "this should not have happened; the log of the app has more")
+
+    app.add_exception_handler(Malformed, malformed)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(NotFound, missing)
+    app.add_exception_handler(Unavailable, unavailable)
+    app.add_exception_handler(HTTPException, from_framework)
+    app.add_exception_handler(FleetError, unexpected)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _add_guard(app: FastAPI, guard: Guard) -> None:
+    @app.middleware("http")
+    async def check(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        if request.url.path in OPEN_PATHS:
+            return await go_on(request)
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        page = not request.url.path.startswith("/api/")  # holds no data; it asks for the key itself
+        match guard.judge(key, operates=request.method not in ("GET", "HEAD")):
+            case Answer.CLOSED:
+                return problem(503, "closed until READ_KEY_SHA256 and OPERATE_KEY_SHA256 are configured")
+            case Answer.FORBIDDEN:
+                return problem(403, "this key may read; starting and cancelling runs wants the operator's key")
+            case Answer.UNKNOWN if not page:
+                return problem(401, "wanted a key as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
+            case _:
+                return await go_on(request)
+
+
+def _add_pages(app: FastAPI, plane: ControlPlane, clock: Callable[[], datetime]) -> None:
+    @app.get("/api/health", responses={503: {"description": "the timer does not beat"}})
+    def health(response: Response) -> Health:
+        """Whether the timer beats; asks for no key."""
+        view = views.health(plane.ledger.heartbeat(), clock())
+        response.status_code = 503 if view.late else 200
+        return view
+
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        return FileResponse(DASHBOARD / "index.html")
+
+    app.mount("/static", StaticFiles(directory=DASHBOARD))

@@ -1,0 +1,181 @@
+"""The settings, from the environment. The only room that reads it.
+
+All problems are found at once, and each is told by the setting's name, with what was wanted and what was found. The
+table in the README is made from the descriptions here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+
+from .contract import Columns
+from .errors import Malformed, Misconfigured
+from .names import DEFAULT_PATTERN, ModelNames
+from .planner import CatchUp, ChunkSize
+from .schedule import Schedule
+from .windows import DAY, format_length, parse_length
+
+T = TypeVar("T")
+
+_SECRET = "secret"  # noqa: S105  # the mark of a setting whose value is never shown
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class ClusterKind(StrEnum):
+    """Where jobs run."""
+
+    DASK = "dask"
+
+
+def _parsed(parse: Callable[[str], T]) -> PlainValidator:
+    """Let one of our own parsers read the text; its message becomes the problem."""
+
+    def read(value: object) -> T:
+        try:
+            return parse(str(value))
+        except Malformed as error:
+            raise ValueError(str(error)) from error
+
+    return PlainValidator(read)
+
+
+def _tiles_a_day(length: timedelta) -> timedelta:
+    if DAY % length and length % DAY:
+        raise ValueError(f"wanted a divisor or a multiple of a day, found {format_length(length)}")
+    return length
+
+
+def _columns(text: str) -> Columns:
+    names = [f.name for f in fields(Columns)]
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    if any(key not in names or not name for key, _, name in pairs) or len({key for key, _, _ in pairs}) < len(pairs):
+        raise Malformed(
+            f"wanted name=column pairs such as time=TS,device=Device with {', '.join(names)}, found {text!r}"
+        )
+    return Columns(**{key: name for key, _, name in pairs})
+
+
+def _hour_path(text: str) -> str:
+    if text.startswith("/") or ".." in text or "\\" in text:
+        raise Malformed(f"wanted a path within the readings such as date=%Y-%m-%d/hour=%H/, found {text!r}")
+    return text
+
+
+def _key_hash(text: str) -> str:
+    if text and not _HASH.fullmatch(text):
+        raise ValueError("wanted a SHA-256 as 64 lower-case hex digits, or nothing")
+    return text
+
+
+Length = Annotated[timedelta, _parsed(parse_length)]
+Name = Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]  # Blob Storage's rule
+Span = Annotated[timedelta, Field(gt=timedelta())]  # ISO 8601, or a number of seconds
+Count = Annotated[int, Field(ge=1)]
+KeyHash = Annotated[str, AfterValidator(_key_hash), Field(json_schema_extra={_SECRET: True})]
+
+
+class Settings(BaseModel):
+    """Everything that a person may set. A field's name in capitals is the setting's."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    storage: str = Field(
+        min_length=1,
+        description="the storage account: `https://ACCOUNT.blob.core.windows.net` (by managed identity), a connection "
+        "string, or `UseDevelopmentStorage=true` for Azurite",
+        json_schema_extra={_SECRET: True},
+    )
+    models_container: Name = Field("models", description="the container of models")
+    readings_container: Name = Field("readings", description="the container of readings")
+    predictions_container: Name = Field("predictions", description="the container that consumers read")
+    work_container: Name = Field("fleetscore", description="the container of plans, results, reports and logs")
+    ledger_table: str = Field(
+        "fleetscore", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$", description="the table that records every run"
+    )
+    app_name: str = Field(
+        "fleetscore", pattern=r"^[a-z][a-z0-9-]{0,31}$", description="begins the name of every job at the cluster"
+    )
+    schedule: Annotated[Schedule, _parsed(Schedule)] = Field(
+        Schedule("0 5 * * * *"),
+        description="when a window that has closed becomes due: NCRONTAB, UTC; the delay for late readings is in it",
+    )
+    heartbeat: Annotated[Schedule, _parsed(Schedule)] = Field(
+        Schedule("0 * * * * *"), description="how often the timer looks after everything: NCRONTAB"
+    )
+    window: Annotated[Length, AfterValidator(_tiles_a_day)] = Field(
+        timedelta(hours=1), description="the span that one run scores: ISO 8601, a divisor or a multiple of a day"
+    )
+    catch_up: CatchUp = Field(
+        CatchUp.ALL, description="after an outage: `all` (the newest 24 windows that wait) or `latest` (only the last)"
+    )
+    max_open_runs: Count = Field(1, description="runs that may be under way at once")
+    chunk_size: Annotated[ChunkSize, _parsed(ChunkSize.parse)] = Field(
+        ChunkSize(), description="models that one job scores: `auto`, a number, or `1` for a job for each model"
+    )
+    max_chunks: Annotated[int, Field(ge=1, le=99_999)] = Field(
+        10_000, description="jobs that a run is cut into at most; chunks grow when a fleet would need more"
+    )
+    max_cores: Count = Field(4, description="cores that the cluster grows to; `auto` cuts no finer")
+    model_names: Annotated[ModelNames, _parsed(ModelNames)] = Field(
+        ModelNames(DEFAULT_PATTERN), description="how model blobs are named; `[…]` may be absent"
+    )
+    readings_path: Annotated[str, _parsed(_hour_path)] = Field(
+        "date=%Y-%m-%d/hour=%H/", description="the folder of an hour of readings (strftime), or one file, or nothing"
+    )
+    readings_columns: Annotated[Columns, _parsed(_columns)] = Field(
+        Columns(), description="what the readings' columns are called: `time=TS,device=Device,sensor=Tag,value=Value`"
+    )
+    cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`")
+    dask_scheduler: str = Field(
+        "tcp://127.0.0.1:8786", pattern=r"^(tcp|tls|ws|wss)://.+:\d+$", description="the address of the Dask scheduler"
+    )
+    max_in_flight: Count = Field(100, description="jobs of a run at the cluster at once")
+    max_retries: Annotated[int, Field(ge=0)] = Field(2, description="times that a chunk's failed job is tried again")
+    max_losses: Annotated[int, Field(ge=0)] = Field(
+        5, description="times that a chunk's job may be lost by the cluster"
+    )
+    silence: Span = Field(
+        timedelta(minutes=10),
+        description="without a word of the cluster and without progress, a job is lost after this",
+    )
+    retry_backoff: Span = Field(
+        timedelta(seconds=30), description="the wait before the first retry; it doubles with each"
+    )
+    job_timeout: Span = Field(timedelta(hours=1), description="the wall time of one job")
+    read_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may read over HTTP")
+    operate_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may also start and cancel runs")
+    website_site_name: str = Field("", description="set by Azure; there, HTTP is closed until keys are configured")
+
+
+def names() -> list[str]:
+    """The names of all settings, as they stand in the environment."""
+    return [name.upper() for name in Settings.model_fields]
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raises Misconfigured with every problem, one a line. An empty value counts as not set."""
+    given = {name: value for name in Settings.model_fields if (value := environment.get(name.upper(), "")) != ""}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        problems = [_problem(problem) for problem in error.errors()]
+        raise Misconfigured("\n".join(["settings are wrong:", *problems])) from None
+
+
+def _problem(problem: Any) -> str:
+    name = str(problem["loc"][0])
+    if problem["type"] == "missing":
+        return f"  {name.upper()}: wanted {Settings.model_fields[name].description}, found nothing"
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    extra = Settings.model_fields[name].json_schema_extra
+    secret = isinstance(extra, dict) and _SECRET in extra
+    found = "" if secret or "found" in said else f", found {problem['input']!r}"
+    return f"  {name.upper()}: {said}{found}"

@@ -1,0 +1,66 @@
+"""Settings -> a control plane with the real adapters, each of which loads when it is used."""
+
+from __future__ import annotations
+
+from .control import ControlPlane, Rules
+from .drafting import DraftingRules
+from .guard import Guard
+from .ports import Cluster
+from .settings import ClusterKind, Settings
+from .tracker import Policy
+
+
+def control_plane(settings: Settings) -> ControlPlane:
+    """The control plane as it is set."""
+    from .adapters.blobs import AzureBlobs
+    from .adapters.tables import TableLedger
+
+    return ControlPlane(
+        ledger=TableLedger(settings.storage, settings.ledger_table),
+        cluster=_cluster(settings),
+        models=AzureBlobs(settings.storage, settings.models_container),
+        readings=AzureBlobs(settings.storage, settings.readings_container),
+        work=AzureBlobs(settings.storage, settings.work_container),
+        predictions=AzureBlobs(settings.storage, settings.predictions_container),
+        rules=rules(settings),
+    )
+
+
+def _cluster(settings: Settings) -> Cluster:
+    match settings.cluster:
+        case ClusterKind.DASK:
+            from .adapters.dask import DaskCluster
+
+            return DaskCluster(settings.dask_scheduler)
+
+
+def rules(settings: Settings) -> Rules:
+    """What a person has set, as the core reads it."""
+    return Rules(
+        schedule=settings.schedule,
+        window=settings.window,
+        catch_up=settings.catch_up,
+        max_open_runs=settings.max_open_runs,
+        drafting=DraftingRules(
+            chunk_size=settings.chunk_size,
+            max_chunks=settings.max_chunks,
+            cores=settings.max_cores,
+            model_names=settings.model_names,
+            readings_path=settings.readings_path,
+            columns=settings.readings_columns,
+        ),
+        policy=Policy(
+            app=settings.app_name,
+            max_retries=settings.max_retries,
+            max_losses=settings.max_losses,
+            max_in_flight=settings.max_in_flight,
+            silence=settings.silence,
+            backoff=settings.retry_backoff,
+            job_timeout=settings.job_timeout,
+        ),
+    )
+
+
+def guard(settings: Settings) -> Guard:
+    """Who may ask what over HTTP."""
+    return Guard(settings.read_key_sha256, settings.operate_key_sha256, public=bool(settings.website_site_name))

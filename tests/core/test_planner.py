@@ -1,0 +1,171 @@
+"""Which windows are due, and how a fleet is cut."""
+
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain import Chunk, Model, Phase, Run, Tally
+from shared.errors import Malformed
+from shared.planner import (
+    PACK_LEAST,
+    PACK_MOST,
+    CatchUp,
+    ChunkSize,
+    Due,
+    Plan,
+    cut,
+    doubtful,
+    due,
+    packs,
+    worthwhile,
+)
+from shared.schedule import Schedule
+from shared.windows import DAY, Window
+
+HOUR = timedelta(hours=1)
+FIVE_PAST = Schedule("0 5 * * * *")
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(f"{text}+00:00")
+
+
+def hour(text: str, hours: int = 1) -> Window:
+    return Window(at(text), hours * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("now", "watermark", "catch_up", "missed", "waiting"),
+    [
+        # the window [11, 12) is due at 12:05, and not before
+        ("2026-11-21T12:04:59", "2026-11-21T11:00", CatchUp.ALL, [], []),
+        ("2026-11-21T12:05:00", "2026-11-21T11:00", CatchUp.ALL, [], [hour("2026-11-21T11:00")]),
+        ("2026-11-21T12:59:59", "2026-11-21T11:00", CatchUp.ALL, [], [hour("2026-11-21T11:00")]),
+        # decided is decided; a clock that steps back changes nothing
+        ("2026-11-21T12:05:00", "2026-11-21T12:00", CatchUp.ALL, [], []),
+        ("2026-11-21T09:00:00", "2026-11-21T12:00", CatchUp.ALL, [], []),
+        # on an empty ledger just the last one
+        ("2026-11-21T12:05:00", None, CatchUp.ALL, [], [hour("2026-11-21T11:00")]),
+        ("2026-11-21T12:04:00", None, CatchUp.ALL, [], [hour("2026-11-21T10:00")]),
+        # an outage of three hours
+        ("2026-11-21T14:05:00", "2026-11-21T11:00", CatchUp.ALL, [],
+         [hour("2026-11-21T11:00"), hour("2026-11-21T12:00"), hour("2026-11-21T13:00")]),
+        ("2026-11-21T14:05:00", "2026-11-21T11:00", CatchUp.LATEST,
+         [hour("2026-11-21T11:00", 2)], [hour("2026-11-21T13:00")]),
+        # of two days: what is older than a day is one row
+        ("2026-11-21T12:05:00", "2026-11-19T12:00", CatchUp.ALL, [hour("2026-11-19T12:00", 24)],
+         [hour("2026-11-20T12:00") for _ in range(1)] + [Window(at("2026-11-20T12:00") + i * HOUR, HOUR)
+                                                         for i in range(1, 24)]),
+        # the window's length was changed in the middle of one: no row is scored twice, and the gap is told
+        ("2026-11-21T14:05:00", "2026-11-21T12:30", CatchUp.ALL,
+         [Window(at("2026-11-21T12:30"), HOUR / 2)], [hour("2026-11-21T13:00")]),
+    ],
+)  # fmt: skip
+def test_windows_fall_due(
+    now: str, watermark: str | None, catch_up: CatchUp, missed: list[Window], waiting: list[Window]
+) -> None:
+    found = due(FIVE_PAST, HOUR, at(watermark) if watermark else None, at(now), catch_up)
+    assert found == Due(tuple(missed), tuple(waiting))
+
+
+@given(
+    st.lists(st.integers(0, 60 * 72), min_size=1, max_size=40),
+    st.sampled_from(list(CatchUp)),
+    st.sampled_from([HOUR / 4, HOUR, 6 * HOUR, DAY]),
+)
+def test_whenever_ticks_come_every_window_is_decided_once(
+    minutes: list[int], catch_up: CatchUp, length: timedelta
+) -> None:
+    watermark = None
+    decided: list[Window] = []
+    for minute in minutes:
+        found = due(FIVE_PAST, length, watermark, at("2026-11-18T00:00") + timedelta(minutes=minute), catch_up)
+        for window in (*found.missed, *found.waiting):
+            decided.append(window)
+            watermark = window.end
+    for one, following in itertools.pairwise(decided):
+        assert one.end == following.start
+
+
+def models(count: int) -> list[Model]:
+    return [Model(f"pump{i:07d}", "", f"pump{i:07d}.skops", "etag") for i in range(count)]
+
+
+@pytest.mark.parametrize(("count", "size", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (3, 1, [1, 1, 1]), (0, 5, [])])
+def test_a_numbered_chunk_holds_so_many_models(count: int, size: int, sizes: list[int]) -> None:
+    chunks = list(cut(models(count), ChunkSize(size), 1))
+    assert [len(chunk) for chunk in chunks] == sizes
+    assert [m for chunk in chunks for m in chunk] == models(count)
+
+
+def test_auto_cuts_whole_packs_until_a_job_pays() -> None:
+    fleet = models(100_000)
+    sizes = [len(pack) for pack in packs(fleet)]
+    assert sum(sizes) == len(fleet)
+    assert all(PACK_LEAST <= size <= PACK_MOST for size in sizes[:-1])
+    assert 6 <= len(sizes) <= 16
+    chunks = list(cut(fleet, ChunkSize(), 30_000))
+    assert all(len(chunk) >= 30_000 for chunk in chunks[:-1])
+    assert [m for chunk in chunks for m in chunk] == fleet
+
+
+def test_a_model_that_comes_moves_only_the_cuts_beside_it() -> None:
+    fleet = models(200_000)
+    before = {tuple(m.id for m in pack) for pack in packs(fleet)}
+    after = {
+        tuple(m.id for m in pack) for pack in packs([*fleet[:50_000], Model("new", "", "n", "e"), *fleet[50_000:]])
+    }
+    assert len(before - after) <= 2
+    assert len(before) > 15
+
+
+def test_a_chunk_is_worth_two_minutes_or_a_core_s_share() -> None:
+    def ran(scored: int, seconds: float) -> Run:
+        tally = Tally(scored=scored, seconds=seconds)
+        return Run(hour("2026-11-21T10:00"), Phase.SUCCEEDED, at("2026-11-21T12:00"), models=scored, tally=tally)
+
+    assert worthwhile([], cores=4) == 36_000
+    assert worthwhile([ran(1000, 10)], cores=4) == 12_000
+    assert worthwhile([ran(1_000_000, 100)], cores=1) == 1_200_000
+    assert worthwhile([ran(1_000_000, 10_000)], cores=4) == 250_000
+    assert worthwhile([replace(ran(0, 0), models=9), ran(1000, 10)], cores=4) == 12_000
+
+
+@pytest.mark.parametrize(
+    ("models", "before", "last", "verdict"),
+    [
+        (0, None, [], True), (5, None, [], False), (80, None, [100], False), (79, None, [100], True),
+        (79, 79, [100], False), (0, 0, [100], False), (10, 79, [100], True),
+    ],
+)  # fmt: skip
+def test_a_fleet_that_shrank_is_listed_once_more(
+    models: int, before: int | None, last: list[int], verdict: bool
+) -> None:
+    earlier = [Run(hour("2026-11-21T10:00"), Phase.SUCCEEDED, at("2026-11-21T12:00"), models=n) for n in last]
+    assert doubtful(models, before, earlier) is verdict
+
+
+def test_a_plan_comes_back_as_waiting_chunks() -> None:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    chunks = (Chunk("r", "c00000", "d1", 2, "a", "b", since=now), Chunk("r", "c00001", "d2", 1, "c", "c", since=now))
+    plan = Plan(chunks, ignored=3)
+    assert Plan.from_bytes("r", plan.to_bytes(), now) == plan
+    assert plan.models == 3
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b'{"schema":2,"ignored":0,"chunks":[]}', b'{"schema":1,"chunks":1}']
+)
+def test_a_plan_that_is_none_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed, match="plan of run r"):
+        Plan.from_bytes("r", data, datetime(2026, 11, 21, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "many", "AUTO"])
+def test_a_chunk_size_is_auto_or_a_number(text: str) -> None:
+    with pytest.raises(Malformed, match="wanted auto or a number"):
+        ChunkSize.parse(text)

@@ -1,0 +1,244 @@
+"""Windows, names, and the documents that app and nodes agree on."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import contract
+from shared.contract import Columns, Manifest, Progress, Report, Verdict
+from shared.domain import SKIPS, Failure, Model, Outcome, Part, Reason, Tally, merge_failures, outcome_of
+from shared.errors import Malformed
+from shared.names import EXTENSIONS, Blob, Ignored, ModelNames, id_problem
+from shared.windows import EPOCH, Window, format_length, parse_length
+
+RUN = "20261121T0700Z-PT1H"
+NOW = datetime(2026, 11, 21, 8, 5, tzinfo=UTC)
+
+
+# Windows
+
+
+@given(st.integers(0, 10**7), st.integers(1, 20_000))
+def test_a_window_s_id_comes_back_as_the_window(minute: int, minutes: int) -> None:
+    window = Window(EPOCH + timedelta(minutes=minute), timedelta(minutes=minutes))
+    assert Window.parse(window.id) == window
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(15, "PT15M"), (60, "PT1H"), (90, "PT90M"), (1440, "P1D"), (2880, "P2D")]
+)
+def test_a_length_has_one_spelling(minutes: int, text: str) -> None:
+    assert format_length(timedelta(minutes=minutes)) == text
+    assert parse_length(text) == timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize("text", ["", "1h", "PT", "P", "PT0H", "PT1S", "P1W", "-PT1H", "PT1H ", "PT1.5H", "P99999D"])
+def test_a_length_that_is_none_is_malformed(text: str) -> None:
+    with pytest.raises(Malformed, match="wanted an ISO 8601 duration"):
+        parse_length(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "now", "20261121T0700Z", "20261321T0700Z-PT1H", "20261121T0700-PT1H", f"{RUN}/..", "99991231T2300Z-P9D"],
+)  # fmt: skip
+def test_a_window_that_is_none_is_malformed(text: str) -> None:
+    with pytest.raises(Malformed, match="wanted"):
+        Window.parse(text)
+
+
+@given(st.datetimes(timezones=st.just(UTC)).filter(lambda t: t.year > 1), st.sampled_from([15, 60, 1440, 4320]))
+def test_windows_tile_utc_from_midnight(instant: datetime, minutes: int) -> None:
+    window = Window.containing(instant, timedelta(minutes=minutes))
+    assert window.start <= instant < window.end
+    assert (window.start - EPOCH) % timedelta(minutes=minutes) == timedelta()
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "device", "sensor", "refused"),
+    [
+        ("{device}[/{sensor}].{ext}", "pump1.skops", "pump1", "", None),
+        ("{device}[/{sensor}].{ext}", "pump1/heat.joblib", "pump1", "heat", None),
+        ("{device}[/{sensor}].{ext}", "pump.v2.pkl", "pump.v2", "", None),
+        ("{device}[/{sensor}].{ext}", "NA.skops", "NA", "", None),
+        ("{device}[/{sensor}].{ext}", "a#b 50%?.skops", "a#b 50%?", "", None),
+        ("{device}[/{sensor}].{ext}", "ünï/çödé.skops", "ünï", "çödé", None),
+        ("{device}[/{sensor}].{ext}", "...skops", "..", "", Reason.BAD_NAME),
+        ("{device}[/{sensor}].{ext}", "a/../b.skops", "a/../b", "", Reason.BAD_NAME),
+        ("{device}[/{sensor}].{ext}", "a/b/c.skops", "a/b/c", "", Reason.BAD_NAME),
+        ("{device}[/{sensor}].{ext}", "a\x07b.skops", "a\x07b", "", Reason.BAD_NAME),
+        ("{device}[/{sensor}].{ext}", ".skops", "", "", Reason.BAD_NAME),
+        ("{device}[/{sensor}].{ext}", f"{'x' * 300}.skops", "x" * 300, "", Reason.BAD_NAME),
+        ("model_{device}_{sensor}", "model_1_2", "1", "2", None),
+        ("model_{device}_{sensor}", "model_1_2.skops", "1", "2", None),
+        ("model_{device}_{sensor}", "model_a_b_c", "a", "b_c", Reason.BAD_NAME),  # or is it a_b, c?
+        ("models/{device}.{ext}", "models/7.pickle", "7", "", None),
+    ],
+)
+def test_a_blob_s_name_gives_the_ids(pattern: str, name: str, device: str, sensor: str, refused: Reason | None) -> None:
+    found = ModelNames(pattern).model(Blob(name, "etag", 1))
+    assert found
+    assert (found.device[:300], found.sensor, found.refused) == (device[: len(found.device)], sensor, refused)
+
+
+@pytest.mark.parametrize("name", ["README.md", "pump1", "a/b.txt", "pump.skops.bak"])
+def test_what_is_named_as_no_model_is_ignored(name: str) -> None:
+    assert ModelNames().model(Blob(name, "etag", 1)) is None
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "model", "{device}{device}", "{dev}", "{device}[", "{device}]{ext}x", "[{sensor}]"]
+)
+def test_a_pattern_that_cannot_work_is_malformed(pattern: str) -> None:
+    with pytest.raises(Malformed, match="wanted a pattern"):
+        ModelNames(pattern)
+
+
+def fleet(names: list[str], pattern: str = "{device}[/{sensor}].{ext}") -> tuple[dict[str, Reason | None], Ignored]:
+    ignored = Ignored()
+    models = list(ModelNames(pattern).fleet([Blob(n, "etag", 1) for n in sorted(names)], ignored))
+    assert len({m.id for m in models}) == len(models)
+    return {m.id: m.refused for m in models}, ignored
+
+
+def test_two_files_of_one_model_are_refused_together_and_count_once() -> None:
+    names = ["a.joblib", "a.b.skops", "a.k/x.skops", "a.skops", "a/b.pkl", "a/b.skops", "a/b.pickle", "ab.skops"]
+    found, ignored = fleet(names)
+    assert found == {"a": Reason.AMBIGUOUS, "a.b": None, "a.k/x": None, "a/b": Reason.AMBIGUOUS, "ab": None}
+    assert ignored == Ignored()
+
+
+@given(st.lists(st.tuples(st.text("ab./-", min_size=1, max_size=4), st.sampled_from(["", *EXTENSIONS])), unique=True))
+def test_ambiguity_is_found_whatever_lies_between(files: list[tuple[str, str]]) -> None:
+    names = sorted({stem + extension for stem, extension in files})
+    door = ModelNames("{device}[/{sensor}]")
+    ids = [m.id for n in names if (m := door.model(Blob(n, "e", 1))) and not m.refused]
+    found, _ = fleet(names, "{device}[/{sensor}]")
+    assert {i for i, refused in found.items() if refused is Reason.AMBIGUOUS} >= {i for i in ids if ids.count(i) > 1}
+    assert {i for i, refused in found.items() if refused is None} == {i for i in ids if ids.count(i) == 1}
+
+
+def test_ignored_names_do_not_fill_the_memory() -> None:
+    ignored = Ignored()
+    for i in range(1000):
+        ignored.append(str(i))
+    assert ignored == Ignored(1000, ["0", "1", "2"])
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a/b", "a\\b", "a\n", " a", "a ", "x" * 256, "\x7f", "\ud800"])
+def test_a_bad_id_says_why(text: str) -> None:
+    assert id_problem(text)
+
+
+# The contract
+
+
+def manifest() -> Manifest:
+    models = (Model("1", "2", "model_1_2", "e1"), Model("ü", "", "ü.skops", "e2", Reason.AMBIGUOUS))
+    return Manifest(Window.parse(RUN), "c00000", models, "https://m", "https://r", "https://w", "", Columns(time="TS"))
+
+
+def report() -> Report:
+    verdicts = (
+        Verdict("1/2", 5, 2),
+        Verdict("ü", reason=Reason.AMBIGUOUS, message="two files"),
+        Verdict("x", 1, etag="e"),
+    )
+    parts = (Part(f"results/{RUN}/c00000/ab.parquet", 9, "md5", 6),)
+    return Report(RUN, "c00000", 2, NOW, NOW + timedelta(seconds=3), verdicts, parts, ("one row left out",))
+
+
+def test_the_documents_come_back_as_they_went() -> None:
+    assert Manifest.from_bytes(manifest().to_bytes()) == manifest()
+    assert Report.from_bytes(report().to_bytes()) == report()
+    assert Progress.from_metadata(Progress(3, 9).to_metadata()) == Progress(3, 9)
+    assert manifest().digest == contract.digest(manifest().to_bytes())
+
+
+def test_a_report_is_counted() -> None:
+    assert report().tally == Tally(scored=2, failed=1, rows=6, anomalies=2, seconds=3)
+    assert report().failures == (Failure(Reason.AMBIGUOUS, Outcome.FAILED, 1, "ü", "two files"),)
+
+
+def spoil(data: bytes, **changes: Any) -> bytes:
+    return json.dumps({**json.loads(data), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", spoil(report().to_bytes(), schema=2),
+        spoil(report().to_bytes(), rows=[1]), spoil(report().to_bytes(), rows=[1, -2, 3]),
+        spoil(report().to_bytes(), rows=[1, 2.5, 3]), spoil(report().to_bytes(), reasons={"9": ["ambiguous", ""]}),
+        spoil(report().to_bytes(), reasons={"0": ["of its own", ""]}), spoil(report().to_bytes(), attempt=True),
+        report().to_bytes().replace(b"[5,", b"[NaN,"),
+    ],
+)  # fmt: skip
+def test_a_report_that_is_none_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed, match="report"):
+        Report.from_bytes(data)
+
+
+@pytest.mark.parametrize("change", [{"run": "x"}, {"chunk": "c00001"}, {"attempt": 3}, {"models": 2}])
+def test_a_report_of_something_else_is_refused(change: dict[str, Any]) -> None:
+    report().check(RUN, "c00000", 2, 3)
+    wanted: dict[str, Any] = {"run": RUN, "chunk": "c00000", "attempt": 2, "models": 3, **change}
+    with pytest.raises(Malformed, match="wanted the report of"):
+        report().check(**wanted)
+
+
+@pytest.mark.parametrize("path", ["models/a", f"results/{RUN}/c00001/x", f"results/{RUN}/c00000/../../x"])
+def test_a_report_cannot_name_a_part_outside_its_folder(path: str) -> None:
+    hostile = replace(report(), parts=(replace(report().parts[0], path=path),))
+    with pytest.raises(Malformed, match="outside its folder"):
+        hostile.check(RUN, "c00000", 2, 3)
+
+
+def test_a_report_whose_rows_do_not_add_up_is_refused() -> None:
+    with pytest.raises(Malformed, match="its parts hold 7 rows, its models 6"):
+        replace(report(), parts=(replace(report().parts[0], rows=7),)).check(RUN, "c00000", 2, 3)
+
+
+def test_names_of_jobs_and_signs_come_apart_as_they_were_put_together() -> None:
+    name = contract.job_name("fleet-score", RUN, "c00042", 3)
+    assert name == f"fleet-score-{RUN}-c00042-3"
+    assert contract.parse_job_name(name) == (RUN, "c00042", 3)
+    assert contract.parse_job_name("somebody-else-s-job") is None
+    assert contract.parse_sign(contract.progress_path(RUN, "c00042", 3)) == ("c00042", 3, "progress")
+    assert contract.parse_sign(contract.report_path(RUN, "c00042", 3)) == ("c00042", 3, "report")
+    assert contract.parse_sign(contract.log_path(RUN, "c00042", 3)) is None
+
+
+def test_a_prediction_lies_in_the_folder_of_its_window() -> None:
+    path = contract.prediction_path(Window.parse(RUN), "c00042", 0)
+    assert path == f"date=2026-11-21/hour=07/{RUN}-c00042-0.parquet"
+
+
+@pytest.mark.parametrize("metadata", [{}, {"done": "x"}, {"done": "-1", "models": "3"}, {"done": "9", "models": "3"}])
+def test_a_progress_that_is_none_is_no_harm(metadata: dict[str, str]) -> None:
+    found = Progress.from_metadata(metadata)
+    assert 0 <= found.done <= found.models
+
+
+def test_a_message_is_one_line_that_fits() -> None:
+    assert contract.clip("a\n  b\tc") == "a b c"
+    assert len(contract.clip("x" * 9999)) == contract.MESSAGE_LIMIT
+
+
+def test_failures_of_one_reason_are_one_group_and_the_largest_comes_first() -> None:
+    one = Failure(Reason.CRASHED, Outcome.FAILED, 1, "a", "first")
+    many = Failure(Reason.NO_READINGS, Outcome.SKIPPED, 5, "b", "none")
+    assert merge_failures([one, many, replace(one, example="z", models=2)]) == (many, replace(one, models=3))
+
+
+def test_skips_are_no_failures() -> None:
+    assert {r for r in Reason if outcome_of(r) is Outcome.SKIPPED} == SKIPS
+    assert outcome_of(None) is Outcome.SCORED
