@@ -77,7 +77,7 @@ def _key_hash(text: str) -> str:
 
 Length = Annotated[timedelta, _parsed(parse_length)]
 Name = Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]  # Blob Storage's rule
-Span = Annotated[timedelta, Field(gt=timedelta())]  # ISO 8601, or a number of seconds
+Span = Annotated[timedelta, Field(gt=timedelta())]  # ISO 8601
 Count = Annotated[int, Field(ge=1)]
 KeyHash = Annotated[str, AfterValidator(_key_hash), Field(json_schema_extra={_SECRET: True})]
 

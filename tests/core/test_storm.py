@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from world import FATES, FAULTS, NOON, Fault, Weather, World
+from core.world import FATES, FAULTS, NOON, Fault, Weather, World
 
 from shared.domain import Phase, Reason, Run, WishKind
 

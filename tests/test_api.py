@@ -1,0 +1,290 @@
+"""HTTP over the ports in memory: what is told, what is wished for, and what bad requests get."""
+
+import hashlib
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from core.world import EARLIER, NOON, WINDOW, World
+from starlette.testclient import TestClient
+
+from shared.api import create_api
+from shared.domain import JobState, Phase, Reason, WishKind
+from shared.errors import Unavailable
+from shared.guard import Guard
+
+FLEET: dict[str, Reason | None] = {"pump1": None, "pump2/heat": Reason.UNREADABLE_MODEL, "<b>": Reason.NO_READINGS}
+
+
+def client(world: World, guard: Guard | None = None) -> TestClient:
+    api = create_api(world.plane, guard or Guard(), lambda: world.now)
+    return TestClient(api, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def world() -> World:
+    return World(dict(FLEET))
+
+
+@pytest.fixture
+def over(world: World) -> World:
+    world.beat_until_over()
+    return world
+
+
+def is_problem(response: Any, status: int, detail: str) -> bool:
+    body = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, body["status"], body["type"]) == (status, status, "about:blank")
+    assert detail in body["detail"]
+    return True
+
+
+def test_a_run_that_is_over_is_told_whole(over: World) -> None:
+    run = client(over).get(f"/api/runs/{WINDOW}").json()
+    ended = over.ledger.run(WINDOW)
+    assert run == {
+        "id": WINDOW,
+        "phase": "partial",
+        "window": {"start": "2026-11-21T11:00:00Z", "end": "2026-11-21T12:00:00Z"},
+        "asked_by": "schedule",
+        "observed_at": f"{ended.observed_at:%Y-%m-%dT%H:%M:%SZ}",
+        "opened_at": "2026-11-21T12:05:00Z",
+        "planned_at": "2026-11-21T12:05:00Z",
+        "progress_at": f"{ended.progress_at:%Y-%m-%dT%H:%M:%SZ}",
+        "cancelled_at": None,
+        "ended_at": f"{ended.ended_at:%Y-%m-%dT%H:%M:%SZ}",
+        "models": {"total": 3, "done": 3, "waiting": 0, "scored": 1, "failed": 1, "skipped": 1, "cancelled": 0,
+                   "not_attempted": 0, "ignored": 0},
+        "chunks": {"committed": 2},
+        "rows": 3,
+        "anomalies": 1,
+        "progress": 1.0,
+        "models_per_second": 3 / (ended.ended_at - ended.planned_at).total_seconds(),  # type: ignore[operator]
+        "expected_end": None,
+        "stalled": False,
+        "failures": run["failures"],
+        "reason": None,
+        "message": "",
+    }  # fmt: skip
+    assert run["failures"] == client(over).get(f"/api/runs/{WINDOW}/failures").json()
+    assert [(f["reason"], f["outcome"], f["models"], f["example"]) for f in run["failures"]] == [
+        ("no_readings", "skipped", 1, "<b>"),
+        ("unreadable_model", "failed", 1, "pump2/heat"),
+    ]
+
+
+def test_an_open_run_says_when_to_ask_again_and_is_told_once(world: World) -> None:
+    world.beat()
+    found = client(world).get(f"/api/runs/{WINDOW}")
+    assert (found.json()["phase"], found.headers["Retry-After"]) == ("running", "5")
+    again = client(world).get(f"/api/runs/{WINDOW}", headers={"If-None-Match": found.headers["ETag"]})
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", found.headers["ETag"])
+    world.beat()
+    assert client(world).get(f"/api/runs/{WINDOW}", headers={"If-None-Match": found.headers["ETag"]}).status_code == 200
+
+
+def test_runs_are_listed_newest_first_a_page_at_a_time(over: World) -> None:
+    first = client(over).get("/api/runs", params={"limit": 1}).json()
+    assert [run["id"] for run in first["items"]] == [WINDOW]
+    second = client(over).get("/api/runs", params={"limit": 1, "cursor": first["next"]}).json()
+    assert ([run["id"] for run in second["items"]], second["next"]) == ([EARLIER.id], None)
+
+
+def test_a_window_can_be_asked_for_and_its_run_is_the_same_however_often(world: World) -> None:
+    http, window = client(world), "20261120T0300Z-PT1H"
+    asked = [http.post("/api/runs", json={"window": window}) for _ in range(2)]
+    assert {(r.status_code, r.headers["Location"], r.json()["phase"]) for r in asked} == {
+        (202, f"/api/runs/{window}", "requested")
+    }
+    assert http.get(asked[0].headers["Location"]).json()["phase"] == "requested"
+    world.ledger.save_heartbeat(replace(world.ledger.heartbeat(), watermark=NOON + timedelta(days=1)))
+    for _ in range(9):
+        world.beat()
+    again = http.post("/api/runs", json={"window": window})
+    assert (again.status_code, again.json()["phase"], again.json()["asked_by"]) == (200, "partial", "request")
+    assert world.ledger.wishes() == []
+
+
+def test_without_a_window_the_last_closed_one_is_meant(world: World) -> None:
+    assert client(world).post("/api/runs").json()["id"] == WINDOW
+
+
+@pytest.mark.parametrize(
+    ("window", "detail"),
+    [
+        ("yesterday", "wanted a window such as"),
+        ("20261121T1115Z-PT1H", "such as 20261121T1100Z-PT1H"),
+        ("20261121T0000Z-P1D", "wanted a window of PT1H"),
+        ("20261121T1200Z-PT1H", "wanted a window that has closed, at the latest 20261121T1100Z-PT1H"),
+    ],
+)
+def test_a_window_that_cannot_be_scored_is_refused(world: World, window: str, detail: str) -> None:
+    assert is_problem(client(world).post("/api/runs", json={"window": window}), 400, detail)
+    assert world.ledger.wishes() == []
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"window": 7}', '"x"'])
+def test_a_body_that_is_none_is_a_problem(world: World, body: str) -> None:
+    found = client(world).post("/api/runs", content=body, headers={"Content-Type": "application/json"})
+    assert is_problem(found, 400, "body")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [
+        ("/api/runs/20200101T0000Z-PT1H", 404, "no run 20200101T0000Z-PT1H"),
+        ("/api/runs/nonsense", 400, "wanted a window"),
+        ("/api/runs/20200101T0000Z-PT1H/chunks", 404, "no run"),
+        (f"/api/runs/{WINDOW}/failures/bored", 400, "reason"),
+        (f"/api/runs/{WINDOW}/logs/c99999", 404, "no chunk c99999"),
+        (f"/api/runs/{WINDOW}/logs/c00000?attempt=9", 404, "had 1 attempts, not 9"),
+        ("/api/runs?limit=0", 400, "query.limit"),
+        ("/api/runs?cursor=x", 400, "wanted a cursor"),
+        ("/api/nothing", 404, "Not Found: GET /api/nothing"),
+    ],
+)
+def test_what_is_not_there_or_not_well_formed_is_a_problem(over: World, path: str, status: int, detail: str) -> None:
+    assert is_problem(client(over).get(path), status, detail)
+
+
+def test_a_method_that_is_not_offered_is_a_problem(world: World) -> None:
+    assert is_problem(client(world).delete("/api/runs"), 405, "Method Not Allowed")
+
+
+def test_a_running_run_can_be_cancelled_twice_and_one_that_is_over_stays(world: World) -> None:
+    world.beat()
+    http = client(world)
+    assert [http.post(f"/api/runs/{WINDOW}/cancel").status_code for _ in range(2)] == [202, 202]
+    assert [wish.kind for wish in world.ledger.wishes()] == [WishKind.CANCEL]
+    assert world.beat_until_over().phase in (Phase.CANCELLED, Phase.PARTIAL)
+    assert http.post(f"/api/runs/{WINDOW}/cancel").status_code == 200
+    assert world.ledger.wishes() == []
+    assert is_problem(http.post("/api/runs/20200101T0000Z-PT1H/cancel"), 404, "no run")
+
+
+def test_chunks_tell_their_attempts_and_live_asks_the_cluster_itself(world: World) -> None:
+    world.beat()
+    world.cluster.set(f"fleetscore-{WINDOW}-c00001-1", JobState.DOUBTFUL)
+    stored = client(world).get(f"/api/runs/{WINDOW}/chunks").json()
+    live = client(world).get(f"/api/runs/{WINDOW}/chunks", params={"live": 1, "limit": 1}).json()
+    assert [c["id"] for c in stored["items"]] == ["c00000", "c00001"]
+    assert [a["cluster"] for c in stored["items"] for a in c["attempts"]] == [None, None]
+    assert [(a["job"], a["cluster"]) for a in live["items"][0]["attempts"]] == [
+        (f"fleetscore-{WINDOW}-c00000-1", "running")
+    ]
+    rest = client(world).get(f"/api/runs/{WINDOW}/chunks", params={"live": 1, "cursor": live["next"]}).json()
+    assert [a["cluster"] for c in rest["items"] for a in c["attempts"]] == ["doubtful"]
+
+
+def test_the_models_of_a_reason_are_named(over: World) -> None:
+    found = client(over).get(f"/api/runs/{WINDOW}/failures/unreadable_model").json()
+    assert found == {
+        "items": [
+            {"model": "pump2/heat", "chunk": "c00001", "reason": "unreadable_model", "outcome": "failed",
+             "message": "pump2/heat unreadable_model"},
+        ],
+        "next": None,
+    }  # fmt: skip
+
+
+def test_the_models_of_a_chunk_that_was_given_up_are_named() -> None:
+    world = World({"a": None, "b": None}, ["fails"] * 7)
+    world.beat_until_over()
+    found = client(world).get(f"/api/runs/{WINDOW}/failures/job_failed").json()
+    assert [(m["model"], m["outcome"]) for m in found["items"]] == [("a", "failed"), ("b", "failed")]
+
+
+def test_a_log_is_the_stored_one_or_the_cluster_s(over: World) -> None:
+    http = client(over)
+    assert is_problem(http.get(f"/api/runs/{WINDOW}/logs/c00000"), 404, "no log of job")
+    over.cluster.logs[f"fleetscore-{WINDOW}-c00000-1"] = "from the cluster"
+    assert http.get(f"/api/runs/{WINDOW}/logs/c00000").text == "from the cluster"
+    over.work.write(f"runs/{WINDOW}/logs/c00000-1.log", "stored ü".encode())
+    assert http.get(f"/api/runs/{WINDOW}/logs/c00000?attempt=1").text == "stored ü"
+
+
+def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one() -> None:
+    world = World(dict(FLEET))
+    http = client(world)
+    assert (http.get("/api/health").status_code, http.get("/api/health").json()["late"]) == (503, True)
+    world.beat()
+    assert http.get("/api/health").json() == {
+        "late": False, "ticked_at": "2026-11-21T12:05:00Z", "decided_until": "2026-11-21T12:00:00Z", "trouble": "",
+    }  # fmt: skip
+    world.now += timedelta(minutes=11)
+    assert http.get("/api/health").status_code == 503
+
+
+def test_a_store_that_does_not_answer_is_told_with_when_to_try_again(world: World) -> None:
+    def fail(*_: object) -> None:
+        raise Unavailable("the ledger does not answer", retry_after=7)
+
+    broken = replace(world.plane, ledger=type("Broken", (), {"runs": fail, "run": fail, "heartbeat": fail})())
+    http = TestClient(create_api(broken, Guard(), lambda: NOON), raise_server_exceptions=False)
+    for path in ("/api/runs", f"/api/runs/{WINDOW}", "/api/health"):
+        found = http.get(path)
+        assert is_problem(found, 503, "the ledger does not answer")
+        assert found.headers["Retry-After"] == "7"
+
+
+def test_what_nobody_expected_says_no_more_than_that(world: World) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a secret")
+
+    broken = replace(world.plane, ledger=type("Broken", (), {"runs": fail})())
+    found = TestClient(create_api(broken, Guard(), lambda: NOON), raise_server_exceptions=False).get("/api/runs")
+    assert is_problem(found, 500, "this should not have happened")
+    assert "secret" not in found.text
+
+
+def test_the_api_describes_itself(world: World) -> None:
+    doc = client(world).get("/openapi.json").json()
+    assert doc["openapi"].startswith("3.1")
+    assert set(doc["paths"]) == {
+        "/api/health",
+        "/api/runs",
+        "/api/runs/{run_id}",
+        "/api/runs/{run_id}/cancel",
+        "/api/runs/{run_id}/chunks",
+        "/api/runs/{run_id}/failures",
+        "/api/runs/{run_id}/failures/{reason}",
+        "/api/runs/{run_id}/logs/{chunk_id}",
+    }
+
+
+# Who may ask what
+
+
+def sha(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+KEYS = Guard(sha("reader"), sha("operator"), public=True)
+
+
+@pytest.mark.parametrize(
+    ("guard", "key", "method", "path", "status"),
+    [
+        (Guard(), "", "GET", "/api/runs", 200),  # a developer's machine
+        (Guard(public=True), "", "GET", "/api/runs", 503),  # the world, and nothing configured
+        (Guard(public=True), "", "GET", "/", 503),
+        (Guard(public=True), "", "GET", "/api/health", 503),  # late, since nothing ticked yet: but it answers
+        (KEYS, "", "GET", "/api/runs", 401),
+        (KEYS, "wrong", "GET", "/api/runs", 401),
+        (KEYS, "reader", "GET", "/api/runs", 200),
+        (KEYS, "reader", "POST", "/api/runs", 403),
+        (KEYS, "operator", "GET", "/api/runs", 200),
+        (KEYS, "operator", "POST", "/api/runs", 202),
+        (Guard(sha("reader")), "reader", "POST", "/api/runs", 403),
+        (Guard("", sha("operator")), "", "GET", "/api/runs", 401),
+        (Guard("", sha("operator")), "operator", "GET", "/api/runs", 200),
+    ],
+)
+def test_the_guard_lets_pass_whom_it_should(
+    world: World, guard: Guard, key: str, method: str, path: str, status: int
+) -> None:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    found = client(world, guard).request(method, path, headers=headers)
+    assert found.status_code == status

@@ -1,0 +1,65 @@
+"""Settings: what is read, and that all problems are told at once."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared import wiring
+from shared.contract import Columns
+from shared.control import Rules
+from shared.errors import Misconfigured
+from shared.planner import ChunkSize
+from shared.settings import load, names
+
+AZURITE = {"STORAGE": "UseDevelopmentStorage=true"}
+
+
+def test_one_setting_is_enough_and_the_rules_have_the_same_defaults() -> None:
+    assert wiring.rules(load(AZURITE)) == Rules()
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    assert load({**AZURITE, "SCHEDULE": "", "CHUNK_SIZE": ""}) == load(AZURITE)
+
+
+def test_values_are_read_as_they_are_meant() -> None:
+    settings = load({
+        **AZURITE, "CHUNK_SIZE": "1", "WINDOW": "PT15M", "SILENCE": "PT90S", "RETRY_BACKOFF": "PT5S",
+        "READINGS_COLUMNS": "time=TS,device=Device,sensor=Tag,value=Value", "READINGS_PATH": "sensor_data.csv",
+    })  # fmt: skip
+    assert settings.chunk_size == ChunkSize(1)
+    assert (settings.window, settings.silence) == (timedelta(minutes=15), timedelta(seconds=90))
+    assert settings.retry_backoff == timedelta(seconds=5)
+    assert settings.readings_columns == Columns("TS", "Device", "Tag", "Value")
+    assert settings.readings_path == "sensor_data.csv"
+
+
+def test_all_problems_are_told_at_once_by_name_with_what_was_wanted_and_found() -> None:
+    wrong = {
+        "SCHEDULE": "0 5 * * * 7",
+        "HEARTBEAT": "every minute",
+        "WINDOW": "PT7H",
+        "CATCH_UP": "some",
+        "CHUNK_SIZE": "0",
+        "MAX_OPEN_RUNS": "none",
+        "MODEL_NAMES": "{name}",
+        "READINGS_PATH": "../elsewhere",
+        "READINGS_COLUMNS": "colour=red",
+        "MODELS_CONTAINER": "Models",
+        "CLUSTER": "abacus",
+        "DASK_SCHEDULER": "localhost",
+        "OPERATE_KEY_SHA256": "my password",
+    }
+    with pytest.raises(Misconfigured) as caught:
+        load(wrong)
+    first, *problems = str(caught.value).splitlines()
+    assert first == "settings are wrong:"
+    assert {line.split(":")[0].strip() for line in problems} == {"STORAGE", *wrong}
+    for line in problems:
+        name = line.split(":")[0].strip()
+        assert "found" in line or name == "OPERATE_KEY_SHA256", line
+    assert "my password" not in str(caught.value)
+
+
+def test_names_are_those_of_the_environment() -> None:
+    assert {"STORAGE", "SCHEDULE", "HEARTBEAT", "CHUNK_SIZE"} <= set(names())
