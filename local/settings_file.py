@@ -1,0 +1,40 @@
+"""`host.json` and `local.settings.json`, as Core Tools and the development host read them. Sets nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shared.errors import Malformed
+
+
+def read_object(path: Path, advice: str = "") -> dict[str, Any]:
+    """The JSON object in a file; raises Malformed, with *advice* where there is no file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write the mark
+    except OSError as error:
+        raise Malformed(f"wanted the file {path}, found {error.strerror}{advice}") from error
+    except ValueError as error:
+        raise Malformed(f"wanted JSON in {path}, found {error}") from error
+    if not isinstance(found, dict):
+        raise Malformed(f"wanted a JSON object in {path}, found {json.dumps(found)}")
+    return found
+
+
+def read_settings(path: Path) -> dict[str, str]:
+    """The Values of `local.settings.json`, by name; raises Malformed with every value that is no text."""
+    found = read_object(path, ": copy local.settings.example.json there")
+    encrypted, values = found.get("IsEncrypted"), found.get("Values")
+    if encrypted is not False:
+        raise Malformed(f'wanted "IsEncrypted": false in {path}, found {json.dumps(encrypted)}')
+    if not isinstance(values, dict):
+        raise Malformed(f'wanted an object of settings as "Values" in {path}, found {json.dumps(values)}')
+    problems = [
+        f'wanted text in quotes as "{name}" in {path}, found {json.dumps(value)}'
+        for name, value in values.items()
+        if not isinstance(value, str)
+    ]
+    if problems:
+        raise Malformed("\n".join(problems))
+    return values

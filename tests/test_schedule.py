@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import Malformed
+from shared.schedule import Schedule
+
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+FIRES = [  # the text, now, the last instant at or before now, the next one after it; 21 November 2026 is a Saturday
+    ("0 5 * * * *", "2026-11-21 07:04:59.999999", "2026-11-21 06:05", "2026-11-21 07:05"),
+    ("0 5 * * * *", "2026-11-21 07:05:00", "2026-11-21 07:05", "2026-11-21 08:05"),
+    ("0 5 * * * *", "2026-11-21 07:05:00.000001", "2026-11-21 07:05", "2026-11-21 08:05"),
+    ("5 * * * *", "2026-11-21 07:05:00", "2026-11-21 07:05", "2026-11-21 08:05"),
+    ("  0  5 * * * * ", "2026-11-21 07:05:00", "2026-11-21 07:05", "2026-11-21 08:05"),
+    ("* * * * * *", "2026-11-21 07:05:00.5", "2026-11-21 07:05:00", "2026-11-21 07:05:01"),
+    ("*/100 * * * * *", "2026-11-21 07:05:30", "2026-11-21 07:05", "2026-11-21 07:06"),
+    ("0 5/15 * * * *", "2026-11-21 07:04", "2026-11-21 06:50", "2026-11-21 07:05"),
+    ("0 0 10-20/4 * * *", "2026-11-21 18:30", "2026-11-21 18:00", "2026-11-22 10:00"),
+    ("0 0 22-2 * * *", "2026-11-21 23:30", "2026-11-21 22:00", "2026-11-22 02:00"),  # croniter alone: the night
+    ("0 0 0 13 * fri", "2026-11-21", "2026-11-13", "2027-08-13"),  # both must match; Unix cron: either
+    ("0 0 0 13 * FRIDAY", "2026-11-21", "2026-11-13", "2027-08-13"),
+    ("0 0 0 * * 0", "2026-11-21", "2026-11-15", "2026-11-22"),
+    ("0 0 0 * * mon-fri", "2026-11-21 12:00", "2026-11-20", "2026-11-23"),
+    ("0 0 0 1 j *", "2026-11-21", "2026-01-01", "2027-01-01"),  # the first name that begins so
+    ("0 0 0 1 Sept,mar-Ap *", "2026-11-21", "2026-09-01", "2027-03-01"),
+    ("0 0 0 1 nov/1 *", "2026-11-21", "2026-11-01", "2026-12-01"),
+    ("0 0 0 31 * *", "2026-11-21", "2026-10-31", "2026-12-31"),
+    ("0 0 0 29 2 *", "2026-11-21", "2024-02-29", "2028-02-29"),
+    ("0 0 0 29 2 1", "2026-11-21", "2016-02-29", "2044-02-29"),
+    ("0 0 0 29 feb thu", "2090-01-01", "2080-02-29", "2120-02-29"),  # 2100 has no such day: the longest wait there is
+]
+
+
+@pytest.mark.parametrize(("text", "now", "last", "following"), FIRES)
+def test_a_schedule_fires_when_the_functions_host_would(text: str, now: str, last: str, following: str) -> None:
+    schedule = Schedule(text)
+    assert (schedule.last_fire(at(now)), schedule.next_fire(at(now))) == (at(last), at(following))
+
+
+REFUSED = [  # the text, and what the message says was wanted and found
+    ("", "found 0 in"),
+    ("* * * *", "found 4 in"),
+    ("* * * * * * *", "found 7 in"),
+    ("@hourly", "found 1 in"),
+    ("%HEARTBEAT%", "found 1 in"),
+    ("00:05:00", "found the time span '00:05:00'"),
+    ("1.00:00:00", "found the time span"),
+    ("0 5 * * * 7", "wanted days of the week from 0 (Sunday) to 6 or by name, as in 1 or 1-5 or 1,5 or */2, found '7'"),
+    ("0 5 * * * 5-7", "found '5-7' in '0 5 * * * 5-7'"),
+    ("0 0 0 * * 1#2", "found '1#2'"),
+    ("0 0 0 * * 5L", "found '5L'"),
+    ("0 0 0 L * *", "days of the month from 1 to 31"),
+    ("0 0 0 15W * *", "found '15W'"),
+    ("0 0 0 ? * *", "found '?'"),
+    ("0 0 0 0 * *", "days of the month"),
+    ("0 0 0 32 * *", "days of the month"),
+    ("0 0 0 * 0 *", "months from 1 to 12"),
+    ("0 0 0 * 13 *", "months from 1 to 12"),
+    ("0 0 0 * smarch *", "found 'smarch'"),
+    ("0 0 0 * mon *", "found 'mon'"),
+    ("0 0 0 * * januaryx", "found 'januaryx'"),
+    ("0 0 0 jan * *", "found 'jan'"),
+    ("60 * * * * *", "seconds from 0 to 59"),
+    ("* 60 * * * *", "minutes from 0 to 59"),
+    ("* * 24 * * *", "hours from 0 to 23"),
+    ("60 * * * *", "minutes from 0 to 59"),
+    ("*/0 * * * * *", "found '*/0'"),
+    ("*/-5 * * * * *", "found '*/-5'"),
+    ("*/+5 * * * * *", "found '*/+5'"),
+    ("*/5/2 * * * * *", "found '*/5/2'"),
+    ("*/ * * * * *", "found '*/'"),
+    ("/5 * * * * *", "found '/5'"),
+    ("-5 * * * * *", "found '-5'"),
+    ("5- * * * * *", "found '5-'"),
+    ("1-2-3 * * * * *", "found '1-2-3'"),
+    ("*-5 * * * * *", "found '*-5'"),
+    ("1,,2 * * * * *", "found '1,,2'"),
+    ("1, * * * * *", "found '1,'"),
+    (",1 * * * * *", "found ',1'"),
+    ("** * * * * *", "found '**'"),
+    ("5_0 * * * * *", "found '5_0'"),
+    ("0x5 * * * * *", "found '0x5'"),
+    ("\u0665 * * * * *", "found '\u0665'"),
+    ("9999999999 * * * * *", "found '9999999999'"),
+    ("1.5 * * * * *", "found '1.5'"),
+    ("h * * * * *", "found 'h'"),  # croniter alone: a random second
+    ("0\t5 * * * * *", "found '0\\t5'"),
+    ("0\t5\t*\t*\t*\t*", "found 1 in"),
+    ("0 0 0 30 2 *", "only days that no such month has in '0 0 0 30 2 *'"),
+    ("0 0 0 31 4,6,9,11 *", "only days that no such month has"),
+    ("0 0 0 30-31 feb mon", "only days that no such month has"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), REFUSED)
+def test_what_the_host_refuses_or_misreads_is_refused_with_what_was_wanted_and_found(text: str, said: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        Schedule(text)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("wanted ")
+
+
+def test_two_schedules_of_one_text_are_equal() -> None:
+    assert Schedule("0 5 * * * *") == Schedule("0 5 * * * *")
+    assert Schedule("0 5 * * * *") != Schedule("0 6 * * * *")
+
+
+def numbers(low: int, high: int) -> st.SearchStrategy[list[int]]:
+    one = st.integers(low, high)
+    return st.one_of(st.just(list(range(low, high + 1))), st.lists(one, min_size=1, max_size=4, unique=True))
+
+
+FIELDS = st.tuples(numbers(0, 59), numbers(0, 59), numbers(0, 23), numbers(1, 31), numbers(1, 12), numbers(0, 6))
+NOWS = st.datetimes(datetime(1999, 12, 1), datetime(2101, 2, 1), timezones=st.just(UTC))  # noqa: DTZ001  # st's bounds
+
+
+def matches(fields: tuple[list[int], ...], instant: datetime) -> bool:
+    parts = (instant.second, instant.minute, instant.hour, instant.day, instant.month, instant.isoweekday() % 7)
+    return all(part in allowed for part, allowed in zip(parts, fields, strict=True))
+
+
+def walk(fields: tuple[list[int], ...], start: datetime, step: timedelta) -> datetime:
+    """The first match from *start* on, tried day by day, then second by second: slow, and sure."""
+    everywhen = (list(range(60)), list(range(60)), list(range(24)))
+    days = 0
+    while True:
+        if matches((*everywhen, *fields[3:]), start):
+            date = start.date()
+            while start.date() == date:
+                if matches(fields, start):
+                    return start
+                start += step
+        else:
+            edge = start.replace(hour=0, minute=0, second=0)
+            start = edge + DAY if step > timedelta() else edge - SECOND
+        days += 1
+        assert days < 41 * 366
+
+
+@settings(max_examples=25, deadline=None)
+@given(FIELDS, NOWS)
+def test_a_schedule_agrees_with_walking_through_the_calendar(fields: tuple[list[int], ...], now: datetime) -> None:
+    if min(fields[3]) > 28 and fields[4] != list(range(1, 13)):
+        fields = (*fields[:3], [*fields[3], 28], *fields[4:])  # impossible dates are refused: another test
+    schedule = Schedule(" ".join(",".join(map(str, values)) for values in fields))
+    whole = now.replace(microsecond=0)
+    assert schedule.last_fire(now) == walk(fields, whole, -SECOND)
+    assert schedule.next_fire(now) == walk(fields, whole + SECOND, SECOND)
