@@ -4,6 +4,7 @@ Settings are read when the host loads this file, so that a wrong one is told at 
 wrong. Clients and the HTTP app are built when they are first used: the timer's instance pays for no web framework.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from functools import cache
@@ -15,6 +16,8 @@ from shared import settings, wiring
 from shared.control import ControlPlane
 
 SETTINGS = settings.load()
+logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs would log ten lines for each request
+log = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
 Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
@@ -38,7 +41,12 @@ async def asgi(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
     """Hand a request to the HTTP app."""
-    await api()(scope, receive, send)
+    try:
+        serve = api()
+    except Exception:
+        log.exception("the HTTP app cannot be built")  # the host would say no more than that start-up failed
+        raise
+    await serve(scope, receive, send)
 
 
 app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS)  # it guards itself: shared/guard.py

@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from . import routes, views
 from .control import ControlPlane
-from .errors import FleetError, Malformed, NotFound, Unavailable
+from .errors import Malformed, NotFound, Unavailable
 from .guard import Answer, Guard
 from .views import Health
 
@@ -79,35 +79,40 @@ def _add_errors(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return problem(error.status_code, f"{error.detail}: {request.method} {request.url.path}", error.headers)
 
-    def unexpected(request: Request, error: Exception) -> Response:
-        log.error("request=%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(500, "this should not have happened; the log of the app has more")
-
     app.add_exception_handler(Malformed, malformed)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(NotFound, missing)
     app.add_exception_handler(Unavailable, unavailable)
     app.add_exception_handler(HTTPException, from_framework)
-    app.add_exception_handler(FleetError, unexpected)
-    app.add_exception_handler(Exception, unexpected)
 
 
 def _add_guard(app: FastAPI, guard: Guard) -> None:
+    """Around everything: who may pass, and what nobody expected. The host would hide an exception that left the app."""
+
     @app.middleware("http")
     async def check(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.url.path in OPEN_PATHS:
+        refusal = None if request.url.path in OPEN_PATHS else _refusal(guard, request)
+        if refusal:
+            return refusal
+        try:
             return await go_on(request)
-        key = request.headers.get("authorization", "").removeprefix("Bearer ")
-        page = not request.url.path.startswith("/api/")  # holds no data; it asks for the key itself
-        match guard.judge(key, operates=request.method not in ("GET", "HEAD")):
-            case Answer.CLOSED:
-                return problem(503, "closed until READ_KEY_SHA256 and OPERATE_KEY_SHA256 are configured")
-            case Answer.FORBIDDEN:
-                return problem(403, "this key may read; starting and cancelling runs wants the operator's key")
-            case Answer.UNKNOWN if not page:
-                return problem(401, "wanted a key as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
-            case _:
-                return await go_on(request)
+        except Exception:
+            log.exception("request=%s %s failed", request.method, request.url.path)
+            return problem(500, "this should not have happened; the log of the app has more")
+
+
+def _refusal(guard: Guard, request: Request) -> Response | None:
+    key = request.headers.get("authorization", "").removeprefix("Bearer ")
+    page = not request.url.path.startswith("/api/")  # holds no data; it asks for the key itself
+    match guard.judge(key, operates=request.method not in ("GET", "HEAD")):
+        case Answer.CLOSED:
+            return problem(503, "closed until READ_KEY_SHA256 and OPERATE_KEY_SHA256 are configured")
+        case Answer.FORBIDDEN:
+            return problem(403, "this key may read; starting and cancelling runs wants the operator's key")
+        case Answer.UNKNOWN if not page:
+            return problem(401, "wanted a key as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
+        case _:
+            return None
 
 
 def _add_pages(app: FastAPI, plane: ControlPlane, clock: Callable[[], datetime]) -> None:

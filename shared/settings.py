@@ -108,7 +108,7 @@ class Settings(BaseModel):
         description="when a window that has closed becomes due: NCRONTAB, UTC; the delay for late readings is in it",
     )
     heartbeat: Annotated[Schedule, _parsed(Schedule)] = Field(
-        Schedule("0 * * * * *"), description="how often the timer looks after everything: NCRONTAB"
+        description="how often the timer looks after everything: NCRONTAB, such as `0 * * * * *`; the host wants it too"
     )
     window: Annotated[Length, AfterValidator(_tiles_a_day)] = Field(
         timedelta(hours=1), description="the span that one run scores: ISO 8601, a divisor or a multiple of a day"
