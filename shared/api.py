@@ -29,6 +29,12 @@ log = logging.getLogger(__name__)
 
 DASHBOARD = Path(str(files("shared") / "dashboard"))
 OPEN_PATHS = ("/api/health",)  # told to anybody: a probe has no key
+PAGE_HEADERS = {
+    "Cache-Control": "no-cache",  # or a browser mixes old and new modules after a deployment
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def create_api(plane: ControlPlane, guard: Guard, clock: Callable[[], datetime]) -> FastAPI:
@@ -95,17 +101,20 @@ def _add_guard(app: FastAPI, guard: Guard) -> None:
         if refusal:
             return refusal
         try:
-            return await go_on(request)
+            response = await go_on(request)
         except Exception:
             log.exception("request=%s %s failed", request.method, request.url.path)
             return problem(500, "this should not have happened; the log of the app has more")
+        if not request.url.path.startswith("/api/"):
+            response.headers.update(PAGE_HEADERS)
+        return response
 
 
 def _refusal(guard: Guard, request: Request) -> Response | None:
     key = request.headers.get("authorization", "").removeprefix("Bearer ")
     page = not request.url.path.startswith("/api/")  # holds no data; it asks for the key itself
     match guard.judge(key, operates=request.method not in ("GET", "HEAD")):
-        case Answer.CLOSED:
+        case Answer.CLOSED if not page:
             return problem(503, "closed until READ_KEY_SHA256 and OPERATE_KEY_SHA256 are configured")
         case Answer.FORBIDDEN:
             return problem(403, "this key may read; starting and cancelling runs wants the operator's key")
@@ -119,7 +128,8 @@ def _add_pages(app: FastAPI, plane: ControlPlane, clock: Callable[[], datetime])
     @app.get("/api/health", responses={503: {"description": "the timer does not beat"}})
     def health(response: Response) -> Health:
         """Whether the timer beats; asks for no key."""
-        view = views.health(plane.ledger.heartbeat(), clock())
+        now = clock()
+        view = views.health(plane.ledger.heartbeat(), now, plane.rules.schedule.next_fire(now))
         response.status_code = 503 if view.late else 200
         return view
 

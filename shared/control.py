@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from . import contract, planner, tracker
-from .contract import Progress, Report, parse_job_name
+from .contract import Progress, Report
 from .domain import Chunk, ChunkState, Heartbeat, Phase, Reason, Run, Wish, WishKind
 from .drafting import Drafting, DraftingRules, read_plan
 from .errors import Conflict, Malformed, NotFound, Unavailable
@@ -175,7 +175,7 @@ class ControlPlane:
         return drafting.plan(run, earlier, self.ledger, now)
 
     def _watch_closed(self, run: Run, jobs: Mapping[str, Sighting] | None, now: datetime) -> None:
-        self._cancel(run, tracker.unwanted(_of(run, jobs), ()))
+        self._cancel(run, tracker.unwanted(self._of(run, jobs), ()))
         if run.ended_at and now - run.ended_at >= WATCH_CLOSED:
             self.ledger.unwatch(run)
 
@@ -207,6 +207,11 @@ class ControlPlane:
             log.info("run=%s cancelling %d jobs, %s first", run.id, len(names), names[0])
             self.cluster.cancel(names)
 
+    def _of(self, run: Run, jobs: Mapping[str, Sighting] | None) -> dict[str, Sighting]:
+        """The jobs of one run of ours: another app may share the cluster, and have runs of the same windows."""
+        beginning = f"{self.rules.policy.app}-{run.id}-"
+        return {name: seen for name, seen in (jobs or {}).items() if name.startswith(beginning)}
+
     # Seeing
 
     def _evidence(self, run: Run, chunks: Sequence[Chunk], jobs: Mapping[str, Sighting] | None) -> Evidence:
@@ -221,7 +226,7 @@ class ControlPlane:
                     reported.setdefault(chunk, []).append(attempt)
         undecided = [c for c in chunks if not c.state.terminal and c.state is not ChunkState.COMMITTING]
         reports = {c.id: r for c in undecided if (r := self._report(c, sorted(reported.get(c.id, ()))))}
-        return Evidence(None if jobs is None else _of(run, jobs), signs, reports)
+        return Evidence(None if jobs is None else self._of(run, jobs), signs, reports)
 
     def _report(self, chunk: Chunk, attempts: Sequence[int]) -> Report | None:
         """The first valid report of a chunk: it adds up, and its parts lie in storage as it says."""
@@ -297,11 +302,6 @@ class ControlPlane:
         manifest = f"{self.work.url}/{contract.manifest_path(chunk.run, chunk.manifest)}"
         name = contract.job_name(self.rules.policy.app, chunk.run, chunk.id, attempt.number)
         return JobSpec(name, chunk.run, contract.command(manifest, attempt.number), self.rules.policy.job_timeout)
-
-
-def _of(run: Run, jobs: Mapping[str, Sighting] | None) -> dict[str, Sighting]:
-    """The jobs of one run."""
-    return {name: seen for name, seen in (jobs or {}).items() if (job := parse_job_name(name)) and job[0] == run.id}
 
 
 def _slices(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:

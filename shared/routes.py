@@ -94,9 +94,13 @@ def runs(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:  # no
 
     @router.get("")
     def page(limit: Limit = PAGE, cursor: Cursor = None) -> RunPage:
-        """Runs, the newest window first."""
+        """Runs, the newest window first; before the first page, those that are only asked for."""
         found = ledger.runs(limit, cursor)
-        return RunPage(tuple(views.run_view(run, rules.policy.silence) for run in found.items), found.cursor)
+        asked = [wish for wish in ledger.wishes() if wish.kind is WishKind.RUN] if cursor is None else []
+        there = {run.id for run in found.items}
+        items = [views.requested_view(wish, rules.policy.silence) for wish in asked if wish.run not in there]
+        items += [views.run_view(run, rules.policy.silence) for run in found.items]
+        return RunPage(tuple(items), found.cursor)
 
     @router.get("/{run_id}", response_model=RunView, responses={304: {"description": "as it was"}})
     def show(run_id: str, request: Request, response: Response) -> RunView | Response:

@@ -81,7 +81,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Runs, the newest window first. `next` is the cursor of the next page."""
+    """Runs, the newest window first, after those that are only asked for. `next` is the cursor of the next page."""
 
     items: tuple[RunView, ...]
     next: str | None
@@ -116,6 +116,7 @@ class ChunkView:
     rows: int
     anomalies: int
     attempts: tuple[AttemptView, ...]
+    attempts_made: int
     retries: int
     losses: int
     reason: Reason | None
@@ -157,6 +158,7 @@ class Health:
     ticked_at: datetime | None
     decided_until: datetime | None  # windows that end by then have a run, or are recorded as missed
     trouble: str  # what the last tick could not do
+    next_due: datetime  # when the next window becomes due
 
 
 def run_view(run: Run, silence: timedelta) -> RunView:
@@ -239,6 +241,7 @@ def chunk_view(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None = Non
         rows=tally.rows,
         anomalies=tally.anomalies,
         attempts=_attempts(app, chunk, seen),
+        attempts_made=chunk.next_attempt - 1,
         retries=chunk.retries,
         losses=chunk.losses,
         reason=chunk.reason,
@@ -264,7 +267,7 @@ def model_failures(chunk: str, verdicts: Sequence[Verdict], reason: Reason) -> t
     )
 
 
-def health(beat: Heartbeat, now: datetime) -> Health:
+def health(beat: Heartbeat, now: datetime, next_due: datetime) -> Health:
     """Whether the timer beats, judged at *now*."""
     late = beat.ticked_at is None or now - beat.ticked_at > LATE
-    return Health(late, beat.ticked_at, beat.watermark, beat.trouble)
+    return Health(late, beat.ticked_at, beat.watermark, beat.trouble, next_due)

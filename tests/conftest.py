@@ -10,15 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from local.azurite import Azurite, start
+from local import azurite as local_azurite
+from local import dask as local_dask
+from local.azurite import Azurite
+from local.dask import LocalDask
+
+WORKERS = 2  # of the cluster that the tests share
 
 
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Azurite]:
     """Blobs, queues and tables in memory, on free ports."""
-    server = start(die_with_parent=True)
+    server = local_azurite.start(die_with_parent=True)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalDask]:
+    """A cluster that grows from no worker to two, whose jobs can reach Azurite."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("STORAGE", azurite.connection_string)  # the workers inherit it
+        cluster = local_dask.start(tmp_path_factory.mktemp("dask"), max_workers=WORKERS, idle=3)
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture

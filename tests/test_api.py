@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from core.world import EARLIER, NOON, WINDOW, World
 from starlette.testclient import TestClient
 
 from shared.api import create_api
 from shared.domain import JobState, Phase, Reason, WishKind
 from shared.errors import Unavailable
 from shared.guard import Guard
+from tests.core.world import EARLIER, NOON, WINDOW, World
 
 FLEET: dict[str, Reason | None] = {"pump1": None, "pump2/heat": Reason.UNREADABLE_MODEL, "<b>": Reason.NO_READINGS}
 
@@ -99,6 +99,10 @@ def test_a_window_can_be_asked_for_and_its_run_is_the_same_however_often(world: 
         (202, f"/api/runs/{window}", "requested")
     }
     assert http.get(asked[0].headers["Location"]).json()["phase"] == "requested"
+    assert [(run["id"], run["phase"]) for run in http.get("/api/runs").json()["items"]] == [
+        (window, "requested"),
+        (EARLIER.id, "succeeded"),
+    ]
     world.ledger.save_heartbeat(replace(world.ledger.heartbeat(), watermark=NOON + timedelta(days=1)))
     for _ in range(9):
         world.beat()
@@ -212,6 +216,7 @@ def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one(
     world.beat()
     assert http.get("/api/health").json() == {
         "late": False, "ticked_at": "2026-11-21T12:05:00Z", "decided_until": "2026-11-21T12:00:00Z", "trouble": "",
+        "next_due": "2026-11-21T13:05:00Z",
     }  # fmt: skip
     world.now += timedelta(minutes=11)
     assert http.get("/api/health").status_code == 503
@@ -269,7 +274,8 @@ KEYS = Guard(sha("reader"), sha("operator"), public=True)
     [
         (Guard(), "", "GET", "/api/runs", 200),  # a developer's machine
         (Guard(public=True), "", "GET", "/api/runs", 503),  # the world, and nothing configured
-        (Guard(public=True), "", "GET", "/", 503),
+        (Guard(public=True), "", "GET", "/", 200),  # the page holds no data, and says that the rest is closed
+        (Guard(public=True), "", "POST", "/api/runs", 503),
         (Guard(public=True), "", "GET", "/api/health", 503),  # late, since nothing ticked yet: but it answers
         (KEYS, "", "GET", "/api/runs", 401),
         (KEYS, "wrong", "GET", "/api/runs", 401),

@@ -11,10 +11,10 @@ from shared.errors import Misconfigured
 from shared.planner import ChunkSize
 from shared.settings import load, names
 
-AZURITE = {"STORAGE": "UseDevelopmentStorage=true"}
+AZURITE = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
 
 
-def test_one_setting_is_enough_and_the_rules_have_the_same_defaults() -> None:
+def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
     assert wiring.rules(load(AZURITE)) == Rules()
 
 

@@ -4,11 +4,13 @@ import itertools
 import os
 import random
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
-from core.world import FATES, FAULTS, NOON, Fault, Weather, World
 
-from shared.domain import Phase, Reason, Run, WishKind
+from shared.domain import JobState, Phase, Reason, Run, WishKind
+from shared.ports import JobSpec
+from tests.core.world import FATES, FAULTS, NOON, WINDOW, Fault, Weather, World
 
 FLEET: dict[str, Reason | None] = {
     "pump1": None,
@@ -102,7 +104,7 @@ def test_two_hosts_that_tick_in_turn_make_one_run() -> None:
         world.plane = (first, second)[beat % 2]
         world.beat()
         second.tick(world.now)
-    assert_complete(world, world.ledger.run("20261121T1100Z-PT1H"))
+    assert_complete(world, world.ledger.run(WINDOW))
 
 
 def test_a_tick_repeated_at_the_same_instant_changes_nothing() -> None:
@@ -113,3 +115,13 @@ def test_a_tick_repeated_at_the_same_instant_changes_nothing() -> None:
     world.plane.tick(NOON)
     assert world.cluster.jobs == before
     assert_complete(world, world.beat_until_over())
+
+
+def test_jobs_of_another_app_at_the_same_cluster_are_left_alone() -> None:
+    world = World(FLEET)
+    foreign = JobSpec(f"other-{WINDOW}-c00000-9", WINDOW, ("python",), timedelta(hours=1))
+    world.cluster.submit([foreign])
+    world.started.add(foreign.name)
+    run = world.beat_until_over()
+    assert run.phase is Phase.PARTIAL
+    assert world.cluster.sightings[foreign.name].state is JobState.QUEUED

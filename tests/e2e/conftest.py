@@ -2,86 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from azure.storage.blob import BlobServiceClient, ContainerClient
-from fixtures_dask import LocalDask, start
+from azure.storage.blob import BlobServiceClient
 
 from local.azurite import Azurite
-from shared import settings, wiring
-from shared.control import ControlPlane
-from shared.domain import Run
-from shared.settings import Settings
-
-_numbers = itertools.count()
-BEATS = 240  # of half a second, at most, until a run is over
-
-
-@pytest.fixture(scope="session")
-def scoring_cluster(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalDask]:
-    """A Dask cluster of two workers whose jobs can reach Azurite."""
-    os.environ["STORAGE"] = azurite.connection_string  # what the workers inherit
-    cluster = start(tmp_path_factory.mktemp("dask"), max_workers=2, idle=20)
-    yield cluster
-    cluster.stop()
-    del os.environ["STORAGE"]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A fleetscore of its own: containers and a table that no other test has."""
-
-    environment: Mapping[str, str]
-    service: BlobServiceClient
-
-    @property
-    def settings(self) -> Settings:
-        return settings.load(self.environment)
-
-    def plane(self, **changes: str) -> ControlPlane:
-        """The control plane, as `function_app` would wire it."""
-        return wiring.control_plane(settings.load({**self.environment, **changes}))
-
-    def container(self, what: str) -> ContainerClient:
-        return self.service.get_container_client(self.environment[f"{what.upper()}_CONTAINER"])
-
-    def upload(self, what: str, files: Mapping[str, bytes]) -> None:
-        container = self.container(what)
-        for name, data in files.items():
-            container.upload_blob(name, data, overwrite=True)
-
-    def download(self, what: str, folder: Path) -> Path:
-        """All blobs of a container as files."""
-        container = self.container(what)
-        for blob in container.list_blobs():
-            target = folder / blob.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(container.download_blob(blob.name).readall())
-        return folder
+from local.dask import LocalDask
+from tests.e2e.place import Place
 
 
 @pytest.fixture
-def place(azurite: Azurite, scoring_cluster: LocalDask) -> Iterator[Place]:
+def place(azurite: Azurite, dask_cluster: LocalDask, fresh_name: str) -> Iterator[Place]:
     """Containers that exist and are empty."""
-    prefix = f"e2e{next(_numbers)}"
     containers = {
-        f"{what.upper()}_CONTAINER": f"{prefix}-{what}" for what in ("models", "readings", "predictions", "work")
+        f"{what.upper()}_CONTAINER": f"{fresh_name}-{what}" for what in ("models", "readings", "predictions", "work")
     }
     environment = {
         **containers,
         "STORAGE": azurite.connection_string,
-        "LEDGER_TABLE": f"{prefix}ledger",
-        "APP_NAME": prefix,
+        "LEDGER_TABLE": f"{fresh_name}ledger",
+        "APP_NAME": fresh_name,
         "HEARTBEAT": "* * * * * *",
-        "DASK_SCHEDULER": scoring_cluster.address,
+        "DASK_SCHEDULER": dask_cluster.address,
         "SILENCE": "PT5S",
         "RETRY_BACKOFF": "PT1S",
     }
@@ -89,25 +32,3 @@ def place(azurite: Azurite, scoring_cluster: LocalDask) -> Iterator[Place]:
         for container in containers.values():
             service.create_container(container)
         yield Place(environment, service)
-
-
-def tick_until(
-    plane: ControlPlane, now: datetime, done: Callable[[], Any], moved: Callable[[datetime], datetime] = lambda t: t
-) -> None:
-    """Tick at half-second beats of the real clock until it is so. *moved* makes the time that the app is told."""
-    began = time.monotonic()
-    for _ in range(BEATS):
-        plane.tick(moved(now))
-        if done():
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"not so after {time.monotonic() - began:.0f} s")
-
-
-def over(plane: ControlPlane, *runs: str) -> Callable[[], bool]:
-    """Whether these runs have ended."""
-    return lambda: set(runs) <= {run.id for run in plane.ledger.runs(100).items if run.phase.terminal}
-
-
-def ended(plane: ControlPlane) -> list[Run]:
-    return list(plane.ledger.runs(100).items)

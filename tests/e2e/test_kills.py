@@ -12,13 +12,14 @@ import pandas as pd
 import psutil
 import pytest
 import skops.io
-from conftest import Place, over, tick_until
-from fixtures_dask import LocalDask, eventually
-from hosted import ROOT, DevelopmentHost, deployed
 from sklearn.svm import OneClassSVM
 
+from local.dask import LocalDask
 from shared.domain import Phase, Run
 from shared.windows import Window
+from tests.dask_jobs import eventually
+from tests.e2e.place import Place, over, tick_until
+from tests.hosted import ROOT, DevelopmentHost, deployed
 
 pytestmark = pytest.mark.stack
 
@@ -88,11 +89,11 @@ def test_a_tick_that_comes_twice_changes_nothing(fleet: Place, tmp_path: Path) -
 
 
 def test_a_worker_killed_in_the_middle_of_a_chunk_costs_only_time(
-    fleet: Place, scoring_cluster: LocalDask, tmp_path: Path
+    fleet: Place, dask_cluster: LocalDask, tmp_path: Path
 ) -> None:
     plane = fleet.plane(CHUNK_SIZE="12")
-    tick_until(plane, NOW, lambda: jobs_of(scoring_cluster))
-    for job in jobs_of(scoring_cluster):
+    tick_until(plane, NOW, lambda: jobs_of(dask_cluster))
+    for job in jobs_of(dask_cluster):
         keeper = job.parent()
         worker = keeper.parent() if keeper else None
         assert worker

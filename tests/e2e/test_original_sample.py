@@ -8,10 +8,10 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
-from conftest import Place, tick_until
 from pyarrow import dataset
 
 from shared.domain import Phase, Tally
+from tests.e2e.place import Place, tick_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.data]
 
@@ -30,9 +30,7 @@ def converted(seed: Path, to: Path) -> dict[str, bytes]:
     return {path.relative_to(to).as_posix(): path.read_bytes() for path in to.rglob("*.skops")}
 
 
-@pytest.mark.parametrize(
-    ("chunk_size", "convert", "chunks"), [("auto", False, 1), ("1", False, 15), ("auto", True, 1)]
-)
+@pytest.mark.parametrize(("chunk_size", "convert", "chunks"), [("auto", False, 1), ("1", False, 15), ("auto", True, 1)])
 def test_its_five_hours_hold_6757_anomalies_in_17768_rows(
     place: Place, seed: Path, tmp_path: Path, chunk_size: str, convert: bool, chunks: int
 ) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from conftest import Place, over, tick_until
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
@@ -18,6 +17,7 @@ from starlette.testclient import TestClient
 
 from shared.api import create_api
 from shared.guard import Guard
+from tests.e2e.place import Place, over, tick_until
 
 pytestmark = pytest.mark.stack
 

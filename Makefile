@@ -1,0 +1,49 @@
+# Needs Python 3.11 or later, and nothing else: `make demo`.
+PYTHON ?= python3
+DEVICES ?= 500
+PORT ?= 7071
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/ready
+REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run services host check test clean
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo "Variables: PYTHON (the interpreter for $(VENV)), DEVICES (of the demo), PORT (of the host)"
+
+demo: $(READY) ## a fleet of 500 devices, the whole stack on this machine, one hour scored
+	@$(PY) -m local demo --devices $(DEVICES) --port $(PORT)
+
+run: $(READY) ## the same, and stays up; the page is at http://127.0.0.1:7071/
+	@$(PY) -m local run --devices $(DEVICES) --port $(PORT)
+
+services: $(READY) ## Azurite and Dask only, for `func start` or `make host`
+	@$(PY) -m local services
+
+host: $(READY) ## the development host, beside `make services`
+	@$(PY) -m local.host --port $(PORT)
+
+check: $(READY) ## ruff, mypy, the walls and the tests that need no server
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest -q -m "not stack"
+
+test: $(READY) ## the tests that need servers, which they start
+	$(PY) -m pytest -q -m stack
+
+clean: ## everything that was made here, the data of Azurite too
+	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "wanted Python 3.11 or later, found $$($(PYTHON) --version 2>&1 || true); choose one by make PYTHON=python3.12" >&2; exit 2; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@echo "installing the requirements into $(VENV), once; it takes a minute or two"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(READY)

@@ -1,0 +1,135 @@
+"""`python -m local demo | run | services`: the whole stack on this machine.
+
+    demo      Azurite, Dask, a fleet, the host; scores the hour that is due, tells what came of it, and ends
+    run       the same, and stays up: the timer scores each hour that closes
+    services  Azurite and Dask only, for `func start` or `python -m local.host`
+
+Exit codes: 0 done; 1 the run did not succeed, or a server failed; 2 a person must change something; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import time
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import psutil
+
+from shared import settings
+from shared.errors import FleetError, Malformed, Misconfigured
+from shared.windows import Window
+
+from . import demo, stack
+from .fleet import DemoFleet, Stores
+from .pumps import HOUR
+from .screen import Screen
+from .settings_file import read_settings
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Do what the command line says; returns the exit code. No process of ours is left when it returns."""
+    options = _parser().parse_args()
+    screen = Screen()
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+    try:
+        return _run(options, screen)
+    except KeyboardInterrupt:
+        code, said = INTERRUPTED, "interrupted"
+    except FleetError as error:
+        code, said = 2 if isinstance(error, Misconfigured | Malformed) else 1, str(error)
+    finally:
+        _end_children()
+    screen.clear()
+    print(f"{said}; all that was started here has ended", file=sys.stderr)
+    return code
+
+
+def _interrupt(*_: int | FrameType | None) -> NoReturn:
+    """Ends what is under way, in order. Who is impatient and asks again would only leave something behind."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end_children() -> None:
+    """What a start that was interrupted half way has left."""
+    left = psutil.Process().children(recursive=True)
+    for order in (psutil.Process.terminate, psutil.Process.kill):
+        for child in left:
+            with suppress(psutil.NoSuchProcess):
+                order(child)
+        _, left = psutil.wait_procs(left, timeout=5)
+
+
+def _run(options: argparse.Namespace, screen: Screen) -> int:
+    found = _settings(options.settings, screen)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as started:
+        servers = [*started.enter_context(stack.services(found, options.folder.resolve()))]
+        for one in servers:
+            screen.say(one.name, str(one))
+        if options.command == "services":
+            screen.say("ready", "for `func start` or `make host`; Ctrl-C stops them")
+            _stay(servers, datetime.max.replace(tzinfo=UTC))
+        pumps, stores = DemoFleet(options.devices), Stores.open(found)
+        demo.prepare(pumps, stores, screen)  # before the timer: a run that finds no readings skips every model
+        host = started.enter_context(stack.host(options.port, options.settings, options.folder))
+        screen.say(host.name, str(host))
+        servers.append(host)
+        well = demo.tell(demo.follow(host.at, found, servers, screen), stores, screen)
+        if options.command == "demo":
+            screen.say("page", f"{host.at}/, which `make run` keeps up")
+            return 0 if well else 1
+        screen.say("page", f"{host.at}/; the timer goes on with each hour that closes. Ctrl-C stops all")
+        while True:
+            _stay(servers, Window.containing(datetime.now(UTC), HOUR).end)
+            demo.add_readings(pumps, stores, screen)
+
+
+def _settings(path: Path, screen: Screen) -> settings.Settings:
+    """The settings of the file, which is made where there is none; put into the environment, as the host does it."""
+    if not path.exists():
+        shutil.copy(stack.HOME / "local.settings.example.json", path)
+        screen.say("settings", f"{path}, a copy of local.settings.example.json")
+    for name, value in read_settings(path).items():
+        os.environ.setdefault(name, value)  # all that is started here inherits it
+    return settings.load()
+
+
+def _stay(servers: list[stack.Server], until: datetime) -> None:
+    """Watch over what was started, for so long; raises Unavailable when something of it ends."""
+    while datetime.now(UTC) < until:
+        stack.check(servers)
+        time.sleep(1)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"wanted a number of at least 1, found {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description="The whole stack on this machine.")
+    parser.add_argument("command", choices=["demo", "run", "services"])
+    parser.add_argument("--devices", type=_count, default=500, help="pumps of the demo's fleet (%(default)s)")
+    parser.add_argument("--port", type=int, default=7071, help="of the development host (%(default)s)")
+    parser.add_argument("--folder", type=Path, default=stack.HOME / ".local", help="for data and logs (%(default)s)")
+    parser.add_argument("--settings", type=Path, default=stack.HOME / "local.settings.json", help="(%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""A Dask cluster on this machine: `python -m local.dask`. A scheduler, and workers from none to one for each core.
+
+The settings are those that any cluster for us should have; docs say so to those who bring their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import Unavailable
+
+HOME = Path(__file__).parents[1]  # where the workers find `scorer`
+READY = "Dask is ready at "
+STOP_LIMIT = 30  # seconds
+
+SETTINGS = {
+    # A job whose worker died is ours to submit again, as a new attempt: Dask must not run its name a second time.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-saturation": 1.0,  # what waits, waits at the scheduler: a worker holds what it runs
+    "distributed.adaptive.target-duration": "1ms",  # a job is minutes of work: worth a worker of its own
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDask:
+    """A cluster as a process of its own."""
+
+    address: str
+    process: subprocess.Popen[str]
+
+    def stop(self) -> None:
+        """Ask it to end with all its children, and wait."""
+        self.process.terminate()
+        try:
+            self.process.communicate(timeout=STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # its workers end when it is gone
+            self.process.communicate()
+
+
+def start(folder: Path, port: int = 0, max_workers: int | None = None, idle: float = 10) -> LocalDask:
+    """Start a cluster that ends with this process; port 0 is any free one. Raises Unavailable."""
+    order = [sys.executable, "-m", "local.dask", "--with-parent", "--folder", str(folder), "--port", str(port)]
+    order += ["--idle", str(idle), "--max-workers", str(max_workers or os.cpu_count() or 1)]
+    process = subprocess.Popen(order, cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith(READY):
+            return LocalDask(line.removeprefix(READY).strip(), process)
+    process.communicate()
+    raise Unavailable(f"wanted a Dask scheduler on 127.0.0.1:{port}, found that it ended with {process.returncode}")
+
+
+def serve(args: argparse.Namespace, over: threading.Event) -> None:
+    """Run the cluster until *over* is set."""
+    # Workers and jobs inherit the environment: the way to this project, and STORAGE where it is set.
+    paths = [str(HOME), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    os.environ["DASK_LOGGING__DISTRIBUTED"] = "warning"  # read when distributed is imported, in every process
+    import dask
+    import psutil
+    from distributed import LocalCluster
+
+    dask.config.set(SETTINGS)
+    with LocalCluster(
+        host="127.0.0.1",
+        scheduler_port=args.port,
+        n_workers=0,
+        threads_per_worker=1,
+        memory_limit=0,  # jobs are processes of their own, which Dask's limit would not see
+        local_directory=str(args.folder),
+        preload="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",  # Ctrl-C is for this process to handle
+        dashboard_address="127.0.0.1:0",  # a dashboard where bokeh is installed, else a few lines of text
+    ) as cluster:
+        # Once a second it is looked at what is needed; a worker goes when it was idle so many times.
+        cluster.adapt(minimum=0, maximum=args.max_workers, interval="1s", wait_count=max(1, round(args.idle)))
+        print(f"{READY}{cluster.scheduler_address}", flush=True)
+        over.wait()
+        jobs = [job for worker in psutil.Process().children() for job in worker.children(recursive=True)]
+    psutil.wait_procs(jobs, timeout=STOP_LIMIT)  # they end a moment after their workers
+
+
+def _check_free(port: int) -> None:
+    """Raises OSError; Dask would do so too, after a page of tracebacks."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+
+
+def _wait_for_parent(over: threading.Event) -> None:
+    sys.stdin.read()
+    over.set()
+
+
+def main() -> int:
+    """Exit code 0 after SIGTERM, SIGINT or the end of the parent; 2 when the port is taken."""
+    parser = argparse.ArgumentParser(prog="python -m local.dask", description=__doc__)
+    parser.add_argument("--port", type=int, default=8786, help="of the scheduler; 0 for any free one")
+    parser.add_argument("--max-workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--idle", type=float, default=10, help="seconds after which an idle worker goes")
+    parser.add_argument("--folder", type=Path, default=HOME / ".local" / "dask", help="for the workers' files")
+    parser.add_argument("--with-parent", action="store_true", help="end when standard input ends")
+    args = parser.parse_args()
+    over = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: over.set())
+    if args.with_parent:
+        threading.Thread(target=_wait_for_parent, args=(over,), daemon=True).start()
+    try:
+        _check_free(args.port)
+        serve(args, over)
+    except (OSError, RuntimeError) as error:
+        print(f"wanted a Dask scheduler on 127.0.0.1:{args.port}, found: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The demonstration: a fleet of pumps, the hour that is due scored by the timer, and what came of it.
+
+It only watches: what opens the run, plans and commits it is the app, fired by its own timer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from shared import planner
+from shared.contract import prediction_path
+from shared.domain import Phase
+from shared.errors import Unavailable
+from shared.settings import Settings
+from shared.windows import Window
+
+from . import findings, fleet, stack, web
+from .fleet import DemoFleet, Stores
+from .pumps import HOUR
+from .screen import Screen, bar
+from .stack import Server
+
+PATIENCE = 900  # seconds in which nothing new is seen, and then it is given up
+LOOK = 0.5  # seconds between two looks
+
+
+def prepare(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
+    """Bring the models and the last day's readings to where they belong, unless they are there."""
+    if fleet.is_there(pumps, stores):
+        screen.say("fleet", f"{pumps.devices} pumps and their models are there")
+    else:
+        train(pumps, stores, screen)
+    add_readings(pumps, stores, screen)
+
+
+def train(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
+    """Train the fleet, with a bar."""
+    start = time.monotonic()
+    screen.show("fleet", f"training a one-class SVM for each of {pumps.devices} pumps, once", "start")
+    with closing(fleet.train(pumps, stores)) as progress:  # closed, it leaves the rest undone
+        for done in progress:
+            text = f"{bar(done, pumps.devices)} {done} of {pumps.devices} pumps trained"
+            screen.show("fleet", text, f"trained {4 * done // pumps.devices}")
+    screen.say("fleet", f"{pumps.devices} pumps, a one-class SVM trained for each in {time.monotonic() - start:.0f} s")
+
+
+def add_readings(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
+    """Write the hours that have closed since the last call."""
+    now = datetime.now(UTC)
+    hours = fleet.write_readings(pumps, stores, now)
+    if hours:
+        until = Window.containing(now, HOUR).start
+        screen.say("readings", f"one a minute from each pump; {hours} h written, up to {until:%Y-%m-%d %H:%M} UTC")
+
+
+def due(settings: Settings) -> Window:
+    """The last window that the schedule has made due."""
+    return planner.due(settings.schedule, settings.window, None, datetime.now(UTC), settings.catch_up).waiting[-1]
+
+
+def follow(url: str, settings: Settings, servers: Sequence[Server], screen: Screen) -> dict[str, Any]:
+    """Watch the run of the last window that is due until it has ended; raises Unavailable when nothing moves."""
+    window, deadline, last = due(settings), time.monotonic() + PATIENCE, ""
+    while True:
+        stack.check(servers)
+        found = _ask(f"{url}/api/runs/{window.id}")
+        if found is None:
+            window = due(settings)  # an hour may end while we wait
+            text, step = _waiting(url, window)
+        elif Phase(found["phase"]).terminal:
+            screen.clear()
+            return found
+        else:
+            text, step = _open(found)
+        screen.show("run", text, step)
+        deadline = deadline if text == last else time.monotonic() + PATIENCE
+        if time.monotonic() > deadline:
+            raise Unavailable(f"nothing has moved for {PATIENCE} s: {text}")
+        last = text
+        time.sleep(LOOK)
+
+
+def _ask(url: str) -> dict[str, Any] | None:
+    """What the app says; None where there is no such thing. Raises Unavailable."""
+    try:
+        answer = web.get(url)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        if answer.status == HTTPStatus.OK:
+            return answer.json
+        raise OSError(f"{answer.status} {answer.body.decode(errors='replace')}")
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"wanted an answer from {url}, found {error}") from error
+
+
+def _waiting(url: str, window: Window) -> tuple[str, str]:
+    """Why the run is not there yet: the timer works off earlier windows first, or is in trouble."""
+    health = web.get(f"{url}/api/health").json
+    if health.get("trouble"):
+        return f"waiting for the timer, which is in trouble: {health['trouble']}", health["trouble"]
+    page = _ask(f"{url}/api/runs?limit=1") or {"items": []}
+    earlier = [one["id"] for one in page["items"] if not Phase(one["phase"]).terminal]
+    first = f", which catches up with {earlier[0]} first" if earlier else ""
+    return f"{window.id}: waiting for the timer{first}", first
+
+
+def _open(run: dict[str, Any]) -> tuple[str, str]:
+    """How an open run stands, and which step that is."""
+    models, total = run["models"], run["models"]["total"]
+    if not total:
+        return f"{run['id']}: {run['phase']}", run["phase"]
+    jobs = ", ".join(f"{count} {state}" for state, count in run["chunks"].items() if count)
+    text = f"{run['id']} {bar(models['done'], total)} {models['done']} of {total} models; jobs: {jobs}"
+    return text, f"done {4 * models['done'] // total}"
+
+
+def tell(run: dict[str, Any], stores: Stores, screen: Screen) -> bool:
+    """Print what came of the run; returns whether it succeeded."""
+    window, models = Window.parse(run["id"]), run["models"]
+    seen = findings.look(stores, window)
+    folder = prediction_path(window, "", 0).rpartition("/")[0]
+    screen.say("run", f"{run['id']} {run['phase']}{': ' * bool(run['message'])}{run['message']}")
+    for failure in run["failures"]:
+        screen.say("", f"{_counted(failure['models'], 'model')} {failure['reason']}, such as {failure['example']}")
+    screen.say(
+        "scored", f"{models['scored']:,} of {_counted(models['total'], 'model')}, {_counted(run['rows'], 'row')}"
+    )
+    screen.say("found", f"{run['anomalies']:,} anomalies, {run['anomalies'] / max(run['rows'], 1):.1%} of the rows")
+    screen.say("took", _pace(run))
+    screen.say("lies in", f"{stores.predictions.url}/{folder}/, {_counted(seen.files, 'Parquet file')}")
+    if seen.spoilt:
+        _tell_faults(seen, screen)
+    return Phase(run["phase"]) is Phase.SUCCEEDED
+
+
+def _pace(run: dict[str, Any]) -> str:
+    jobs = f"{_counted(sum(run['chunks'].values()), 'job')} on up to {_counted(os.cpu_count() or 1, 'core')}"
+    if not run["planned_at"] or not run["ended_at"]:
+        return jobs
+    seconds = (datetime.fromisoformat(run["ended_at"]) - datetime.fromisoformat(run["planned_at"])).total_seconds()
+    rate = run["models"]["scored"] / seconds
+    return (
+        f"{seconds:.0f} s from plan to end, {rate:.1f} models/s in {jobs}; workers had to start, and the timer to beat"
+    )
+
+
+def _tell_faults(seen: findings.Findings, screen: Screen) -> None:
+    kinds = ", ".join(f"{kind} {seen.found.get(kind, 0)}/{count}" for kind, count in seen.faults.items())
+    screen.say("faults", f"{sum(seen.found.values())} of {sum(seen.faults.values())} planted ones show: {kinds}")
+    why = "a model calls about 1% of healthy rows anomalies, and no row alone shows a stuck sensor"
+    screen.say("", f"by rows: precision {seen.precision:.2f}, recall {seen.recall:.2f} ({why})")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,91 @@
+"""How well the planted faults were found, from the rows that consumers read. Judges the demo's models, not the app."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from shared.contract import prediction_path
+from shared.errors import NotFound
+from shared.windows import Window
+
+from .fleet import Stores, planted_path
+from .pumps import HOUR
+
+Reading: TypeAlias = tuple[datetime, str]  # a time and a device
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Readings called anomalies against readings that were spoilt; and faults, by their kind, found at least once."""
+
+    rows: int
+    alarms: int
+    spoilt: int
+    hits: int  # both
+    faults: Mapping[str, int]
+    found: Mapping[str, int]
+    files: int
+
+    @property
+    def precision(self) -> float:
+        """The share of the alarms that were right."""
+        return self.hits / self.alarms if self.alarms else 0.0
+
+    @property
+    def recall(self) -> float:
+        """The share of the spoilt readings that were called anomalies."""
+        return self.hits / self.spoilt if self.spoilt else 0.0
+
+
+def look(stores: Stores, window: Window) -> Findings:
+    """Joins the predictions of a window with what was planted in its hours."""
+    folder = prediction_path(window, "", 0).rpartition("/")[0] + "/"
+    parts = [blob.name for blob in stores.predictions.list(folder) if f"/{window.id}-" in blob.name]
+    rows, alarms = 0, set[Reading]()
+    for part in parts:
+        table = _read(stores.predictions.read(part))
+        rows += table.num_rows
+        judged = zip(*(table[name].to_pylist() for name in ("time", "device", "anomaly")), strict=True)
+        alarms |= {(time, device) for time, device, anomaly in judged if anomaly}
+    planted = _planted(stores, window)
+    hits = alarms & planted.keys()
+    # A pump has one fault in an hour at most.
+    faults = {(device, Window.containing(time, HOUR), fault) for (time, device), fault in planted.items()}
+    found = {(device, Window.containing(time, HOUR), planted[time, device]) for time, device in hits}
+    return Findings(
+        rows=rows,
+        alarms=len(alarms),
+        spoilt=len(planted),
+        hits=len(hits),
+        faults=Counter(sorted(fault for *_, fault in faults)),
+        found=Counter(fault for *_, fault in found),
+        files=len(parts),
+    )
+
+
+def _planted(stores: Stores, window: Window) -> dict[Reading, str]:
+    planted: dict[Reading, str] = {}
+    start = Window.containing(window.start, HOUR).start
+    while start < window.end:
+        try:
+            table = _read(stores.work.read(planted_path(start)))
+        except NotFound:  # no readings of the demo's in that hour
+            pass
+        else:
+            rows = zip(*(table[name].to_pylist() for name in ("time", "device", "fault")), strict=True)
+            planted |= {(time, device): fault for time, device, fault in rows if window.start <= time < window.end}
+        start += HOUR
+    return planted
+
+
+def _read(data: bytes) -> pa.Table:
+    from pyarrow import parquet
+
+    return parquet.read_table(io.BytesIO(data))

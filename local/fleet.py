@@ -1,0 +1,162 @@
+"""The demo's fleet in storage: a model for each pump, trained once, and the last day's readings, hour by hour.
+
+What was planted in an hour lies in the working container, in `demo/`; only `local/findings.py` reads it. Nothing is
+ever overwritten: what another version of the demo has made is cleared away first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from shared.adapters.blobs import AzureBlobs
+from shared.errors import NotFound
+from shared.ports import Blobs
+from shared.settings import Settings
+from shared.windows import DAY, Window
+
+from .pumps import HOUR, MINUTES, SIGNALS, Pump
+
+# A week, so that the days' drift is in it; a fixed one, so that whenever it is trained a pump gets the same model.
+TRAINED_ON, TRAINING_HOURS = datetime(2026, 1, 5, tzinfo=UTC), 7 * 24
+# The share of healthy readings that a model calls anomalies, and how closely it follows them: 110 support vectors.
+NU, GAMMA = 0.008, 0.5
+
+MARKER = "demo/fleet.json"
+_OURS = re.compile(r"pump-\d{5,}\.skops|date=[\d-]+/hour=\d\d/demo\.parquet|demo/.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The containers, as the settings name them."""
+
+    models: Blobs
+    readings: Blobs
+    predictions: Blobs
+    work: Blobs
+
+    @classmethod
+    def open(cls, settings: Settings) -> Stores:
+        """Makes those that are not there."""
+        names = (
+            settings.models_container,
+            settings.readings_container,
+            settings.predictions_container,
+            settings.work_container,
+        )
+        blobs = [AzureBlobs(settings.storage, name) for name in names]
+        for one in blobs:
+            one.ensure()
+        return cls(*blobs)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFleet:
+    """So many pumps of one make."""
+
+    devices: int
+    seed: int = 1
+
+    @property
+    def pumps(self) -> list[Pump]:
+        """All of them. A larger fleet begins with the same."""
+        return [Pump(self.seed, number) for number in range(1, self.devices + 1)]
+
+    @property
+    def digest(self) -> str:
+        """Names all that models and readings are made from: the numbers here, this code and scikit-learn's version."""
+        import sklearn
+
+        here = Path(__file__).parent
+        code = [(here / name).read_bytes() for name in ("fleet.py", "pumps.py")]
+        text = json.dumps(asdict(self)) + sklearn.__version__
+        return hashlib.sha256(text.encode() + b"".join(code)).hexdigest()[:16]
+
+
+def is_there(fleet: DemoFleet, stores: Stores) -> bool:
+    """Whether just this fleet was trained to the end."""
+    try:
+        return stores.work.read(MARKER).decode() == fleet.digest
+    except NotFound:
+        return False
+
+
+def train(fleet: DemoFleet, stores: Stores) -> Generator[int]:
+    """Train and store every pump's model, and then the marker; yields how many are done, each time one is."""
+    for store in (stores.work, stores.models, stores.readings):  # the marker lies in the first
+        for blob in [blob for blob in store.list() if _OURS.fullmatch(blob.name)]:
+            store.delete(blob.name)
+    # Threads do: libsvm, which is most of the work, runs outside Python's lock and takes one core for each fit.
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        futures = [pool.submit(_train, pump, stores.models) for pump in fleet.pumps]
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            yield done
+    finally:
+        pool.shutdown(cancel_futures=True)
+    stores.work.create(MARKER, fleet.digest.encode())
+
+
+def _train(pump: Pump, models: Blobs) -> None:
+    import skops.io
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import OneClassSVM
+
+    pipeline = Pipeline([("scaler", StandardScaler()), ("svm", OneClassSVM(nu=NU, gamma=GAMMA))])
+    pipeline.fit(pump.healthy(TRAINED_ON, TRAINING_HOURS))
+    models.create(f"{pump.id}.skops", skops.io.dumps(pipeline))
+
+
+def write_readings(fleet: DemoFleet, stores: Stores, now: datetime) -> int:
+    """Write the hours that are missing of the day before *now*, up to the last that has closed; returns how many."""
+    last = Window.containing(now, HOUR).start
+    hours = [last - DAY + n * HOUR for n in range(24)]
+    there = {blob.name for blob in stores.readings.list()}
+    missing = [start for start in hours if f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet" not in there]
+    for start in missing:
+        _write_hour(fleet.pumps, stores, start)
+    return len(missing)
+
+
+def planted_path(start: datetime) -> str:
+    """Where it stands what was planted in an hour: a row for each spoilt reading, `time, device, fault`."""
+    return f"demo/planted/{start:%Y%m%dT%HZ}.parquet"
+
+
+def _write_hour(pumps: list[Pump], stores: Stores, start: datetime) -> None:
+    import pyarrow as pa
+
+    hours = [pump.hour(start) for pump in pumps]
+    minutes = np.arange(np.datetime64(start.replace(tzinfo=None), "us"), np.timedelta64(1, "h"), np.timedelta64(1, "m"))
+    time = pa.array(np.tile(minutes, len(pumps))).cast(pa.timestamp("us", "UTC"))
+    device = pa.array(np.repeat([pump.id for pump in pumps], MINUTES))
+    fault = pa.array(np.repeat([hour.fault or "" for hour in hours], MINUTES))
+    values = np.concatenate([hour.values for hour in hours])
+    signals = {name: values[:, i] for i, name in enumerate(SIGNALS)}
+    faulty = pa.array(np.concatenate([hour.faulty for hour in hours]))
+    planted = pa.table({"time": time, "device": device, "fault": fault}).filter(faulty)
+    # In this order: where there are readings, it is known what was planted in them.
+    stores.work.create(planted_path(start), _parquet(planted))
+    readings = pa.table({"time": time, "device": device, **signals})
+    stores.readings.create(f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet", _parquet(readings))
+
+
+def _parquet(table: object) -> bytes:
+    from pyarrow import parquet
+
+    sink = io.BytesIO()
+    # Groups of a hundred devices, which are sorted: who wants a few of them need not read the rest.
+    parquet.write_table(table, sink, row_group_size=100 * MINUTES, use_dictionary=["device"], write_page_checksum=True)
+    return sink.getvalue()

@@ -1,0 +1,87 @@
+"""`python -m scorer`: a chunk on a node (`--manifest`), folders at a desk (`folder`), old models (`convert`).
+
+Exit codes: 0 done; 1 a model failed (at a desk), or the store did not answer (on a node); 2 a person must change
+something. On a node, models that fail are the report's business: 0 says that the report is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+# One thread for each process, said before NumPy is imported: with more, processes on one node fight for its cores.
+for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
+    os.environ[f"{_library}_NUM_THREADS"] = "1"
+
+from shared.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402  # after the line above
+from shared.names import DEFAULT_PATTERN, ModelNames  # noqa: E402
+from shared.windows import parse_length  # noqa: E402
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None and (options.manifest is None or options.attempt is None):
+        parser.error("wanted folder, convert, or both --manifest and --attempt")
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    try:
+        match options.command:
+            case "folder":
+                return _folder(options)
+            case "convert":
+                from . import desk
+
+                return desk.convert(options.models, options.to, ModelNames(options.model_names))
+            case _:
+                from . import node
+
+                node.run(options.manifest, options.attempt, os.environ.get("STORAGE", ""))
+                return 0
+    except FleetError as error:
+        print(f"scorer: {error}", file=sys.stderr)
+        return 2 if isinstance(error, Malformed | Misconfigured | NotFound) else 1
+
+
+def _folder(options: argparse.Namespace) -> int:
+    logging.getLogger("scorer").setLevel(logging.ERROR)  # the summary names what failed
+    from . import desk
+
+    return desk.folder(
+        models=options.models,
+        readings_at=options.readings,
+        predictions=options.predictions,
+        window=desk.parse_window(options.window) if options.window else None,
+        every=parse_length(options.every) if options.every else None,
+        columns=desk.parse_columns(options.columns),
+        names=ModelNames(options.model_names),
+        readings_path=options.readings_path,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scorer", description="Score models, one for each device.")
+    parser.add_argument("--manifest", help="on a node: the URL of the chunk's manifest")
+    parser.add_argument("--attempt", type=int, help="on a node: the number of this attempt")
+    commands = parser.add_subparsers(dest="command")
+    folder = commands.add_parser("folder", help="score a folder of models; no cloud needed")
+    convert = commands.add_parser("convert", help="write models as skops files, without running what is in them")
+    for command in (folder, convert):
+        command.add_argument("--models", type=Path, required=True, help="folder of the models")
+        command.add_argument("--model-names", default=DEFAULT_PATTERN, help="how they are named (%(default)s)")
+    convert.add_argument("--to", type=Path, required=True, help="folder for the skops files, named by the models' ids")
+    folder.add_argument("--readings", type=Path, required=True, help="a file or a folder: CSV, JSON lines, Parquet")
+    folder.add_argument("--predictions", type=Path, required=True, help="folder for the Parquet files")
+    folder.add_argument("--window", help="START/END in UTC; without it, all that the readings span")
+    folder.add_argument("--every", help="length of the windows, PT1H where no --window is given")
+    folder.add_argument("--columns", default="", help="time=TS,device=Device,sensor=Tag,value=Value")
+    folder.add_argument("--readings-path", default="", help="pattern of an hour's folder, date=%%Y-%%m-%%d/hour=%%H/")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,176 @@
+"""Score folders, and convert models, at a desk: no cloud, no manifest on disk. Prints for a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from shared.contract import Columns, chunk_id, prediction_path
+from shared.domain import Model, Outcome, outcome_of
+from shared.errors import Malformed
+from shared.names import Blob, Ignored, ModelNames
+from shared.windows import EPOCH, MINUTE, Window
+
+from . import chunk, formats, readings
+from .readings import MICROSECOND, Readings
+from .results import to_parquet, to_table
+from .stores import Folder
+from .unscorable import Unscorable, refused
+
+
+def folder(
+    models: Path,
+    readings_at: Path,
+    predictions: Path,
+    window: Window | None,
+    every: timedelta | None,
+    columns: Columns,
+    names: ModelNames,
+    readings_path: str,
+) -> int:
+    """Score a folder of models over *window*, or over all hours of the readings; 1 when a model failed, else 0.
+
+    With *every*, a window is cut into windows of that length. Raises Malformed for what cannot be meant.
+    """
+    fleet = _fleet(models, names)
+    store, where = _source(readings_at, readings_path, window)
+    _keep_apart(predictions, readings_at, readings_path)
+    found = readings.read(store, where, columns, [model.device for model in fleet], window)
+    ended = list(chunk.score(fleet, Folder(models), found))
+    table = to_table([one.predictions for one in ended if one.predictions])
+    windows = _windows(window, every, found)
+    _write(predictions, windows, table)
+    for remark in chunk.remarks(found, ended):
+        print(f"note: {remark}")
+    return _summary(ended, len(windows), predictions)
+
+
+def convert(models: Path, to: Path, names: ModelNames) -> int:
+    """Write each model as a skops file named by its id, never running what is in it; 1 when one failed, else 0."""
+    import skops.io
+
+    source, target, failed = Folder(models), Folder(to), 0
+    for model in _fleet(models, names):
+        try:
+            if model.refused:
+                raise refused(model)
+            detector = formats.load(source.read(model.name).data)
+            data = skops.io.dumps(detector.estimator)
+            formats.load(data)  # what we write must pass our own door
+        except Unscorable as error:
+            failed += 1
+            print(f"failed: {model.name}: {error.reason}: {error}")
+            continue
+        target.write(f"{model.id}.skops", data)
+        print(f"converted: {model.name} -> {to / model.id}.skops")
+    return 1 if failed else 0
+
+
+def parse_window(text: str) -> Window:
+    """`START/END`, two ISO 8601 times; without an offset they are UTC. Raises Malformed."""
+    try:
+        start, end = (datetime.fromisoformat(part) for part in text.split("/"))
+    except ValueError:
+        raise Malformed(
+            f"--window: wanted START/END such as 2026-11-21T07:00/2026-11-21T08:00, found {text!r}"
+        ) from None
+    start, end = (t.astimezone(UTC) if t.tzinfo else t.replace(tzinfo=UTC) for t in (start, end))
+    if end <= start or (end - start) % MINUTE or (start - EPOCH) % MINUTE:
+        raise Malformed(f"--window: wanted a START before its END, both at whole minutes, found {text!r}")
+    return Window(start, end - start)
+
+
+def parse_columns(text: str) -> Columns:
+    """`time=TS,device=Device,...`; what is not named keeps its default. Raises Malformed."""
+    pairs = [pair.partition("=") for pair in text.split(",")] if text else []
+    given = {key.strip(): name.strip() for key, _, name in pairs}
+    known = Columns.__slots__
+    if len(given) < len(pairs) or not all(given.values()) or set(given) - set(known):
+        raise Malformed(f"--columns: wanted KEY=NAME,... with keys of {', '.join(known)}, found {text!r}")
+    return replace(Columns(), **given)
+
+
+def _fleet(models: Path, names: ModelNames) -> list[Model]:
+    if not models.is_dir():
+        raise Malformed(f"--models: wanted a folder, found {'a file' if models.exists() else 'nothing'} at {models}")
+    ignored = Ignored()
+    files = (name for name in Folder(models).list("") if not name.rsplit("/", 1)[-1].startswith("."))
+    fleet = list(names.fleet((Blob(name, "", 0) for name in files), ignored))
+    if not fleet:
+        raise Malformed(f"--models: wanted files named {names.pattern}, found none in {models}")
+    return fleet
+
+
+def _source(readings_at: Path, readings_path: str, window: Window | None) -> tuple[Folder, list[str]]:
+    """The folder to read from, and what to read of it."""
+    if not readings_at.exists():
+        raise Malformed(f"--readings: wanted a file or a folder, found nothing at {readings_at}")
+    if readings_at.is_file():
+        return Folder(readings_at.parent), [readings_at.name]
+    if "%" not in readings_path:
+        return Folder(readings_at), [readings_path]
+    if window is None:
+        raise Malformed(f"--readings-path: {readings_path!r} has placeholders, and they want a --window")
+    return Folder(readings_at), readings.paths(readings_path, window)
+
+
+def _keep_apart(predictions: Path, readings_at: Path, readings_path: str) -> None:
+    """Predictions among the readings would be read as readings the next time."""
+    if predictions.exists() and not predictions.is_dir():
+        raise Malformed(f"--predictions: wanted a folder, found a file at {predictions}")
+    if predictions.resolve().is_relative_to(readings_at.resolve()) and not readings_path:
+        raise Malformed(f"--predictions: wanted a folder outside the readings, found {predictions} in {readings_at}")
+
+
+def _windows(window: Window | None, every: timedelta | None, found: Readings) -> list[Window]:
+    """The windows to write, in order and of one length."""
+    if window is None:
+        length = every or timedelta(hours=1)
+        tiles = {int(tile) for frame in found.frames for tile in np.unique(frame.time // (length // MICROSECOND))}
+        return [Window(EPOCH + tile * length, length) for tile in sorted(tiles)]
+    length = every or window.length
+    if window.length % length:
+        raise Malformed(f"--every: wanted a length that divides the window of {window.length}, found {length}")
+    return [Window(window.start + i * length, length) for i in range(window.length // length)]
+
+
+def _write(predictions: Path, windows: Sequence[Window], table: pa.Table) -> None:
+    """A file for each window that has rows; what an earlier run left of these windows goes."""
+    target = Folder(predictions)
+    starts = [(window.start - EPOCH) // MICROSECOND for window in windows]
+    of_window = np.searchsorted(starts, table["time"].cast(pa.int64()).to_numpy(), "right") - 1
+    order = np.argsort(of_window, kind="stable")  # rows stay by device, sensor, time
+    bounds = np.searchsorted(of_window[order], np.arange(len(windows) + 1))
+    ordered = table.take(pa.array(order))
+    for i, window in enumerate(windows):
+        path = prediction_path(window, chunk_id(0), 0)
+        rows = ordered.slice(bounds[i], bounds[i + 1] - bounds[i])
+        if rows.num_rows:
+            target.write(path, to_parquet(rows))
+        for stale in (predictions / path).parent.glob(f"{window.id}-*.parquet"):
+            if not rows.num_rows or stale.name != Path(path).name:
+                stale.unlink()
+
+
+def _summary(ended: Sequence[chunk.Scored], windows: int, predictions: Path) -> int:
+    """Print how it went: each model that failed by name, those skipped by reason. 1 when one failed."""
+    verdicts = [one.verdict for one in ended]
+    failed = [v for v in verdicts if outcome_of(v.reason) is Outcome.FAILED]
+    skipped = Counter(v.reason for v in verdicts if outcome_of(v.reason) is Outcome.SKIPPED)
+    for verdict in failed:
+        print(f"failed: {verdict.model}: {verdict.reason}: {verdict.message}")
+    for reason, count in sorted(skipped.items()):
+        print(f"skipped: {count} models: {reason}")
+    scored, rows = sum(v.reason is None for v in verdicts), sum(v.rows for v in verdicts)
+    anomalies = sum(v.anomalies for v in verdicts)
+    print(
+        f"{scored} of {len(verdicts)} models scored, {len(failed)} failed, {skipped.total()} skipped; "
+        f"{anomalies} anomalies in {rows} rows, {windows} windows, in {predictions}"
+    )
+    return 1 if failed else 0

@@ -1,0 +1,136 @@
+"""The bytes of a model blob -> a fitted detector, without running anything that the bytes bring along.
+
+What a file is, its content says, not its name. Every refusal is an Unscorable with a reason of the closed list.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import pickle
+import re
+import warnings
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain import Reason
+
+from . import allowed, detectors
+from .unscorable import Unscorable
+
+SIZE_LIMIT = 256 * 2**20  # bytes of one model, packed or not
+# Beyond scikit-learn's estimators, which skops trusts by itself.
+SKOPS_TRUSTED = (
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.tree._tree.Tree",
+)
+
+_VERSION = re.compile(rb"_sklearn_version.{1,9}?(\d+\.\d+[0-9a-z.]*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """An estimator that was checked: a fitted outlier detector whose parts agree with each other."""
+
+    estimator: Any
+    made_by: str  # scikit-learn's version, where that is not the one installed here; else ""
+
+
+def load(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
+    """The detector in a model file: skops, or a pickle (joblib's too, compressed or not) of allowed globals only.
+
+    Raises Unscorable: EMPTY_MODEL, TOO_LARGE, UNREADABLE_MODEL, UNTRUSTED_MODEL, INCOMPATIBLE_MODEL, NOT_A_DETECTOR,
+    UNFITTED_MODEL.
+    """
+    if not data:
+        raise Unscorable(Reason.EMPTY_MODEL, "the file is empty")
+    if len(data) > size_limit:
+        raise _too_large(size_limit)
+    data = _decompressed(data, size_limit)
+    # scikit-learn says by a warning that another version made the model; we say it once in the report instead.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            estimator = _skops(data, size_limit) if data.startswith(b"PK") else _pickle(data)
+        except Unscorable:
+            raise
+        except (pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
+            raise Unscorable(Reason.UNREADABLE_MODEL, f"truncated or corrupt: {error}") from error
+        except Exception as error:
+            raise _unreadable(data, error) from error
+    versions = (getattr(w.message, "original_sklearn_version", "") for w in caught)
+    made_by = next((version for version in versions if version), "")
+    try:
+        if made_by:
+            detectors.mend(estimator)
+        detectors.check(estimator)
+    except Unscorable:
+        raise
+    except Exception as error:
+        raise _unreadable(data, error) from error
+    return Detector(estimator, made_by)
+
+
+def _decompressed(data: bytes, size_limit: int) -> bytes:
+    """What zlib, gzip, bzip2 or xz packed, as joblib does on request; other bytes as they are."""
+    reader: Any
+    if data[:1] == b"\x78" or data[:2] == b"\x1f\x8b":
+        reader = zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header, the largest window
+    elif data[:3] == b"BZh":
+        reader = bz2.BZ2Decompressor()
+    elif data[:6] == b"\xfd7zXZ\0" or data[:3] == b"\x5d\0\0":
+        reader = lzma.LZMADecompressor()
+    else:
+        return data
+    try:
+        plain: bytes = reader.decompress(data, size_limit + 1)
+    except (zlib.error, OSError, lzma.LZMAError) as error:
+        raise Unscorable(Reason.UNREADABLE_MODEL, f"corrupt compression: {error}") from error
+    if len(plain) > size_limit:
+        raise _too_large(size_limit)
+    if not reader.eof:
+        raise Unscorable(Reason.UNREADABLE_MODEL, "truncated: its compressed content has no end")
+    return plain
+
+
+def _pickle(data: bytes) -> Any:
+    if data[:1] != b"\x80":
+        raise Unscorable(Reason.UNREADABLE_MODEL, f"neither skops nor a pickle: it begins with {data[:12]!r}")
+    return allowed.unpickle(data)
+
+
+def _skops(data: bytes, size_limit: int) -> Any:
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > size_limit:
+            raise _too_large(size_limit)
+    try:
+        return skops.io.loads(data, trusted=list(SKOPS_TRUSTED))
+    except UntrustedTypesFoundException as error:
+        raise Unscorable(Reason.UNTRUSTED_MODEL, f"the skops file holds types that are not trusted: {error}") from error
+
+
+def _too_large(size_limit: int) -> Unscorable:
+    return Unscorable(Reason.TOO_LARGE, f"wanted at most {size_limit // 2**20} MiB, found more")
+
+
+def _unreadable(data: bytes, error: Exception) -> Unscorable:
+    """What an error while loading means: another version's file, or a broken one."""
+    import sklearn
+
+    found = _VERSION.search(data)
+    version = found[1].decode() if found else sklearn.__version__
+    said = f"{type(error).__name__}: {error}"
+    if version != sklearn.__version__:
+        return Unscorable(
+            Reason.INCOMPATIBLE_MODEL,
+            f"made by scikit-learn {version}, which {sklearn.__version__} cannot read: {said}",
+        )
+    return Unscorable(Reason.UNREADABLE_MODEL, f"corrupt: {said}")

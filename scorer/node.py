@@ -1,0 +1,112 @@
+"""Score one chunk on a node: read the manifest, score, write the part, then the report, last."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from shared.contract import Manifest, Progress, Report, parts_prefix, progress_path, report_path
+from shared.domain import Part
+from shared.errors import FleetError
+
+from . import chunk, readings
+from .results import to_parquet, to_table
+from .stores import Container, open_container, split_url
+
+PROGRESS_EVERY = 3.0  # seconds, at most
+
+log = logging.getLogger(__name__)
+
+
+def run(manifest_url: str, attempt: int, storage: str = "") -> None:
+    """Score the chunk that a manifest orders, and leave its report. Raises FleetError where that cannot be done."""
+    started = datetime.now(UTC)
+    holder, name = split_url(manifest_url)
+    manifest = Manifest.from_bytes(open_container(holder, storage).read(name).data)
+    run_id, models = manifest.window.id, manifest.models
+    work = open_container(manifest.work_url, storage)
+    log.info("run=%s chunk=%s attempt=%s: %s models", run_id, manifest.chunk, attempt, len(models))
+    with _progress(work, progress_path(run_id, manifest.chunk, attempt), len(models)) as progress:
+        found = readings.read(
+            open_container(manifest.readings_url, storage),
+            readings.paths(manifest.readings_path, manifest.window),
+            manifest.columns,
+            [model.device for model in models],
+            manifest.window,
+        )
+        log.info("readings=%s rows", found.rows)
+        for problem in found.unreadable:
+            log.error("readings unreadable: %s", problem)
+        ended = []
+        for one in chunk.score(models, open_container(manifest.models_url, storage), found):
+            ended.append(one)
+            progress.done = len(ended)
+    parts = _write_part(work, run_id, manifest.chunk, ended)
+    report = Report(
+        run=run_id,
+        chunk=manifest.chunk,
+        attempt=attempt,
+        started_at=started,
+        ended_at=datetime.now(UTC),
+        verdicts=tuple(one.verdict for one in ended),
+        parts=parts,
+        warnings=chunk.remarks(found, ended),
+    )
+    first = work.create(report_path(run_id, manifest.chunk, attempt), report.to_bytes())
+    tally = report.tally
+    log.info("scored=%s failed=%s skipped=%s rows=%s", tally.scored, tally.failed, tally.skipped, tally.rows)
+    log.info("report written" if first else "another process of this attempt has reported before us; its report counts")
+
+
+def _write_part(work: Container, run_id: str, chunk_id: str, ended: list[chunk.Scored]) -> tuple[Part, ...]:
+    """The predictions under a random name of this process; nothing where there are none."""
+    table = to_table([one.predictions for one in ended if one.predictions])
+    if not table.num_rows:
+        return ()
+    data = to_parquet(table)
+    path = f"{parts_prefix(run_id, chunk_id)}{uuid.uuid4().hex}.parquet"
+    work.write(path, data)
+    log.info("part=%s bytes=%s", path, len(data))
+    md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    return (Part(path, len(data), md5, table.num_rows),)
+
+
+@dataclass(slots=True)
+class _Counter:
+    done: int = 0
+
+
+@contextmanager
+def _progress(work: Container, path: str, models: int) -> Iterator[_Counter]:
+    """Tell how many models are done, now and then, while the body runs.
+
+    From a thread of its own: a store that does not answer must not hold up the scoring. It writes only when the count
+    has changed, since a beat that goes on while the work stands still would be a lie.
+    """
+    counter, over = _Counter(), threading.Event()
+
+    def tell() -> None:
+        told = -1
+        while told != counter.done or not over.is_set():
+            if told != counter.done:
+                told = counter.done
+                try:
+                    work.write(path, b"", Progress(told, models).to_metadata())
+                except (FleetError, OSError) as error:
+                    log.info("progress not written: %s", error)
+            over.wait(PROGRESS_EVERY)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield counter
+    finally:
+        over.set()
+        thread.join(PROGRESS_EVERY)

@@ -1,0 +1,125 @@
+"""What one model sees of the readings: the rows of its device and sensor, as columns in the order that it wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.domain import Model, Reason
+
+from .readings import Frame, Readings
+from .unscorable import Unscorable
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The rows of one frame that are one model's."""
+
+    frame: Frame
+    rows: slice
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """The rows to score, oldest first; *left_out* more lacked one of the features."""
+
+    time: np.ndarray  # int64, microseconds since 1970
+    values: np.ndarray  # (rows, features), finite
+    left_out: int = 0
+
+
+def find(readings: Readings, model: Model) -> list[Excerpt]:
+    """Where the model's rows are; this asks nothing of the model's file.
+
+    Raises Unscorable: UNREADABLE_READINGS, NO_READINGS.
+    """
+    if readings.unreadable:
+        raise Unscorable(Reason.UNREADABLE_READINGS, readings.unreadable[0])
+    device = readings.devices[model.device]
+    excerpts = []
+    for frame in readings.frames:
+        start, end = int(frame.starts[device]), int(frame.starts[device + 1])
+        if model.sensor and frame.sensor is not None:
+            code = readings.sensors.get(model.sensor, -1)
+            start, end = (
+                start + int(np.searchsorted(frame.sensor[start:end], code, side)) for side in ("left", "right")
+            )
+        if start < end:
+            excerpts.append(Excerpt(frame, slice(start, end)))
+    if not excerpts and device not in readings.bad:
+        raise Unscorable(Reason.NO_READINGS, "the window has no readings of it")
+    return excerpts
+
+
+def signal(
+    readings: Readings, model: Model, excerpts: list[Excerpt], names: tuple[str, ...], count: int | None
+) -> Signal:
+    """The rows as the model wants them: the features *names*, or *count* of them in the readings' own order.
+
+    Raises Unscorable: WRONG_FEATURES, BAD_READINGS, NO_READINGS.
+    """
+    if model.sensor and any(not e.frame.long and e.frame.sensor is None for e in excerpts):
+        names, count = (model.sensor,), count and 1  # wide: the column of that name is the model's one feature
+    _refuse_bad(readings, model, names)
+    parts = [_part(readings, model, excerpt, names, count) for excerpt in excerpts]
+    if not parts:
+        raise Unscorable(Reason.NO_READINGS, "the window has no readings of it")
+    time = np.concatenate([time for time, _ in parts])
+    values = np.concatenate([values for _, values in parts])
+    complete = np.isfinite(values).all(axis=1)
+    if not complete.any():
+        raise Unscorable(Reason.NO_READINGS, f"none of its {len(time)} rows has a value for each feature")
+    order = np.flatnonzero(complete)[np.argsort(time[complete], kind="stable")]
+    return Signal(time[order], values[order], len(time) - len(order))
+
+
+def _part(
+    readings: Readings, model: Model, excerpt: Excerpt, names: tuple[str, ...], count: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times, and a column for each feature that the model wants; NaN where there is no value."""
+    frame, rows = excerpt.frame, excerpt.rows
+    time, values = frame.time[rows], frame.values[rows]
+    if frame.long and model.sensor and frame.sensor is None:
+        raise Unscorable(Reason.WRONG_FEATURES, f"wants sensor {model.sensor!r}, the readings have no column for it")
+    if frame.long and (model.sensor or frame.sensor is None):
+        _check(frame.features, names if len(names) > 1 else (), count)  # one value, whatever it was called in training
+        return time, values
+    if not frame.long:
+        _check(frame.features, names, count)
+        return time, values[:, [frame.features.index(name) for name in names]] if names else values
+    assert frame.sensor is not None
+    sensor, known = frame.sensor[rows], list(readings.sensors)
+    found = {known[code]: code for code in np.unique(sensor)}
+    _check(tuple(sorted(found)), names, count)
+    distinct = np.unique(time)
+    pivoted = np.full((len(distinct), len(names or found)), np.nan)
+    for column, name in enumerate(names or sorted(found)):
+        of = sensor == found[name]
+        pivoted[np.searchsorted(distinct, time[of]), column] = values[of, 0]
+    return distinct, pivoted
+
+
+def _check(found: tuple[str, ...], names: tuple[str, ...], count: int | None) -> None:
+    """That the features found are those wanted, by name where there are names, else by number."""
+    wrong = bool(set(names) - set(found)) if names else count not in (None, len(found))
+    if wrong:
+        wanted = _listed(names) if names else f"{count} feature{'s' * (count != 1)}"
+        raise Unscorable(Reason.WRONG_FEATURES, f"wants {wanted}; the readings have {_listed(found)}")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"{len(names)} ({', '.join(names[:8])}{', ...' * (len(names) > 8)})"  # noqa: PLR2004  # what one can take in
+
+
+def _refuse_bad(readings: Readings, model: Model, names: tuple[str, ...]) -> None:
+    """Raise BAD_READINGS where a cell that this model would have used is neither a number nor missing."""
+    wide = any(not frame.long for frame in readings.frames)
+    for cell in readings.bad.get(readings.devices[model.device], []):
+        other_sensor = model.sensor and cell.sensor is not None and cell.sensor != readings.sensors.get(model.sensor)
+        other_column = wide and cell.is_feature and names and cell.column not in names
+        if not (other_sensor or other_column):
+            kind = "a number" if cell.is_feature else "an ISO 8601 time"
+            raise Unscorable(
+                Reason.BAD_READINGS, f"{cell.file}: column {cell.column!r} has {cell.text!r}, wanted {kind}"
+            )

@@ -1,0 +1,24 @@
+"""The one error that a single model's trouble travels as."""
+
+from __future__ import annotations
+
+from shared.domain import Model, Reason
+
+_REFUSALS = {
+    Reason.AMBIGUOUS: "more than one file holds this model; {} is one of them",
+    Reason.BAD_NAME: "the file's name {!r} gives no id of a device that can be used",
+}
+
+
+class Unscorable(Exception):
+    """This model cannot be scored, for *reason*; the message says what was wanted and what was found."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def refused(model: Model) -> Unscorable:
+    """Why a model that was refused by its name is not scored. Its file is not even looked at."""
+    assert model.refused
+    return Unscorable(model.refused, _REFUSALS.get(model.refused, "{} was refused by the plan").format(model.name))

@@ -1,0 +1,269 @@
+// Keeps the page true: what it wants to know, when to ask again, what the person does. The address says what is shown.
+
+import { ask, now, useKey } from "./ask.js";
+import { show, h } from "./elements.js";
+import * as views from "./views.js";
+import { age, isOver, percent } from "./words.js";
+
+const SLOW = 20_000; // milliseconds between two looks at the list, at health, and at what is over
+const SOON = 5_000; // before what failed is asked again
+const HEALTH = "api/health";
+const RUNS = "api/runs?limit=25";
+
+const answers = new Map(); // path -> {body, etag, at, due, problem, failing: {from, status, why}}
+const books = new Map(); // path of a list -> the cursors of its pages, up to the one that is shown
+const asked = { runs: new Set(), cancels: new Set() }; // in this tab, which no tick may have taken up yet
+let timer = 0;
+let news = 0;
+let locked = false; // a key is wanted: nothing but health is asked until there is one
+
+const find = (id) => document.getElementById(id);
+const view = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+const body = (path) => answers.get(path)?.body;
+const runPath = (run) => `api/runs/${encodeURIComponent(run)}`;
+const listed = (id) => (body(page(RUNS)) ?? body(RUNS))?.items.find((run) => run.id === id);
+const runOf = (id) => body(runPath(id)) ?? listed(id);
+
+/** The path of the page of a list that is shown. */
+function page(list) {
+  const cursor = books.get(list)?.at(-1);
+  return cursor ? `${list}${list.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(cursor)}` : list;
+}
+
+function detailPaths({ run, reason, chunk }) {
+  const base = runPath(run);
+  return {
+    chunks: `${base}/chunks?limit=50`,
+    models: reason && `${base}/failures/${encodeURIComponent(reason)}`,
+    log: chunk && `${base}/logs/${encodeURIComponent(chunk)}`,
+  };
+}
+
+/** Runs that are open by the newest list, and those that were asked for here. */
+function openRuns() {
+  const open = body(RUNS)?.items.filter((run) => !isOver(run)).map((run) => run.id) ?? [];
+  return [...new Set([...asked.runs, ...open])].filter((id) => !(runOf(id) && isOver(runOf(id))));
+}
+
+/** What there is to know for what is shown: path -> milliseconds until it is worth asking again. */
+function wanted() {
+  const paths = new Map([[HEALTH, SLOW]]);
+  if (locked) return paths;
+  for (const path of [RUNS, page(RUNS), ...openRuns().map(runPath)]) paths.set(path, SLOW);
+  const shown = view();
+  if (!shown.run) return paths;
+  paths.set(runPath(shown.run), SLOW);
+  const run = runOf(shown.run);
+  if (!run || run.phase === "requested" || run.phase === "missed") return paths;
+  const { chunks, models, log } = detailPaths(shown);
+  const often = isOver(run) ? Infinity : SLOW;
+  paths.set(page(chunks), often);
+  if (models) paths.set(page(models), 3 * often); // reads blobs, and so does the log
+  if (log) paths.set(log, 3 * often);
+  return paths;
+}
+
+/** Ask what is due, show it, and come again when the next is due. A hidden tab asks nothing. */
+async function look() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  const due = [...wanted()].filter(([path]) => (answers.get(path)?.due ?? 0) <= Date.now());
+  await Promise.all(due.map(([path, period]) => learn(path, period)));
+  const next = Math.min(SLOW, ...[...wanted().keys()].map((path) => (answers.get(path)?.due ?? 0) - Date.now()));
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(look, Math.max(0, next));
+  render();
+}
+
+async function learn(path, period) {
+  const known = answers.get(path) ?? {};
+  answers.set(path, { ...known, due: Infinity }); // it is being asked
+  const told = await ask(path, { etag: known.etag });
+  const due = Date.now() + period;
+  if (told.status === 304) {
+    answers.set(path, { ...known, failing: null, at: now(), due: Date.now() + known.period });
+  } else if (told.problem === undefined) {
+    const again = told.retryAfter ? told.retryAfter * 1000 : period;
+    answers.set(path, { body: told.body, etag: told.etag, at: now(), period: again, due: Date.now() + again });
+    if (told.body.id) moved(path, known.body ?? listed(told.body.id), told.body);
+  } else if (told.status === 401 || told.status === 0 || told.status >= 500) {
+    const from = known.failing?.from ?? now();
+    answers.set(path, { ...known, failing: { from, status: told.status, why: told.problem }, due: Date.now() + SOON });
+    if (told.status === 401) lock(told.problem);
+  } else {
+    answers.set(path, { problem: told.problem, at: now(), due }); // an answer too: there is no such thing
+  }
+}
+
+/** When a run has entered another phase, the list and the run's details tell something new. */
+function moved(path, before, run) {
+  if (before && before.phase !== run.phase) askAgain((other) => other === RUNS || other.startsWith(`${path}/`));
+}
+
+function askAgain(which) {
+  for (const [path, answer] of answers) if (which(path)) answer.due = 0;
+}
+
+// Showing
+
+function render() {
+  const shown = view();
+  const failing = troubled();
+  document.body.classList.toggle("old", Boolean(failing?.toldAt));
+  show(find("health"), views.health(body(HEALTH)));
+  show(find("outage"), views.outage(failing));
+  show(find("main"), ...(shown.run ? runView(shown) : overview()));
+  const open = openRuns().map(runOf).find((run) => run?.models.total);
+  document.title = [failing && "No answer", open && percent(open.progress), "fleetscore"].filter(Boolean).join(" · ");
+}
+
+/** The longest outage of what is shown, and when the oldest of what is still visible was told. */
+function troubled() {
+  const failing = [...wanted().keys()].concat(locked ? [...answers.keys()] : [])
+    .map((path) => answers.get(path)).filter((answer) => answer?.failing);
+  if (!failing.length) return null;
+  const first = failing.reduce((a, b) => (b.failing.from < a.failing.from ? b : a));
+  const told = failing.filter((answer) => answer.at).map((answer) => answer.at);
+  return { ...first.failing, toldAt: told.length ? Math.min(...told) : null };
+}
+
+function overview() {
+  const open = openRuns().map(runOf).filter(Boolean);
+  const cards = open.map((run) => views.card(run, { asked: asked.cancels.has(run.id) }));
+  return [
+    h("section", { id: "open", "aria-label": "Open runs" },
+      cards.length ? cards : body(RUNS)?.items.length ? h("p", { class: "quiet" }, "No run is open.") : null),
+    h("section", { id: "runs", "aria-label": "Runs" },
+      views.runs(body(page(RUNS)), body(HEALTH)), pager(RUNS, ["Newer", "Older"])),
+  ];
+}
+
+function runView(shown) {
+  const run = runOf(shown.run);
+  const back = h("p", { id: "back" }, h("a", { href: "#" }, "← All runs"));
+  if (!run) return [back, h("p", { id: "none" }, answers.get(runPath(shown.run))?.problem ?? "Asking…")];
+  const card = views.card(run, { asked: asked.cancels.has(run.id), chosen: shown.reason });
+  if (run.phase === "requested" || run.phase === "missed") return [back, card];
+  const { chunks, models, log } = detailPaths(shown);
+  const parts = (path) => [body(path), answers.get(path)?.problem];
+  return [
+    back, card,
+    models ? views.models(shown.reason, ...parts(page(models)), pager(models, ["Back", "More"])) : null,
+    views.chunks(run.id, ...parts(page(chunks)), pager(chunks, ["Back", "More"]), shown.chunk),
+    log ? views.log(shown.chunk, ...parts(log)) : null,
+  ];
+}
+
+function pager(list, words) {
+  return views.pager(list, body(page(list)), !books.get(list)?.length, words);
+}
+
+/** Say what came of a deed; good news goes by itself. */
+function tell(text, bad = false) {
+  show(find("told"), h("p", { class: bad ? "banner bad" : "banner" }, text));
+  clearTimeout(news);
+  if (!bad) news = setTimeout(() => show(find("told")), SLOW);
+}
+
+// Doing
+
+const deeds = {
+  score: () => open("score"),
+  key: () => open("key"),
+  cancel({ run }) {
+    find("cancel-run").textContent = run;
+    find("cancel").dataset.run = run;
+    open("cancel");
+  },
+  turn({ book, turn }) {
+    const cursors = books.get(book) ?? [];
+    books.set(book, turn === "on" ? [...cursors, body(page(book)).next] : cursors.slice(0, -1));
+    render();
+    look();
+  },
+};
+
+const forms = {
+  async score({ window }) {
+    const body = window.trim() ? { window: window.trim() } : {};
+    const told = await ask("api/runs", { method: "POST", body });
+    if (told.problem !== undefined) return tell(refusal(told), true);
+    const run = told.body;
+    asked.runs.add(run.id);
+    tell(told.status === 202 ? `The run ${run.id} is asked for.` : `The window has its run already: ${run.id}, ${run.phase}.`);
+    location.hash = views.link({ run: run.id });
+    return look();
+  },
+  async cancel() {
+    const { run } = find("cancel").dataset;
+    const told = await ask(`${runPath(run)}/cancel`, { method: "POST" });
+    if (told.problem !== undefined) return tell(refusal(told), true);
+    if (told.status === 202) asked.cancels.add(run);
+    tell(told.status === 202 ? `The cancel of ${run} is asked for; the next tick takes it up.` : `${run} is over already.`);
+    askAgain((path) => path === runPath(run));
+    return look();
+  },
+  key({ key }) {
+    useKey(key);
+    locked = false;
+    askAgain((path) => answers.get(path).failing);
+    return look();
+  },
+};
+
+function refusal({ status, problem }) {
+  if (status === 401) lock(problem);
+  if (status === 403) lock(problem, true);
+  return status === 0 ? `The app does not answer: ${problem}. It may have been asked for or not; to ask again is safe.` : problem;
+}
+
+/** Ask for a key. *Reading* goes on where only an operator's key is missing. */
+function lock(why, reading = false) {
+  const before = locked;
+  locked = locked || !reading;
+  find("key-why").textContent = why;
+  if (!before) open("key");
+}
+
+function open(id) {
+  const dialog = find(id);
+  if (dialog.open) return;
+  dialog.querySelector("form").reset();
+  dialog.returnValue = "no"; // Escape leaves it as it is
+  show(find("told"));
+  dialog.showModal();
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-do]");
+  if (button) deeds[button.dataset.do](button.dataset);
+});
+
+for (const dialog of document.querySelectorAll("dialog")) {
+  dialog.addEventListener("close", () => {
+    const values = Object.fromEntries(new FormData(dialog.querySelector("form")));
+    if (dialog.returnValue === "yes") forms[dialog.id](values);
+  });
+}
+
+window.addEventListener("hashchange", (event) => {
+  const shown = view();
+  const before = new URLSearchParams(new URL(event.oldURL).hash.slice(1)).get("run");
+  render();
+  const title = shown.chunk ? "log-title" : shown.reason ? "models-title" : `title-${shown.run}`;
+  (find(title) ?? find(`run-${before}`)?.querySelector("a") ?? find("main")).focus();
+  look();
+});
+
+document.addEventListener("visibilitychange", look);
+
+setInterval(() => {
+  if (document.hidden) return;
+  for (const time of document.querySelectorAll("time[data-age]")) {
+    const text = age(time.dateTime);
+    if (time.textContent !== text) time.textContent = text;
+  }
+}, 1000);
+
+render();
+look();

@@ -1,0 +1,207 @@
+// What the app told -> elements. Asks nothing, remembers nothing. Its words are those of the API and the glossary.
+
+import { h } from "./elements.js";
+import { at, count, duration, isOver, percent, rate, since, span, took } from "./words.js";
+
+/** The address of a view within the page. */
+export const link = (parts) => `#${new URLSearchParams(parts)}`;
+
+const badge = (word) => h("span", { class: `badge ${word}` }, word.replaceAll("_", " "));
+const number = (value, label) => h("td", { role: "cell", class: "number", "data-label": label }, count(value));
+const cell = (label, ...children) => h("td", { role: "cell", "data-label": label }, ...children);
+const fact = (name, ...values) => h("div", {}, h("dt", {}, name), h("dd", {}, ...values));
+
+const NUMBERS = new Set(["Models", "Scored", "Failed", "Skipped", "Rows", "Anomalies", "Took", "Retries", "Losses"]);
+
+/** A table that stays one for a screen reader where a phone lays it out as cards. */
+function table(caption, heads, rows) {
+  const head = (text) => h("th", { role: "columnheader", scope: "col", class: NUMBERS.has(text) && "number" }, text);
+  return h("table", { role: "table" },
+    h("caption", {}, caption),
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads.map(head))),
+    h("tbody", { role: "rowgroup" }, rows));
+}
+
+const row = (id, ...cells) => h("tr", { role: "row", id }, ...cells);
+
+/** Is the timer beating? */
+export function health(told) {
+  if (!told) return h("p", { class: "quiet" }, "Asking whether the timer beats…");
+  const [word, text] = told.ticked_at === null ? ["bad", "The timer has not ticked yet"]
+    : told.late ? ["bad", "The timer is late"]
+      : told.trouble ? ["warn", "The timer beats, with trouble"] : ["good", "The timer beats"];
+  return h("div", { class: `health ${word}` },
+    h("p", {}, h("strong", {}, text), told.ticked_at && [" · last tick ", since(told.ticked_at)]),
+    told.trouble && h("p", {}, "Trouble at the last tick: ", told.trouble));
+}
+
+/** What the page says while the app does not tell what it is asked. */
+export function outage(found) {
+  if (!found) return [];
+  const head = found.status === 0 ? "The app does not answer" : found.status === 401 ? "The app wants a key"
+    : "The app cannot tell";
+  return h("div", { class: "banner bad" },
+    h("p", {}, h("strong", {}, head), " since ", at(found.from), `: ${found.why}`),
+    h("p", {}, found.toldAt ? ["What you see is old: it was told at ", at(found.toldAt), ". "] : "",
+      found.status === 401 ? h("button", { type: "button", "data-do": "key" }, "Enter a key…")
+        : "Trying again every few seconds."));
+}
+
+/** A run at a glance: how far it is, how fast, and what failed. */
+export function card(run, { asked, heading = "h2", chosen }) {
+  return h("article", { class: "card", id: `card-${run.id}`, "aria-labelledby": `title-${run.id}` },
+    h("div", { class: "title" },
+      h(heading, { id: `title-${run.id}`, tabindex: -1 }, h("a", { href: link({ run: run.id }) }, span(run.window), " UTC")),
+      badge(run.phase), run.stalled && h("span", { class: "badge stalled" }, "stalled"),
+      cancelling(run, asked)),
+    (run.message || run.reason) && h("p", {}, why(run)),
+    run.phase === "requested" ? h("p", {}, "Asked for; the next tick takes it up when there is room.")
+      : run.phase === "missed" ? null : [bar(run), legend(run.models)],
+    facts(run),
+    run.failures.length ? failures(run, chosen) : null);
+}
+
+function cancelling(run, asked) {
+  if (isOver(run)) return null;
+  if (run.cancelled_at) return h("span", { class: "quiet" }, "being cancelled since ", at(run.cancelled_at));
+  if (asked) return h("span", { class: "quiet" }, "cancel asked for; the next tick takes it up");
+  return h("button", { type: "button", "data-do": "cancel", "data-run": run.id }, "Cancel this run…");
+}
+
+function why(run) {
+  return [run.reason && h("code", {}, run.reason), run.reason && run.message ? ": " : "", run.message];
+}
+
+const PARTS = ["scored", "failed", "skipped", "cancelled", "not_attempted"];
+
+/** The models of a run as one bar, by outcome. */
+function bar({ phase, models }) {
+  if (!models.total) {
+    const text = phase === "planning" ? "The fleet is being listed" : "No models";
+    return h("div", { class: "bar", role: "progressbar", "aria-label": "Models done", "aria-valuetext": text });
+  }
+  const ended = PARTS.map((part) => [part, models[part]]).filter(([, n]) => n);
+  const text = [`${count(models.done)} of ${count(models.total)} models done`, ...ended.map(([p, n]) => `${count(n)} ${p}`)];
+  return h("div", {
+    class: "bar", role: "progressbar", "aria-label": "Models done", "aria-valuemin": 0, "aria-valuemax": models.total,
+    "aria-valuenow": models.done, "aria-valuetext": text.join(", ").replaceAll("_", " "),
+  },
+  ended.map(([part, n]) => h("span", { class: part, grow: n })),
+  h("span", { class: "under-way", grow: underWay(models) }),
+  h("span", { grow: models.total - models.done }));
+}
+
+const underWay = (models) => Math.max(0, models.done - (models.total - models.waiting));
+
+function legend(models) {
+  if (!models.total) return null;
+  const item = (part, n, word) => h("li", { class: part }, h("b", {}, count(n)), ` ${word}`);
+  const parts = PARTS.filter((part, i) => i < 3 || models[part]);
+  return h("ul", { class: "legend" },
+    h("li", { class: "share" }, h("b", {}, percent(models.done / models.total)), ` ${count(models.done)} of ${count(models.total)} models done`),
+    parts.map((part) => item(part, models[part], part.replaceAll("_", " "))),
+    underWay(models) ? item("under-way", underWay(models), "done in jobs under way") : null);
+}
+
+function facts(run) {
+  const chunks = Object.entries(run.chunks).map(([state, n]) => `${count(n)} ${state}`).join(", ");
+  return h("dl", { class: "facts" },
+    run.ended_at ? [fact("Ended", at(run.ended_at)), run.phase !== "missed" && fact("Took", took(run))]
+      : [fact(run.phase === "requested" ? "Asked for" : "Opened", since(run.opened_at)),
+        run.planned_at && fact("Last progress", run.progress_at ? since(run.progress_at) : "none yet"),
+        run.expected_end && fact("Expected end", at(run.expected_end))],
+    run.models_per_second && fact("Rate", rate(run.models_per_second)),
+    run.models.total > 0 && [fact("Rows", count(run.rows)), fact("Anomalies", count(run.anomalies))],
+    chunks && fact("Chunks", chunks),
+    run.models.ignored > 0 && fact("Ignored", `${count(run.models.ignored)} blobs that are no models`),
+    fact("Asked by", run.asked_by),
+    run.observed_at && fact("Observed", at(run.observed_at)));
+}
+
+function failures(run, chosen) {
+  return h("div", { class: "scroll" }, table("Not scored, by reason", ["Reason", "Models", "For example", "Message"],
+    run.failures.map((f) => row(`failure-${run.id}-${f.reason}`,
+      cell("Reason", badge(f.outcome), " ", h("a", {
+        href: link({ run: run.id, reason: f.reason }), "aria-current": f.reason === chosen && "true",
+      }, f.reason)),
+      number(f.models, "Models"), cell("For example", h("code", {}, f.example)), cell("Message", f.message)))));
+}
+
+/** The list of runs. */
+export function runs(page, told) {
+  if (!page) return h("p", { class: "quiet" }, "Asking for the runs…");
+  if (!page.items.length) return empty(told);
+  const heads = ["Window (UTC)", "Phase", "Scored", "Failed", "Skipped", "Models", "Rows", "Anomalies", "Took", "Why"];
+  return table("Runs, the newest window first", heads, page.items.map((run) => row(`run-${run.id}`,
+    cell("Window", h("a", { href: link({ run: run.id }) }, span(run.window))),
+    cell("Phase", badge(run.phase), run.stalled && h("span", { class: "badge stalled" }, "stalled")),
+    ...(run.models.total ? ["scored", "failed", "skipped", "total"].map((part) => number(run.models[part], part))
+      : ["scored", "failed", "skipped", "total"].map((part) => cell(part, ""))),
+    run.models.total ? [number(run.rows, "rows"), number(run.anomalies, "anomalies")] : [cell("rows", ""), cell("anomalies", "")],
+    h("td", { role: "cell", class: "number", "data-label": "took" }, run.models.total ? took(run) : ""),
+    cell("Why", run.reason || run.message ? why(run) : reasons(run)))));
+}
+
+function reasons(run) {
+  return run.failures.map((f, i) => [i ? ", " : "", h("a", { href: link({ run: run.id, reason: f.reason }) }, f.reason),
+    `\u00a0×\u00a0${count(f.models)}`]).flat();
+}
+
+function empty(told) {
+  const next = told?.decided_until
+    ? ["Windows that end by ", at(told.decided_until), " are decided; the run of the next one opens when it has closed and the schedule says so."]
+    : "The next tick of the timer opens the run of the last window that has closed; after that, the schedule says when.";
+  return h("div", { class: "empty" },
+    h("p", {}, h("strong", {}, "No runs yet.")),
+    h("p", {}, next, " It will appear here by itself. If you do not want to wait, score a window now."));
+}
+
+/** The models that were not scored for one reason. */
+export function models(reason, page, problem, pager) {
+  return section("models", ["Models: ", h("code", {}, reason)], page, problem, (found) => [
+    found.items.length ? h("div", { class: "scroll" }, table("Models", ["Model", "Chunk", "Message"], found.items.map((m) => row(null,
+      cell("Model", h("code", {}, m.model)), cell("Chunk", m.chunk), cell("Message", m.message)))))
+      : h("p", {}, found.next ? "None in these chunks; the next ones may have some." : "None here."),
+    pager]);
+}
+
+/** The chunks of a run. */
+export function chunks(run, page, problem, pager, chosen) {
+  const heads = ["Chunk", "State", "Models", "Scored", "Failed", "Skipped", "Attempts under way", "Retries", "Losses", "Last message", "Log"];
+  return section("chunks", ["Chunks"], page, problem, (found) => [
+    found.items.length ? h("div", { class: "scroll" }, table("Chunks", heads, found.items.map((c) => row(`chunk-${c.id}`,
+      cell("Chunk", h("span", { title: `${c.first} … ${c.last}` }, c.id)), cell("State", badge(c.state), " ", h("span", { class: "quiet" }, since(c.since))),
+      number(c.models, "Models"), number(c.scored, "Scored"), number(c.failed, "Failed"), number(c.skipped, "Skipped"),
+      cell("Attempts", attempts(c)), number(c.retries, "Retries"), number(c.losses, "Losses"), cell("Message", why(c)),
+      cell("Log", h("a", {
+        href: link({ run, chunk: c.id }), "aria-label": `Log of ${c.id}`, "aria-current": c.id === chosen && "true",
+      }, "log"))))))
+      : h("p", {}, "None yet: they come with the plan."),
+    pager]);
+}
+
+function attempts(chunk) {
+  return chunk.attempts.map((a) => h("div", { title: a.job }, `${a.number}: ${a.state}, ${count(a.done)} done`));
+}
+
+/** What the newest job of a chunk printed. */
+export function log(chunk, text, problem) {
+  return section("log", ["Log of ", h("code", {}, chunk)], text, problem,
+    (found) => [h("pre", { tabindex: 0, "aria-label": `Log of ${chunk}` }, found || "(nothing printed)")]);
+}
+
+function section(id, title, told, problem, build) {
+  const body = problem ? h("p", { class: "problem" }, problem)
+    : told === undefined ? h("p", { class: "quiet" }, "Asking…") : build(told);
+  return h("section", { id, "aria-labelledby": `${id}-title` },
+    h("h3", { id: `${id}-title`, tabindex: -1 }, ...title), body);
+}
+
+/** Buttons to the pages before and after; null where there is one page only. */
+export function pager(book, page, isFirst, [back, on]) {
+  if (isFirst && !page?.next) return null;
+  const button = (text, turn, able) => h("button", {
+    type: "button", "data-do": "turn", "data-turn": turn, "data-book": book, disabled: !able,
+  }, text);
+  return h("p", { class: "buttons" }, button(back, "back", !isFirst), " ", button(on, "on", Boolean(page?.next)));
+}

@@ -1,0 +1,313 @@
+"""Every adapter of Blobs keeps the port's word."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from local.azurite import ACCOUNT_KEY, Azurite
+from shared.adapters.blobs import AzureBlobs
+from shared.adapters.memory import MemoryBlobs
+from shared.errors import Conflict, Malformed, Misconfigured, NotFound, Unavailable
+from shared.names import Blob
+from shared.ports import Blobs, Found
+
+PAGE = 3  # of a listing, so that few blobs make several
+
+# Each is a name that a device's id may lead to, or that a tool leaves behind.
+ODD_NAMES = (
+    "a b.skops",
+    "a#b.skops",
+    "a%41b.skops",
+    "a%b.skops",
+    "a&b<c>.skops",
+    "a'b.skops",
+    "a+b=c.skops",
+    "a//b.skops",
+    "a/b.skops",
+    "a?b.skops",
+    "folder/",
+    "tab\there.skops",
+    "Ünï/日本.skops",
+    "😀.skops",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store of blobs of which a test makes containers, and writes to them as a node does."""
+
+    container: Callable[[str], Blobs]
+    write: Callable[[Blobs, str, bytes, Mapping[str, str]], None]
+
+
+def azurite_store(server: Azurite, fresh_name: str) -> Store:
+    service = BlobServiceClient.from_connection_string(server.connection_string)
+
+    def write(blobs: Blobs, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
+        container = service.get_container_client(blobs.url.rpartition("/")[2])
+        container.upload_blob(name, data, overwrite=True, metadata=dict(metadata))
+
+    def container(name: str) -> AzureBlobs:
+        blobs = AzureBlobs(server.connection_string, f"{fresh_name}-{name}", page=PAGE)
+        blobs.ensure()
+        return blobs
+
+    return Store(container, write)
+
+
+def memory_write(blobs: Blobs, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
+    assert isinstance(blobs, MemoryBlobs)
+    blobs.write(name, data, metadata)
+
+
+@pytest.fixture(params=["memory", pytest.param("azurite", marks=pytest.mark.stack)])
+def store(request: pytest.FixtureRequest, fresh_name: str) -> Store:
+    if request.param == "memory":
+        return Store(lambda name: MemoryBlobs(f"memory://{name}"), memory_write)
+    return azurite_store(request.getfixturevalue("azurite"), fresh_name)
+
+
+@pytest.fixture
+def blobs(store: Store) -> Blobs:
+    return store.container("main")
+
+
+def md5(data: bytes) -> str:
+    return base64.b64encode(hashlib.md5(data).digest()).decode()
+
+
+def test_a_created_blob_is_read_back_whole(blobs: Blobs) -> None:
+    assert blobs.create("runs/a/plan.json", b"\x00plan\xff")
+    assert blobs.read("runs/a/plan.json") == b"\x00plan\xff"
+
+
+def test_an_empty_blob_is_a_blob(blobs: Blobs) -> None:
+    assert blobs.create("empty", b"")
+    assert blobs.read("empty") == b""
+    assert (blobs.head("empty").size, blobs.head("empty").md5) == (0, md5(b""))
+
+
+def test_a_second_create_changes_nothing(blobs: Blobs) -> None:
+    blobs.create("plan", b"first")
+    before = blobs.head("plan")
+    assert not blobs.create("plan", b"second")
+    assert (blobs.read("plan"), blobs.head("plan")) == (b"first", before)
+
+
+def test_of_many_that_create_at_once_one_succeeds(blobs: Blobs) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(lambda i: blobs.create("plan", b"%d" % i), range(8)))
+    assert won.count(True) == 1
+    assert blobs.read("plan") == b"%d" % won.index(True)
+
+
+def test_a_blob_that_is_not_there_is_not_found(blobs: Blobs) -> None:
+    blobs.create("there", b"")
+    for ask in (blobs.head, blobs.read):
+        with pytest.raises(NotFound, match=f"{blobs.url}/absent"):
+            ask("absent")
+
+
+def test_head_tells_size_md5_and_metadata(store: Store, blobs: Blobs) -> None:
+    store.write(blobs, "a.progress", b"12345", {"done": "7", "models": "20"})
+    found = blobs.head("a.progress")
+    assert found == Found("a.progress", found.etag, 5, md5(b"12345"), {"done": "7", "models": "20"})
+    assert found.etag
+    assert '"' not in found.etag
+
+
+def test_a_write_gives_another_etag(store: Store, blobs: Blobs) -> None:
+    store.write(blobs, "a", b"same", {})
+    before = blobs.head("a").etag
+    store.write(blobs, "a", b"same", {})
+    assert blobs.head("a").etag != before
+
+
+def test_a_listing_gives_names_etags_and_sizes_in_order_over_many_pages(blobs: Blobs) -> None:
+    names = [f"m/{i:02}.skops" for i in range(3 * PAGE + 1)]
+    for name in reversed(names):
+        blobs.create(name, name.encode())
+    heads = [blobs.head(name) for name in names]
+    assert list(blobs.list()) == [Blob(h.name, h.etag, h.size) for h in heads]
+    assert list(blobs.describe("")) == heads
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("", ["pump", "pump-1.skops", "pump/1.skops", "pump/1/x.skops", "pumps.skops"]),
+        ("pump", ["pump", "pump-1.skops", "pump/1.skops", "pump/1/x.skops", "pumps.skops"]),
+        ("pump/", ["pump/1.skops", "pump/1/x.skops"]),
+        ("pump/1", ["pump/1.skops", "pump/1/x.skops"]),
+        ("pump/1/", ["pump/1/x.skops"]),
+        ("valve", []),
+    ],
+)
+def test_a_prefix_is_the_beginning_of_a_name_whether_a_folder_ends_there_or_not(
+    blobs: Blobs, prefix: str, expected: list[str]
+) -> None:
+    for name in ("pump", "pump-1.skops", "pump/1.skops", "pump/1/x.skops", "pumps.skops"):
+        blobs.create(name, b"")
+    assert [blob.name for blob in blobs.list(prefix)] == expected
+    assert [found.name for found in blobs.describe(prefix)] == expected
+
+
+def test_odd_names_come_out_as_they_went_in(store: Store, blobs: Blobs) -> None:
+    other = store.container("other")
+    for name in ODD_NAMES:
+        assert blobs.create(name, name.encode())
+        assert other.copy(blobs, name, name, replaces=None).name == name
+    for container in (blobs, other):
+        assert sorted(blob.name for blob in container.list()) == sorted(ODD_NAMES)
+        assert [(f.name, f.etag, f.size) for f in container.describe("")] == [
+            (b.name, b.etag, b.size) for b in container.list()
+        ]
+        assert [container.read(blob.name) for blob in container.list()] == [
+            blob.name.encode() for blob in container.list()
+        ]
+        assert [container.head(blob.name).etag for blob in container.list()] == [b.etag for b in container.list()]
+
+
+def test_describe_tells_md5_and_metadata(store: Store, blobs: Blobs) -> None:
+    store.write(blobs, "signs/c00000-1.progress", b"", {"done": "3", "models": "9"})
+    store.write(blobs, "signs/c00000-1.report", b"report", {})
+    store.write(blobs, "other", b"", {})
+    progress, report = blobs.describe("signs/")
+    assert progress == Found("signs/c00000-1.progress", progress.etag, 0, md5(b""), {"done": "3", "models": "9"})
+    assert report == Found("signs/c00000-1.report", report.etag, 6, md5(b"report"), {})
+
+
+def test_a_copy_to_a_free_name_carries_the_content_and_returns_what_lies_there(store: Store, blobs: Blobs) -> None:
+    work = store.container("work")
+    work.create("results/part", b"rows")
+    found = blobs.copy(work, "results/part", "date=2026-11-21/hour=07/part.parquet", replaces=None)
+    assert found == blobs.head("date=2026-11-21/hour=07/part.parquet")
+    assert (found.size, found.md5, blobs.read(found.name)) == (4, md5(b"rows"), b"rows")
+    assert work.read("results/part") == b"rows"
+
+
+def test_a_copy_that_expects_nothing_leaves_what_is_there(store: Store, blobs: Blobs) -> None:
+    work = store.container("work")
+    work.create("part", b"new")
+    blobs.create("part", b"old")
+    with pytest.raises(Conflict):
+        blobs.copy(work, "part", "part", replaces=None)
+    assert blobs.read("part") == b"old"
+
+
+def test_a_copy_replaces_the_etag_that_it_names(store: Store, blobs: Blobs) -> None:
+    work = store.container("work")
+    work.create("part", b"new")
+    blobs.create("part", b"old")
+    found = blobs.copy(work, "part", "part", replaces=blobs.head("part").etag)
+    assert (found, blobs.read("part")) == (blobs.head("part"), b"new")
+
+
+def test_a_copy_replaces_no_other_etag(store: Store, blobs: Blobs) -> None:
+    work = store.container("work")
+    work.create("part", b"new")
+    blobs.create("part", b"old")
+    stale = blobs.head("part").etag
+    store.write(blobs, "part", b"somebody's", {})
+    with pytest.raises(Conflict):
+        blobs.copy(work, "part", "part", replaces=stale)
+    assert blobs.read("part") == b"somebody's"
+
+
+def test_a_copy_that_expects_an_etag_does_not_write_to_a_free_name(store: Store, blobs: Blobs) -> None:
+    work = store.container("work")
+    work.create("part", b"new")
+    with pytest.raises(Conflict):
+        blobs.copy(work, "part", "part", replaces=work.head("part").etag)
+    assert list(blobs.list()) == []
+
+
+def test_a_copy_of_nothing_is_not_found_and_changes_nothing(store: Store, blobs: Blobs) -> None:
+    work = store.container("work")
+    blobs.create("part", b"old")
+    with pytest.raises(NotFound):
+        blobs.copy(work, "absent", "part", replaces=blobs.head("part").etag)
+    with pytest.raises(NotFound):
+        blobs.copy(work, "absent", "free", replaces=None)
+    assert [blobs.read(blob.name) for blob in blobs.list()] == [b"old"]
+
+
+def test_deleting_twice_is_deleting_once(blobs: Blobs) -> None:
+    blobs.create("a", b"")
+    blobs.create("b", b"")
+    blobs.delete("a")
+    blobs.delete("a")
+    assert [blob.name for blob in blobs.list()] == ["b"]
+    assert blobs.create("a", b"again")
+
+
+def test_an_empty_container_lists_nothing(blobs: Blobs) -> None:
+    assert (list(blobs.list()), list(blobs.describe(""))) == ([], [])
+
+
+@pytest.mark.stack
+def test_a_container_that_is_missing_reads_as_empty_and_the_first_create_makes_it(
+    azurite: Azurite, fresh_name: str
+) -> None:
+    blobs = AzureBlobs(azurite.connection_string, fresh_name)
+    assert (list(blobs.list()), list(blobs.describe(""))) == ([], [])
+    with pytest.raises(NotFound):
+        blobs.read("a")
+    blobs.delete("a")
+    assert blobs.create("a", b"")
+    assert not blobs.ensure()
+
+
+@pytest.mark.stack
+def test_a_container_that_is_missing_is_made_by_the_first_copy(azurite: Azurite, fresh_name: str) -> None:
+    work = AzureBlobs(azurite.connection_string, f"{fresh_name}-work")
+    predictions = AzureBlobs(azurite.connection_string, f"{fresh_name}-predictions")
+    work.create("part", b"rows")
+    assert predictions.copy(work, "part", "part", replaces=None) == predictions.head("part")
+
+
+@pytest.mark.stack
+def test_the_url_is_where_the_container_answers_and_holds_no_key(azurite: Azurite, fresh_name: str) -> None:
+    assert AzureBlobs(azurite.connection_string, fresh_name).url == f"{azurite.blob_endpoint}/{fresh_name}"
+
+
+def test_a_copy_from_another_account_is_refused_before_anything_is_asked() -> None:
+    here = AzureBlobs("https://here.blob.core.windows.net", "a")
+    there = AzureBlobs("https://there.blob.core.windows.net", "a")
+    with pytest.raises(Malformed, match=r"in the account of https://here\.blob.*found https://there\.blob"):
+        here.copy(there, "x", "x", replaces=None)
+
+
+def test_a_setting_that_is_no_account_is_refused_without_repeating_it() -> None:
+    with pytest.raises(Misconfigured, match="wanted a storage account as https://ACCOUNT") as caught:
+        AzureBlobs(ACCOUNT_KEY, "models")
+    assert ACCOUNT_KEY not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_unavailable_soon_and_named_without_its_key(unused_endpoint: str) -> None:
+    key = f"AccountName=devstoreaccount1;AccountKey={ACCOUNT_KEY}"
+    blobs = AzureBlobs(f"{key};BlobEndpoint={unused_endpoint}/devstoreaccount1", "models")
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match=f"{unused_endpoint}/devstoreaccount1/models/a did not answer") as caught:
+        blobs.read("a")
+    assert time.monotonic() - begun < 25
+    assert ACCOUNT_KEY not in str(caught.value)
+
+
+@pytest.mark.stack
+def test_a_wrong_key_is_unavailable_and_says_what_to_do(azurite: Azurite, fresh_name: str) -> None:
+    wrong = base64.b64encode(b"wrong").decode()
+    blobs = AzureBlobs(azurite.connection_string.replace(ACCOUNT_KEY, wrong), fresh_name)
+    for ask in (blobs.list, blobs.describe):
+        with pytest.raises(Unavailable, match=r"403 AuthorizationFailure.*role.*Storage Blob Data Contributor.*key"):
+            list(ask(""))
+    with pytest.raises(Unavailable, match="403"):
+        blobs.create("a", b"")

@@ -1,0 +1,181 @@
+"""What `ports.Cluster` promises, of every cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from shared.adapters.dask import DaskCluster
+from shared.adapters.memory import MemoryCluster
+from shared.domain import JobState
+from shared.errors import NotFound
+from shared.ports import Cluster
+from tests.dask_jobs import Job, eventually, fresh_run, make_job
+
+
+class World(Protocol):
+    """A cluster, and the power to let its jobs begin and end."""
+
+    cluster: Cluster
+
+    def begin(self, job: Job) -> None:
+        """Return when the job has begun."""
+
+    def end(self, job: Job, code: int, printed: str) -> None:
+        """Let a job that has begun print a line and end with an exit code."""
+
+    def starts(self, job: Job) -> int: ...
+
+
+@dataclass(slots=True)
+class MemoryWorld:
+    cluster: MemoryCluster = field(default_factory=MemoryCluster)
+    begun: list[str] = field(default_factory=list)
+
+    def begin(self, job: Job) -> None:
+        if self.cluster.sightings[job.name].state is JobState.QUEUED:
+            self.cluster.set(job.name, JobState.RUNNING)
+            self.begun.append(job.name)
+
+    def end(self, job: Job, code: int, printed: str) -> None:
+        self.cluster.logs[job.name] = printed + "\n"
+        self.cluster.set(job.name, JobState.FAILED if code else JobState.SUCCEEDED, f"exit code {code}: {printed}")
+
+    def starts(self, job: Job) -> int:
+        return self.begun.count(job.name)
+
+
+@dataclass(slots=True)
+class DaskWorld:
+    cluster: DaskCluster
+
+    def begin(self, job: Job) -> None:
+        eventually(lambda: job.starts)
+
+    def end(self, job: Job, code: int, printed: str) -> None:
+        job.end(f"print({printed!r}); sys.exit({code})")
+
+    def starts(self, job: Job) -> int:
+        return job.starts
+
+
+@pytest.fixture(params=["memory", pytest.param("dask", marks=pytest.mark.stack)])
+def world(request: pytest.FixtureRequest) -> World:
+    if request.param == "memory":
+        return MemoryWorld()
+    return DaskWorld(DaskCluster(request.getfixturevalue("dask_cluster").address))
+
+
+@pytest.fixture
+def job(world: World, tmp_path: Path) -> Iterator[Job]:
+    made = make_job(tmp_path, fresh_run())
+    yield made
+    world.cluster.cancel([made.name])
+
+
+def see(world: World, job: Job) -> JobState | None:
+    seen = world.cluster.observe([job.spec.run]).get(job.name)
+    return seen.state if seen else None
+
+
+def test_a_job_is_seen_from_its_submission_to_its_end(world: World, job: Job) -> None:
+    assert world.cluster.submit([job.spec]) == {}
+    assert see(world, job) in (JobState.QUEUED, JobState.RUNNING)
+    world.begin(job)
+    eventually(lambda: see(world, job) is JobState.RUNNING)
+    world.end(job, 0, "all well")
+    eventually(lambda: see(world, job) is JobState.SUCCEEDED)
+
+
+def test_a_failed_job_says_its_exit_code_and_its_last_words(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.end(job, 3, "no such manifest")
+    eventually(lambda: see(world, job) is JobState.FAILED)
+    assert world.cluster.observe([job.spec.run])[job.name].detail == "exit code 3: no such manifest"
+
+
+def test_asking_twice_is_asking_once(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec, job.spec])
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.end(job, 0, "")
+    eventually(lambda: see(world, job) is JobState.SUCCEEDED)
+    assert world.starts(job) == 1
+
+
+def test_asking_for_nothing_is_fine(world: World) -> None:
+    assert world.cluster.submit([]) == {}
+
+
+def test_the_name_of_a_job_that_has_ended_is_spent(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.end(job, 3, "")
+    eventually(lambda: see(world, job) is JobState.FAILED)
+    world.cluster.submit([job.spec])
+    assert see(world, job) is JobState.FAILED
+    assert world.starts(job) == 1
+
+
+def test_whoever_asks_is_told_the_end(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.end(job, 0, "")
+    eventually(lambda: see(world, job) is JobState.SUCCEEDED)
+    assert [see(world, job) for _ in range(3)] == [JobState.SUCCEEDED] * 3
+
+
+def test_only_jobs_of_the_runs_asked_for_are_seen(world: World, job: Job, tmp_path: Path) -> None:
+    other = make_job(tmp_path, fresh_run())
+    world.cluster.submit([job.spec, other.spec])
+    try:
+        assert set(world.cluster.observe([job.spec.run])) == {job.name}
+        assert set(world.cluster.observe([job.spec.run, other.spec.run])) == {job.name, other.name}
+        assert world.cluster.observe([fresh_run()]) == {}
+        assert world.cluster.observe([]) == {}
+    finally:
+        world.cluster.cancel([other.name])
+
+
+def test_a_cancelled_job_is_soon_over(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.cluster.cancel([job.name])
+    eventually(lambda: see(world, job) in (JobState.CANCELLED, None))
+
+
+def test_a_job_can_be_cancelled_before_it_begins(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec])
+    world.cluster.cancel([job.name])
+    eventually(lambda: see(world, job) in (JobState.CANCELLED, None))
+
+
+def test_cancel_is_safe_on_jobs_that_are_over_or_unknown(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.end(job, 0, "")
+    eventually(lambda: see(world, job) is JobState.SUCCEEDED)
+    world.cluster.cancel([job.name, f"test-{fresh_run()}-c00000-1", "no name of ours"])
+    world.cluster.cancel([job.name])
+    world.cluster.cancel([])
+    assert see(world, job) in (JobState.SUCCEEDED, None)
+
+
+def test_the_log_is_what_the_job_printed(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.end(job, 1, "the last line")
+    eventually(lambda: see(world, job) is JobState.FAILED)
+    assert world.cluster.log(job.name).endswith("the last line\n")
+
+
+def test_there_is_no_log_of_a_job_that_never_was(world: World) -> None:
+    with pytest.raises(NotFound, match="no-such-job"):
+        world.cluster.log("no-such-job")

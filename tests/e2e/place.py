@@ -1,0 +1,69 @@
+"""A whole fleetscore on real parts: Azurite, a Dask cluster, the adapters as they are wired."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from azure.storage.blob import BlobServiceClient, ContainerClient
+
+from shared import settings, wiring
+from shared.control import ControlPlane
+from shared.settings import Settings
+
+BEATS = 240  # of half a second, at most, until a run is over
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A fleetscore of its own: containers and a table that no other test has."""
+
+    environment: Mapping[str, str]
+    service: BlobServiceClient
+
+    @property
+    def settings(self) -> Settings:
+        return settings.load(self.environment)
+
+    def plane(self, **changes: str) -> ControlPlane:
+        """The control plane, as `function_app` would wire it."""
+        return wiring.control_plane(settings.load({**self.environment, **changes}))
+
+    def container(self, what: str) -> ContainerClient:
+        return self.service.get_container_client(self.environment[f"{what.upper()}_CONTAINER"])
+
+    def upload(self, what: str, files: Mapping[str, bytes]) -> None:
+        container = self.container(what)
+        for name, data in files.items():
+            container.upload_blob(name, data, overwrite=True)
+
+    def download(self, what: str, folder: Path) -> Path:
+        """All blobs of a container as files."""
+        container = self.container(what)
+        for blob in container.list_blobs():
+            target = folder / blob.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(container.download_blob(blob.name).readall())
+        return folder
+
+
+def tick_until(
+    plane: ControlPlane, now: datetime, done: Callable[[], Any], moved: Callable[[datetime], datetime] = lambda t: t
+) -> None:
+    """Tick at half-second beats of the real clock until it is so. *moved* makes the time that the app is told."""
+    began = time.monotonic()
+    for _ in range(BEATS):
+        plane.tick(moved(now))
+        if done():
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"not so after {time.monotonic() - began:.0f} s")
+
+
+def over(plane: ControlPlane, *runs: str) -> Callable[[], bool]:
+    """Whether these runs have ended."""
+    return lambda: set(runs) <= {run.id for run in plane.ledger.runs(100).items if run.phase.terminal}

@@ -1,0 +1,303 @@
+"""A chunk on a node, from manifest to report: on a folder, and on Azurite."""
+
+import base64
+import hashlib
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from azure.storage.blob import BlobServiceClient
+from sklearn.svm import OneClassSVM
+
+from scorer import node
+from scorer.__main__ import main
+from scorer.results import SCHEMA
+from shared.contract import Columns, Manifest, Report, manifest_path, parts_prefix, progress_path, report_path
+from shared.domain import Model, Reason, Tally
+from shared.windows import Window
+
+HOUR = Window.parse("20261121T0700Z-PT1H")
+READINGS = "date=2026-11-21/hour=07/a.csv"
+
+
+class Place:
+    """The containers of models, readings and work: folders where there is no client, else in Azurite."""
+
+    def __init__(self, base: str, storage: str, client: BlobServiceClient | None, root: Path) -> None:
+        self.base, self.storage, self.client, self.root = base, storage, client, root
+
+    def url(self, container: str) -> str:
+        return f"{self.base}{container}"
+
+    def write(self, container: str, path: str, data: bytes) -> str:
+        """Put something there; returns its etag."""
+        if self.client is None:
+            (self.root / container / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / container / path).write_bytes(data)
+            return hashlib.sha256(data).hexdigest()[:16]
+        name = self.url(container).rpartition("/")[2]
+        put = self.client.get_container_client(name).upload_blob(path, data, overwrite=True)
+        return str(put.get_blob_properties().etag).strip('"')
+
+    def read(self, container: str, path: str) -> bytes:
+        if self.client is None:
+            return (self.root / container / path).read_bytes()
+        name = self.url(container).rpartition("/")[2]
+        return self.client.get_container_client(name).download_blob(path).readall()
+
+    def delete(self, container: str, path: str) -> None:
+        if self.client is None:
+            (self.root / container / path).unlink()
+        else:
+            self.client.get_container_client(self.url(container).rpartition("/")[2]).delete_blob(path)
+
+    def paths(self, container: str) -> list[str]:
+        if self.client is None:
+            files = (self.root / container).rglob("*")
+            return sorted(f.relative_to(self.root / container).as_posix() for f in files if f.is_file())
+        name = self.url(container).rpartition("/")[2]
+        return sorted(self.client.get_container_client(name).list_blob_names())
+
+
+@pytest.fixture(params=["folder", pytest.param("azurite", marks=pytest.mark.stack)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        for container in ("models", "readings", "work"):
+            (tmp_path / container).mkdir()
+        return Place(f"{tmp_path.as_uri()}/", "", None, tmp_path)
+    server, prefix = request.getfixturevalue("azurite"), request.getfixturevalue("fresh_name")
+    client = BlobServiceClient.from_connection_string(server.connection_string)
+    for container in ("models", "readings", "work"):
+        client.create_container(f"{prefix}{container}")
+    return Place(f"{server.blob_endpoint}/{prefix}", server.connection_string, client, tmp_path)
+
+
+@pytest.fixture
+def svm() -> OneClassSVM:
+    return OneClassSVM(nu=0.1).fit(np.random.default_rng(0).normal(10, 1, (100, 1)))
+
+
+@pytest.fixture
+def manifest(place: Place, svm: OneClassSVM) -> Manifest:
+    """Three models that score, and one for each way to fail before scoring."""
+    models = {}
+    for name in ("fan/rpm.pkl", "a#b%20c/50%.pkl", "NA/007.pkl"):
+        models[name] = place.write("models", name, pickle.dumps(svm))
+    models["gone/x.pkl"] = "etag-of-the-plan"
+    models["old/x.pkl"] = place.write("models", "old/x.pkl", b"nothing good")
+    models["silent/x.pkl"] = place.write("models", "silent/x.pkl", pickle.dumps(svm))
+    fleet = []
+    for name, etag in sorted(models.items()):
+        device, sensor = name.removesuffix(".pkl").split("/")
+        fleet.append(Model(device, sensor, name, etag))
+    fleet.append(Model("twice", "x", "twice/x.pkl", "e", Reason.AMBIGUOUS))
+    rows = [("fan", "rpm"), ("a#b%20c", "50%"), ("NA", "007"), ("gone", "x"), ("old", "x"), ("twice", "x")]
+    lines = [f"2026-11-21T07:{m:02},{d},{s},{10 + m % 4}" for m in range(60) for d, s in rows]
+    place.write("readings", READINGS, "\n".join(["time,device,sensor,value", *lines]).encode())
+    return Manifest(
+        HOUR, "c00003", tuple(fleet), place.url("models"), place.url("readings"), place.url("work"), columns=Columns()
+    )
+
+
+@pytest.fixture
+def order(place: Place, manifest: Manifest) -> str:
+    """The manifest's URL."""
+    path = manifest_path(HOUR.id, manifest.digest)
+    place.write("work", path, manifest.to_bytes())
+    return f"{place.url('work')}/{path}"
+
+
+def report_of(place: Place, attempt: int = 1) -> Report:
+    return Report.from_bytes(place.read("work", report_path(HOUR.id, "c00003", attempt)))
+
+
+def predictions(place: Place, report: Report) -> pa.Table:
+    (part,) = report.parts
+    return pq.read_table(pa.BufferReader(place.read("work", part.path)))
+
+
+def test_a_chunk_is_scored_and_its_report_agrees_with_its_part(
+    place: Place, manifest: Manifest, order: str, svm: OneClassSVM
+) -> None:
+    node.run(order, 1, place.storage)
+
+    report = report_of(place)
+    report.check(HOUR.id, "c00003", 1, len(manifest.models))
+    (part,) = report.parts
+    data = place.read("work", part.path)
+    table = predictions(place, report)
+    labels = svm.predict(np.array([[10.0 + m % 4] for m in range(60)]))
+    each = int((labels != 1).sum())
+
+    assert [(v.model, v.rows, v.anomalies, v.reason, v.etag) for v in report.verdicts] == [
+        ("NA/007", 60, each, None, ""),
+        ("a#b%20c/50%", 60, each, None, ""),
+        ("fan/rpm", 60, each, None, ""),
+        ("gone/x", 0, 0, Reason.MODEL_REMOVED, ""),
+        ("old/x", 0, 0, Reason.UNREADABLE_MODEL, ""),
+        ("silent/x", 0, 0, Reason.NO_READINGS, ""),
+        ("twice/x", 0, 0, Reason.AMBIGUOUS, ""),
+    ]
+    assert replace(report.tally, seconds=0) == Tally(scored=3, failed=2, skipped=2, rows=180, anomalies=3 * each)
+    assert part.path.startswith(parts_prefix(HOUR.id, "c00003"))
+    assert (part.bytes, part.rows, part.md5) == (
+        len(data),
+        180,
+        base64.b64encode(hashlib.md5(data).digest()).decode(),
+    )
+    assert table.schema.equals(SCHEMA)
+    assert table["device"].unique().to_pylist() == ["NA", "a#b%20c", "fan"]
+    assert table["sensor"].unique().to_pylist() == ["007", "50%", "rpm"]
+    assert table["model"].to_pylist() == [m.etag for m in manifest.models[:3] for _ in range(60)]
+    assert table["anomaly"].to_pylist() == 3 * [int(label != 1) for label in labels]
+
+
+@pytest.mark.parametrize("place", [pytest.param("azurite", marks=pytest.mark.stack)], indirect=True)
+def test_the_last_progress_says_that_all_is_done(place: Place, order: str) -> None:
+    node.run(order, 2, place.storage)
+
+    assert place.client is not None
+    path, container = progress_path(HOUR.id, "c00003", 2), place.url("work").rpartition("/")[2]
+    found = place.client.get_blob_client(container, path).get_blob_properties()
+    assert (found.metadata, found.size) == ({"done": "7", "models": "7"}, 0)
+
+
+def test_two_processes_of_one_attempt_leave_one_report_and_parts_of_their_own(
+    place: Place, order: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "scorer")
+    node.run(order, 1, place.storage)
+    first = place.read("work", report_path(HOUR.id, "c00003", 1))
+    node.run(order, 1, place.storage)
+
+    parts = [p for p in place.paths("work") if p.startswith(parts_prefix(HOUR.id, "c00003"))]
+    assert place.read("work", report_path(HOUR.id, "c00003", 1)) == first
+    assert len(parts) == 2
+    assert place.read("work", parts[0]) == place.read("work", parts[1])
+    assert [r.message for r in caplog.records if r.name == "scorer.node"][
+        -1
+    ] == "another process of this attempt has reported before us; its report counts"
+
+
+def test_a_model_that_changed_since_the_plan_is_scored_as_it_lies_there(
+    place: Place, order: str, normal: np.ndarray
+) -> None:
+    newer = OneClassSVM(nu=0.5).fit(normal[:, :1])
+    etag = place.write("models", "fan/rpm.pkl", pickle.dumps(newer))
+
+    node.run(order, 1, place.storage)
+
+    report = report_of(place)
+    assert {v.model: v.etag for v in report.verdicts if v.etag} == {"fan/rpm": etag}
+    rows = predictions(place, report).to_pandas().query("device == 'fan'")
+    assert set(rows["model"]) == {etag}
+    np.testing.assert_allclose(rows["score"], newer.decision_function(rows[["value"]].to_numpy()), atol=1e-9)
+
+
+def test_a_file_of_readings_that_is_broken_fails_the_chunks_models_by_its_name(place: Place, order: str) -> None:
+    place.write("readings", "date=2026-11-21/hour=08/late.csv", b"time,device,sensor,value\n1,2\n")
+
+    node.run(order, 1, place.storage)
+
+    report = report_of(place)
+    assert report.parts == ()
+    assert [v.reason for v in report.verdicts] == 6 * [Reason.UNREADABLE_READINGS] + [Reason.AMBIGUOUS]
+    assert report.verdicts[0].message.startswith("date=2026-11-21/hour=08/late.csv: ")
+
+
+def test_what_was_left_out_stands_in_the_report_as_warnings(place: Place, order: str) -> None:
+    place.write(
+        "readings",
+        "date=2026-11-21/hour=08/late.csv",
+        b"time,device,sensor,value\n2026-11-21T07:00,fan,rpm,NaN\n2026-11-21T07:01,fan,rpm,9\n",
+    )
+    older = pickle.dumps(OneClassSVM(nu=0.1).fit(np.arange(30.0)[:, None])).replace(b"1.9.1", b"1.8.0")
+    place.write("models", "fan/rpm.pkl", older)
+
+    node.run(order, 1, place.storage)
+
+    assert report_of(place).warnings == (
+        "1 readings had no usable value and were left out",
+        "1 readings were replaced by a later one of the same time, device and sensor",
+        "1 models were made by scikit-learn 1.8.0 and loaded by 1.9.1, such as fan/rpm",
+    )
+
+
+def test_the_command_line_ends_with_0_whatever_the_models_did(place: Place, order: str) -> None:
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "scorer", "--manifest", order, "--attempt", "4"],
+        env={**os.environ, "STORAGE": place.storage},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    lines = [line.split(" ", 3)[3] for line in ended.stdout.splitlines()]
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert lines[0] == f"run={HOUR.id} chunk=c00003 attempt=4: 7 models"
+    assert [line for line in lines if line.startswith("model=")] == [
+        "model=old/x failed: unreadable_model: neither skops nor a pickle: it begins with b'nothing good'",
+        "model=twice/x failed: ambiguous: more than one file holds this model; twice/x.pkl is one of them",
+    ]
+    assert lines[-1] == "report written"
+    assert time.monotonic() - began < 30
+    assert report_of(place, 4).tally.scored == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "says"),
+    [
+        ("nothing.json", None, 2, "no "),
+        ("noise.json", b"{", 2, "manifest: "),
+        ("newer.json", b'{"schema": 2}', 2, "wanted schema 1, found 2"),
+    ],
+)
+def test_a_node_without_a_manifest_says_so_in_one_line(
+    name: str, content: bytes | None, code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+
+    assert main(["--manifest", f"{tmp_path.as_uri()}/{name}", "--attempt", "1"]) == code
+
+    said = capsys.readouterr().err
+    assert said.startswith("scorer: ")
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_a_store_of_models_that_is_no_store_leaves_no_report(
+    place: Place, manifest: Manifest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = replace(manifest, models_url=place.url("nowhere"))
+    place.write("work", "m.json", order.to_bytes())
+    before = os.environ.get("STORAGE", "")
+    os.environ["STORAGE"] = place.storage
+    try:
+        code = main(["--manifest", f"{place.url('work')}/m.json", "--attempt", "1"])
+    finally:
+        os.environ["STORAGE"] = before
+
+    assert code == 2
+    assert "there is no " in capsys.readouterr().err
+    assert not [p for p in place.paths("work") if p.endswith((".report", ".parquet"))]
+
+
+@pytest.mark.parametrize("place", ["folder"], indirect=True)
+def test_a_progress_that_cannot_be_written_hurts_nothing(place: Place, order: str) -> None:
+    # A folder lies where the progress would be written.
+    place.write("work", f"{progress_path(HOUR.id, 'c00003', 1)}/x", b"")
+
+    node.run(order, 1, place.storage)
+
+    assert report_of(place).tally.scored == 3
