@@ -42,7 +42,7 @@ def prepare(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
 def train(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
     """Train the fleet, with a bar."""
     start = time.monotonic()
-    screen.show("fleet", f"training a one-class SVM for each of {pumps.devices} pumps, once", "start")
+    screen.show("fleet", f"training a one-class SVM for each of {pumps.devices} pumps, once", "trained 0")
     with closing(fleet.train(pumps, stores)) as progress:  # closed, it leaves the rest undone
         for done in progress:
             text = f"{bar(done, pumps.devices)} {done} of {pumps.devices} pumps trained"

@@ -134,7 +134,7 @@ class Ledger(Protocol):
         """Runs that are open, and closed ones until they are `unwatched`. Costs nothing for the history."""
 
     def save_run(self, run: Run) -> Run:
-        """Replace; raises Conflict. A run that is not terminal is watched, in the same transaction."""
+        """Replace; raises Conflict, also where the row is gone. An open run is watched, in the same transaction."""
 
     def unwatch(self, run: Run) -> None:
         """Forget to look at a closed run. Raises Conflict."""

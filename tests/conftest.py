@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import BlobServiceClient
 
 from local import azurite as local_azurite
 from local import dask as local_dask
 from local.azurite import Azurite
 from local.dask import LocalDask
+from tests.e2e.place import Place
+from tests.worker.fixtures import worker, worker_code
+
+__all__ = ["worker", "worker_code"]  # fixtures, for all tests
 
 WORKERS = 2  # of the cluster that the tests share
 
@@ -56,3 +61,25 @@ def seed() -> Path:
     if "FLEETSCORE_DATA" not in os.environ:
         pytest.skip("the original sample's data is wanted at FLEETSCORE_DATA")
     return Path(os.environ["FLEETSCORE_DATA"]) / "seed"
+
+
+@pytest.fixture
+def place(azurite: Azurite, dask_cluster: LocalDask, fresh_name: str) -> Iterator[Place]:
+    """Containers that exist and are empty."""
+    containers = {
+        f"{what.upper()}_CONTAINER": f"{fresh_name}-{what}" for what in ("models", "readings", "predictions", "work")
+    }
+    environment = {
+        **containers,
+        "STORAGE": azurite.connection_string,
+        "LEDGER_TABLE": f"{fresh_name}ledger",
+        "APP_NAME": fresh_name,
+        "HEARTBEAT": "* * * * * *",
+        "DASK_SCHEDULER": dask_cluster.address,
+        "SILENCE": "PT5S",
+        "RETRY_BACKOFF": "PT1S",
+    }
+    with BlobServiceClient.from_connection_string(azurite.connection_string, api_version="2025-01-05") as service:
+        for container in containers.values():
+            service.create_container(container)
+        yield Place(environment, service)

@@ -259,6 +259,13 @@ def test_the_api_describes_itself(world: World) -> None:
     }
 
 
+def test_the_page_loads_nothing_from_elsewhere_and_is_never_stale(world: World) -> None:
+    for path in ("/", "/static/app.js"):
+        headers = client(world).get(path).headers
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")
+        assert headers["Cache-Control"] == "no-cache"
+
+
 # Who may ask what
 
 

@@ -306,7 +306,7 @@ def test_a_ledger_without_runs_says_what_will_happen(page: Page, world: World) -
     world.ledger._heartbeat = Heartbeat()
     page.reload()
     page.get_by_text("No runs yet.").wait_for()
-    assert "The next tick of the timer opens the run of the last window that has closed" in page.inner_text("main")
+    assert "The first tick of the timer opens the run of the last window that has closed" in page.inner_text("main")
 
 
 @pytest.mark.parametrize("guard", [Guard(sha256(b"read").hexdigest(), sha256(b"operate").hexdigest())])

@@ -174,7 +174,7 @@ class MemoryLedger:
         return [self._runs[run_id] for run_id in sorted(self._watched)]
 
     def save_run(self, run: Run) -> Run:
-        _same(self.run(run.id).version, run.version, f"run {run.id}")
+        _same(self._runs[run.id].version if run.id in self._runs else "", run.version, f"run {run.id}")
         self._runs[run.id] = replace(run, version=_token())
         if not run.phase.terminal:
             self._watched.add(run.id)
@@ -212,7 +212,9 @@ class MemoryLedger:
         return saved
 
     def add_wish(self, wish: Wish) -> bool:
-        return self._wishes.setdefault(wish.id, wish) is wish
+        new = wish.id not in self._wishes
+        self._wishes.setdefault(wish.id, wish)
+        return new
 
     def wish(self, kind: WishKind, run_id: str) -> Wish:
         try:

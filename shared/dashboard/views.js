@@ -31,7 +31,8 @@ export function health(told) {
     : told.late ? ["bad", "The timer is late"]
       : told.trouble ? ["warn", "The timer beats, with trouble"] : ["good", "The timer beats"];
   return h("div", { class: `health ${word}` },
-    h("p", {}, h("strong", {}, text), told.ticked_at && [" · last tick ", since(told.ticked_at)]),
+    h("p", {}, h("strong", {}, text), told.ticked_at && [" · last tick ", since(told.ticked_at)],
+      " · next window due ", at(told.next_due)),
     told.trouble && h("p", {}, "Trouble at the last tick: ", told.trouble));
 }
 
@@ -148,9 +149,9 @@ function reasons(run) {
 }
 
 function empty(told) {
-  const next = told?.decided_until
-    ? ["Windows that end by ", at(told.decided_until), " are decided; the run of the next one opens when it has closed and the schedule says so."]
-    : "The next tick of the timer opens the run of the last window that has closed; after that, the schedule says when.";
+  const next = told && !told.ticked_at
+    ? "The first tick of the timer opens the run of the last window that has closed."
+    : ["The next window becomes due", told ? [" at ", at(told.next_due)] : "", ", and its run opens with the tick after that."];
   return h("div", { class: "empty" },
     h("p", {}, h("strong", {}, "No runs yet.")),
     h("p", {}, next, " It will appear here by itself. If you do not want to wait, score a window now."));

@@ -364,9 +364,9 @@ def test_a_file_that_is_named_is_read_whatever_it_is_called(tmp_path: Path) -> N
 
 
 def test_files_of_different_columns_are_each_read_by_their_own(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("time,device,rpm,bar\n2026-11-21T07:00,pump,1,2\n")
+    (tmp_path / "a.csv").write_text("time,device,rpm,bar\n2026-11-21T07:01,pump,4,5\n")
     (tmp_path / "b.csv").write_text("time,device,volt\n2026-11-21T07:00,fan,3\n")
-    (tmp_path / "c.csv").write_text("time,device,bar,rpm\n2026-11-21T07:01,pump,5,4\n")
+    (tmp_path / "c.csv").write_text("time,device,bar,rpm\n2026-11-21T07:00,pump,2,1\n")
     found = read(tmp_path, "pump", "fan")
 
     assert see(found, "pump", names=("rpm", "bar")) == [("07:00:00", [1, 2]), ("07:01:00", [4, 5])]
