@@ -105,7 +105,7 @@ def _waiting(url: str, window: Window) -> tuple[str, str]:
     if health.get("trouble"):
         return f"waiting for the timer, which is in trouble: {health['trouble']}", health["trouble"]
     page = _ask(f"{url}/api/runs?limit=1") or {"items": []}
-    earlier = [one["id"] for one in page["items"] if not Phase(one["phase"]).terminal]
+    earlier = [one["id"] for one in page["items"] if not Phase(one["phase"]).terminal and one["id"] != window.id]
     first = f", which catches up with {earlier[0]} first" if earlier else ""
     return f"{window.id}: waiting for the timer{first}", first
 
@@ -115,7 +115,7 @@ def _open(run: dict[str, Any]) -> tuple[str, str]:
     models, total = run["models"], run["models"]["total"]
     if not total:
         return f"{run['id']}: {run['phase']}", run["phase"]
-    jobs = ", ".join(f"{count} {state}" for state, count in run["chunks"].items() if count)
+    jobs = ", ".join(f"{count} {state}" for state, count in run["chunks"].items() if count) or "none yet"
     text = f"{run['id']} {bar(models['done'], total)} {models['done']} of {total} models; jobs: {jobs}"
     return text, f"done {4 * models['done'] // total}"
 
@@ -134,7 +134,9 @@ def tell(run: dict[str, Any], stores: Stores, screen: Screen) -> bool:
     screen.say("found", f"{run['anomalies']:,} anomalies, {run['anomalies'] / max(run['rows'], 1):.1%} of the rows")
     screen.say("took", _pace(run))
     screen.say("lies in", f"{stores.predictions.url}/{folder}/, {_counted(seen.files, 'Parquet file')}")
-    if seen.spoilt:
+    if seen.by_others:
+        screen.say("faults", "not judged: this hour was scored before the fleet was made anew")
+    elif seen.spoilt:
         _tell_faults(seen, screen)
     return Phase(run["phase"]) is Phase.SUCCEEDED
 

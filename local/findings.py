@@ -32,6 +32,7 @@ class Findings:
     faults: Mapping[str, int]
     found: Mapping[str, int]
     files: int
+    by_others: bool  # some of the rows come from models that are there no more: what was planted then is not known
 
     @property
     def precision(self) -> float:
@@ -48,10 +49,11 @@ def look(stores: Stores, window: Window) -> Findings:
     """Joins the predictions of a window with what was planted in its hours."""
     folder = prediction_path(window, "", 0).rpartition("/")[0] + "/"
     parts = [blob.name for blob in stores.predictions.list(folder) if f"/{window.id}-" in blob.name]
-    rows, alarms = 0, set[Reading]()
+    rows, alarms, models = 0, set[Reading](), set[str]()
     for part in parts:
         table = _read(stores.predictions.read(part))
         rows += table.num_rows
+        models |= set(table["model"].unique().to_pylist())
         judged = zip(*(table[name].to_pylist() for name in ("time", "device", "anomaly")), strict=True)
         alarms |= {(time, device) for time, device, anomaly in judged if anomaly}
     planted = _planted(stores, window)
@@ -67,6 +69,7 @@ def look(stores: Stores, window: Window) -> Findings:
         faults=Counter(sorted(fault for *_, fault in faults)),
         found=Counter(fault for *_, fault in found),
         files=len(parts),
+        by_others=not models <= {blob.etag for blob in stores.models.list()},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -116,29 +117,35 @@ def test_the_readings_are_those_of_the_last_day_and_only_missing_hours_are_writt
 
 
 def test_findings_count_what_was_planted_and_what_was_called_an_anomaly(stores: Stores) -> None:
+    stores.models.create("a.skops", b"")
+    (model,) = stores.models.list()
     planted = [(START, "a", "spike"), (START + timedelta(minutes=1), "a", "spike"), (START, "b", "stuck")]
-    stores.work.create(fleet.planted_path(START), table("fault", planted))
+    stores.work.create(fleet.planted_path(START), parquet_file("fault", planted))
     first = [(START, "a", 1), (START + timedelta(minutes=1), "a", 0), (START + timedelta(minutes=2), "a", 1)]
     folder = "date=2026-11-21/hour=03/20261121T0300Z-PT1H-c0000"
-    stores.predictions.create(f"{folder}0-0.parquet", table("anomaly", first))
-    stores.predictions.create(f"{folder}1-0.parquet", table("anomaly", [(START, "b", 0)]))
+    stores.predictions.create(f"{folder}0-0.parquet", parquet_file("anomaly", first, model.etag))
+    stores.predictions.create(f"{folder}1-0.parquet", parquet_file("anomaly", [(START, "b", 0)], model.etag))
     stores.predictions.create("date=2026-11-21/hour=03/20261121T0300Z-PT15M-c00000-0.parquet", b"of another run")
     found = findings.look(stores, Window(START, HOUR))
     kinds = {"spike": 1, "stuck": 1}
-    assert found == Findings(rows=4, alarms=2, spoilt=3, hits=1, faults=kinds, found={"spike": 1}, files=2)
+    assert found == Findings(
+        rows=4, alarms=2, spoilt=3, hits=1, faults=kinds, found={"spike": 1}, files=2, by_others=False
+    )
     assert (found.precision, found.recall) == (1 / 2, 1 / 3)
+    stores.models.delete(model.name)
+    assert findings.look(stores, Window(START, HOUR)) == replace(found, by_others=True)
 
 
 def test_findings_are_nothing_where_nothing_was_planted_and_nothing_scored(stores: Stores) -> None:
     found = findings.look(stores, Window(START, HOUR))
-    assert found == Findings(rows=0, alarms=0, spoilt=0, hits=0, faults={}, found={}, files=0)
+    assert found == Findings(rows=0, alarms=0, spoilt=0, hits=0, faults={}, found={}, files=0, by_others=False)
     assert (found.precision, found.recall) == (0, 0)
 
 
-def table(name: str, rows: list[tuple[datetime, str, object]]) -> bytes:
-    """A Parquet file with times, devices and one more column."""
+def parquet_file(name: str, rows: list[tuple[datetime, str, object]], model: str = "") -> bytes:
+    """A Parquet file with times, devices, one more column, and the model that said so."""
     time, device, more = zip(*rows, strict=True)
     columns = {"time": pa.array(time, pa.timestamp("us", "UTC")), "device": device, name: more}
     sink = io.BytesIO()
-    parquet.write_table(pa.table(columns), sink)
+    parquet.write_table(pa.table({**columns, "model": [model] * len(rows)}), sink)
     return sink.getvalue()

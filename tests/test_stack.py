@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,9 +29,8 @@ from local.fleet import DemoFleet, Stores
 from shared import settings
 from shared.errors import Misconfigured
 from shared.settings import Settings
-from tests.hosted import ROOT
 
-NOW = datetime(2026, 11, 21, 4, 1, tzinfo=UTC)
+ROOT = Path(__file__).parents[1]
 DEVICES = 12
 MINUTE = 60  # seconds; most of it is for a machine that does other things too
 

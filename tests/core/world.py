@@ -75,6 +75,7 @@ class Process:
     nap: int = 0  # beats in which it only shows progress
     dies_before_report: bool = False
     spoils_part: bool = False
+    forgets_a_model: bool = False  # in its report
 
 
 # The fate of a job: what the cluster says when it starts (None: it forgets it), and the processes that there are.
@@ -90,18 +91,23 @@ FATES: dict[str, tuple[JobState | None, list[Process]]] = {
     "doubtful, then back": (JobState.DOUBTFUL, [Process(nap=8)]),
     "dies at the report": (JobState.RUNNING, [Process(dies_before_report=True)]),
     "spoils its part": (JobState.RUNNING, [Process(spoils_part=True)]),
+    "forgets a model": (JobState.RUNNING, [Process(forgets_a_model=True)]),
 }
 
 
 class Weather:
     """Counts the calls of all ports, and says which one breaks and how."""
 
-    def __init__(self, faults: dict[int, Fault] | None = None) -> None:
+    def __init__(
+        self, faults: dict[int, Fault] | None = None, meanwhile: dict[int, Callable[[], None]] | None = None
+    ) -> None:
         self.faults = faults or {}
+        self.meanwhile = meanwhile or {}  # what somebody else does just before a call
         self.calls: list[str] = []
 
     def around(self, port: str, method: str, call: Callable[[], Any]) -> Any:
         fault = self.faults.get(len(self.calls))
+        self.meanwhile.get(len(self.calls), lambda: None)()
         self.calls.append(f"{port}.{method}")
         if fault is None or method in NEVER.get(fault.name, ()):
             return call()
@@ -163,11 +169,11 @@ class World:
         self.history: list[tuple[dict[str, Run], dict[tuple[str, str], Chunk]]] = []
         self.plane = self.host()
 
-    def host(self) -> ControlPlane:
-        """A host of the app, in the weather."""
+    def host(self, weather: Weather | None = None) -> ControlPlane:
+        """A host of the app, in the world's weather or in one of its own."""
 
         def out(port: str, inner: Any) -> Any:
-            return Exposed(port, inner, self.weather)
+            return Exposed(port, inner, weather or self.weather)
 
         return ControlPlane(
             ledger=out("ledger", self.ledger),
@@ -231,7 +237,7 @@ class World:
         """Let the cluster say what it says of such a job, and start the processes that there really are."""
         if fate == "waits":
             return
-        said, processes = FATES[fate]
+        said, processes = FATES.get(fate, (JobState.RUNNING, [Process(nap=10**6)]))  # "endless"
         command = self.cluster.jobs[name].command
         self.started.add(name)
         if said is None:
@@ -251,6 +257,8 @@ class World:
             self.work.write(contract.progress_path(run, chunk, attempt), b"", progress)
             yield
         verdicts = [self._verdict(model.id, model.refused) for model in manifest.models]
+        if how.forgets_a_model:
+            del verdicts[0]
         rows = [[v.model, run, second] for v in verdicts for second in range(v.rows)]
         parts = []
         if rows:
@@ -284,7 +292,9 @@ class World:
         if self.history:
             runs_before, chunks_before = self.history[-1]
             for run_id, run in runs_before.items():  # P5
-                assert not run.phase.terminal or runs[run_id] == run, f"{run_id} moved after its end"
+                asked_after_all = run.phase is Phase.MISSED
+                final = run.phase.terminal and not asked_after_all
+                assert not final or runs[run_id] == run, f"{run_id} moved after its end"
             for key, chunk in chunks_before.items():
                 assert not chunk.state.terminal or chunks[key] == chunk, f"{key} moved after its end"
                 assert chunks[key].next_attempt >= chunk.next_attempt
