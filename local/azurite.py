@@ -5,13 +5,11 @@ Used by the tests' fixtures and by the local stack. It knows nothing of runs, an
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import importlib.util
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import Misconfigured, Unavailable
+
+from .processes import DIE_WITH_PARENT
 
 HOST = "127.0.0.1"
 ACCOUNT = "devstoreaccount1"
@@ -96,8 +96,8 @@ def start(
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            start_new_session=not die_with_parent,
-            preexec_fn=_bind if die_with_parent and sys.platform == "linux" else None,  # noqa: PLW1509  # one system call
+            start_new_session=True,  # Ctrl-C is our caller's, who knows in which order things end
+            preexec_fn=DIE_WITH_PARENT if die_with_parent else None,  # noqa: PLW1509  # one system call
         )
     return _wait(process, Path(name))
 
@@ -130,11 +130,6 @@ def _refuse_taken(service: str, port: int) -> None:
                 f"wanted port {port} of {HOST} for Azurite's {service} service, found another process listening there; "
                 "stop that one or choose another port"
             )
-
-
-def _bind() -> None:
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path) -> Azurite:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +47,26 @@ class LocalDask:
             self.process.communicate()
 
 
-def start(folder: Path, port: int = 0, max_workers: int | None = None, idle: float = 10) -> LocalDask:
-    """Start a cluster that ends with this process; port 0 is any free one. Raises Unavailable."""
+def start(
+    folder: Path, port: int = 0, max_workers: int | None = None, idle: float = 10, log: Path | None = None
+) -> LocalDask:
+    """Start a cluster that ends with this process; port 0 is any free one. Raises Unavailable.
+
+    What it complains of goes to *log*, or else to our own standard error.
+    """
     order = [sys.executable, "-m", "local.dask", "--with-parent", "--folder", str(folder), "--port", str(port)]
     order += ["--idle", str(idle), "--max-workers", str(max_workers or os.cpu_count() or 1)]
-    process = subprocess.Popen(order, cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with ExitStack() as stack:
+        errors = stack.enter_context(log.open("wb")) if log else None
+        process = subprocess.Popen(
+            order,
+            cwd=HOME,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,  # Ctrl-C is our caller's
+        )
     assert process.stdout
     for line in process.stdout:
         if line.startswith(READY):

@@ -6,10 +6,8 @@ started here ends with this process: in reverse when all goes well, and by the k
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -25,12 +23,12 @@ from shared.errors import Misconfigured, Unavailable
 from shared.settings import Settings
 
 from . import azurite, dask, web
+from .processes import DIE_WITH_PARENT
 
 HOME = Path(__file__).parents[1]
 HOST_LIMIT = 60  # seconds for the development host to answer; two are usual
 STOP_LIMIT = 10
 AZURITE_PORTS = {"blob": 10000, "queue": 10001, "table": 10002}  # those of UseDevelopmentStorage=true
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ def host(port: int, settings_file: Path, folder: Path) -> Iterator[Server]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours, so that it ends while what it needs is still there
-            preexec_fn=_die_with_parent if _LIBC else None,  # noqa: PLW1509  # one system call, before exec
+            preexec_fn=DIE_WITH_PARENT,  # noqa: PLW1509  # one system call, before exec
         )
     try:
         _wait_for_host(process, url, log)
@@ -146,26 +144,9 @@ def _dask(settings: Settings, folder: Path, stack: ExitStack) -> Server:
         return Server("Dask", address)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.with_suffix(".log")
-    with _errors_to(log):
-        cluster = dask.start(folder, int(found[1]))
+    cluster = dask.start(folder, int(found[1]), log=log)  # Dask complains of workers that close as they should
     stack.callback(cluster.stop)
     return Server("Dask", f"{cluster.address}, none to {os.cpu_count()} workers", cluster.process, log)
-
-
-@contextmanager
-def _errors_to(log: Path) -> Iterator[None]:
-    """Let what is started here write its standard error to a file: Dask complains of workers that close as they should.
-
-    Not for what other threads print meanwhile; there are none yet.
-    """
-    with log.open("wb") as file:
-        ours = os.dup(2)
-        os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(ours, 2)
-        os.close(ours)
 
 
 def _listens(port: int) -> bool:
@@ -196,9 +177,3 @@ def _wait_for_host(process: subprocess.Popen[bytes], url: str, log: Path) -> Non
         raise Misconfigured(said)
     how = "silence" if process.poll() is None else f"exit code {process.returncode}"
     raise Unavailable(f"wanted the development host at {url} within {HOST_LIMIT} s, found {how}; it said: {said}")
-
-
-def _die_with_parent() -> None:
-    assert _LIBC
-    pr_set_pdeathsig = 1
-    _LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -25,6 +25,7 @@ from .windows import Window
 
 log = logging.getLogger(__name__)
 
+ENDING = timedelta(minutes=1)  # that the last jobs of a run have to end by themselves after they have reported
 WATCH_CLOSED = timedelta(hours=2)  # how long jobs of a closed run are looked for, should one come late
 SLICE = 20  # chunks acted on before it is written down, and before the wishes are read again
 EARLIER_RUNS = 10  # that planning looks back on for the fleet's size and rate
@@ -175,8 +176,10 @@ class ControlPlane:
         return drafting.plan(run, earlier, self.ledger, now)
 
     def _watch_closed(self, run: Run, jobs: Mapping[str, Sighting] | None, now: datetime) -> None:
-        self._cancel(run, tracker.unwanted(self._of(run, jobs), ()))
-        if run.ended_at and now - run.ended_at >= WATCH_CLOSED:
+        closed_for = now - (run.ended_at or now)
+        if closed_for >= ENDING:
+            self._cancel(run, tracker.unwanted(self._of(run, jobs), ()))
+        if closed_for >= WATCH_CLOSED:
             self.ledger.unwatch(run)
 
     def _advance(self, run: Run, jobs: Mapping[str, Sighting] | None, now: datetime) -> Run:

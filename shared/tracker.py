@@ -92,13 +92,16 @@ def advance(run: Run, chunks: Sequence[Chunk], evidence: Evidence, policy: Polic
 
 
 def unwanted(jobs: Mapping[str, Sighting], chunks: Sequence[Chunk]) -> tuple[str, ...]:
-    """The jobs that still run and that no row holds, or that a row wants gone."""
+    """The jobs that still run and that no row holds, or that a row wants gone.
+
+    The job that reported is held by its report: it is about to end by itself.
+    """
     held = {
         (chunk.id, attempt.number)
         for chunk in chunks
         for attempt in chunk.attempts
         if attempt.state is not AttemptState.CANCELLING
-    }
+    } | {(chunk.id, chunk.chosen) for chunk in chunks}
     parsed = ((name, parse_job_name(name)) for name, seen in jobs.items() if not seen.state.over)
     return tuple(sorted(name for name, job in parsed if job and job[1:] not in held))
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-import httpx
+import httpx2 as httpx
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from local.settings_file import read_settings

@@ -21,7 +21,7 @@ from shared.domain import (
     Tally,
 )
 from shared.ports import Sighting
-from shared.tracker import Evidence, Policy, Sign, Step, advance, refused, sum_up, to_submit, uncommittable
+from shared.tracker import Evidence, Policy, Sign, Step, advance, refused, sum_up, to_submit, uncommittable, unwanted
 from shared.windows import Window
 
 A = AttemptState
@@ -192,6 +192,12 @@ def test_a_job_that_no_row_holds_is_cancelled() -> None:
     orphan = f"fleetscore-{RUN.id}-c00000-7"
     evidence = Evidence({JOB: Sighting(J.RUNNING), orphan: Sighting(J.RUNNING), "foreign": Sighting(J.RUNNING)}, {}, {})
     assert advance(RUN, [under_way(A.RUNNING)], evidence, POLICY, NOW).cancel == (orphan,)
+
+
+def test_the_job_that_reported_is_left_to_end_by_itself() -> None:
+    chunk = replace(CHUNK, state=C.COMMITTED, chosen=1, next_attempt=3)
+    second = JOB.removesuffix("1") + "2"
+    assert unwanted({JOB: Sighting(J.RUNNING), second: Sighting(J.RUNNING)}, [chunk]) == (second,)
 
 
 def committed(tally: Tally) -> Chunk:

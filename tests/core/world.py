@@ -210,7 +210,7 @@ class World:
             runs = self.ledger._runs.values()
             if len(runs) > 1 and all(run.phase.terminal for run in runs) and not self.ledger.wishes():
                 break
-        for _ in range(3):
+        for _ in range(8):
             self.beat()
         return self.ledger.run(WINDOW)
 
