@@ -88,7 +88,13 @@ class ControlPlane:
         for wish in wishes:
             if wish.kind is not WishKind.RUN:
                 continue
-            run = Run(Window.parse(wish.run), Phase.PLANNING, now, asked_by="request")
+            try:
+                window = Window.parse(wish.run)
+            except Malformed as error:  # somebody wrote into the table; one bad row must not stop the tick
+                log.error("wish=%s dropped: %s", wish.id, error)  # noqa: TRY400  # no trace
+                self.ledger.remove_wish(wish)
+                continue
+            run = Run(window, Phase.PLANNING, now, asked_by="request")
             if wish.run in cancelled:
                 run = replace(run, phase=Phase.CANCELLED, ended_at=now, reason=Reason.CANCELLED, message="never begun")
             elif not self._room():
@@ -105,8 +111,9 @@ class ControlPlane:
         found = planner.due(self.rules.schedule, self.rules.window, watermark, now, self.rules.catch_up)
         for stretch in found.missed:
             message = f"{stretch.start:%Y-%m-%d %H:%M} to {stretch.end:%Y-%m-%d %H:%M} UTC: too late to catch up"
-            self.ledger.add_run(Run(stretch, Phase.MISSED, now, ended_at=now, reason=Reason.TOO_LATE, message=message))
-            log.error("run=%s missed: %s", stretch.id, message)
+            missed = Run(stretch, Phase.MISSED, now, ended_at=now, reason=Reason.TOO_LATE, message=message)
+            if self.ledger.add_run(missed):
+                log.error("run=%s missed: %s", stretch.id, message)
             watermark = stretch.end
         for window in found.waiting:
             if not self._room():

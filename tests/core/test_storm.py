@@ -12,7 +12,7 @@ import pytest
 
 from shared import contract
 from shared.control import ControlPlane
-from shared.domain import ChunkState, JobState, Phase, Reason, Run, Tally, WishKind
+from shared.domain import ChunkState, JobState, Phase, Reason, Run, Tally, Wish, WishKind
 from shared.errors import Conflict
 from shared.planner import CatchUp
 from shared.ports import JobSpec
@@ -270,3 +270,11 @@ def test_a_fleet_with_too_many_chunks_is_cut_again_into_larger_ones() -> None:
     run = world.beat_until_over()
     world.check_complete(run)
     assert (run.phase, run.models, run.chunks) == (Phase.SUCCEEDED, 25, 9)
+
+
+def test_a_wish_that_somebody_wrote_wrongly_into_the_table_stops_nothing() -> None:
+    world = World(FLEET)
+    world.ledger.add_wish(Wish(WishKind.RUN, "nonsense", NOON))
+    world.ledger.add_wish(Wish(WishKind.CANCEL, "nonsense", NOON))
+    assert_complete(world, world.beat_until_over())
+    assert world.ledger.wishes() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable
@@ -11,19 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-import numpy as np
-import pandas as pd
 import pytest
-import skops.io
-from sklearn.svm import OneClassSVM
 
 from shared.windows import Window
+from tests.e2e.fleets import HOUR, give_models, give_readings
 from tests.e2e.place import Place
 from tests.hosted import ROOT, DevelopmentHost, deployed
 
 pytestmark = pytest.mark.stack
 
-HOUR = timedelta(hours=1)
 HTTP, TIMER = "http_app_func", "heartbeat"
 NEVER = "0 0 0 1 1 *"
 
@@ -32,13 +27,9 @@ NEVER = "0 0 0 1 1 *"
 def window(place: Place) -> Window:
     """The last window that is due by the real clock, with a model and readings for it and for the next."""
     found = Window.containing(datetime.now(UTC) - HOUR - timedelta(minutes=5), HOUR)
-    model = skops.io.dumps(OneClassSVM(nu=0.1).fit(np.random.default_rng(0).normal(size=(50, 2))))
-    place.upload("models", {"pump1.skops": model})
+    give_models(place, ["pump1"])
     for start in (found.start, found.end):
-        rows = [(start + timedelta(minutes=m), "pump1", float(m), 1.0) for m in range(60)]
-        sink = io.BytesIO()
-        pd.DataFrame(rows, columns=["time", "device", "heat", "noise"]).to_parquet(sink, index=False)
-        place.upload("readings", {f"{start:date=%Y-%m-%d/hour=%H}/part.parquet": sink.getvalue()})
+        give_readings(place, ["pump1"], start)
     return found
 
 

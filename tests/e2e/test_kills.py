@@ -1,29 +1,25 @@
 """Hosts and workers that die, and hosts that tick at once: one run, and consumers read each row once."""
 
-import io
 import random
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import psutil
 import pytest
-import skops.io
-from sklearn.svm import OneClassSVM
 
 from local.dask import LocalDask
 from shared.domain import Phase, Run
 from shared.windows import Window
 from tests.dask_jobs import eventually
+from tests.e2e.fleets import HOUR, give_models, give_readings
 from tests.e2e.place import Place, over, tick_until
 from tests.hosted import ROOT, DevelopmentHost, deployed
 
 pytestmark = pytest.mark.stack
 
-HOUR = timedelta(hours=1)
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 RUN = "20261121T1100Z-PT1H"
 DEVICES = [f"pump{i:02d}" for i in range(24)]
@@ -32,18 +28,9 @@ DEVICES = [f"pump{i:02d}" for i in range(24)]
 @pytest.fixture
 def fleet(place: Place) -> Place:
     """Twenty-four devices with a reading a minute from an hour before `NOW` on, in chunks of two."""
-    model = skops.io.dumps(OneClassSVM(nu=0.1).fit(np.random.default_rng(0).normal(size=(50, 2))))
-    place.upload("models", {f"{device}.skops": model for device in DEVICES})
-    give_readings(place, NOW.replace(minute=0) - HOUR)
+    give_models(place, DEVICES)
+    give_readings(place, DEVICES, NOW.replace(minute=0) - HOUR)
     return place
-
-
-def give_readings(place: Place, start: datetime) -> None:
-    rng = np.random.default_rng(1)
-    rows = [(start + timedelta(minutes=m), device, *rng.normal(size=2)) for device in DEVICES for m in range(60)]
-    sink = io.BytesIO()
-    pd.DataFrame(rows, columns=["time", "device", "heat", "noise"]).to_parquet(sink, index=False)
-    place.upload("readings", {f"{start:date=%Y-%m-%d/hour=%H}/part.parquet": sink.getvalue()})
 
 
 def assert_whole(place: Place, run: Run, folder: Path) -> None:
@@ -120,8 +107,8 @@ def test_a_host_killed_in_the_middle_of_a_run_goes_on_when_it_is_started_again(f
     """The development host, by the real clock, killed with -9 five times."""
     started = datetime.now(UTC)
     window = Window.containing(started - HOUR - timedelta(minutes=5), HOUR)  # what is due at five past
-    give_readings(fleet, window.start)
-    give_readings(fleet, window.end)  # should the hour strike meanwhile
+    give_readings(fleet, DEVICES, window.start)
+    give_readings(fleet, DEVICES, window.end)  # should the hour strike meanwhile
     app = deployed(ROOT, tmp_path / "app")
     plane, rng = fleet.plane(), random.Random(0)
     for kill in [True] * 5 + [False]:
