@@ -204,7 +204,7 @@ def run_view(run: Run, silence: timedelta) -> RunView:
 
 def _rate(run: Run) -> tuple[float | None, datetime | None]:
     """Models per second since the plan, and the end that this makes one expect."""
-    until = run.ended_at or run.progress_at
+    until = run.ended_at or run.observed_at  # not the last progress: a run that stands still gets slower
     if not run.planned_at or not until or not run.done:
         return None, None
     seconds = (until - run.planned_at).total_seconds()
