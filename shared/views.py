@@ -89,7 +89,11 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One try at a chunk whose end was not seen yet. `cluster` is what the cluster says when asked just now."""
+    """One try at a chunk whose end was not seen yet.
+
+    Since `doubted_since` no tick has had a word of it from the cluster; after `SILENCE` it will be given up as lost.
+    `cluster` is what the cluster says when asked just now.
+    """
 
     number: int
     job: str
@@ -97,6 +101,7 @@ class AttemptView:
     since: datetime
     done: int
     progress_at: datetime | None
+    doubted_since: datetime | None
     cluster: str | None
 
 
@@ -255,7 +260,16 @@ def _attempts(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None) -> tu
         name = job_name(app, chunk.run, chunk.id, attempt.number)
         said = None if seen is None else str(seen[name].state) if name in seen else "unknown"
         views.append(
-            AttemptView(attempt.number, name, attempt.state, attempt.since, attempt.done, attempt.sign_at, said)
+            AttemptView(
+                number=attempt.number,
+                job=name,
+                state=attempt.state,
+                since=attempt.since,
+                done=attempt.done,
+                progress_at=attempt.sign_at,
+                doubted_since=attempt.doubted_since,
+                cluster=said,
+            )
         )
     return tuple(views)
 

@@ -301,3 +301,15 @@ def test_the_guard_lets_pass_whom_it_should(
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     found = client(world, guard).request(method, path, headers=headers)
     assert found.status_code == status
+
+
+def test_a_job_that_the_cluster_does_not_know_is_shown_as_doubted(world: World) -> None:
+    world.fates[:] = ["endless"] * 2
+    for _ in range(3):
+        world.beat()
+    world.cluster.forget(f"fleetscore-{WINDOW}-c00000-1")
+    world.started.add(f"fleetscore-{WINDOW}-c00000-1")
+    since = world.now
+    world.beat()
+    chunks = client(world).get(f"/api/runs/{WINDOW}/chunks").json()["items"]
+    assert [a["doubted_since"] for c in chunks for a in c["attempts"]] == [f"{since:%Y-%m-%dT%H:%M:%SZ}", None]

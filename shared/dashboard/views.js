@@ -182,7 +182,8 @@ export function chunks(run, page, problem, pager, chosen) {
 }
 
 function attempts(chunk) {
-  return chunk.attempts.map((a) => h("div", { title: a.job }, `${a.number}: ${a.state}, ${count(a.done)} done`));
+  return chunk.attempts.map((a) => h("div", { title: a.job }, `${a.number}: ${a.state}, ${count(a.done)} done`,
+    a.doubted_since && [", the cluster does not know it since ", at(a.doubted_since)]));
 }
 
 /** What the newest job of a chunk printed. */
