@@ -145,10 +145,12 @@ def _pace(run: dict[str, Any]) -> str:
     jobs = f"{_counted(sum(run['chunks'].values()), 'job')} on up to {_counted(os.cpu_count() or 1, 'core')}"
     if not run["planned_at"] or not run["ended_at"]:
         return jobs
-    seconds = (datetime.fromisoformat(run["ended_at"]) - datetime.fromisoformat(run["planned_at"])).total_seconds()
+    ended = datetime.fromisoformat(run["ended_at"])
+    seconds = (ended - datetime.fromisoformat(run["planned_at"])).total_seconds()
     rate = run["models"]["scored"] / seconds
     return (
-        f"{seconds:.0f} s from plan to end, {rate:.1f} models/s in {jobs}; workers had to start, and the timer to beat"
+        f"{seconds:.0f} s from its plan to its end at {ended:%H:%M} UTC, {rate:.1f} models/s in {jobs}; "
+        "workers had to start, and the timer to beat"
     )
 
 

@@ -19,6 +19,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
+from difflib import get_close_matches
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +29,7 @@ from urllib.parse import parse_qsl
 import azure.functions as func
 from azure.functions.http import HttpResponseConverter
 
+from shared import settings
 from shared.errors import FleetError, Misconfigured
 
 from .functions import Function, Timer, functions_of
@@ -168,6 +170,9 @@ def main() -> int:
     try:
         for name, value in read_settings(options.settings).items():
             os.environ.setdefault(name, value)
+            meant = get_close_matches(name, settings.names(), 1, 0.8)
+            if meant and name not in settings.names():
+                log.warning("%s: nobody reads a setting %s; was %s meant?", options.settings, name, meant[0])
         prefix = read_object(Path("host.json")).get("extensions", {}).get("http", {}).get("routePrefix", "api")
         if not Path("function_app.py").is_file():
             raise Misconfigured(f"wanted function_app.py in {Path.cwd()}, found none")

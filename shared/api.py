@@ -1,7 +1,7 @@
-"""The HTTP application: parse, call, render. It reads the ledger and writes wishes, and nothing else.
+"""The HTTP application: parse, call, render. It writes wishes, and nothing else.
 
-Every answer about a run costs the same whatever lies in the ledger, and says when it was observed. Handlers are plain
-`def`: they block on storage, so they belong in threads.
+Status is read from the ledger, costs the same whatever lies there, and says when it was observed; only who looks into
+details makes it read reports and logs, or ask the cluster. Handlers are plain `def`: they block, so they get threads.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -56,6 +57,9 @@ def create_api(plane: ControlPlane, guard: Guard, clock: Callable[[], datetime])
     app.include_router(routes.runs(plane, clock))
     app.include_router(routes.details(plane))
     _add_pages(app, plane, clock)
+    for path in app.openapi()["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)  # FastAPI's own; here it is 400
     return app
 
 
@@ -65,14 +69,21 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
+def _told(error: Any) -> str:
+    """What pydantic found, in a sentence."""
+    where = ".".join(map(str, error["loc"]))
+    if error["type"] == "json_invalid" or isinstance(error.get("input"), bytes):
+        return f"{where}: wanted JSON, with Content-Type: application/json"
+    return f"{where}: {error['msg']}, found {error.get('input')!r}"
+
+
 def _add_errors(app: FastAPI) -> None:
     def malformed(_: Request, error: Exception) -> Response:
         return problem(400, str(error))
 
     def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        where = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, found {e.get('input')!r}" for e in error.errors())
-        return problem(400, "; ".join(where))
+        return problem(400, "; ".join(map(_told, error.errors())))
 
     def missing(_: Request, error: Exception) -> Response:
         return problem(404, str(error))
@@ -133,7 +144,9 @@ def _add_pages(app: FastAPI, plane: ControlPlane, clock: Callable[[], datetime])
         response.status_code = 503 if view.late else 200
         return view
 
-    @app.get("/", include_in_schema=False)
+    app.head("/api/health", include_in_schema=False)(health)
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     def page() -> Response:
         return FileResponse(DASHBOARD / "index.html")
 

@@ -1,4 +1,4 @@
-"""The control loop. Every side effect of the app happens in this room, in the order that it stands in.
+"""The control loop. Every side effect of a tick happens in this room and in `drafting`, in the order that it stands in.
 
 `tick` looks at what is stored and what is seen, and moves everything on by one step. It may be killed between any two
 calls, run twice, or run on two hosts at once: what it does is either asked for by a name that we chose, or conditional
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from . import contract, planner, tracker
 from .contract import Progress, Report
-from .domain import Chunk, ChunkState, Heartbeat, Phase, Reason, Run, Wish, WishKind
+from .domain import PHASE_FOLLOWS, Chunk, ChunkState, Heartbeat, Phase, Reason, Run, Wish, WishKind
 from .drafting import Drafting, DraftingRules, read_plan
 from .errors import Conflict, Malformed, NotFound, Unavailable
 from .planner import CatchUp
@@ -95,9 +95,11 @@ class ControlPlane:
                 self.ledger.remove_wish(wish)
                 continue
             run = Run(window, Phase.PLANNING, now, asked_by="request")
-            if wish.run in cancelled:
-                run = replace(run, phase=Phase.CANCELLED, ended_at=now, reason=Reason.CANCELLED, message="never begun")
-            elif not self._room():
+            if wish.run in cancelled:  # taken back before it began: as if it had never been asked for
+                log.info("run=%s no longer requested", run.id)
+                self.ledger.remove_wish(wish)
+                continue
+            if not self._room():
                 continue
             if not self.ledger.add_run(run):
                 there = self.ledger.run(run.id)
@@ -172,6 +174,7 @@ class ControlPlane:
     def _record(self, stored: Run, run: Run) -> Run:
         if run == stored:
             return stored
+        assert run.phase is stored.phase or run.phase in PHASE_FOLLOWS[stored.phase]
         saved = self.ledger.save_run(run)
         if run.phase is not stored.phase:
             log.info("run=%s %s->%s %s", run.id, stored.phase, run.phase, run.message)
@@ -186,7 +189,7 @@ class ControlPlane:
         closed_for = now - (run.ended_at or now)
         if closed_for >= ENDING:
             self._cancel(run, tracker.unwanted(self._of(run, jobs), ()))
-        if closed_for >= WATCH_CLOSED:
+        if closed_for >= max(WATCH_CLOSED, self.rules.policy.job_timeout):
             self.ledger.unwatch(run)
 
     def _advance(self, run: Run, jobs: Mapping[str, Sighting] | None, now: datetime) -> Run:
@@ -210,6 +213,8 @@ class ControlPlane:
             if chunk.state is not rows[chunk.id].state:
                 before, why = rows[chunk.id].state, chunk.message
                 log.info("run=%s chunk=%s %s->%s %s", chunk.run, chunk.id, before, chunk.state, why)
+            if (chunk.retries, chunk.losses) != (rows[chunk.id].retries, rows[chunk.id].losses):
+                log.warning("run=%s chunk=%s %s: %s", chunk.run, chunk.id, chunk.reason, chunk.message)
         return {**rows, **{chunk.id: chunk for chunk in self.ledger.save_chunks(changed)}}
 
     def _cancel(self, run: Run, names: Sequence[str]) -> None:

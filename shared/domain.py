@@ -54,12 +54,9 @@ class Reason(StrEnum):
     UNREADABLE_READINGS = "unreadable_readings"  # a file that this device needs cannot be read
     BAD_SCORES = "bad_scores"  # NaN, or not one score a row
     ESTIMATOR_ERROR = "estimator_error"  # predict raised
-    CRASHED = "crashed"
-    TIMED_OUT = "timed_out"
     # a model was skipped
     NO_READINGS = "no_readings"
     MODEL_REMOVED = "model_removed"
-    QUARANTINED = "quarantined"
     # a job came to nothing
     JOB_FAILED = "job_failed"
     NO_REPORT = "no_report"  # the cluster calls the job ended well, yet it left no valid report
@@ -72,7 +69,7 @@ class Reason(StrEnum):
     TOO_LATE = "too_late"  # older than catch-up reaches
 
 
-SKIPS = frozenset({Reason.NO_READINGS, Reason.MODEL_REMOVED, Reason.QUARANTINED})
+SKIPS = frozenset({Reason.NO_READINGS, Reason.MODEL_REMOVED})
 
 
 def outcome_of(reason: Reason | None) -> Outcome:

@@ -20,7 +20,7 @@ from .windows import Window
 
 CATCH_UP_LIMIT = 24  # windows that may wait; older ones are missed
 CHUNK_SECONDS = 120  # the least work that is worth the start of a job
-FIRST_RATE = 300.0  # models per second and process, until a run has shown its own (docs/benchmarks.md)
+FIRST_RATE = 300.0  # models per second and process, until a run has shown its own
 SHRINKAGE = 0.8  # a fleet below this share of the last one is listed again before it is believed
 
 PACK_LEAST, PACK_MOST = 5_000, 20_000  # models; a cut comes after 10,000 on average
@@ -94,11 +94,13 @@ def worthwhile(earlier: Sequence[Run], cores: int) -> int:
 def cut(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[tuple[Model, ...]]:
     """The models of each chunk, in the order of the listing, as it streams by.
 
-    With a number: so many models each. With `auto`: whole packs, until there are at least *least* models.
+    With a number: so many models each. With `auto`: whole packs, until there are at least *least* models; or just so
+    many where that is less than a pack.
     """
-    if size.models is not None:
+    count = size.models or (least if least < PACK_LEAST else None)
+    if count:
         stream = iter(models)
-        while batch := tuple(itertools.islice(stream, size.models)):
+        while batch := tuple(itertools.islice(stream, count)):
             yield batch
         return
     chunk: list[Model] = []

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
+from pydantic import ConfigDict
 
 from . import contract, views
 from .contract import Manifest, Report, Verdict
-from .control import ControlPlane
+from .control import ControlPlane, Rules
 from .domain import Chunk, ChunkState, Phase, Reason, Run, Wish, WishKind
 from .errors import Malformed, NotFound
 from .ports import Blobs
@@ -29,19 +30,25 @@ Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the 
 
 @dataclass(frozen=True, slots=True)
 class AskedRun:
-    """Which window to score, by its id such as `20261121T0700Z-PT1H`; without one, the last that has closed."""
+    """Which window to score, by its id such as `20261121T0700Z-PT1H`; without one, the last that is due.
 
+    A window has one run. Asked for before the schedule makes it due, it is scored with the readings that are there.
+    """
+
+    # A misspelt key must not mean another window.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     window: str | None = None
 
 
-def closed_window(text: str | None, length: timedelta, now: datetime) -> Window:
-    """The window that is asked for, or the last that has closed; raises Malformed.
+def closed_window(text: str | None, rules: Rules, now: datetime) -> Window:
+    """The window that is asked for, or the last that is due; raises Malformed.
 
     Only windows of the schedule's tiling: two that overlap would put rows twice before consumers.
     """
-    last = Window(Window.containing(now, length).start - length, length)
+    length = rules.window
     if text is None:
-        return last
+        return Window(Window.containing(rules.schedule.last_fire(now), length).start - length, length)
+    last = Window(Window.containing(now, length).start - length, length)
     window = Window.parse(text)
     if window != Window.containing(window.start, length):
         near = Window.containing(window.start, length).id
@@ -80,7 +87,7 @@ def runs(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:  # no
     def ask(response: Response, asked: AskedRun | None = None) -> RunView:
         """Ask for the run of a window. The window is the idempotency key: asking twice is asking once."""
         now = clock()
-        window = closed_window(asked.window if asked else None, rules.window, now)
+        window = closed_window(asked.window if asked else None, rules, now)
         response.headers["Location"] = f"/api/runs/{window.id}"
         try:
             view, _ = look(window.id)
@@ -88,19 +95,20 @@ def runs(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:  # no
                 return told(view, 200, response)
         except NotFound:
             pass  # then it is what this is for
+        ledger.remove_wish(Wish(WishKind.CANCEL, window.id, now))  # asked for after all
         wish = Wish(WishKind.RUN, window.id, now)
         ledger.add_wish(wish)
         return told(views.requested_view(wish, rules.policy.silence), 202, response)
 
     @router.get("")
     def page(limit: Limit = PAGE, cursor: Cursor = None) -> RunPage:
-        """Runs, the newest window first; before the first page, those that are only asked for."""
+        """Runs, the newest window first; the first page has those too that are only asked for."""
         found = ledger.runs(limit, cursor)
         asked = [wish for wish in ledger.wishes() if wish.kind is WishKind.RUN] if cursor is None else []
         there = {run.id for run in found.items}
         items = [views.requested_view(wish, rules.policy.silence) for wish in asked if wish.run not in there]
         items += [views.run_view(run, rules.policy.silence) for run in found.items]
-        return RunPage(tuple(items), found.cursor)
+        return RunPage(tuple(sorted(items, key=lambda view: view.window.start, reverse=True)), found.cursor)
 
     @router.get("/{run_id}", response_model=RunView, responses={304: {"description": "as it was"}})
     def show(run_id: str, request: Request, response: Response) -> RunView | Response:
@@ -130,7 +138,10 @@ def details(plane: ControlPlane) -> APIRouter:
     ledger, app = plane.ledger, plane.rules.policy.app
 
     def planned(run_id: str) -> Run:
-        return ledger.run(Window.parse(run_id).id)
+        try:
+            return ledger.run(Window.parse(run_id).id)
+        except NotFound:
+            raise NotFound(f"no run {run_id}, or it is only asked for and has no plan yet") from None
 
     @router.get("/chunks")
     def chunks(run_id: str, limit: Limit = PAGE, cursor: Cursor = None, *, live: bool = False) -> ChunkPage:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from .contract import Columns
 from .errors import Malformed, Misconfigured
@@ -69,6 +69,31 @@ def _hour_path(text: str) -> str:
     return text
 
 
+def _span(value: object) -> timedelta:
+    try:
+        span = TypeAdapter(timedelta).validate_python(value)
+    except ValidationError:
+        span = timedelta()
+    if span <= timedelta():
+        raise ValueError(f"wanted an ISO 8601 duration such as PT10M or PT30S, found {value!r}")
+    return span
+
+
+def _storage(text: str) -> str:
+    if not re.fullmatch(r"https://[^/?#]+/?|(.*;)?(AccountName|BlobEndpoint)=.+|UseDevelopmentStorage=true;?", text):
+        raise ValueError(
+            "wanted https://ACCOUNT.blob.core.windows.net, a connection string or UseDevelopmentStorage=true, "
+            f"found {len(text)} characters that are none of these"
+        )
+    return text
+
+
+def _scheduler(text: str) -> str:
+    if not re.fullmatch(r"(tcp|tls|ws|wss)://[^:]+:\d+", text):
+        raise ValueError(f"wanted the address of a Dask scheduler such as tcp://127.0.0.1:8786, found {text!r}")
+    return text
+
+
 def _key_hash(text: str) -> str:
     if text and not _HASH.fullmatch(text):
         raise ValueError("wanted a SHA-256 as 64 lower-case hex digits, or nothing")
@@ -77,7 +102,7 @@ def _key_hash(text: str) -> str:
 
 Length = Annotated[timedelta, _parsed(parse_length)]
 Name = Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]  # Blob Storage's rule
-Span = Annotated[timedelta, Field(gt=timedelta())]  # ISO 8601
+Span = Annotated[timedelta, PlainValidator(_span)]
 Count = Annotated[int, Field(ge=1)]
 KeyHash = Annotated[str, AfterValidator(_key_hash), Field(json_schema_extra={_SECRET: True})]
 
@@ -87,8 +112,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
-    storage: str = Field(
-        min_length=1,
+    storage: Annotated[str, AfterValidator(_storage)] = Field(
         description="the storage account: `https://ACCOUNT.blob.core.windows.net` (by managed identity), a connection "
         "string, or `UseDevelopmentStorage=true` for Azurite",
         json_schema_extra={_SECRET: True},
@@ -118,7 +142,9 @@ class Settings(BaseModel):
     )
     max_open_runs: Count = Field(1, description="runs that may be under way at once")
     chunk_size: Annotated[ChunkSize, _parsed(ChunkSize.parse)] = Field(
-        ChunkSize(), description="models that one job scores: `auto`, a number, or `1` for a job for each model"
+        ChunkSize(),
+        description="models that one job scores: `auto` (two minutes of work or more), a number, or `1` for a job "
+        "for each model",
     )
     max_chunks: Annotated[int, Field(ge=1, le=99_999)] = Field(
         10_000, description="jobs that a run is cut into at most; chunks grow when a fleet would need more"
@@ -134,8 +160,8 @@ class Settings(BaseModel):
         Columns(), description="what the readings' columns are called: `time=TS,device=Device,sensor=Tag,value=Value`"
     )
     cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`")
-    dask_scheduler: str = Field(
-        "tcp://127.0.0.1:8786", pattern=r"^(tcp|tls|ws|wss)://.+:\d+$", description="the address of the Dask scheduler"
+    dask_scheduler: Annotated[str, AfterValidator(_scheduler)] = Field(
+        "tcp://127.0.0.1:8786", description="the address of the Dask scheduler"
     )
     max_in_flight: Count = Field(100, description="jobs of a run at the cluster at once")
     max_retries: Annotated[int, Field(ge=0)] = Field(2, description="times that a chunk's failed job is tried again")

@@ -161,8 +161,9 @@ def _follow(run: Run, chunk: Chunk, evidence: Evidence, policy: Policy, now: dat
                 attempts.append(replace(attempt, state=AttemptState.LOST, since=now))
         elif found:
             attempts.append(found)
-    if run.cancelled_at:
-        attempts = [_cancel(a, now) for a in attempts if a.state is not AttemptState.LOST]
+    if run.cancelled_at:  # what the cluster never acknowledged is let go: should it turn up, it is an orphan
+        gone = (AttemptState.LOST, AttemptState.SUBMITTING)
+        attempts = [_cancel(a, now) for a in attempts if a.state not in gone]
     return _settle(run, replace(chunk, attempts=tuple(attempts)), policy, now)
 
 
@@ -178,7 +179,8 @@ def _look(
     if sign and sign.etag != attempt.sign:
         attempt = replace(attempt, sign=sign.etag, sign_at=now, done=sign.done)
     if jobs is None:
-        return attempt
+        forgotten = attempt.state is AttemptState.CANCELLING and now - attempt.since >= policy.silence
+        return None if forgotten else attempt  # a cancel does not wait for ever for a cluster that is gone
     seen = jobs.get(name)
     paid = attempt.state in (AttemptState.LOST, AttemptState.CANCELLING)
     if seen and seen.state.over:
@@ -312,8 +314,6 @@ def _choose(chunk: Chunk, report: Report, now: datetime) -> Chunk:
         parts=report.parts,
         tally=report.tally,
         failures=report.failures,
-        reason=None,
-        message="",
     )
 
 

@@ -81,7 +81,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Runs, the newest window first, after those that are only asked for. `next` is the cursor of the next page."""
+    """Runs, the newest window first. `next` is the cursor of the next page."""
 
     items: tuple[RunView, ...]
     next: str | None

@@ -100,8 +100,8 @@ def test_a_window_can_be_asked_for_and_its_run_is_the_same_however_often(world: 
     }
     assert http.get(asked[0].headers["Location"]).json()["phase"] == "requested"
     assert [(run["id"], run["phase"]) for run in http.get("/api/runs").json()["items"]] == [
-        (window, "requested"),
         (EARLIER.id, "succeeded"),
+        (window, "requested"),
     ]
     world.ledger.save_heartbeat(replace(world.ledger.heartbeat(), watermark=NOON + timedelta(days=1)))
     for _ in range(9):
@@ -129,7 +129,7 @@ def test_a_window_that_cannot_be_scored_is_refused(world: World, window: str, de
     assert world.ledger.wishes() == []
 
 
-@pytest.mark.parametrize("body", ["{", "[]", '{"window": 7}', '"x"'])
+@pytest.mark.parametrize("body", ["{", "[]", '{"window": 7}', '"x"', '{"Window": "20261120T0300Z-PT1H"}'])
 def test_a_body_that_is_none_is_a_problem(world: World, body: str) -> None:
     found = client(world).post("/api/runs", content=body, headers={"Content-Type": "application/json"})
     assert is_problem(found, 400, "body")
@@ -151,6 +151,29 @@ def test_a_body_that_is_none_is_a_problem(world: World, body: str) -> None:
 )
 def test_what_is_not_there_or_not_well_formed_is_a_problem(over: World, path: str, status: int, detail: str) -> None:
     assert is_problem(client(over).get(path), status, detail)
+
+
+def test_a_wish_that_is_taken_back_leaves_no_trace_and_can_be_made_again(world: World) -> None:
+    http, window = client(world), "20261120T0300Z-PT1H"
+    http.post("/api/runs", json={"window": window})
+    assert http.post(f"/api/runs/{window}/cancel").status_code == 202
+    world.beat_until_over()
+    assert is_problem(http.get(f"/api/runs/{window}"), 404, "nobody asked for it")
+    http.post("/api/runs", json={"window": window})
+    http.post(f"/api/runs/{window}/cancel")
+    assert http.post("/api/runs", json={"window": window}).status_code == 202
+    for _ in range(9):
+        world.beat()
+    assert http.get(f"/api/runs/{window}").json()["phase"] == "partial"
+
+
+def test_a_probe_may_ask_for_the_head_only(over: World) -> None:
+    assert [client(over).head(path).status_code for path in ("/", "/api/health")] == [200, 200]
+
+
+def test_a_body_that_is_not_called_json_is_told_what_is_wanted(world: World) -> None:
+    found = client(world).post("/api/runs", content='{"window": null}', headers={"Content-Type": "text/plain"})
+    assert is_problem(found, 400, "wanted JSON, with Content-Type: application/json")
 
 
 def test_a_method_that_is_not_offered_is_a_problem(world: World) -> None:
@@ -247,6 +270,7 @@ def test_what_nobody_expected_says_no_more_than_that(world: World) -> None:
 def test_the_api_describes_itself(world: World) -> None:
     doc = client(world).get("/openapi.json").json()
     assert doc["openapi"].startswith("3.1")
+    assert not [path for path, ops in doc["paths"].items() for op in ops.values() if "422" in op["responses"]]
     assert set(doc["paths"]) == {
         "/api/health",
         "/api/runs",

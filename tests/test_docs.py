@@ -1,7 +1,7 @@
 """The documents say what the code says."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from pathlib import Path
@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def diagram(follows: Mapping[StrEnum, AbstractSet[StrEnum]]) -> str:
+def diagram(follows: Mapping[StrEnum, AbstractSet[StrEnum]], starts: Sequence[str]) -> str:
     """A table of moves as a mermaid diagram."""
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {next(iter(follows))}"]
+    lines = ["```mermaid", "stateDiagram-v2", *(f"    [*] --> {start}" for start in starts)]
     lines += [f"    {state} --> {after}" for state in follows for after in type(state) if after in follows[state]]
     lines += [f"    {state} --> [*]" for state in follows if not follows[state]]
     return "\n".join([*lines, "```"])
@@ -48,9 +48,15 @@ def between(text: str, mark: str) -> str:
     return text.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->", maxsplit=1)[0].strip()
 
 
-@pytest.mark.parametrize(("mark", "follows"), [("phases", PHASE_FOLLOWS), ("chunks", CHUNK_FOLLOWS)])
-def test_the_state_diagrams_are_those_of_the_code(mark: str, follows: Mapping[StrEnum, AbstractSet[StrEnum]]) -> None:
-    assert between((ROOT / "docs" / "architecture.md").read_text(), mark) == diagram(follows)
+# A run begins as a person's wish, by the schedule, or as missed.
+DIAGRAMS = [("phases", PHASE_FOLLOWS, ["requested", "planning", "missed"]), ("chunks", CHUNK_FOLLOWS, ["waiting"])]
+
+
+@pytest.mark.parametrize(("mark", "follows", "starts"), DIAGRAMS)
+def test_the_state_diagrams_are_those_of_the_code(
+    mark: str, follows: Mapping[StrEnum, AbstractSet[StrEnum]], starts: Sequence[str]
+) -> None:
+    assert between((ROOT / "docs" / "architecture.md").read_text(), mark) == diagram(follows, starts)
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:
@@ -61,7 +67,7 @@ def test_a_default_in_the_table_is_the_one_that_counts() -> None:
     from shared import settings
 
     told = {n.upper(): shown(n).strip("`") for n in Settings.model_fields if shown(n).startswith("`")}
-    wanted = {"STORAGE": "x", "HEARTBEAT": "0 * * * * *"}
+    wanted = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
     assert settings.load({**wanted, **told}) == settings.load(wanted)
 
 

@@ -233,6 +233,13 @@ def test_a_port_that_is_taken_is_named(app: Path) -> None:
 
 
 @pytest.mark.stack
+def test_a_setting_that_is_almost_one_of_ours_is_told(app: Path) -> None:
+    with DevelopmentHost(app, settings(app, SCHEDLUE="0 5 * * * *", OTHER="x")) as host:
+        host.until("nobody reads a setting SCHEDLUE; was SCHEDULE meant")
+        assert "OTHER" not in host.said
+
+
+@pytest.mark.stack
 def test_every_problem_of_a_misconfigured_app_is_told(app: Path) -> None:
     text = "from shared.errors import Misconfigured\nraise Misconfigured('wanted A, found none\\nwanted B, found 7')\n"
     (app / "function_app.py").write_text(text)

@@ -49,16 +49,19 @@ def test_all_problems_are_told_at_once_by_name_with_what_was_wanted_and_found() 
         "CLUSTER": "abacus",
         "DASK_SCHEDULER": "localhost",
         "OPERATE_KEY_SHA256": "my password",
+        "STORAGE": "AccountKey of mine",
+        "SILENCE": "10",
     }
     with pytest.raises(Misconfigured) as caught:
         load(wrong)
     first, *problems = str(caught.value).splitlines()
     assert first == "settings are wrong:"
-    assert {line.split(":")[0].strip() for line in problems} == {"STORAGE", *wrong}
+    assert {line.split(":")[0].strip() for line in problems} == set(wrong) | {"HEARTBEAT"}
     for line in problems:
         name = line.split(":")[0].strip()
         assert "found" in line or name == "OPERATE_KEY_SHA256", line
     assert "my password" not in str(caught.value)
+    assert "of mine" not in str(caught.value)
 
 
 def test_names_are_those_of_the_environment() -> None:

@@ -41,7 +41,7 @@ from shared.windows import Window
 HOUR = timedelta(hours=1)
 SEVEN = datetime(2026, 11, 21, 7, tzinfo=UTC)
 NOW = datetime(2026, 11, 21, 8, 5, 0, 123457, tzinfo=UTC)  # an odd microsecond: stores round such
-FAILURE = Failure(Reason.CRASHED, Outcome.FAILED, 3, "pump-1/ü'#?", "Segmentation fault\nin {core}")
+FAILURE = Failure(Reason.ESTIMATOR_ERROR, Outcome.FAILED, 3, "pump-1/ü'#?", "Segmentation fault\nin {core}")
 WHOLE_RUN = Run(
     window=Window(SEVEN, HOUR),
     phase=Phase.RUNNING,
@@ -59,7 +59,7 @@ WHOLE_RUN = Run(
     done=19,
     tally=Tally(1, 2, 3, 4, 5, 5_000_000_000, 7, 8.25),
     chunk_states={ChunkState.QUEUED: 1, ChunkState.COMMITTED: 1},
-    failures=(FAILURE, replace(FAILURE, reason=Reason.TIMED_OUT)),
+    failures=(FAILURE, replace(FAILURE, reason=Reason.BAD_SCORES)),
     reason=Reason.TOO_LATE,
     message="[not] {json}, 'quoted' & \"so\"",
 )

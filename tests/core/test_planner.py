@@ -113,6 +113,10 @@ def test_auto_cuts_whole_packs_until_a_job_pays() -> None:
     assert [m for chunk in chunks for m in chunk] == fleet
 
 
+def test_auto_cuts_finer_than_a_pack_where_models_are_slow() -> None:
+    assert [len(chunk) for chunk in cut(models(2_500), ChunkSize(), 1_000)] == [1_000, 1_000, 500]
+
+
 def test_a_model_that_comes_moves_only_the_cuts_beside_it() -> None:
     fleet = models(200_000)
     before = {tuple(m.id for m in pack) for pack in packs(fleet)}

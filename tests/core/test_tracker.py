@@ -170,6 +170,7 @@ CANCELLED = replace(RUN, cancelled_at=NOW)
     [
         (CHUNK, None, C.CANCELLED, ()),
         (under_way(A.SUBMITTING), None, C.CANCELLED, ()),  # should it turn up after all, no row holds it
+        (under_way(A.SUBMITTING), J.QUEUED, C.CANCELLING, (JOB,)),
         (under_way(A.QUEUED), J.QUEUED, C.CANCELLING, (JOB,)),
         (under_way(A.RUNNING), J.RUNNING, C.CANCELLING, (JOB,)),
         (under_way(A.CANCELLING), J.RUNNING, C.CANCELLING, (JOB,)),  # asked again until it is gone
@@ -183,9 +184,13 @@ def test_a_cancelled_run_lets_go_of_its_chunks(
     chunk: Chunk, seen: JobState | None, becomes: ChunkState, cancels: tuple[str, ...]
 ) -> None:
     after = step(chunk, seen, run=CANCELLED)
-    if chunk.attempts and chunk.attempts[0].state is A.SUBMITTING:
-        after = step(after.chunks[0], seen, run=CANCELLED)  # the tick after: the cluster has not heard of it
     assert (after.chunks[0].state, after.cancel) == (becomes, cancels)
+
+
+def test_a_cancel_does_not_wait_for_ever_for_a_cluster_that_is_gone() -> None:
+    chunk = under_way(A.CANCELLING)
+    assert step(chunk, None, run=CANCELLED, minutes=9, silent=True).chunks == (chunk,)
+    assert step(chunk, None, run=CANCELLED, minutes=10, silent=True).chunks[0].state is C.CANCELLED
 
 
 def test_a_job_that_no_row_holds_is_cancelled() -> None:

@@ -234,7 +234,7 @@ def test_a_message_is_one_line_that_fits() -> None:
 
 
 def test_failures_of_one_reason_are_one_group_and_the_largest_comes_first() -> None:
-    one = Failure(Reason.CRASHED, Outcome.FAILED, 1, "a", "first")
+    one = Failure(Reason.ESTIMATOR_ERROR, Outcome.FAILED, 1, "a", "first")
     many = Failure(Reason.NO_READINGS, Outcome.SKIPPED, 5, "b", "none")
     assert merge_failures([one, many, replace(one, example="z", models=2)]) == (many, replace(one, models=3))
 
