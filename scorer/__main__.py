@@ -1,6 +1,6 @@
 """`python -m scorer`: a chunk on a node (`--manifest`), folders at a desk (`folder`), old models (`convert`).
 
-Exit codes: 0 done; 1 a model failed (at a desk), or the store did not answer (on a node); 2 a person must change
+Exit codes: 0 done; 1 a model failed or none was scored (at a desk), or a store did not answer; 2 a person must change
 something. On a node, models that fail are the report's business: 0 says that the report is written.
 """
 

@@ -42,6 +42,7 @@ class Scored:
     verdict: Verdict
     predictions: Predictions | None = None
     left_out: int = 0  # rows that lacked a feature
+    repeated: int = 0  # rows that a file of other columns replaced
     made_by: str = ""  # the other scikit-learn that made it
 
 
@@ -91,7 +92,7 @@ def _score_one(model: Model, future: Future[Content], readings: Readings) -> Sco
     value = signal.values[:, 0] if signal.values.shape[1] == 1 else None
     predictions = Predictions(model, etag, signal.time, value, scores, anomalies)
     verdict = Verdict(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=_changed(etag, model))
-    return Scored(verdict, predictions, signal.left_out, made_by)
+    return Scored(verdict, predictions, signal.left_out, signal.repeated, made_by)
 
 
 def _signal(detector: Detector, model: Model, readings: Readings) -> Signal:
@@ -128,9 +129,10 @@ def _changed(etag: str, model: Model) -> str:
 def remarks(readings: Readings, ended: Sequence[Scored]) -> tuple[str, ...]:
     """Sentences for a person about what did not fail and yet should be known."""
     left_out = sum(one.left_out for one in ended)
+    repeated = readings.repeated + sum(one.repeated for one in ended)
     counted = [
         (readings.missing, "readings had no usable value and were left out"),
-        (readings.repeated, "readings were replaced by a later one of the same time, device and sensor"),
+        (repeated, "readings were replaced by a later one of the same time, device and sensor"),
         (left_out, "rows lacked one of the features that their model wants and were left out"),
     ]
     by_version: dict[str, list[str]] = {}

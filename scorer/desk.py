@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -34,12 +35,14 @@ def folder(
     names: ModelNames,
     readings_path: str,
 ) -> int:
-    """Score a folder of models over *window*, or over all hours of the readings; 1 when a model failed, else 0.
+    """Score a folder of models over *window*, or all hours of the readings; 1 when one failed or none was scored.
 
-    With *every*, a window is cut into windows of that length. Raises Malformed for what cannot be meant.
+    With *every*, a window is cut into windows of that length. Raises Malformed for what cannot be meant,
+    Misconfigured and Unavailable where the predictions cannot be written.
     """
     fleet = _fleet(models, names)
     store, where = _source(readings_at, readings_path, window)
+    _check_target("--predictions", predictions)
     _keep_apart(predictions, readings_at, readings_path)
     found = readings.read(store, where, columns, [model.device for model in fleet], window)
     ended = list(chunk.score(fleet, Folder(models), found))
@@ -52,11 +55,19 @@ def folder(
 
 
 def convert(models: Path, to: Path, names: ModelNames) -> int:
-    """Write each model as a skops file named by its id, never running what is in it; 1 when one failed, else 0."""
+    """Write each model as a skops file named by its id, never running what is in it; 1 when one failed, else 0.
+
+    Raises Malformed for what cannot be meant, Misconfigured and Unavailable where the files cannot be written.
+    """
     import skops.io
 
+    fleet = _fleet(models, names)
+    here, there = models.resolve(), to.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):  # originals overwritten, or each model there twice
+        raise Malformed(f"--to: wanted a folder apart from the models, found {to} and {models}")
+    _check_target("--to", to)
     source, target, failed = Folder(models), Folder(to), 0
-    for model in _fleet(models, names):
+    for model in fleet:
         try:
             if model.refused:
                 raise refused(model)
@@ -120,10 +131,20 @@ def _source(readings_at: Path, readings_path: str, window: Window | None) -> tup
     return Folder(readings_at), readings.paths(readings_path, window)
 
 
+def _check_target(option: str, target: Path) -> None:
+    """Learn before the work whether files can be written there: by trying, since permissions do not tell it all."""
+    try:
+        if target.exists() and not target.is_dir():
+            raise Malformed(f"{option}: wanted a folder, found a file at {target}")
+        whole = target.absolute()
+        with TemporaryDirectory(prefix=".", dir=next(path for path in (whole, *whole.parents) if path.exists())):
+            return
+    except OSError as error:
+        raise Malformed(f"{option}: wanted a folder that can be written, found {target}: {error.strerror}") from error
+
+
 def _keep_apart(predictions: Path, readings_at: Path, readings_path: str) -> None:
     """Predictions among the readings would be read as readings the next time."""
-    if predictions.exists() and not predictions.is_dir():
-        raise Malformed(f"--predictions: wanted a folder, found a file at {predictions}")
     if predictions.resolve().is_relative_to(readings_at.resolve()) and not readings_path:
         raise Malformed(f"--predictions: wanted a folder outside the readings, found {predictions} in {readings_at}")
 
@@ -155,11 +176,11 @@ def _write(predictions: Path, windows: Sequence[Window], table: pa.Table) -> Non
             target.write(path, to_parquet(rows))
         for stale in (predictions / path).parent.glob(f"{window.id}-*.parquet"):
             if not rows.num_rows or stale.name != Path(path).name:
-                stale.unlink()
+                target.remove(stale.relative_to(predictions).as_posix())
 
 
 def _summary(ended: Sequence[chunk.Scored], windows: int, predictions: Path) -> int:
-    """Print how it went: each model that failed by name, those skipped by reason. 1 when one failed."""
+    """Print how it went: each model that failed by name, those skipped by reason. Returns the exit code."""
     verdicts = [one.verdict for one in ended]
     failed = [v for v in verdicts if outcome_of(v.reason) is Outcome.FAILED]
     skipped = Counter(v.reason for v in verdicts if outcome_of(v.reason) is Outcome.SKIPPED)
@@ -173,4 +194,7 @@ def _summary(ended: Sequence[chunk.Scored], windows: int, predictions: Path) -> 
         f"{scored} of {len(verdicts)} models scored, {len(failed)} failed, {skipped.total()} skipped; "
         f"{anomalies} anomalies in {rows} rows, {windows} windows, in {predictions}"
     )
-    return 1 if failed else 0
+    if not scored:
+        ((reason, count),) = Counter(v.reason for v in verdicts).most_common(1)
+        print(f"nothing was scored: {reason} for {count} of {len(verdicts)} models")
+    return 1 if failed or not scored else 0

@@ -130,8 +130,16 @@ def _guard(command: Sequence[str], output: int, timeout: float) -> tuple[bool, s
     why = _watch(child, output, timeout)
     _stop(child)
     status = child.returncode
-    ended = f"exit code {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+    ended = f"exit code {status}" if status >= 0 else f"killed by {_signal_name(-status)}"
     return not why and status == 0, why or ended
+
+
+def _signal_name(number: int) -> str:
+    """Its name; real-time signals have none in Python, but for the first and the last."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _watch(child: subprocess.Popen[bytes], output: int, timeout: float) -> str:

@@ -36,6 +36,7 @@ class Frame:
     sensor: np.ndarray | None  # codes
     time: np.ndarray  # int64, microseconds
     values: np.ndarray  # (rows, features)
+    file: np.ndarray  # which file, by its place in their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Readings:
     frames: list[Frame] = field(default_factory=list)
     bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
     unreadable: list[str] = field(default_factory=list)  # files, and why
-    repeated: int = 0  # rows that a later one with the same time, device and sensor replaced
+    repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
     missing: int = 0  # long rows without a value
 
     @property
@@ -89,6 +90,7 @@ class _Piece:
     sensor: np.ndarray | None
     time: np.ndarray
     values: np.ndarray
+    file: int  # its place in the order of the files
 
 
 def read(
@@ -102,10 +104,11 @@ def read(
     pieces: dict[tuple[tuple[str, ...], bool, bool], list[_Piece]] = {}
     with ThreadPoolExecutor(4) as pool:
         names = _files(container, where)
-        for name, content in zip(names, pool.map(lambda n: _content(container, n), names), strict=True):
+        contents = pool.map(lambda n: _content(container, n), names)
+        for place, (name, content) in enumerate(zip(names, contents, strict=True)):
             try:
                 table = read_table(content, columns) if content else None
-                piece = _piece(table, name, readings, window) if table else None
+                piece = _piece(table, name, place, readings, window) if table else None
             except Unscorable as error:
                 readings.unreadable.append(f"{name}: {error}")
                 continue
@@ -139,7 +142,7 @@ def _content(container: Container, name: str) -> bytes:
         return b""
 
 
-def _piece(table: Table, file: str, readings: Readings, window: Window | None) -> _Piece | None:
+def _piece(table: Table, file: str, place: int, readings: Readings, window: Window | None) -> _Piece | None:
     """The rows of a file that are this chunk's; None when there are none. Cells that are no numbers go to `bad`."""
     has_sensor = table.has_sensor
     device = _codes(table, table.columns.device, {**readings.devices})
@@ -164,7 +167,7 @@ def _piece(table: Table, file: str, readings: Readings, window: Window | None) -
         readings.missing += int(np.count_nonzero(~usable))
         device, time, values = device[usable], time[usable], values[usable]
         sensor = None if sensor is None else sensor[usable]
-    return _Piece(device, sensor, time, values)
+    return _Piece(device, sensor, time, values, place)
 
 
 def _codes(table: Table, name: str, known: dict[str, int]) -> np.ndarray:
@@ -207,6 +210,7 @@ def _frame(pieces: list[_Piece], features: tuple[str, ...], long: bool, readings
     """The rows of files with the same columns, sorted, without repetitions."""
     device, time = np.concatenate([p.device for p in pieces]), np.concatenate([p.time for p in pieces])
     values = np.concatenate([p.values for p in pieces])
+    file = np.repeat([p.file for p in pieces], [len(p.time) for p in pieces])
     parts = [p.sensor for p in pieces if p.sensor is not None]
     sensor = np.concatenate(parts) if parts else np.zeros(len(time), np.int64)
     order = np.lexsort((time, sensor, device))  # stable: of equal rows the last one stays the last
@@ -215,4 +219,5 @@ def _frame(pieces: list[_Piece], features: tuple[str, ...], long: bool, readings
     last[:-1] = (device[1:] != device[:-1]) | (sensor[1:] != sensor[:-1]) | (time[1:] != time[:-1])
     readings.repeated += int(np.count_nonzero(~last))
     starts = np.searchsorted(device[last], np.arange(len(readings.devices) + 1))
-    return Frame(features, long, starts, sensor[last] if parts else None, time[last], values[order][last])
+    kept = order[last]
+    return Frame(features, long, starts, sensor[last] if parts else None, time[last], values[kept], file[kept])

@@ -22,11 +22,25 @@ class Excerpt:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """The rows to score, oldest first; *left_out* more lacked one of the features."""
+    """The rows to score, oldest first, one an instant.
+
+    *left_out* more lacked one of the features; *repeated* more were replaced by a later file of other columns.
+    """
 
     time: np.ndarray  # int64, microseconds since 1970
     values: np.ndarray  # (rows, features), finite
     left_out: int = 0
+    repeated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one frame holds for a model: each instant once, values NaN where there are none."""
+
+    time: np.ndarray
+    values: np.ndarray
+    file: np.ndarray
+    columns: tuple[str, ...]  # what the values are, in their order, where the model names none
 
 
 def find(readings: Readings, model: Model) -> list[Excerpt]:
@@ -65,39 +79,65 @@ def signal(
     parts = [_part(readings, model, excerpt, names, count) for excerpt in excerpts]
     if not parts:
         raise Unscorable(Reason.NO_READINGS, "the window has no readings of it")
-    time = np.concatenate([time for time, _ in parts])
-    values = np.concatenate([values for _, values in parts])
-    complete = np.isfinite(values).all(axis=1)
+    if not names:
+        _check_alike(parts)
+    time = np.concatenate([part.time for part in parts])
+    values = np.concatenate([part.values for part in parts])
+    order = np.lexsort((np.concatenate([part.file for part in parts]), time))
+    last = np.append(time[order][1:] != time[order][:-1], True)  # of an instant's rows, the latest file's
+    kept = order[last]
+    complete = np.isfinite(values[kept]).all(axis=1)
     if not complete.any():
-        raise Unscorable(Reason.NO_READINGS, f"none of its {len(time)} rows has a value for each feature")
-    order = np.flatnonzero(complete)[np.argsort(time[complete], kind="stable")]
-    return Signal(time[order], values[order], len(time) - len(order))
+        raise Unscorable(Reason.NO_READINGS, f"none of its {len(kept)} rows has a value for each feature")
+    rows = kept[complete]
+    return Signal(time[rows], values[rows], len(kept) - len(rows), len(order) - len(kept))
 
 
-def _part(
-    readings: Readings, model: Model, excerpt: Excerpt, names: tuple[str, ...], count: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Times, and a column for each feature that the model wants; NaN where there is no value."""
+def _check_alike(parts: list[_Part]) -> None:
+    """That a model without feature names sees one order of columns.
+
+    It knows its features by their places alone. Where files differ in theirs, nothing says whose order it was fitted
+    on, and the first file's may as well be the wrong one: so refuse, rather than bring them into an order.
+    """
+    first = parts[0].columns
+    for part in parts:
+        if part.columns != first:
+            raise Unscorable(
+                Reason.WRONG_FEATURES,
+                "has no feature names, so wants files of the same columns in the same order; "
+                f"the readings have {_listed(first)} and {_listed(part.columns)}",
+            )
+
+
+def _part(readings: Readings, model: Model, excerpt: Excerpt, names: tuple[str, ...], count: int | None) -> _Part:
+    """The rows of one frame, and a column for each feature that the model wants."""
     frame, rows = excerpt.frame, excerpt.rows
-    time, values = frame.time[rows], frame.values[rows]
+    time, values, file = frame.time[rows], frame.values[rows], frame.file[rows]
     if frame.long and model.sensor and frame.sensor is None:
         raise Unscorable(Reason.WRONG_FEATURES, f"wants sensor {model.sensor!r}, the readings have no column for it")
     if frame.long and (model.sensor or frame.sensor is None):
         _check(frame.features, names if len(names) > 1 else (), count)  # one value, whatever it was called in training
-        return time, values
+        return _Part(time, values, file, frame.features)
     if not frame.long:
         _check(frame.features, names, count)
-        return time, values[:, [frame.features.index(name) for name in names]] if names else values
+        if len(np.unique(time)) < len(time):  # a frame holds each sensor's instant once: these are several sensors'
+            raise Unscorable(Reason.WRONG_FEATURES, "wants one row an instant; the readings have one for each sensor")
+        values = values[:, [frame.features.index(name) for name in names]] if names else values
+        return _Part(time, values, file, frame.features)
     assert frame.sensor is not None
     sensor, known = frame.sensor[rows], list(readings.sensors)
     found = {known[code]: code for code in np.unique(sensor)}
     _check(tuple(sorted(found)), names, count)
     distinct = np.unique(time)
-    pivoted = np.full((len(distinct), len(names or found)), np.nan)
-    for column, name in enumerate(names or sorted(found)):
+    wanted = names or tuple(sorted(found))
+    pivoted = np.full((len(distinct), len(wanted)), np.nan)
+    latest = np.full(len(distinct), -1)  # the latest file with a reading of a wanted sensor; any other row comes later
+    for column, name in enumerate(wanted):
         of = sensor == found[name]
-        pivoted[np.searchsorted(distinct, time[of]), column] = values[of, 0]
-    return distinct, pivoted
+        row = np.searchsorted(distinct, time[of])
+        pivoted[row, column] = values[of, 0]
+        latest[row] = np.maximum(latest[row], file[of])
+    return _Part(distinct, pivoted, latest, wanted)
 
 
 def _check(found: tuple[str, ...], names: tuple[str, ...], count: int | None) -> None:

@@ -8,6 +8,7 @@ and knows no content hashes: folders are read with pathlib.
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 AZURITE_ACCOUNT = "devstoreaccount1"
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
+# What a folder answers as long as nobody changes it; a full disk, say, may pass.
+_LASTING = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -39,7 +43,8 @@ class Content:
 class Container(Protocol):
     """A container or a folder. A write is atomic: readers see the old content or the new.
 
-    Every method may raise Unavailable, and Misconfigured where the container itself is not there.
+    Every method may raise Unavailable, and Misconfigured where the container itself is not there or a folder takes
+    no files.
     """
 
     def read(self, path: str) -> Content:
@@ -210,23 +215,41 @@ class Folder:
 
     def write(self, path: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:  # noqa: ARG002  # has none
         """See Container. Written beside, under a name that readers pass over, and renamed."""
-        beside = self._beside(path, data)
-        beside.replace(self.root / path)
+        with self._beside(path, data) as beside:
+            beside.replace(self.root / path)
 
     def create(self, path: str, data: bytes) -> bool:
         """See Container."""
-        beside = self._beside(path, data)
-        try:
-            os.link(beside, self.root / path)  # unlike a rename, fails where there is something
-        except FileExistsError:
-            return False
-        finally:
-            beside.unlink()
-        return True
+        with self._beside(path, data) as beside:
+            try:
+                os.link(beside, self.root / path)  # unlike a rename, fails where there is something
+            except FileExistsError:
+                return False
+            return True
 
-    def _beside(self, path: str, data: bytes) -> Path:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.parent / f".{uuid.uuid4().hex}.tmp"
-        beside.write_bytes(data)
-        return beside
+    def remove(self, path: str) -> None:
+        """Delete a file. Raises Misconfigured, Unavailable."""
+        with _changing(self.root, path):
+            (self.root / path).unlink()
+
+    @contextmanager
+    def _beside(self, path: str, data: bytes) -> Iterator[Path]:
+        parent = (self.root / path).parent
+        with _changing(self.root, path):
+            parent.mkdir(parents=True, exist_ok=True)
+            beside = parent / f".{uuid.uuid4().hex}.tmp"
+            try:
+                beside.write_bytes(data)
+                yield beside
+            finally:
+                beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _changing(root: Path, path: str) -> Iterator[None]:
+    """What the system refuses, as our own errors: Misconfigured where waiting cannot help."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write {path!r} in {root}: {error.strerror}"
+        raise (Misconfigured if error.errno in _LASTING else Unavailable)(message) from error

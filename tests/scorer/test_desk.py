@@ -235,6 +235,8 @@ def test_odd_ids_come_through_as_they_are(device: str, fleet: Path, svm: OneClas
         (["--readings-path", "hour=%H/"], "they want a --window"),
         (["--predictions", "{root}/readings/a.csv"], "--predictions: wanted a folder, found a file"),
         (["--predictions", "{root}/readings/out"], "--predictions: wanted a folder outside the readings"),
+        (["--predictions", "/proc/no/such"], "wanted a folder that can be written, found /proc/no/such: No such file"),
+        (["--predictions", "{root}/readings/a.csv/out"], "a.csv/out: Not a directory"),
     ],
 )
 def test_wrong_usage_says_what_was_wanted_and_ends_with_2(
@@ -270,6 +272,92 @@ def test_readings_in_hourly_folders_are_read_by_their_pattern(fleet: Path) -> No
 
     assert folder(fleet, "--window", "2026-11-21T07:00/2026-11-21T08:00", "--readings-path", "hour=%H/") == 0
     assert read(fleet).num_rows == 120
+
+
+def test_rows_that_two_files_have_in_another_order_are_scored_once_and_told(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = OneClassSVM().fit(pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["a", "b"]))
+    for device in ("pump", "fan"):
+        (fleet / "models" / f"{device}.pkl").write_bytes(pickle.dumps(wide))
+    rows = [(f"2026-11-21T07:{m:02},{d}", m % 7, m % 5) for m in range(60) for d in ("pump", "fan")]
+    first = "".join(f"{key},{a},{b}\n" for key, a, b in rows)
+    second = "".join(f"{key},{b},{a}\n" for key, a, b in rows)
+    (fleet / "readings" / "a.csv").write_text("time,device,a,b\n" + first)
+    assert folder(fleet) == 0
+    alone = read(fleet)
+    (fleet / "readings" / "b.csv").write_text("time,device,b,a\n" + second)
+
+    assert folder(fleet) == 0
+
+    assert alone.num_rows == 120
+    assert read(fleet).equals(alone)
+    assert "note: 120 readings were replaced by a later one" in capsys.readouterr().out
+
+
+def test_a_run_that_scored_nothing_has_failed_and_says_the_commonest_reason(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fleet / "models" / "saw.pkl").write_bytes(b"")
+    (fleet / "readings" / "a.csv").write_text("time,device,value\n2026-11-21T07:00,mill,1\n")
+
+    assert folder(fleet) == 1
+    (fleet / "models" / "saw.pkl").unlink()
+    assert folder(fleet) == 1
+
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("nothing")] == [
+        "nothing was scored: no_readings for 3 of 3 models",
+        "nothing was scored: no_readings for 2 of 2 models",
+    ]
+
+
+def test_a_place_that_takes_no_predictions_is_told_before_anything_is_scored(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fleet / "models" / "corrupt.pkl").write_bytes(b"x")
+
+    assert folder(fleet, "--predictions", "/proc/no/such") == 2
+
+    said = capsys.readouterr()
+    assert (said.out, len(said.err.splitlines())) == ("", 1)
+
+
+def test_predictions_that_cannot_be_written_after_all_end_with_2_and_one_line(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fleet / "predictions").mkdir()
+    (fleet / "predictions" / "date=2026-11-21").write_text("in the way")
+
+    assert folder(fleet) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith("scorer: cannot write 'date=2026-11-21/hour=07/")
+    assert said.endswith(f"in {fleet}/predictions: Not a directory\n")
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("to", ["models", "models/skops", "models/../models", ".", "link"])
+def test_models_are_not_converted_into_their_own_folder(
+    to: str, fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fleet / "link").symlink_to(fleet / "models")
+    before = sorted(fleet.rglob("*"))
+
+    code = main(["convert", "--models", str(fleet / "models"), "--to", str(fleet / to)])
+
+    said = capsys.readouterr()
+    assert code == 2
+    assert "--to: wanted a folder apart from the models" in said.err
+    assert len(said.err.splitlines()) == 1
+    assert (said.out, sorted(fleet.rglob("*"))) == ("", before)
+
+
+@pytest.mark.parametrize("to", ["/proc/no/such", "{root}/readings/a.csv"])
+def test_converting_to_a_place_that_takes_no_files_ends_with_2(
+    to: str, fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", "--models", str(fleet / "models"), "--to", to.format(root=fleet)]) == 2
+    assert capsys.readouterr().err.startswith("scorer: --to: wanted a folder")
 
 
 def test_convert_never_runs_what_is_in_a_pickle(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -373,6 +373,88 @@ def test_files_of_different_columns_are_each_read_by_their_own(tmp_path: Path) -
     assert see(found, "fan", count=1) == [("07:00:00", [3])]
 
 
+A_B = "time,device,a,b\n2026-11-21T07:00,pump,1,2\n2026-11-21T07:01,pump,3,4\n"
+
+
+@pytest.mark.parametrize(
+    ("later", "seen"),
+    [
+        ("time,device,b,a\n2026-11-21T07:00,pump,20,10\n", [10, 20]),
+        ("time,c,device,b,a\n2026-11-21T07:00,0,pump,20,10\n", [10, 20]),
+        ("time,device,sensor,a,b\n2026-11-21T07:00,pump,s,10,20\n", [10, 20]),
+        ("time,device,sensor,value\n2026-11-21T07:00,pump,a,10\n2026-11-21T07:00,pump,b,20\n", [10, 20]),
+    ],
+)
+def test_an_instant_in_files_of_different_columns_is_seen_once_as_the_later_file_has_it(
+    later: str, seen: list[float], tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text(A_B)
+    (tmp_path / "b").write_text(later)
+    found = read(tmp_path)
+    (tmp_path / "c").write_text(A_B)
+    again = read(tmp_path)
+
+    assert see(found, names=("a", "b")) == [("07:00:00", seen), ("07:01:00", [3, 4])]
+    assert see(again, names=("a", "b")) == [("07:00:00", [1, 2]), ("07:01:00", [3, 4])]
+    for one, repeated in ((found, 1), (again, 3)):
+        model = Model("pump", "", "pump.skops", "etag")
+        signal = signals.signal(one, model, signals.find(one, model), ("a", "b"), None)
+        assert (signal.left_out, one.repeated + signal.repeated) == (0, repeated)
+
+
+def test_a_sensors_instant_in_long_and_in_wide_files_is_seen_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("time,device,sensor,value\n2026-11-21T07:01,pump,a,5\n2026-11-21T07:02,pump,a,6\n")
+    (tmp_path / "b").write_text(A_B)
+
+    assert see(read(tmp_path), "pump/a", count=1) == [("07:00:00", [1]), ("07:01:00", [3]), ("07:02:00", [6])]
+
+
+def test_a_later_reading_of_a_sensor_that_nobody_wants_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(A_B)
+    rows = ["07:00,pump,c,7", "07:02,pump,a,5", "07:02,pump,b,6"]
+    (tmp_path / "b").write_text("time,device,sensor,value\n" + "".join(f"2026-11-21T{row}\n" for row in rows))
+
+    assert see(read(tmp_path), names=("a", "b")) == [("07:00:00", [1, 2]), ("07:01:00", [3, 4]), ("07:02:00", [5, 6])]
+
+
+@pytest.mark.parametrize(
+    "header", ["time,device,b,a", "time,device,a,c", "time,device,sensor,b,a"], ids=["order", "names", "sensor"]
+)
+def test_a_model_without_feature_names_refuses_files_of_different_columns(header: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(A_B)
+    cells = {"time": "2026-11-21T07:05", "device": "pump"}
+    (tmp_path / "b").write_text(f"{header}\n{','.join(cells.get(name, '1') for name in header.split(','))}\n")
+    second = ", ".join(header.split(",")[-2:])
+
+    for count in (2, None):
+        assert refusal(read(tmp_path), count=count) == (
+            Reason.WRONG_FEATURES,
+            (
+                "has no feature names, so wants files of the same columns in the same order; "
+                f"the readings have 2 (a, b) and 2 ({second})"
+            ),
+        )
+
+
+def test_a_model_without_feature_names_refuses_long_files_beside_wide_ones_of_another_order(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("time,device,b,a\n2026-11-21T07:00,pump,2,1\n")
+    (tmp_path / "b").write_text("time,device,sensor,value\n2026-11-21T07:01,pump,a,1\n2026-11-21T07:01,pump,b,2\n")
+
+    assert refusal(read(tmp_path), count=2)[0] is Reason.WRONG_FEATURES
+
+
+def test_a_device_model_refuses_wide_rows_of_several_sensors_at_one_instant(tmp_path: Path) -> None:
+    rows = "2026-11-21T07:00,pump,s,1,2\n2026-11-21T07:00,pump,t,3,4\n2026-11-21T07:01,fan,s,5,6\n"
+    found = read_text(tmp_path, "time,device,sensor,a,b\n" + rows + "2026-11-21T07:02,fan,t,7,8\n", "pump", "fan")
+
+    assert refusal(found, names=("a", "b")) == (
+        Reason.WRONG_FEATURES,
+        "wants one row an instant; the readings have one for each sensor",
+    )
+    assert see(found, "pump/t", names=("a", "b")) == [("07:00:00", [3, 4])]
+    assert see(found, "fan", names=("a", "b")) == [("07:01:00", [5, 6]), ("07:02:00", [7, 8])]
+
+
 def test_all_there_is_is_read_where_no_window_is_given(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("time,device,value\n1999-01-01,pump,1\n2026-11-21T07:00,pump,2\n")
     found = read(tmp_path, window=None)

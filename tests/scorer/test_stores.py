@@ -222,3 +222,16 @@ def test_azure_is_opened_with_a_managed_identity_where_no_connection_string_is_i
     assert isinstance(container.store.credential_provider, AzureCredentialProvider)
     assert container.store.config == {"account_name": "plant7", "container_name": "models",
                                       "endpoint": "https://plant7.blob.core.windows.net"}  # fmt: skip
+
+
+def test_a_folder_that_takes_no_files_is_somebodys_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a file")
+    folder = open_container(tmp_path.as_uri())
+
+    for write in (folder.write, folder.create):
+        with pytest.raises(Misconfigured, match=r"cannot write 'a/b' in .*: (Not a directory|File exists)"):
+            write("a/b", b"")
+    (tmp_path / "c").mkdir()
+    with pytest.raises(Misconfigured, match="cannot write 'c'"):
+        folder.write("c", b"")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "c"]
