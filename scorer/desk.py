@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,12 +98,10 @@ def parse_window(text: str) -> Window:
 
 def parse_columns(text: str) -> Columns:
     """`time=TS,device=Device,...`; what is not named keeps its default. Raises Malformed."""
-    pairs = [pair.partition("=") for pair in text.split(",")] if text else []
-    given = {key.strip(): name.strip() for key, _, name in pairs}
-    known = Columns.__slots__
-    if len(given) < len(pairs) or not all(given.values()) or set(given) - set(known):
-        raise Malformed(f"--columns: wanted KEY=NAME,... with keys of {', '.join(known)}, found {text!r}")
-    return replace(Columns(), **given)
+    try:
+        return Columns.parse(text)
+    except Malformed as error:
+        raise Malformed(f"--columns: {error}") from error
 
 
 def _fleet(models: Path, names: ModelNames) -> list[Model]:

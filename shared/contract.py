@@ -106,6 +106,16 @@ class Columns:
     sensor: str = "sensor"
     value: str = "value"
 
+    @classmethod
+    def parse(cls, text: str) -> Columns:
+        """`time=TS,device=Device,...`; what is not named keeps its default. Raises Malformed."""
+        pairs = [pair.partition("=") for pair in text.split(",")] if text else []
+        given = {key.strip(): name.strip() for key, _, name in pairs}
+        known = cls.__slots__
+        if len(given) < len(pairs) or not all(given.values()) or set(given) - set(known):
+            raise Malformed(f"wanted KEY=NAME,... with keys of {', '.join(known)}, found {text!r}")
+        return replace(cls(), **given)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -138,11 +148,6 @@ class Manifest:
             "models": [[m.device, m.sensor, m.name, m.etag, m.refused] for m in self.models],
         }
         return json.dumps(head, separators=(",", ":")).encode()
-
-    @property
-    def digest(self) -> str:
-        """Names the manifest by its content."""
-        return digest(self.to_bytes())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:

@@ -4,7 +4,6 @@
     ├── Misconfigured   a person must change a setting
     ├── Malformed       a document, an id or a request is not of its form; asking again cannot help
     ├── NotFound        no such run, chunk or blob
-    ├── Rejected        the cluster understood the job and refused it; give this job up
     ├── Conflict        somebody else wrote it since we read it; the next tick reads again
     └── Unavailable     no answer, or "not now"; the next tick tries again
 
@@ -26,10 +25,6 @@ class Malformed(FleetError):
 
 class NotFound(FleetError):
     """There is no such run, chunk or blob."""
-
-
-class Rejected(FleetError):
-    """The cluster understood the job and refused it. Trying again cannot help."""
 
 
 class Conflict(FleetError):

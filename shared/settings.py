@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
@@ -51,16 +50,6 @@ def _tiles_a_day(length: timedelta) -> timedelta:
     if DAY % length and length % DAY:
         raise ValueError(f"wanted a divisor or a multiple of a day, found {format_length(length)}")
     return length
-
-
-def _columns(text: str) -> Columns:
-    names = [f.name for f in fields(Columns)]
-    pairs = [pair.partition("=") for pair in text.split(",") if pair]
-    if any(key not in names or not name for key, _, name in pairs) or len({key for key, _, _ in pairs}) < len(pairs):
-        raise Malformed(
-            f"wanted name=column pairs such as time=TS,device=Device with {', '.join(names)}, found {text!r}"
-        )
-    return Columns(**{key: name for key, _, name in pairs})
 
 
 def _hour_path(text: str) -> str:
@@ -156,7 +145,7 @@ class Settings(BaseModel):
     readings_path: Annotated[str, _parsed(_hour_path)] = Field(
         "date=%Y-%m-%d/hour=%H/", description="the folder of an hour of readings (strftime), or one file, or nothing"
     )
-    readings_columns: Annotated[Columns, _parsed(_columns)] = Field(
+    readings_columns: Annotated[Columns, _parsed(Columns.parse)] = Field(
         Columns(), description="what the readings' columns are called: `time=TS,device=Device,sensor=Tag,value=Value`"
     )
     cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`")

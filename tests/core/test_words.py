@@ -160,7 +160,6 @@ def test_the_documents_come_back_as_they_went() -> None:
     assert Manifest.from_bytes(manifest().to_bytes()) == manifest()
     assert Report.from_bytes(report().to_bytes()) == report()
     assert Progress.from_metadata(Progress(3, 9).to_metadata()) == Progress(3, 9)
-    assert manifest().digest == contract.digest(manifest().to_bytes())
 
 
 def test_a_report_is_counted() -> None:
