@@ -21,7 +21,7 @@ from sklearn.svm import OneClassSVM
 from scorer import node
 from scorer.__main__ import main
 from scorer.results import SCHEMA
-from shared.contract import Columns, Manifest, Report, manifest_path, parts_prefix, progress_path, report_path
+from shared.contract import Columns, Manifest, Report, digest, manifest_path, parts_prefix, progress_path, report_path
 from shared.domain import Model, Reason, Tally
 from shared.windows import Window
 
@@ -111,7 +111,7 @@ def manifest(place: Place, svm: OneClassSVM) -> Manifest:
 @pytest.fixture
 def order(place: Place, manifest: Manifest) -> str:
     """The manifest's URL."""
-    path = manifest_path(HOUR.id, manifest.digest)
+    path = manifest_path(HOUR.id, digest(manifest.to_bytes()))
     place.write("work", path, manifest.to_bytes())
     return f"{place.url('work')}/{path}"
 
