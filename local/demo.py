@@ -15,8 +15,8 @@ from typing import Any
 
 from shared import planner
 from shared.contract import prediction_path
-from shared.domain import Phase
 from shared.errors import Unavailable
+from shared.runs import Phase
 from shared.settings import Settings
 from shared.windows import Window
 

@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> int:
             case _:
                 from . import node
 
-                node.run(options.manifest, options.attempt, os.environ.get("STORAGE", ""))
+                storage, careful, carry = os.environ.get("STORAGE", ""), options.careful, options.carry
+                node.run(options.manifest, options.attempt, storage, careful=careful, carry=carry)
                 return 0
     except FleetError as error:
         print(f"scorer: {error}", file=sys.stderr)
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scorer", description="Score models, one for each device.")
     parser.add_argument("--manifest", help="on a node: the URL of the chunk's manifest")
     parser.add_argument("--attempt", type=int, help="on a node: the number of this attempt")
+    parser.add_argument("--careful", action="store_true", help="on a node: in child processes, as a crash wants it")
+    parser.add_argument("--carry", type=int, default=0, help="on a node: take over what this attempt has scored")
     commands = parser.add_subparsers(dest="command")
     folder = commands.add_parser("folder", help="score a folder of models; no cloud needed")
     convert = commands.add_parser("convert", help="write models as skops files, without running what is in them")

@@ -48,6 +48,16 @@ class Scored:
 
 def score(models: Sequence[Model], container: Container, readings: Readings) -> Iterator[Scored]:
     """Each model's verdict, in their order, as it comes. Raises Unavailable when the store of the models is gone."""
+    for model, content in fetch(models, container, readings):
+        one = score_one(model, content, readings)
+        tell(one)
+        yield one
+
+
+def fetch(
+    models: Sequence[Model], container: Container, readings: Readings
+) -> Iterator[tuple[Model, Content | Exception]]:
+    """Each model with its file, or with why there is nothing to score, in their order. Raises Unavailable."""
     with ThreadPoolExecutor(FETCHERS) as pool:
         waiting: deque[tuple[Model, Future[Content]]] = deque()
         rest = iter(models)
@@ -58,7 +68,14 @@ def score(models: Sequence[Model], container: Container, readings: Readings) -> 
             if not waiting:
                 return
             model, future = waiting.popleft()
-            yield _score_one(model, future, readings)
+            try:
+                content = future.result()
+            except FleetError:
+                raise  # the store's trouble, not the model's
+            except Exception as error:  # noqa: BLE001  # a model fails alone, whatever it does
+                yield model, error
+            else:
+                yield model, content
 
 
 def _fetch(container: Container, model: Model, readings: Readings) -> Content:
@@ -72,27 +89,32 @@ def _fetch(container: Container, model: Model, readings: Readings) -> Content:
         raise Unscorable(Reason.MODEL_REMOVED, f"{model.name} was there when the run was planned") from error
 
 
-def _score_one(model: Model, future: Future[Content], readings: Readings) -> Scored:
+def score_one(model: Model, content: Content | Exception, readings: Readings) -> Scored:
+    """One model's verdict. Says and keeps nothing; where *content* is an error, that is what the model fails by."""
     etag = made_by = ""
     try:
-        content = future.result()
+        if isinstance(content, Exception):
+            raise content
         etag = content.etag
         detector = formats.load(content.data)
         made_by = detector.made_by
         signal = _signal(detector, model, readings)
         with warnings.catch_warnings(action="ignore"):  # a log with a line for each model helps nobody
             scores, anomalies = detectors.judge(detector.estimator, _features(detector, signal.values))
-    except FleetError:
-        raise  # the store's trouble, not the model's
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever it does
         reason, message = _blame(error, made_by)
-        if reason not in _SAID_ELSEWHERE:
-            log.warning("model=%s failed: %s: %s", model.id, reason, message)
         return Scored(Verdict(model.id, reason=reason, message=message, etag=_changed(etag, model)))
     value = signal.values[:, 0] if signal.values.shape[1] == 1 else None
     predictions = Predictions(model, etag, signal.time, value, scores, anomalies)
     verdict = Verdict(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=_changed(etag, model))
     return Scored(verdict, predictions, signal.left_out, signal.repeated, made_by)
+
+
+def tell(one: Scored) -> None:
+    """A line in the log for a model that failed."""
+    verdict = one.verdict
+    if verdict.reason and verdict.reason not in _SAID_ELSEWHERE:
+        log.warning("model=%s failed: %s: %s", verdict.model, verdict.reason, verdict.message)
 
 
 def _signal(detector: Detector, model: Model, readings: Readings) -> Signal:

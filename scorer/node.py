@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 import threading
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.contract import Manifest, Progress, Report, parts_prefix, progress_path, report_path
-from shared.domain import Part
+from shared.contract import Manifest, Progress, Report, progress_path, report_path
+from shared.domain import Model
 from shared.errors import FleetError
 
-from . import chunk, readings
-from .results import to_parquet, to_table
+from . import chunk, parts, readings
+from .careful import score_carefully
+from .carry import take_over
+from .readings import Readings
+from .results import to_table
 from .stores import Container, open_container, split_url
 
 PROGRESS_EVERY = 3.0  # seconds, at most
@@ -25,8 +25,12 @@ PROGRESS_EVERY = 3.0  # seconds, at most
 log = logging.getLogger(__name__)
 
 
-def run(manifest_url: str, attempt: int, storage: str = "") -> None:
-    """Score the chunk that a manifest orders, and leave its report. Raises FleetError where that cannot be done."""
+def run(manifest_url: str, attempt: int, storage: str = "", *, careful: bool = False, carry: int = 0) -> None:
+    """Score the chunk that a manifest orders, and leave its report. Raises FleetError where that cannot be done.
+
+    *careful*: in child processes, so that the report names a model which ends its process. *carry*: an earlier attempt
+    of the chunk; what that scored is taken over from its report and its part.
+    """
     started = datetime.now(UTC)
     holder, name = split_url(manifest_url)
     manifest = Manifest.from_bytes(open_container(holder, storage).read(name).data)
@@ -34,21 +38,19 @@ def run(manifest_url: str, attempt: int, storage: str = "") -> None:
     work = open_container(manifest.work_url, storage)
     log.info("run=%s chunk=%s attempt=%s: %s models", run_id, manifest.chunk, attempt, len(models))
     with _progress(work, progress_path(run_id, manifest.chunk, attempt), len(models)) as progress:
-        found = readings.read(
-            open_container(manifest.readings_url, storage),
-            readings.paths(manifest.readings_path, manifest.window),
-            manifest.columns,
-            [model.device for model in models],
-            manifest.window,
-        )
-        log.info("readings=%s rows", found.rows)
-        for problem in found.unreadable:
-            log.error("readings unreadable: %s", problem)
-        ended = []
-        for one in chunk.score(models, open_container(manifest.models_url, storage), found):
-            ended.append(one)
-            progress.done = len(ended)
-    parts = _write_part(work, run_id, manifest.chunk, ended)
+        carried = take_over(work, manifest, carry)
+        afresh = {i: model for i, model in enumerate(models) if i not in carried.scored}
+        found = _read_readings(manifest, storage, list(afresh.values()))
+        score = score_carefully if careful else chunk.score
+        fresh = score(list(afresh.values()), open_container(manifest.models_url, storage), found)
+        scored = dict(carried.scored)
+        progress.done = len(scored)
+        for i, one in zip(afresh, fresh, strict=True):
+            scored[i] = one
+            progress.done = len(scored)
+    ended = [scored[i] for i in range(len(models))]
+    table = to_table([one.predictions for one in ended if one.predictions])
+    written = parts.write(work, run_id, manifest.chunk, table)
     report = Report(
         run=run_id,
         chunk=manifest.chunk,
@@ -56,8 +58,8 @@ def run(manifest_url: str, attempt: int, storage: str = "") -> None:
         started_at=started,
         ended_at=datetime.now(UTC),
         verdicts=tuple(one.verdict for one in ended),
-        parts=parts,
-        warnings=chunk.remarks(found, ended),
+        parts=written,
+        warnings=(*carried.warnings, *chunk.remarks(found, ended)),
     )
     first = work.create(report_path(run_id, manifest.chunk, attempt), report.to_bytes())
     tally = report.tally
@@ -65,17 +67,19 @@ def run(manifest_url: str, attempt: int, storage: str = "") -> None:
     log.info("report written" if first else "another process of this attempt has reported before us; its report counts")
 
 
-def _write_part(work: Container, run_id: str, chunk_id: str, ended: list[chunk.Scored]) -> tuple[Part, ...]:
-    """The predictions under a random name of this process; nothing where there are none."""
-    table = to_table([one.predictions for one in ended if one.predictions])
-    if not table.num_rows:
-        return ()
-    data = to_parquet(table)
-    path = f"{parts_prefix(run_id, chunk_id)}{uuid.uuid4().hex}.parquet"
-    work.write(path, data)
-    log.info("part=%s bytes=%s", path, len(data))
-    md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-    return (Part(path, len(data), md5, table.num_rows),)
+def _read_readings(manifest: Manifest, storage: str, models: Sequence[Model]) -> Readings:
+    """The window's readings for the devices of *models*."""
+    found = readings.read(
+        open_container(manifest.readings_url, storage),
+        readings.paths(manifest.readings_path, manifest.window),
+        manifest.columns,
+        [model.device for model in models],
+        manifest.window,
+    )
+    log.info("readings=%s rows", found.rows)
+    for problem in found.unreadable:
+        log.error("readings unreadable: %s", problem)
+    return found
 
 
 @dataclass(slots=True)

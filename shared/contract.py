@@ -40,19 +40,27 @@ def parse_job_name(name: str) -> tuple[str, str, int] | None:
     return (found["run"], found["chunk"], int(found["attempt"])) if found else None
 
 
-def plan_path(run: str) -> str:
-    """Create-once: the write that makes the manifests a plan."""
-    return f"runs/{run}/plan.json"
+RUNS_PREFIX = "runs/"
+
+
+def run_prefix(run: str) -> str:
+    """Where all of a run lies but its parts: plans, manifests, signs, logs."""
+    return f"{RUNS_PREFIX}{run}/"
+
+
+def plan_path(run: str, number: int = 0) -> str:
+    """Create-once: the write that makes the manifests a plan. An extension of the run has a plan of its own."""
+    return f"{run_prefix(run)}plan{f'-{number}' if number else ''}.json"
 
 
 def manifest_path(run: str, digest: str) -> str:
     """Named by its content, so that writing it twice is writing it once."""
-    return f"runs/{run}/manifests/{digest}.json"
+    return f"{run_prefix(run)}manifests/{digest}.json"
 
 
 def signs_prefix(run: str) -> str:
     """Where one listing finds every progress and every report of a run."""
-    return f"runs/{run}/signs/"
+    return f"{run_prefix(run)}signs/"
 
 
 def progress_path(run: str, chunk: str, attempt: int) -> str:
@@ -73,22 +81,42 @@ def parse_sign(path: str) -> tuple[str, int, str] | None:
 
 def log_path(run: str, chunk: str, attempt: int) -> str:
     """What the job printed, where the cluster has no place of its own for that."""
-    return f"runs/{run}/logs/{chunk}-{attempt}.log"
+    return f"{run_prefix(run)}logs/{chunk}-{attempt}.log"
+
+
+def results_prefix(run: str) -> str:
+    """Where all parts of a run lie, chosen or not."""
+    return f"results/{run}/"
 
 
 def parts_prefix(run: str, chunk: str) -> str:
     """Where the processes of a chunk write, each under a random name of its own."""
-    return f"results/{run}/{chunk}/"
+    return f"{results_prefix(run)}{chunk}/"
+
+
+def predictions_prefix(window: Window) -> str:
+    """Where all of a run's committed parts lie in the predictions' container, and those of no other run."""
+    return f"date={window.start:%Y-%m-%d}/hour={window.start:%H}/{window.id}-"
+
+
+def prediction_prefix(window: Window, chunk: str) -> str:
+    """The same of one chunk."""
+    return f"{predictions_prefix(window)}{chunk}-"
 
 
 def prediction_path(window: Window, chunk: str, index: int) -> str:
     """Where part *index* of a chunk lies in the predictions' container once it is committed."""
-    return f"date={window.start:%Y-%m-%d}/hour={window.start:%H}/{window.id}-{chunk}-{index}.parquet"
+    return f"{prediction_prefix(window, chunk)}{index}.parquet"
 
 
-def command(manifest_url: str, attempt: int) -> tuple[str, ...]:
-    """What every cluster runs. The node finds all else in the manifest."""
-    return ("python", "-m", "scorer", "--manifest", manifest_url, "--attempt", str(attempt))
+def command(manifest_url: str, attempt: int, *, careful: bool = False, carry: int = 0) -> tuple[str, ...]:
+    """What every cluster runs. The node finds all else in the manifest.
+
+    *carry* is the attempt whose report says which models were scored already: their rows are carried over from its
+    parts, and only the others are scored. 0: all are scored. *careful*: in child processes.
+    """
+    words = ("python", "-m", "scorer", "--manifest", manifest_url, "--attempt", str(attempt))
+    return (*words, *(("--careful",) if careful else ()), *(("--carry", str(carry)) if carry else ()))
 
 
 def clip(message: str) -> str:

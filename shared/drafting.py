@@ -6,19 +6,21 @@ whatever becomes of the fleet or of us; all that was drafted beside it is never 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from . import contract, planner
 from .contract import Columns, Manifest
-from .domain import Chunk, Model, Phase, Reason, Run
+from .domain import Model, Reason
 from .errors import NotFound
 from .names import Ignored, ModelNames
 from .planner import ChunkSize, Plan
 from .ports import Blobs, Ledger
+from .runs import Chunk, Phase, Run
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +37,9 @@ class DraftingRules:
     columns: Columns = field(default_factory=Columns)
 
 
-def read_plan(work: Blobs, run_id: str, now: datetime) -> Plan:
-    """The committed plan of a run; raises NotFound, Malformed."""
-    return Plan.from_bytes(run_id, work.read(contract.plan_path(run_id)), now)
+def read_plan(work: Blobs, run: Run, number: int, now: datetime) -> Plan:
+    """A committed plan of a run; raises NotFound, Malformed."""
+    return Plan.from_bytes(run, work.read(contract.plan_path(run.id, number)), now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,54 +49,81 @@ class Drafting:
     models: Blobs
     readings: Blobs
     work: Blobs
+    ledger: Ledger
     rules: DraftingRules
 
-    def plan(self, run: Run, earlier: Sequence[Run], ledger: Ledger, now: datetime) -> Run:
-        """Give the run its plan and its chunk rows. May leave it in planning, to list the fleet once more."""
+    def plan(self, run: Run, earlier: Sequence[Run], now: datetime) -> Run:
+        """Give the run its next plan and its chunk rows. May leave it in planning, to list the fleet once more."""
         try:
-            plan = read_plan(self.work, run.id, now)
+            plan = read_plan(self.work, run, run.plans, now)
         except NotFound:
             if run.cancelled_at:
-                message = "cancelled before it was planned"
-                return replace(run, phase=Phase.CANCELLED, ended_at=now, reason=Reason.CANCELLED, message=message)
+                return self._unplanned(run, now)
             draft, ignored = self._draft(run, earlier)
             models = sum(chunk.models for chunk in draft)
-            if planner.doubtful(models, run.doubted_fleet, earlier):
+            if not run.plans and planner.doubtful(models, run.doubted_fleet, earlier):
                 log.warning("run=%s found only %d models; listing them once more at the next tick", run.id, models)
                 return replace(run, doubted_fleet=models, observed_at=now)
             if not models:
-                return self._empty(run, ignored, now)
-            self.work.create(contract.plan_path(run.id), Plan(draft, ignored.count).to_bytes())
-            plan = read_plan(self.work, run.id, now)  # another host's, if it was quicker
-        ledger.add_chunks(plan.chunks)
+                return self._running(run, now) if run.plans else self._empty(run, ignored, now)
+            self.work.create(contract.plan_path(run.id, run.plans), Plan(draft, ignored.count).to_bytes())
+            plan = read_plan(self.work, run, run.plans, now)  # another host's, if it was quicker
+        self.ledger.add_chunks(plan.chunks)
         return replace(
-            run,
-            phase=Phase.RUNNING,
-            planned_at=now,
-            observed_at=now,
-            models=plan.models,
-            chunks=len(plan.chunks),
+            self._running(run, now),
+            plans=run.plans + 1,
+            models=run.models + plan.models,
+            chunks=run.chunks + len(plan.chunks),
             ignored=plan.ignored,
-            chunk_states={},
         )
+
+    def _running(self, run: Run, now: datetime) -> Run:
+        return replace(run, phase=Phase.RUNNING, planned_at=now, observed_at=now, chunk_states={})
+
+    def _unplanned(self, run: Run, now: datetime) -> Run:
+        """Cancelled before this plan was made: what earlier plans made of it stays."""
+        if run.plans:
+            return self._running(run, now)
+        message = "cancelled before it was planned"
+        return replace(run, phase=Phase.CANCELLED, ended_at=now, reason=Reason.CANCELLED, message=message)
 
     def _draft(self, run: Run, earlier: Sequence[Run]) -> tuple[tuple[Chunk, ...], Ignored]:
         """Write the manifests of a new plan. A fleet with too many chunks is cut again, into larger ones."""
         size, least = self.rules.chunk_size, planner.worthwhile(earlier, self.rules.cores)
+        room = max(1, self.rules.max_chunks - run.chunks)
         while True:
             ignored = Ignored()
-            fleet = self.rules.model_names.fleet(self.models.list(), ignored)
+            fleet = self._fleet(run, ignored)
             draft: list[Chunk] = []
             for models in planner.cut(fleet, size, least):
-                if len(draft) == self.rules.max_chunks:
+                if len(draft) == room:
                     break
-                draft.append(self._chunk(run, len(draft), models))
+                draft.append(self._chunk(run, run.chunks + len(draft), models))
             else:
                 return tuple(draft), ignored
             count = sum(chunk.models for chunk in draft) + len(models) + sum(1 for _ in fleet)
-            least = math.ceil(count / self.rules.max_chunks)
+            least = math.ceil(count / room)
             size = ChunkSize(least) if size.models else size
             log.warning("run=%s wants more than %d chunks; cutting %d models each", run.id, len(draft), least)
+
+    def _fleet(self, run: Run, ignored: Ignored) -> Iterator[Model]:
+        """The models as they are listed, those in quarantine refused; without those that an earlier plan holds."""
+        quarantine = {found.model: found.etag for found in self.ledger.quarantine()}
+        planned = self._planned(run)
+        for model in self.rules.model_names.fleet(self.models.list(), ignored):
+            if planned and _mark(model) in planned:
+                continue
+            poison = quarantine.get(model.id) == model.etag and not model.refused
+            yield replace(model, refused=Reason.QUARANTINED) if poison else model
+
+    def _planned(self, run: Run) -> set[int]:
+        """Marks of the models that earlier plans of the run hold: 100 bytes for each, only while it is extended."""
+        manifests = [chunk.manifest for number in range(run.plans) for chunk in self._chunks_of(run, number)]
+        documents = (self.work.read(contract.manifest_path(run.id, digest)) for digest in manifests)
+        return {_mark(model) for data in documents for model in Manifest.from_bytes(data).models}
+
+    def _chunks_of(self, run: Run, number: int) -> Sequence[Chunk]:
+        return read_plan(self.work, run, number, run.opened_at).chunks
 
     def _chunk(self, run: Run, index: int, models: tuple[Model, ...]) -> Chunk:
         """Write one manifest, and name the chunk that it orders."""
@@ -117,7 +146,11 @@ class Drafting:
     def _empty(self, run: Run, ignored: Ignored, now: datetime) -> Run:
         others = f", but {ignored.count} other blobs, such as {ignored.examples[0]}" if ignored.count else ""
         message = f"no models named {self.rules.model_names.pattern} in {self.models.url}{others}"
-        log.error("run=%s failed: %s", run.id, message)
         return replace(
             run, phase=Phase.FAILED, ended_at=now, reason=Reason.EMPTY_FLEET, message=message, ignored=ignored.count
         )
+
+
+def _mark(model: Model) -> int:
+    """Stands for a model's id in 8 bytes; two of a million ids share one with a chance of 3 in 100 million."""
+    return int.from_bytes(hashlib.blake2b(model.id.encode(errors="surrogatepass"), digest_size=8).digest())

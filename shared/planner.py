@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 from .contract import SCHEMA
-from .domain import Chunk, Model, Run
+from .domain import Model
 from .errors import Malformed
+from .runs import Chunk, Run
 from .schedule import Schedule
 from .windows import Window
 
@@ -158,16 +159,16 @@ class Plan:
         return json.dumps({"schema": SCHEMA, "ignored": self.ignored, "chunks": rows}, separators=(",", ":")).encode()
 
     @classmethod
-    def from_bytes(cls, run: str, data: bytes, now: datetime) -> Plan:
-        """The plan as waiting chunks, since *now*; raises Malformed."""
+    def from_bytes(cls, run: Run, data: bytes, now: datetime) -> Plan:
+        """The plan as waiting chunks of the run's round, since *now*; raises Malformed."""
         try:
             doc: dict[str, Any] = json.loads(data)
             if doc["schema"] != SCHEMA:
                 raise Malformed(f"wanted schema {SCHEMA}, found {doc['schema']!r}")
             rows = [
-                Chunk(run, str(chunk), str(manifest), int(models), str(first), str(last), since=now)
+                Chunk(run.id, str(chunk), str(manifest), int(models), str(first), str(last), since=now, round=run.round)
                 for chunk, manifest, models, first, last in doc["chunks"]
             ]
             return cls(tuple(rows), int(doc["ignored"]))
         except (KeyError, TypeError, ValueError, Malformed) as error:
-            raise Malformed(f"plan of run {run}: {error}") from error
+            raise Malformed(f"plan of run {run.id}: {error}") from error

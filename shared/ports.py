@@ -6,13 +6,15 @@ and then may or may not have taken effect: the caller asks again at the next tic
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
-from .domain import Chunk, Heartbeat, JobState, Run, Wish, WishKind
 from .names import Blob
+from .runs import Chunk, Heartbeat, JobState, Run
+from .wishes import Backfill, Quarantined, Wish, WishKind
 
 T = TypeVar("T")
 
@@ -26,6 +28,19 @@ class JobSpec:
     command: tuple[str, ...]
     timeout: timedelta  # wall time, after which the cluster ends it
 
+    @property
+    def digest(self) -> str:
+        """Names what the job would do: 16 hex digits. Another wall time does not make another job."""
+        return hashlib.sha256("\0".join(self.command).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the cluster does not take a job, for good."""
+
+    message: str
+    taken: bool = False  # a job of that name exists, with another digest: another name will do
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -38,10 +53,11 @@ class Sighting:
 class Cluster(Protocol):
     """The autoscaling pool that runs jobs. It is named by jobs, never by nodes."""
 
-    def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, str]:
+    def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
         """Ask for jobs; asking twice for one name is asking once. Returns the names refused for good, and why.
 
-        A name is spent once it was used: a job of that name that has ended is not run again.
+        A name is spent once it was used: a job of that name that has ended is not run again. One that exists with
+        another digest is refused as taken, and left alone.
         """
 
     def observe(self, runs: Collection[str]) -> Mapping[str, Sighting]:
@@ -97,8 +113,8 @@ class Blobs(Protocol):
         where there is no source.
         """
 
-    def delete(self, name: str) -> None:
-        """Safe when it is gone already."""
+    def delete(self, name: str, etag: str | None = None) -> None:
+        """Safe when it is gone already. With *etag*: only that content; where another lies there, nothing happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +146,9 @@ class Ledger(Protocol):
     def runs(self, limit: int, cursor: str | None = None) -> Page[Run]:
         """Newest window first. Costs the same whatever lies in the ledger. Raises Malformed for a foreign cursor."""
 
+    def runs_in(self, start: datetime, end: datetime) -> Iterator[Run]:
+        """Runs whose windows start in [start, end), newest first, read in pages. Costs nothing for all others."""
+
     def watched_runs(self) -> Sequence[Run]:
         """Runs that are open, and closed ones until they are `unwatched`. Costs nothing for the history."""
 
@@ -138,6 +157,9 @@ class Ledger(Protocol):
 
     def unwatch(self, run: Run) -> None:
         """Forget to look at a closed run. Raises Conflict."""
+
+    def remove_run(self, run_id: str) -> None:
+        """Remove a run's chunks, then its row and what watches it. Safe when it is gone already."""
 
     def add_chunks(self, chunks: Sequence[Chunk]) -> None:
         """Insert those that are not there. Not atomic over all."""
@@ -157,11 +179,45 @@ class Ledger(Protocol):
     def add_wish(self, wish: Wish) -> bool:
         """Insert; False when the same was asked already and is not done yet."""
 
-    def wish(self, kind: WishKind, run_id: str) -> Wish:
+    def wish(self, kind: WishKind, target: str) -> Wish:
         """Raises NotFound."""
 
     def wishes(self) -> Sequence[Wish]:
         """All that wait, oldest first."""
 
     def remove_wish(self, wish: Wish) -> None:
+        """Safe when it is gone already. Where *wish* has a version: only that one, not one asked for since."""
+
+    def add_backfill(self, backfill: Backfill) -> bool:
+        """Insert; False when its id is taken."""
+
+    def backfill(self, backfill_id: str) -> Backfill:
+        """Raises NotFound."""
+
+    def backfills(self) -> Sequence[Backfill]:
+        """All there are, the first that was asked for first. People make them: there are few."""
+
+    def save_backfill(self, backfill: Backfill) -> Backfill:
+        """Replace; raises Conflict, also where the row is gone."""
+
+    def remove_backfill(self, backfill_id: str) -> None:
         """Safe when it is gone already."""
+
+    def quarantine(self) -> Sequence[Quarantined]:
+        """All models in quarantine, by id."""
+
+    def add_quarantined(self, found: Quarantined) -> None:
+        """Insert, or replace the row of the same model."""
+
+    def remove_quarantined(self, model: str) -> bool:
+        """Strike a model off by its id; False when it was not there."""
+
+
+class Stopwatch(Protocol):
+    """How long a tick has taken, and the wait between two requests. It tells no time of day."""
+
+    def seconds(self) -> float:
+        """Since some instant that never changes; only moves forward."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after so long."""

@@ -13,12 +13,15 @@ from pydantic import ConfigDict
 
 from . import contract, views
 from .contract import Manifest, Report, Verdict
-from .control import ControlPlane, Rules
-from .domain import Chunk, ChunkState, Phase, Reason, Run, Wish, WishKind
+from .control import ControlPlane
+from .domain import Reason
 from .errors import Malformed, NotFound
 from .ports import Blobs
+from .rules import Rules
+from .runs import Chunk, Phase, Run
 from .views import ChunkPage, FailureView, ModelFailurePage, RunPage, RunView
 from .windows import Window, format_length
+from .wishes import Wish, WishKind
 
 POLL_SECONDS = 5  # how soon to ask again about an open run
 PAGE = 100
@@ -106,7 +109,7 @@ def runs(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:  # no
         found = ledger.runs(limit, cursor)
         asked = [wish for wish in ledger.wishes() if wish.kind is WishKind.RUN] if cursor is None else []
         there = {run.id for run in found.items}
-        items = [views.requested_view(wish, rules.policy.silence) for wish in asked if wish.run not in there]
+        items = [views.requested_view(wish, rules.policy.silence) for wish in asked if wish.target not in there]
         items += [views.run_view(run, rules.policy.silence) for run in found.items]
         return RunPage(tuple(sorted(items, key=lambda view: view.window.start, reverse=True)), found.cursor)
 
@@ -185,7 +188,7 @@ def details(plane: ControlPlane) -> APIRouter:
 
 def _verdicts(work: Blobs, chunk: Chunk) -> Sequence[Verdict]:
     """Every model of a chunk that is over: by its report, or by its manifest where it was given up whole."""
-    if chunk.state is ChunkState.COMMITTED:
-        return Report.from_bytes(work.read(contract.report_path(chunk.run, chunk.id, chunk.chosen))).verdicts
+    if chunk.committed:
+        return Report.from_bytes(work.read(contract.report_path(chunk.run, chunk.id, chunk.committed.attempt))).verdicts
     manifest = Manifest.from_bytes(work.read(contract.manifest_path(chunk.run, chunk.manifest)))
     return [Verdict(model.id, reason=chunk.reason, message=chunk.message) for model in manifest.models]

@@ -1,4 +1,4 @@
-"""Schedules: the instants that an NCRONTAB text names, in UTC. Pure.
+"""Schedules: the instants that an NCRONTAB text names on the clocks of a zone. Instants are UTC. Pure.
 
 The Functions host judges `HEARTBEAT`, and nobody but us judges `SCHEDULE`: both are read here as the host reads them,
 so that one text never means two things. The host's timer extension hands the text to the .NET library NCrontab
@@ -12,19 +12,26 @@ those who know Unix cron, and what croniter alone would read otherwise:
 
 Four texts that the host takes are refused here, since they do not do what their author means: a step of 0 (the host
 steps by 1), a sign before a number, a date that no year has (the host waits for ever), and a time span such as
-`00:05:00` (it counts from the last call, not by the clock, and not every plan takes it). croniter finds the instants.
+`00:05:00` (it counts from the last call, not by the clock, and not every plan takes it).
+
+The text is read as local time; croniter knows no zones here and finds times on the wall, which the standard library
+turns into instants. Where clocks change, no time that is named gets lost, and some hour may ring once more:
+
+- a time that clocks skip fires as far after the change as it was meant to: 02:30 at 03:30, when 02:00 became 03:00;
+- a time that clocks repeat fires both times.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterBadDateError, croniter
 
 from .errors import Malformed
-from .windows import EPOCH
+from .windows import DAY, EPOCH
 
 _SECOND = timedelta(seconds=1)
 _ITEM = re.compile(r"(?:\*|(?P<first>\w{1,9})(?:-(?P<last>\w{1,9}))?)(?:/(?P<step>\d{1,9}))?", re.ASCII)
@@ -98,16 +105,27 @@ def _parse(text: str) -> str:
     return " ".join(lists)
 
 
+def parse_zone(name: str) -> ZoneInfo:
+    """The zone of an IANA name; raises Malformed."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of the database is an OSError
+        raise Malformed(f"wanted a time zone by its IANA name such as Europe/Berlin or UTC, found {name!r}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When something is due. Raises Malformed for a text that the Functions host would refuse or misread."""
 
     text: str
+    zone: str = "UTC"
     _lists: str = field(init=False, repr=False, compare=False)
+    _zone: ZoneInfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Reads the text, and looks for one instant: there is none on 30 February."""
         object.__setattr__(self, "_lists", _parse(self.text))
+        object.__setattr__(self, "_zone", parse_zone(self.zone))
         try:
             self.next_fire(EPOCH)
         except CroniterBadDateError:
@@ -118,15 +136,39 @@ class Schedule:
 
     def next_fire(self, now: datetime) -> datetime:
         """The first instant after *now*."""
-        fire: datetime = self._beside(now).get_next()
-        return fire
+        found: list[datetime] = []
+        walls = self._beside(min(self._walls(now)))
+        while True:
+            wall = walls.get_next()
+            found += [instant for instant in self._instants(wall) if instant > now]
+            # A later time on the wall may still be an earlier instant, but not once no clock nearby shows it before.
+            if found and wall >= max(self._walls(min(found))):
+                return min(found)
 
     def last_fire(self, now: datetime) -> datetime:
         """The last instant at or before *now*. There always is one: the rarest dates come back within 40 years."""
-        fire: datetime = self._beside(now + _SECOND).get_prev()
-        return fire
+        found: list[datetime] = []
+        walls = self._beside(max(self._walls(now)) + _SECOND)
+        while True:
+            wall = walls.get_prev()
+            found += [instant for instant in self._instants(wall) if instant <= now]
+            if found and wall <= min(self._walls(max(found))):
+                return max(found)
 
-    def _beside(self, now: datetime) -> croniter:
+    def _walls(self, instant: datetime) -> list[datetime]:
+        """What clocks show at *instant* that go as ours do, or did a day before, or will a day after.
+
+        No change of clocks was ever greater than a day. A time on the wall is a datetime that says UTC and is not.
+        """
+        offsets = [(instant + days * DAY).astimezone(self._zone).utcoffset() for days in (-1, 0, 1)]
+        return [instant + offset for offset in offsets if offset is not None]
+
+    def _instants(self, wall: datetime) -> set[datetime]:
+        """The instants of a time on the wall: two where clocks repeat it, else one."""
+        first, second = (wall.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        return {first, max(first, second)}  # of a time that is skipped, the first reading is the later one
+
+    def _beside(self, wall: datetime) -> croniter:
         """All instants are whole seconds, so fractions of one only could mislead croniter, which counts in floats."""
-        start = now.replace(microsecond=0)
+        start = wall.replace(microsecond=0)
         return croniter(self._lists, start, ret_type=datetime, day_or=False, second_at_beginning=True)

@@ -12,14 +12,24 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from .contract import Columns
 from .errors import Malformed, Misconfigured
 from .names import DEFAULT_PATTERN, ModelNames
 from .planner import CatchUp, ChunkSize
-from .schedule import Schedule
+from .schedule import Schedule, parse_zone
 from .windows import DAY, format_length, parse_length
 
 T = TypeVar("T")
@@ -118,7 +128,10 @@ class Settings(BaseModel):
     )
     schedule: Annotated[Schedule, _parsed(Schedule)] = Field(
         Schedule("0 5 * * * *"),
-        description="when a window that has closed becomes due: NCRONTAB, UTC; the delay for late readings is in it",
+        description="when a window that has closed becomes due: NCRONTAB; the delay for late readings is in it",
+    )
+    schedule_time_zone: Annotated[ZoneInfo, _parsed(parse_zone)] = Field(
+        ZoneInfo("UTC"), description="the zone of `SCHEDULE`, such as `Europe/Berlin`; windows are UTC all the same"
     )
     heartbeat: Annotated[Schedule, _parsed(Schedule)] = Field(
         description="how often the timer looks after everything: NCRONTAB, such as `0 * * * * *`; the host wants it too"
@@ -165,9 +178,37 @@ class Settings(BaseModel):
         timedelta(seconds=30), description="the wait before the first retry; it doubles with each"
     )
     job_timeout: Span = Field(timedelta(hours=1), description="the wall time of one job")
+    queue_timeout: Span = Field(timedelta(hours=2), description="a job that has not started by then is asked for anew")
+    start_timeout: Span = Field(
+        timedelta(minutes=15), description="a job that runs and gave no sign of life by then is cancelled, and retried"
+    )
+    stall_timeout: Span = Field(
+        timedelta(minutes=30),
+        description="the same for one whose progress stands still for so long",
+    )
+    cancel_timeout: Span = Field(timedelta(minutes=10), description="how long a job that is cancelled is waited for")
+    run_deadline: Span = Field(
+        timedelta(days=1), description="a run that is open for so long is stopped, and has failed"
+    )
+    tolerated_failures: Annotated[int, Field(ge=0, le=100)] = Field(
+        100, description="percent of the models that ended; when more have failed, no further chunk starts (100: off)"
+    )
+    submit_rate: Annotated[float, Field(gt=0)] = Field(20.0, description="jobs that are submitted a second, at most")
+    tick_budget: Span = Field(
+        timedelta(minutes=4), description="how long a tick goes on with open runs; the next one continues there"
+    )
+    keep_runs: Span = Field(
+        timedelta(days=90),
+        description="how long after its end the rows, plans, results, reports and logs of a run stay",
+    )
+    prune_predictions: bool = Field(False, description="whether its predictions go with them")  # pydantic's way
     read_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may read over HTTP")
     operate_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may also start and cancel runs")
     website_site_name: str = Field("", description="set by Azure; there, HTTP is closed until keys are configured")
+
+    @model_validator(mode="after")
+    def _in_its_zone(self) -> Settings:
+        return self.model_copy(update={"schedule": Schedule(self.schedule.text, self.schedule_time_zone.key)})
 
 
 def names() -> list[str]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .contract import Verdict, job_name
-from .domain import Chunk, ChunkState, Failure, Heartbeat, Outcome, Phase, Reason, Run, Tally, Wish, outcome_of
+from .domain import Failure, Outcome, Reason, Tally, outcome_of
 from .ports import Sighting
+from .runs import Chunk, ChunkState, Heartbeat, Phase, Run
 from .windows import Window
+from .wishes import Wish
 
 LATE = timedelta(minutes=10)  # without a tick: somebody should look
 
@@ -222,7 +224,7 @@ def _rate(run: Run) -> tuple[float | None, datetime | None]:
 
 def requested_view(wish: Wish, silence: timedelta) -> RunView:
     """A run that was asked for and that no tick has taken up yet."""
-    return run_view(Run(Window.parse(wish.run), Phase.REQUESTED, wish.asked_at, asked_by="request"), silence)
+    return run_view(Run(Window.parse(wish.target), Phase.REQUESTED, wish.asked_at, asked_by="request"), silence)
 
 
 def failure_view(failure: Failure) -> FailureView:

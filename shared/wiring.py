@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from .control import ControlPlane, Rules
+from .attempts import Policy
+from .control import ControlPlane
 from .drafting import DraftingRules
 from .guard import Guard
 from .ports import Cluster
+from .rules import Rules
 from .settings import ClusterKind, Settings
-from .tracker import Policy
 
 
 def control_plane(settings: Settings) -> ControlPlane:
     """The control plane as it is set."""
     from .adapters.blobs import AzureBlobs
+    from .adapters.clock import MachineStopwatch
     from .adapters.tables import TableLedger
 
     return ControlPlane(
@@ -22,6 +24,7 @@ def control_plane(settings: Settings) -> ControlPlane:
         readings=AzureBlobs(settings.storage, settings.readings_container),
         work=AzureBlobs(settings.storage, settings.work_container),
         predictions=AzureBlobs(settings.storage, settings.predictions_container),
+        stopwatch=MachineStopwatch(),
         rules=rules(settings),
     )
 
@@ -57,7 +60,17 @@ def rules(settings: Settings) -> Rules:
             silence=settings.silence,
             backoff=settings.retry_backoff,
             job_timeout=settings.job_timeout,
+            tolerated_failures=settings.tolerated_failures,
+            queue_timeout=settings.queue_timeout,
+            start_timeout=settings.start_timeout,
+            stall_timeout=settings.stall_timeout,
+            cancel_timeout=settings.cancel_timeout,
+            run_deadline=settings.run_deadline,
         ),
+        tick_budget=settings.tick_budget,
+        submit_rate=settings.submit_rate,
+        keep_runs=settings.keep_runs,
+        prune_predictions=settings.prune_predictions,
     )
 
 

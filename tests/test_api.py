@@ -9,9 +9,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from shared.api import create_api
-from shared.domain import JobState, Phase, Reason, WishKind
+from shared.domain import Reason
 from shared.errors import Unavailable
 from shared.guard import Guard
+from shared.runs import JobState, Phase
+from shared.wishes import WishKind
 from tests.core.world import EARLIER, NOON, WINDOW, World
 
 FLEET: dict[str, Reason | None] = {"pump1": None, "pump2/heat": Reason.UNREADABLE_MODEL, "<b>": Reason.NO_READINGS}

@@ -23,9 +23,11 @@ from core.world import EARLIER, WINDOW, World
 
 from shared.api import create_api
 from shared.contract import job_name
-from shared.domain import Heartbeat, Phase, Reason, Wish, WishKind
+from shared.domain import Reason
 from shared.guard import Guard
+from shared.runs import Heartbeat, Phase
 from shared.windows import Window
+from shared.wishes import Wish, WishKind
 
 if TYPE_CHECKING:  # where it is not installed, these tests are skipped
     from playwright.sync_api import Browser, Locator, Page

@@ -20,9 +20,9 @@ import shared.adapters.dask
 from local.dask import HOME, LocalDask, start
 from shared.adapters.dask import DaskCluster
 from shared.contract import log_path, parse_job_name
-from shared.domain import JobState
 from shared.errors import NotFound, Unavailable
 from shared.ports import Sighting
+from shared.runs import JobState
 from tests.conftest import WORKERS
 from tests.dask_jobs import Job, eventually, fresh_run, gone, make_job
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain import CHUNK_FOLLOWS, PHASE_FOLLOWS
+from shared.runs import CHUNK_FOLLOWS, PHASE_FOLLOWS
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -46,6 +47,107 @@ FIRES = [  # the text, now, the last instant at or before now, the next one afte
 def test_a_schedule_fires_when_the_functions_host_would(text: str, now: str, last: str, following: str) -> None:
     schedule = Schedule(text)
     assert (schedule.last_fire(at(now)), schedule.next_fire(at(now))) == (at(last), at(following))
+
+
+APIA = "Pacific/Apia"  # had no 30 December 2011: it went from the east of the date line to its west
+BERLIN = "Europe/Berlin"
+LORD_HOWE = "Australia/Lord_Howe"  # half an hour
+NEW_YORK = "America/New_York"
+
+ZONED = [  # as FIRES, with a zone before the instants, which are UTC
+    ("0 5 * * * *", "Asia/Kolkata", "2026-11-21 07:00", "2026-11-21 06:35", "2026-11-21 07:35"),
+    ("0 30 6 * * *", BERLIN, "2026-03-28 12:00", "2026-03-28 05:30", "2026-03-29 04:30"),
+    ("0 30 6 * * *", BERLIN, "2026-10-24 12:00", "2026-10-24 04:30", "2026-10-25 05:30"),
+    ("0 0 0 29 feb thu", BERLIN, "2090-01-01", "2080-02-28 23:00", "2120-02-28 23:00"),
+    # 02:00 becomes 03:00 at 01:00 UTC: 02:30 fires at 03:30
+    ("0 30 2 * * *", BERLIN, "2026-03-29 01:29:59.9", "2026-03-28 01:30", "2026-03-29 01:30"),
+    ("0 30 2 * * *", BERLIN, "2026-03-29 01:30", "2026-03-29 01:30", "2026-03-30 00:30"),
+    ("0 30 2 29 3 *", BERLIN, "2026-03-29 01:45", "2026-03-29 01:30", "2027-03-29 00:30"),
+    ("0 30 2,3 * * *", BERLIN, "2026-03-29 01:30", "2026-03-29 01:30", "2026-03-30 00:30"),
+    ("0 10,30 2,3 * * *", BERLIN, "2026-03-29 01:00", "2026-03-28 02:30", "2026-03-29 01:10"),
+    ("0 5 * * * *", BERLIN, "2026-03-29 01:00", "2026-03-29 00:05", "2026-03-29 01:05"),
+    ("0 30 2 * * *", NEW_YORK, "2026-03-08 07:29", "2026-03-07 07:30", "2026-03-08 07:30"),
+    ("0 15 2 * * *", LORD_HOWE, "2026-10-03 15:44", "2026-10-02 15:45", "2026-10-03 15:45"),
+    ("0 15 2 * * *", LORD_HOWE, "2026-10-03 15:45", "2026-10-03 15:45", "2026-10-04 15:15"),
+    # 03:00 becomes 02:00 at 01:00 UTC: 02:30 fires both times
+    ("0 30 2 * * *", BERLIN, "2026-10-25 00:29", "2026-10-24 00:30", "2026-10-25 00:30"),
+    ("0 30 2 * * *", BERLIN, "2026-10-25 00:30", "2026-10-25 00:30", "2026-10-25 01:30"),
+    ("0 30 2 * * *", BERLIN, "2026-10-25 01:30", "2026-10-25 01:30", "2026-10-26 01:30"),
+    ("0 10,40 2 * * *", BERLIN, "2026-10-25 00:20", "2026-10-25 00:10", "2026-10-25 00:40"),
+    ("0 10,40 2 * * *", BERLIN, "2026-10-25 01:20", "2026-10-25 01:10", "2026-10-25 01:40"),
+    ("0 5 * * * *", BERLIN, "2026-10-25 01:00", "2026-10-25 00:05", "2026-10-25 01:05"),
+    ("0 30 1 * * *", NEW_YORK, "2026-11-01 05:45", "2026-11-01 05:30", "2026-11-01 06:30"),
+    ("0 45 1 * * *", LORD_HOWE, "2026-04-04 15:00", "2026-04-04 14:45", "2026-04-04 15:15"),
+    # a day that never was
+    ("0 0 12 30 12 *", APIA, "2011-12-30 21:59", "2010-12-30 22:00", "2011-12-30 22:00"),
+    ("0 0 12 30 12 *", APIA, "2011-12-30 22:00", "2011-12-30 22:00", "2012-12-29 22:00"),
+    ("0 0 12 * * *", APIA, "2011-12-30 12:00", "2011-12-29 22:00", "2011-12-30 22:00"),
+    ("0 0 12 * * *", APIA, "2011-12-30 22:00", "2011-12-30 22:00", "2011-12-31 22:00"),
+]
+
+
+@pytest.mark.parametrize(("text", "zone", "now", "last", "following"), ZONED)
+def test_a_schedule_goes_by_the_clocks_of_its_zone(text: str, zone: str, now: str, last: str, following: str) -> None:
+    schedule = Schedule(text, zone)
+    fires = schedule.last_fire(at(now)), schedule.next_fire(at(now))
+    assert fires == (at(last), at(following))
+    assert [fire.tzinfo for fire in fires] == [UTC, UTC]
+
+
+CHANGES = [  # where and when clocks change, and by how many minutes
+    (BERLIN, "2026-03-29 01:00", 60),
+    (BERLIN, "2026-10-25 01:00", -60),
+    (NEW_YORK, "2026-03-08 07:00", 60),
+    (NEW_YORK, "2026-11-01 06:00", -60),
+    (LORD_HOWE, "2026-10-03 15:30", 30),
+    (LORD_HOWE, "2026-04-04 15:00", -30),
+    (APIA, "2011-12-30 10:00", 24 * 60),
+    ("Asia/Kolkata", "2026-03-29 01:00", 0),
+]
+
+
+@pytest.mark.parametrize(("zone", "change", "minutes"), CHANGES)
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_forwards_and_backwards_through_a_change_of_clocks_a_schedule_names_the_same_instants(
+    zone: str, change: str, minutes: int, data: st.DataObject
+) -> None:
+    past = data.draw(st.lists(st.integers(0, 59), min_size=1, max_size=2, unique=True), label="minutes")
+    hours = data.draw(st.one_of(st.just(list(range(24))), st.lists(st.integers(0, 23), min_size=1, max_size=3)))
+    schedule = Schedule(f"{','.join(map(str, past))} {','.join(map(str, hours))} * * *", zone)
+    changed, skipped = at(change), timedelta(minutes=minutes)
+    before, after = ((changed - wait).astimezone(ZoneInfo(zone)).utcoffset() for wait in (SECOND, timedelta()))
+    assert before is not None
+    assert after == before + skipped
+
+    def fires(instant: datetime) -> bool:
+        shown = [instant.astimezone(ZoneInfo(zone))]
+        if changed <= instant < changed + skipped:
+            shown.append(instant + before)  # by a clock that nobody has put forward
+        return any(wall.minute in past and wall.hour in hours for wall in shown)
+
+    start, end = changed - DAY, changed + 2 * DAY
+    span = [start + n * timedelta(minutes=1) for n in range((end - start) // timedelta(minutes=1))]
+    wanted = [instant for instant in span if fires(instant)]
+    forwards = [schedule.next_fire(start - SECOND)]
+    while forwards[-1] < end:
+        forwards.append(schedule.next_fire(forwards[-1]))
+    assert forwards[:-1] == wanted
+    backwards = [schedule.last_fire(end - SECOND)]
+    while backwards[-1] >= start:
+        backwards.append(schedule.last_fire(backwards[-1] - SECOND))
+    assert backwards[-2::-1] == wanted
+    now = data.draw(st.sampled_from(span), label="now") + data.draw(st.timedeltas(timedelta(), timedelta(minutes=1)))
+    assert schedule.last_fire(now) <= now < schedule.next_fire(now)
+    assert schedule.next_fire(schedule.last_fire(now)) == schedule.next_fire(now)
+
+
+@pytest.mark.parametrize("zone", ["", "Mars/Olympus", "Europe", "../UTC", "/UTC", "CEST", "UTC+1", "zone.tab", "\0"])
+def test_a_zone_that_is_none_is_refused(zone: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        Schedule("0 5 * * * *", zone)
+    told = f"wanted a time zone by its IANA name such as Europe/Berlin or UTC, found {zone!r}"
+    assert str(caught.value) == told
 
 
 REFUSED = [  # the text, and what the message says was wanted and found
@@ -111,9 +213,10 @@ def test_what_the_host_refuses_or_misreads_is_refused_with_what_was_wanted_and_f
     assert str(caught.value).startswith("wanted ")
 
 
-def test_two_schedules_of_one_text_are_equal() -> None:
+def test_two_schedules_of_one_text_and_zone_are_equal() -> None:
     assert Schedule("0 5 * * * *") == Schedule("0 5 * * * *")
     assert Schedule("0 5 * * * *") != Schedule("0 6 * * * *")
+    assert Schedule("0 5 * * * *") == Schedule("0 5 * * * *", "UTC") != Schedule("0 5 * * * *", BERLIN)
 
 
 def numbers(low: int, high: int) -> st.SearchStrategy[list[int]]:

@@ -9,6 +9,7 @@ from shared.contract import Columns
 from shared.control import Rules
 from shared.errors import Misconfigured
 from shared.planner import ChunkSize
+from shared.schedule import Schedule
 from shared.settings import load, names
 
 AZURITE = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
@@ -34,9 +35,16 @@ def test_values_are_read_as_they_are_meant() -> None:
     assert settings.readings_path == "sensor_data.csv"
 
 
+def test_the_schedule_is_read_in_its_zone_and_the_heartbeat_in_utc() -> None:
+    settings = load({**AZURITE, "SCHEDULE": "0 30 6 * * *", "SCHEDULE_TIME_ZONE": "Europe/Berlin"})
+    assert wiring.rules(settings).schedule == Schedule("0 30 6 * * *", "Europe/Berlin")
+    assert settings.heartbeat == Schedule("0 * * * * *", "UTC")
+
+
 def test_all_problems_are_told_at_once_by_name_with_what_was_wanted_and_found() -> None:
     wrong = {
         "SCHEDULE": "0 5 * * * 7",
+        "SCHEDULE_TIME_ZONE": "Mars/Olympus",
         "HEARTBEAT": "every minute",
         "WINDOW": "PT7H",
         "CATCH_UP": "some",

@@ -106,9 +106,14 @@ class AzureBlobs:
             self._copy(url, name, replaces)
         return self._settled(name)
 
-    def delete(self, name: str) -> None:
-        with suppress(NotFound), translated(self._at(name)):
-            self._blob(name).delete_blob(delete_snapshots="include")
+    def delete(self, name: str, etag: str | None = None) -> None:
+        conditions = {} if etag is None else _if_etag(etag)
+        try:
+            with suppress(NotFound), translated(self._at(name)):
+                self._blob(name).delete_blob(delete_snapshots="include", **conditions)
+        except Conflict:
+            if etag is None:  # it is held, by a lease or a policy
+                raise
 
     @functools.cached_property
     def _container(self) -> ContainerClient:
@@ -129,7 +134,7 @@ class AzureBlobs:
 
         conditions: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         if replaces is not None:
-            conditions = {"etag": f'"{replaces}"', "match_condition": MatchConditions.IfNotModified}
+            conditions = _if_etag(replaces)
         signature = str(self._container.url).partition("?")[2]  # where the setting holds one: it opens the source too
         with translated(f"copy of {source} to {self._at(name)}"):
             self._blob(name).start_copy_from_url(f"{source}?{signature}" if signature else source, **conditions)
@@ -168,6 +173,12 @@ def _found(blob: BlobProperties) -> Found:
     md5 = blob.content_settings.content_md5
     text = base64.b64encode(md5).decode() if md5 else ""
     return Found(str(blob.name), _bare(blob.etag), int(blob.size), text, dict(blob.metadata or {}))
+
+
+def _if_etag(etag: str) -> dict[str, Any]:
+    from azure.core import MatchConditions
+
+    return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
 
 
 def _bare(etag: str | None) -> str:

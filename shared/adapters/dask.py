@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from shared.contract import parse_job_name
-from shared.domain import JobState
 from shared.errors import NotFound, Unavailable
-from shared.ports import JobSpec, Sighting
+from shared.ports import JobSpec, Refusal, Sighting
+from shared.runs import JobState
 
 T = TypeVar("T")
 Client: TypeAlias = Any  # distributed.Client: only half of its methods have types
@@ -69,25 +69,37 @@ class DaskCluster:
     def __init__(self, address: str) -> None:
         self._address = address
 
-    def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, str]:
+    def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
         # Between map and publish only this client holds the tasks. If it dies there they are released, `launch` stops
         # what had begun, and the next tick finds the names unknown. A key that the scheduler has already, ended or
-        # not, stays the task that it is: so two clients may ask at the same time, and one may ask again.
-        async def send(client: Client) -> None:
+        # not, stays the task that it is: so two clients may ask at the same time, and one may ask again. What the
+        # task was made with stays too: we look at it only after that, and so whoever came second finds out.
+        async def send(client: Client) -> list[str]:
+            digests = {job.name: job.digest for job in jobs}
             named = {job.name: job for job in jobs}
             commands = [job.command for job in named.values()]
             seconds = [job.timeout.total_seconds() for job in named.values()]
-            futures = client.map(launch, list(named), commands, seconds, key=list(named), pure=False)
+            futures = client.map(
+                launch, list(named), list(digests.values()), commands, seconds, key=list(named), pure=False
+            )
             await client.publish_dataset(dict(zip(named, futures, strict=True)), override=True)
+            others: list[str] = await client.run_on_scheduler(differ, digests)
+            return others
 
-        def launch(name: str, command: Sequence[str], timeout: float) -> None:
+        def launch(name: str, digest: str, command: Sequence[str], timeout: float) -> None:  # noqa: ARG001  # for `differ`
             # A nested function is sent by value: the scheduler, which unpacks it too, need not have our code.
             import importlib
 
             importlib.import_module("scorer.launch").run(name, command, timeout)
 
-        self._ask(send)
-        return {}
+        def differ(digests: Mapping[str, str], dask_scheduler: Any) -> list[str]:
+            tasks = dask_scheduler.tasks
+            return [name for name, digest in digests.items() if tasks[name].run_spec.args[1:2] != (digest,)]
+
+        return {
+            name: Refusal(f"Dask scheduler at {self._address} has a job {name} of other content", taken=True)
+            for name in self._ask(send)
+        }
 
     def observe(self, runs: Collection[str]) -> Mapping[str, Sighting]:
         tasks = self._ask(lambda client: _look(client, [f"-{run}-" for run in runs]))

@@ -11,11 +11,13 @@ import hashlib
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from shared.domain import Chunk, Heartbeat, JobState, Run, Wish, WishKind
 from shared.errors import Conflict, Malformed, NotFound
 from shared.names import Blob
-from shared.ports import Blobs, Found, JobSpec, Page, Sighting
+from shared.ports import Blobs, Found, JobSpec, Page, Refusal, Sighting
+from shared.runs import Chunk, Heartbeat, JobState, Run
+from shared.wishes import Backfill, Quarantined, Wish, WishKind
 
 _tokens = itertools.count(1)  # etags and versions: never the same twice
 
@@ -78,8 +80,9 @@ class MemoryBlobs:
         self.write(name, data)
         return self.head(name)
 
-    def delete(self, name: str) -> None:
-        self._blobs.pop(name, None)
+    def delete(self, name: str, etag: str | None = None) -> None:
+        if etag is None or (name in self._blobs and self._blobs[name].etag == etag):
+            self._blobs.pop(name, None)
 
     def _get(self, name: str) -> _Content:
         try:
@@ -96,12 +99,14 @@ class MemoryCluster:
         self.sightings: dict[str, Sighting] = {}
         self.logs: dict[str, str] = {}
 
-    def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, str]:
+    def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
+        refusals = {}
         for job in jobs:
-            if job.name not in self.jobs:
-                self.jobs[job.name] = job
-                self.sightings[job.name] = Sighting(JobState.QUEUED)
-        return {}
+            there = self.jobs.setdefault(job.name, job)
+            self.sightings.setdefault(job.name, Sighting(JobState.QUEUED))
+            if there.digest != job.digest:
+                refusals[job.name] = Refusal(f"job {job.name} exists with other content", taken=True)
+        return refusals
 
     def observe(self, runs: Collection[str]) -> Mapping[str, Sighting]:
         return {name: seen for name, seen in self.sightings.items() if self.jobs[name].run in runs}
@@ -128,6 +133,19 @@ class MemoryCluster:
 
 
 @dataclass(slots=True)
+class MemoryStopwatch:
+    """Stands still until somebody sleeps by it, or moves it on."""
+
+    now: float = 0.0
+
+    def seconds(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(slots=True)
 class MemoryLedger:
     """The ledger in memory."""
 
@@ -136,6 +154,8 @@ class MemoryLedger:
     _watched: set[str] = field(default_factory=set)
     _chunks: dict[str, dict[str, Chunk]] = field(default_factory=dict)
     _wishes: dict[str, Wish] = field(default_factory=dict)
+    _backfills: dict[str, Backfill] = field(default_factory=dict)
+    _quarantine: dict[str, Quarantined] = field(default_factory=dict)
 
     def heartbeat(self) -> Heartbeat:
         return self._heartbeat
@@ -170,6 +190,10 @@ class MemoryLedger:
         more = len(newest) > limit
         return Page(page, f"{page[-1].window.start.isoformat()}|{page[-1].id}" if more else None)
 
+    def runs_in(self, start: datetime, end: datetime) -> Iterator[Run]:
+        found = [run for run in self._runs.values() if start <= run.window.start < end]
+        yield from sorted(found, key=lambda r: (r.window.start, r.id), reverse=True)
+
     def watched_runs(self) -> Sequence[Run]:
         return [self._runs[run_id] for run_id in sorted(self._watched)]
 
@@ -183,6 +207,11 @@ class MemoryLedger:
     def unwatch(self, run: Run) -> None:
         _same(self.run(run.id).version, run.version, f"run {run.id}")
         self._watched.discard(run.id)
+
+    def remove_run(self, run_id: str) -> None:
+        self._chunks.pop(run_id, None)
+        self._watched.discard(run_id)
+        self._runs.pop(run_id, None)
 
     def add_chunks(self, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
@@ -212,21 +241,57 @@ class MemoryLedger:
         return saved
 
     def add_wish(self, wish: Wish) -> bool:
-        new = wish.id not in self._wishes
-        self._wishes.setdefault(wish.id, wish)
-        return new
+        if wish.id in self._wishes:
+            return False
+        self._wishes[wish.id] = replace(wish, version=_token())
+        return True
 
-    def wish(self, kind: WishKind, run_id: str) -> Wish:
+    def wish(self, kind: WishKind, target: str) -> Wish:
         try:
-            return self._wishes[f"{kind}-{run_id}"]
+            return self._wishes[f"{kind}-{target}"]
         except KeyError:
-            raise NotFound(f"no wish {kind} for run {run_id}") from None
+            raise NotFound(f"no wish {kind} for {target}") from None
 
     def wishes(self) -> Sequence[Wish]:
         return sorted(self._wishes.values(), key=lambda w: (w.asked_at, w.id))
 
     def remove_wish(self, wish: Wish) -> None:
-        self._wishes.pop(wish.id, None)
+        there = self._wishes.get(wish.id)
+        if there and wish.version in ("", there.version):
+            del self._wishes[wish.id]
+
+    def add_backfill(self, backfill: Backfill) -> bool:
+        if backfill.id in self._backfills:
+            return False
+        self._backfills[backfill.id] = replace(backfill, version=_token())
+        return True
+
+    def backfill(self, backfill_id: str) -> Backfill:
+        try:
+            return self._backfills[backfill_id]
+        except KeyError:
+            raise NotFound(f"no backfill {backfill_id}") from None
+
+    def backfills(self) -> Sequence[Backfill]:
+        return sorted(self._backfills.values(), key=lambda b: (b.asked_at, b.id))
+
+    def save_backfill(self, backfill: Backfill) -> Backfill:
+        there = self._backfills.get(backfill.id)
+        _same(there.version if there else "", backfill.version, f"backfill {backfill.id}")
+        self._backfills[backfill.id] = replace(backfill, version=_token())
+        return self._backfills[backfill.id]
+
+    def remove_backfill(self, backfill_id: str) -> None:
+        self._backfills.pop(backfill_id, None)
+
+    def quarantine(self) -> Sequence[Quarantined]:
+        return [found for _, found in sorted(self._quarantine.items())]
+
+    def add_quarantined(self, found: Quarantined) -> None:
+        self._quarantine[found.model] = found
+
+    def remove_quarantined(self, model: str) -> bool:
+        return self._quarantine.pop(model, None) is not None
 
 
 def _same(found: str, wanted: str, what: str) -> None:

@@ -70,10 +70,10 @@ class Account:
 
 @functools.cache
 def _credential() -> DefaultAzureCredential:
-    """One for all adapters, since each fetches and keeps its own tokens."""
+    """One for all adapters, since each fetches and keeps its own tokens. As impatient as they are: see PATIENCE."""
     from azure.identity import DefaultAzureCredential
 
-    return DefaultAzureCredential()
+    return DefaultAzureCredential(**PATIENCE)
 
 
 @contextmanager

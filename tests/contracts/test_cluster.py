@@ -11,9 +11,9 @@ import pytest
 
 from shared.adapters.dask import DaskCluster
 from shared.adapters.memory import MemoryCluster
-from shared.domain import JobState
 from shared.errors import NotFound
 from shared.ports import Cluster
+from shared.runs import JobState
 from tests.dask_jobs import Job, eventually, fresh_run, make_job
 
 

@@ -18,25 +18,12 @@ from shared.adapters.memory import MemoryLedger
 from shared.adapters.rows import OWN_MESSAGE_LIMIT, PROPERTY_LIMIT, dump, fitted, key, load
 from shared.adapters.tables import TableLedger
 from shared.contract import MESSAGE_LIMIT
-from shared.domain import (
-    Attempt,
-    AttemptState,
-    Chunk,
-    ChunkState,
-    Failure,
-    Heartbeat,
-    Outcome,
-    Part,
-    Phase,
-    Reason,
-    Run,
-    Tally,
-    Wish,
-    WishKind,
-)
+from shared.domain import Failure, Outcome, Part, Reason, Tally
 from shared.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.ports import Ledger, Page
+from shared.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, Phase, Run
 from shared.windows import Window
+from shared.wishes import Wish, WishKind
 
 HOUR = timedelta(hours=1)
 SEVEN = datetime(2026, 11, 21, 7, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import Chunk, Model, Phase, Run, Tally
+from shared.domain import Model, Tally
 from shared.errors import Malformed
 from shared.planner import (
     PACK_LEAST,
@@ -23,6 +23,7 @@ from shared.planner import (
     packs,
     worthwhile,
 )
+from shared.runs import Chunk, Phase, Run
 from shared.schedule import Schedule
 from shared.windows import DAY, Window
 

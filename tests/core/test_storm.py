@@ -12,11 +12,13 @@ import pytest
 
 from shared import contract
 from shared.control import ControlPlane
-from shared.domain import ChunkState, JobState, Phase, Reason, Run, Tally, Wish, WishKind
+from shared.domain import Reason, Tally
 from shared.errors import Conflict
 from shared.planner import CatchUp
 from shared.ports import JobSpec
+from shared.runs import ChunkState, JobState, Phase, Run
 from shared.windows import Window
+from shared.wishes import Wish, WishKind
 from tests.core.world import FATES, FAULTS, NOON, WINDOW, Fault, Weather, World
 
 FLEET: dict[str, Reason | None] = {

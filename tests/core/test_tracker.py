@@ -6,21 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.contract import Report, Verdict
-from shared.domain import (
-    CHUNK_FOLLOWS,
-    PHASE_FOLLOWS,
-    Attempt,
-    AttemptState,
-    Chunk,
-    ChunkState,
-    JobState,
-    Part,
-    Phase,
-    Reason,
-    Run,
-    Tally,
-)
+from shared.domain import Part, Reason, Tally
 from shared.ports import Sighting
+from shared.runs import CHUNK_FOLLOWS, PHASE_FOLLOWS, Attempt, AttemptState, Chunk, ChunkState, JobState, Phase, Run
 from shared.tracker import Evidence, Policy, Sign, Step, advance, refused, sum_up, to_submit, uncommittable, unwanted
 from shared.windows import Window
 

@@ -15,15 +15,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared import contract
-from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger
+from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import Manifest, Progress, Report, Verdict
-from shared.control import ControlPlane, Rules
-from shared.domain import Chunk, Heartbeat, JobState, Part, Phase, Reason, Run, Tally, Wish, WishKind, outcome_of
+from shared.control import ControlPlane
+from shared.rules import Rules
+from shared.domain import Part, Reason, Tally, outcome_of
 from shared.drafting import DraftingRules
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.planner import ChunkSize
-from shared.tracker import Policy
+from shared.runs import Chunk, Heartbeat, JobState, Phase, Run
+from shared.attempts import Policy
 from shared.windows import Window
+from shared.wishes import Wish, WishKind
 
 NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 BEAT = timedelta(seconds=10)  # few enough beats to a run that no second window falls due
@@ -182,6 +185,7 @@ class World:
             readings=MemoryBlobs("memory://readings"),
             work=out("work", self.work),
             predictions=out("predictions", self.predictions),
+            stopwatch=MemoryStopwatch(),
             rules=Rules(
                 drafting=DraftingRules(chunk_size=ChunkSize(self.chunk_size)),
                 policy=Policy(
@@ -292,18 +296,18 @@ class World:
         if self.history:
             runs_before, chunks_before = self.history[-1]
             for run_id, run in runs_before.items():  # P5
-                asked_after_all = run.phase is Phase.MISSED
-                final = run.phase.terminal and not asked_after_all
-                assert not final or runs[run_id] == run, f"{run_id} moved after its end"
+                over = run.phase.terminal and run.phase is not Phase.MISSED
+                assert not over or runs[run_id] == run or runs[run_id].round > run.round, f"{run_id} moved after its end"
             for key, chunk in chunks_before.items():
-                assert not chunk.state.terminal or chunks[key] == chunk, f"{key} moved after its end"
-                assert chunks[key].next_attempt >= chunk.next_attempt
+                now = chunks[key]
+                assert not chunk.state.terminal or now == chunk or now.round > chunk.round, f"{key} moved after its end"
+                assert now.next_attempt >= chunk.next_attempt
         self.history.append((runs, chunks))
         rows = self.rows()
         assert len(rows) == len(set(rows)), "consumers read a row twice"  # P2
         written = {blob.name for blob in self.predictions.list()}
         for (run_id, chunk_id), chunk in chunks.items():  # P6
-            for index in range(len(chunk.parts) if chunk.state == "committed" else 0):
+            for index in range(len(chunk.committed.parts) if chunk.committed else 0):
                 assert contract.prediction_path(runs[run_id].window, chunk_id, index) in written
 
     def check_complete(self, run: Run) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from shared import settings, wiring
@@ -33,6 +36,14 @@ class Place:
         """The control plane, as `function_app` would wire it."""
         return wiring.control_plane(settings.load({**self.environment, **changes}))
 
+    def beside(self, name: str) -> Place:
+        """Another one over the same models and readings, in which nothing has run yet."""
+        app = f"{self.environment['APP_NAME']}{name}"
+        fresh = {"PREDICTIONS_CONTAINER": f"{app}-predictions", "WORK_CONTAINER": f"{app}-work"}
+        for container in fresh.values():
+            self.service.create_container(container)
+        return replace(self, environment={**self.environment, **fresh, "APP_NAME": app, "LEDGER_TABLE": f"{app}ledger"})
+
     def container(self, what: str) -> ContainerClient:
         return self.service.get_container_client(self.environment[f"{what.upper()}_CONTAINER"])
 
@@ -50,14 +61,29 @@ class Place:
             target.write_bytes(container.download_blob(blob.name).readall())
         return folder
 
+    def rows(self) -> pd.DataFrame:
+        """All that consumers read, in the order of its columns."""
+        container = self.container("predictions")
+        parts = [container.download_blob(name).readall() for name in container.list_blob_names()]
+        table = pd.concat([pd.read_parquet(io.BytesIO(part)) for part in parts])
+        return table.sort_values(list(table.columns), ignore_index=True)
+
 
 def tick_until(
-    plane: ControlPlane, now: datetime, done: Callable[[], Any], moved: Callable[[datetime], datetime] = lambda t: t
+    plane: ControlPlane,
+    now: datetime,
+    done: Callable[[], Any],
+    moved: Callable[[datetime], datetime] = lambda t: t,
+    bears: tuple[type[Exception], ...] = (),
 ) -> None:
-    """Tick at half-second beats of the real clock until it is so. *moved* makes the time that the app is told."""
+    """Tick at half-second beats of the real clock until it is so. *moved* makes the time that the app is told.
+
+    What a tick may raise is *bears*: the next one goes on, as it does in a host.
+    """
     began = time.monotonic()
     for _ in range(BEATS):
-        plane.tick(moved(now))
+        with suppress(*bears):
+            plane.tick(moved(now))
         if done():
             return
         time.sleep(0.5)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from local.dask import LocalDask
-from shared.domain import Phase, Run
+from shared.runs import Phase, Run
 from shared.windows import Window
 from tests.dask_jobs import eventually
 from tests.e2e.fleets import HOUR, give_models, give_readings

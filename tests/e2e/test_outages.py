@@ -12,7 +12,7 @@ from azure.storage.blob import BlobServiceClient
 
 from local import azurite as local_azurite
 from local import dask as local_dask
-from shared.domain import Phase
+from shared.runs import Phase
 from shared.windows import Window
 from tests.dask_jobs import eventually
 from tests.e2e.fleets import HOUR, give_models, give_readings

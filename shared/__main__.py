@@ -1,0 +1,35 @@
+"""`python -m shared rebuild`: restore a ledger that was lost, from plans and reports. The app must stand still."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+from . import chores, settings, wiring
+from .errors import FleetError
+
+
+def main(words: list[str]) -> int:
+    """0 when it is done, 1 where it cannot be, 2 for wrong usage."""
+    if words != ["rebuild"]:
+        print(
+            "usage: python -m shared rebuild\n\nRestores the runs of a ledger that was lost; docs/runbook.md says when."
+        )
+        return 2
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        plane = wiring.control_plane(settings.load())
+        count = 0
+        for run in chores.rebuild(plane.ledger, plane.work, plane.predictions, datetime.now(UTC)):
+            count += 1
+            print(f"{run.id}: {run.phase}, {run.tally.scored} of {run.models} models scored")
+    except FleetError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{count} runs restored")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,15 @@
+"""The stopwatch of the machine."""
+
+from __future__ import annotations
+
+import time
+
+
+class MachineStopwatch:
+    """Counts on whatever becomes of the time of day."""
+
+    def seconds(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)

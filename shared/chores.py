@@ -1,0 +1,133 @@
+"""Keeps house: prunes what is old, and rebuilds a ledger that was lost. Touches no open run."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+
+from . import contract, seeing, tracker
+from .contract import Report
+from .domain import Reason
+from .drafting import read_plan
+from .errors import Malformed, NotFound
+from .planner import Plan
+from .ports import Blobs, Ledger
+from .rules import Rules
+from .runs import Chunk, ChunkState, Phase, Result, Run
+from .windows import EPOCH, Window
+from .wishes import BackfillState
+
+log = logging.getLogger(__name__)
+
+LOOKED_AT = 20  # old runs in one tick: the newest of them that are still there
+_PLAN = re.compile(r"runs/(?P<run>[^/]+)/plan(?:-\d+)?\.json")
+
+
+def prune(
+    ledger: Ledger, work: Blobs, predictions: Blobs, rules: Rules, now: datetime, in_time: Callable[[], bool]
+) -> None:
+    """Remove runs that ended longer ago than they are kept: blobs first, then rows. Goes on where it was cut."""
+    limit = now - rules.keep_runs
+    for run in islice(ledger.runs_in(EPOCH, limit), LOOKED_AT):
+        if not run.phase.terminal or run.ended_at is None or run.ended_at >= limit:
+            continue  # an old window that was scored lately
+        for store, name in _blobs(run, work, predictions, rules):
+            if not in_time():
+                return
+            store.delete(name)
+        ledger.remove_run(run.id)
+        log.info("run=%s pruned: it ended at %s", run.id, f"{run.ended_at:%Y-%m-%d %H:%M}")
+    for backfill in ledger.backfills():
+        if backfill.state is not BackfillState.OPEN and backfill.ended_at and backfill.ended_at < limit:
+            ledger.remove_backfill(backfill.id)
+
+
+def _blobs(run: Run, work: Blobs, predictions: Blobs, rules: Rules) -> Iterator[tuple[Blobs, str]]:
+    """All blobs of a run; of its predictions only where a person wants them pruned too."""
+    for prefix in (contract.run_prefix(run.id), contract.results_prefix(run.id)):
+        yield from ((work, blob.name) for blob in work.list(prefix))
+    if rules.prune_predictions:
+        yield from ((predictions, blob.name) for blob in predictions.list(contract.predictions_prefix(run.window)))
+
+
+def rebuild(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetime) -> Iterator[Run]:
+    """Restore the rows of runs from their plans and reports, for the day on which the table is lost.
+
+    What lies among the predictions as a report says is committed; what was reported and lies nowhere is committed by
+    the next ticks; a chunk without either has failed as `ledger_lost`, and can be redriven. Rows that are there stay.
+    The watermark goes to the end of the newest window. Yields each run that was restored.
+    """
+    restored = None
+    for run_id in sorted(
+        {found["run"] for blob in work.list(contract.RUNS_PREFIX) if (found := _PLAN.fullmatch(blob.name))}
+    ):
+        try:
+            ledger.run(run_id)
+        except NotFound:
+            run, chunks = _restored(run_id, work, predictions, now)
+            ledger.add_chunks(chunks)
+            ledger.add_run(run)
+            restored = max(restored or run.window.end, run.window.end)
+            yield run
+    beat = ledger.heartbeat()
+    if restored and (beat.watermark is None or beat.watermark < restored):
+        ledger.save_heartbeat(replace(beat, watermark=restored))
+
+
+def _restored(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tuple[Run, Sequence[Chunk]]:
+    run = Run(Window.parse(run_id), Phase.RUNNING, now, asked_by="rebuild", planned_at=now)
+    plans: list[Plan] = []
+    while True:
+        try:
+            plans.append(read_plan(work, run, len(plans), now))
+        except NotFound:
+            break
+    signs, reported = seeing.read_signs(work, run_id)
+    chunks, times = [], []
+    for planned in (chunk for plan in plans for chunk in plan.chunks):
+        numbers = reported.get(planned.id, [])
+        reports = list(_reports(work, planned, numbers))
+        times += [instant for report in reports for instant in (report.started_at, report.ended_at)]
+        tried = max([*numbers, *(number for chunk, number in signs if chunk == planned.id)], default=0)
+        chunks.append(_as_it_lies(replace(planned, next_attempt=tried + 1), run.window, reports, predictions, now))
+    run = replace(
+        run,
+        planned_at=min(times, default=now),
+        plans=len(plans),
+        models=sum(plan.models for plan in plans),
+        chunks=len(chunks),
+        ignored=plans[0].ignored if plans else 0,
+    )
+    summed = tracker.sum_up(run, chunks, now)
+    return replace(summed, ended_at=max(times, default=now)) if summed.phase.terminal else summed, chunks
+
+
+def _reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Report]:
+    """The valid ones, the newest first. Their parts may have gone since: then only a commit would want them."""
+    for number in reversed(numbers):
+        try:
+            report = Report.from_bytes(work.read(contract.report_path(chunk.run, chunk.id, number)))
+            report.check(chunk.run, chunk.id, number, chunk.models)
+        except (Malformed, NotFound) as error:
+            log.warning("run=%s chunk=%s attempt=%d: report refused: %s", chunk.run, chunk.id, number, error)
+            continue
+        yield report
+
+
+def _as_it_lies(chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime) -> Chunk:
+    """The chunk as the predictions show it."""
+    found = [(blob.size, blob.md5) for blob in predictions.describe(contract.prediction_prefix(window, chunk.id))]
+    for report in reports:
+        if [(part.bytes, part.md5) for part in report.parts] == found:
+            result = Result(report.attempt, report.parts, report.tally, report.failures)
+            return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result)
+    if reports and not found:
+        first = reports[-1]
+        result = Result(first.attempt, first.parts, first.tally, first.failures)
+        return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=result)
+    message = "the ledger was lost; neither a report nor predictions tell how this chunk ended"
+    return replace(chunk, state=ChunkState.FAILED, since=now, reason=Reason.LEDGER_LOST, message=message)

@@ -1,0 +1,210 @@
+"""Opens runs: those that people wish for, those that fall due, and those of backfills. Writes rows of the ledger only.
+
+Each step writes the run's row first and moves its own mark (wish, watermark, cursor) after it: killed between the two,
+the next tick finds the row and only moves the mark.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from . import planner
+from .domain import Reason
+from .errors import Malformed, NotFound
+from .ports import Ledger
+from .rules import Rules
+from .runs import Phase, Run
+from .windows import Window
+from .wishes import Backfill, BackfillState, Scope, Wish, WishKind
+
+log = logging.getLogger(__name__)
+
+DECISIONS = 100  # windows that a backfill decides in one tick, at most
+
+
+def reopened(run: Run, kind: WishKind, asked_at: datetime, asked_by: str, now: datetime) -> Run:
+    """The run that is over, in a further round that does what *kind* says."""
+    planning = not run.plans or kind is WishKind.EXTEND
+    return replace(
+        run,
+        phase=Phase.PLANNING if planning else Phase.RUNNING,
+        opened_at=now,
+        asked_by=asked_by,
+        round=run.round + 1,
+        redo=kind,
+        granted=asked_at,
+        planned_at=None if planning else now,
+        ended_at=None,
+        cancelled_at=None,
+        stopped=None,
+        progress_at=None,
+        doubted_fleet=None,
+        max_in_flight=None,
+        tolerated_failures=None,
+        done=0,
+        reason=None,
+        message="",
+    )
+
+
+def backfill_decision(run: Run | None, scope: Scope) -> WishKind | None:
+    """What a backfill does with a window whose run stands so; None: it is left alone."""
+    if run is None or run.phase is Phase.MISSED:
+        return WishKind.RUN
+    if not run.phase.terminal or scope is Scope.MISSING:
+        return None
+    if scope is Scope.ALL:
+        return WishKind.REPROCESS
+    return None if run.phase is Phase.SUCCEEDED else WishKind.REDRIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The ledger, and the rules by which runs are opened."""
+
+    ledger: Ledger
+    rules: Rules
+
+    def grant(self, wishes: Sequence[Wish], now: datetime) -> None:
+        """Open, or open again, the runs that people asked for, while there is room; they go before the schedule's."""
+        cancelled = {wish.target for wish in wishes if wish.kind is WishKind.CANCEL}
+        for wish in wishes:
+            try:
+                if wish.kind is WishKind.RUN:
+                    self._grant_run(wish, cancelled, now)
+                elif wish.kind.reopens:
+                    self._grant_round(wish, now)
+            except (Malformed, NotFound) as error:  # somebody wrote into the table; a bad row must not stop the tick
+                log.error("wish=%s dropped: %s", wish.id, error)  # noqa: TRY400  # no trace
+                self.ledger.remove_wish(wish)
+
+    def _grant_run(self, wish: Wish, cancelled: set[str], now: datetime) -> None:
+        run = Run(Window.parse(wish.target), Phase.PLANNING, now, asked_by="request")
+        if wish.target in cancelled:  # taken back before it began: as if it had never been asked for
+            log.info("run=%s no longer requested", run.id)
+            self.ledger.remove_wish(wish)
+            return
+        if not self._room():
+            return
+        if not self.ledger.add_run(run):
+            there = self.ledger.run(run.id)
+            if there.phase is Phase.MISSED:
+                self.ledger.save_run(replace(run, version=there.version))
+        log.info("run=%s requested->%s", run.id, run.phase)
+        self.ledger.remove_wish(wish)
+
+    def _grant_round(self, wish: Wish, now: datetime) -> None:
+        """Give a run that is over a further round. One that is open for the same has it; for another, it waits."""
+        run = self.ledger.run(wish.target)
+        again = run.granted == wish.asked_at and run.redo is wish.kind  # killed before the wish was removed
+        if run.phase is Phase.MISSED:
+            raise Malformed(f"wanted a run to {wish.kind}, found that {run.id} was missed: ask for the run itself")
+        if not run.phase.terminal and run.redo is not wish.kind:
+            return
+        if run.phase.terminal and not again:
+            if not self._room():
+                return
+            run = self.ledger.save_run(reopened(run, wish.kind, wish.asked_at, "request", now))
+            log.info("run=%s opened again to %s: round %d", run.id, wish.kind, run.round)
+        self.ledger.remove_wish(wish)
+
+    def open_due(self, watermark: datetime | None, now: datetime) -> tuple[datetime | None, bool]:
+        """Open the windows that fell due, oldest first, while there is room.
+
+        Returns the end of the last window that was decided, and whether all that are due were.
+        """
+        found = planner.due(self.rules.schedule, self.rules.window, watermark, now, self.rules.catch_up)
+        for stretch in found.missed:
+            message = f"{stretch.start:%Y-%m-%d %H:%M} to {stretch.end:%Y-%m-%d %H:%M} UTC: too late to catch up"
+            missed = Run(stretch, Phase.MISSED, now, ended_at=now, reason=Reason.TOO_LATE, message=message)
+            if self.ledger.add_run(missed):
+                log.error("run=%s missed: %s", stretch.id, message)
+            watermark = stretch.end
+        for window in found.waiting:
+            if not self._room():
+                return watermark, False
+            if self.ledger.add_run(Run(window, Phase.PLANNING, now)):
+                log.info("run=%s due->planning", window.id)
+            watermark = window.end
+        return watermark, True
+
+    def fill_back(self, wishes: Sequence[Wish], now: datetime, in_time: Callable[[], bool]) -> None:
+        """Move the open backfills on, the first that was asked for first; a few windows in one tick."""
+        cancels = {wish.target: wish for wish in wishes if wish.kind is WishKind.CANCEL}
+        for backfill in self.ledger.backfills():
+            if backfill.state is BackfillState.OPEN and backfill.id in cancels:
+                log.info("backfill=%s cancelled", backfill.id)
+                over = replace(backfill, state=BackfillState.CANCELLED, ended_at=now)
+                backfill = self.ledger.save_backfill(over)  # noqa: PLW2901  # as it stands now
+            if backfill.state is BackfillState.OPEN:
+                self._decide(backfill, now, in_time)
+            elif backfill.id in cancels and not self._open_of(backfill):  # its runs read the wish too
+                self.ledger.remove_wish(cancels[backfill.id])
+
+    def _decide(self, backfill: Backfill, now: datetime, in_time: Callable[[], bool]) -> None:
+        for _ in range(DECISIONS):
+            if not in_time() or self._open_of(backfill) >= backfill.max_open:
+                return
+            if backfill.cursor >= backfill.span.end:
+                self.ledger.save_backfill(replace(backfill, state=BackfillState.DONE, ended_at=now))
+                log.info("backfill=%s done: %d opened, %d passed", backfill.id, backfill.opened, backfill.passed)
+                return
+            window = Window(backfill.cursor, self.rules.window)
+            opened = self._fill(backfill, window, now)
+            backfill = self.ledger.save_backfill(
+                replace(
+                    backfill,
+                    cursor=window.end,
+                    opened=backfill.opened + opened,
+                    passed=backfill.passed + (not opened),
+                )
+            )
+
+    def _fill(self, backfill: Backfill, window: Window, now: datetime) -> bool:
+        """Open the run of a window, if the backfill's scope wants it; True too where an earlier tick did it for us."""
+        try:
+            run = self.ledger.run(window.id)
+        except NotFound:
+            run = None
+        if run and run.asked_by == backfill.id and (run.granted in (None, backfill.asked_at)):
+            return True
+        wanted = backfill_decision(run, backfill.scope)
+        if wanted is None:
+            return False
+        if run is None:
+            opened = self.ledger.add_run(Run(window, Phase.PLANNING, now, asked_by=backfill.id))
+        elif wanted is WishKind.RUN:
+            self.ledger.save_run(Run(window, Phase.PLANNING, now, asked_by=backfill.id, version=run.version))
+            opened = True
+        else:
+            self.ledger.save_run(reopened(run, wanted, backfill.asked_at, backfill.id, now))
+            opened = True
+        log.info("run=%s opened by %s: %s", window.id, backfill.id, wanted)
+        return opened
+
+    def drop_idle(self, wishes: Sequence[Wish], runs: Sequence[Run]) -> None:
+        """Forget cancels and limits of runs that are over for long, or that never were; they would wait for ever."""
+        known = {run.id for run in runs} | {wish.target for wish in wishes if wish.kind is WishKind.RUN}
+        idle = [w for w in wishes if w.kind in (WishKind.CANCEL, WishKind.LIMITS) and w.target not in known]
+        if not idle:
+            return
+        known |= {backfill.id for backfill in self.ledger.backfills()}
+        for wish in idle:
+            if wish.target not in known:
+                log.info("wish=%s has nothing to act on", wish.id)
+                self.ledger.remove_wish(wish)
+
+    def _room(self) -> bool:
+        """Whether a run may open that no backfill asked for: those have bounds of their own."""
+        mine = [run for run in self.ledger.watched_runs() if not run.phase.terminal and not _of_backfill(run)]
+        return len(mine) < self.rules.max_open_runs
+
+    def _open_of(self, backfill: Backfill) -> int:
+        return sum(not r.phase.terminal and r.asked_by == backfill.id for r in self.ledger.watched_runs())
+
+
+def _of_backfill(run: Run) -> bool:
+    return run.asked_by.startswith("backfill-")
