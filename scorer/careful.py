@@ -1,7 +1,7 @@
 """Scores models in child processes, so that one which kills or holds its process is named and hurts no neighbour.
 
     node      fetches the files, hands them on one at a time, and decides who is to blame
-    keeper    a process of one thread that has the readings and the imports; forks the child, watches it, kills it
+    keeper    a process without threads that has the readings and the imports; forks the child, watches it, kills it
     child     scores one model after the other until one of them ends it; then the keeper forks the next
 
 The node cannot fork by itself: its threads, and obstore's, would not be there in the child. The child has no store
@@ -11,7 +11,7 @@ and no credentials of its own, and nothing that a store does counts against a mo
 from __future__ import annotations
 
 import ctypes
-import faulthandler
+import gc
 import importlib
 import logging
 import multiprocessing
@@ -38,6 +38,7 @@ from .stores import Container, Content
 PATIENCE = 60.0  # seconds that a model may take, from its file to its scores
 MEMORY = 4 * 2**30  # bytes that a child may take beyond what it began with
 BEAT = 0.02  # seconds between two looks at a child; what it can take in so short a time goes beyond MEMORY
+GRACE = 1.0  # seconds that a process has to end by itself
 PRELOAD = ("skops.io", "pandas")  # and with them scikit-learn: 2 s that a child finds done
 
 Scoring = Callable[[Model, Content, Readings], Scored]
@@ -72,7 +73,10 @@ def score_carefully(
     context = multiprocessing.get_context("spawn")
     keeper, far = context.Pipe()
     process = context.Process(target=_keep, args=(os.getpid(), far, readings, scoring, patience, memory))
-    process.start()
+    try:
+        process.start()
+    except OSError as error:
+        raise Unavailable(f"cannot start the process that keeps the children: {error}") from error
     far.close()
     try:
         for model, content in chunk.fetch(models, container, readings):
@@ -83,9 +87,10 @@ def score_carefully(
             chunk.tell(one)
             yield one
     finally:
-        process.kill()  # and the kernel its child
+        keeper.close()  # at which keeper and child end by themselves, unless the child is at work
+        process.join(GRACE)
+        process.kill()
         process.join()
-        keeper.close()
 
 
 def _try_twice(keeper: Connection, model: Model, content: Content) -> Scored:
@@ -117,6 +122,7 @@ def _keep(node: int, orders: Connection, readings: Readings, scoring: Scoring, p
     _die_with(node)
     for name in PRELOAD:
         importlib.import_module(name)
+    gc.freeze()  # what a child has from its keeper, it need not search for garbage, and so not copy
     context = multiprocessing.get_context("fork")
     with suppress(EOFError, BrokenPipeError):  # the node has closed its end
         while True:
@@ -138,27 +144,32 @@ def _relay(orders: Connection, line: Connection, child: BaseProcess, patience: f
             line.send_bytes(order)
             while not line.poll(BEAT):
                 if time.monotonic() > deadline:
-                    return _end(child, Died(Reason.ENDLESS, f"came to no end within {patience:g} s"))
+                    _killed(child)
+                    return Died(Reason.ENDLESS, f"came to no end within {patience:g} s")
                 if _own_memory(child) > limit:
-                    return _end(child, Died(Reason.CRASHED, f"took more than {memory // 2**20} MiB of memory"))
+                    _killed(child)
+                    return Died(Reason.CRASHED, f"took more than {memory // 2**20} MiB of memory")
             answer = line.recv_bytes()
         except (EOFError, OSError):
-            child.join()
-            return Died(Reason.CRASHED, f"its process ended {_manner(child.exitcode or 0)}")
+            child.join(GRACE)
+            status = _killed(child)
+            return Died(Reason.CRASHED, f"its process ended {_manner(status)}")
         orders.send_bytes(answer)
 
 
-def _end(child: BaseProcess, why: Died) -> Died:
-    child.kill()
+def _killed(child: BaseProcess) -> int:
+    """Make sure that it is dead; returns its exit code, negative for the signal that it died of."""
+    child.kill()  # nothing happens where it is dead already
     child.join()
-    return why
+    assert child.exitcode is not None
+    return child.exitcode
 
 
 def _own_memory(process: BaseProcess) -> int:
     """Bytes that it holds and shares with no file; 0 where it is gone, or the system does not tell.
 
-    A limit of the system (RLIMIT_DATA) would only make allocation fail. That is an error like any other, which models
-    fail by without being called poison, while it kills the nodes that have no limit, every hour.
+    Looked at rather than limited (RLIMIT_DATA): under a limit the model would fail by a mere MemoryError here, nobody
+    would call it poison, and it would bring down the next attempt that is not careful, and so on every hour.
     """
     try:
         _, resident, shared, *_ = Path(f"/proc/{process.pid}/statm").read_text().split()
@@ -181,7 +192,6 @@ def _work(keeper: int, not_ours: Sequence[Connection], line: Connection, reading
         inherited.close()
     with suppress(OSError):  # where memory runs out all the same, the kernel is to take this process
         Path("/proc/self/oom_score_adj").write_text("1000")
-    faulthandler.enable()
     with suppress(EOFError):
         while True:
             model, content = line.recv()

@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from shared.contract import clip, log_path, parse_job_name
 
@@ -44,7 +44,7 @@ class JobEnded(Exception):
     """A job is over: (whether well, how in one line, the end of what it printed)."""
 
 
-def run(name: str, command: Sequence[str], timeout: float) -> NoReturn:
+def run(name: str, digest: str, command: Sequence[str], timeout: float) -> NoReturn:
     """Run a job on the Dask worker that calls this, at most *timeout* seconds, and raise JobEnded.
 
     A good end is raised too. An exception lives at the scheduler; a result lives on its worker, keeps that worker from
@@ -62,7 +62,7 @@ def run(name: str, command: Sequence[str], timeout: float) -> NoReturn:
         assert keeper.stdin
         assert keeper.stdout
         while keeper.poll() is None:
-            if wanted and not _is_wanted(worker, name):
+            if wanted and not _is_wanted(worker, name, digest):
                 wanted = False
                 keeper.stdin.close()
             time.sleep(BEAT)
@@ -79,18 +79,23 @@ def output_path(worker: Worker, name: str) -> Path:
     return Path(worker.local_directory) / f"{name}.log"
 
 
-def _is_wanted(worker: Worker, name: str) -> bool:
+def _is_wanted(worker: Worker, name: str, digest: str) -> bool:
     """Whether the scheduler still wants this task.
 
     Dask tells a running function nothing of this, so this looks at the worker's own record of the task. It covers a
     cancel, a client that died before its future was published, and a scheduler that has gone, and costs no message.
     (Asking the scheduler by Event or Variable would cost one a second for each job, and cover the first only.)
+    A name that is cancelled and asked for again between two looks goes on as if nothing had happened: then what is
+    asked for now must still be what runs.
     """
     from distributed.core import Status
 
     task = worker.state.tasks.get(name)
     closing = worker.status in (Status.closing, Status.closed, Status.failed)
-    return not closing and task is not None and task.state in ("executing", "long-running")
+    if closing or task is None or task.state not in ("executing", "long-running"):
+        return False
+    given: Any = task.run_spec  # has no complete type
+    return bool(given.args[1] == digest)
 
 
 def _no_end(record: logging.LogRecord) -> bool:

@@ -20,11 +20,10 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from . import routes, views
+from . import asking, backfilling, operating, routes
 from .control import ControlPlane
-from .errors import Malformed, NotFound, Unavailable
+from .errors import Conflict, Malformed, NotFound, Unavailable
 from .guard import Answer, Guard
-from .views import Health
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +53,17 @@ def create_api(plane: ControlPlane, guard: Guard, clock: Callable[[], datetime])
     )
     _add_errors(app)
     _add_guard(app, guard)
-    app.include_router(routes.runs(plane, clock))
-    app.include_router(routes.details(plane))
-    _add_pages(app, plane, clock)
+    for router in (
+        asking.wishes(plane, clock),
+        asking.rounds(plane, clock),
+        routes.runs(plane),
+        routes.details(plane),
+        backfilling.backfills(plane, clock),
+        operating.schedule(plane, clock),
+        operating.quarantine(plane),
+    ):
+        app.include_router(router)
+    _add_pages(app)
     for path in app.openapi()["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)  # FastAPI's own; here it is 400
@@ -88,9 +95,12 @@ def _add_errors(app: FastAPI) -> None:
     def missing(_: Request, error: Exception) -> Response:
         return problem(404, str(error))
 
+    def conflict(_: Request, error: Exception) -> Response:
+        return problem(409, str(error))
+
     def unavailable(_: Request, error: Exception) -> Response:
         assert isinstance(error, Unavailable)
-        return problem(503, str(error), {"Retry-After": str(int(error.retry_after or routes.POLL_SECONDS))})
+        return problem(503, str(error), {"Retry-After": str(int(error.retry_after or asking.POLL_SECONDS))})
 
     def from_framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -99,6 +109,7 @@ def _add_errors(app: FastAPI) -> None:
     app.add_exception_handler(Malformed, malformed)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(NotFound, missing)
+    app.add_exception_handler(Conflict, conflict)
     app.add_exception_handler(Unavailable, unavailable)
     app.add_exception_handler(HTTPException, from_framework)
 
@@ -128,24 +139,14 @@ def _refusal(guard: Guard, request: Request) -> Response | None:
         case Answer.CLOSED if not page:
             return problem(503, "closed until READ_KEY_SHA256 and OPERATE_KEY_SHA256 are configured")
         case Answer.FORBIDDEN:
-            return problem(403, "this key may read; starting and cancelling runs wants the operator's key")
+            return problem(403, "this key may read; to start, stop or change something wants the operator's key")
         case Answer.UNKNOWN if not page:
             return problem(401, "wanted a key as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
         case _:
             return None
 
 
-def _add_pages(app: FastAPI, plane: ControlPlane, clock: Callable[[], datetime]) -> None:
-    @app.get("/api/health", responses={503: {"description": "the timer does not beat"}})
-    def health(response: Response) -> Health:
-        """Whether the timer beats; asks for no key."""
-        now = clock()
-        view = views.health(plane.ledger.heartbeat(), now, plane.rules.schedule.next_fire(now))
-        response.status_code = 503 if view.late else 200
-        return view
-
-    app.head("/api/health", include_in_schema=False)(health)
-
+def _add_pages(app: FastAPI) -> None:
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     def page() -> Response:
         return FileResponse(DASHBOARD / "index.html")

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from .contract import Report, clip, job_name
-from .domain import Reason
+from .domain import Part, Reason
 from .ports import Sighting
 from .runs import Attempt, AttemptState, Chunk, ChunkState, JobState, Result, Run
 from .windows import EPOCH
@@ -330,11 +330,11 @@ def refused(chunk: Chunk, message: str, now: datetime) -> Chunk:
     return _end(replace(chunk, reason=Reason.REJECTED, message=clip(message)), ChunkState.FAILED, now)
 
 
-def committed(chunk: Chunk, now: datetime) -> Chunk:
-    """Its parts lie where consumers read."""
-    return replace(
-        chunk, state=ChunkState.COMMITTED, since=now, committed=chunk.chosen, chosen=None, reason=None, message=""
-    )
+def committed(chunk: Chunk, parts: tuple[Part, ...], now: datetime) -> Chunk:
+    """Its chosen *parts* lie where consumers read."""
+    assert chunk.chosen
+    result = replace(chunk.chosen, parts=parts)
+    return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result, chosen=None, reason=None, message="")
 
 
 def uncommittable(chunk: Chunk, message: str, now: datetime) -> Chunk:

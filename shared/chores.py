@@ -120,10 +120,11 @@ def _reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Repo
 
 def _as_it_lies(chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime) -> Chunk:
     """The chunk as the predictions show it."""
-    found = [(blob.size, blob.md5) for blob in predictions.describe(contract.prediction_prefix(window, chunk.id))]
+    found = list(predictions.describe(contract.prediction_prefix(window, chunk.id)))
     for report in reports:
-        if [(part.bytes, part.md5) for part in report.parts] == found:
-            result = Result(report.attempt, report.parts, report.tally, report.failures)
+        if [(part.bytes, part.md5) for part in report.parts] == [(blob.size, blob.md5) for blob in found]:
+            parts = tuple(replace(part, etag=blob.etag) for part, blob in zip(report.parts, found, strict=True))
+            result = Result(report.attempt, parts, report.tally, report.failures)
             return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result)
     if reports and not found:
         first = reports[-1]

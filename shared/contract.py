@@ -18,9 +18,11 @@ from .errors import Malformed
 from .windows import Window
 
 SCHEMA = 1  # of manifest, report and plan; a reader refuses what it does not know
+PARTS_LIMIT = 100  # of one report: they all stand in the chunk's row
 MESSAGE_LIMIT = 300  # characters of an error's text that are kept for one model
 
 _JOB = re.compile(r"(?P<app>.+)-(?P<run>\d{8}T\d{4}Z-P[0-9DTHM]+)-(?P<chunk>c\d+)-(?P<attempt>\d+)")
+_PART = re.compile(r"results/[\w-]+/[\w-]+/[\w-]+(\.[\w-]+)*", re.ASCII)
 _SIGN = re.compile(r"runs/[^/]+/signs/(?P<chunk>c\d+)-(?P<attempt>\d+)\.(?P<kind>progress|report)")
 
 
@@ -304,8 +306,10 @@ class Report:
         written, told = sum(p.rows for p in self.parts), sum(v.rows for v in self.verdicts)
         if written != told:
             raise Malformed(f"report of {run} {chunk}-{attempt}: its parts hold {written} rows, its models {told}")
+        if len(self.parts) > PARTS_LIMIT:
+            raise Malformed(f"report of {run} {chunk}-{attempt}: wanted {PARTS_LIMIT} parts, found {len(self.parts)}")
         for part in self.parts:
-            if not part.path.startswith(parts_prefix(run, chunk)) or ".." in part.path:
+            if not _PART.fullmatch(part.path) or not part.path.startswith(parts_prefix(run, chunk)):
                 raise Malformed(f"report of {run} {chunk}-{attempt}: names a part outside its folder, {part.path!r}")
 
 

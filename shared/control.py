@@ -55,12 +55,16 @@ class ControlPlane:
         wishes = self.ledger.wishes()
         tick = Tick(now, self.stopwatch, self.rules.tick_budget, wishes, beat.throttled_until)
         opening = Opening(self.ledger, self.rules)
-        opening.grant(wishes, now)
-        watermark, rested = beat.watermark, True
-        if not any(wish.kind is WishKind.PAUSE for wish in wishes):
-            watermark, rested = opening.open_due(watermark, now)
-        if rested:  # the schedule goes first
-            opening.fill_back(wishes, now, tick.in_time)
+        watermark = beat.watermark
+        try:
+            opening.grant(wishes, now)
+            rested = True
+            if not any(wish.kind is WishKind.PAUSE for wish in wishes):
+                watermark, rested = opening.open_due(watermark, now)
+            if rested:  # the schedule goes first
+                opening.fill_back(wishes, now, tick.in_time)
+        except Conflict as error:
+            log.warning("runs are opened at the next tick: another host does it at this moment: %s", error)
         runs = self.ledger.watched_runs()
         opening.drop_idle(wishes, runs)
         self._move_all(runs, tick)
@@ -153,11 +157,8 @@ class ControlPlane:
             self.ledger.unwatch(run)
 
     def _advance(self, run: Run, jobs: Mapping[str, Sighting] | None, tick: Tick) -> Run:
-        chunks = self.ledger.chunks(run.id)
-        if len(chunks) < run.chunks:  # killed while they were written, or a short read: decide nothing
-            log.warning("run=%s has %d of %d chunk rows; mending them from its plan", run.id, len(chunks), run.chunks)
-            for number in range(run.plans):
-                self.ledger.add_chunks(read_plan(self.work, run, number, tick.now).chunks)
+        chunks = self._rows(run, tick.now)
+        if len(chunks) < run.chunks:  # a short read: decide nothing
             return run
         of_run = None if jobs is None else self._of(run, jobs)
         evidence = seeing.evidence(self.work, run.id, chunks, of_run, tick.in_time)
@@ -169,6 +170,16 @@ class ControlPlane:
         rows = self._submit(run, rows, tick)
         run = replace(step.run, throttled_until=tick.throttled_until)
         return tracker.sum_up(run, list(rows.values()), tick.now)
+
+    def _rows(self, run: Run, now: datetime) -> Sequence[Chunk]:
+        """The run's chunks, made from its plans where rows are missing: it is new, or somebody was killed over it."""
+        chunks = self.ledger.chunks(run.id)
+        if len(chunks) < run.chunks:
+            log.info("run=%s has %d of %d chunk rows; making them from its plan", run.id, len(chunks), run.chunks)
+            for number in range(run.plans):
+                self.ledger.add_chunks(read_plan(self.work, run, number, now).chunks)
+            chunks = self.ledger.chunks(run.id)
+        return list({chunk.id: chunk for chunk in chunks}.values())  # a page may come twice
 
     def _save(self, rows: Mapping[str, Chunk], moved: Sequence[Chunk]) -> dict[str, Chunk]:
         """Write those that moved; return all rows as they stand now."""
@@ -215,8 +226,8 @@ class ControlPlane:
             after = []
             for chunk in batch:
                 try:
-                    copy_parts(self.work, self.predictions, run.window, chunk)
-                    after.append(attempts.committed(chunk, tick.now))
+                    parts = copy_parts(self.work, self.predictions, run.window, chunk)
+                    after.append(attempts.committed(chunk, parts, tick.now))
                 except Unavailable as error:
                     log.warning("run=%s chunk=%s is not committed yet: %s", run.id, chunk.id, error)
                 except (Malformed, NotFound, Conflict) as error:

@@ -141,3 +141,4 @@ class Part:
     bytes: int
     md5: str  # base64, as the store gives it
     rows: int
+    etag: str = ""  # of its copy among the predictions, once it is committed

@@ -17,7 +17,7 @@ from . import contract, planner
 from .contract import Columns, Manifest
 from .domain import Model, Reason
 from .errors import NotFound
-from .names import Ignored, ModelNames
+from .names import Blob, Ignored, ModelNames
 from .planner import ChunkSize, Plan
 from .ports import Blobs, Ledger
 from .runs import Chunk, Phase, Run
@@ -42,6 +42,14 @@ def read_plan(work: Blobs, run: Run, number: int, now: datetime) -> Plan:
     return Plan.from_bytes(run, work.read(contract.plan_path(run.id, number)), now)
 
 
+@dataclass(slots=True)
+class _Listing:
+    """What a listing of the models held beside those that are new."""
+
+    ignored: Ignored = field(default_factory=Ignored)
+    planned: int = 0  # models that an earlier plan of the run holds
+
+
 @dataclass(frozen=True, slots=True)
 class Drafting:
     """The containers that a plan is made from and written to."""
@@ -53,22 +61,22 @@ class Drafting:
     rules: DraftingRules
 
     def plan(self, run: Run, earlier: Sequence[Run], now: datetime) -> Run:
-        """Give the run its next plan and its chunk rows. May leave it in planning, to list the fleet once more."""
+        """Give the run its next plan. May leave it in planning, to list the fleet once more."""
         try:
             plan = read_plan(self.work, run, run.plans, now)
         except NotFound:
             if run.cancelled_at:
                 return self._unplanned(run, now)
-            draft, ignored = self._draft(run, earlier)
-            models = sum(chunk.models for chunk in draft)
-            if not run.plans and planner.doubtful(models, run.doubted_fleet, earlier):
-                log.warning("run=%s found only %d models; listing them once more at the next tick", run.id, models)
-                return replace(run, doubted_fleet=models, observed_at=now)
-            if not models:
-                return self._running(run, now) if run.plans else self._empty(run, ignored, now)
-            self.work.create(contract.plan_path(run.id, run.plans), Plan(draft, ignored.count).to_bytes())
+            draft, listing = self._draft(run, earlier)
+            last = run.models or next((other.models for other in earlier if other.models), 0)
+            fleet = listing.planned + sum(chunk.models for chunk in draft)
+            if planner.doubtful(fleet, run.doubted_fleet, last):
+                log.warning("run=%s found only %d models; listing them once more at the next tick", run.id, fleet)
+                return replace(run, doubted_fleet=fleet, observed_at=now)
+            if not draft:
+                return self._running(run, now) if run.plans else self._empty(run, listing.ignored, now)
+            self.work.create(contract.plan_path(run.id, run.plans), Plan(draft, listing.ignored.count).to_bytes())
             plan = read_plan(self.work, run, run.plans, now)  # another host's, if it was quicker
-        self.ledger.add_chunks(plan.chunks)
         return replace(
             self._running(run, now),
             plans=run.plans + 1,
@@ -87,31 +95,32 @@ class Drafting:
         message = "cancelled before it was planned"
         return replace(run, phase=Phase.CANCELLED, ended_at=now, reason=Reason.CANCELLED, message=message)
 
-    def _draft(self, run: Run, earlier: Sequence[Run]) -> tuple[tuple[Chunk, ...], Ignored]:
+    def _draft(self, run: Run, earlier: Sequence[Run]) -> tuple[tuple[Chunk, ...], _Listing]:
         """Write the manifests of a new plan. A fleet with too many chunks is cut again, into larger ones."""
         size, least = self.rules.chunk_size, planner.worthwhile(earlier, self.rules.cores)
         room = max(1, self.rules.max_chunks - run.chunks)
         while True:
-            ignored = Ignored()
-            fleet = self._fleet(run, ignored)
+            listing = _Listing()
+            fleet = self._fleet(run, listing)
             draft: list[Chunk] = []
             for models in planner.cut(fleet, size, least):
                 if len(draft) == room:
                     break
                 draft.append(self._chunk(run, run.chunks + len(draft), models))
             else:
-                return tuple(draft), ignored
+                return tuple(draft), listing
             count = sum(chunk.models for chunk in draft) + len(models) + sum(1 for _ in fleet)
             least = math.ceil(count / room)
             size = ChunkSize(least) if size.models else size
             log.warning("run=%s wants more than %d chunks; cutting %d models each", run.id, len(draft), least)
 
-    def _fleet(self, run: Run, ignored: Ignored) -> Iterator[Model]:
+    def _fleet(self, run: Run, listing: _Listing) -> Iterator[Model]:
         """The models as they are listed, those in quarantine refused; without those that an earlier plan holds."""
         quarantine = {found.model: found.etag for found in self.ledger.quarantine()}
         planned = self._planned(run)
-        for model in self.rules.model_names.fleet(self.models.list(), ignored):
+        for model in self.rules.model_names.fleet(_once(self.models.list()), listing.ignored):
             if planned and _mark(model) in planned:
+                listing.planned += 1
                 continue
             poison = quarantine.get(model.id) == model.etag and not model.refused
             yield replace(model, refused=Reason.QUARANTINED) if poison else model
@@ -149,6 +158,21 @@ class Drafting:
         return replace(
             run, phase=Phase.FAILED, ended_at=now, reason=Reason.EMPTY_FLEET, message=message, ignored=ignored.count
         )
+
+
+def _once(listing: Iterator[Blob]) -> Iterator[Blob]:
+    """The listing without what it tells again: a page that came twice would be scored twice.
+
+    Names come sorted, by bytes or, as some stores do, by UTF-16: only what is late by both orders was there before.
+    """
+    last = ""
+    for blob in listing:
+        if blob.name <= last and blob.name.encode("utf-16-be", "surrogatepass") <= last.encode(
+            "utf-16-be", "surrogatepass"
+        ):
+            continue
+        last = blob.name
+        yield blob
 
 
 def _mark(model: Model) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from . import planner
 from .domain import Reason
@@ -22,6 +22,7 @@ from .wishes import Backfill, BackfillState, Scope, Wish, WishKind
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = timedelta(hours=1)  # that a wish may wait for a run that nobody knows: it was there when it was asked for
 DECISIONS = 100  # windows that a backfill decides in one tick, at most
 
 
@@ -77,9 +78,17 @@ class Opening:
                     self._grant_run(wish, cancelled, now)
                 elif wish.kind.reopens:
                     self._grant_round(wish, now)
-            except (Malformed, NotFound) as error:  # somebody wrote into the table; a bad row must not stop the tick
-                log.error("wish=%s dropped: %s", wish.id, error)  # noqa: TRY400  # no trace
-                self.ledger.remove_wish(wish)
+            except NotFound as error:
+                if now - wish.asked_at < UNKNOWN:
+                    log.warning("wish=%s waits for the next tick: %s", wish.id, error)
+                else:
+                    self._drop(wish, error)
+            except Malformed as error:  # somebody wrote into the table; a bad row must not stop the tick
+                self._drop(wish, error)
+
+    def _drop(self, wish: Wish, why: Exception) -> None:
+        log.error("wish=%s dropped: %s", wish.id, why)
+        self.ledger.remove_wish(wish)
 
     def _grant_run(self, wish: Wish, cancelled: set[str], now: datetime) -> None:
         run = Run(Window.parse(wish.target), Phase.PLANNING, now, asked_by="request")
@@ -154,6 +163,8 @@ class Opening:
                 return
             window = Window(backfill.cursor, self.rules.window)
             opened = self._fill(backfill, window, now)
+            if opened is None:
+                return
             backfill = self.ledger.save_backfill(
                 replace(
                     backfill,
@@ -163,8 +174,11 @@ class Opening:
                 )
             )
 
-    def _fill(self, backfill: Backfill, window: Window, now: datetime) -> bool:
-        """Open the run of a window, if the backfill's scope wants it; True too where an earlier tick did it for us."""
+    def _fill(self, backfill: Backfill, window: Window, now: datetime) -> bool | None:
+        """Open the run of a window, if the backfill's scope wants it. True too where an earlier tick did it for us.
+
+        None where somebody else opened it in this moment: then it is decided at the next tick.
+        """
         try:
             run = self.ledger.run(window.id)
         except NotFound:
@@ -174,16 +188,16 @@ class Opening:
         wanted = backfill_decision(run, backfill.scope)
         if wanted is None:
             return False
+        new = Run(window, Phase.PLANNING, now, asked_by=backfill.id)
         if run is None:
-            opened = self.ledger.add_run(Run(window, Phase.PLANNING, now, asked_by=backfill.id))
+            if not self.ledger.add_run(new):
+                return None
         elif wanted is WishKind.RUN:
-            self.ledger.save_run(Run(window, Phase.PLANNING, now, asked_by=backfill.id, version=run.version))
-            opened = True
+            self.ledger.save_run(replace(new, version=run.version))
         else:
             self.ledger.save_run(reopened(run, wanted, backfill.asked_at, backfill.id, now))
-            opened = True
         log.info("run=%s opened by %s: %s", window.id, backfill.id, wanted)
-        return opened
+        return True
 
     def drop_idle(self, wishes: Sequence[Wish], runs: Sequence[Run]) -> None:
         """Forget cancels and limits of runs that are over for long, or that never were; they would wait for ever."""

@@ -130,14 +130,13 @@ def packs(models: Iterable[Model]) -> Iterator[list[Model]]:
         yield pack
 
 
-def doubtful(models: int, listed_before: int | None, earlier: Sequence[Run]) -> bool:
+def doubtful(models: int, listed_before: int | None, last: int) -> bool:
     """Whether so small a fleet is rather a listing gone wrong than the truth.
 
-    It is compared with what this run listed at the tick before, or else with the last run's fleet.
+    It is compared with what this run listed at the tick before, or else with the fleet of the last plan.
     """
     if listed_before is not None:
         return models < SHRINKAGE * listed_before
-    last = next((run.models for run in earlier if run.models), 0)
     return models == 0 or models < SHRINKAGE * last
 
 

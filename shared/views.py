@@ -1,4 +1,4 @@
-"""What status pages and clients are told, made from the ledger's values. Pure.
+"""What status pages and clients are told of runs and of the timer, made from the ledger's values. Pure.
 
 A view holds instants, never ages: it stays true while it lies in somebody's cache. These are FastAPI's response models
 too; there is no second set.
@@ -6,23 +6,21 @@ too; there is no second set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .contract import Verdict, job_name
-from .domain import Failure, Outcome, Reason, Tally, outcome_of
-from .ports import Sighting
-from .runs import Chunk, ChunkState, Heartbeat, Phase, Run
+from .domain import Failure, Outcome, Reason
+from .runs import ChunkState, Heartbeat, Phase, Run
 from .windows import Window
-from .wishes import Wish
+from .wishes import Wish, WishKind
 
 LATE = timedelta(minutes=10)  # without a tick: somebody should look
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The readings that a run scores: from `start`, up to and without `end`."""
+    """The readings of a window, or of a range of them: from `start`, up to and without `end`."""
 
     start: datetime
     end: datetime
@@ -62,18 +60,25 @@ class RunView:
     phase: Phase
     window: Span
     asked_by: str
+    round: int  # how often it was opened again
+    redo: WishKind | None  # what this round does
     observed_at: datetime | None
     opened_at: datetime
     planned_at: datetime | None
     progress_at: datetime | None
     cancelled_at: datetime | None
     ended_at: datetime | None
+    throttled_until: datetime | None  # the cluster wants to be left alone until then
+    stopped: Reason | None  # why no further chunk starts, although it is open
+    max_in_flight: int | None  # where a person changed it for this round
+    tolerated_failures: int | None  # the same; in percent
+    plans: int
     models: ModelCounts
     chunks: Mapping[ChunkState, int]
     rows: int
     anomalies: int
     progress: float  # share of the models that are done, 0 to 1
-    models_per_second: float | None  # since the plan
+    models_per_second: float | None  # since the plan; null for a round that goes on with what others scored
     expected_end: datetime | None  # at that rate
     stalled: bool  # open, and no progress for longer than a job may be silent
     failures: tuple[FailureView, ...]
@@ -90,74 +95,6 @@ class RunPage:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptView:
-    """One try at a chunk whose end was not seen yet.
-
-    Since `doubted_since` no tick has had a word of it from the cluster; after `SILENCE` it will be given up as lost.
-    `cluster` is what the cluster says when asked just now.
-    """
-
-    number: int
-    job: str
-    state: str
-    since: datetime
-    done: int
-    progress_at: datetime | None
-    doubted_since: datetime | None
-    cluster: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkView:
-    """A chunk of a run: which models (blob names from `first` to `last`), how it stands, and what it has cost."""
-
-    id: str
-    state: ChunkState
-    since: datetime
-    models: int
-    first: str
-    last: str
-    scored: int
-    failed: int
-    skipped: int
-    rows: int
-    anomalies: int
-    attempts: tuple[AttemptView, ...]
-    attempts_made: int
-    retries: int
-    losses: int
-    reason: Reason | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkPage:
-    """Chunks, by id. `next` is the cursor of the next page."""
-
-    items: tuple[ChunkView, ...]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFailure:
-    """One model that was not scored, and why."""
-
-    model: str
-    chunk: str
-    reason: Reason
-    outcome: Outcome
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFailurePage:
-    """Models that were not scored. `next` is the cursor of the next page."""
-
-    items: tuple[ModelFailure, ...]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Health:
     """Whether the timer beats. `late` is judged when asked; the instant beside it is what was found."""
 
@@ -166,6 +103,7 @@ class Health:
     decided_until: datetime | None  # windows that end by then have a run, or are recorded as missed
     trouble: str  # what the last tick could not do
     next_due: datetime  # when the next window becomes due
+    paused_since: datetime | None  # no window is opened for the schedule until it is resumed
 
 
 def run_view(run: Run, silence: timedelta) -> RunView:
@@ -179,12 +117,19 @@ def run_view(run: Run, silence: timedelta) -> RunView:
         phase=run.phase,
         window=Span(run.window.start, run.window.end),
         asked_by=run.asked_by,
+        round=run.round,
+        redo=run.redo,
         observed_at=run.observed_at,
         opened_at=run.opened_at,
         planned_at=run.planned_at,
         progress_at=run.progress_at,
         cancelled_at=run.cancelled_at,
         ended_at=run.ended_at,
+        throttled_until=run.throttled_until,
+        stopped=run.stopped,
+        max_in_flight=run.max_in_flight,
+        tolerated_failures=run.tolerated_failures,
+        plans=run.plans,
         models=ModelCounts(
             total=run.models,
             done=run.done,
@@ -212,7 +157,7 @@ def run_view(run: Run, silence: timedelta) -> RunView:
 def _rate(run: Run) -> tuple[float | None, datetime | None]:
     """Models per second since the plan, and the end that this makes one expect."""
     until = run.ended_at or run.observed_at  # not the last progress: a run that stands still gets slower
-    if not run.planned_at or not until or not run.done:
+    if not run.planned_at or not until or not run.done or run.redo in (WishKind.REDRIVE, WishKind.EXTEND):
         return None, None
     seconds = (until - run.planned_at).total_seconds()
     if seconds <= 0:
@@ -232,58 +177,8 @@ def failure_view(failure: Failure) -> FailureView:
     return FailureView(failure.reason, failure.outcome, failure.models, failure.example, failure.message)
 
 
-def chunk_view(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None = None) -> ChunkView:
-    """A chunk as people see it; *seen* is what the cluster says right now, where it was asked."""
-    tally = chunk.tally if chunk.state.terminal else Tally()  # what a report says is no truth before it is committed
-    return ChunkView(
-        id=chunk.id,
-        state=chunk.state,
-        since=chunk.since,
-        models=chunk.models,
-        first=chunk.first,
-        last=chunk.last,
-        scored=tally.scored,
-        failed=tally.failed,
-        skipped=tally.skipped,
-        rows=tally.rows,
-        anomalies=tally.anomalies,
-        attempts=_attempts(app, chunk, seen),
-        attempts_made=chunk.next_attempt - 1,
-        retries=chunk.retries,
-        losses=chunk.losses,
-        reason=chunk.reason,
-        message=chunk.message,
-    )
-
-
-def _attempts(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None) -> tuple[AttemptView, ...]:
-    views = []
-    for attempt in chunk.attempts:
-        name = job_name(app, chunk.run, chunk.id, attempt.number)
-        said = None if seen is None else str(seen[name].state) if name in seen else "unknown"
-        views.append(
-            AttemptView(
-                number=attempt.number,
-                job=name,
-                state=attempt.state,
-                since=attempt.since,
-                done=attempt.done,
-                progress_at=attempt.sign_at,
-                doubted_since=attempt.doubted_since,
-                cluster=said,
-            )
-        )
-    return tuple(views)
-
-
-def model_failures(chunk: str, verdicts: Sequence[Verdict], reason: Reason) -> tuple[ModelFailure, ...]:
-    """The models of one chunk that were not scored for this reason."""
-    return tuple(
-        ModelFailure(v.model, chunk, reason, outcome_of(reason), v.message) for v in verdicts if v.reason is reason
-    )
-
-
-def health(beat: Heartbeat, now: datetime, next_due: datetime) -> Health:
+def health(beat: Heartbeat, now: datetime, next_due: datetime, paused: Wish | None) -> Health:
     """Whether the timer beats, judged at *now*."""
     late = beat.ticked_at is None or now - beat.ticked_at > LATE
-    return Health(late, beat.ticked_at, beat.watermark, beat.trouble, next_due)
+    since = paused.asked_at if paused else None
+    return Health(late, beat.ticked_at, beat.watermark, beat.trouble, next_due, since)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -85,6 +85,12 @@ def make_job(tmp_path: Path, run: str, index: int = 0, timeout: float = 120) -> 
     manifest = (tmp_path / "work" / manifest_path(run, "0123")).as_uri()
     command = ("python", "-c", SCRIPT, str(folder), "--manifest", manifest)
     return Job(JobSpec(job_name("test", run, chunk, 1), run, command, timedelta(seconds=timeout)), folder)
+
+
+def rival_of(job: Job, tmp_path: Path) -> Job:
+    """Other content under the name of *job*."""
+    other = make_job(tmp_path, fresh_run())
+    return Job(replace(other.spec, name=job.name, run=job.spec.run), other.folder)
 
 
 def gone(pids: list[int]) -> bool:

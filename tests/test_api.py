@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from shared.api import create_api
+from shared.control import ControlPlane
 from shared.domain import Reason
 from shared.errors import Unavailable
 from shared.guard import Guard
@@ -19,8 +20,8 @@ from tests.core.world import EARLIER, NOON, WINDOW, World
 FLEET: dict[str, Reason | None] = {"pump1": None, "pump2/heat": Reason.UNREADABLE_MODEL, "<b>": Reason.NO_READINGS}
 
 
-def client(world: World, guard: Guard | None = None) -> TestClient:
-    api = create_api(world.plane, guard or Guard(), lambda: world.now)
+def client(world: World, guard: Guard | None = None, plane: ControlPlane | None = None) -> TestClient:
+    api = create_api(plane or world.plane, guard or Guard(), lambda: world.now)
     return TestClient(api, raise_server_exceptions=False)
 
 
@@ -51,12 +52,19 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "phase": "partial",
         "window": {"start": "2026-11-21T11:00:00Z", "end": "2026-11-21T12:00:00Z"},
         "asked_by": "schedule",
+        "round": 0,
+        "redo": None,
         "observed_at": f"{ended.observed_at:%Y-%m-%dT%H:%M:%SZ}",
         "opened_at": "2026-11-21T12:05:00Z",
         "planned_at": "2026-11-21T12:05:00Z",
         "progress_at": f"{ended.progress_at:%Y-%m-%dT%H:%M:%SZ}",
         "cancelled_at": None,
         "ended_at": f"{ended.ended_at:%Y-%m-%dT%H:%M:%SZ}",
+        "throttled_until": None,
+        "stopped": None,
+        "max_in_flight": None,
+        "tolerated_failures": None,
+        "plans": 1,
         "models": {"total": 3, "done": 3, "waiting": 0, "scored": 1, "failed": 1, "skipped": 1, "cancelled": 0,
                    "not_attempted": 0, "ignored": 0},
         "chunks": {"committed": 2},
@@ -241,7 +249,7 @@ def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one(
     world.beat()
     assert http.get("/api/health").json() == {
         "late": False, "ticked_at": "2026-11-21T12:05:00Z", "decided_until": "2026-11-21T12:00:00Z", "trouble": "",
-        "next_due": "2026-11-21T13:05:00Z",
+        "next_due": "2026-11-21T13:05:00Z", "paused_since": None,
     }  # fmt: skip
     world.now += timedelta(minutes=11)
     assert http.get("/api/health").status_code == 503
@@ -273,16 +281,42 @@ def test_the_api_describes_itself(world: World) -> None:
     doc = client(world).get("/openapi.json").json()
     assert doc["openapi"].startswith("3.1")
     assert not [path for path, ops in doc["paths"].items() for op in ops.values() if "422" in op["responses"]]
-    assert set(doc["paths"]) == {
-        "/api/health",
-        "/api/runs",
-        "/api/runs/{run_id}",
-        "/api/runs/{run_id}/cancel",
-        "/api/runs/{run_id}/chunks",
-        "/api/runs/{run_id}/failures",
-        "/api/runs/{run_id}/failures/{reason}",
-        "/api/runs/{run_id}/logs/{chunk_id}",
+    told = {
+        f"{op.upper()} {path}": list(of["responses"]) for path, ops in doc["paths"].items() for op, of in ops.items()
     }
+    assert {name: sorted(set(statuses) - {"400", "404", "503"}) for name, statuses in told.items()} == {
+        "GET /api/health": ["200"],
+        "GET /api/runs": ["200"],
+        "POST /api/runs": ["200", "202"],
+        "GET /api/runs/{run_id}": ["200", "304"],
+        "POST /api/runs/{run_id}/cancel": ["200", "202"],
+        "POST /api/runs/{run_id}/redrive": ["200", "202", "409"],
+        "POST /api/runs/{run_id}/reprocess": ["200", "202", "409"],
+        "POST /api/runs/{run_id}/limits": ["202", "409"],
+        "GET /api/runs/{run_id}/chunks": ["200"],
+        "GET /api/runs/{run_id}/failures": ["200"],
+        "GET /api/runs/{run_id}/failures/{reason}": ["200"],
+        "GET /api/runs/{run_id}/logs/{chunk_id}": ["200"],
+        "GET /api/backfills": ["200"],
+        "POST /api/backfills": ["200", "202", "409"],
+        "GET /api/backfills/{backfill_id}": ["200"],
+        "POST /api/backfills/{backfill_id}/cancel": ["200", "202"],
+        "POST /api/schedule/pause": ["200"],
+        "POST /api/schedule/resume": ["200"],
+        "GET /api/quarantine": ["200"],
+        "DELETE /api/quarantine/{model}": ["204"],
+    }
+    asked = doc["components"]["schemas"]["AskedBackfill"]
+    assert (set(asked["properties"]), asked["required"]) == (
+        {"from", "to", "scope", "max_open", "dry_run"},
+        ["from", "to"],
+    )
+    answers = doc["paths"]["/api/backfills"]["post"]["responses"]
+    assert [answers[status]["content"]["application/json"]["schema"] for status in ("200", "202")] == [
+        {**answers["200"]["content"]["application/json"]["schema"], "anyOf": [
+            {"$ref": "#/components/schemas/Preview"}, {"$ref": "#/components/schemas/BackfillView"}]},
+        {"$ref": "#/components/schemas/BackfillView"},
+    ]  # fmt: skip
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_is_never_stale(world: World) -> None:
@@ -316,6 +350,11 @@ KEYS = Guard(sha("reader"), sha("operator"), public=True)
         (KEYS, "reader", "POST", "/api/runs", 403),
         (KEYS, "operator", "GET", "/api/runs", 200),
         (KEYS, "operator", "POST", "/api/runs", 202),
+        (KEYS, "reader", "POST", f"/api/runs/{WINDOW}/redrive", 403),
+        (KEYS, "reader", "POST", "/api/schedule/pause", 403),
+        (KEYS, "reader", "DELETE", "/api/quarantine/a", 403),
+        (KEYS, "operator", "DELETE", "/api/quarantine/a", 404),
+        (KEYS, "reader", "GET", "/api/quarantine", 200),
         (Guard(sha("reader")), "reader", "POST", "/api/runs", 403),
         (Guard("", sha("operator")), "", "GET", "/api/runs", 401),
         (Guard("", sha("operator")), "operator", "GET", "/api/runs", 200),

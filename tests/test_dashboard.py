@@ -27,7 +27,7 @@ from shared.domain import Reason
 from shared.guard import Guard
 from shared.runs import Heartbeat, Phase
 from shared.windows import Window
-from shared.wishes import Wish, WishKind
+from shared.wishes import SCHEDULE, Quarantined, WishKind
 
 if TYPE_CHECKING:  # where it is not installed, these tests are skipped
     from playwright.sync_api import Browser, Locator, Page
@@ -164,6 +164,21 @@ def cells(rows: Locator) -> list[list[str]]:
     return [[cell.inner_text() for cell in row.get_by_role("cell").all()] for row in rows.all()]
 
 
+def wishes(world: World) -> list[tuple[WishKind, str]]:
+    """What was asked for, and no tick has taken up."""
+    return [(wish.kind, wish.target) for wish in world.ledger.wishes()]
+
+
+def until(page: Page, selector: str) -> None:
+    """Let the page's clock go on until it shows this; what it asks the app takes real time."""
+    for _ in range(60):
+        page.clock.run_for(1_000)
+        if page.locator(selector).count():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"the page never came to {selector}")
+
+
 def test_the_runs_are_listed_and_the_older_ones_are_a_page_further(page: Page) -> None:
     rows = page.locator("#runs tbody tr")
     rows.first.wait_for()
@@ -239,7 +254,55 @@ def test_a_cancel_is_asked_for_after_it_was_confirmed(page: Page, world: World) 
     page.get_by_role("button", name="Cancel this run").click()
     page.get_by_role("button", name="Cancel the run").click()
     page.get_by_text("cancel asked for; the next tick takes it up").wait_for()
-    assert world.ledger.wishes() == [Wish(WishKind.CANCEL, OPEN, world.now)]
+    assert wishes(world) == [(WishKind.CANCEL, OPEN)]
+
+
+def test_a_run_is_redriven_by_a_button_and_the_page_follows_its_further_round(page: Page, world: World) -> None:
+    page.locator("#runs").get_by_role("link", name="2026-11-21 11:00 – 12:00").click()
+    page.get_by_role("button", name="Redrive").click()
+    page.get_by_text("a further round is asked for; the next tick takes it up").wait_for()
+    assert wishes(world) == [(WishKind.REDRIVE, WINDOW)]
+    assert page.get_by_role("button", name="Redrive").count() == 0
+    world.fates = []  # then all is well
+    while not world.over:
+        world.beat()
+    until(page, "article .facts >> text=1, redrive")
+    page.get_by_role("button", name="Redrive").wait_for()  # what failed has failed again
+    page.locator("#chunks tbody tr").first.wait_for()
+    assert wishes(world) == []
+
+
+def test_a_run_is_reprocessed_after_it_was_confirmed(page: Page, world: World) -> None:
+    page.locator("#runs").get_by_role("link", name="2026-11-21 10:00 – 11:00").click()
+    page.get_by_role("button", name="Reprocess").click()
+    assert page.get_by_role("button", name="Redrive").count() == 0  # all of it is scored
+    page.get_by_role("button", name="Leave it").click()
+    assert wishes(world) == []
+    page.get_by_role("button", name="Reprocess").click()
+    assert page.locator("#reprocess-run").inner_text() == EARLIER.id
+    page.get_by_role("button", name="Reprocess the run").click()
+    page.get_by_text("a further round is asked for").wait_for()
+    assert wishes(world) == [(WishKind.REPROCESS, EARLIER.id)]
+
+
+def test_a_schedule_that_is_paused_is_told_at_the_top_and_resumed_by_a_button(page: Page, world: World) -> None:
+    page.get_by_role("progressbar").wait_for()
+    assert page.locator("#paused").inner_text() == ""
+    world.wish(WishKind.PAUSE, SCHEDULE)
+    until(page, "#paused strong")
+    assert page.locator("#paused").inner_text().startswith("The schedule is paused since 13:06:20 UTC")
+    page.get_by_role("button", name="Resume the schedule").click()
+    page.locator("#paused strong").wait_for(state="detached")
+    assert wishes(world) == []
+
+
+def test_what_is_in_quarantine_is_counted_and_listed(page: Page, world: World) -> None:
+    page.get_by_role("progressbar").wait_for()
+    world.ledger.add_quarantined(Quarantined(HOSTILE, "e1", Reason.CRASHED, "signal 11", WINDOW, world.now))
+    until(page, "#quarantined")
+    page.get_by_role("link", name="1 model is in quarantine").click()
+    page.locator("#quarantine tbody tr").wait_for()
+    assert cells(page.locator("#quarantine tbody tr")) == [[HOSTILE, "crashed", "signal 11", WINDOW, "13:06:20 UTC"]]
 
 
 def test_a_window_is_scored_after_it_was_confirmed(page: Page, world: World) -> None:
@@ -247,7 +310,7 @@ def test_a_window_is_scored_after_it_was_confirmed(page: Page, world: World) -> 
     page.get_by_label("Window", exact=True).fill("20261119T0700Z-PT1H")
     page.get_by_role("button", name="Score it").click()
     page.locator("article").get_by_text("requested").wait_for()
-    assert world.ledger.wishes() == [Wish(WishKind.RUN, "20261119T0700Z-PT1H", world.now)]
+    assert wishes(world) == [(WishKind.RUN, "20261119T0700Z-PT1H")]
 
 
 def test_a_window_that_cannot_be_is_refused_in_the_words_of_the_app(page: Page, world: World) -> None:
@@ -259,16 +322,6 @@ def test_a_window_that_cannot_be_is_refused_in_the_words_of_the_app(page: Page, 
     page.keyboard.press("Enter")
     page.get_by_role("status").get_by_text("wanted a window of PT1H as WINDOW tiles the day").wait_for()
     assert world.ledger.wishes() == []
-
-
-def until(page: Page, selector: str) -> None:
-    """Let the page's clock go on until it shows this; what it asks the app takes real time."""
-    for _ in range(60):
-        page.clock.run_for(1_000)
-        if page.locator(selector).count():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"the page never came to {selector}")
 
 
 def test_an_app_that_dies_is_told_what_was_known_stays_and_it_recovers_by_itself(page: Page, site: Site) -> None:
@@ -293,12 +346,13 @@ def test_a_page_of_somebody_else_is_not_taken_for_an_answer(page: Page) -> None:
 
 
 def test_a_hidden_tab_asks_nothing_and_a_shown_one_asks_at_once(page: Page) -> None:
-    page.get_by_role("progressbar").wait_for()
+    with page.expect_response(f"**/api/runs/{OPEN}"):  # the last of its first questions: then it is quiet for a while
+        page.reload()
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
     hide = "yes => { Object.defineProperty(document, 'hidden', {value: yes, configurable: true}); \
             document.dispatchEvent(new Event('visibilitychange')) }"
     page.evaluate(hide, arg=True)
+    page.on("request", lambda request: asked.append(request.url))
     page.clock.run_for(120_000)
     assert asked == []
     with page.expect_request(f"**/api/runs/{OPEN}"):

@@ -24,7 +24,7 @@ from shared.errors import NotFound, Unavailable
 from shared.ports import Sighting
 from shared.runs import JobState
 from tests.conftest import WORKERS
-from tests.dask_jobs import Job, eventually, fresh_run, gone, make_job
+from tests.dask_jobs import Job, eventually, fresh_run, gone, make_job, rival_of
 
 pytestmark = pytest.mark.stack
 
@@ -183,6 +183,52 @@ def test_two_clients_at_the_same_time_run_a_job_once(cluster: DaskCluster, tmp_p
     assert [job.starts for job in jobs] == [1] * len(jobs)
 
 
+def test_of_two_clients_with_different_content_at_the_same_time_one_is_refused_each_name(
+    cluster: DaskCluster, tmp_path: Path
+) -> None:
+    run = fresh_run()
+    firsts = [make_job(tmp_path, run, index) for index in range(6)]
+    rivals = [rival_of(job, tmp_path) for job in firsts]
+    for job in (*firsts, *rivals):
+        job.end()
+    together, refused = threading.Barrier(2), [set[str](), set[str]()]
+
+    def submit(who: int, jobs: list[Job]) -> None:
+        together.wait()
+        for job in jobs:
+            refused[who] |= set(cluster.submit([job.spec]))
+
+    clients = [threading.Thread(target=submit, args=args) for args in enumerate((firsts, rivals))]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    names = {job.name for job in firsts}
+    assert (refused[0] | refused[1], refused[0] & refused[1]) == (names, set())
+    eventually(lambda: {s.state for s in cluster.observe([run]).values()} == {JobState.SUCCEEDED})
+    wanted = [(int(job.name not in refused[0]), int(job.name not in refused[1])) for job in firsts]
+    assert [(job.starts, rival.starts) for job, rival in zip(firsts, rivals, strict=True)] == wanted
+
+
+def test_other_content_asked_for_right_after_a_cancel_is_what_runs(own_cluster: LocalDask, tmp_path: Path) -> None:
+    # The one worker hears of both at once, before it has stopped what ran.
+    cluster, job = DaskCluster(own_cluster.address), make_job(tmp_path, fresh_run())
+    rival = rival_of(job, tmp_path)
+    begin(cluster, job)
+    [worker] = workers(own_cluster)
+    worker.suspend()
+    try:
+        cluster.cancel([job.name])
+        assert cluster.submit([rival.spec]) == {}
+    finally:
+        worker.resume()
+    eventually(lambda: rival.starts)
+    assert gone(job.pids)
+    rival.end("print('the second')")
+    eventually(lambda: see(cluster, job) == Sighting(JobState.SUCCEEDED, "exit code 0: the second"))
+    assert (job.starts, rival.starts) == (1, 1)
+
+
 def test_what_has_no_worker_waits_as_queued(cluster: DaskCluster, tmp_path: Path) -> None:
     run = fresh_run()
     jobs = [make_job(tmp_path, run, index) for index in range(WORKERS + 1)]
@@ -190,7 +236,7 @@ def test_what_has_no_worker_waits_as_queued(cluster: DaskCluster, tmp_path: Path
     want = [JobState.QUEUED] + [JobState.RUNNING] * WORKERS
     try:
         eventually(lambda: sorted(s.state for s in cluster.observe([run]).values()) == want)
-        assert sum(job.starts for job in jobs) == WORKERS
+        eventually(lambda: sum(job.starts for job in jobs) == WORKERS)  # Dask calls it running before its command is
     finally:
         cluster.cancel([job.name for job in jobs])
 

@@ -1,9 +1,12 @@
-"""What Azure's storage errors become, and the account that a setting names."""
+"""What Azure's storage errors become, the account that a setting names, and how long anybody waits for either."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from azure.core.exceptions import (
@@ -16,8 +19,14 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from shared.adapters.storage import Account, translated
+from local.azurite import ACCOUNT_KEY
+from shared.adapters.blobs import AzureBlobs
+from shared.adapters.memory import MemoryBlobs
+from shared.adapters.storage import Account, _credential, translated
+from shared.adapters.tables import TableLedger
 from shared.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
+from shared.runs import Heartbeat
+from shared.wishes import Wish, WishKind
 
 
 @dataclass(frozen=True)
@@ -147,3 +156,123 @@ def test_a_connection_string_holds_all_and_is_never_shown(setting: str) -> None:
 def test_what_names_no_account_is_refused(setting: str) -> None:
     with pytest.raises(Misconfigured, match=f"wanted a storage account .* found {len(setting)} characters"):
         Account(setting)
+
+
+class Busy(BaseHTTPRequestHandler):
+    """Answers whatever is asked: come back in an hour."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[str]  # by whom a server is made
+    status: int
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.asked.append(self.command)
+        self.send_response(self.status)
+        self.send_header("x-ms-error-code", "ServerBusy")
+        self.send_header("Retry-After", "3600")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  # so they are called there
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # so it is called there
+        """Print nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusyServer:
+    """A server that wants to be left alone, and all the waits that somebody took upon himself for its sake."""
+
+    url: str
+    asked: list[str]
+    waits: list[float]
+
+    @property
+    def connection_string(self) -> str:
+        place = f"{self.url}/devstoreaccount1"
+        account = f"AccountName=devstoreaccount1;AccountKey={ACCOUNT_KEY}"
+        return f"{account};BlobEndpoint={place};TableEndpoint={place}"
+
+
+@pytest.fixture(params=[429, 500, 503])
+def busy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[BusyServer]:
+    asked: list[str] = []
+    waits: list[float] = []
+    pause = time.sleep  # a wait that is longer is only written down: a test that fails does not take an hour for it
+    handler = type("Handler", (Busy,), {"asked": asked, "status": request.param})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        monkeypatch.setattr("time.sleep", lambda seconds: pause(seconds) if seconds < 1 else waits.append(seconds))
+        yield BusyServer(f"http://127.0.0.1:{server.server_port}", asked, waits)
+        monkeypatch.undo()
+        server.shutdown()
+        thread.join()
+
+
+def copy(blobs: AzureBlobs) -> object:
+    source = MemoryBlobs(blobs.url)
+    return blobs.copy(source, "a", "b", replaces=None)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        AzureBlobs.ensure,
+        lambda blobs: list(blobs.list()),
+        lambda blobs: list(blobs.describe("")),
+        lambda blobs: blobs.head("a"),
+        lambda blobs: blobs.read("a"),
+        lambda blobs: blobs.create("a", b"x"),
+        lambda blobs: blobs.delete("a"),
+        lambda blobs: blobs.delete("a", "0x8D"),
+        copy,
+    ],
+)
+def test_busy_blobs_are_asked_once_and_nobody_waits_for_them(
+    busy: BusyServer, ask: Callable[[AzureBlobs], object]
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        ask(AzureBlobs(busy.connection_string, "models"))
+    assert (caught.value.retry_after, len(busy.asked), busy.waits) == (3600, 1, [])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        TableLedger.ensure,
+        TableLedger.heartbeat,
+        TableLedger.watched_runs,
+        lambda ledger: ledger.save_heartbeat(Heartbeat()),
+        lambda ledger: ledger.remove_backfill("b-0001"),
+        lambda ledger: ledger.remove_run("20261121T0700Z-PT1H"),
+        lambda ledger: ledger.remove_wish(Wish(WishKind.PAUSE, "schedule", Heartbeat().ticked_at, version="x")),
+    ],
+)
+def test_a_busy_table_is_asked_once_and_nobody_waits_for_it(
+    busy: BusyServer, ask: Callable[[TableLedger], object]
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        ask(TableLedger(busy.connection_string))
+    assert (caught.value.retry_after, len(busy.asked), busy.waits) == (3600, 1, [])
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"IDENTITY_ENDPOINT": "{url}/msi", "IDENTITY_HEADER": "secret"},  # of a function app
+        {"AZURE_POD_IDENTITY_AUTHORITY_HOST": "{url}"},  # of a virtual machine
+    ],
+)
+def test_a_busy_giver_of_tokens_is_asked_once_and_nobody_waits_for_it(
+    busy: BusyServer, place: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")  # not whoever is signed in here
+    for name, value in place.items():
+        monkeypatch.setenv(name, value.format(url=busy.url))
+    with pytest.raises(Unavailable, match="no identity to sign in with"), translated("https://pumps"):
+        _credential.__wrapped__().get_token("https://storage.azure.com/.default")  # not one that another test made
+    assert (busy.asked, busy.waits) == (["GET"], [])

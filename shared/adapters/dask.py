@@ -86,11 +86,11 @@ class DaskCluster:
             others: list[str] = await client.run_on_scheduler(differ, digests)
             return others
 
-        def launch(name: str, digest: str, command: Sequence[str], timeout: float) -> None:  # noqa: ARG001  # for `differ`
+        def launch(name: str, digest: str, command: Sequence[str], timeout: float) -> None:
             # A nested function is sent by value: the scheduler, which unpacks it too, need not have our code.
             import importlib
 
-            importlib.import_module("scorer.launch").run(name, command, timeout)
+            importlib.import_module("scorer.launch").run(name, digest, command, timeout)
 
         def differ(digests: Mapping[str, str], dask_scheduler: Any) -> list[str]:
             tasks = dask_scheduler.tasks

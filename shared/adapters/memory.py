@@ -234,8 +234,9 @@ class MemoryLedger:
     def save_chunks(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         saved = []
         for chunk in chunks:
-            there = self._chunks[chunk.run]
-            _same(there[chunk.id].version, chunk.version, f"chunk {chunk.run} {chunk.id}")
+            there = self._chunks.get(chunk.run, {})
+            version = there[chunk.id].version if chunk.id in there else ""
+            _same(version, chunk.version, f"chunk {chunk.run} {chunk.id}")
             there[chunk.id] = replace(chunk, version=_token())
             saved.append(there[chunk.id])
         return saved

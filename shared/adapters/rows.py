@@ -35,7 +35,7 @@ OWN_MESSAGE_LIMIT = 4_000  # characters of a run's or a chunk's own message
 EXAMPLE_LIMIT = 1_024  # characters of a failure's example: a model's id is shorter
 KEY_LIMIT = 1_000  # characters; Table Storage takes 1,023 in UTF-16
 
-_FORBIDDEN = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
+_FORBIDDEN = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _RUN_KEY = re.compile(r"run-\d{10}-[^/\\#?]+")
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)  # of all instants: so every window's start has ten digits, and they sort
 _NEWEST = 9_999_999_999  # minutes; more than any window's start
@@ -162,7 +162,7 @@ def _spread(name: str, text: str) -> Row:
 
 def _gathered(name: str, row: Mapping[str, Any]) -> str:
     """The inverse of `_spread`."""
-    return "".join(takewhile(bool, (row.get(_piece(name, i)) for i in count())))
+    return "".join(takewhile(bool, (row.get(_piece(name, i), "") for i in count())))
 
 
 def _piece(name: str, index: int) -> str:

@@ -9,10 +9,12 @@ const SLOW = 20_000; // milliseconds between two looks at the list, at health, a
 const SOON = 5_000; // before what failed is asked again
 const HEALTH = "api/health";
 const RUNS = "api/runs?limit=25";
+const QUARANTINE = "api/quarantine";
 
 const answers = new Map(); // path -> {body, etag, at, due, problem, failing: {from, status, why}}
 const books = new Map(); // path of a list -> the cursors of its pages, up to the one that is shown
-const asked = { runs: new Set(), cancels: new Set() }; // in this tab, which no tick may have taken up yet
+// In this tab, which no tick may have taken up yet. A cancel or a further round: run -> the round in which it was asked.
+const asked = { runs: new Set(), cancels: new Map(), rounds: new Map() };
 let timer = 0;
 let news = 0;
 let locked = false; // a key is wanted: nothing but health is asked until there is one
@@ -23,6 +25,7 @@ const body = (path) => answers.get(path)?.body;
 const runPath = (run) => `api/runs/${encodeURIComponent(run)}`;
 const listed = (id) => (body(page(RUNS)) ?? body(RUNS))?.items.find((run) => run.id === id);
 const runOf = (id) => body(runPath(id)) ?? listed(id);
+const waits = (run) => isOver(run) && asked.rounds.get(run.id) === run.round; // for a tick to open it again
 
 /** The path of the page of a list that is shown. */
 function page(list) {
@@ -51,9 +54,9 @@ function wanted() {
   if (locked) return paths;
   for (const path of [RUNS, page(RUNS), ...openRuns().map(runPath)]) paths.set(path, SLOW);
   const shown = view();
-  if (!shown.run) return paths;
-  paths.set(runPath(shown.run), SLOW);
+  if (!shown.run) return paths.set(QUARANTINE, SLOW);
   const run = runOf(shown.run);
+  paths.set(runPath(shown.run), run && waits(run) ? SOON : SLOW);
   if (!run || run.phase === "requested" || run.phase === "missed") return paths;
   const { chunks, models, log } = detailPaths(shown);
   const often = isOver(run) ? Infinity : SLOW;
@@ -95,9 +98,9 @@ async function learn(path, period) {
   }
 }
 
-/** When a run has entered another phase, the list and the run's details tell something new. */
+/** When a run has entered another phase or round, the list and the run's details tell something new. */
 function moved(path, before, run) {
-  if (before && before.phase !== run.phase) askAgain((other) => other === RUNS || other.startsWith(`${path}/`));
+  if (before && (before.phase !== run.phase || before.round !== run.round)) askAgain((other) => other === RUNS || other.startsWith(`${path}/`));
 }
 
 function askAgain(which) {
@@ -112,7 +115,8 @@ function render() {
   document.body.classList.toggle("old", Boolean(failing?.toldAt));
   show(find("health"), views.health(body(HEALTH)));
   show(find("outage"), views.outage(failing));
-  show(find("main"), ...(shown.run ? runView(shown) : overview()));
+  show(find("paused"), views.paused(body(HEALTH)));
+  show(find("main"), ...(shown.run ? runView(shown) : shown.quarantine ? quarantineView() : overview()));
   const open = openRuns().map(runOf).find((run) => run?.models.total);
   document.title = [failing && "No answer", open && percent(open.progress), "fleetscore"].filter(Boolean).join(" · ");
 }
@@ -129,25 +133,31 @@ function troubled() {
 
 function overview() {
   const open = openRuns().map(runOf).filter(Boolean);
-  const cards = open.map((run) => views.card(run, { asked: asked.cancels.has(run.id) }));
+  const cards = open.map((run) => card(run));
   return [
     h("section", { id: "open", "aria-label": "Open runs" },
       cards.length ? cards : body(RUNS)?.items.length ? h("p", { class: "quiet" }, "No run is open.") : null),
     h("section", { id: "runs", "aria-label": "Runs" },
       views.runs(body(page(RUNS)), body(HEALTH)), pager(RUNS, ["Newer", "Older"])),
+    views.quarantined(body(QUARANTINE)),
   ];
 }
 
+const back = () => h("p", { id: "back" }, h("a", { href: "#" }, "← All runs"));
+const quarantineView = () => [back(), views.quarantine(body(QUARANTINE), answers.get(QUARANTINE)?.problem)];
+const card = (run, chosen) => views.card(run, {
+  cancels: asked.cancels.get(run.id) === run.round, waits: waits(run), chosen,
+});
+
 function runView(shown) {
   const run = runOf(shown.run);
-  const back = h("p", { id: "back" }, h("a", { href: "#" }, "← All runs"));
-  if (!run) return [back, h("p", { id: "none" }, answers.get(runPath(shown.run))?.problem ?? "Asking…")];
-  const card = views.card(run, { asked: asked.cancels.has(run.id), chosen: shown.reason });
-  if (run.phase === "requested" || run.phase === "missed") return [back, card];
+  if (!run) return [back(), h("p", { id: "none" }, answers.get(runPath(shown.run))?.problem ?? "Asking…")];
+  const top = [back(), card(run, shown.reason)];
+  if (run.phase === "requested" || run.phase === "missed") return top;
   const { chunks, models, log } = detailPaths(shown);
   const parts = (path) => [body(path), answers.get(path)?.problem];
   return [
-    back, card,
+    ...top,
     models ? views.models(shown.reason, ...parts(page(models)), pager(models, ["Back", "More"])) : null,
     views.chunks(run.id, ...parts(page(chunks)), pager(chunks, ["Back", "More"]), shown.chunk),
     log ? views.log(shown.chunk, ...parts(log)) : null,
@@ -170,10 +180,15 @@ function tell(text, bad = false) {
 const deeds = {
   score: () => open("score"),
   key: () => open("key"),
-  cancel({ run }) {
-    find("cancel-run").textContent = run;
-    find("cancel").dataset.run = run;
-    open("cancel");
+  cancel: ({ run }) => open("cancel", run),
+  reprocess: ({ run }) => open("reprocess", run),
+  redrive: ({ run }) => again(run, "redrive"),
+  async resume() {
+    const told = await ask("api/schedule/resume", { method: "POST" });
+    if (told.problem !== undefined) return tell(refusal(told), true);
+    tell("The schedule goes on with the next tick.");
+    askAgain((path) => path === HEALTH);
+    return look();
   },
   turn({ book, turn }) {
     const cursors = books.get(book) ?? [];
@@ -198,11 +213,12 @@ const forms = {
     const { run } = find("cancel").dataset;
     const told = await ask(`${runPath(run)}/cancel`, { method: "POST" });
     if (told.problem !== undefined) return tell(refusal(told), true);
-    if (told.status === 202) asked.cancels.add(run);
+    if (told.status === 202) asked.cancels.set(run, told.body.round);
     tell(told.status === 202 ? `The cancel of ${run} is asked for; the next tick takes it up.` : `${run} is over already.`);
     askAgain((path) => path === runPath(run));
     return look();
   },
+  reprocess: () => again(find("reprocess").dataset.run, "reprocess"),
   key({ key }) {
     useKey(key);
     locked = false;
@@ -210,6 +226,17 @@ const forms = {
     return look();
   },
 };
+
+/** Ask for a further round of a run that is over. */
+async function again(run, kind) {
+  const told = await ask(`${runPath(run)}/${kind}`, { method: "POST" });
+  if (told.problem !== undefined) return tell(refusal(told), true);
+  if (told.status === 202) asked.rounds.set(run, told.body.round);
+  tell(told.status === 202 ? `The ${kind} of ${run} is asked for; the next tick takes it up when there is room.`
+    : `There is nothing to ask for: ${run} is ${told.body.phase}.`);
+  askAgain((path) => path === runPath(run));
+  return look();
+}
 
 function refusal({ status, problem }) {
   if (status === 401) lock(problem);
@@ -225,9 +252,11 @@ function lock(why, reading = false) {
   if (!before) open("key");
 }
 
-function open(id) {
+/** Show a dialog, about a run where it asks about one. */
+function open(id, run) {
   const dialog = find(id);
   if (dialog.open) return;
+  if (run) find(`${id}-run`).textContent = dialog.dataset.run = run;
   dialog.querySelector("form").reset();
   dialog.returnValue = "no"; // Escape leaves it as it is
   show(find("told"));

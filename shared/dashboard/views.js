@@ -1,5 +1,6 @@
 // What the app told -> elements. Asks nothing, remembers nothing. Its words are those of the API and the glossary.
 
+import { now } from "./ask.js";
 import { h } from "./elements.js";
 import { at, count, duration, isOver, percent, rate, since, span, took } from "./words.js";
 
@@ -48,13 +49,22 @@ export function outage(found) {
         : "Trying again every few seconds."));
 }
 
+/** That no window falls due; nothing while the schedule goes on. */
+export function paused(told) {
+  if (!told?.paused_since) return [];
+  return h("div", { class: "banner warn" }, h("p", {}, h("strong", {}, "The schedule is paused"), " since ",
+    at(told.paused_since), ": no window is opened until it is resumed. "),
+  h("button", { type: "button", "data-do": "resume" }, "Resume the schedule"));
+}
+
 /** A run at a glance: how far it is, how fast, and what failed. */
-export function card(run, { asked, heading = "h2", chosen }) {
+export function card(run, { cancels, waits, heading = "h2", chosen }) {
   return h("article", { class: "card", id: `card-${run.id}`, "aria-labelledby": `title-${run.id}` },
     h("div", { class: "title" },
       h(heading, { id: `title-${run.id}`, tabindex: -1 }, h("a", { href: link({ run: run.id }) }, span(run.window), " UTC")),
       badge(run.phase), run.stalled && h("span", { class: "badge stalled" }, "stalled"),
-      cancelling(run, asked)),
+      isOver(run) ? again(run, waits) : cancelling(run, cancels)),
+    run.stopped && !isOver(run) && h("p", {}, h("strong", {}, "No further chunk starts: "), h("code", {}, run.stopped)),
     (run.message || run.reason) && h("p", {}, why(run)),
     run.phase === "requested" ? h("p", {}, "Asked for; the next tick takes it up when there is room.")
       : run.phase === "missed" ? null : [bar(run), legend(run.models)],
@@ -62,8 +72,16 @@ export function card(run, { asked, heading = "h2", chosen }) {
     run.failures.length ? failures(run, chosen) : null);
 }
 
+/** What may be asked of a run that is over. */
+function again(run, waits) {
+  if (run.phase === "missed") return null;
+  if (waits) return h("span", { class: "quiet" }, "a further round is asked for; the next tick takes it up");
+  const button = (deed, text) => h("button", { type: "button", "data-do": deed, "data-run": run.id }, text);
+  const left = !run.models.total || run.models.scored < run.models.total;
+  return h("p", { class: "buttons" }, left && [button("redrive", "Redrive"), " "], button("reprocess", "Reprocess…"));
+}
+
 function cancelling(run, asked) {
-  if (isOver(run)) return null;
   if (run.cancelled_at) return h("span", { class: "quiet" }, "being cancelled since ", at(run.cancelled_at));
   if (asked) return h("span", { class: "quiet" }, "cancel asked for; the next tick takes it up");
   return h("button", { type: "button", "data-do": "cancel", "data-run": run.id }, "Cancel this run…");
@@ -114,6 +132,10 @@ function facts(run) {
     run.models_per_second && fact("Rate", rate(run.models_per_second)),
     run.models.total > 0 && [fact("Rows", count(run.rows)), fact("Anomalies", count(run.anomalies))],
     chunks && fact("Chunks", chunks),
+    run.round > 0 && fact("Round", `${count(run.round)}, ${run.redo}`),
+    run.max_in_flight !== null && fact("Jobs at once", `at most ${count(run.max_in_flight)}`),
+    run.tolerated_failures !== null && fact("Tolerated failures", `${run.tolerated_failures} %`),
+    !isOver(run) && Date.parse(run.throttled_until) > now() && fact("Throttled until", at(run.throttled_until)),
     run.models.ignored > 0 && fact("Ignored", `${count(run.models.ignored)} blobs that are no models`),
     fact("Asked by", run.asked_by),
     run.observed_at && fact("Observed", at(run.observed_at)));
@@ -182,8 +204,26 @@ export function chunks(run, page, problem, pager, chosen) {
 }
 
 function attempts(chunk) {
-  return chunk.attempts.map((a) => h("div", { title: a.job }, `${a.number}: ${a.state}, ${count(a.done)} done`,
+  return chunk.attempts.map((a) => h("div", { title: a.job },
+    `${a.number}: ${a.state}${a.careful ? ", careful" : ""}, ${count(a.done)} done`,
     a.doubted_since && [", the cluster does not know it since ", at(a.doubted_since)]));
+}
+
+/** Where to read of the models in quarantine; nothing where there are none. */
+export function quarantined(found) {
+  if (!found?.length) return null;
+  const text = found.length === 1 ? "1 model is in quarantine" : `${count(found.length)} models are in quarantine`;
+  return h("p", { id: "quarantined" }, h("a", { href: link({ quarantine: "all" }) }, text),
+    ": left out until its file changes, or a person strikes it off.");
+}
+
+/** The models in quarantine. */
+export function quarantine(found, problem) {
+  return section("quarantine", ["Models in quarantine"], found, problem, (models) => [
+    models.length ? h("div", { class: "scroll" }, table("Models in quarantine", ["Model", "Reason", "Message", "Found in", "Since"],
+      models.map((m) => row(null, cell("Model", h("code", {}, m.model)), cell("Reason", m.reason), cell("Message", m.message),
+        cell("Found in", h("a", { href: link({ run: m.run }) }, m.run)), cell("Since", at(m.since))))))
+      : h("p", {}, "None.")]);
 }
 
 /** What the newest job of a chunk printed. */

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobClient, BlobServiceClient
 
 from local.azurite import ACCOUNT_KEY, Azurite
 from shared.adapters.blobs import AzureBlobs
@@ -249,6 +249,64 @@ def test_deleting_twice_is_deleting_once(blobs: Blobs) -> None:
     assert blobs.create("a", b"again")
 
 
+def test_what_was_seen_is_deleted(blobs: Blobs) -> None:
+    for name in ("a", "b"):
+        blobs.create(name, b"same")
+    blobs.delete("a", blobs.head("a").etag)
+    assert [blob.name for blob in blobs.list()] == ["b"]
+
+
+def test_what_was_written_since_it_was_seen_stays(store: Store, blobs: Blobs) -> None:
+    blobs.create("a", b"seen")
+    seen = blobs.head("a").etag
+    store.write(blobs, "a", b"newer", {})
+    blobs.delete("a", seen)
+    assert blobs.read("a") == b"newer"
+    blobs.delete("a", blobs.head("a").etag)
+    assert list(blobs.list()) == []
+
+
+def test_what_was_made_anew_since_it_was_seen_stays(blobs: Blobs) -> None:
+    blobs.create("a", b"same")
+    seen = blobs.head("a").etag
+    blobs.delete("a")
+    blobs.create("a", b"same")
+    blobs.delete("a", seen)
+    assert blobs.read("a") == b"same"
+
+
+def test_an_etag_of_another_blob_deletes_nothing(blobs: Blobs) -> None:
+    for name in ("a", "b"):
+        blobs.create(name, b"same")
+    blobs.delete("a", blobs.head("b").etag)
+    assert [blob.name for blob in blobs.list()] == ["a", "b"]
+
+
+def test_an_etag_as_a_listing_tells_it_deletes_that_blob(blobs: Blobs) -> None:
+    for name in ("a", "b"):
+        blobs.create(name, b"")
+    for etag in [blob.etag for blob in blobs.list("a")]:
+        blobs.delete("a", etag)
+    for etag in [found.etag for found in blobs.describe("b")]:
+        blobs.delete("b", etag)
+    assert list(blobs.list()) == []
+
+
+def test_what_is_gone_already_may_be_deleted_by_the_etag_that_it_had(blobs: Blobs) -> None:
+    blobs.create("a", b"")
+    seen = blobs.head("a").etag
+    blobs.delete("a", seen)
+    blobs.delete("a", seen)
+    assert list(blobs.list()) == []
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_blob_of_any_name_is_deleted_by_its_etag(blobs: Blobs, name: str) -> None:
+    blobs.create(name, b"")
+    blobs.delete(name, blobs.head(name).etag)
+    assert list(blobs.list()) == []
+
+
 def test_an_empty_container_lists_nothing(blobs: Blobs) -> None:
     assert (list(blobs.list()), list(blobs.describe(""))) == ([], [])
 
@@ -262,8 +320,24 @@ def test_a_container_that_is_missing_reads_as_empty_and_the_first_create_makes_i
     with pytest.raises(NotFound):
         blobs.read("a")
     blobs.delete("a")
+    blobs.delete("a", "0x8D")
     assert blobs.create("a", b"")
     assert not blobs.ensure()
+
+
+@pytest.mark.stack
+def test_a_blob_that_somebody_holds_is_deleted_by_nobody_and_whoever_meant_any_content_is_told(
+    azurite: Azurite, fresh_name: str
+) -> None:
+    blobs = AzureBlobs(azurite.connection_string, fresh_name)
+    blobs.create("a", b"")
+    with BlobClient.from_connection_string(azurite.connection_string, fresh_name, "a") as held:
+        lease = held.acquire_lease()
+        with pytest.raises(Conflict, match="LeaseIdMissing"):
+            blobs.delete("a")
+        lease.release()
+    blobs.delete("a")
+    assert list(blobs.list()) == []
 
 
 @pytest.mark.stack

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,8 @@ from shared.adapters.memory import MemoryCluster
 from shared.errors import NotFound
 from shared.ports import Cluster
 from shared.runs import JobState
-from tests.dask_jobs import Job, eventually, fresh_run, make_job
+from tests.conftest import WORKERS
+from tests.dask_jobs import Job, eventually, fresh_run, make_job, rival_of
 
 
 class World(Protocol):
@@ -28,25 +29,26 @@ class World(Protocol):
     def end(self, job: Job, code: int, printed: str) -> None:
         """Let a job that has begun print a line and end with an exit code."""
 
-    def starts(self, job: Job) -> int: ...
+    def starts(self, job: Job) -> int:
+        """How often what *job* wants to be done has begun."""
 
 
 @dataclass(slots=True)
 class MemoryWorld:
     cluster: MemoryCluster = field(default_factory=MemoryCluster)
-    begun: list[str] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)  # digests: a name does not tell what has begun
 
     def begin(self, job: Job) -> None:
         if self.cluster.sightings[job.name].state is JobState.QUEUED:
             self.cluster.set(job.name, JobState.RUNNING)
-            self.begun.append(job.name)
+            self.begun.append(self.cluster.jobs[job.name].digest)
 
     def end(self, job: Job, code: int, printed: str) -> None:
         self.cluster.logs[job.name] = printed + "\n"
         self.cluster.set(job.name, JobState.FAILED if code else JobState.SUCCEEDED, f"exit code {code}: {printed}")
 
     def starts(self, job: Job) -> int:
-        return self.begun.count(job.name)
+        return self.begun.count(job.spec.digest)
 
 
 @dataclass(slots=True)
@@ -82,6 +84,12 @@ def see(world: World, job: Job) -> JobState | None:
     return seen.state if seen else None
 
 
+def assert_taken(world: World, job: Job) -> None:
+    [(name, refusal)] = world.cluster.submit([job.spec]).items()
+    assert (name, refusal.taken) == (job.name, True)
+    assert name in refusal.message
+
+
 def test_a_job_is_seen_from_its_submission_to_its_end(world: World, job: Job) -> None:
     assert world.cluster.submit([job.spec]) == {}
     assert see(world, job) in (JobState.QUEUED, JobState.RUNNING)
@@ -108,6 +116,70 @@ def test_asking_twice_is_asking_once(world: World, job: Job) -> None:
     world.end(job, 0, "")
     eventually(lambda: see(world, job) is JobState.SUCCEEDED)
     assert world.starts(job) == 1
+
+
+def test_another_time_limit_makes_no_other_job(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec])
+    assert world.cluster.submit([replace(job.spec, timeout=2 * job.spec.timeout)]) == {}
+    world.begin(job)
+    world.end(job, 0, "")
+    eventually(lambda: see(world, job) is JobState.SUCCEEDED)
+    assert world.starts(job) == 1
+
+
+def test_other_content_under_a_name_that_waits_is_refused_and_the_first_goes_on(
+    world: World, job: Job, tmp_path: Path
+) -> None:
+    rival, holders = rival_of(job, tmp_path), [make_job(tmp_path, fresh_run()) for _ in range(WORKERS)]
+    world.cluster.submit([holder.spec for holder in holders])
+    try:
+        for holder in holders:
+            world.begin(holder)
+        world.cluster.submit([job.spec])
+        assert see(world, job) is JobState.QUEUED
+        assert_taken(world, rival)
+    finally:
+        world.cluster.cancel([holder.name for holder in holders])
+    world.begin(job)
+    world.end(job, 0, "")
+    eventually(lambda: see(world, job) is JobState.SUCCEEDED)
+    assert (world.starts(job), world.starts(rival)) == (1, 0)
+
+
+def test_other_content_under_a_name_that_runs_is_refused_and_the_first_goes_on(
+    world: World, job: Job, tmp_path: Path
+) -> None:
+    rival = rival_of(job, tmp_path)
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    assert_taken(world, rival)
+    assert world.cluster.submit([job.spec]) == {}
+    world.end(job, 0, "the first")
+    eventually(lambda: see(world, job) is JobState.SUCCEEDED)
+    assert world.cluster.observe([job.spec.run])[job.name].detail == "exit code 0: the first"
+    assert (world.starts(job), world.starts(rival)) == (1, 0)
+
+
+def test_other_content_under_a_name_that_is_spent_is_refused(world: World, job: Job, tmp_path: Path) -> None:
+    rival = rival_of(job, tmp_path)
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.end(job, 3, "")
+    eventually(lambda: see(world, job) is JobState.FAILED)
+    assert_taken(world, rival)
+    assert see(world, job) is JobState.FAILED
+    assert (world.starts(job), world.starts(rival)) == (1, 0)
+
+
+def test_a_refused_job_keeps_back_none_that_is_asked_for_with_it(world: World, job: Job, tmp_path: Path) -> None:
+    rival, other = rival_of(job, tmp_path), make_job(tmp_path, fresh_run())
+    world.cluster.submit([job.spec])
+    try:
+        assert set(world.cluster.submit([rival.spec, other.spec])) == {job.name}
+        assert set(world.cluster.observe([job.spec.run, other.spec.run])) == {job.name, other.name}
+        world.begin(other)
+    finally:
+        world.cluster.cancel([other.name])
 
 
 def test_asking_for_nothing_is_fine(world: World) -> None:
@@ -149,6 +221,18 @@ def test_a_cancelled_job_is_soon_over(world: World, job: Job) -> None:
     world.begin(job)
     world.cluster.cancel([job.name])
     eventually(lambda: see(world, job) in (JobState.CANCELLED, None))
+
+
+def test_a_cancel_stops_only_the_jobs_that_it_names(world: World, job: Job, tmp_path: Path) -> None:
+    other = make_job(tmp_path, job.spec.run, index=1)
+    world.cluster.submit([job.spec, other.spec])
+    world.begin(job)
+    world.begin(other)
+    world.cluster.cancel([job.name])
+    eventually(lambda: see(world, job) in (JobState.CANCELLED, None))
+    eventually(lambda: see(world, other) is JobState.RUNNING)
+    world.end(other, 0, "")
+    eventually(lambda: see(world, other) is JobState.SUCCEEDED)
 
 
 def test_a_job_can_be_cancelled_before_it_begins(world: World, job: Job) -> None:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
 from azure.data.tables import TableClient
 
 from local.azurite import ACCOUNT_KEY, Azurite
 from shared.adapters.memory import MemoryLedger
-from shared.adapters.rows import OWN_MESSAGE_LIMIT, PROPERTY_LIMIT, dump, fitted, key, load
+from shared.adapters.rows import (
+    ENTITY_LIMIT,
+    EXAMPLE_LIMIT,
+    OWN_MESSAGE_LIMIT,
+    PROPERTY_LIMIT,
+    dump,
+    fitted,
+    key,
+    load,
+)
 from shared.adapters.tables import TableLedger
 from shared.contract import MESSAGE_LIMIT
 from shared.domain import Failure, Outcome, Part, Reason, Tally
 from shared.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.ports import Ledger, Page
-from shared.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, Phase, Run
+from shared.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, Phase, Result, Run
 from shared.windows import Window
-from shared.wishes import Wish, WishKind
+from shared.wishes import SCHEDULE, Backfill, BackfillState, Quarantined, Scope, Wish, WishKind
+
+T = TypeVar("T", Run, Chunk, Heartbeat, Wish, Backfill)
 
 HOUR = timedelta(hours=1)
 SEVEN = datetime(2026, 11, 21, 7, tzinfo=UTC)
@@ -34,12 +47,20 @@ WHOLE_RUN = Run(
     phase=Phase.RUNNING,
     opened_at=NOW,
     asked_by="request",
+    round=2,
+    redo=WishKind.REDRIVE,
+    granted=NOW - timedelta(seconds=1),
     planned_at=NOW + timedelta(microseconds=1),
     ended_at=NOW + timedelta(seconds=2),
     cancelled_at=NOW + timedelta(seconds=3),
+    stopped=Reason.TOO_MANY_FAILURES,
     observed_at=NOW + timedelta(seconds=4),
     progress_at=NOW + timedelta(seconds=5),
+    throttled_until=NOW + timedelta(seconds=6),
     doubted_fleet=17,
+    max_in_flight=8,
+    tolerated_failures=5,
+    plans=2,
     models=1_000_000,
     chunks=2,
     ignored=3,
@@ -50,6 +71,8 @@ WHOLE_RUN = Run(
     reason=Reason.TOO_LATE,
     message="[not] {json}, 'quoted' & \"so\"",
 )
+PART = Part("results/r/c00000/x.parquet", 5_000_000_000, "1B2M2Y8AsgTpgAmY7PhCfg==", 600_000, "0x8D")
+RESULT = Result(2, (PART,), Tally(scored=9_997, failed=3, rows=600_000), (FAILURE,))
 WHOLE_CHUNK = Chunk(
     run=WHOLE_RUN.id,
     id="c00000",
@@ -59,21 +82,36 @@ WHOLE_CHUNK = Chunk(
     last="pump-9.skops",
     state=ChunkState.COMMITTING,
     since=NOW,
+    round=1,
     attempts=(
-        Attempt(2, AttemptState.RUNNING, NOW, "0x1", NOW + timedelta(microseconds=9), 5, NOW),
-        Attempt(3, AttemptState.SUBMITTING, NOW),
+        Attempt(3, AttemptState.RUNNING, NOW, True, 2, "0x1", NOW + timedelta(microseconds=9), 5, NOW),
+        Attempt(4, AttemptState.SUBMITTING, NOW),
     ),
-    next_attempt=4,
+    next_attempt=5,
+    first_attempt=3,
     retries=1,
     losses=2,
     not_before=NOW + HOUR,
-    chosen=2,
-    parts=(Part("results/r/c00000/x.parquet", 5_000_000_000, "1B2M2Y8AsgTpgAmY7PhCfg==", 600_000),),
-    tally=Tally(scored=10_000, rows=600_000),
-    failures=(FAILURE,),
+    chosen=RESULT,
+    committed=replace(RESULT, attempt=1, tally=Tally(scored=10_000), failures=()),
     reason=Reason.JOB_LOST,
     message="pre-empted",
 )
+WHOLE_BACKFILL = Backfill(
+    id="b-0001",
+    span=Window(SEVEN, 50 * HOUR),
+    scope=Scope.FAILED,
+    max_open=2,
+    asked_at=NOW,
+    cursor=SEVEN + HOUR,
+    state=BackfillState.CANCELLED,
+    opened=3,
+    passed=4,
+    ended_at=NOW + HOUR,
+)
+POISON = Quarantined("pump-1/ü'#?", "0x8D", Reason.CRASHED, "Segmentation fault\nin {core}", WHOLE_RUN.id, NOW)
+RUN_KEY = "run-8934485979-20261121T0700Z-PT1H"  # of WHOLE_RUN, in the table
+PLAIN_CHUNK = Chunk(WHOLE_RUN.id, "c00000", "0123456789abcdef", 10_000, "pump-1.skops", "pump-9.skops")
 
 
 @pytest.fixture(params=["memory", pytest.param("azurite", marks=pytest.mark.stack)])
@@ -102,9 +140,13 @@ def some_chunks(count: int, run: str = WHOLE_RUN.id) -> list[Chunk]:
     return [replace(WHOLE_CHUNK, run=run, id=f"c{i:05d}") for i in range(count)]
 
 
-def bare(value: Run | Chunk | Heartbeat) -> Run | Chunk | Heartbeat:
+def bare(value: T) -> T:
     """Without the version, which the store gives."""
     return replace(value, version="")
+
+
+def tick_after(value: datetime) -> datetime:
+    return value + timedelta(microseconds=1)
 
 
 def ids(page: Page[Run]) -> list[str]:
@@ -112,7 +154,7 @@ def ids(page: Page[Run]) -> list[str]:
 
 
 def test_the_examples_leave_no_field_at_its_default() -> None:
-    for example in (WHOLE_RUN, WHOLE_CHUNK):
+    for example in (WHOLE_RUN, WHOLE_CHUNK, WHOLE_BACKFILL):
         plain = {f.name: getattr(example, f.name) == f.default for f in fields(example) if f.name != "version"}
         assert [name for name, default in plain.items() if default] == []
 
@@ -122,10 +164,10 @@ def test_before_the_first_tick_the_heartbeat_is_empty(ledger: Ledger) -> None:
 
 
 def test_a_saved_heartbeat_is_read_back_and_can_be_saved_again(ledger: Ledger) -> None:
-    first = ledger.save_heartbeat(Heartbeat(SEVEN, NOW, "the cluster did not answer"))
-    assert bare(first) == Heartbeat(SEVEN, NOW, "the cluster did not answer")
+    first = ledger.save_heartbeat(Heartbeat(SEVEN, NOW, "the cluster did not answer", NOW + HOUR))
+    assert bare(first) == Heartbeat(SEVEN, NOW, "the cluster did not answer", NOW + HOUR)
     assert ledger.heartbeat() == first
-    second = ledger.save_heartbeat(replace(first, watermark=SEVEN + HOUR, trouble=""))
+    second = ledger.save_heartbeat(replace(first, watermark=SEVEN + HOUR, trouble="", throttled_until=None))
     assert ledger.heartbeat() == second
     assert bare(second) == Heartbeat(SEVEN + HOUR, NOW)
 
@@ -241,6 +283,45 @@ def test_a_run_that_comes_between_two_pages_is_neither_repeated_nor_does_it_hide
     assert ids(first) + ids(ledger.runs(2, first.cursor)) == [a_run(hour).id for hour in (3, 2, 1, 0)]
 
 
+def test_runs_of_a_span_come_newest_first_and_no_others(ledger: Ledger) -> None:
+    for hour in (-400, 0, 3, 1, 2, 20_000):
+        ledger.add_run(a_run(hour))
+    found = list(ledger.runs_in(SEVEN, SEVEN + 3 * HOUR))
+    assert found == [ledger.run(a_run(hour).id) for hour in (2, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "hours"),
+    [
+        (SEVEN, SEVEN, []),
+        (SEVEN + HOUR, SEVEN, []),
+        (SEVEN, tick_after(SEVEN), [0]),
+        (tick_after(SEVEN), SEVEN + HOUR, []),
+        (tick_after(SEVEN), tick_after(SEVEN + HOUR), [1]),
+        (SEVEN + timedelta(minutes=1), SEVEN + 2 * HOUR, [1]),
+        (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), [1, 0, -600_000]),
+    ],
+)
+def test_the_first_instant_of_a_span_belongs_to_it_and_the_last_does_not(
+    ledger: Ledger, start: datetime, end: datetime, hours: list[int]
+) -> None:
+    for hour in (1, -600_000, 0):  # the last in 1958
+        ledger.add_run(a_run(hour))
+    assert [run.id for run in ledger.runs_in(start, end)] == [a_run(hour).id for hour in hours]
+    assert [ids(ledger.runs(3))] == [[a_run(hour).id for hour in (1, 0, -600_000)]]
+
+
+def test_runs_of_both_lengths_lie_in_the_span_that_they_begin_in(ledger: Ledger) -> None:
+    for hour, length in ((0, HOUR), (0, 24 * HOUR), (1, HOUR), (-1, 24 * HOUR)):
+        ledger.add_run(a_run(hour, length=length))
+    found = sorted(run.id for run in ledger.runs_in(SEVEN, SEVEN + HOUR))
+    assert found == ["20261121T0700Z-P1D", "20261121T0700Z-PT1H"]
+
+
+def test_an_empty_ledger_has_no_runs_in_any_span(ledger: Ledger) -> None:
+    assert list(ledger.runs_in(SEVEN, NOW)) == []
+
+
 @pytest.mark.parametrize("cursor", ["nonsense", "watch-20261121T0700Z-PT1H", "c00001", "run-"])
 def test_a_cursor_of_nobody_is_malformed(ledger: Ledger, cursor: str) -> None:
     with pytest.raises(Malformed, match=r"wanted .*cursor"):
@@ -284,6 +365,89 @@ def test_unwatching_twice_is_unwatching_once(ledger: Ledger) -> None:
     ledger.unwatch(ledger.run(a_run(0).id))
     ledger.unwatch(ledger.run(a_run(0).id))
     assert list(ledger.watched_runs()) == []
+
+
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.MISSED])
+def test_a_run_that_is_removed_is_gone_with_its_chunks_and_its_mark(ledger: Ledger, phase: Phase) -> None:
+    for hour in (0, 1):
+        ledger.add_run(a_run(hour, phase))
+        ledger.add_chunks(some_chunks(3, a_run(hour).id))
+    before = (list(ledger.watched_runs())[-1:], list(ledger.chunks(a_run(1).id)))
+    ledger.remove_run(a_run(0).id)
+    with pytest.raises(NotFound):
+        ledger.run(a_run(0).id)
+    assert list(ledger.chunks(a_run(0).id)) == []
+    assert ids(ledger.runs(5)) == [a_run(1).id]
+    assert (list(ledger.watched_runs()), list(ledger.chunks(a_run(1).id))) == before
+    ledger.add_run(a_run(0, Phase.MISSED))
+    assert a_run(0).id not in [run.id for run in ledger.watched_runs()]
+
+
+def test_removing_a_run_twice_is_removing_it_once(ledger: Ledger) -> None:
+    ledger.add_run(a_run(0))
+    ledger.remove_run(a_run(0).id)
+    ledger.remove_run(a_run(0).id)
+    assert ledger.add_run(a_run(0))
+    assert bare(ledger.run(a_run(0).id)) == a_run(0)
+
+
+def test_a_run_that_is_closed_and_unwatched_can_be_removed(ledger: Ledger) -> None:
+    ledger.add_run(a_run(0))
+    ledger.unwatch(ledger.save_run(replace(ledger.run(a_run(0).id), phase=Phase.SUCCEEDED)))
+    ledger.remove_run(a_run(0).id)
+    assert ledger.runs(1) == Page((), None)
+
+
+def test_chunks_without_their_run_are_removed_too(ledger: Ledger) -> None:
+    ledger.add_chunks(some_chunks(2))
+    ledger.remove_run(WHOLE_RUN.id)
+    assert list(ledger.chunks(WHOLE_RUN.id)) == []
+
+
+def test_250_chunks_are_removed_in_one_call(ledger: Ledger) -> None:
+    ledger.add_chunks(some_chunks(250))
+    ledger.remove_run(WHOLE_RUN.id)
+    assert list(ledger.chunks(WHOLE_RUN.id)) == []
+
+
+def test_two_hosts_may_remove_a_run_at_once(ledger: Ledger) -> None:
+    ledger.add_run(a_run(0))
+    ledger.add_chunks(some_chunks(20, a_run(0).id))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(ledger.remove_run, [a_run(0).id] * 2))
+    assert list(ledger.chunks(a_run(0).id)) == list(ledger.watched_runs()) == []
+    assert ledger.runs(1) == Page((), None)
+
+
+@pytest.mark.parametrize("run_id", [a_run(1).id, "", "nonsense", "a/b", "runs", "wishes", "backfills", "quarantine"])
+def test_removing_a_run_that_is_not_there_removes_nothing(ledger: Ledger, run_id: str) -> None:
+    ledger.remove_run(run_id)  # also where there is no table
+    ledger.add_run(a_run(0))
+    ledger.add_chunks(some_chunks(1, a_run(0).id))
+    ledger.add_wish(Wish(WishKind.CANCEL, a_run(0).id, NOW))
+    ledger.add_backfill(WHOLE_BACKFILL)
+    ledger.add_quarantined(POISON)
+    ledger.remove_run(run_id)
+    assert [len(found) for found in (ledger.watched_runs(), ledger.chunks(a_run(0).id), ledger.wishes())] == [1, 1, 1]
+    assert [len(found) for found in (ledger.backfills(), ledger.quarantine())] == [1, 1]
+
+
+def test_a_run_that_is_saved_after_it_was_removed_is_a_conflict_and_stays_away(ledger: Ledger) -> None:
+    ledger.add_run(a_run(0))
+    read = ledger.run(a_run(0).id)
+    ledger.remove_run(read.id)
+    with pytest.raises(Conflict):
+        ledger.save_run(replace(read, models=1))
+    assert (list(ledger.watched_runs()), ledger.runs(1)) == ([], Page((), None))
+
+
+def test_a_chunk_that_is_saved_after_its_run_was_removed_is_a_conflict(ledger: Ledger) -> None:
+    ledger.add_chunks(some_chunks(1))
+    read = ledger.chunks(WHOLE_RUN.id)
+    ledger.remove_run(WHOLE_RUN.id)
+    with pytest.raises(Conflict):
+        ledger.save_chunks(read)
+    assert list(ledger.chunks(WHOLE_RUN.id)) == []
 
 
 def test_every_field_of_a_chunk_is_read_back(ledger: Ledger) -> None:
@@ -339,9 +503,9 @@ def test_saving_no_chunks_does_nothing(ledger: Ledger) -> None:
 def test_a_chunk_that_was_written_since_is_a_conflict(ledger: Ledger) -> None:
     ledger.add_chunks(some_chunks(1))
     stale = ledger.chunk(WHOLE_RUN.id, "c00000")
-    kept = ledger.save_chunks([replace(stale, chosen=1)])
+    kept = ledger.save_chunks([replace(stale, next_attempt=6)])
     with pytest.raises(Conflict):
-        ledger.save_chunks([replace(stale, chosen=2)])
+        ledger.save_chunks([replace(stale, next_attempt=7)])
     assert list(ledger.chunks(WHOLE_RUN.id)) == list(kept)
 
 
@@ -349,15 +513,15 @@ def test_of_two_hosts_that_save_a_chunk_one_is_told_of_the_conflict(ledger: Ledg
     ledger.add_chunks(some_chunks(1))
     read = ledger.chunk(WHOLE_RUN.id, "c00000")
 
-    def save(chosen: int) -> int:
+    def save(retries: int) -> int:
         with suppress(Conflict):
-            return ledger.save_chunks([replace(read, chosen=chosen)])[0].chosen
+            return ledger.save_chunks([replace(read, retries=retries)])[0].retries
         return 0
 
     with ThreadPoolExecutor(2) as pool:
-        told = list(pool.map(save, [1, 2]))
+        told = list(pool.map(save, [5, 6]))
     assert 0 in told
-    assert ledger.chunk(WHOLE_RUN.id, "c00000").chosen == max(told) > 0
+    assert ledger.chunk(WHOLE_RUN.id, "c00000").retries == max(told) > 0
 
 
 def test_chunks_come_a_page_at_a_time(ledger: Ledger) -> None:
@@ -374,31 +538,162 @@ def test_asking_twice_is_asking_once_until_it_is_done(ledger: Ledger) -> None:
     wish = Wish(WishKind.RUN, a_run(0).id, NOW)
     assert ledger.add_wish(wish)
     assert not ledger.add_wish(Wish(WishKind.RUN, a_run(0).id, NOW + HOUR))
-    assert ledger.wish(WishKind.RUN, a_run(0).id) == wish
+    assert bare(ledger.wish(WishKind.RUN, a_run(0).id)) == wish
     ledger.remove_wish(wish)
     ledger.remove_wish(wish)
     later = Wish(WishKind.RUN, a_run(0).id, NOW + HOUR)
     assert ledger.add_wish(later)
-    assert list(ledger.wishes()) == [later]
+    assert [bare(found) for found in ledger.wishes()] == [later]
+
+
+def test_every_field_of_a_wish_is_read_back(ledger: Ledger) -> None:
+    wish = Wish(WishKind.LIMITS, a_run(0).id, NOW, max_in_flight=0, tolerated_failures=100)
+    ledger.add_wish(wish)
+    read = ledger.wish(WishKind.LIMITS, a_run(0).id)
+    assert bare(read) == wish
+    assert read.version
+    assert list(ledger.wishes()) == [read]
 
 
 def test_wishes_wait_oldest_first(ledger: Ledger) -> None:
     wishes = [
         Wish(WishKind.RUN, a_run(5).id, NOW),
         Wish(WishKind.CANCEL, a_run(5).id, NOW + timedelta(microseconds=1)),
+        Wish(WishKind.PAUSE, SCHEDULE, NOW + timedelta(seconds=1)),
+        Wish(WishKind.CANCEL, WHOLE_BACKFILL.id, NOW + timedelta(seconds=2)),
         Wish(WishKind.RUN, a_run(1).id, NOW + HOUR),
     ]
     for wish in reversed(wishes):
         assert ledger.add_wish(wish)
-    assert list(ledger.wishes()) == wishes
+    assert [bare(found) for found in ledger.wishes()] == wishes
 
 
-@pytest.mark.parametrize("run_id", [a_run(1).id, "nonsense", "a/b"])
-def test_a_wish_that_nobody_had_is_not_found(ledger: Ledger, run_id: str) -> None:
+@pytest.mark.parametrize("target", [a_run(1).id, "nonsense", "a/b"])
+def test_a_wish_that_nobody_had_is_not_found(ledger: Ledger, target: str) -> None:
     assert list(ledger.wishes()) == []
     ledger.add_wish(Wish(WishKind.CANCEL, a_run(1).id, NOW))
     with pytest.raises(NotFound):
-        ledger.wish(WishKind.RUN, run_id)
+        ledger.wish(WishKind.RUN, target)
+
+
+def test_a_wish_as_it_was_read_is_removed_once(ledger: Ledger) -> None:
+    ledger.add_wish(Wish(WishKind.CANCEL, a_run(0).id, NOW))
+    read = ledger.wish(WishKind.CANCEL, a_run(0).id)
+    ledger.remove_wish(read)
+    ledger.remove_wish(read)
+    assert list(ledger.wishes()) == []
+
+
+def test_a_wish_that_was_made_anew_since_it_was_read_stays(ledger: Ledger) -> None:
+    ledger.add_wish(Wish(WishKind.CANCEL, a_run(0).id, NOW))
+    read = ledger.wish(WishKind.CANCEL, a_run(0).id)
+    ledger.remove_wish(replace(read, version=""))
+    ledger.add_wish(bare(read))  # the same in every field
+    newer = ledger.wish(WishKind.CANCEL, a_run(0).id)
+    ledger.remove_wish(read)
+    assert list(ledger.wishes()) == [newer]
+    ledger.remove_wish(newer)
+    assert list(ledger.wishes()) == []
+
+
+def test_a_wish_that_is_removed_from_an_empty_ledger_is_gone(ledger: Ledger) -> None:
+    ledger.remove_wish(Wish(WishKind.CANCEL, a_run(0).id, NOW))
+    assert list(ledger.wishes()) == []
+
+
+def test_every_field_of_a_backfill_is_read_back(ledger: Ledger) -> None:
+    assert ledger.add_backfill(WHOLE_BACKFILL)
+    read = ledger.backfill(WHOLE_BACKFILL.id)
+    assert bare(read) == WHOLE_BACKFILL
+    assert list(ledger.backfills()) == [read]
+
+
+def test_the_id_of_a_backfill_is_taken_once(ledger: Ledger) -> None:
+    assert ledger.add_backfill(WHOLE_BACKFILL)
+    assert not ledger.add_backfill(replace(WHOLE_BACKFILL, scope=Scope.ALL))
+    assert [bare(found) for found in ledger.backfills()] == [WHOLE_BACKFILL]
+
+
+def test_backfills_come_in_the_order_in_which_they_were_asked_for(ledger: Ledger) -> None:
+    asked = [replace(WHOLE_BACKFILL, id=name, asked_at=NOW + timedelta(microseconds=i)) for i, name in enumerate("cab")]
+    for backfill in reversed(asked):
+        ledger.add_backfill(backfill)
+    assert [bare(found) for found in ledger.backfills()] == asked
+
+
+def test_a_saved_backfill_is_read_back_and_can_be_saved_again(ledger: Ledger) -> None:
+    ledger.add_backfill(replace(WHOLE_BACKFILL, state=BackfillState.OPEN, ended_at=None))
+    first = ledger.save_backfill(replace(ledger.backfill("b-0001"), cursor=SEVEN + 9 * HOUR, opened=9))
+    assert ledger.backfill("b-0001") == first
+    second = ledger.save_backfill(replace(first, state=BackfillState.DONE, ended_at=NOW))
+    assert ledger.backfill("b-0001") == second
+    assert bare(second) == replace(
+        WHOLE_BACKFILL, cursor=SEVEN + 9 * HOUR, opened=9, state=BackfillState.DONE, ended_at=NOW
+    )
+
+
+def test_a_backfill_that_was_written_since_is_a_conflict(ledger: Ledger) -> None:
+    ledger.add_backfill(WHOLE_BACKFILL)
+    stale = ledger.backfill("b-0001")
+    kept = ledger.save_backfill(replace(stale, opened=1))
+    for late in (stale, replace(stale, version="")):
+        with pytest.raises(Conflict):
+            ledger.save_backfill(replace(late, opened=2))
+    assert ledger.backfill("b-0001") == kept
+
+
+def test_a_removed_backfill_is_gone_and_saving_it_is_a_conflict(ledger: Ledger) -> None:
+    ledger.add_backfill(WHOLE_BACKFILL)
+    ledger.add_backfill(replace(WHOLE_BACKFILL, id="b-0002"))
+    read = ledger.backfill("b-0001")
+    ledger.remove_backfill("b-0001")
+    ledger.remove_backfill("b-0001")
+    with pytest.raises(NotFound):
+        ledger.backfill("b-0001")
+    with pytest.raises(Conflict):
+        ledger.save_backfill(read)
+    assert [found.id for found in ledger.backfills()] == ["b-0002"]
+
+
+@pytest.mark.parametrize("backfill_id", ["b-0002", "a/b", "", "\n", "x" * 2000])
+def test_a_backfill_that_is_not_there_is_not_found_and_safe_to_remove(ledger: Ledger, backfill_id: str) -> None:
+    ledger.remove_backfill(backfill_id)
+    assert list(ledger.backfills()) == []
+    ledger.add_backfill(WHOLE_BACKFILL)
+    ledger.remove_backfill(backfill_id)
+    with pytest.raises(NotFound):
+        ledger.backfill(backfill_id)
+    assert len(ledger.backfills()) == 1
+
+
+def test_what_is_in_quarantine_comes_by_the_models_ids_whatever_they_hold(ledger: Ledger) -> None:
+    models = sorted(["pump-1", "pump/1", "a\\b", "a#b?c%d", "😀/日本", "tab\there", "x" * 1024, "x" * 1023 + "y", "'"])
+    for model in reversed(models):
+        ledger.add_quarantined(replace(POISON, model=model))
+    assert list(ledger.quarantine()) == [replace(POISON, model=model) for model in models]
+    assert [ledger.remove_quarantined(model) for model in models[1:]] == [True] * (len(models) - 1)
+    assert list(ledger.quarantine()) == [replace(POISON, model=models[0])]
+
+
+def test_a_model_lies_in_quarantine_once_as_it_was_found_last(ledger: Ledger) -> None:
+    ledger.add_quarantined(POISON)
+    newer = Quarantined(POISON.model, "0x8E", Reason.ENDLESS, "no end", a_run(1).id, NOW + HOUR)
+    ledger.add_quarantined(newer)
+    assert list(ledger.quarantine()) == [newer]
+
+
+def test_a_model_is_struck_off_once(ledger: Ledger) -> None:
+    ledger.add_quarantined(POISON)
+    ledger.add_quarantined(replace(POISON, model="pump-2"))
+    assert ledger.remove_quarantined(POISON.model)
+    assert not ledger.remove_quarantined(POISON.model)
+    assert list(ledger.quarantine()) == [replace(POISON, model="pump-2")]
+
+
+@pytest.mark.parametrize("model", ["pump-1", "", "a/b", "\ud800", "x" * 2000])
+def test_an_empty_quarantine_holds_no_model(ledger: Ledger, model: str) -> None:
+    assert list(ledger.quarantine()) == []
+    assert not ledger.remove_quarantined(model)
 
 
 # Table Storage alone
@@ -408,30 +703,92 @@ def test_a_wish_that_nobody_had_is_not_found(ledger: Ledger, run_id: str) -> Non
 def test_a_person_can_read_the_rows(tables: TableLedger, table: TableClient) -> None:
     tables.add_run(WHOLE_RUN)
     tables.add_chunks([WHOLE_CHUNK])
+    tables.add_wish(Wish(WishKind.PAUSE, SCHEDULE, NOW))
+    tables.add_backfill(WHOLE_BACKFILL)
+    tables.add_quarantined(POISON)
     rows = {(r["PartitionKey"], r["RowKey"]): r for r in table.list_entities()}
+    digest = "efec8729dd4c5aad632668149e67d451ef36bd57716a6229dd40a554bf9f16c2"
     assert sorted(rows) == [
         ("20261121T0700Z-PT1H", "c00000"),
-        ("runs", "run-9970079259-20261121T0700Z-PT1H"),
+        ("backfills", "b-0001"),
+        ("quarantine", digest),
+        ("runs", RUN_KEY),
         ("runs", "watch-20261121T0700Z-PT1H"),
+        ("wishes", "pause-schedule"),
     ]
+    assert rows["quarantine", digest]["model"] == POISON.model
     chunk = rows["20261121T0700Z-PT1H", "c00000"]
-    assert {name: chunk[name] for name in ("schema", "state", "since", "models", "message", "parts_json")} == {
-        "schema": 1,
+    assert {name: chunk[name] for name in ("schema", "state", "since", "models", "message")} == {
+        "schema": 2,
         "state": "committing",
         "since": "2026-11-21T08:05:00.123457Z",
         "models": 10_000,
         "message": "pre-empted",
-        "parts_json": '[{"path":"results/r/c00000/x.parquet","bytes":5000000000,"md5":"1B2M2Y8AsgTpgAmY7PhCfg==",'
-        '"rows":600000}]',
     }
+    assert json.loads(chunk["chosen_json"])["parts"] == [asdict(PART)]
+
+
+WORST = (
+    "\x00" * 2000,  # six characters each, as JSON
+    "😀" * 2000,  # two units each
+    "\\" * 2000,
+    "\ud800" * 2000,  # no text
+    "日" * 2000,  # three bytes each, six when escaped
+)
+
+
+def worst_chunk(text: str) -> Chunk:
+    """As much as attempts, reports and errors can make of a chunk, and more."""
+    failures = tuple(
+        Failure(reason, Outcome.FAILED, 100 - i, text, text) for i, reason in enumerate([*Reason, *Reason][:40])
+    )
+    result = replace(RESULT, failures=failures, parts=(PART,) * 300)
+    lost = Attempt(1, AttemptState.LOST, NOW, True, 1, "0x8DE2A3B4C5D6E7F", NOW, 10_000, NOW)
+    return replace(
+        WHOLE_CHUNK,
+        attempts=tuple(replace(lost, number=i) for i in range(500)),
+        chosen=result,
+        committed=result,
+        message=text * 5,
+        first="日" * 1024,
+        last="日" * 1024,
+    )
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("text", WORST)
+def test_the_worst_chunk_is_saved_and_what_was_saved_is_read_back(tables: TableLedger, text: str) -> None:
+    tables.add_chunks([replace(worst_chunk(text), id=f"c0000{i}") for i in range(4)])
+    saved = tables.save_chunks(tables.chunks(WHOLE_RUN.id))
+    assert [bare(chunk) for chunk in saved] == [fitted(replace(worst_chunk(text), id=f"c0000{i}")) for i in range(4)]
+    assert list(tables.chunks(WHOLE_RUN.id)) == list(saved)
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("text", WORST)
+def test_the_worst_run_heartbeat_and_quarantine_are_saved(tables: TableLedger, text: str) -> None:
+    failures = tuple(Failure(reason, Outcome.FAILED, 1, text, text) for reason in Reason)
+    tables.add_run(replace(WHOLE_RUN, failures=failures, message=text * 5))
+    run = tables.save_run(replace(tables.run(WHOLE_RUN.id), failures=failures, message=text * 5))
+    assert tables.run(WHOLE_RUN.id) == run
+    beat = tables.save_heartbeat(Heartbeat(trouble=text * 5))
+    assert tables.heartbeat() == beat
+    tables.add_quarantined(replace(POISON, message=text))
+    assert [found.model for found in tables.quarantine()] == [POISON.model]
+
+
+@pytest.mark.stack
+def test_chunks_of_several_pages_are_read_and_removed(tables: TableLedger) -> None:
+    tables.add_chunks([replace(PLAIN_CHUNK, id=f"c{i:05d}") for i in range(1_050)])
+    assert len(tables.chunks(WHOLE_RUN.id)) == 1_050
+    tables.remove_run(WHOLE_RUN.id)
+    assert list(tables.chunks(WHOLE_RUN.id)) == []
 
 
 @pytest.mark.stack
 def test_chunks_too_large_for_one_transaction_are_saved_in_several(tables: TableLedger) -> None:
-    wordy = [replace(chunk, message="ü" * OWN_MESSAGE_LIMIT) for chunk in some_chunks(100)]
-    wordy = [
-        replace(c, failures=tuple(replace(FAILURE, message="ü" * MESSAGE_LIMIT) for _ in range(60))) for c in wordy
-    ]
+    result = replace(RESULT, failures=tuple(replace(FAILURE, message="ü" * MESSAGE_LIMIT) for _ in range(60)))
+    wordy = [replace(chunk, message="ü" * OWN_MESSAGE_LIMIT, chosen=result) for chunk in some_chunks(100)]
     tables.add_chunks(wordy)
     saved = tables.save_chunks(tables.chunks(WHOLE_RUN.id))
     assert [bare(chunk) for chunk in saved] == wordy
@@ -444,7 +801,7 @@ def test_a_run_row_that_somebody_took_away_stops_no_other_run(
     tables.add_run(a_run(0))
     tables.add_run(a_run(1))
     read = tables.run(a_run(0).id)
-    table.delete_entity("runs", f"run-9970079259-{a_run(0).id}")
+    table.delete_entity("runs", RUN_KEY)
     with caplog.at_level(logging.ERROR):
         assert [run.id for run in tables.watched_runs()] == [a_run(1).id]
     assert "the ledger watches a run that is not there" in caplog.text
@@ -452,32 +809,81 @@ def test_a_run_row_that_somebody_took_away_stops_no_other_run(
         tables.save_run(read)
 
 
+@pytest.mark.stack
+def test_a_mark_that_outlived_its_run_is_removed_with_it(tables: TableLedger, table: TableClient) -> None:
+    tables.add_run(a_run(0))
+    table.delete_entity("runs", RUN_KEY)
+    tables.remove_run(a_run(0).id)
+    assert list(table.list_entities()) == []
+
+
 def test_a_row_of_another_schema_or_with_nonsense_is_malformed_and_named() -> None:
-    row = {**dump(WHOLE_CHUNK, WHOLE_CHUNK.run, WHOLE_CHUNK.id), "schema": 2}
-    with pytest.raises(Malformed, match="row 20261121T0700Z-PT1H/c00000: wanted schema 1, found 2"):
+    row = {**dump(WHOLE_CHUNK, WHOLE_CHUNK.run, WHOLE_CHUNK.id), "schema": 1}
+    with pytest.raises(Malformed, match="row 20261121T0700Z-PT1H/c00000: wanted schema 2, found 1"):
         load(Chunk, row)
-    for broken in ({"state": "napping"}, {"tally_json": "{"}, {"models": "many"}):
+    for broken in ({"state": "napping"}, {"chosen_json": "{"}, {"models": "many"}, {"committed_json": '{"attempt":1}'}):
         with pytest.raises(Malformed, match="row 20261121T0700Z-PT1H/c00000: wanted a Chunk, found"):
-            load(Chunk, {**row, "schema": 1, **broken})
+            load(Chunk, {**row, "schema": 2, **broken})
 
 
 def test_texts_are_cut_where_they_would_not_fit_and_the_cut_value_is_what_lies_there() -> None:
     wordy = replace(FAILURE, message="x" * 1000, example="😀" * 500)
-    cut = fitted(replace(WHOLE_CHUNK, message="\ud800" + "y" * 10_000, failures=(wordy,) * 40))
+    result = replace(RESULT, failures=(wordy,) * 40)
+    cut = fitted(replace(WHOLE_CHUNK, message="\ud800" + "y" * 10_000, chosen=result, committed=result))
     assert cut.message == "?" + "y" * (OWN_MESSAGE_LIMIT - 2) + "…"
-    assert set(cut.failures) == {replace(wordy, message="x" * (MESSAGE_LIMIT - 1) + "…")}
-    assert 20 < len(cut.failures) < 40
-    row = dump(cut, cut.run, cut.id)
-    assert max(len(str(text).encode("utf-16-le")) for text in row.values()) <= 2 * PROPERTY_LIMIT
-    assert load(Chunk, row) == cut
+    for fit in (cut.chosen, cut.committed):
+        assert fit
+        assert replace(fit, failures=()) == replace(RESULT, failures=())
+        assert set(fit.failures) == {replace(wordy, message="x" * (MESSAGE_LIMIT - 1) + "…")}
+        assert 20 < len(fit.failures) < 40
+    assert load(Chunk, dump(cut, cut.run, cut.id)) == cut
 
 
-def test_what_cannot_be_cut_and_does_not_fit_is_malformed() -> None:
-    with pytest.raises(Malformed, match="wanted at most 32000 in a property, found parts_json of"):
-        dump(replace(WHOLE_CHUNK, parts=WHOLE_CHUNK.parts * 500), "p", "r")
+def test_what_is_kept_of_too_many_failures_are_the_first_and_largest() -> None:
+    groups = tuple(replace(FAILURE, models=40 - i, example="e" * 5000) for i in range(40))
+    fit = fitted(replace(WHOLE_RUN, failures=groups)).failures
+    assert [failure.models for failure in fit] == list(range(40, 12, -1))  # some 1,130 characters each, of 32,000
+    assert {len(failure.example) for failure in fit} == {EXAMPLE_LIMIT}
 
 
-@pytest.mark.parametrize("text", ["", "a/b", "a\\b", "a#b", "a?b", "a\nb", "a\x7fb", "x" * 1024])
+@pytest.mark.parametrize("text", WORST)
+def test_no_row_outgrows_a_limit_of_the_store_whatever_the_error_says(text: str) -> None:
+    row = dump(fitted(worst_chunk(text)), "p", "r")
+    assert max(units(content) for content in row.values()) <= PROPERTY_LIMIT < 32_768
+    assert sum(12 + 2 * (len(name) + units(content)) for name, content in row.items()) <= ENTITY_LIMIT < 2**20
+    assert len(row) < 252
+    assert load(Chunk, row) == fitted(worst_chunk(text))
+
+
+def units(content: object) -> int:
+    """Length as the store counts it."""
+    return len(str(content).encode("utf-16-le")) // 2
+
+
+def test_a_long_list_goes_on_in_further_properties_and_is_whole_or_nothing() -> None:
+    long = replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(PART,) * 500))
+    row = dump(long, "p", "r")
+    assert [name for name in row if name.startswith("chosen")] == [f"chosen_json{i}" for i in ("", 1, 2, 3)]
+    assert load(Chunk, row) == long
+    with pytest.raises(Malformed, match="row p/r: wanted a Chunk, found"):
+        load(Chunk, {name: content for name, content in row.items() if name != "chosen_json2"})
+
+
+@pytest.mark.parametrize(
+    ("chunk", "found"),
+    [
+        (replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(PART,) * 10_000)), r"1000000 bytes in a row, found \d{7}"),
+        (replace(WHOLE_CHUNK, last="x" * 32_001), "32000 in a property, found last of 32001 characters"),
+        (replace(WHOLE_CHUNK, last="\ud800"), "text in last, found"),
+        (replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(replace(PART, path="\ud800"),))), "text in chosen_json"),
+    ],
+)
+def test_what_cannot_be_cut_and_does_not_fit_is_malformed(chunk: Chunk, found: str) -> None:
+    with pytest.raises(Malformed, match=f"row p/r: wanted .*{found}"):
+        dump(fitted(chunk), "p", "r")
+
+
+@pytest.mark.parametrize("text", ["", "a/b", "a\\b", "a#b", "a?b", "a\nb", "a\x7fb", "\ud800", "x" * 1024])
 def test_a_key_that_the_store_refuses_is_refused_at_the_door(text: str) -> None:
     with pytest.raises(Malformed, match="wanted a table's key"):
         key(text)

@@ -9,12 +9,13 @@ ROOT = Path(__file__).parents[2]
 # Each room may import those before it on its line's left, and nothing else of the house.
 RUNGS = [
     "errors", "windows", "domain", "wishes", "runs", "contract", "names", "ports", "schedule", "planner", "attempts",
-    "tracker", "drafting", "rules", "ticking", "seeing", "committing", "opening", "chores", "control", "views", "guard",
-    "settings", "routes", "api", "wiring", "__main__",
+    "tracker", "drafting", "rules", "ticking", "seeing", "committing", "opening", "chores", "control", "views",
+    "chunk_views", "backfill_views", "guard", "settings", "asking", "routes", "backfilling", "operating", "api",
+    "wiring", "__main__",
 ]  # fmt: skip
 PURE = {
     "errors", "windows", "domain", "wishes", "runs", "contract", "names", "ports", "schedule", "planner", "attempts",
-    "tracker", "views", "guard",
+    "tracker", "views", "chunk_views", "backfill_views", "guard",
 }  # fmt: skip
 NODE = {"errors", "windows", "domain", "contract", "names"}  # what the scorer may use
 SOURCES = [

@@ -154,11 +154,13 @@ def test_a_fleet_that_shrank_is_listed_once_more(
     assert doubtful(models, before, earlier) is verdict
 
 
-def test_a_plan_comes_back_as_waiting_chunks() -> None:
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_plan_comes_back_as_waiting_chunks_of_the_run_s_round(number: int) -> None:
     now = datetime(2026, 11, 21, tzinfo=UTC)
-    chunks = (Chunk("r", "c00000", "d1", 2, "a", "b", since=now), Chunk("r", "c00001", "d2", 1, "c", "c", since=now))
-    plan = Plan(chunks, ignored=3)
-    assert Plan.from_bytes("r", plan.to_bytes(), now) == plan
+    run = Run(hour("2026-11-21T10:00"), Phase.RUNNING, now, round=number)
+    first = Chunk(run.id, "c00000", "d1", 2, "a", "b", since=now, round=number)
+    plan = Plan((first, replace(first, id="c00001", manifest="d2", models=1, first="c", last="c")), ignored=3)
+    assert Plan.from_bytes(run, plan.to_bytes(), now) == plan
     assert plan.models == 3
 
 
@@ -166,8 +168,9 @@ def test_a_plan_comes_back_as_waiting_chunks() -> None:
     "data", [b"", b"{}", b"[]", b'{"schema":2,"ignored":0,"chunks":[]}', b'{"schema":1,"chunks":1}']
 )
 def test_a_plan_that_is_none_is_malformed(data: bytes) -> None:
-    with pytest.raises(Malformed, match="plan of run r"):
-        Plan.from_bytes("r", data, datetime(2026, 11, 21, tzinfo=UTC))
+    run = Run(hour("2026-11-21T10:00"), Phase.RUNNING, at("2026-11-21T12:00"))
+    with pytest.raises(Malformed, match="plan of run 20261121T1000Z-PT1H"):
+        Plan.from_bytes(run, data, at("2026-11-21T12:00"))
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "many", "AUTO"])

@@ -1,249 +1,417 @@
-"""The truth tables of a chunk and of a run: how it stands, what is seen, what becomes of it."""
+"""The truth tables of a run: which chunks are tried, when it stops, how it ends."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from shared.attempts import Evidence, Policy, Sign, refused, to_submit, uncommittable
 from shared.contract import Report, Verdict
-from shared.domain import Part, Reason, Tally
+from shared.domain import Failure, Outcome, Part, Reason, Tally
 from shared.ports import Sighting
-from shared.runs import CHUNK_FOLLOWS, PHASE_FOLLOWS, Attempt, AttemptState, Chunk, ChunkState, JobState, Phase, Run
-from shared.tracker import Evidence, Policy, Sign, Step, advance, refused, sum_up, to_submit, uncommittable, unwanted
-from shared.windows import Window
+from shared.runs import (
+    CHUNK_FOLLOWS,
+    PHASE_FOLLOWS,
+    Attempt,
+    AttemptState,
+    Chunk,
+    ChunkState,
+    JobState,
+    Phase,
+    Result,
+    Run,
+)
+from shared.tracker import Step, advance, sum_up, unwanted
+from shared.windows import DAY, Window
+from shared.wishes import WishKind
 
 A = AttemptState
 C = ChunkState
 J = JobState
+R = Reason
 
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-POLICY = Policy(max_retries=1, max_losses=1, silence=10 * MINUTE, backoff=MINUTE, max_in_flight=2)
+POLICY = Policy(max_in_flight=2)
 RUN = Run(Window.parse("20261121T1100Z-PT1H"), Phase.RUNNING, NOW, planned_at=NOW, models=3, chunks=1)
-CHUNK = Chunk(RUN.id, "c00000", "abc", 3, "a.skops", "c.skops", next_attempt=2, since=NOW)
-JOB = f"fleetscore-{RUN.id}-c00000-1"
-REPORT = Report(
-    RUN.id,
-    "c00000",
-    1,
-    NOW,
-    NOW + MINUTE,
-    (Verdict("a", 3, 1), Verdict("b", 2), Verdict("c", reason=Reason.NO_READINGS, message="none")),
-    (Part(f"results/{RUN.id}/c00000/x.parquet", 10, "md5", 5),),
-)
 
 
-def under_way(state: AttemptState, **known: object) -> Chunk:
-    """The chunk with its first attempt in *state*."""
-    states = {A.SUBMITTING: C.QUEUED, A.QUEUED: C.QUEUED, A.RUNNING: C.RUNNING, A.CANCELLING: C.CANCELLING}
-    attempt = Attempt(1, state, NOW, **known)  # type: ignore[arg-type]
-    return replace(CHUNK, state=states.get(state, C.WAITING), attempts=(attempt,))
+def chunk(index: int = 0, state: ChunkState = C.WAITING, models: int = 10) -> Chunk:
+    return Chunk(RUN.id, f"c{index:05d}", "abc", models, "a", "z", state=state, since=NOW)
 
 
-def step(chunk: Chunk, seen: JobState | None, *, minutes: int = 0, sign: Sign | None = None, run: Run = RUN,
-         report: Report | None = None, silent: bool = False) -> Step:  # fmt: skip
-    evidence = Evidence(
-        None if silent else ({JOB: Sighting(seen)} if seen else {}),
-        {("c00000", 1): sign} if sign else {},
-        {"c00000": report} if report else {},
-    )
-    return advance(run, [chunk], evidence, POLICY, NOW + minutes * MINUTE)
+def under_way(state: AttemptState, base: Chunk | None = None, done: int = 0) -> Chunk:
+    base = base or chunk()
+    states = {A.RUNNING: C.RUNNING, A.CANCELLING: C.CANCELLING, A.LOST: C.WAITING}
+    attempt = Attempt(base.next_attempt, state, NOW, done=done)
+    return replace(base, state=states.get(state, C.QUEUED), attempts=(attempt,), next_attempt=base.next_attempt + 1)
 
 
-@pytest.mark.parametrize(
-    ("state", "seen", "chunk", "attempts", "reason", "costs"),
-    [
-        # what stands, what the cluster says   -> chunk, its attempts, why, (retries, losses)
-        (A.SUBMITTING, None, C.QUEUED, {1: A.SUBMITTING}, None, (0, 0)),  # never acknowledged: asked for again
-        (A.SUBMITTING, J.QUEUED, C.QUEUED, {1: A.QUEUED}, None, (0, 0)),
-        (A.SUBMITTING, J.RUNNING, C.RUNNING, {1: A.RUNNING}, None, (0, 0)),
-        (A.QUEUED, None, C.QUEUED, {1: A.QUEUED}, None, (0, 0)),  # a doubt is no death
-        (A.QUEUED, J.RUNNING, C.RUNNING, {1: A.RUNNING}, None, (0, 0)),
-        (A.RUNNING, J.RUNNING, C.RUNNING, {1: A.RUNNING}, None, (0, 0)),
-        (A.RUNNING, J.QUEUED, C.QUEUED, {1: A.QUEUED}, None, (0, 0)),  # pre-empted, and back in the queue
-        (A.RUNNING, J.DOUBTFUL, C.RUNNING, {1: A.RUNNING}, None, (0, 0)),
-        (A.RUNNING, J.SUCCEEDED, C.WAITING, {}, Reason.NO_REPORT, (1, 0)),  # a job's word is no result
-        (A.RUNNING, J.FAILED, C.WAITING, {}, Reason.JOB_FAILED, (1, 0)),
-        (A.RUNNING, J.LOST, C.QUEUED, {1: A.LOST, 2: A.SUBMITTING}, Reason.JOB_LOST, (0, 1)),  # at once, no retry spent
-        (A.RUNNING, J.CANCELLED, C.QUEUED, {1: A.LOST, 2: A.SUBMITTING}, Reason.JOB_LOST, (0, 1)),  # not by us
-        (A.LOST, J.FAILED, C.QUEUED, {2: A.SUBMITTING}, None, (0, 0)),  # it was charged for before
-        (A.LOST, None, C.QUEUED, {1: A.LOST, 2: A.SUBMITTING}, None, (0, 0)),  # it may yet report
-    ],
-)
-def test_a_chunk_follows_what_is_seen(
-    state: AttemptState,
-    seen: JobState | None,
-    chunk: ChunkState,
-    attempts: dict[int, AttemptState],
-    reason: Reason | None,
-    costs: tuple[int, int],
-) -> None:
-    (after,) = step(under_way(state), seen).chunks
-    found = (after.state, {a.number: a.state for a in after.attempts}, after.reason, (after.retries, after.losses))
-    assert found == (chunk, attempts, reason, costs)
+def committed(base: Chunk, failed: int = 0, skipped: int = 0, reason: Reason = R.ESTIMATOR_ERROR) -> Chunk:
+    """A chunk that is committed; those that failed did so for one reason."""
+    tally = Tally(scored=base.models - failed - skipped, failed=failed, skipped=skipped)
+    failures = [Failure(reason, Outcome.FAILED, failed, "a", f"{reason} of a")] if failed else []
+    failures += [Failure(R.NO_READINGS, Outcome.SKIPPED, skipped, "b", "none")] if skipped else []
+    return replace(base, state=C.COMMITTED, committed=Result(1, (), tally, tuple(failures)), next_attempt=2)
 
 
-def test_a_job_is_lost_only_when_the_cluster_and_its_progress_were_silent_for_long() -> None:
-    doubted = step(under_way(A.RUNNING), None).chunks[0]
-    assert doubted.attempts[0].doubted_since == NOW
-    assert step(doubted, None, minutes=9).chunks[0].losses == 0
-    assert step(doubted, None, minutes=10).chunks[0].losses == 1
-    alive = step(doubted, None, minutes=9, sign=Sign("etag", 2)).chunks[0]
-    assert (alive.losses, alive.attempts[0].done) == (0, 2)
-    assert step(alive, None, minutes=18, sign=Sign("etag", 2)).chunks[0].losses == 0
-    assert step(alive, None, minutes=19, sign=Sign("etag", 2)).chunks[0].losses == 1
-    back = step(alive, J.RUNNING, minutes=18).chunks[0]
-    assert back.attempts[0].doubted_since is None
+def given_up(base: Chunk, reason: Reason) -> Chunk:
+    return replace(base, state=C.FAILED, reason=reason, message=f"{reason} of {base.id}", next_attempt=2)
 
 
-def test_nothing_is_concluded_while_the_cluster_does_not_answer() -> None:
-    chunk = under_way(A.RUNNING, doubted_since=NOW)
-    after = step(chunk, None, minutes=600, silent=True)
-    assert after == Step((chunk,), ())
+def step(
+    chunks: Sequence[Chunk], jobs: Mapping[str, Sighting] | None = None, *, run: Run = RUN, policy: Policy = POLICY,
+    now: datetime = NOW, unread: frozenset[str] = frozenset(),
+) -> Step:  # fmt: skip
+    return advance(run, chunks, Evidence(jobs or {}, {}, {}, unread), policy, now)
 
 
-def test_a_valid_report_counts_whatever_the_cluster_says() -> None:
-    for seen in (*J, None):
-        for state in (A.SUBMITTING, A.QUEUED, A.RUNNING, A.LOST, A.CANCELLING):
-            (after,) = step(under_way(state), seen, report=REPORT).chunks
-            tally = Tally(scored=2, skipped=1, rows=5, anomalies=1, seconds=60)
-            assert (after.state, after.chosen, after.tally) == (C.COMMITTING, 1, tally)
-            assert (after.parts, after.attempts) == (REPORT.parts, ())
+def submitted(after: Step) -> list[str]:
+    return [c.id for c in after.chunks if to_submit(c)]
 
 
-def test_what_is_over_stays_over() -> None:
-    for state in (C.COMMITTED, C.FAILED, C.CANCELLED):
-        over = replace(CHUNK, state=state)
-        for seen in (*J, None):
-            assert step(over, seen, report=REPORT, minutes=999).chunks == (over,)
-
-
-def test_a_chunk_fails_when_its_retries_are_spent() -> None:
-    spent = replace(under_way(A.RUNNING), retries=1)
-    (after,) = step(spent, J.FAILED).chunks
-    assert (after.state, after.tally, after.reason) == (C.FAILED, Tally(failed=3), Reason.JOB_FAILED)
-    assert [(f.reason, f.models) for f in after.failures] == [(Reason.JOB_FAILED, 3)]
-
-
-def test_a_chunk_whose_losses_are_spent_waits_for_the_lost_one_and_tries_no_more() -> None:
-    spent = replace(under_way(A.RUNNING), losses=1)
-    (waiting,) = step(spent, J.LOST).chunks
-    assert (waiting.state, [a.state for a in waiting.attempts]) == (C.WAITING, [A.LOST])
-    assert step(waiting, None, minutes=59).chunks == (waiting,)
-    assert step(waiting, None, minutes=60).chunks[0].state is C.FAILED
-    assert step(waiting, None, minutes=59, report=REPORT).chunks[0].state is C.COMMITTING
-
-
-def test_a_retry_waits_for_its_backoff() -> None:
-    (failed,) = step(under_way(A.RUNNING), J.FAILED).chunks
-    assert failed.not_before == NOW + MINUTE
-    assert to_submit(step(failed, None).chunks[0]) is None
-    (again,) = step(failed, None, minutes=1).chunks
-    assert to_submit(again) == Attempt(2, A.SUBMITTING, NOW + MINUTE)
-    assert again.next_attempt == 3
+# Which chunks are tried
 
 
 def test_no_more_jobs_are_wanted_than_may_be_in_flight() -> None:
-    chunks = [replace(CHUNK, id=f"c0000{i}") for i in range(5)]
-    after = advance(RUN, chunks, Evidence({}, {}, {}), POLICY, NOW).chunks
-    assert [bool(to_submit(c)) for c in after] == [True, True, False, False, False]
-    assert advance(RUN, after, Evidence({}, {}, {}), POLICY, NOW).chunks == after
-
-
-CANCELLED = replace(RUN, cancelled_at=NOW)
+    chunks = [chunk(i) for i in range(5)]
+    after = step(chunks)
+    assert submitted(after) == ["c00000", "c00001"]
+    assert step(after.chunks) == after
+    assert submitted(step(chunks, run=replace(RUN, max_in_flight=4))) == [f"c0000{i}" for i in range(4)]
 
 
 @pytest.mark.parametrize(
-    ("chunk", "seen", "becomes", "cancels"),
-    [
-        (CHUNK, None, C.CANCELLED, ()),
-        (under_way(A.SUBMITTING), None, C.CANCELLED, ()),  # should it turn up after all, no row holds it
-        (under_way(A.SUBMITTING), J.QUEUED, C.CANCELLING, (JOB,)),
-        (under_way(A.QUEUED), J.QUEUED, C.CANCELLING, (JOB,)),
-        (under_way(A.RUNNING), J.RUNNING, C.CANCELLING, (JOB,)),
-        (under_way(A.CANCELLING), J.RUNNING, C.CANCELLING, (JOB,)),  # asked again until it is gone
-        (under_way(A.CANCELLING), J.CANCELLED, C.CANCELLED, ()),
-        (under_way(A.CANCELLING), J.FAILED, C.CANCELLED, ()),
-        (under_way(A.LOST), J.RUNNING, C.CANCELLED, (JOB,)),
-        (replace(CHUNK, state=C.COMMITTING), None, C.COMMITTING, ()),  # what is being committed is finished
-    ],
+    ("state", "room"), [(A.SUBMITTING, 1), (A.QUEUED, 1), (A.RUNNING, 1), (A.CANCELLING, 1), (A.LOST, 2)]
 )
-def test_a_cancelled_run_lets_go_of_its_chunks(
-    chunk: Chunk, seen: JobState | None, becomes: ChunkState, cancels: tuple[str, ...]
-) -> None:
-    after = step(chunk, seen, run=CANCELLED)
-    assert (after.chunks[0].state, after.cancel) == (becomes, cancels)
+def test_what_is_lost_takes_no_room(state: AttemptState, room: int) -> None:
+    first = replace(under_way(state), losses=99)  # never tried again
+    jobs = {f"fleetscore-{RUN.id}-c00000-1": Sighting(J.RUNNING)}
+    assert len([i for i in submitted(step([first, *(chunk(i) for i in range(1, 5))], jobs)) if i != "c00000"]) == room
 
 
-def test_a_cancel_does_not_wait_for_ever_for_a_cluster_that_is_gone() -> None:
-    chunk = under_way(A.CANCELLING)
-    assert step(chunk, None, run=CANCELLED, minutes=9, silent=True).chunks == (chunk,)
-    assert step(chunk, None, run=CANCELLED, minutes=10, silent=True).chunks[0].state is C.CANCELLED
+def test_limits_that_fall_below_what_is_under_way_only_start_nothing_new() -> None:
+    chunks = [under_way(A.QUEUED, chunk(i)) for i in range(3)] + [chunk(3)]
+    assert step(chunks, run=replace(RUN, max_in_flight=1)).chunks[3] == chunk(3)
+
+
+@pytest.mark.parametrize("reason", [R.DEADLINE, R.TOO_MANY_FAILURES, R.CIRCUIT_OPEN])
+@pytest.mark.parametrize("state", [None, A.LOST])
+def test_a_run_that_stops_starts_nothing_more(reason: Reason, state: AttemptState | None) -> None:
+    before = under_way(state) if state else chunk()
+    after = step([before], run=replace(RUN, stopped=reason))
+    assert submitted(after) == []
+    assert [a for a in after.chunks[0].attempts if a.state.in_flight] == []
+
+
+def test_what_was_written_down_but_never_asked_for_is_not_asked_for_once_the_run_stops() -> None:
+    chunks = step([chunk(i) for i in range(2)]).chunks
+    after = step(chunks, run=replace(RUN, stopped=R.CIRCUIT_OPEN))
+    assert (submitted(after), after.cancel) == ([], ())
+
+
+@pytest.mark.parametrize("run", [RUN, replace(RUN, cancelled_at=NOW), replace(RUN, stopped=R.DEADLINE)])
+def test_a_chunk_whose_report_was_not_read_is_not_tried_again(run: Run) -> None:
+    waiting = replace(chunk(), next_attempt=2, retries=1)
+    assert step([waiting], run=run, unread=frozenset({waiting.id})).chunks == (waiting,)
+
+
+# Jobs that no row holds
 
 
 def test_a_job_that_no_row_holds_is_cancelled() -> None:
-    orphan = f"fleetscore-{RUN.id}-c00000-7"
-    evidence = Evidence({JOB: Sighting(J.RUNNING), orphan: Sighting(J.RUNNING), "foreign": Sighting(J.RUNNING)}, {}, {})
-    assert advance(RUN, [under_way(A.RUNNING)], evidence, POLICY, NOW).cancel == (orphan,)
+    names = {n: f"fleetscore-{RUN.id}-c00000-{n}" for n in (1, 2, 7)}
+    jobs = {name: Sighting(J.RUNNING) for name in (*names.values(), "somebody-else-s")}
+    jobs[names[2]] = Sighting(J.FAILED)  # is over
+    assert step([under_way(A.RUNNING)], jobs).cancel == (names[7],)
 
 
-def test_the_job_that_reported_is_left_to_end_by_itself() -> None:
-    chunk = replace(CHUNK, state=C.COMMITTED, chosen=1, next_attempt=3)
-    second = JOB.removesuffix("1") + "2"
-    assert unwanted({JOB: Sighting(J.RUNNING), second: Sighting(J.RUNNING)}, [chunk]) == (second,)
+def test_a_lost_job_that_is_seen_again_may_go_on() -> None:
+    name = f"fleetscore-{RUN.id}-c00000-1"
+    assert unwanted({name: Sighting(J.RUNNING)}, [under_way(A.LOST)]) == ()
+    assert unwanted({name: Sighting(J.RUNNING)}, [under_way(A.CANCELLING)]) == (name,)
 
 
-def committed(tally: Tally) -> Chunk:
-    return replace(CHUNK, state=C.COMMITTED, tally=tally, failures=REPORT.failures)
+@pytest.mark.parametrize("holds", ["chosen", "committed"])
+def test_the_job_that_reported_is_left_to_end_by_itself(holds: str) -> None:
+    held = replace(chunk(), state=C.COMMITTED, **{holds: Result(1, (), Tally(scored=10))})
+    jobs = {f"fleetscore-{RUN.id}-c00000-{n}": Sighting(J.RUNNING) for n in (1, 2)}
+    assert unwanted(jobs, [held]) == (f"fleetscore-{RUN.id}-c00000-2",)
+
+
+# Stopping early
 
 
 @pytest.mark.parametrize(
-    ("chunks", "phase", "reason"),
+    ("opened", "planned", "now", "stopped"),
     [
-        ([committed(Tally(scored=3))], Phase.SUCCEEDED, None),
-        ([committed(Tally(scored=2, skipped=1))], Phase.SUCCEEDED, None),  # a pump that was off is no fault
-        ([committed(Tally(scored=2, failed=1))], Phase.PARTIAL, None),
-        ([committed(Tally(skipped=3))], Phase.FAILED, Reason.NO_READINGS),  # that all were off most often is
-        ([refused(CHUNK, "no such compute", NOW)], Phase.FAILED, Reason.REJECTED),
-        ([uncommittable(CHUNK, "something else lies there", NOW)], Phase.FAILED, Reason.COMMIT_CONFLICT),
-        ([committed(Tally(scored=3)), refused(CHUNK, "no", NOW)], Phase.PARTIAL, None),
-        ([committed(Tally(scored=3)), replace(CHUNK, state=C.CANCELLED, tally=Tally(cancelled=3))],
-         Phase.CANCELLED, Reason.CANCELLED),
+        (NOW, NOW, NOW + DAY - MINUTE, None),
+        (NOW, NOW, NOW + DAY, R.DEADLINE),
+        (NOW - DAY, NOW, NOW, None),  # planning is not counted
+        (NOW - DAY, None, NOW, R.DEADLINE),
+    ],
+)
+def test_a_run_has_a_deadline(
+    opened: datetime, planned: datetime | None, now: datetime, stopped: Reason | None
+) -> None:
+    run = step([under_way(A.RUNNING)], run=replace(RUN, opened_at=opened, planned_at=planned), now=now).run
+    assert run.stopped is stopped
+    told = f"not over 1 day, 0:00:00 after {planned or opened:%Y-%m-%d %H:%M} UTC, and stopped"
+    assert run.message == (told if stopped else "")
+
+
+FAILED_3 = committed(chunk(0), failed=3)
+SCORED = committed(chunk(1))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "tolerated", "own", "stopped"),
+    [
+        # chunks that ended,                       tolerated %, by this run's own limit
+        ([FAILED_3], 100, None, False),  # off
+        ([given_up(chunk(0), R.JOB_FAILED)], 100, None, False),
+        ([FAILED_3], 30, None, False),  # 3 of 10: at the limit
+        ([FAILED_3], 29, None, True),
+        ([FAILED_3, SCORED], 15, None, False),  # 3 of 20
+        ([FAILED_3, SCORED], 14, None, True),
+        ([FAILED_3, chunk(1), under_way(A.RUNNING, chunk(2))], 29, None, True),  # of those that ended
+        ([FAILED_3], 100, 29, True),
+        ([FAILED_3], 29, 100, False),
+        ([FAILED_3], 100, 0, True),
+        ([SCORED], 0, None, False),
+        ([committed(chunk(0), skipped=10)], 0, None, False),  # a pump that was off is no fault
+        ([], 0, None, False),
+        ([replace(FAILED_3, round=0), replace(SCORED, round=1)], 10, None, False),  # of an earlier round: in round 1
+        ([replace(FAILED_3, round=1), replace(SCORED, round=0)], 29, None, True),
+    ],
+)
+def test_more_failures_than_are_tolerated_stop_a_run(
+    chunks: list[Chunk], tolerated: int, own: int | None, stopped: bool
+) -> None:
+    number = max((c.round for c in chunks), default=0)
+    run = replace(RUN, round=number, redo=WishKind.EXTEND if number else None, tolerated_failures=own)
+    after = step(chunks, run=run, policy=replace(POLICY, tolerated_failures=tolerated)).run
+    assert after.stopped is (R.TOO_MANY_FAILURES if stopped else None)
+
+
+def test_a_run_that_is_stopped_for_failures_says_how_many_and_why() -> None:
+    run = step([FAILED_3, SCORED], policy=replace(POLICY, tolerated_failures=5)).run
+    told = "3 of the first 20 models failed, 5 % are tolerated; most often: estimator_error: estimator_error of a"
+    assert run.message == told
+
+
+def whole(reason: Reason, index: int, models: int = 10, minute: int = 0) -> Chunk:
+    """A chunk that failed whole."""
+    return replace(committed(chunk(index, models=models), failed=models, reason=reason), since=NOW + minute * MINUTE)
+
+
+def dead(reason: Reason, index: int, models: int = 1) -> Chunk:
+    return given_up(chunk(index, models=models), reason)
+
+
+ERROR = R.ESTIMATOR_ERROR
+
+
+@pytest.mark.parametrize(
+    ("chunks", "opens"),
+    [
+        ([whole(ERROR, 0), whole(ERROR, 1)], False),
+        ([whole(ERROR, 0), whole(ERROR, 1), chunk(2)], False),
+        ([whole(ERROR, 0), whole(ERROR, 1), whole(ERROR, 2)], True),
+        ([whole(ERROR, 0), whole(ERROR, 1), whole(R.WRONG_FEATURES, 2)], False),
+        ([whole(ERROR, 0), whole(ERROR, 1), committed(chunk(2), failed=9)], False),  # one was scored
+        ([whole(ERROR, 0), whole(ERROR, 1), committed(chunk(2), failed=9, skipped=1)], False),
+        ([whole(ERROR, 0, 9), whole(ERROR, 1), whole(ERROR, 2)], False),  # 29 models: bad pumps there are
+        ([whole(ERROR, 0, 9), whole(ERROR, 1, 9), whole(ERROR, 2, 12)], True),
+        ([dead(R.JOB_FAILED, 0), dead(R.JOB_FAILED, 1), dead(R.JOB_FAILED, 2)], True),  # 3 models, and yet
+        ([dead(R.JOB_FAILED, 0), dead(R.JOB_FAILED, 1), dead(R.NO_REPORT, 2)], False),
+        *[([dead(reason, i) for i in range(3)], True) for reason in (
+            R.NO_REPORT, R.JOB_LOST, R.QUEUED_TOO_LONG, R.NO_SIGN, R.STALLED, R.RAN_TOO_LONG, R.REJECTED,
+            R.COMMIT_CONFLICT)],
+        # The first to end by time, then by id; what came after them changes nothing.
+        ([whole(ERROR, 0, minute=1), whole(ERROR, 1, minute=2), whole(ERROR, 2, minute=3), SCORED], False),
+        ([whole(ERROR, 1), whole(ERROR, 2), whole(ERROR, 3), replace(committed(chunk(0)), since=NOW + MINUTE)], True),
+        ([whole(ERROR, 1), whole(ERROR, 2), whole(ERROR, 3), committed(chunk(0))], False),
+        ([whole(ERROR, 1), whole(ERROR, 2), whole(ERROR, 3), committed(chunk(4))], True),
     ],
 )  # fmt: skip
-def test_a_run_ends_as_its_chunks_did(chunks: list[Chunk], phase: Phase, reason: Reason | None) -> None:
-    run = sum_up(RUN, chunks, NOW)
-    assert (run.phase, run.reason, run.ended_at) == (phase, reason, NOW)
-    assert run.tally == sum((c.tally for c in chunks), Tally())
+def test_the_circuit_opens_when_the_first_three_chunks_fail_whole_for_one_reason(
+    chunks: list[Chunk], opens: bool
+) -> None:
+    for order in (chunks, chunks[::-1]):
+        assert step(order).run.stopped is (R.CIRCUIT_OPEN if opens else None)
 
 
-def test_scored_counts_only_what_was_committed() -> None:
-    chunk = replace(CHUNK, state=C.COMMITTING, tally=Tally(scored=3))
-    run = sum_up(RUN, [chunk], NOW)
-    assert (run.phase, run.tally, run.done, run.progress_at) == (Phase.RUNNING, Tally(), 3, NOW)
+def test_an_open_circuit_says_why() -> None:
+    run = step([dead(R.JOB_FAILED, i) for i in range(3)]).run
+    assert run.message == "the first 3 chunks to end failed whole: job_failed: job_failed of c00000"
+
+
+def test_chunks_of_an_earlier_round_open_no_circuit() -> None:
+    chunks = [dead(R.JOB_FAILED, i) for i in range(3)]
+    assert step(chunks, run=replace(RUN, round=1, redo=WishKind.REDRIVE)).run.stopped is None
+
+
+def test_a_run_is_stopped_once_and_not_after_a_cancel() -> None:
+    chunks = [dead(R.JOB_FAILED, i) for i in range(3)]
+    for run in (replace(RUN, stopped=R.DEADLINE, message="first"), replace(RUN, cancelled_at=NOW)):
+        assert step(chunks, run=run, now=NOW + 9 * DAY).run == run
+
+
+# How a run ends
+
+
+CANCELLED = replace(RUN, cancelled_at=NOW)
+STOPPED = replace(RUN, stopped=R.CIRCUIT_OPEN, message="the first 3 ...")
+
+
+@pytest.mark.parametrize(
+    ("run", "chunks", "phase", "reason", "message"),
+    [
+        (RUN, [committed(chunk())], Phase.SUCCEEDED, None, ""),
+        (RUN, [committed(chunk(), skipped=4)], Phase.SUCCEEDED, None, ""),  # a pump that was off is no fault
+        (RUN, [committed(chunk(), failed=4)], Phase.PARTIAL, None, ""),
+        (RUN, [committed(chunk()), dead(R.REJECTED, 1)], Phase.PARTIAL, None, ""),
+        (RUN, [committed(chunk()), chunk(1, C.NOT_ATTEMPTED)], Phase.PARTIAL, None, ""),
+        (RUN, [committed(chunk(), skipped=10)], Phase.FAILED, R.NO_READINGS,  # that all were off most often is one
+         "none of 3 models was scored; most often: none"),
+        (RUN, [refused(chunk(), "no such compute", NOW)], Phase.FAILED, R.REJECTED,
+         "none of 3 models was scored; most often: no such compute"),
+        (RUN, [uncommittable(chunk(), "not ours", NOW)], Phase.FAILED, R.COMMIT_CONFLICT,
+         "none of 3 models was scored; most often: not ours"),
+        (RUN, [chunk(0, C.NOT_ATTEMPTED)], Phase.FAILED, None, "none of 3 models was scored"),
+        (CANCELLED, [chunk(0, C.CANCELLED)], Phase.CANCELLED, R.CANCELLED, "cancelled by request"),
+        (CANCELLED, [committed(chunk()), chunk(1, C.CANCELLED)], Phase.CANCELLED, R.CANCELLED, "cancelled by request"),
+        (CANCELLED, [committed(chunk())], Phase.SUCCEEDED, None, ""),  # it came too late
+        (STOPPED, [dead(R.JOB_FAILED, 0), chunk(1, C.NOT_ATTEMPTED)], Phase.FAILED, R.CIRCUIT_OPEN, "the first 3 ..."),
+        (STOPPED, [committed(chunk()), chunk(1, C.NOT_ATTEMPTED)], Phase.FAILED, R.CIRCUIT_OPEN, "the first 3 ..."),
+    ],
+)  # fmt: skip
+def test_a_run_ends_as_its_chunks_did(
+    run: Run, chunks: list[Chunk], phase: Phase, reason: Reason | None, message: str
+) -> None:
+    after = sum_up(run, chunks, NOW)
+    assert (after.phase, after.reason, after.message, after.ended_at) == (phase, reason, message, NOW)
+
+
+def test_a_deadline_that_passed_while_the_last_parts_were_copied_fails_nothing() -> None:
+    late = replace(RUN, stopped=R.DEADLINE, message="not over ...")
+    assert sum_up(late, [committed(chunk())], NOW).phase is Phase.SUCCEEDED
+
+
+def test_only_what_was_committed_counts_as_scored() -> None:
+    chosen = replace(chunk(), state=C.COMMITTING, chosen=Result(1, (), Tally(scored=10)))
+    run = sum_up(RUN, [chosen], NOW)
+    assert run == replace(RUN, observed_at=NOW, progress_at=NOW, done=10, chunk_states={C.COMMITTING: 1})
 
 
 def test_progress_is_what_ended_and_what_jobs_call_done() -> None:
-    chunks = [committed(Tally(scored=3)), under_way(A.RUNNING, done=2), CHUNK]
-    run = sum_up(replace(RUN, models=9), chunks, NOW)
-    assert (run.done, run.chunk_states) == (5, {C.COMMITTED: 1, C.RUNNING: 1, C.WAITING: 1})
+    twice = under_way(A.LOST, done=4)
+    twice = replace(twice, attempts=(*twice.attempts, Attempt(2, A.RUNNING, NOW, done=7)))
+    chunks = [committed(chunk()), twice, chunk(2)]
+    run = sum_up(RUN, chunks, NOW)
+    assert (run.done, run.progress_at, run.tally) == (17, NOW, Tally(scored=10))
+    assert run.chunk_states == {C.COMMITTED: 1, C.WAITING: 2}
+    later = sum_up(run, chunks, NOW + MINUTE)
+    assert (later.progress_at, later.observed_at) == (NOW, NOW + MINUTE)  # it stands still
 
 
-def test_every_move_is_in_the_table() -> None:
-    for state in A:
-        for seen in (*J, None):
-            for run in (CANCELLED,) if state is A.CANCELLING else (RUN, CANCELLED):
-                for minutes in (0, 10, 60):
-                    before = under_way(state, doubted_since=NOW)
-                    after = step(before, seen, run=run, minutes=minutes).chunks[0]
-                    # One tick may make two moves: given up for lost, and tried again.
-                    reach = CHUNK_FOLLOWS[before.state] | {before.state}
-                    reach |= {s for state in reach for s in CHUNK_FOLLOWS[state]}
-                    assert after.state in reach, (state, seen, before.state, after.state)
+@st.composite
+def chunks_in_any_state(draw: st.DrawFn) -> list[Chunk]:
+    chunks = []
+    for i in range(draw(st.integers(1, 8))):
+        models = draw(st.integers(1, 50))
+        state = draw(st.sampled_from(C))
+        base = replace(chunk(i, state, models), reason=R.JOB_FAILED, round=draw(st.integers(0, 1)))
+        failed = draw(st.integers(0, models))
+        result = committed(base, failed=failed, skipped=draw(st.integers(0, models - failed)))
+        if state is C.COMMITTED:
+            base = result
+        elif draw(st.booleans()):  # of an earlier round
+            base = replace(base, committed=result.committed)
+        if state is C.COMMITTING:
+            base = replace(base, chosen=result.committed)
+        if state in (C.QUEUED, C.RUNNING, C.CANCELLING):
+            base = under_way({C.QUEUED: A.QUEUED, C.RUNNING: A.RUNNING}.get(state, A.CANCELLING), base, done=models)
+        chunks.append(replace(base, state=state))
+    return chunks
 
 
-def test_what_is_terminal_is_followed_by_nothing() -> None:
-    assert {s for s in C if s.terminal} == {C.COMMITTED, C.FAILED, C.CANCELLED}
-    final = {Phase.SUCCEEDED, Phase.PARTIAL, Phase.FAILED, Phase.CANCELLED, Phase.MISSED}
-    assert {p for p in Phase if p.terminal} == final
-    assert {p for p in Phase if not PHASE_FOLLOWS[p]} == final - {Phase.MISSED}
+@settings(deadline=None)
+@given(chunks_in_any_state(), st.sampled_from([RUN, CANCELLED, STOPPED]))
+def test_the_parts_always_sum_to_the_plan_s_total(chunks: list[Chunk], run: Run) -> None:
+    total = sum(c.models for c in chunks)
+    after = sum_up(replace(run, models=total, chunks=len(chunks)), chunks, NOW)
+    open_ones = [c for c in chunks if not c.state.terminal]
+    assert after.tally.models + sum(c.models for c in open_ones) == total
+    assert sum(after.chunk_states.values()) == len(chunks)
+    assert after.tally.models <= after.done <= total
+    assert after.phase.terminal is (not open_ones)
+    for outcome in (Outcome.FAILED, Outcome.SKIPPED):
+        told = sum(f.models for f in after.failures if f.outcome is outcome)
+        assert told == getattr(after.tally, outcome)
+
+
+# What may follow what
+
+
+def report(base: Chunk, attempt: int) -> Report:
+    verdicts = tuple(Verdict(f"m{i}", 1) for i in range(base.models))
+    part = Part(f"results/{RUN.id}/{base.id}/x", 1, "md5", base.models)
+    return Report(RUN.id, base.id, attempt, NOW, NOW, verdicts, (part,))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_every_move_is_in_the_table(data: st.DataObject) -> None:
+    """One chunk through any number of ticks: its states follow each other as the table says, its numbers only grow."""
+    now, run = NOW, replace(RUN, round=data.draw(st.integers(0, 1)))
+    run = replace(run, redo=WishKind.REPROCESS if run.round else None)
+    before = data.draw(st.sampled_from([chunk(), committed(chunk(), failed=2), given_up(chunk(), R.JOB_FAILED)]))
+    for _ in range(data.draw(st.integers(1, 12))):
+        now += data.draw(st.sampled_from([MINUTE, 11 * MINUTE, 2 * timedelta(hours=1)]))
+        event = data.draw(st.sampled_from(["", "", "", "", "cancel", "stop", "report"]))
+        run = replace(run, cancelled_at=now) if event == "cancel" else run
+        run = replace(run, stopped=R.TOO_MANY_FAILURES) if event == "stop" else run
+        names = [f"fleetscore-{RUN.id}-c00000-{n}" for n in range(1, before.next_attempt)]
+        seen = {name: data.draw(st.sampled_from([None, *J])) for name in names}
+        jobs = {name: Sighting(state) for name, state in seen.items() if state}
+        sign = {("c00000", a.number): Sign(str(now), 3) for a in before.attempts if data.draw(st.booleans())}
+        reports = {before.id: report(before, before.next_attempt - 1)} if event == "report" and before.attempts else {}
+        evidence = Evidence(data.draw(st.sampled_from([jobs, None])), sign, reports)
+        (after,) = advance(run, [before], evidence, POLICY, now).chunks
+        # One tick may make three moves: opened again, given up, and tried again.
+        reach = {before.state}
+        for _ in range(3):
+            reach |= {s for state in reach for s in CHUNK_FOLLOWS[state]}
+        direct = CHUNK_FOLLOWS[before.state] | {before.state}
+        assert after.state in (reach if to_submit(after) else direct)
+        assert after.next_attempt >= before.next_attempt
+        assert len({a.number for a in after.attempts}) == len(after.attempts)
+        assert sum(a.state.in_flight for a in after.attempts) <= 1
+        assert all(a.number < after.next_attempt for a in after.attempts)
+        assert (after.state is C.COMMITTED) <= (after.committed is not None)
+        assert after.round <= run.round
+        before = after
+
+
+def test_what_is_terminal_is_followed_by_a_further_round_only() -> None:
+    assert {s for s in C if s.terminal} == {C.COMMITTED, C.FAILED, C.CANCELLED, C.NOT_ATTEMPTED}
+    assert {s for s in C if CHUNK_FOLLOWS[s] == {C.WAITING}} == {s for s in C if s.terminal}
+    assert set(CHUNK_FOLLOWS) == set(C)
+    over = {Phase.SUCCEEDED, Phase.PARTIAL, Phase.FAILED, Phase.CANCELLED, Phase.MISSED}
+    assert {p for p in Phase if p.terminal} == over
+    assert set(PHASE_FOLLOWS) == set(Phase)
+    assert all(PHASE_FOLLOWS[p] <= {Phase.PLANNING, Phase.RUNNING} for p in over)
+
+
+def test_every_state_can_be_reached_and_left() -> None:
+    for table, start in ((CHUNK_FOLLOWS, C.WAITING), (PHASE_FOLLOWS, Phase.REQUESTED)):
+        reached = {start}
+        for _ in table:
+            reached |= {s for state in reached for s in table[state]}
+        assert reached >= set(table) - {Phase.MISSED}
+        assert all(table.values())

@@ -14,7 +14,9 @@ from shared.contract import Columns, Manifest, Progress, Report, Verdict
 from shared.domain import SKIPS, Failure, Model, Outcome, Part, Reason, Tally, merge_failures, outcome_of
 from shared.errors import Malformed
 from shared.names import EXTENSIONS, Blob, Ignored, ModelNames, id_problem
+from shared.ports import JobSpec
 from shared.windows import EPOCH, Window, format_length, parse_length
+from shared.wishes import Wish, WishKind
 
 RUN = "20261121T0700Z-PT1H"
 NOW = datetime(2026, 11, 21, 8, 5, tzinfo=UTC)
@@ -216,6 +218,39 @@ def test_names_of_jobs_and_signs_come_apart_as_they_were_put_together() -> None:
     assert contract.parse_sign(contract.log_path(RUN, "c00042", 3)) is None
 
 
+@pytest.mark.parametrize(
+    ("careful", "carry", "words"),
+    [(False, 0, ""), (True, 0, " --careful"), (False, 3, " --carry 3"), (True, 3, " --careful --carry 3")],
+)
+def test_an_order_is_one_command_on_every_cluster(careful: bool, carry: int, words: str) -> None:
+    found = " ".join(contract.command("https://w/m.json", 4, careful=careful, carry=carry))
+    assert found == f"python -m scorer --manifest https://w/m.json --attempt 4{words}"
+
+
+def test_two_orders_of_one_name_are_told_apart_by_what_they_do_and_not_by_their_wall_time() -> None:
+    plain = JobSpec("a", RUN, contract.command("https://w/m.json", 4), timedelta(hours=1))
+    assert replace(plain, timeout=timedelta(hours=2)).digest == plain.digest
+    assert replace(plain, command=contract.command("https://w/m.json", 4, careful=True)).digest != plain.digest
+
+
+def test_a_run_has_one_plan_and_one_more_for_each_extension() -> None:
+    assert [contract.plan_path(RUN, n) for n in range(3)] == [
+        f"runs/{RUN}/plan.json", f"runs/{RUN}/plan-1.json", f"runs/{RUN}/plan-2.json",
+    ]  # fmt: skip
+
+
+def test_everything_of_a_run_lies_under_its_own_prefixes_and_no_other_run_s() -> None:
+    window, longer = Window.parse(RUN), Window.parse("20261121T0700Z-PT15H")
+    assert contract.parts_prefix(RUN, "c00001") == f"results/{RUN}/c00001/"
+    for path in (contract.plan_path, contract.signs_prefix):
+        assert path(RUN).startswith(contract.run_prefix(RUN))
+        assert not path(longer.id).startswith(contract.run_prefix(RUN))
+    assert contract.prediction_path(window, "c00042", 0).startswith(contract.prediction_prefix(window, "c00042"))
+    assert contract.prediction_path(window, "c00042", 0).startswith(contract.predictions_prefix(window))
+    assert not contract.prediction_path(longer, "c00042", 0).startswith(contract.predictions_prefix(window))
+    assert not contract.prediction_path(window, "c000420", 0).startswith(contract.prediction_prefix(window, "c00042"))
+
+
 def test_a_prediction_lies_in_the_folder_of_its_window() -> None:
     path = contract.prediction_path(Window.parse(RUN), "c00042", 0)
     assert path == f"date=2026-11-21/hour=07/{RUN}-c00042-0.parquet"
@@ -236,6 +271,18 @@ def test_failures_of_one_reason_are_one_group_and_the_largest_comes_first() -> N
     one = Failure(Reason.ESTIMATOR_ERROR, Outcome.FAILED, 1, "a", "first")
     many = Failure(Reason.NO_READINGS, Outcome.SKIPPED, 5, "b", "none")
     assert merge_failures([one, many, replace(one, example="z", models=2)]) == (many, replace(one, models=3))
+
+
+def test_a_wish_of_a_kind_for_a_target_is_one_wish() -> None:
+    asked = Wish(WishKind.REDRIVE, RUN, NOW)
+    assert asked.id == replace(asked, asked_at=EPOCH, version="x").id == f"redrive-{RUN}"
+    assert {kind for kind in WishKind if kind.reopens} == {WishKind.REDRIVE, WishKind.REPROCESS, WishKind.EXTEND}
+
+
+def test_tallies_add_up() -> None:
+    one, other = Tally(1, 2, 3, 4, 5, 6, 7, 8.0), Tally(10, 20, 30, 40, 50, 60, 70, 80.0)
+    assert one + other == Tally(11, 22, 33, 44, 55, 66, 77, 88.0)
+    assert one.models == 15
 
 
 def test_skips_are_no_failures() -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
+from local.dask import LocalDask
 from shared import settings, wiring
 from shared.control import ControlPlane
 from shared.settings import Settings
@@ -36,13 +38,14 @@ class Place:
         """The control plane, as `function_app` would wire it."""
         return wiring.control_plane(settings.load({**self.environment, **changes}))
 
-    def beside(self, name: str) -> Place:
+    def beside(self, name: str, **changes: str) -> Place:
         """Another one over the same models and readings, in which nothing has run yet."""
         app = f"{self.environment['APP_NAME']}{name}"
-        fresh = {"PREDICTIONS_CONTAINER": f"{app}-predictions", "WORK_CONTAINER": f"{app}-work"}
-        for container in fresh.values():
+        containers = {f"{what.upper()}_CONTAINER": f"{app}-{what}" for what in ("predictions", "work")}
+        for container in containers.values():
             self.service.create_container(container)
-        return replace(self, environment={**self.environment, **fresh, "APP_NAME": app, "LEDGER_TABLE": f"{app}ledger"})
+        names = {**containers, "APP_NAME": app, "LEDGER_TABLE": f"{app}ledger"}
+        return replace(self, environment={**self.environment, **names, **changes})
 
     def container(self, what: str) -> ContainerClient:
         return self.service.get_container_client(self.environment[f"{what.upper()}_CONTAINER"])
@@ -93,3 +96,15 @@ def tick_until(
 def over(plane: ControlPlane, *runs: str) -> Callable[[], bool]:
     """Whether these runs have ended."""
     return lambda: set(runs) <= {run.id for run in plane.ledger.runs(100).items if run.phase.terminal}
+
+
+def jobs_of(cluster: LocalDask) -> list[psutil.Process]:
+    """The scorers that run under a cluster's workers now."""
+    found = []
+    for process in psutil.Process(cluster.process.pid).children(recursive=True):
+        try:
+            if process.cmdline()[1:4] == ["-m", "scorer", "--manifest"]:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found

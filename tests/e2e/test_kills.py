@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 
 from local.dask import LocalDask
@@ -15,7 +14,7 @@ from shared.runs import Phase, Run
 from shared.windows import Window
 from tests.dask_jobs import eventually
 from tests.e2e.fleets import HOUR, give_models, give_readings
-from tests.e2e.place import Place, over, tick_until
+from tests.e2e.place import Place, jobs_of, over, tick_until
 from tests.hosted import ROOT, DevelopmentHost, deployed
 
 pytestmark = pytest.mark.stack
@@ -89,18 +88,6 @@ def test_a_worker_killed_in_the_middle_of_a_chunk_costs_only_time(
     tick_until(plane, NOW, over(plane, RUN), lambda now: now + timedelta(seconds=time.monotonic() - start))
     assert sum(chunk.losses for chunk in plane.ledger.chunks(RUN)) >= 1
     assert_whole(fleet, plane.ledger.run(RUN), tmp_path)
-
-
-def jobs_of(cluster: LocalDask) -> list[psutil.Process]:
-    """The scorers that run under a cluster's workers now."""
-    found = []
-    for process in psutil.Process(cluster.process.pid).children(recursive=True):
-        try:
-            if process.cmdline()[1:4] == ["-m", "scorer", "--manifest"]:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return found
 
 
 def test_a_host_killed_in_the_middle_of_a_run_goes_on_when_it_is_started_again(fleet: Place, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,8 +19,9 @@ import pytest
 
 from local import dask as local_dask
 from local.dask import LocalDask
-from shared.errors import Unavailable
-from shared.runs import Phase
+from shared.errors import FleetError, Unavailable
+from shared.runs import Heartbeat, Phase
+from shared.wishes import Wish, WishKind
 from tests.dask_jobs import eventually
 from tests.e2e.fleets import HOUR, give_models, give_readings
 from tests.e2e.place import Place, over, tick_until
@@ -148,6 +150,48 @@ def test_a_seed_deals_the_same_faults_again_and_every_deck_holds_them_all() -> N
     assert [Counter(dealt[0][i : i + 8]) for i in (0, 8, 16)] == [deck] * 3
 
 
+def through(place: Place, weather: Weather, stack: ExitStack) -> str:
+    """The setting of a storage account that is reached through proxies in this weather."""
+    storage = place.environment["STORAGE"]
+    for what in ("Blob", "Table"):
+        port = re.search(f"{what}Endpoint=http://127.0.0.1:(\\d+)/", storage)[1]
+        storage = storage.replace(f":{port}/", f":{stack.enter_context(proxy(('127.0.0.1', int(port)), weather))}/")
+    return storage
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("fault", [Fault.DROPPED, Fault.LOST, Fault.CUT, Fault.BUSY_UNTIL])
+def test_in_any_weather_the_adapters_raise_errors_of_ours_only(place: Place, fault: Fault) -> None:
+    calm, wish = place.plane(), Wish(WishKind.CANCEL, RUN, NOW)
+    calm.ledger.add_wish(wish)
+    beat = calm.ledger.save_heartbeat(Heartbeat(trouble="none"))
+    calm.work.create("there", b"something")
+    with ExitStack() as stack:
+        plane = place.plane(STORAGE=through(place, always(fault), stack))
+        ledger, work = plane.ledger, plane.work
+        calls: list[Callable[[], object]] = [
+            ledger.heartbeat,
+            ledger.wishes,
+            lambda: ledger.runs(9),
+            lambda: ledger.save_heartbeat(beat),
+            lambda: ledger.add_wish(replace(wish, target="another")),
+            lambda: ledger.remove_wish(wish),
+            lambda: list(work.list()),
+            lambda: list(work.describe("")),
+            lambda: work.head("there"),
+            lambda: work.read("there"),
+            lambda: work.create("new", b"new"),
+            lambda: plane.predictions.copy(work, "there", "copied", None),
+            lambda: work.delete("gone"),
+        ]
+        with ThreadPoolExecutor(len(calls)) as pool:  # most of the time they wait
+            raised = [done.exception() for done in [pool.submit(call) for call in calls]]
+    if fault in (Fault.LOST, Fault.CUT):  # what has taken effect shows when the client asks again
+        assert [error for error in raised if not isinstance(error, FleetError | None)] == []
+    else:
+        assert [type(error) for error in raised] == [Unavailable] * len(calls)
+
+
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalDask]:
     """A cluster whose jobs know Azurite's key at whatever port a manifest names."""
@@ -168,14 +212,11 @@ def test_a_run_in_bad_weather_leaves_the_rows_of_one_in_calm(
     calm = place.beside("calm")
     tick_until(calm.plane(), NOW, over(calm.plane(), RUN))
 
-    weather = Weather(DECK, seed, spared)
-    storage, began = place.environment["STORAGE"], time.monotonic()
-    blobs, tables = (int(re.search(f"{what}Endpoint=http://127.0.0.1:(\\d+)", storage)[1]) for what in ("Blob", "Table"))
-    with proxy(("127.0.0.1", blobs), weather) as to_blobs, proxy(("127.0.0.1", tables), weather) as to_tables:
-        through = storage.replace(f":{blobs}/", f":{to_blobs}/").replace(f":{tables}/", f":{to_tables}/")
-        plane = place.plane(STORAGE=through, DASK_SCHEDULER=nodes.address, CHUNK_SIZE="3", MAX_RETRIES="20")
+    weather, began = Weather(DECK, seed, spared), time.monotonic()
+    with ExitStack() as stack:
+        storage = through(place, weather, stack)
         tick_until(
-            plane,
+            place.plane(STORAGE=storage, DASK_SCHEDULER=nodes.address, CHUNK_SIZE="3", MAX_RETRIES="20"),
             NOW,
             over(place.plane(), RUN),
             lambda now: now + timedelta(seconds=time.monotonic() - began),

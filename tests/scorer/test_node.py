@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from sklearn.svm import OneClassSVM
 
 from scorer import node
 from scorer.__main__ import main
+from scorer.careful import score_carefully
 from scorer.results import SCHEMA
+from shared import contract
 from shared.contract import Columns, Manifest, Report, digest, manifest_path, parts_prefix, progress_path, report_path
 from shared.domain import Model, Reason, Tally
 from shared.windows import Window
@@ -301,3 +304,146 @@ def test_a_progress_that_cannot_be_written_hurts_nothing(place: Place, order: st
     node.run(order, 1, place.storage)
 
     assert report_of(place).tally.scored == 3
+
+
+def mend(place: Place, svm: OneClassSVM, normal: np.ndarray) -> str:
+    """Put a good model where the bad one lies, and change one that was scored; returns the good one's etag."""
+    place.write("models", "fan/rpm.pkl", pickle.dumps(OneClassSVM(nu=0.5).fit(normal[:, :1])))
+    return place.write("models", "old/x.pkl", pickle.dumps(svm))
+
+
+def test_a_redrive_scores_what_was_not_scored_and_carries_the_rest_over(
+    place: Place, manifest: Manifest, order: str, svm: OneClassSVM, normal: np.ndarray
+) -> None:
+    node.run(order, 1, place.storage)
+    etag = mend(place, svm, normal)
+
+    node.run(order, 2, place.storage, carry=1)
+
+    before, report = report_of(place, 1), report_of(place, 2)
+    report.check(HOUR.id, "c00003", 2, len(manifest.models))
+    assert report.verdicts[:4] == before.verdicts[:4]
+    assert (report.verdicts[4].reason, report.verdicts[4].rows, report.verdicts[4].etag) == (None, 60, etag)
+    assert report.verdicts[5:] == before.verdicts[5:]
+    assert report.warnings == ()
+    table, carried = predictions(place, report), predictions(place, before)
+    assert table.schema.equals(SCHEMA)
+    assert table.slice(0, 180).equals(carried)
+    assert set(table.slice(180)["device"].to_pylist()) == {"old"}
+
+
+def test_a_redrive_leaves_the_bytes_that_scoring_all_leaves(place: Place, order: str, svm: OneClassSVM) -> None:
+    node.run(order, 1, place.storage)
+    place.write("models", "old/x.pkl", pickle.dumps(svm))
+    node.run(order, 2, place.storage)
+
+    node.run(order, 3, place.storage, carry=1)
+    node.run(order, 4, place.storage, carry=3)  # what was carried is carried on
+
+    (wanted,), (once,), (twice,) = (report_of(place, attempt).parts for attempt in (2, 3, 4))
+    assert {(part.bytes, part.md5, part.rows) for part in (wanted, once, twice)} == {(wanted.bytes, wanted.md5, 240)}
+    assert len({wanted.path, once.path, twice.path}) == 3
+    assert report_of(place, 4).verdicts == report_of(place, 2).verdicts
+
+
+def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
+    place: Place, order: str, svm: OneClassSVM, normal: np.ndarray
+) -> None:
+    node.run(order, 1, place.storage)
+    place.delete("work", report_of(place).parts[0].path)
+    mend(place, svm, normal)
+
+    node.run(order, 2, place.storage, carry=1)
+
+    report = report_of(place, 2)
+    (warning,) = report.warnings
+    assert warning.startswith("attempt 1 could not be carried over, all models were scored: ")
+    assert {v.model for v in report.verdicts if v.reason is None} == {"NA/007", "a#b%20c/50%", "fan/rpm", "old/x"}
+    assert {v.model for v in report.verdicts if v.etag} == {"fan/rpm", "old/x"}
+    assert predictions(place, report).num_rows == 240
+
+
+def test_an_attempt_with_nothing_to_write_leaves_no_part_and_can_be_carried(place: Place, order: str) -> None:
+    for name in ("fan/rpm.pkl", "a#b%20c/50%.pkl", "NA/007.pkl"):
+        place.delete("models", name)
+    node.run(order, 1, place.storage)
+
+    node.run(order, 2, place.storage, carry=1)
+
+    assert not [path for path in place.paths("work") if path.endswith(".parquet")]
+    assert report_of(place, 2).verdicts == report_of(place, 1).verdicts
+    assert report_of(place, 2).warnings == ()
+
+
+# Files that name no global, or allowed ones only, and do their harm while they are read.
+_TOWER = b")" + 60 * b"2\x86"  # a tuple of one tuple twice, sixty floors high
+_HEAVY = b"cnumpy._core.multiarray\nscalar\ncnumpy\ndtype\nX\x09\0\0\0V50000000\x85R\x85R"  # 50 MB
+POISON = {
+    "pump-050": (b"\x80\x04})" + 300_000 * b"\x85" + b"K\x01s.", Reason.CRASHED, "its process ended by SIGSEGV"),
+    "pump-100": (b"\x80\x04}" + 2 * (_TOWER + b"K\x01s") + b".", Reason.ENDLESS, "came to no end within 5 s"),
+    "pump-101": (b"\x80\x04](" + 40 * _HEAVY + b"e.", Reason.CRASHED, "took more than 300 MiB of memory"),
+}
+
+
+@pytest.fixture
+def poisoned(place: Place, svm: OneClassSVM) -> str:
+    """The URL of a manifest of 200 models, three of them poison."""
+    devices = [f"pump-{i:03}" for i in range(200)]
+    good = pickle.dumps(svm)
+    files = {device: POISON[device][0] if device in POISON else good for device in devices}
+    fleet = [Model(d, "", f"{d}.pkl", place.write("models", f"{d}.pkl", data)) for d, data in files.items()]
+    lines = [f"2026-11-21T07:{m:02},{d},{10 + m % 4}" for m in range(10) for d in devices]
+    place.write("readings", READINGS, "\n".join(["time,device,value", *lines]).encode())
+    manifest = Manifest(
+        HOUR, "c00003", tuple(fleet), place.url("models"), place.url("readings"), place.url("work"), columns=Columns()
+    )
+    place.write("work", "m.json", manifest.to_bytes())
+    return f"{place.url('work')}/m.json"
+
+
+@pytest.mark.parametrize("place", ["folder"], indirect=True)
+def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
+    place: Place, poisoned: str, svm: OneClassSVM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "score_carefully", partial(score_carefully, patience=5.0, memory=300 * 2**20))
+
+    node.run(poisoned, 2, place.storage, careful=True)
+
+    report = report_of(place, 2)
+    report.check(HOUR.id, "c00003", 2, 200)
+    manifest = Manifest.from_bytes(place.read("work", "m.json"))
+    etags = {model.id: model.etag for model in manifest.models}
+    assert {v.model: (v.reason, v.message, v.etag) for v in report.verdicts if v.reason or v.etag} == {
+        device: (reason, f"{how}, when it was tried again alone", etags[device])
+        for device, (_, reason, how) in POISON.items()
+    }
+    assert replace(report.tally, seconds=0, anomalies=0) == Tally(scored=197, failed=3, rows=1970)
+    assert predictions(place, report)["device"].unique().to_pylist() == sorted(etags.keys() - POISON.keys())
+
+    for device in POISON:
+        place.write("models", f"{device}.pkl", pickle.dumps(svm))
+    node.run(poisoned, 3, place.storage, careful=True, carry=2)
+
+    assert report_of(place, 3).tally.scored == 200
+    assert report_of(place, 3).tally.rows == 2000
+    assert {v.model for v in report_of(place, 3).verdicts if v.etag} == set(POISON)
+
+
+def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: OneClassSVM) -> None:
+    node.run(order, 1, place.storage)
+    place.write("models", "old/x.pkl", pickle.dumps(svm))
+    arguments = contract.command(order, 2, careful=True, carry=1)[1:]
+
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        env={**os.environ, "STORAGE": place.storage},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    lines = [line.split(" ", 3)[3] for line in ended.stdout.splitlines()]
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert lines[1] == "carried=3 models, 180 rows from attempt 1"
+    assert lines[-1] == "report written"
+    assert [v.rows for v in report_of(place, 2).verdicts] == [60, 60, 60, 0, 60, 0, 0]

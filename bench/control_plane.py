@@ -1,0 +1,232 @@
+"""`python -m bench.control_plane`: what the control plane costs, at sizes that differ a hundredfold.
+
+    planning     a fleet is listed, cut and written down
+    ticks        a run of a thousand chunks, from its plan to its end
+    history      a status and a tick, while many past runs lie in the ledger
+    submissions  what a job for each model would take at Azure Resource Manager: computed
+
+Prints Markdown. With `--into FILE` it also takes the place of what stands there between the marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .measure import Cost, alone, median, table
+
+if TYPE_CHECKING:
+    from .planning import Planned
+
+SECTIONS = ("planning", "ticks", "history", "submissions")
+SMALL = 100_000  # models; up to here a fleet is planned several times, and the median counts
+RATE = 300.0  # models a second and process that the last run showed: the planner's own first guess
+BEGIN, END = "<!-- control-plane -->\n", "<!-- /control-plane -->"
+
+# Azure Resource Manager's token bucket for writes: so many at once, then so many a second.
+BURST, WRITES = 200, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large everything is measured."""
+
+    fleets: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    repeats: int = 3
+    cuts: tuple[int, ...] = (10_000, 50_000, 100_000, 250_000, 1_000_000)  # models a chunk, of the largest fleet
+    rates: tuple[float, ...] = (3_000.0, 30_000.0)  # of the last run
+    runs: tuple[tuple[str, int, int], ...] = (  # store, chunks, models a chunk
+        ("memory", 100, 1),
+        ("memory", 1_000, 1),
+        ("memory", 10_000, 1),
+        ("memory", 1_000, 100),
+        ("memory", 1_000, 1_000),
+        ("azurite", 1_000, 1),
+    )
+    whole_runs: tuple[tuple[str, int], ...] = (("memory", 1_000), ("azurite", 1_000))  # store, chunks
+    past: tuple[int, ...] = (10, 100, 1_000, 10_000)
+
+
+SMALLEST = Sizes(
+    fleets=(2_000,),
+    repeats=1,
+    cuts=(1_000,),
+    rates=(),
+    runs=(("memory", 20, 2), ("azurite", 5, 1)),
+    whole_runs=(("memory", 20),),
+    past=(5, 30),
+)
+
+
+def planning_section(sizes: Sizes) -> Iterator[str]:
+    """How planning grows with the fleet, and with the chunks' size."""
+    from . import planning  # here and below: a case's process loads what it uses
+
+    how = {"names made up in the process": planning.in_memory, "paged over HTTP": planning.over_http}
+    rows = []
+    for title, case in how.items():
+        for models in sizes.fleets:
+            runs = [alone(case, models, None, RATE) for _ in range(sizes.repeats if models <= SMALL else 1)]
+            rows.append([title, *_planned(models, runs)])
+    yield "### Planning, by the fleet's size"
+    yield f"`CHUNK_SIZE=auto`, {planning.CORES} cores, a last run at {RATE:.0f} models a second and process."
+    yield table(["The listing", *_PLANNED], rows)
+    models = sizes.fleets[-1]
+    settings: list[tuple[str, int | None, float | None]] = [
+        *((f"{cut:,}", cut, RATE) for cut in sizes.cuts),
+        ("`auto`, no last run", None, None),
+        *((f"`auto`, last run {rate:,.0f}/s", None, rate) for rate in sizes.rates),
+    ]
+    rows = [[name, *_planned(models, [alone(planning.in_memory, models, cut, rate)])] for name, cut, rate in settings]
+    yield f"### Planning {models:,} models, by the chunks' size"
+    yield table(["`CHUNK_SIZE`", *_PLANNED], rows)
+
+
+_PLANNED = ["models", "chunks", "largest", "s", "CPU s", "CPU µs a model", "port calls", "HTTP requests", "MiB at peak"]
+
+
+def _planned(models: int, runs: Sequence[Planned]) -> list[object]:
+    cost = median([run.cost for run in runs])
+    micro = cost.cpu / models * 1e6
+    size = [models, runs[0].chunks, runs[0].largest]
+    return [*size, cost.seconds, cost.cpu, micro, cost.port_calls, cost.requests, cost.mebibytes]
+
+
+def ticks_section(sizes: Sizes) -> Iterator[str]:
+    """What each kind of tick takes, and a whole run."""
+    from . import ticks
+
+    yield "### Ticks, by what they do"
+    for store, chunks, models in sizes.runs:
+        yield f"On {store}: {chunks:,} chunks of {models:,} models, all of one kind in one tick."
+        rows = [[kind, *_cost(cost), _calls(cost)] for kind, cost in alone(ticks.one_by_one, store, chunks, models)]
+        yield table(["The tick", *_COST, "most calls"], rows)
+    rows = []
+    for store, chunks in sizes.whole_runs:
+        in_flight = 100  # the default of `MAX_IN_FLIGHT`
+        count, cost = alone(ticks.to_the_end, store, chunks, 1, in_flight)
+        rows.append([store, chunks, in_flight, count, *_cost(cost), cost.seconds / count])
+    if rows:
+        yield "### A whole run, from its plan to its end"
+        yield table(["Store", "chunks", "in flight", "ticks", *_COST, "s a tick"], rows)
+
+
+def history_section(sizes: Sizes) -> Iterator[str]:
+    """What is asked for, by the number of past runs."""
+    from . import history
+
+    asked = alone(history.history, sizes.past)
+    order = list(dict.fromkeys(one.what for one in asked))
+    asked.sort(key=lambda one: order.index(one.what))
+    yield "### By the number of past runs, on Azurite"
+    rows = [[one.what, one.runs, *_cost(one.cost)] for one in asked]
+    yield table(["What", "past runs", *_COST], rows)
+
+
+_COST = ["s", "CPU s", "port calls", "HTTP requests", "MiB at peak"]
+
+
+def _cost(cost: Cost) -> list[object]:
+    return [cost.seconds, cost.cpu, cost.port_calls, cost.requests, cost.mebibytes]
+
+
+def _calls(cost: Cost) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in cost.calls.most_common(3))
+
+
+def submissions_section(sizes: Sizes) -> Iterator[str]:
+    """A job for each model, as the original sample has it, beside a job for each chunk."""
+    from . import planning
+
+    yield "### Submissions: a job for each model, beside a job for each chunk"
+    yield (
+        f"Computed: of *n* writes to Azure Resource Manager {BURST} pass at once, then {WRITES:.0f} a second, so the "
+        f"last is taken after max(0, *n* - {BURST}) / {WRITES:.0f} seconds. One write a job. {in_an_hour():,} fit "
+        f"into an hour. The chunks are those of `CHUNK_SIZE=auto` and {planning.CORES} cores, as above."
+    )
+    chunks = {models: alone(planning.in_memory, models, None, RATE).chunks for models in sizes.fleets}
+    rows = [
+        [f"{models:,}", models, _duration(last_write(models)), chunks[models], _duration(last_write(chunks[models]))]
+        for models in sizes.fleets
+    ]
+    yield table(["Models", "writes, by model", "until the last", "writes, by chunk", "until the last"], rows)
+
+
+def last_write(writes: int) -> float:
+    """Seconds until Azure Resource Manager has taken the last of so many writes."""
+    return max(0, writes - BURST) / WRITES
+
+
+def in_an_hour() -> int:
+    """Writes that Azure Resource Manager takes in the first hour."""
+    return BURST + round(3600 * WRITES)
+
+
+def _duration(seconds: float) -> str:
+    if not seconds:
+        return "at once"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"  # noqa: PLR2004
+
+
+def _machine() -> str:
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("azure-storage-blob", "azure-data-tables", "fastapi"))
+    return (
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores ({_processor()}), {platform.system()}, "
+        f"Python {platform.python_version()}, {libraries}; load at the beginning {os.getloadavg()[0]:.1f}."
+    )
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def report(sections: Sequence[str], sizes: Sizes) -> str:
+    """All sections as Markdown, with what is to be known of the machine."""
+    began, blocks = time.monotonic(), [_machine()]
+    makers = dict(zip(SECTIONS, (planning_section, ticks_section, history_section, submissions_section), strict=True))
+    for name in sections:
+        for block in makers[name](sizes):
+            print(f"{block}\n", flush=True)
+            blocks.append(block)
+    blocks[0] += f" The whole took {time.monotonic() - began:.0f} s."
+    return "\n\n".join(blocks) + "\n"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m bench.control_plane", description="What the control plane costs.")
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; without any: all")
+    parser.add_argument("--smallest", action="store_true", help="as small as everything still happens")
+    parser.add_argument("--into", type=Path, help="a document whose tables are replaced")
+    options = parser.parse_args(words)
+    if unknown := set(options.sections) - set(SECTIONS):
+        parser.error(f"wanted sections of {', '.join(SECTIONS)}, found {', '.join(sorted(unknown))}")
+    parts = around_tables(options.into.read_text()) if options.into else None  # before minutes are spent on it
+    text = report(options.sections or SECTIONS, SMALLEST if options.smallest else Sizes())
+    if parts:
+        options.into.write_text(text.join(parts))
+
+
+def around_tables(document: str) -> tuple[str, str]:
+    """What stands before the tables of a document, and what behind; exits where it has no marks for them."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        sys.exit(f"wanted a document with {BEGIN.strip()} and {END}, found none of them")
+    return before + begin, end + after
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""What a status and a tick cost while many past runs lie in the ledger."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from starlette.testclient import TestClient
+
+from local import azurite
+from shared import contract
+from shared.adapters.blobs import AzureBlobs
+from shared.adapters.memory import MemoryCluster, MemoryStopwatch
+from shared.adapters.rows import dump, fitted, run_key
+from shared.adapters.tables import RUNS, TableLedger
+from shared.adapters.transactions import Table, batches, create
+from shared.api import create_api
+from shared.control import ControlPlane
+from shared.domain import Failure, Outcome, Reason, Tally
+from shared.guard import Guard
+from shared.ports import Blobs
+from shared.rules import Rules
+from shared.runs import Chunk, ChunkState, Heartbeat, Phase, Run
+from shared.windows import Window
+
+from .fleet import Stream
+from .measure import Cost, counted, measured, median
+
+NOON = datetime(2026, 11, 21, 12, 6, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NEWEST = Window(datetime(2026, 11, 21, 11, tzinfo=UTC), HOUR)  # all others are over
+OPEN_CHUNKS = 100
+REPEATS = 9
+FOR_EVER, QUARTER = timedelta(days=10_000), timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for while so many runs lay in the ledger, and the median cost."""
+
+    what: str
+    runs: int
+    cost: Cost
+
+
+def history(sizes: Sequence[int]) -> list[Asked]:
+    """Fill a ledger on Azurite to each size in turn, and ask. Then let a tick prune it."""
+    server = azurite.start(die_with_parent=True)
+    try:
+        return list(_history(server.connection_string, sizes))
+    finally:
+        server.stop()
+
+
+def _history(setting: str, sizes: Sequence[int]) -> Iterator[Asked]:
+    table, ledger, calls = Table(setting, "bench"), TableLedger(setting, "bench"), Counter[str]()
+    table.ensure()
+    ledger.save_heartbeat(Heartbeat(watermark=NEWEST.end))
+    work = AzureBlobs(setting, "work")
+    work.ensure()
+    plane = _plane(ledger, work, calls, FOR_EVER)
+    api = TestClient(create_api(plane, Guard(), lambda: NOON))
+    beats = (NOON + timedelta(seconds=second) for second in itertools.count())
+    there = 0
+    for size in sizes:
+        for batch in batches(create(dump(fitted(run), RUNS, run_key(run.id))) for run in _past(there, size)):
+            table.transact(batch)
+        there = size
+        middle = next(_past(size // 2, size // 2 + 1)).id
+        yield Asked("GET /api/runs/{id}", size, _repeated(_asking(api, f"/api/runs/{middle}"), calls))
+        yield Asked("GET /api/runs?limit=10", size, _repeated(_asking(api, "/api/runs?limit=10"), calls))
+        yield Asked("a tick, nothing open", size, _repeated(lambda: plane.tick(next(beats)), calls))
+        ledger.add_run(Run(NEWEST, Phase.RUNNING, NOON, planned_at=NOON, plans=1, models=10_000, chunks=OPEN_CHUNKS))
+        ledger.add_chunks([_waiting(index) for index in range(OPEN_CHUNKS)])
+        yield Asked(
+            f"a tick, one run of {OPEN_CHUNKS} chunks open", size, _repeated(lambda: plane.tick(next(beats)), calls)
+        )
+        ledger.remove_run(NEWEST.id)
+    pruning = _plane(ledger, work, calls, QUARTER)
+    with measured(calls) as cost:
+        pruning.tick(next(beats))
+    yield Asked("a tick, 20 runs of more than 90 days ago to prune", there, cost)
+
+
+def _plane(ledger: TableLedger, work: AzureBlobs, calls: Counter[str], keep: timedelta) -> ControlPlane:
+    blobs = counted(work, "work", calls)
+    return ControlPlane(
+        ledger=counted(ledger, "ledger", calls),
+        cluster=counted(MemoryCluster(), "cluster", calls),
+        models=cast("Blobs", Stream(0)),
+        readings=blobs,
+        work=blobs,
+        predictions=blobs,
+        stopwatch=MemoryStopwatch(),
+        rules=Rules(keep_runs=keep),
+    )
+
+
+def _waiting(index: int) -> Chunk:
+    """A chunk for which a tick has nothing to do."""
+    name = contract.chunk_id(index)
+    return Chunk(NEWEST.id, name, "0" * 16, 100, "pump-0000000", "pump-0000099", not_before=NOON + HOUR)
+
+
+def _past(first: int, last: int) -> Iterator[Run]:
+    """Runs that are over: number 0 is of the window before the newest."""
+    for number in range(first, last):
+        window = Window(NEWEST.start - (number + 1) * HOUR, HOUR)
+        over = window.end + timedelta(minutes=12)
+        off = Failure(Reason.NO_READINGS, Outcome.SKIPPED, 1_800, "pump-0000007", "no readings in the window")
+        bad = Failure(Reason.UNREADABLE_MODEL, Outcome.FAILED, 200, "pump-0000042", "not a zip file")
+        yield Run(
+            window,
+            Phase.PARTIAL,
+            window.end + timedelta(minutes=5),
+            planned_at=window.end + timedelta(minutes=6),
+            ended_at=over,
+            observed_at=over,
+            progress_at=over,
+            plans=1,
+            models=100_000,
+            chunks=40,
+            done=100_000,
+            tally=Tally(98_000, 200, 1_800, rows=5_880_000, anomalies=61_002, seconds=3_204.5),
+            chunk_states={ChunkState.COMMITTED: 40},
+            failures=(off, bad),
+        )
+
+
+def _asking(api: TestClient, path: str) -> Callable[[], None]:
+    def ask() -> None:
+        answer = api.get(path)
+        assert answer.status_code == 200, f"GET {path}: {answer.status_code} {answer.text}"  # noqa: PLR2004
+
+    return ask
+
+
+def _repeated(act: Callable[[], None], calls: Counter[str]) -> Cost:
+    costs = []
+    act()  # the first one opens connections
+    for _ in range(REPEATS):
+        with measured(calls) as cost:
+            act()
+        costs.append(cost)
+    return median(costs)

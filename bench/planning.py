@@ -1,0 +1,87 @@
+"""What it costs to plan a fleet: list it, cut it, write the manifests and the plan."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from local.azurite import ACCOUNT, ACCOUNT_KEY
+from local.processes import DIE_WITH_PARENT
+from shared.adapters.blobs import AzureBlobs
+from shared.adapters.memory import MemoryLedger
+from shared.domain import Tally
+from shared.drafting import Drafting, DraftingRules, read_plan
+from shared.planner import ChunkSize
+from shared.ports import Blobs
+from shared.runs import Phase, Run
+from shared.windows import Window
+
+from .fleet import Stream
+from .measure import Cost, counted, measured
+
+NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+CORES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan's chunks, and what it took."""
+
+    chunks: int
+    largest: int  # models of a chunk
+    cost: Cost
+
+
+def in_memory(models: int, size: int | None, rate: float | None) -> Planned:
+    """Plan from names that are made up in this process. See `_plan`."""
+    return _plan(lambda count: cast("Blobs", Stream(count)), models, size, rate)
+
+
+def over_http(models: int, size: int | None, rate: float | None) -> Planned:
+    """Plan through the adapter of Blob Storage, from a container of another process. See `_plan`."""
+    with _service(1) as one, _service(models) as fleet:
+        return _plan(lambda count: AzureBlobs(one if count == 1 else fleet, "models"), models, size, rate)
+
+
+def _plan(container: Callable[[int], Blobs], models: int, size: int | None, rate: float | None) -> Planned:
+    """Plan with so many models a chunk, or with `auto` where *size* is None.
+
+    *rate* is that of the last run, in models a second and process; None: there was no last run.
+    """
+    calls = Counter[str]()
+    rules = DraftingRules(ChunkSize(size), cores=CORES)
+    run = Run(Window(NOON - timedelta(minutes=65), HOUR), Phase.PLANNING, NOON)
+    last = Run(Window(NOON - timedelta(minutes=125), HOUR), Phase.SUCCEEDED, NOON - HOUR, models=models)
+    earlier = [replace(last, tally=Tally(scored=models, seconds=models / rate))] if rate else []
+    one = container(1)
+    Drafting(one, one, one, MemoryLedger(), rules).plan(run, [], NOON)  # loads what is loaded when it is first used
+    fleet = counted(container(models), "blobs", calls)
+    drafting = Drafting(fleet, fleet, fleet, counted(MemoryLedger(), "ledger", calls), rules)
+    with measured(calls) as cost:
+        planned = drafting.plan(run, earlier, NOON)
+    assert planned.models == models, f"wanted a plan of {models} models, found {planned.models}"
+    chunks = read_plan(fleet, run, 0, NOON).chunks
+    return Planned(len(chunks), max(chunk.models for chunk in chunks), cost)
+
+
+@contextmanager
+def _service(models: int) -> Iterator[str]:
+    """The connection string of a container that lists so many models."""
+    command = [sys.executable, "-m", "bench.listing", str(models)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=DIE_WITH_PARENT) as process:  # noqa: PLW1509  # one system call
+        try:
+            assert process.stdout
+            port = process.stdout.readline().strip()
+            yield (
+                f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};"
+                f"BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
+            )
+        finally:
+            process.terminate()

@@ -1,0 +1,187 @@
+"""What the ticks of a run cost: planning, submitting, watching and committing its chunks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, cast
+
+from local import azurite
+from scorer.stores import open_container
+from shared import contract
+from shared.adapters.blobs import AzureBlobs
+from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
+from shared.adapters.tables import TableLedger
+from shared.attempts import Policy
+from shared.contract import Progress, Report, Verdict
+from shared.control import ControlPlane
+from shared.domain import Part
+from shared.drafting import DraftingRules
+from shared.planner import ChunkSize
+from shared.ports import Blobs, Ledger
+from shared.rules import Rules
+from shared.runs import Heartbeat, JobState, Phase
+from shared.windows import Window
+from shared.wishes import SCHEDULE, Wish, WishKind
+
+from .fleet import Stream, model_id
+from .measure import Cost, counted, measured
+
+NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
+BEAT = timedelta(seconds=10)  # few enough beats to a run that no second window falls due
+WINDOW = Window(datetime(2026, 11, 21, 11, tzinfo=UTC), timedelta(hours=1))
+ROWS = 60  # of a model
+DATA = b"predictions"
+MD5 = base64.b64encode(hashlib.md5(DATA, usedforsecurity=False).digest()).decode()
+NODES = 8  # that write at the same time
+
+
+class _Writer(Protocol):
+    """How a node writes."""
+
+    def write(self, path: str, data: bytes, metadata: Mapping[str, str] | None = None) -> object: ...
+
+
+@dataclass(slots=True)
+class _World:
+    """The ports, counted; the nodes; and a clock."""
+
+    ledger: Ledger
+    work: Blobs
+    predictions: Blobs
+    nodes: _Writer
+    models: int  # a chunk
+    chunks: int
+    calls: Counter[str] = field(default_factory=Counter)
+    cluster: MemoryCluster = field(default_factory=MemoryCluster)
+    now: datetime = NOON
+
+    def tick(self, max_in_flight: int) -> Cost:
+        """One tick, under that limit."""
+        fleet = cast("Blobs", Stream(self.models * self.chunks))
+        plane = ControlPlane(
+            ledger=counted(self.ledger, "ledger", self.calls),
+            cluster=counted(self.cluster, "cluster", self.calls),
+            models=counted(fleet, "models", self.calls),
+            readings=fleet,
+            work=counted(self.work, "work", self.calls),
+            predictions=counted(self.predictions, "predictions", self.calls),
+            stopwatch=MemoryStopwatch(),  # the pace of submitting, 20 jobs a second, is not waited for
+            rules=Rules(
+                drafting=DraftingRules(ChunkSize(self.models)),
+                policy=Policy(max_in_flight=max_in_flight),
+                tick_budget=timedelta(hours=1),
+            ),
+        )
+        with measured(self.calls) as cost:
+            plane.tick(self.now)
+        self.now += BEAT
+        return cost
+
+    def start(self) -> None:
+        """Let what is queued run, and give its first sign."""
+        self._each(JobState.QUEUED, JobState.RUNNING, lambda chunk, attempt: self._sign(chunk, attempt, 0))
+
+    def go_on(self) -> None:
+        """Let each job tell that it is half done."""
+        self._each(JobState.RUNNING, JobState.RUNNING, lambda chunk, attempt: self._sign(chunk, attempt, 1))
+
+    def finish(self) -> None:
+        """Let each job write its part and its report, and end."""
+        self._each(JobState.RUNNING, JobState.SUCCEEDED, self._report)
+
+    def _each(self, state: JobState, after: JobState, write: Callable[[str, int], None]) -> None:
+        names = [name for name, seen in self.cluster.sightings.items() if seen.state is state]
+        jobs = [job[1:] for name in names if (job := contract.parse_job_name(name))]
+        with ThreadPoolExecutor(NODES) as pool:
+            list(pool.map(lambda job: write(*job), jobs))
+        for name in names:
+            self.cluster.set(name, after)
+
+    def _sign(self, chunk: str, attempt: int, halves: int) -> None:
+        progress = Progress(halves * self.models // 2, self.models)
+        self.nodes.write(contract.progress_path(WINDOW.id, chunk, attempt), b"", progress.to_metadata())
+
+    def _report(self, chunk: str, attempt: int) -> None:
+        path = f"{contract.parts_prefix(WINDOW.id, chunk)}0.parquet"
+        self.nodes.write(path, DATA)
+        first = int(chunk[1:]) * self.models
+        verdicts = tuple(Verdict(model_id(number), ROWS, 1) for number in range(first, first + self.models))
+        part = Part(path, len(DATA), MD5, ROWS * self.models)
+        report = Report(WINDOW.id, chunk, attempt, self.now, self.now, verdicts, (part,))
+        self.nodes.write(contract.report_path(WINDOW.id, chunk, attempt), report.to_bytes())
+
+
+def one_by_one(store: str, chunks: int, models: int) -> list[tuple[str, Cost]]:
+    """A run that does all of one kind in one tick: the kinds of ticks, and what each took."""
+    with _world(store, chunks, models) as world:
+        costs = [("plan and write the rows", world.tick(max_in_flight=0))]
+        costs.append(("submit all", world.tick(chunks)))
+        world.start()
+        costs.append(("see all start", world.tick(chunks)))
+        costs.append(("see nothing new", world.tick(chunks)))
+        world.go_on()
+        costs.append(("see all progress", world.tick(chunks)))
+        world.finish()
+        costs.append(("commit all and close", world.tick(chunks)))
+        _check_over(world)
+        costs.append(("watch the closed run", world.tick(chunks)))
+        world.ledger.add_wish(Wish(WishKind.PAUSE, SCHEDULE, world.now))
+        world.now += timedelta(days=91)
+        costs.append(("prune the run, 91 days later", world.tick(chunks)))
+        assert not world.ledger.runs(1).items, "wanted the run to be pruned, found it"
+    return costs
+
+
+def to_the_end(store: str, chunks: int, models: int, max_in_flight: int) -> tuple[int, Cost]:
+    """A run as it is by default, so many jobs in flight, which end between two ticks: its ticks, and their cost."""
+    with _world(store, chunks, models) as world:
+        total, ticks = Cost(), 0
+        while not ticks or not world.ledger.run(WINDOW.id).phase.terminal:
+            cost = world.tick(max_in_flight)
+            ticks += 1
+            total.seconds += cost.seconds
+            total.cpu += cost.cpu
+            total.mebibytes = max(total.mebibytes or 0.0, cost.mebibytes) if cost.mebibytes is not None else None
+            total.calls += cost.calls
+            total.requests += cost.requests
+            world.start()
+            world.finish()
+        _check_over(world)
+    return ticks, total
+
+
+def _check_over(world: _World) -> None:
+    run = world.ledger.run(WINDOW.id)
+    found, wanted = (run.phase, run.tally.scored), (Phase.SUCCEEDED, world.models * world.chunks)
+    assert found == wanted, f"wanted a run that ends as {wanted}, found {found}: {run.message}"
+
+
+@contextmanager
+def _world(store: str, chunks: int, models: int) -> Iterator[_World]:
+    """A world on `memory` or `azurite` in which one window is due."""
+    if store == "memory":
+        work = MemoryBlobs("memory://work")
+        world = _World(MemoryLedger(), work, MemoryBlobs("memory://predictions"), work, models, chunks)
+        world.ledger.save_heartbeat(Heartbeat(watermark=WINDOW.start))
+        yield world
+        return
+    server = azurite.start(die_with_parent=True)
+    try:
+        setting = server.connection_string
+        store_of = AzureBlobs(setting, "work")
+        store_of.ensure()
+        predictions = AzureBlobs(setting, "predictions")
+        predictions.ensure()
+        nodes = open_container(store_of.url, setting)
+        world = _World(TableLedger(setting, "bench"), store_of, predictions, nodes, models, chunks)
+        world.ledger.save_heartbeat(Heartbeat(watermark=WINDOW.start))
+        yield world
+    finally:
+        server.stop()

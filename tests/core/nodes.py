@@ -1,0 +1,130 @@
+"""Nodes in memory: what `python -m scorer` does, one write a step; and what may become of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared import contract
+from shared.adapters.memory import MemoryBlobs
+from shared.contract import Manifest, Progress, Report, Verdict
+from shared.domain import POISON, Part, Reason
+from shared.runs import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of a node: how long it takes its time, and what goes wrong with it."""
+
+    nap: int = 0  # beats in which it only shows progress
+    dies_before: int | None = None  # this write of it: 0 is its progress, then the part, then the report
+    spoils_part: bool = False
+    forgets_a_model: bool = False  # in its report
+    loses_what_it_carries: bool = False
+
+
+# The fate of a job: what the cluster says when it starts (None: it forgets it), and the processes that there are.
+FATES: dict[str, tuple[JobState | None, list[Process]]] = {
+    "well": (JobState.RUNNING, [Process()]),
+    "twice": (JobState.RUNNING, [Process(), Process()]),
+    "fails": (JobState.FAILED, []),
+    "silent": (JobState.SUCCEEDED, []),
+    "lost": (JobState.LOST, []),
+    "forgotten": (None, []),
+    "forgotten, but alive": (None, [Process(nap=9)]),
+    "called lost, but alive": (JobState.LOST, [Process(nap=4)]),
+    "called failed, but alive": (JobState.FAILED, [Process(nap=3)]),
+    "called cancelled, but alive": (JobState.CANCELLED, [Process(nap=5)]),
+    "doubtful, then back": (JobState.DOUBTFUL, [Process(nap=8)]),
+    "dies before its progress": (JobState.RUNNING, [Process(dies_before=0)]),
+    "dies before its part": (JobState.RUNNING, [Process(dies_before=1)]),
+    "dies before its report": (JobState.RUNNING, [Process(dies_before=2)]),
+    "runs without a sign": (JobState.RUNNING, []),
+    "stalls": (JobState.RUNNING, [Process(nap=10**6, dies_before=10**6)]),
+    "spoils its part": (JobState.RUNNING, [Process(spoils_part=True)]),
+    "forgets a model": (JobState.RUNNING, [Process(forgets_a_model=True)]),
+    "loses what it carries": (JobState.RUNNING, [Process(loses_what_it_carries=True)]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a job's command asks for."""
+
+    manifest: Manifest
+    attempt: int
+    careful: bool
+    carry: int
+
+    @classmethod
+    def of(cls, command: tuple[str, ...], work: MemoryBlobs) -> Order:
+        words = list(command)
+        path = words[words.index("--manifest") + 1].removeprefix(f"{work.url}/")
+        carry = int(words[words.index("--carry") + 1]) if "--carry" in words else 0
+        return cls(
+            Manifest.from_bytes(work.read(path)), int(words[words.index("--attempt") + 1]), "--careful" in words, carry
+        )
+
+
+def process(
+    work: MemoryBlobs,
+    order: Order,
+    fleet: Mapping[str, Reason | None],
+    how: Process,
+    clock: Callable[[], datetime],
+    name_part: Callable[[], str],
+) -> Iterator[bool]:
+    """One write a step; True once the report is there."""
+    manifest, attempt = order.manifest, order.attempt
+    run, chunk, started = manifest.window.id, manifest.chunk, clock()
+    if how.dies_before == 0:
+        return
+    naps = 1 if how.dies_before == 10**6 else how.nap + 1
+    for beat in range(naps):
+        progress = Progress(beat, len(manifest.models)).to_metadata()
+        work.write(contract.progress_path(run, chunk, attempt), b"", progress)
+        yield False
+    while how.nap == 10**6:  # alive, and does nothing
+        yield False
+    if how.dies_before == 1 or (not order.careful and any(fleet[model.id] in POISON for model in manifest.models)):
+        return
+    carried = {} if how.loses_what_it_carries else _carried(work, run, chunk, order.carry)
+    verdicts = [
+        carried.get(model.id, (_verdict(fleet, model.id, model.etag, model.refused), []))[0]
+        for model in manifest.models
+    ]
+    if how.forgets_a_model:
+        del verdicts[0]
+    rows = [
+        row
+        for v in verdicts
+        for row in (carried[v.model][1] if v.model in carried else [[v.model, run, s, attempt] for s in range(v.rows)])
+    ]
+    parts = []
+    if rows:
+        data = json.dumps(rows).encode()
+        path = f"{contract.parts_prefix(run, chunk)}{name_part()}.parquet"
+        work.write(path, data[:-1] if how.spoils_part else data)
+        parts = [Part(path, len(data), work.head(path).md5, len(rows))]
+        yield False
+    if how.dies_before == 2:
+        return
+    report = Report(run, chunk, attempt, started, clock() + timedelta(seconds=10), tuple(verdicts), tuple(parts))
+    work.create(contract.report_path(run, chunk, attempt), report.to_bytes())
+    yield True
+
+
+def _carried(work: MemoryBlobs, run: str, chunk: str, attempt: int) -> dict[str, tuple[Verdict, list[list[object]]]]:
+    """What an earlier attempt scored, with its rows."""
+    if not attempt:
+        return {}
+    report = Report.from_bytes(work.read(contract.report_path(run, chunk, attempt)))
+    rows = [row for part in report.parts for row in json.loads(work.read(part.path))]
+    return {v.model: (v, [row for row in rows if row[0] == v.model]) for v in report.verdicts if v.reason is None}
+
+
+def _verdict(fleet: Mapping[str, Reason | None], model: str, etag: str, refused: Reason | None) -> Verdict:
+    reason = refused or fleet[model]
+    return Verdict(model, 0, 0, reason, f"{model} {reason}", etag) if reason else Verdict(model, 3, 1)

@@ -1,0 +1,218 @@
+"""What an earlier attempt scored is taken over whole, or, where anything of it does not agree, not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from scorer import parts
+from scorer.carry import Carried, take_over
+from scorer.results import Predictions, to_parquet, to_table
+from scorer.stores import Content, Folder
+from shared.contract import Manifest, Report, Verdict, report_path
+from shared.domain import Model, Part, Reason
+from shared.errors import Unavailable
+from shared.windows import Window
+
+HOUR = Window.parse("20261121T0700Z-PT1H")
+CHUNK = "c00003"
+NOW = datetime(2026, 11, 21, 8, 5, tzinfo=UTC)
+# In the order of the blobs' names, which is not that of the rows.
+MODELS = (
+    Model("a#b", "x", "a#b/x.skops", "1"),
+    Model("a", "", "a.skops", "2"),
+    Model("a", "y", "a/y.skops", "3"),
+    Model("bad", "", "bad.skops", "4"),
+    Model("none", "", "none.skops", "5"),
+)
+MANIFEST = Manifest(HOUR, CHUNK, MODELS, "", "", "")
+VERDICTS = (
+    Verdict("a#b/x", 2, 1),
+    Verdict("a", 3, 2, etag="newer"),
+    Verdict("a/y", 1, 1),
+    Verdict("bad", reason=Reason.BAD_SCORES, message="2 of 2 scores are no numbers"),
+    Verdict("none"),
+)
+
+
+def said(model: Model, etag: str, rows: int, value: float | None) -> Predictions:
+    values = None if value is None else np.full(rows, value)
+    return Predictions(model, etag, np.arange(rows), values, np.full(rows, -0.5), np.arange(rows) % 2 == 0)
+
+
+PREDICTIONS = [said(MODELS[0], "1", 2, 7.5), said(MODELS[1], "newer", 3, None), said(MODELS[2], "3", 1, -1.0)]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Folder:
+    """Where attempt 1 has left its report and its part."""
+    folder = Folder(tmp_path)
+    leave(folder, to_table(PREDICTIONS))
+    return folder
+
+
+def leave(work: Folder, table: pa.Table, *, warnings: tuple[str, ...] = ()) -> Report:
+    """Write a part and the report of attempt 1 over it."""
+    written = parts.write(work, HOUR.id, CHUNK, table)
+    report = Report(HOUR.id, CHUNK, 1, NOW, NOW + timedelta(seconds=1), VERDICTS, written, warnings)
+    write(work, report)
+    return report
+
+
+def write(work: Folder, report: Report) -> None:
+    work.write(report_path(HOUR.id, CHUNK, 1), report.to_bytes())
+
+
+def report_of(work: Folder) -> Report:
+    return Report.from_bytes(work.read(report_path(HOUR.id, CHUNK, 1)).data)
+
+
+def test_every_model_that_was_scored_is_taken_over_with_its_verdict_and_its_rows(work: Folder) -> None:
+    carried = take_over(work, MANIFEST, 1)
+
+    found = {i: (one.verdict, one.predictions and one.predictions.etag) for i, one in carried.scored.items()}
+    assert carried.warnings == ()
+    assert found == {
+        0: (VERDICTS[0], "1"),
+        1: (VERDICTS[1], "newer"),
+        2: (VERDICTS[2], "3"),
+        4: (VERDICTS[4], None),  # scored, and had no rows
+    }
+    for place, wanted in enumerate(PREDICTIONS):
+        taken = carried.scored[place].predictions
+        assert taken
+        assert to_table([taken]).equals(to_table([wanted]))
+
+
+def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) -> None:
+    (part,) = report_of(work).parts
+
+    carried = take_over(work, MANIFEST, 1)
+
+    again = to_parquet(to_table([one.predictions for one in carried.scored.values() if one.predictions]))
+    assert again == work.read(part.path).data
+
+
+def test_an_attempt_that_scored_nothing_gives_nothing_and_is_no_trouble(work: Folder) -> None:
+    none = tuple(Verdict(model.id, reason=Reason.NO_READINGS) for model in MODELS)
+    write(work, replace(report_of(work), verdicts=none, parts=()))
+
+    assert take_over(work, MANIFEST, 1) == Carried({})
+
+
+def test_what_the_earlier_report_warned_of_is_told_as_its_word(work: Folder) -> None:
+    leave(work, to_table(PREDICTIONS), warnings=("attempt 0: long ago", "3 rows were left out"))
+
+    assert take_over(work, MANIFEST, 1).warnings == ("attempt 0: long ago", "attempt 1: 3 rows were left out")
+
+
+def test_without_an_attempt_to_carry_nothing_is_read(tmp_path: Path) -> None:
+    assert take_over(Silent(tmp_path), MANIFEST, 0) == Carried({})
+
+
+def gone(work: Folder) -> None:
+    work.remove(report_path(HOUR.id, CHUNK, 1))
+
+
+def cut(work: Folder) -> None:
+    path = report_path(HOUR.id, CHUNK, 1)
+    work.write(path, work.read(path).data[:-9])
+
+
+def of_another_chunk(work: Folder) -> None:
+    write(work, replace(report_of(work), chunk="c00004"))
+
+
+def of_other_models(work: Folder) -> None:
+    write(work, replace(report_of(work), verdicts=(replace(VERDICTS[0], model="a#b/z"), *VERDICTS[1:])))
+
+
+def part_gone(work: Folder) -> None:
+    work.remove(report_of(work).parts[0].path)
+
+
+def part_with_a_flipped_bit(work: Folder) -> None:
+    path = report_of(work).parts[0].path
+    data = bytearray(work.read(path).data)
+    data[len(data) // 2] ^= 1
+    work.write(path, bytes(data))
+
+
+def part_that_is_no_parquet(work: Folder) -> None:
+    report = report_of(work)
+    path = report.parts[0].path
+    work.write(path, b"abc")
+    write(work, replace(report, parts=(Part(path, 3, "kAFQmDzST7DWlj99KOF/cg==", 6),)))
+
+
+def part_of_other_columns(work: Folder) -> None:
+    leave(work, to_table(PREDICTIONS).drop_columns(["value"]))
+
+
+def part_in_another_order(work: Folder) -> None:
+    leave(work, to_table(PREDICTIONS).sort_by([("device", "descending")]))
+
+
+def part_with_rows_of_a_model_that_failed(work: Folder) -> None:
+    leave(work, to_table([*PREDICTIONS[:2], said(MODELS[3], "4", 1, -1.0)]))
+
+
+def part_with_another_sensor(work: Folder) -> None:
+    leave(work, to_table([*PREDICTIONS[:2], said(replace(MODELS[2], sensor="z"), "3", 1, -1.0)]))
+
+
+def part_with_rows_of_another_version_of_the_model(work: Folder) -> None:
+    leave(work, to_table([*PREDICTIONS[:2], said(MODELS[2], "older", 1, -1.0)]))
+
+
+def part_with_a_row_too_many_for_one_and_too_few_for_another(work: Folder) -> None:
+    leave(work, to_table([PREDICTIONS[0], said(MODELS[1], "newer", 2, None), said(MODELS[2], "3", 2, -1.0)]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (gone, "no file"),
+        (cut, "report: JSONDecodeError"),
+        (of_another_chunk, "wanted the report of"),
+        (of_other_models, "its models are not the manifest's"),
+        (part_gone, "no file"),
+        (part_with_a_flipped_bit, "with MD5"),
+        (part_that_is_no_parquet, "Parquet"),
+        (part_of_other_columns, "wanted columns"),
+        (part_in_another_order, "by their column 'device'"),
+        (part_with_rows_of_a_model_that_failed, "by their column 'device'"),
+        (part_with_another_sensor, "by their column 'sensor'"),
+        (part_with_rows_of_another_version_of_the_model, "by their column 'model'"),
+        (part_with_a_row_too_many_for_one_and_too_few_for_another, "by their column 'sensor'"),
+    ],
+)
+def test_what_does_not_agree_is_not_carried_at_all_and_the_report_will_say_so(
+    work: Folder, damage: Callable[[Folder], None], says: str
+) -> None:
+    damage(work)
+
+    carried = take_over(work, MANIFEST, 1)
+
+    (warning,) = carried.warnings
+    assert carried.scored == {}
+    assert warning.startswith("attempt 1 could not be carried over, all models were scored: ")
+    assert says in warning
+
+
+class Silent(Folder):
+    """A store that does not answer."""
+
+    def read(self, path: str) -> Content:
+        raise Unavailable(f"no answer for {path}")
+
+
+def test_a_store_that_does_not_answer_is_asked_again_by_another_attempt(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"c00003-1\.report"):
+        take_over(Silent(tmp_path), MANIFEST, 1)
