@@ -18,12 +18,12 @@ from shared import contract
 from shared.adapters.blobs import AzureBlobs
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.adapters.tables import TableLedger
-from shared.attempts import Policy
 from shared.contract import Progress, Report, Verdict
 from shared.control import ControlPlane
 from shared.domain import Part
 from shared.drafting import DraftingRules
 from shared.planner import ChunkSize
+from shared.policy import Policy
 from shared.ports import Blobs, Ledger
 from shared.rules import Rules
 from shared.runs import Heartbeat, JobState, Phase
@@ -132,10 +132,11 @@ def one_by_one(store: str, chunks: int, models: int) -> list[tuple[str, Cost]]:
         costs.append(("commit all and close", world.tick(chunks)))
         _check_over(world)
         costs.append(("watch the closed run", world.tick(chunks)))
-        world.ledger.add_wish(Wish(WishKind.PAUSE, SCHEDULE, world.now))
-        world.now += timedelta(days=91)
-        costs.append(("prune the run, 91 days later", world.tick(chunks)))
-        assert not world.ledger.runs(1).items, "wanted the run to be pruned, found it"
+        if store == "memory":  # its calls are what counts; Azurite takes longer to delete than for all the rest
+            world.ledger.add_wish(Wish(WishKind.PAUSE, SCHEDULE, world.now))
+            world.now += timedelta(days=91)
+            costs.append(("prune the run, 91 days later", world.tick(chunks)))
+            assert not world.ledger.runs(1).items, "wanted the run to be pruned, found it"
     return costs
 
 

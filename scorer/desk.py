@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from shared.contract import Columns, chunk_id, prediction_path
+from shared.contract import chunk_id, prediction_path
 from shared.domain import Model, Outcome, outcome_of
 from shared.errors import Malformed
-from shared.names import Blob, Ignored, ModelNames
+from shared.names import Blob, Columns, Ignored, ModelNames
 from shared.windows import EPOCH, MINUTE, Window
 
 from . import chunk, formats, readings

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from shared.contract import Columns
 from shared.errors import NotFound
+from shared.names import Columns
 from shared.windows import EPOCH, MINUTE, Window
 
 from .stores import Container

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shared.contract import Columns
 from shared.domain import Reason
+from shared.names import Columns
 
 from .unscorable import Unscorable
 

@@ -14,6 +14,8 @@ from typing import assert_never
 
 from .contract import Report, clip, job_name
 from .domain import Part, Reason
+from .evidence import Evidence, Sign
+from .policy import Policy
 from .ports import Sighting
 from .runs import Attempt, AttemptState, Chunk, ChunkState, JobState, Result, Run
 from .windows import EPOCH
@@ -23,46 +25,6 @@ CAREFUL_LOSSES = 2  # after so many the node may have been taken down by what it
 
 # Ends that say nothing of the job itself: they are not charged to its retries, and have a bound of their own.
 LOSSES = frozenset({Reason.JOB_LOST, Reason.QUEUED_TOO_LONG})
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The bounds that a run is held to."""
-
-    app: str = "fleetscore"
-    max_retries: int = 2  # attempts beyond the first that may fail by their own fault
-    max_losses: int = 5  # attempts that the cluster may lose
-    max_in_flight: int = 100  # jobs of a run at once
-    tolerated_failures: int = 100  # percent of the models that ended; above it no further chunk starts
-    silence: timedelta = timedelta(minutes=10)  # without a word of the cluster and without progress: lost
-    backoff: timedelta = timedelta(seconds=30)  # before the first retry, more or less; doubles with each
-    queue_timeout: timedelta = timedelta(hours=2)  # at the cluster, before it runs
-    start_timeout: timedelta = timedelta(minutes=15)  # until the first sign of life
-    stall_timeout: timedelta = timedelta(minutes=30)  # from one sign of life to the next
-    job_timeout: timedelta = timedelta(hours=1)  # wall time of a job
-    cancel_timeout: timedelta = timedelta(minutes=10)  # until a cancelled job is over
-    run_deadline: timedelta = timedelta(days=1)  # of one round
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """The progress of an attempt as it lies in storage: its etag moves while the node lives."""
-
-    etag: str
-    done: int
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What a tick saw. Jobs are looked at before storage, so a job that ended has left its report by then.
-
-    *jobs* is None where the cluster did not answer: nothing is concluded from that.
-    """
-
-    jobs: Mapping[str, Sighting] | None
-    signs: Mapping[tuple[str, int], Sign]  # by chunk and attempt
-    reports: Mapping[str, Report]  # by chunk: the first valid one of this round
-    unread: frozenset[str] = frozenset()  # chunks whose reports there was no time to read: nothing is concluded
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +66,46 @@ def follow(run: Run, chunk: Chunk, evidence: Evidence, policy: Policy, now: date
     if chunk.state.terminal or chunk.state is ChunkState.COMMITTING or chunk.id in evidence.unread:
         return chunk
     report = evidence.reports.get(chunk.id)
+    if report and not _is_worse(run, chunk, report):
+        return _choose(chunk, report, now)
     if report:
-        return _choose(run, chunk, report, now)
+        chunk = _passed_by(chunk, report, policy, now)
+    chunk, attempts = _looked_after(chunk, evidence, policy, now)
+    if run.stopped or run.cancelled_at:
+        chunk, attempts = _unasked_left_out(chunk, attempts)
+    if ends_jobs(run):
+        running = [attempt for attempt in attempts if attempt.state is not AttemptState.LOST]
+        attempts = [_enter_attempt(attempt, AttemptState.CANCELLING, now) for attempt in running]
+    return _settle(run, replace(chunk, attempts=tuple(attempts)), policy, now)
+
+
+def _looked_after(chunk: Chunk, evidence: Evidence, policy: Policy, now: datetime) -> tuple[Chunk, list[Attempt]]:
+    """The chunk, charged for attempts that came to nothing, and those whose end was not seen."""
     attempts = []
     for attempt in chunk.attempts:
         name = job_name(policy.app, chunk.run, chunk.id, attempt.number)
         sign = evidence.signs.get((chunk.id, attempt.number))
         found = _look(attempt, sign, evidence.jobs, name, policy, now)
         if isinstance(found, _End):
-            chunk = _charge(chunk, attempt, found, name, policy, now)
+            chunk = _charge(chunk, attempt.number, found, name, policy, now)
             if found.alive:
                 attempts.append(_enter_attempt(attempt, AttemptState.CANCELLING, now))
             elif found.reason is Reason.JOB_LOST:
                 attempts.append(_enter_attempt(attempt, AttemptState.LOST, now))
         elif found:
             attempts.append(found)
-    if ends_jobs(run):  # what the cluster never acknowledged is let go: should it turn up, it is an orphan
-        gone = (AttemptState.LOST, AttemptState.SUBMITTING)
-        attempts = [_enter_attempt(a, AttemptState.CANCELLING, now) for a in attempts if a.state not in gone]
-    return _settle(run, replace(chunk, attempts=tuple(attempts)), policy, now)
+    return chunk, attempts
+
+
+def _unasked_left_out(chunk: Chunk, attempts: list[Attempt]) -> tuple[Chunk, list[Attempt]]:
+    """Without what the cluster never acknowledged: should it turn up, it is an orphan.
+
+    Where that was the first attempt of the round, the chunk was not attempted in it.
+    """
+    left = [attempt for attempt in attempts if attempt.state is not AttemptState.SUBMITTING]
+    if len(left) < len(attempts) and chunk.next_attempt == chunk.first_attempt + 1:
+        chunk = replace(chunk, first_attempt=chunk.next_attempt)
+    return chunk, left
 
 
 def _look(
@@ -176,7 +159,7 @@ def _alive(attempt: Attempt, seen: JobState, now: datetime) -> Attempt:
     attempt = replace(attempt, doubted_since=None)
     if attempt.state in (AttemptState.LOST, AttemptState.CANCELLING):
         return attempt
-    state = AttemptState.RUNNING if seen is JobState.RUNNING or attempt.sign else AttemptState.QUEUED
+    state = AttemptState.RUNNING if seen is JobState.RUNNING or attempt.sign_at == now else AttemptState.QUEUED
     return _enter_attempt(attempt, state, now)
 
 
@@ -207,7 +190,7 @@ def _doubt(attempt: Attempt, name: str, seen: Sighting | None, policy: Policy, n
     return _End(Reason.JOB_LOST, f"the cluster {word} job {name}, and it made no progress since {quiet_since:%H:%M:%S}")
 
 
-def _charge(chunk: Chunk, attempt: Attempt, end: _End, name: str, policy: Policy, now: datetime) -> Chunk:
+def _charge(chunk: Chunk, number: int, end: _End, name: str, policy: Policy, now: datetime) -> Chunk:
     """An attempt came to nothing: who pays, and when the next one may start."""
     lost = end.reason in LOSSES
     retries, losses = chunk.retries + (not lost), chunk.losses + lost
@@ -217,7 +200,7 @@ def _charge(chunk: Chunk, attempt: Attempt, end: _End, name: str, policy: Policy
         retries=retries,
         losses=losses,
         not_before=now + wait,
-        next_attempt=max(chunk.next_attempt, attempt.number + 1),
+        next_attempt=max(chunk.next_attempt, number + 1),
         reason=end.reason,
         message=clip(end.message),
     )
@@ -291,15 +274,33 @@ def try_again(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     )
 
 
-def _choose(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chunk:
+def _choose(chunk: Chunk, report: Report, now: datetime) -> Chunk:
     """Take this report as the chunk's result. Its attempts are let go; what of them still runs is unwanted."""
-    chunk = replace(chunk, attempts=(), next_attempt=max(chunk.next_attempt, report.attempt + 1))
+    return replace(
+        chunk,
+        state=ChunkState.COMMITTING,
+        since=now,
+        attempts=(),
+        next_attempt=max(chunk.next_attempt, report.attempt + 1),
+        chosen=Result(report.attempt, report.parts, report.tally, report.failures),
+    )
+
+
+def _is_worse(run: Run, chunk: Chunk, report: Report) -> bool:
+    """Whether a redrive would take away what is scored: the node could not carry it over."""
     before = chunk.committed.tally.scored if chunk.committed else 0
-    if run.redo is WishKind.REDRIVE and report.tally.scored < before:
-        message = f"attempt {report.attempt} scored {report.tally.scored} models, {before} are committed and stay"
-        return _end(replace(chunk, reason=Reason.WORSE, message=message), ChunkState.FAILED, now)
-    chosen = Result(report.attempt, report.parts, report.tally, report.failures)
-    return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=chosen)
+    return run.redo is WishKind.REDRIVE and report.tally.scored < before
+
+
+def _passed_by(chunk: Chunk, report: Report, policy: Policy, now: datetime) -> Chunk:
+    """The attempt came to nothing although it reported: its report counts no more."""
+    assert chunk.committed
+    scored, before = report.tally.scored, chunk.committed.tally.scored
+    end = _End(Reason.WORSE, f"attempt {report.attempt} scored {scored} models; {before} are committed, and stay")
+    name = job_name(policy.app, chunk.run, chunk.id, report.attempt)
+    left = tuple(attempt for attempt in chunk.attempts if attempt.number != report.attempt)
+    chunk = _charge(chunk, report.attempt, end, name, policy, now)
+    return replace(chunk, attempts=left, first_attempt=report.attempt + 1)
 
 
 # What the control plane tells when it has acted
@@ -337,6 +338,7 @@ def committed(chunk: Chunk, parts: tuple[Part, ...], now: datetime) -> Chunk:
     return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result, chosen=None, reason=None, message="")
 
 
-def uncommittable(chunk: Chunk, message: str, now: datetime) -> Chunk:
-    """Its parts cannot be put where they belong."""
-    return _end(replace(chunk, reason=Reason.COMMIT_CONFLICT, message=clip(message)), ChunkState.FAILED, now)
+def uncommittable(chunk: Chunk, message: str, now: datetime, *, earlier_lies: bool) -> Chunk:
+    """Its parts cannot be put where they belong. *earlier_lies*: those of an earlier round are there as they were."""
+    left = chunk if earlier_lies else replace(chunk, committed=None)
+    return _end(replace(left, reason=Reason.COMMIT_CONFLICT, message=clip(message)), ChunkState.FAILED, now)

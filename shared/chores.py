@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 
 from . import contract, seeing, tracker
 from .contract import Report
@@ -23,27 +22,29 @@ from .wishes import BackfillState
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 20  # old runs in one tick: the newest of them that are still there
 _PLAN = re.compile(r"runs/(?P<run>[^/]+)/plan(?:-\d+)?\.json")
 
 
 def prune(
     ledger: Ledger, work: Blobs, predictions: Blobs, rules: Rules, now: datetime, in_time: Callable[[], bool]
-) -> None:
-    """Remove runs that ended longer ago than they are kept: blobs first, then rows. Goes on where it was cut."""
+) -> bool:
+    """Remove runs that ended longer ago than they are kept: blobs first, then rows.
+
+    False where its time was up; called again, it goes on there.
+    """
     limit = now - rules.keep_runs
-    for run in islice(ledger.runs_in(EPOCH, limit), LOOKED_AT):
-        if not run.phase.terminal or run.ended_at is None or run.ended_at >= limit:
-            continue  # an old window that was scored lately
+    old = (r for r in ledger.runs_in(EPOCH, limit) if r.phase.terminal and r.ended_at and r.ended_at < limit)
+    for run in old:
         for store, name in _blobs(run, work, predictions, rules):
             if not in_time():
-                return
+                return False
             store.delete(name)
         ledger.remove_run(run.id)
         log.info("run=%s pruned: it ended at %s", run.id, f"{run.ended_at:%Y-%m-%d %H:%M}")
     for backfill in ledger.backfills():
         if backfill.state is not BackfillState.OPEN and backfill.ended_at and backfill.ended_at < limit:
             ledger.remove_backfill(backfill.id)
+    return True
 
 
 def _blobs(run: Run, work: Blobs, predictions: Blobs, rules: Rules) -> Iterator[tuple[Blobs, str]]:
@@ -65,13 +66,14 @@ def rebuild(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetime) -> I
     for run_id in sorted(
         {found["run"] for blob in work.list(contract.RUNS_PREFIX) if (found := _PLAN.fullmatch(blob.name))}
     ):
+        end = Window.parse(run_id).end
+        restored = max(restored or end, end)
         try:
             ledger.run(run_id)
         except NotFound:
             run, chunks = _restored(run_id, work, predictions, now)
             ledger.add_chunks(chunks)
             ledger.add_run(run)
-            restored = max(restored or run.window.end, run.window.end)
             yield run
     beat = ledger.heartbeat()
     if restored and (beat.watermark is None or beat.watermark < restored):
@@ -87,13 +89,15 @@ def _restored(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tu
         except NotFound:
             break
     signs, reported = seeing.read_signs(work, run_id)
+    tried = {chunk: numbers[-1] for chunk, numbers in reported.items()}
+    for chunk, number in signs:
+        tried[chunk] = max(number, tried.get(chunk, 0))
     chunks, times = [], []
     for planned in (chunk for plan in plans for chunk in plan.chunks):
-        numbers = reported.get(planned.id, [])
-        reports = list(_reports(work, planned, numbers))
+        reports = list(_reports(work, planned, reported.get(planned.id, [])))
         times += [instant for report in reports for instant in (report.started_at, report.ended_at)]
-        tried = max([*numbers, *(number for chunk, number in signs if chunk == planned.id)], default=0)
-        chunks.append(_as_it_lies(replace(planned, next_attempt=tried + 1), run.window, reports, predictions, now))
+        again = replace(planned, next_attempt=tried.get(planned.id, 0) + 1)
+        chunks.append(_as_it_lies(again, run.window, reports, predictions, now))
     run = replace(
         run,
         planned_at=min(times, default=now),
@@ -101,9 +105,12 @@ def _restored(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tu
         models=sum(plan.models for plan in plans),
         chunks=len(chunks),
         ignored=plans[0].ignored if plans else 0,
+        round=1,  # its chunks are of round 0: how they ended says nothing of the cluster of today
     )
     summed = tracker.sum_up(run, chunks, now)
-    return replace(summed, ended_at=max(times, default=now)) if summed.phase.terminal else summed, chunks
+    if summed.phase.terminal:
+        return replace(summed, ended_at=max(times, default=now)), chunks
+    return replace(summed, planned_at=now), chunks
 
 
 def _reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Report]:

@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from . import contract
 from .domain import Part
-from .errors import Conflict, Malformed
+from .errors import Conflict, Malformed, NotFound
 from .ports import Blobs
 from .runs import Chunk
 from .windows import Window
@@ -40,3 +40,13 @@ def _put(work: Blobs, predictions: Blobs, name: str, part: Part, old: Part | Non
     if (there.size, there.md5) != (part.bytes, part.md5):
         raise Malformed(f"{predictions.url}/{name} is not ours: wanted {part}, found {there}")
     return replace(part, etag=there.etag)
+
+
+def earlier_lies(predictions: Blobs, window: Window, chunk: Chunk) -> bool:
+    """Whether consumers still read the result of an earlier round: every part is there, under the etag that it had."""
+    before = chunk.committed.parts if chunk.committed else ()
+    try:
+        there = [predictions.head(contract.prediction_path(window, chunk.id, index)) for index in range(len(before))]
+    except NotFound:
+        return False
+    return [found.etag for found in there] == [part.etag for part in before]

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 from .domain import Failure, Model, Outcome, Part, Reason, Tally, merge_failures, outcome_of
 from .errors import Malformed
+from .names import Columns
 from .windows import Window
 
 SCHEMA = 1  # of manifest, report and plan; a reader refuses what it does not know
@@ -125,26 +126,6 @@ def clip(message: str) -> str:
     """A message in one line that fits where it is kept."""
     line = " ".join(message.split())
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """What the readings' columns are called. A file with no *value* column is wide: its other columns are features."""
-
-    time: str = "time"
-    device: str = "device"
-    sensor: str = "sensor"
-    value: str = "value"
-
-    @classmethod
-    def parse(cls, text: str) -> Columns:
-        """`time=TS,device=Device,...`; what is not named keeps its default. Raises Malformed."""
-        pairs = [pair.partition("=") for pair in text.split(",")] if text else []
-        given = {key.strip(): name.strip() for key, _, name in pairs}
-        known = cls.__slots__
-        if len(given) < len(pairs) or not all(given.values()) or set(given) - set(known):
-            raise Malformed(f"wanted KEY=NAME,... with keys of {', '.join(known)}, found {text!r}")
-        return replace(cls(), **given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from . import attempts, chores, contract, seeing, tracker
-from .attempts import Evidence
-from .committing import copy_parts
-from .domain import POISON
+from .committing import copy_parts, earlier_lies
+from .domain import POISON, Reason
 from .drafting import Drafting, read_plan
 from .errors import Conflict, Malformed, NotFound, Unavailable
+from .evidence import Evidence
 from .opening import Opening
 from .ports import Blobs, Cluster, JobSpec, Ledger, Sighting, Stopwatch
 from .rules import Rules
@@ -28,6 +28,8 @@ from .wishes import Quarantined, Wish, WishKind
 log = logging.getLogger(__name__)
 
 ENDING = timedelta(minutes=1)  # that the last jobs of a run have to end by themselves after they have reported
+PRUNE_EVERY = timedelta(hours=1)
+PRUNE_FOR = timedelta(seconds=20)  # of one tick: a cancel must not wait for the broom
 WATCH_CLOSED = timedelta(hours=2)  # how long jobs of a closed run are looked for, should one come late
 SLICE = 20  # chunks acted on before it is written down, and before the wishes are read again
 EARLIER_RUNS = 10  # that planning looks back on for the fleet's size and rate
@@ -54,30 +56,49 @@ class ControlPlane:
         beat = self.ledger.heartbeat()
         wishes = self.ledger.wishes()
         tick = Tick(now, self.stopwatch, self.rules.tick_budget, wishes, beat.throttled_until)
+        beat = self._open_runs(beat, tick)
+        runs = self.ledger.watched_runs()
+        self._move_all(runs, tick)
+        pruned_at = self._prune(beat, tick)
+        beat = replace(beat, ticked_at=now, throttled_until=tick.throttled_until, pruned_at=pruned_at)
+        self._remember(replace(beat, trouble=contract.clip(tick.trouble)))
+
+    def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:
         opening = Opening(self.ledger, self.rules)
-        watermark = beat.watermark
         try:
-            opening.grant(wishes, now)
+            tick.wishes = opening.grant(tick.wishes, tick.now)
             rested = True
-            if not any(wish.kind is WishKind.PAUSE for wish in wishes):
-                watermark, rested = opening.open_due(watermark, now)
+            if not any(wish.kind is WishKind.PAUSE for wish in tick.wishes):
+                watermark, rested = opening.open_due(beat.watermark, tick.now)
+                if watermark != beat.watermark:  # at once: what was told as missed must not grow with the next tick
+                    beat = self._remember(replace(beat, watermark=watermark))
             if rested:  # the schedule goes first
-                opening.fill_back(wishes, now, tick.in_time)
+                opening.fill_back(tick.wishes, tick.now, tick.in_time)
+            opening.drop_idle(tick.wishes)
         except Conflict as error:
             log.warning("runs are opened at the next tick: another host does it at this moment: %s", error)
-        runs = self.ledger.watched_runs()
-        opening.drop_idle(wishes, runs)
-        self._move_all(runs, tick)
-        beat = replace(beat, watermark=watermark, ticked_at=now, throttled_until=tick.throttled_until)
-        self._remember(replace(beat, trouble=contract.clip(tick.trouble)))
-        if tick.in_time():
-            chores.prune(self.ledger, self.work, self.predictions, self.rules, now, tick.in_time)
+        return beat
 
-    def _remember(self, beat: Heartbeat) -> None:
+    def _prune(self, beat: Heartbeat, tick: Tick) -> datetime | None:
+        """Remove what is old, now and then; when that was last done to the end."""
+        if beat.pruned_at and tick.now - beat.pruned_at < PRUNE_EVERY:
+            return beat.pruned_at
+        until = min(tick.elapsed + PRUNE_FOR, tick.budget)
         try:
-            self.ledger.save_heartbeat(beat)
+            done = chores.prune(
+                self.ledger, self.work, self.predictions, self.rules, tick.now, lambda: tick.elapsed < until
+            )
+        except Unavailable as error:
+            log.warning("old runs are pruned at the next tick: %s", error)
+            done = False
+        return tick.now if done else beat.pruned_at
+
+    def _remember(self, beat: Heartbeat) -> Heartbeat:
+        try:
+            return self.ledger.save_heartbeat(beat)
         except Conflict:
             log.info("another host ticked at the same time; its heartbeat stands")
+            return beat
 
     # Moving one run on
 
@@ -145,6 +166,9 @@ class ControlPlane:
         return saved
 
     def _plan(self, run: Run, now: datetime) -> Run:
+        if now - run.opened_at >= self.rules.policy.run_deadline:  # something keeps it from being planned
+            message = f"could not be planned within {self.rules.policy.run_deadline}"
+            return replace(run, phase=Phase.FAILED, ended_at=now, reason=Reason.DEADLINE, message=message)
         drafting = Drafting(self.models, self.readings, self.work, self.ledger, self.rules.drafting)
         earlier = [other for other in self.ledger.runs(EARLIER_RUNS).items if other.models]
         return drafting.plan(run, earlier, now)
@@ -164,10 +188,11 @@ class ControlPlane:
         evidence = seeing.evidence(self.work, run.id, chunks, of_run, tick.in_time)
         step = tracker.advance(run, chunks, evidence, self.rules.policy, tick.now)
         self._quarantine(run, step.chunks, evidence, tick.now)
-        rows = self._save({chunk.id: chunk for chunk in chunks}, step.chunks)
+        rows = {chunk.id: chunk for chunk in chunks}
+        self._save(rows, step.chunks)
         self._cancel(run, step.cancel, tick)
-        rows = self._commit(run, rows, tick)
-        rows = self._submit(run, rows, tick)
+        self._commit(run, rows, tick)
+        self._submit(run, rows, tick)
         run = replace(step.run, throttled_until=tick.throttled_until)
         return tracker.sum_up(run, list(rows.values()), tick.now)
 
@@ -181,8 +206,8 @@ class ControlPlane:
             chunks = self.ledger.chunks(run.id)
         return list({chunk.id: chunk for chunk in chunks}.values())  # a page may come twice
 
-    def _save(self, rows: Mapping[str, Chunk], moved: Sequence[Chunk]) -> dict[str, Chunk]:
-        """Write those that moved; return all rows as they stand now."""
+    def _save(self, rows: dict[str, Chunk], moved: Sequence[Chunk]) -> None:
+        """Write those that moved, and keep *rows* as they stand now."""
         changed = [chunk for chunk in moved if chunk != rows[chunk.id]]
         for chunk in changed:
             if chunk.state is not rows[chunk.id].state:
@@ -190,7 +215,7 @@ class ControlPlane:
                 log.info("run=%s chunk=%s %s->%s %s", chunk.run, chunk.id, before, chunk.state, why)
             if (chunk.retries, chunk.losses) != (rows[chunk.id].retries, rows[chunk.id].losses):
                 log.warning("run=%s chunk=%s %s: %s", chunk.run, chunk.id, chunk.reason, chunk.message)
-        return {**rows, **{chunk.id: chunk for chunk in self.ledger.save_chunks(changed)}}
+        rows.update((chunk.id, chunk) for chunk in self.ledger.save_chunks(changed))
 
     def _cancel(self, run: Run, names: Sequence[str], tick: Tick) -> None:
         if not names or tick.throttled:
@@ -218,7 +243,7 @@ class ControlPlane:
             found = Quarantined(verdict.model, verdict.etag, verdict.reason, verdict.message, run.id, now)
             self.ledger.add_quarantined(found)
 
-    def _commit(self, run: Run, rows: dict[str, Chunk], tick: Tick) -> dict[str, Chunk]:
+    def _commit(self, run: Run, rows: dict[str, Chunk], tick: Tick) -> None:
         """Copy the chosen parts to where consumers read, and write down that they lie there."""
         for batch in _slices([chunk for chunk in rows.values() if chunk.state is ChunkState.COMMITTING]):
             if not tick.in_time():
@@ -235,17 +260,17 @@ class ControlPlane:
                         log.warning("run=%s chunk=%s is not committed yet: %s", run.id, chunk.id, error)
                         continue
                     log.error("run=%s chunk=%s cannot be committed: %s", run.id, chunk.id, error)  # noqa: TRY400
-                    after.append(attempts.uncommittable(chunk, str(error), tick.now))
-            rows = self._save(rows, after)
-        return rows
+                    lies = earlier_lies(self.predictions, run.window, chunk)
+                    after.append(attempts.uncommittable(chunk, str(error), tick.now, earlier_lies=lies))
+            self._save(rows, after)
 
-    def _submit(self, run: Run, rows: dict[str, Chunk], tick: Tick) -> dict[str, Chunk]:
+    def _submit(self, run: Run, rows: dict[str, Chunk], tick: Tick) -> None:
         """Ask the cluster for what was written down as submitting. What it does not take waits for the next tick."""
         for batch in _slices([chunk for chunk in rows.values() if attempts.to_submit(chunk)]):
+            tick.pace(len(batch), self.rules.submit_rate)
             tick.wishes = self.ledger.wishes()
             if tick.throttled or not tick.in_time() or tick.asked(WishKind.CANCEL, run):
                 break
-            tick.pace(len(batch), self.rules.submit_rate)
             specs = {chunk.id: self._spec(chunk) for chunk in batch}
             try:
                 refusals = self.cluster.submit(list(specs.values()))
@@ -264,8 +289,7 @@ class ControlPlane:
                 else:
                     log.error("run=%s chunk=%s refused by the cluster: %s", run.id, chunk.id, refusal.message)
                     after.append(attempts.refused(chunk, refusal.message, tick.now))
-            rows = self._save(rows, after)
-        return rows
+            self._save(rows, after)
 
     def _spec(self, chunk: Chunk) -> JobSpec:
         attempt = attempts.to_submit(chunk)

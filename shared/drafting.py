@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from . import contract, planner
-from .contract import Columns, Manifest
+from .contract import Manifest
 from .domain import Model, Reason
-from .errors import NotFound
-from .names import Blob, Ignored, ModelNames
+from .errors import Malformed, NotFound
+from .names import Blob, Columns, Ignored, ModelNames
 from .planner import ChunkSize, Plan
 from .ports import Blobs, Ledger
 from .runs import Chunk, Phase, Run
@@ -64,9 +64,11 @@ class Drafting:
         """Give the run its next plan. May leave it in planning, to list the fleet once more."""
         try:
             plan = read_plan(self.work, run, run.plans, now)
-        except NotFound:
+        except (NotFound, Malformed) as error:
             if run.cancelled_at:
                 return self._unplanned(run, now)
+            if isinstance(error, Malformed):
+                raise
             draft, listing = self._draft(run, earlier)
             last = run.models or next((other.models for other in earlier if other.models), 0)
             fleet = listing.planned + sum(chunk.models for chunk in draft)

@@ -131,3 +131,23 @@ class ModelNames:
                 extension = next((e for e in EXTENSIONS if blob.name.endswith(e)), "")
                 held[model.id] = blob.name.removesuffix(extension) + ("." if extension else ""), model
         yield from (model for _, model in held.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the readings' columns are called. A file with no *value* column is wide: its other columns are features."""
+
+    time: str = "time"
+    device: str = "device"
+    sensor: str = "sensor"
+    value: str = "value"
+
+    @classmethod
+    def parse(cls, text: str) -> Columns:
+        """`time=TS,device=Device,...`; what is not named keeps its default. Raises Malformed."""
+        pairs = [pair.partition("=") for pair in text.split(",")] if text else []
+        given = {key.strip(): name.strip() for key, _, name in pairs}
+        known = cls.__slots__
+        if len(given) < len(pairs) or not all(given.values()) or set(given) - set(known):
+            raise Malformed(f"wanted KEY=NAME,... with keys of {', '.join(known)}, found {text!r}")
+        return replace(cls(), **given)

@@ -69,56 +69,66 @@ class Opening:
     ledger: Ledger
     rules: Rules
 
-    def grant(self, wishes: Sequence[Wish], now: datetime) -> None:
-        """Open, or open again, the runs that people asked for, while there is room; they go before the schedule's."""
-        cancelled = {wish.target for wish in wishes if wish.kind is WishKind.CANCEL}
+    def grant(self, wishes: Sequence[Wish], now: datetime) -> Sequence[Wish]:
+        """Open, or open again, the runs that people asked for, while there is room; they go before the schedule's.
+
+        Returns the wishes that stand still.
+        """
+        done: list[Wish] = []
         for wish in wishes:
+            cancels = [w for w in wishes if w.kind is WishKind.CANCEL and w.target == wish.target]
             try:
                 if wish.kind is WishKind.RUN:
-                    self._grant_run(wish, cancelled, now)
+                    done += self._grant_run(wish, cancels, now)
                 elif wish.kind.reopens:
-                    self._grant_round(wish, now)
+                    done += self._grant_round(wish, cancels, now)
             except NotFound as error:
                 if now - wish.asked_at < UNKNOWN:
                     log.warning("wish=%s waits for the next tick: %s", wish.id, error)
-                else:
-                    self._drop(wish, error)
+                    continue
+                log.error("wish=%s dropped: %s", wish.id, error)  # noqa: TRY400  # no trace
+                done.append(wish)
             except Malformed as error:  # somebody wrote into the table; a bad row must not stop the tick
-                self._drop(wish, error)
-
-    def _drop(self, wish: Wish, why: Exception) -> None:
-        log.error("wish=%s dropped: %s", wish.id, why)
-        self.ledger.remove_wish(wish)
-
-    def _grant_run(self, wish: Wish, cancelled: set[str], now: datetime) -> None:
-        run = Run(Window.parse(wish.target), Phase.PLANNING, now, asked_by="request")
-        if wish.target in cancelled:  # taken back before it began: as if it had never been asked for
-            log.info("run=%s no longer requested", run.id)
+                log.error("wish=%s dropped: %s", wish.id, error)  # noqa: TRY400
+                done.append(wish)
+        for wish in done:
             self.ledger.remove_wish(wish)
-            return
+        return [wish for wish in wishes if wish not in done]
+
+    def _grant_run(self, wish: Wish, cancels: Sequence[Wish], now: datetime) -> Sequence[Wish]:
+        """Returns the wishes that are done with."""
+        run = Run(Window.parse(wish.target), Phase.PLANNING, now, asked_by="request")
+        if cancels:  # taken back before it began: as if it had never been asked for
+            log.info("run=%s no longer requested", run.id)
+            return [wish]
         if not self._room():
-            return
+            return []
         if not self.ledger.add_run(run):
             there = self.ledger.run(run.id)
             if there.phase is Phase.MISSED:
                 self.ledger.save_run(replace(run, version=there.version))
         log.info("run=%s requested->%s", run.id, run.phase)
-        self.ledger.remove_wish(wish)
+        return [wish]
 
-    def _grant_round(self, wish: Wish, now: datetime) -> None:
-        """Give a run that is over a further round. One that is open for the same has it; for another, it waits."""
+    def _grant_round(self, wish: Wish, cancels: Sequence[Wish], now: datetime) -> Sequence[Wish]:
+        """Give a run that is over a further round. One that is open for the same has it; for another, it waits.
+
+        Returns the wishes that are done with: with it the cancels that came too late for the round before.
+        """
         run = self.ledger.run(wish.target)
-        again = run.granted == wish.asked_at and run.redo is wish.kind  # killed before the wish was removed
         if run.phase is Phase.MISSED:
             raise Malformed(f"wanted a run to {wish.kind}, found that {run.id} was missed: ask for the run itself")
-        if not run.phase.terminal and run.redo is not wish.kind:
-            return
-        if run.phase.terminal and not again:
-            if not self._room():
-                return
-            run = self.ledger.save_run(reopened(run, wish.kind, wish.asked_at, "request", now))
-            log.info("run=%s opened again to %s: round %d", run.id, wish.kind, run.round)
-        self.ledger.remove_wish(wish)
+        if not run.phase.terminal:
+            return [wish] if run.redo is wish.kind else []
+        if run.granted == wish.asked_at and run.redo is wish.kind:  # killed before the wish was removed
+            return [wish]
+        if not self._room():
+            return []
+        for cancel in cancels:  # before the round: after it they would end it
+            self.ledger.remove_wish(cancel)
+        run = self.ledger.save_run(reopened(run, wish.kind, wish.asked_at, "request", now))
+        log.info("run=%s opened again to %s: round %d", run.id, wish.kind, run.round)
+        return [wish, *cancels]
 
     def open_due(self, watermark: datetime | None, now: datetime) -> tuple[datetime | None, bool]:
         """Open the windows that fell due, oldest first, while there is room.
@@ -199,13 +209,13 @@ class Opening:
         log.info("run=%s opened by %s: %s", window.id, backfill.id, wanted)
         return True
 
-    def drop_idle(self, wishes: Sequence[Wish], runs: Sequence[Run]) -> None:
+    def drop_idle(self, wishes: Sequence[Wish]) -> None:
         """Forget cancels and limits of runs that are over for long, or that never were; they would wait for ever."""
-        known = {run.id for run in runs} | {wish.target for wish in wishes if wish.kind is WishKind.RUN}
-        idle = [w for w in wishes if w.kind in (WishKind.CANCEL, WishKind.LIMITS) and w.target not in known]
+        idle = [wish for wish in wishes if wish.kind in (WishKind.CANCEL, WishKind.LIMITS)]
         if not idle:
             return
-        known |= {backfill.id for backfill in self.ledger.backfills()}
+        known = {run.id for run in self.ledger.watched_runs()} | {b.id for b in self.ledger.backfills()}
+        known |= {wish.target for wish in wishes if wish.kind is WishKind.RUN}
         for wish in idle:
             if wish.target not in known:
                 log.info("wish=%s has nothing to act on", wish.id)

@@ -21,6 +21,7 @@ from .windows import Window
 
 CATCH_UP_LIMIT = 24  # windows that may wait; older ones are missed
 CHUNK_SECONDS = 120  # the least work that is worth the start of a job
+CHUNK_MOST = 50_000  # models that `auto` puts into a chunk: what a tick holds in memory does not grow with the fleet
 FIRST_RATE = 300.0  # models per second and process, until a run has shown its own
 SHRINKAGE = 0.8  # a fleet below this share of the last one is listed again before it is believed
 
@@ -89,7 +90,7 @@ def worthwhile(earlier: Sequence[Run], cores: int) -> int:
     last = next((run for run in earlier if run.tally.seconds and run.tally.scored), None)
     rate = last.tally.scored / last.tally.seconds if last else FIRST_RATE
     fleet = last.models if last else 0
-    return max(1, math.ceil(rate * CHUNK_SECONDS), math.ceil(fleet / cores))
+    return min(CHUNK_MOST, max(1, math.ceil(rate * CHUNK_SECONDS), math.ceil(fleet / cores)))
 
 
 def cut(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[tuple[Model, ...]]:

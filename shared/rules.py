@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from .attempts import Policy
 from .drafting import DraftingRules
 from .planner import CatchUp
+from .policy import Policy
 from .schedule import Schedule
 
 

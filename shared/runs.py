@@ -231,4 +231,5 @@ class Heartbeat:
     ticked_at: datetime | None = None
     trouble: str = ""  # what the last tick could not do
     throttled_until: datetime | None = None  # the cluster wants to be left alone until then
+    pruned_at: datetime | None = None  # the last tick that found nothing more to prune
     version: str = ""

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from . import contract
-from .attempts import Evidence, Sign
 from .contract import Progress, Report
 from .domain import Part
 from .errors import Malformed, NotFound
+from .evidence import Evidence, Sign
 from .ports import Blobs, Sighting
 from .runs import Chunk, ChunkState
 

@@ -25,9 +25,8 @@ from pydantic import (
     model_validator,
 )
 
-from .contract import Columns
 from .errors import Malformed, Misconfigured
-from .names import DEFAULT_PATTERN, ModelNames
+from .names import DEFAULT_PATTERN, Columns, ModelNames
 from .planner import CatchUp, ChunkSize
 from .schedule import Schedule, parse_zone
 from .windows import DAY, format_length, parse_length

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from . import attempts
-from .attempts import Evidence, Policy
 from .contract import clip, parse_job_name
 from .domain import Outcome, Reason, Tally, merge_failures
+from .evidence import Evidence
+from .policy import Policy
 from .ports import Sighting
 from .runs import AttemptState, Chunk, Phase, Run
 
@@ -48,8 +49,9 @@ def advance(run: Run, chunks: Sequence[Chunk], evidence: Evidence, policy: Polic
     run = _stop(run, chunks, policy, now)
     moved = [attempts.follow(run, attempts.reopened(run, chunk, now), evidence, policy, now) for chunk in chunks]
     room = (run.max_in_flight or policy.max_in_flight) - sum(a.state.in_flight for c in moved for a in c.attempts)
+    starts = not (run.stopped or run.cancelled_at)
     for i, chunk in enumerate(moved):
-        if room > 0 and attempts.may_try(chunk, policy, now):
+        if room > 0 and starts and chunk.id not in evidence.unread and attempts.may_try(chunk, policy, now):
             moved[i] = attempts.try_again(run, chunk, now)
             room -= 1
     return Step(run, tuple(moved), unwanted(evidence.jobs or {}, moved))
@@ -98,7 +100,7 @@ def _verdict(run: Run) -> tuple[Phase, Reason | None, str]:
     tally = run.tally
     if tally.cancelled:
         return Phase.CANCELLED, Reason.CANCELLED, "cancelled by request"
-    if run.stopped:
+    if run.stopped and (tally.failed or tally.not_attempted):
         return Phase.FAILED, run.stopped, run.message
     if tally.scored:
         return Phase.PARTIAL if tally.failed or tally.not_attempted else Phase.SUCCEEDED, None, ""

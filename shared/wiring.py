@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .attempts import Policy
 from .control import ControlPlane
 from .drafting import DraftingRules
 from .guard import Guard
+from .policy import Policy
 from .ports import Cluster
 from .rules import Rules
 from .settings import ClusterKind, Settings

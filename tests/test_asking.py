@@ -14,7 +14,7 @@ from shared.runs import Phase, Run
 from shared.windows import Window
 from shared.wishes import BackfillState, Quarantined, WishKind
 from tests.core.weather import Weather
-from tests.core.world import NOON, WINDOW, World
+from tests.core.world import EARLIER, NOON, WINDOW, World
 from tests.test_api import FLEET, client, is_problem
 
 HERE = f"/api/runs/{WINDOW}"
@@ -32,6 +32,14 @@ def over(world: World) -> World:
     """A run that is over: one model scored, one failed, one skipped."""
     world.beat_until_over()
     return world
+
+
+@pytest.fixture(scope="module")
+def resting() -> tuple[World, TestClient]:
+    """A world with an open run, for requests that change nothing."""
+    world = World(dict(FLEET))
+    world.beat()
+    return world, client(world)
 
 
 def kinds(world: World) -> list[WishKind]:
@@ -73,12 +81,13 @@ def test_a_redrive_scores_in_a_further_round_what_was_left_over(over: World) -> 
     over.beat()
     told = http.post(f"{HERE}/redrive")
     assert (told.status_code, told.json()["phase"], told.json()["round"]) == (200, "running", 1)
-    assert (run(http)["redo"], run(http)["models_per_second"], kinds(over)) == ("redrive", None, [])
+    assert (run(http)["redo"], kinds(over)) == ("redrive", [])
     assert is_problem(http.post(f"{HERE}/reprocess"), 409, f"wanted a run that is over, found {WINDOW} open to redrive")
     over.beat_until_over()
     told = run(http)
     assert (told["phase"], told["round"], told["redo"]) == ("succeeded", 1, "redrive")
     assert (told["models"]["scored"], told["models"]["skipped"], len(over.rows())) == (2, 1, 6)
+    assert told["models_per_second"] is None  # most of what is done, this round has not done
 
 
 def test_a_run_of_which_all_is_scored_has_nothing_to_redrive(over: World) -> None:
@@ -196,6 +205,13 @@ def test_a_round_that_waits_is_taken_back_by_a_cancel(over: World, *, meanwhile:
     assert http.post(f"{HERE}/cancel").status_code == 200
 
 
+def test_a_cancel_takes_back_the_round_of_no_other_run(over: World) -> None:
+    http = client(over)
+    over.wish(WishKind.REDRIVE, EARLIER.id)
+    assert http.post(f"{HERE}/cancel").status_code == 200
+    assert kinds(over) == [WishKind.REDRIVE]
+
+
 # Limits
 
 
@@ -270,9 +286,11 @@ def test_limits_that_two_ask_for_at_once_hold_both() -> None:
         ("reprocess", {"model": "new"}, "model"),
     ],
 )
-def test_a_body_that_says_something_else_is_a_problem(world: World, path: str, body: Any, detail: str) -> None:
-    world.beat()
-    assert is_problem(client(world).post(f"{HERE}/{path}", json=body), 400, detail)
+def test_a_body_that_says_something_else_is_a_problem(
+    resting: tuple[World, TestClient], path: str, body: Any, detail: str
+) -> None:
+    world, http = resting
+    assert is_problem(http.post(f"{HERE}/{path}", json=body), 400, detail)
     assert kinds(world) == []
 
 
@@ -436,8 +454,10 @@ def test_a_cancel_ends_a_backfill_and_its_runs_and_it_can_be_asked_for_again(pas
         ("2025-09-30T20:00Z", "2026-11-21T12:00Z", "20250930T2000Z-PT10000H", 10_000),
     ],
 )
-def test_a_range_is_told_by_instants_or_by_windows(world: World, start: str, end: str, span: str, count: int) -> None:
-    told = client(world).post("/api/backfills", json={"from": start, "to": end})
+def test_a_range_is_told_by_instants_or_by_windows(
+    resting: tuple[World, TestClient], start: str, end: str, span: str, count: int
+) -> None:
+    told = resting[1].post("/api/backfills", json={"from": start, "to": end})
     assert (told.status_code, told.json()["id"]) == (200, f"backfill-{span}-missing")
     assert len(told.json()["windows"]) == count
 
@@ -457,9 +477,12 @@ def test_a_range_is_told_by_instants_or_by_windows(world: World, start: str, end
         ("0001-01-01T00:00Z", "2026-11-21T12:00Z", "wanted at most 10000 windows"),
     ],
 )
-def test_a_range_that_cannot_be_filled_is_refused(world: World, start: str, end: str, detail: str) -> None:
+def test_a_range_that_cannot_be_filled_is_refused(
+    resting: tuple[World, TestClient], start: str, end: str, detail: str
+) -> None:
+    world, http = resting
     for dry_run in (True, False):
-        told = client(world).post("/api/backfills", json={"from": start, "to": end, "dry_run": dry_run})
+        told = http.post("/api/backfills", json={"from": start, "to": end, "dry_run": dry_run})
         assert is_problem(told, 400, detail)
     assert world.ledger.backfills() == []
 
@@ -475,8 +498,10 @@ def test_a_range_that_cannot_be_filled_is_refused(world: World, start: str, end:
         ({"to": None}, "to"),
     ],
 )
-def test_a_backfill_of_another_form_is_refused(world: World, extra: dict[str, Any], detail: str) -> None:
-    assert is_problem(client(world).post("/api/backfills", json={**RANGE, **extra}), 400, f"body.{detail}: ")
+def test_a_backfill_of_another_form_is_refused(
+    resting: tuple[World, TestClient], extra: dict[str, Any], detail: str
+) -> None:
+    assert is_problem(resting[1].post("/api/backfills", json={**RANGE, **extra}), 400, f"body.{detail}: ")
 
 
 def test_a_dry_run_reads_the_runs_of_its_range_and_no_others(past: World) -> None:

@@ -39,6 +39,8 @@ QUIET = "--no-first-run --disable-background-networking --disable-component-upda
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'"
 BROWSERS_OWN_WORDS = (
     "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",  # of a request that came while the app died
+    "ERR_EMPTY_RESPONSE",
     "status of 400",
     "status of 401",
     "status of 503",
@@ -183,8 +185,10 @@ def test_the_runs_are_listed_and_the_older_ones_are_a_page_further(page: Page) -
     rows = page.locator("#runs tbody tr")
     rows.first.wait_for()
     assert rows.count() == 25
-    assert cells(rows)[:3] == [
-        ["2026-11-21 12:00 – 13:00", "running", "1", "1", "0", "4", "3", "1", "1 min 20 s", "bad_scores\u00a0×\u00a01"],
+    first, *others = cells(rows)
+    assert first.pop(8).startswith("1 min 2")  # and goes on
+    assert first == ["2026-11-21 12:00 – 13:00", "running", "1", "1", "0", "4", "3", "1", "bad_scores\u00a0×\u00a01"]
+    assert others[:2] == [
         [
             *["2026-11-21 11:00 – 12:00", "partial", "2", "1", "1", "4", "6", "2"],
             *["30 s", "bad_scores\u00a0×\u00a01, no_readings\u00a0×\u00a01"],
@@ -222,7 +226,7 @@ def test_an_instant_is_shown_in_utc_and_its_local_time_is_in_the_title(page: Pag
 
 def test_selecting_a_run_shows_what_failed_its_chunks_and_a_log(page: Page, site: Site) -> None:
     page.locator("#runs").get_by_role("link", name="2026-11-21 11:00 – 12:00").click()
-    rows = page.locator("article tbody tr")
+    rows = page.locator(f"#card-{WINDOW} tbody tr")
     rows.first.wait_for()
     assert cells(rows) == [
         ["failed bad_scores", "1", HOSTILE, f"{HOSTILE} bad_scores"],
@@ -264,8 +268,7 @@ def test_a_run_is_redriven_by_a_button_and_the_page_follows_its_further_round(pa
     assert wishes(world) == [(WishKind.REDRIVE, WINDOW)]
     assert page.get_by_role("button", name="Redrive").count() == 0
     world.fates = []  # then all is well
-    while not world.over:
-        world.beat()
+    world.beat_until_quiet()
     until(page, "article .facts >> text=1, redrive")
     page.get_by_role("button", name="Redrive").wait_for()  # what failed has failed again
     page.locator("#chunks tbody tr").first.wait_for()

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from shared import wiring
-from shared.contract import Columns
 from shared.control import Rules
 from shared.errors import Misconfigured
+from shared.names import Columns
 from shared.planner import ChunkSize
 from shared.schedule import Schedule
 from shared.settings import load, names

@@ -137,9 +137,9 @@ function overview() {
   return [
     h("section", { id: "open", "aria-label": "Open runs" },
       cards.length ? cards : body(RUNS)?.items.length ? h("p", { class: "quiet" }, "No run is open.") : null),
+    views.quarantined(body(QUARANTINE)),
     h("section", { id: "runs", "aria-label": "Runs" },
       views.runs(body(page(RUNS)), body(HEALTH)), pager(RUNS, ["Newer", "Older"])),
-    views.quarantined(body(QUARANTINE)),
   ];
 }
 

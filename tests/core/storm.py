@@ -10,10 +10,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
+from pathlib import Path
 
 from tests.core.scenarios import ANY_FATE, SCENARIOS, calm_calls, single_faults, strike
 from tests.core.weather import FAULTS
 
+ROOT = Path(__file__).parents[2]
 BATCH = 100  # weathers for a process at a time
 
 

@@ -8,9 +8,11 @@ import pytest
 
 from shared import attempts, contract, seeing
 from shared.adapters.memory import MemoryBlobs
-from shared.attempts import LOSSES, Evidence, Policy, Sign
+from shared.attempts import LOSSES
 from shared.contract import Progress, Report, Verdict
 from shared.domain import Failure, Outcome, Part, Reason, Tally
+from shared.evidence import Evidence, Sign
+from shared.policy import Policy
 from shared.ports import Sighting
 from shared.runs import Attempt, AttemptState, Chunk, ChunkState, JobState, Phase, Result, Run
 from shared.windows import EPOCH, Window
@@ -323,25 +325,44 @@ def test_no_report_moves_what_is_decided(state: ChunkState) -> None:
     assert follow(before, J.RUNNING, report=report(3)) == before
 
 
+def again(scored: int | None, redo: WishKind | None = WishKind.REDRIVE) -> tuple[Run, Chunk]:
+    """A chunk under way in a further round, of which so many models are committed."""
+    committed = None if scored is None else result(scored)
+    base = replace(FRESH, next_attempt=2, first_attempt=2, committed=committed)
+    return replace(AGAIN, redo=redo), under_way(A.RUNNING, base=base)
+
+
 @pytest.mark.parametrize(
-    ("redo", "before", "scored", "state", "why"),
+    ("redo", "before", "scored"),
     [
-        (WishKind.REDRIVE, 2, 3, C.COMMITTING, None),
-        (WishKind.REDRIVE, 2, 2, C.COMMITTING, None),
-        (WishKind.REDRIVE, 2, 1, C.COMMITTED, R.WORSE),
-        (WishKind.REDRIVE, None, 0, C.COMMITTING, None),
-        (WishKind.REPROCESS, 2, 1, C.COMMITTING, None),  # whoever asks for all anew takes what comes
-        (None, None, 1, C.COMMITTING, None),
+        (WishKind.REDRIVE, 2, 3),
+        (WishKind.REDRIVE, 2, 2),
+        (WishKind.REDRIVE, None, 0),
+        (WishKind.REPROCESS, 2, 1),  # whoever asks for all anew takes what comes
+        (WishKind.EXTEND, None, 1),
+        (None, None, 1),
     ],
 )
-def test_a_redrive_never_makes_a_result_worse(
-    redo: WishKind | None, before: int | None, scored: int, state: ChunkState, why: Reason | None
+def test_a_report_of_a_later_round_is_chosen_beside_what_is_committed(
+    redo: WishKind | None, before: int | None, scored: int
 ) -> None:
-    committed = None if before is None else result(before)
-    chunk = under_way(A.RUNNING, base=replace(FRESH, next_attempt=2, first_attempt=2, committed=committed))
-    after = follow(chunk, J.RUNNING, report=report(scored, attempt=2), run=replace(AGAIN, redo=redo))
-    assert (after.state, after.reason, after.committed, after.attempts) == (state, why, committed, ())
-    assert (after.chosen is None) is (state is C.COMMITTED)
+    run, chunk = again(before, redo)
+    after = follow(chunk, J.RUNNING, report=report(scored, attempt=2), run=run)
+    told = report(scored, attempt=2)
+    chosen = Result(2, told.parts, told.tally, told.failures)
+    assert after == replace(chunk, state=C.COMMITTING, since=NOW, attempts=(), chosen=chosen)
+
+
+def test_a_redrive_that_scored_fewer_is_a_retry_and_what_is_committed_stays() -> None:
+    run, chunk = again(2)
+    after = follow(chunk, J.SUCCEEDED, report=report(1, attempt=2), run=run)
+    assert (after.state, after.attempts, after.chosen, after.committed) == (C.WAITING, (), None, result(2))
+    assert (after.retries, after.losses, after.not_before > NOW) == (1, 0, True)
+    assert (after.first_attempt, after.next_attempt) == (3, 3)  # that report counts no more
+    message = "attempt 2 scored 1 models; 2 are committed, and stay"
+    assert (after.reason, after.message) == (R.WORSE, message)
+    spent = follow(replace(chunk, retries=2), J.SUCCEEDED, report=report(1, attempt=2), run=run)
+    assert (spent.state, spent.reason, spent.tally) == (C.COMMITTED, R.WORSE, result(2).tally)
 
 
 # What nodes have left (seeing.py)
@@ -377,8 +398,8 @@ def test_the_first_valid_report_of_a_round_is_taken() -> None:
     lay(work, replace(report(3, attempt=3), verdicts=(Verdict("a", 3),)))  # forgets two models
     gone = lay(work, report(3, attempt=4))
     work.delete(gone.parts[0].path)
-    told = lay(work, report(3, attempt=10))
-    lay(work, report(3, attempt=11))
+    told = lay(work, report(3, attempt=9))
+    lay(work, report(3, attempt=10))  # a listing has it before the ninth
     assert see(work, FRESH) == Evidence({}, {}, {"c00000": told})
 
 
@@ -532,7 +553,7 @@ def test_a_name_that_is_taken_costs_nothing() -> None:
     ("chunk", "reason"),
     [
         (attempts.refused(under_way(A.SUBMITTING), "no\nsuch compute", NOW), R.REJECTED),
-        (attempts.uncommittable(replace(FRESH, state=C.COMMITTING, chosen=result(3)), "no\nsuch compute", NOW),
+        (attempts.uncommittable(replace(FRESH, state=C.COMMITTING, chosen=result(3)), "no\nsuch compute", NOW, earlier_lies=True),
          R.COMMIT_CONFLICT),
     ],
 )  # fmt: skip
@@ -544,7 +565,7 @@ def test_what_will_never_work_fails(chunk: Chunk, reason: Reason) -> None:
 def test_what_cannot_replace_an_earlier_result_leaves_it_standing() -> None:
     chosen = replace(FRESH, state=C.COMMITTING, chosen=result(3, attempt=2), committed=result(2))
     refused = attempts.refused(replace(under_way(A.SUBMITTING), committed=result(2)), "no", NOW)
-    for after in (attempts.uncommittable(chosen, "no", NOW), refused):
+    for after in (attempts.uncommittable(chosen, "no", NOW, earlier_lies=True), refused):
         assert (after.state, after.committed, after.chosen, after.tally) == (
             C.COMMITTED,
             result(2),

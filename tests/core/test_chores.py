@@ -11,6 +11,7 @@ import pytest
 from shared import __main__ as command
 from shared import chores, contract, wiring
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
+from shared.contract import Report
 from shared.domain import Failure, Outcome, Reason, Tally
 from shared.rules import Rules
 from shared.runs import Chunk, ChunkState, Heartbeat, Phase, Run
@@ -114,17 +115,6 @@ def test_pruning_is_cut_by_the_time_and_goes_on(deletions: int) -> None:
     assert (attic.there(), attic.blobs()) == (set(), [])
 
 
-def test_pruning_looks_at_a_few_runs_a_tick_whatever_lies_in_the_ledger() -> None:
-    attic = Attic()
-    for day in range(11, 61):
-        attic.add(day)
-    counts = []
-    for _ in range(4):
-        attic.prune()
-        counts.append(len(attic.there()))
-    assert counts == [50 - chores.LOOKED_AT, 50 - 2 * chores.LOOKED_AT, 0, 0]
-
-
 def test_old_windows_that_were_scored_lately_keep_no_older_run_from_being_pruned() -> None:
     attic = Attic()
     lately = {attic.add(day, ended=1) for day in range(11, 41)}  # by a backfill
@@ -223,6 +213,18 @@ def test_what_was_reported_and_lies_nowhere_is_committed_by_the_next_ticks(later
     found = world.ledger.run(WINDOW)
     assert (found.phase, found.stopped, found.tally, found.reason) == (run.phase, None, run.tally, run.reason)
     assert world.rows() == rows
+
+
+def test_of_two_reports_whose_parts_lie_nowhere_the_first_is_chosen_as_a_tick_would() -> None:
+    world = scored()
+    lose_ledger(world)
+    first = Report.from_bytes(world.work.read(contract.report_path(WINDOW, "c00000", 1)))
+    world.work.write(contract.report_path(WINDOW, "c00000", 2), replace(first, attempt=2).to_bytes())
+    world.predictions.delete(contract.prediction_path(Window.parse(WINDOW), "c00000", 0))
+    rebuild(world)
+    found = world.ledger.chunk(WINDOW, "c00000")
+    assert found.chosen
+    assert (found.state, found.chosen.attempt, found.next_attempt) == (ChunkState.COMMITTING, 1, 3)
 
 
 def test_a_chunk_without_report_and_predictions_is_lost_and_can_be_redriven() -> None:

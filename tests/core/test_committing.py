@@ -14,6 +14,8 @@ from shared.errors import FleetError, NotFound
 from shared.ports import Blobs, Found
 from shared.runs import Chunk, ChunkState, Result
 from shared.windows import Window
+from shared.wishes import WishKind
+from tests.core.world import BEAT, World
 
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 WINDOW = Window.parse("20261121T1100Z-PT1H")
@@ -124,13 +126,31 @@ def test_other_content_in_place_of_an_earlier_result_is_left_alone(place: Place)
     assert place.read() == [b"somebody else's", b"somebody else's"]
 
 
-def test_predictions_that_a_person_deleted_are_put_back_by_a_further_round(place: Place) -> None:
+def test_predictions_that_are_gone_are_told_since_a_late_copy_finds_the_same(place: Place) -> None:
     place.commit(b"one", b"two")
     for i in (0, 1):
         place.predictions.delete(prediction_path(WINDOW, "c00000", i))
     place.choose(b"new", attempt=2)
-    place.copy()
-    assert place.read() == [b"new"]
+    with pytest.raises(FleetError):
+        place.copy()
+    assert place.read() == []
+
+
+@pytest.mark.parametrize("content", [None, b"[]"])
+def test_a_run_calls_nothing_scored_that_a_person_took_from_the_predictions(content: bytes | None) -> None:
+    world = World({"pump1": None})
+    world.beat_until_over()
+    name = prediction_path(WINDOW, "c00000", 0)
+    world.predictions.delete(name)
+    if content:
+        world.predictions.write(name, content)
+    world.wish(WishKind.REPROCESS)
+    for _ in range(40):
+        world.plane.tick(world.now)
+        world.move_nodes()
+        world.now += BEAT
+    run = world.ledger.run(WINDOW.id)
+    assert (run.phase.terminal, run.round, run.tally.rows) == (True, 1, len(world.rows()))
 
 
 def test_a_part_that_is_gone_is_not_committed(place: Place) -> None:

@@ -1,12 +1,13 @@
 """Cut the app at every call of a port, before and after it took effect: nothing lost, nothing twice, all ended."""
 
-import itertools
 import os
 import random
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,115 +16,124 @@ from shared.control import ControlPlane
 from shared.domain import Reason, Tally
 from shared.errors import Conflict
 from shared.planner import CatchUp
-from shared.ports import JobSpec
+from shared.ports import JobSpec, Refusal
 from shared.runs import ChunkState, JobState, Phase, Run
 from shared.windows import Window
 from shared.wishes import Wish, WishKind
-from tests.core.world import FATES, FAULTS, NOON, WINDOW, Fault, Weather, World
+from tests.core import storm
+from tests.core.scenarios import ANY_FATE, FLEET, SCENARIOS, TROUBLED, a_run, calm_calls, is_complete
+from tests.core.weather import FAULTS, Weather
+from tests.core.world import BEAT, NOON, WINDOW, World, counts
 
-FLEET: dict[str, Reason | None] = {
-    "pump1": None,
-    "pump2": None,
-    "pump3": Reason.NO_READINGS,
-    "pump4/heat": None,
-    "pump4/noise": Reason.UNREADABLE_MODEL,
-}
-TROUBLED = ["well", "twice", "fails", "lost", "silent"]
-STORMS = int(os.environ.get("FLEETSCORE_STORMS", "400"))
+STORMS = int(os.environ.get("FLEETSCORE_STORMS", "10000"))
+INTERLEAVINGS = 200
 
 
-def golden(weather: Weather, fates: list[str]) -> tuple[World, Run]:
-    """A whole run of three chunks, from the window that falls due to the last orphan."""
-    world = World(FLEET, list(fates), weather=weather)
-    return world, world.beat_until_over()
-
-
-def cancelled(at: int) -> Callable[[Weather, list[str]], tuple[World, Run]]:
-    """The same, but a person cancels it after so many beats."""
-
-    def scenario(weather: Weather, fates: list[str]) -> tuple[World, Run]:
-        world = World(FLEET, list(fates), weather=weather, max_in_flight=2)
-        for _ in range(at):
-            world.beat()
-        world.wish(WishKind.CANCEL)
-        if at == 0:
-            world.wish(WishKind.RUN)
-        return world, world.beat_until_over()
-
-    return scenario
-
-
-def assert_complete(world: World, run: Run) -> None:
-    world.check_complete(run)
-    assert run.phase is Phase.PARTIAL
-    assert world.expected() == {"scored": 3, "failed": 1, "skipped": 1}
-    assert (run.tally.scored, run.tally.failed, run.tally.skipped) == (3, 1, 1)
-
-
-def assert_quiet(world: World, run: Run) -> None:
-    world.check_complete(run)
-    assert run.phase in (Phase.CANCELLED, Phase.PARTIAL, Phase.FAILED)
-    assert world.ledger.wishes() == []
-
-
-def cases(scenario: Callable[[Weather, list[str]], tuple[World, Run]], fates: list[str]) -> list[tuple[int, Fault]]:
-    calm = Weather()
-    scenario(calm, fates)
-    return list(itertools.product(range(len(calm.calls)), FAULTS))
-
-
-@pytest.mark.parametrize("first", [*FATES, "waits"])
+@pytest.mark.parametrize("first", ANY_FATE)
 def test_without_faults_any_fate_of_a_job_ends_well(first: str) -> None:
-    assert_complete(*golden(Weather(), [first]))
+    is_complete(a_run(Weather(), [first]))
 
 
-@pytest.mark.parametrize("fates", [[], TROUBLED], ids=["jobs that do well", "jobs that do not"])
-def test_one_fault_at_any_call_of_a_run_loses_nothing_and_doubles_nothing(fates: list[str]) -> None:
-    for call, fault in cases(golden, fates):
-        try:
-            assert_complete(*golden(Weather({call: fault}), fates))
-        except AssertionError as error:
-            raise AssertionError(f"{fault.name} at call {call}: {error}") from error
+@pytest.mark.parametrize("story", SCENARIOS)
+def test_one_fault_at_any_call_loses_nothing_and_doubles_nothing(story: str) -> None:
+    cases = storm.singles(story)
+    found = storm.play(cases)
+    assert found.broken == ()
+    assert found.struck == len(cases)
+    storm.tell(f"storm: {story}: {len(calm_calls(story))} calls, {len(cases)} single faults")
 
 
-@pytest.mark.parametrize("at", [0, 1, 2, 3, 4])
-def test_one_fault_at_any_call_of_a_cancelled_run_leaves_nothing_running(at: int) -> None:
-    for call, fault in cases(cancelled(at), []):
-        try:
-            assert_quiet(*cancelled(at)(Weather({call: fault}), []))
-        except AssertionError as error:
-            raise AssertionError(f"{fault.name} at call {call}: {error}") from error
+def test_storms_of_several_faults_lose_nothing_and_double_nothing() -> None:
+    found = storm.play([storm.drawn(seed) for seed in range(STORMS)])
+    assert found.broken == ()
+    assert found.struck >= STORMS
+    storm.tell(f"storm: {found.played} random weathers of two faults or more, of which {found.struck} struck")
 
 
-def test_a_storm_of_faults_loses_nothing_and_doubles_nothing() -> None:
-    for seed in range(STORMS):
-        rng = random.Random(seed)
-        faults = {rng.randrange(120): rng.choice(FAULTS) for _ in range(rng.randint(2, 12))}
-        fates = rng.choices([*FATES, "waits"], k=rng.randint(0, 6))
-        try:
-            assert_complete(*golden(Weather(faults), fates))
-        except AssertionError as error:
-            raise AssertionError(f"seed {seed}: {error}") from error
+def test_the_readme_tells_what_the_storm_does() -> None:
+    calls = sum(len(calm_calls(story)) for story in SCENARIOS)
+    cases = sum(len(storm.singles(story)) for story in SCENARIOS)
+    told = f"{len(SCENARIOS)} stories, {calls:,} calls, {len(FAULTS)} kinds of fault, {cases:,} cases"
+    assert told in " ".join((storm.ROOT / "README.md").read_text().split())
 
 
 def test_two_hosts_that_tick_in_turn_make_one_run() -> None:
-    world = World(FLEET, list(TROUBLED))
+    world = World(dict(FLEET), list(TROUBLED))
     first, second = world.plane, world.host()
     for beat in range(100):
         world.plane = (first, second)[beat % 2]
         world.beat()
         second.tick(world.now)
-    assert_complete(world, world.ledger.run(WINDOW))
+    is_complete(world)
 
 
-@pytest.mark.parametrize("fates", [[], TROUBLED], ids=["jobs that do well", "jobs that do not"])
+class _Turns(Weather):
+    """Lets a host make its next call when it is its turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go, self.waits = threading.Semaphore(0), threading.Semaphore(0)
+
+    def around(self, port: str, method: str, key: Any, call: Callable[[], Any]) -> Any:
+        self.waits.release()
+        self.go.acquire()
+        return super().around(port, method, key, call)
+
+
+def _tick_interleaved(hosts: list[tuple[ControlPlane, _Turns]], world: World, rng: random.Random) -> None:
+    """Let all tick at once; who makes the next call is drawn."""
+
+    def tick(plane: ControlPlane, turns: _Turns) -> None:
+        with suppress(Conflict):
+            plane.tick(world.now)
+        over.add(id(turns))
+        turns.waits.release()
+
+    over: set[int] = set()
+    threads = [threading.Thread(target=tick, args=host) for host in hosts]
+    for thread in threads:
+        thread.start()
+    for _, turns in hosts:
+        turns.waits.acquire()
+    while alive := [turns for _, turns in hosts if id(turns) not in over]:
+        turns = rng.choice(alive)
+        turns.go.release()
+        turns.waits.acquire()
+    for thread in threads:
+        thread.join()
+
+
+def test_two_hosts_that_tick_at_once_call_by_call_make_one_run() -> None:
+    calls = 0
+    for seed in range(INTERLEAVINGS):
+        rng = random.Random(seed)
+        world = World(dict(FLEET), rng.choices(ANY_FATE, k=rng.randint(0, 3)))
+        hosts = [(world.host(turns), turns) for turns in (_Turns(), _Turns())]
+        for beat in range(300):
+            _tick_interleaved(hosts, world, rng)
+            world.move_nodes()
+            world.check()
+            world.now += BEAT
+            if beat > 3 and world.over:
+                break
+        for _ in range(8):
+            world.beat()
+        try:
+            is_complete(world)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        calls += sum(len(turns.calls) for _, turns in hosts)
+    storm.tell(f"storm: two hosts at once, {INTERLEAVINGS} runs interleaved call by call, {calls} calls")
+
+
+@pytest.mark.parametrize("fates", [[], list(TROUBLED)], ids=["jobs that do well", "jobs that do not"])
 def test_a_host_that_is_paused_before_any_call_while_another_ticks_changes_nothing(fates: list[str]) -> None:
     """The other host ticks three times in the pause, its jobs move on, and it has seen one model less."""
     calm = Weather()
-    golden(calm, fates)
+    a_run(calm, fates)
     for call in range(len(calm.calls)):
         weather = Weather()
-        world = World(FLEET, list(fates), weather=weather)
+        world = World(dict(FLEET), list(fates), weather=weather)
         other = world.host(Weather())
 
         def pause(world: World = world, other: ControlPlane = other) -> None:
@@ -144,18 +154,83 @@ def test_a_host_that_is_paused_before_any_call_while_another_ticks_changes_nothi
             raise AssertionError(f"paused before call {call}, {weather.calls[call]}: {error}") from error
 
 
+def test_what_a_redrive_cannot_carry_over_is_not_lost() -> None:
+    world = World({"pump1": None, "pump2": Reason.BAD_SCORES})
+    world.beat_until_over()
+    world.fleet["pump1"] = Reason.NO_READINGS  # the readings are gone by now
+    world.fates = ["loses what it carries"]
+    world.wish(WishKind.REDRIVE)
+    run = world.beat_until_over()
+    world.check_complete(run)
+    assert counts(run.tally) == Tally(scored=1, failed=1)
+    assert {row[0] for row in world.rows()} == {"pump1"}
+
+
+def test_a_name_that_another_job_has_is_passed_over_and_that_job_cancelled() -> None:
+    world = World(dict(FLEET))
+    name = contract.job_name("fleetscore", WINDOW, "c00000", 1)
+    world.cluster.submit([JobSpec(name, WINDOW, ("another", "command"), timedelta(hours=1))])
+    world.started.add(name)
+    run = world.beat_until_over()
+    is_complete(world)
+    assert world.cluster.sightings[name].state is JobState.CANCELLED
+    taken = world.ledger.chunk(run.id, "c00000")
+    assert taken.committed
+    assert (taken.committed.attempt, taken.retries, taken.losses) == (2, 0, 0)
+
+
+def test_a_model_in_quarantine_is_skipped_until_its_file_changes() -> None:
+    world = World({"pump1": None, "pump2": Reason.CRASHED}, chunk_size=1)
+    world.beat_until_over()
+    world.fleet["pump2"] = None
+    seen = []
+    for hour in ("20261121T0800Z-PT1H", "20261121T0700Z-PT1H"):
+        world.wish(WishKind.RUN, hour)
+        world.beat_until_quiet()
+        run = world.ledger.run(hour)
+        seen.append((counts(run.tally), [failure.reason for failure in run.failures]))
+        world.models.write("pump2.skops", b"another model")
+    assert seen == [(Tally(scored=1, skipped=1), [Reason.QUARANTINED]), (Tally(scored=2), [])]
+
+
+def test_a_run_that_fails_more_than_is_tolerated_starts_nothing_more() -> None:
+    fleet = {f"pump{i:02d}": Reason.BAD_SCORES if i < 3 else None for i in range(20)}
+    world = World(fleet, chunk_size=2, max_in_flight=2)
+    world.plane = replace(
+        world.plane,
+        rules=replace(world.plane.rules, policy=replace(world.plane.rules.policy, tolerated_failures=50)),
+    )
+    run = world.beat_until_over()
+    world.check_complete(run)
+    assert (run.phase, run.reason) == (Phase.FAILED, Reason.TOO_MANY_FAILURES)
+    assert counts(run.tally) == Tally(scored=3, failed=3, not_attempted=14)  # those under way end
+
+
+def test_a_run_past_its_deadline_ends_and_leaves_nothing_running() -> None:
+    world = World(dict(FLEET), ["endless"] * 9, max_in_flight=1)
+    policy = replace(
+        world.plane.rules.policy, max_in_flight=1, run_deadline=12 * BEAT, stall_timeout=timedelta(hours=1)
+    )
+    world.plane = replace(world.plane, rules=replace(world.plane.rules, policy=policy))
+    run = world.beat_until_over()
+    world.check_complete(run)
+    assert (run.phase, run.reason) == (Phase.FAILED, Reason.DEADLINE)
+    assert counts(run.tally) == Tally(failed=2, not_attempted=3)
+
+
 def test_a_tick_repeated_at_the_same_instant_changes_nothing() -> None:
-    world = World(FLEET)
+    world = World(dict(FLEET))
     world.plane.tick(NOON)
     world.plane.tick(NOON)
     before = dict(world.cluster.jobs)
     world.plane.tick(NOON)
     assert world.cluster.jobs == before
-    assert_complete(world, world.beat_until_over())
+    world.beat_until_over()
+    is_complete(world)
 
 
 def test_jobs_of_another_app_at_the_same_cluster_are_left_alone() -> None:
-    world = World(FLEET)
+    world = World(dict(FLEET))
     foreign = JobSpec(f"other-{WINDOW}-c00000-9", WINDOW, ("python",), timedelta(hours=1))
     world.cluster.submit([foreign])
     world.started.add(foreign.name)
@@ -165,18 +240,18 @@ def test_jobs_of_another_app_at_the_same_cluster_are_left_alone() -> None:
 
 
 def test_a_cancelled_run_stops_jobs_that_would_never_end() -> None:
-    world = World(FLEET, ["endless"] * 3)
+    world = World(dict(FLEET), ["endless"] * 3)
     for _ in range(3):
         world.beat()
     world.wish(WishKind.CANCEL)
     run = world.beat_until_over()
     world.check_complete(run)
-    assert (run.phase, run.tally) == (Phase.CANCELLED, Tally(cancelled=5))
+    assert (run.phase, counts(run.tally)) == (Phase.CANCELLED, Tally(cancelled=5))
     assert {seen.state for seen in world.cluster.sightings.values()} == {JobState.CANCELLED}
 
 
 def test_a_job_of_a_closed_run_that_turns_up_late_is_cancelled() -> None:
-    world = World(FLEET)
+    world = World(dict(FLEET))
     world.beat_until_over()
     late = JobSpec(f"fleetscore-{WINDOW}-c00000-7", WINDOW, ("python",), timedelta(hours=1))
     world.cluster.submit([late])
@@ -185,7 +260,7 @@ def test_a_job_of_a_closed_run_that_turns_up_late_is_cancelled() -> None:
 
 
 def test_a_closed_run_is_looked_after_for_two_hours_and_no_longer() -> None:
-    world = World(FLEET)
+    world = World(dict(FLEET))
     run = world.beat_until_over()
     assert run.ended_at
     world.ledger.save_heartbeat(replace(world.ledger.heartbeat(), watermark=NOON + timedelta(days=1)))
@@ -199,7 +274,7 @@ def test_a_cancel_stops_the_submitting_within_twenty_jobs() -> None:
     world = World({f"pump{i:02d}": None for i in range(60)}, chunk_size=1)
     submissions = 0
 
-    def cancel_at_the_first(*_: object) -> dict[str, str]:
+    def cancel_at_the_first(*_: object) -> dict[str, Refusal]:
         nonlocal submissions
         submissions += 1
         world.wish(WishKind.CANCEL)
@@ -211,7 +286,7 @@ def test_a_cancel_stops_the_submitting_within_twenty_jobs() -> None:
 
 
 def test_a_run_that_is_cancelled_before_its_plan_makes_none() -> None:
-    world = World(FLEET)
+    world = World(dict(FLEET))
     world.ledger.add_run(Run(Window.parse(WINDOW), Phase.PLANNING, NOON))
     world.wish(WishKind.CANCEL)
     run = world.beat_until_over()
@@ -221,7 +296,7 @@ def test_a_run_that_is_cancelled_before_its_plan_makes_none() -> None:
 
 
 def test_what_lies_where_a_part_belongs_is_never_overwritten() -> None:
-    world = World(FLEET)
+    world = World(dict(FLEET))
     name = contract.prediction_path(Window.parse(WINDOW), "c00000", 0)
     world.predictions.write(name, b'[["a row of somebody", "else", 0]]')
     run = world.beat_until_over()
@@ -232,7 +307,7 @@ def test_what_lies_where_a_part_belongs_is_never_overwritten() -> None:
 
 
 def test_windows_that_wait_are_opened_one_by_one_oldest_first() -> None:
-    world = World(FLEET)
+    world = World(dict(FLEET))
     world.now = NOON + timedelta(hours=2)
     opened = []
     for _ in range(60):
@@ -245,7 +320,7 @@ def test_windows_that_wait_are_opened_one_by_one_oldest_first() -> None:
 
 
 def test_a_window_that_was_missed_is_a_row_and_can_be_asked_for_after_all() -> None:
-    world = World(FLEET)
+    world = World(dict(FLEET))
     world.plane = replace(world.plane, rules=replace(world.plane.rules, catch_up=CatchUp.LATEST))
     world.now = NOON + timedelta(hours=1)
     world.beat()
@@ -275,8 +350,9 @@ def test_a_fleet_with_too_many_chunks_is_cut_again_into_larger_ones() -> None:
 
 
 def test_a_wish_that_somebody_wrote_wrongly_into_the_table_stops_nothing() -> None:
-    world = World(FLEET)
+    world = World(dict(FLEET))
     world.ledger.add_wish(Wish(WishKind.RUN, "nonsense", NOON))
     world.ledger.add_wish(Wish(WishKind.CANCEL, "nonsense", NOON))
-    assert_complete(world, world.beat_until_over())
+    world.beat_until_over()
+    is_complete(world)
     assert world.ledger.wishes() == []

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.attempts import Evidence, Policy, Sign, refused, to_submit, uncommittable
+from shared.attempts import refused, to_submit, uncommittable
 from shared.contract import Report, Verdict
 from shared.domain import Failure, Outcome, Part, Reason, Tally
+from shared.evidence import Evidence, Sign
+from shared.policy import Policy
 from shared.ports import Sighting
 from shared.runs import (
     CHUNK_FOLLOWS,
@@ -110,7 +112,7 @@ def test_a_run_that_stops_starts_nothing_more(reason: Reason, state: AttemptStat
 def test_what_was_written_down_but_never_asked_for_is_not_asked_for_once_the_run_stops() -> None:
     chunks = step([chunk(i) for i in range(2)]).chunks
     after = step(chunks, run=replace(RUN, stopped=R.CIRCUIT_OPEN))
-    assert (submitted(after), after.cancel) == ([], ())
+    assert ([c.state for c in after.chunks], after.cancel) == ([C.NOT_ATTEMPTED] * 2, ())
 
 
 @pytest.mark.parametrize("run", [RUN, replace(RUN, cancelled_at=NOW), replace(RUN, stopped=R.DEADLINE)])
@@ -280,7 +282,7 @@ STOPPED = replace(RUN, stopped=R.CIRCUIT_OPEN, message="the first 3 ...")
          "none of 3 models was scored; most often: none"),
         (RUN, [refused(chunk(), "no such compute", NOW)], Phase.FAILED, R.REJECTED,
          "none of 3 models was scored; most often: no such compute"),
-        (RUN, [uncommittable(chunk(), "not ours", NOW)], Phase.FAILED, R.COMMIT_CONFLICT,
+        (RUN, [uncommittable(chunk(), "not ours", NOW, earlier_lies=True)], Phase.FAILED, R.COMMIT_CONFLICT,
          "none of 3 models was scored; most often: not ours"),
         (RUN, [chunk(0, C.NOT_ATTEMPTED)], Phase.FAILED, None, "none of 3 models was scored"),
         (CANCELLED, [chunk(0, C.CANCELLED)], Phase.CANCELLED, R.CANCELLED, "cancelled by request"),

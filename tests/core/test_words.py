@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import contract
-from shared.contract import Columns, Manifest, Progress, Report, Verdict
+from shared.contract import Manifest, Progress, Report, Verdict
 from shared.domain import SKIPS, Failure, Model, Outcome, Part, Reason, Tally, merge_failures, outcome_of
 from shared.errors import Malformed
-from shared.names import EXTENSIONS, Blob, Ignored, ModelNames, id_problem
+from shared.names import EXTENSIONS, Blob, Columns, Ignored, ModelNames, id_problem
 from shared.ports import JobSpec
 from shared.windows import EPOCH, Window, format_length, parse_length
 from shared.wishes import Wish, WishKind

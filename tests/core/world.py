@@ -16,12 +16,12 @@ from typing import Any
 
 from shared import contract
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.attempts import Policy
 from shared.control import ControlPlane
 from shared.domain import Outcome, Reason, Tally, outcome_of
 from shared.drafting import DraftingRules
 from shared.errors import FleetError
 from shared.planner import ChunkSize
+from shared.policy import Policy
 from shared.rules import Rules
 from shared.runs import Chunk, Heartbeat, JobState, Phase, Run
 from shared.windows import Window

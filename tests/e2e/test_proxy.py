@@ -145,7 +145,9 @@ def test_whom_the_weather_spares_meets_none(server: Server) -> None:
 
 def test_a_seed_deals_the_same_faults_again_and_every_deck_holds_them_all() -> None:
     deck = {Fault.NONE: 5, Fault.LOST: 2, Fault.BUSY: 1}
-    dealt = [[weather.deal("") for _ in range(24)] for weather in (Weather(deck, 7), Weather(deck, 7), Weather(deck, 8))]
+    dealt = [
+        [weather.deal("") for _ in range(24)] for weather in (Weather(deck, 7), Weather(deck, 7), Weather(deck, 8))
+    ]
     assert dealt[0] == dealt[1] != dealt[2]
     assert [Counter(dealt[0][i : i + 8]) for i in (0, 8, 16)] == [deck] * 3
 

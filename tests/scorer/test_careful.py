@@ -25,9 +25,10 @@ from scorer.chunk import Scored
 from scorer.readings import Readings
 from scorer.results import to_table
 from scorer.stores import Content, Folder
-from shared.contract import Columns, Verdict
+from shared.contract import Verdict
 from shared.domain import Model, Reason
 from shared.errors import Unavailable
+from shared.names import Columns
 
 PATIENCE = 5.0  # an innocent model takes a thousandth of it
 MEMORY = 300 * 2**20

@@ -16,9 +16,9 @@ from sklearn.preprocessing import PowerTransformer, StandardScaler
 from scorer import chunk, readings
 from scorer.chunk import AHEAD
 from scorer.stores import Content, Folder
-from shared.contract import Columns
 from shared.domain import Model, Reason
 from shared.errors import Unavailable
+from shared.names import Columns
 
 
 def fleet(root: Path, files: dict[str, bytes]) -> list[Model]:

@@ -24,8 +24,9 @@ from scorer.__main__ import main
 from scorer.careful import score_carefully
 from scorer.results import SCHEMA
 from shared import contract
-from shared.contract import Columns, Manifest, Report, digest, manifest_path, parts_prefix, progress_path, report_path
+from shared.contract import Manifest, Report, digest, manifest_path, parts_prefix, progress_path, report_path
 from shared.domain import Model, Reason, Tally
+from shared.names import Columns
 from shared.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")

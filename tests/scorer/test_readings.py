@@ -14,8 +14,8 @@ from scorer import readings, signals
 from scorer.readings import Readings
 from scorer.stores import Folder
 from scorer.unscorable import Unscorable
-from shared.contract import Columns
 from shared.domain import Model, Reason
+from shared.names import Columns
 from shared.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")

@@ -18,8 +18,7 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer import desk, detectors
-from shared.contract import Columns
-from shared.names import ModelNames
+from shared.names import Columns, ModelNames
 
 NAMES = ["pressure", "rpm", "temperature"]  # sorted: the order of a pivot
 
