@@ -193,12 +193,12 @@ class Opening:
             run = self.ledger.run(window.id)
         except NotFound:
             run = None
-        if run and run.asked_by == backfill.id and (run.granted in (None, backfill.asked_at)):
+        if run and run.granted == backfill.asked_at:
             return True
         wanted = backfill_decision(run, backfill.scope)
         if wanted is None:
             return False
-        new = Run(window, Phase.PLANNING, now, asked_by=backfill.id)
+        new = Run(window, Phase.PLANNING, now, asked_by=backfill.id, granted=backfill.asked_at)
         if run is None:
             if not self.ledger.add_run(new):
                 return None

@@ -12,7 +12,7 @@ DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # a midnight: windows longer than a day tile from here
 
-_LENGTH = re.compile(r"P(?:(?P<days>\d{1,4})D)?(?:T(?=\d)(?:(?P<hours>\d{1,4})H)?(?:(?P<minutes>\d{1,5})M)?)?")
+_LENGTH = re.compile(r"P(?:(?P<days>\d{1,4})D)?(?:T(?=\d)(?:(?P<hours>\d{1,6})H)?(?:(?P<minutes>\d{1,7})M)?)?")
 _WINDOW = re.compile(r"(?P<start>\d{8}T\d{4}Z)-(?P<length>P[0-9DTHM]+)")
 
 

@@ -80,11 +80,14 @@ def _credential() -> DefaultAzureCredential:
 def translated(where: str) -> Iterator[None]:
     """Raise what Azure raises inside as an error of ours; *where* says what was asked, by its URL without a query."""
     from azure.core.exceptions import AzureError
+    from requests import RequestException
 
     try:
         yield
     except AzureError as error:
         raise _translate(error, where) from error
+    except RequestException as error:  # the SDK reads the answer of a transaction outside of its own translation
+        raise Unavailable(f"{where}: the answer broke off: {type(error).__name__}") from error
 
 
 def _translate(error: AzureError, where: str) -> FleetError:
