@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run services host check test bench clean
+.PHONY: help demo run services host check test bench mutants clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ test: $(READY) ## the tests that need servers, which they start
 
 bench: $(READY) ## what the control plane costs with a million models, into docs/benchmarks.md
 	@$(PY) -m bench.control_plane --into docs/benchmarks.md
+
+mutants: $(READY) ## faults planted into a copy of the core, and which test sees each, into docs/mutants.md
+	@$(PY) -m tests.mutants --into docs/mutants.md
 
 clean: ## everything that was made here, the data of Azurite too
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis

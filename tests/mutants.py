@@ -32,7 +32,8 @@ NEVER_ENDS = "the tests did not end"
 QUICK = [
     f"tests/core/test_{room}.py"
     for room in (
-        "attempts", "tracker", "opening", "committing", "ticking", "chores", "planner", "words", "storm", "machine",
+        "attempts", "tracker", "opening", "committing", "drafting", "ticking", "chores", "planner", "words", "storm",
+        "machine",
     )
 ]  # fmt: skip
 STORM = "tests/core/test_storm.py::test_one_fault_at_any_call_loses_nothing_and_doubles_nothing"

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -184,7 +185,7 @@ def test_what_the_documents_ask_over_http_is_understood(command: str) -> None:
     for name, value in known.items():
         command = command.replace(name, value)
     words = shlex.split(command, comments=True)
-    given = {flag: word for flag, word in zip(words, words[1:], strict=False) if flag in ("-X", "-d", "-H")}
+    given = {flag: word for flag, word in pairwise(words) if flag in ("-X", "-d", "-H")}
     (path,) = [word[word.index("/api/") :] for word in words if "/api/" in word]
     method = given.get("-X", "POST" if "-d" in given else "GET")
     headers = dict([given.get("-H", "Content-Type: application/x-www-form-urlencoded").split(": ")])

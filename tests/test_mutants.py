@@ -29,7 +29,7 @@ def test_faults_have_names_of_their_own() -> None:
 
 
 def test_a_fault_whose_place_is_gone_is_not_planted() -> None:
-    with pytest.raises(ValueError, match="wanted its text once in here.py, found it 0 times: 'then'"):
+    with pytest.raises(ValueError, match=r"wanted its text once in here\.py, found it 0 times: 'then'"):
         Fault("a fault", "here.py", "then", "now").planted("something else")
 
 

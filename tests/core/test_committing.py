@@ -9,12 +9,13 @@ import pytest
 from shared.adapters.memory import MemoryBlobs
 from shared.committing import copy_parts
 from shared.contract import prediction_path
-from shared.domain import Part, Tally
+from shared.domain import Part, Reason, Tally
 from shared.errors import FleetError, NotFound
 from shared.ports import Blobs, Found
 from shared.runs import Chunk, ChunkState, Result
 from shared.windows import Window
 from shared.wishes import WishKind
+from tests.core.weather import BY_NAME, Weather
 from tests.core.world import BEAT, World
 
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
@@ -173,6 +174,25 @@ def test_a_late_copy_of_an_earlier_round_changes_nothing(place: Place, latest: t
         place.copy(late)
     assert [found(place, i) for i in range(len(latest))] == before
     assert place.read() == list(latest)
+
+
+def test_a_late_deletion_of_an_earlier_round_deletes_nothing(place: Place) -> None:
+    place.commit(b"one", b"two")
+    late = place.choose(attempt=2)  # a host was paused here, before it took both parts away
+    place.commit(attempt=2)
+    place.commit(b"new", b"newer", attempt=3)
+    place.copy(late)
+    assert place.read() == [b"new", b"newer"]
+
+
+def test_poison_is_on_the_list_before_its_report_is_chosen() -> None:
+    fleet: dict[str, Reason | None] = {"pump1": None, "pump2": Reason.CRASHED}
+    calm = Weather()
+    World(fleet, weather=calm).beat_until_over()
+    weather = Weather({calm.calls.index("ledger.add_quarantined"): BY_NAME["killed before"]})
+    world = World(fleet, weather=weather)
+    world.check_complete(world.beat_until_over())
+    assert [(found.model, found.reason) for found in world.ledger.quarantine()] == [("pump2", Reason.CRASHED)]
 
 
 class Crossed(MemoryBlobs):

@@ -1,6 +1,7 @@
 """Which runs are opened: for wishes, by the schedule, for backfills; and that each is opened once."""
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from shared.runs import Phase, Run
 from shared.schedule import Schedule
 from shared.windows import Window
 from shared.wishes import SCHEDULE, Backfill, BackfillState, Scope, Wish, WishKind
+from tests.core.weather import BY_NAME, Exposed, Killed, Weather
 
 P = Phase
 HOUR = timedelta(hours=1)
@@ -115,6 +117,23 @@ def test_a_wish_waits_until_there_is_room() -> None:
 
 
 REOPENS = [WishKind.REDRIVE, WishKind.REPROCESS, WishKind.EXTEND]
+
+
+@pytest.mark.parametrize("fault", ["killed before", "killed after"])
+@pytest.mark.parametrize("kind", [WishKind.RUN, *REOPENS])
+def test_a_tick_that_is_killed_over_a_wish_neither_loses_nor_doubles_it(kind: WishKind, fault: str) -> None:
+    def granted(faults: dict[int, str]) -> tuple[list[str], Run]:
+        one = opening(*([] if kind is WishKind.RUN else [run()]), rules=replace(RULES, max_open_runs=2))
+        one.ledger.add_wish(wish(kind))
+        weather = Weather({call: BY_NAME[name] for call, name in faults.items()})
+        with suppress(Killed):
+            Opening(Exposed("ledger", one.ledger, weather), one.rules).grant(one.ledger.wishes(), NOW)
+        grant(one)  # the next tick
+        assert one.ledger.wishes() == []
+        return weather.calls, stored(one)
+
+    calls, undisturbed = granted({})
+    assert [granted({call: fault})[1] for call in range(len(calls))] == [undisturbed] * len(calls)
 
 
 @pytest.mark.parametrize("phase", OVER)
@@ -318,6 +337,16 @@ def test_a_pause_keeps_the_watermark_and_resume_catches_up() -> None:
     assert opened == {window(12, 6).id, *(window(hour).id for hour in range(18, 42))}  # the first is a missed stretch
 
 
+def test_what_was_told_as_missed_is_not_told_again_by_a_tick_that_comes_after_a_kill() -> None:
+    one = plane()
+    one.ledger.save_heartbeat(replace(one.ledger.heartbeat(), watermark=NOON - 30 * HOUR))
+    with suppress(Killed):
+        replace(one, cluster=Exposed("cluster", one.cluster, Weather({0: BY_NAME["killed before"]}))).tick(NOW)
+    one.tick(NOW + 2 * HOUR)
+    missed = [r.window for r in one.ledger.runs(99).items if r.phase is P.MISSED]
+    assert missed == [window(-11), window(-18, 6)]
+
+
 def test_a_cancel_that_was_asked_before_a_redrive_does_not_cancel_the_redrive() -> None:
     """A person cancels a run in the beat in which it ends, and asks for a redrive in the same beat."""
     one = plane()
@@ -387,7 +416,7 @@ def test_a_backfill_decides_by_its_scope(
             case None:
                 assert stored(one, 0) == before
             case WishKind.RUN:
-                assert stored(one, 0) == Run(window(0), P.PLANNING, NOW, asked_by=BACKFILL)
+                assert stored(one, 0) == Run(window(0), P.PLANNING, NOW, asked_by=BACKFILL, granted=NOW - HOUR)
             case _:
                 assert before
                 assert stored(one, 0) == reopened(before, wanted, NOW - HOUR, BACKFILL, NOW)

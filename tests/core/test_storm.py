@@ -47,7 +47,7 @@ def test_storms_of_several_faults_lose_nothing_and_double_nothing() -> None:
     found = storm.play([storm.drawn(seed) for seed in range(STORMS)])
     assert found.broken == ()
     assert found.struck >= STORMS
-    storm.tell(f"storm: {found.played} random weathers of two faults or more, of which {found.struck} struck")
+    storm.tell(f"storm: {found.played} weathers of two faults or more, drawn by seed; {found.struck} faults struck")
 
 
 def test_the_readme_tells_what_the_storm_does() -> None:

@@ -1,6 +1,7 @@
 """What a tick does with its time, and how it treats a cluster that wants to be left alone."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ from shared import contract
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import Report, Verdict
 from shared.control import ControlPlane
-from shared.domain import Part, Tally
+from shared.domain import Part, Reason, Tally
 from shared.errors import Unavailable
 from shared.names import Blob
 from shared.policy import Policy
@@ -20,6 +21,7 @@ from shared.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, Job
 from shared.ticking import Tick
 from shared.windows import Window
 from shared.wishes import Wish, WishKind
+from tests.core.weather import BY_NAME, Exposed, Killed, Weather
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -231,6 +233,16 @@ def test_the_run_that_was_looked_at_least_recently_goes_first() -> None:
     assert seen == [{10, 8}, {11, 9}, {10, 8}]  # two fit into one tick
 
 
+def test_a_run_that_nobody_can_move_on_stops_no_other() -> None:
+    place = waiting(1)
+    broken = run(10, phase=Phase.PLANNING, planned_at=None, plans=0, models=0, chunks=0, observed_at=NOW - HOUR)
+    place.ledger.add_run(broken)  # it goes first
+    place.models.list = lambda _prefix="": iter([None])  # type: ignore[method-assign, assignment, misc]
+    place.plane.tick(NOW)
+    assert (place.ledger.run(broken.id).phase, place.states()) == (Phase.PLANNING, {"c00000": ChunkState.QUEUED})
+    assert place.ledger.heartbeat().trouble.startswith(f"run {broken.id}: AttributeError: ")
+
+
 def test_planning_is_not_cut_by_the_time() -> None:
     place = Place(run(plans=0, models=0, chunks=0, phase=Phase.PLANNING, planned_at=None), work=300)
     place.models.write("pump1.skops", b"a model")
@@ -292,6 +304,16 @@ def test_the_wait_may_be_over_within_the_tick(elapsed: float, throttled: bool) -
     assert tick.throttled is throttled
 
 
+def test_a_job_that_the_cluster_refuses_fails_its_chunk_and_no_other() -> None:
+    place = waiting(2)
+    submit = place.cluster.submit
+    place.cluster.submit = lambda jobs: {**submit(jobs), job(0): Refusal("no such image")}  # type: ignore[method-assign]
+    place.plane.tick(NOW)
+    refused, taken = place.chunks()
+    assert (refused.state, refused.reason, refused.message) == (ChunkState.FAILED, Reason.REJECTED, "no such image")
+    assert (taken.state, taken.attempts[0].state) == (ChunkState.QUEUED, AttemptState.QUEUED)
+
+
 # Wishes
 
 
@@ -339,6 +361,33 @@ def test_a_wish_is_found_by_its_run_or_by_the_backfill_that_opened_it(
     tick = Tick(NOW, MemoryStopwatch(), MINUTE, [Wish(WishKind.CANCEL, t, NOW) for t in targets], None)
     wish = tick.asked(kind, run(asked_by=asked_by))
     assert (wish.target if wish else None) == found
+
+
+@pytest.mark.parametrize("fault", ["killed before", "killed after"])
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        (Wish(WishKind.CANCEL, run().id, NOW), (Phase.CANCELLED, None)),
+        (Wish(WishKind.LIMITS, run().id, NOW, max_in_flight=2), (Phase.RUNNING, 2)),
+    ],
+)
+def test_a_tick_that_is_killed_over_a_wish_does_not_lose_it(
+    wish: Wish, expected: tuple[Phase, int | None], fault: str
+) -> None:
+    def told(faults: dict[int, str]) -> tuple[list[str], tuple[Phase, int | None]]:
+        place = waiting(1)
+        place.ledger.add_wish(wish)
+        weather = Weather({call: BY_NAME[name] for call, name in faults.items()})
+        with suppress(Killed):
+            replace(place.plane, ledger=Exposed("ledger", place.ledger, weather)).tick(NOW)
+        place.plane.tick(NOW + MINUTE)
+        place.plane.tick(NOW + 2 * MINUTE)
+        assert place.ledger.wishes() == []
+        return weather.calls, (place.run().phase, place.run().max_in_flight)
+
+    calls, undisturbed = told({})
+    assert undisturbed == expected
+    assert [told({call: fault})[1] for call in range(len(calls))] == [expected] * len(calls)
 
 
 def test_limits_are_taken_up_at_once_and_what_they_leave_open_stays() -> None:
