@@ -40,8 +40,8 @@ def main(arguments: list[str]) -> int:
             case _:
                 from . import node
 
-                storage, careful, carry = os.environ.get("STORAGE", ""), options.careful, options.carry
-                node.run(options.manifest, options.attempt, storage, careful=careful, carry=carry)
+                how = node.How(options.careful, options.pardon, options.carry)
+                node.run(options.manifest, options.attempt, os.environ.get("STORAGE", ""), how)
                 return 0
     except FleetError as error:
         print(f"scorer: {error}", file=sys.stderr)
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--manifest", help="on a node: the URL of the chunk's manifest")
     parser.add_argument("--attempt", type=int, help="on a node: the number of this attempt")
     parser.add_argument("--careful", action="store_true", help="on a node: in child processes, as a crash wants it")
+    parser.add_argument("--pardon", action="store_true", help="on a node: models too that are in quarantine")
     parser.add_argument("--carry", type=int, default=0, help="on a node: take over what this attempt has scored")
     commands = parser.add_subparsers(dest="command")
     folder = commands.add_parser("folder", help="score a folder of models; no cloud needed")

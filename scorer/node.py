@@ -6,11 +6,11 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from shared.contract import Manifest, Progress, Report, progress_path, report_path
-from shared.domain import Model
+from shared.domain import Model, Reason
 from shared.errors import FleetError
 
 from . import chunk, parts, readings
@@ -25,23 +25,30 @@ PROGRESS_EVERY = 3.0  # seconds, at most
 log = logging.getLogger(__name__)
 
 
-def run(manifest_url: str, attempt: int, storage: str = "", *, careful: bool = False, carry: int = 0) -> None:
-    """Score the chunk that a manifest orders, and leave its report. Raises FleetError where that cannot be done.
+@dataclass(frozen=True, slots=True)
+class How:
+    """What is different about this attempt; `shared.contract.command` writes it."""
 
-    *careful*: in child processes, so that the report names a model which ends its process. *carry*: an earlier attempt
-    of the chunk; what that scored is taken over from its report and its part.
-    """
+    careful: bool = False  # in child processes, so that the report names a model which ends its process
+    pardon: bool = False  # models too that the plan left out because they were in quarantine
+    carry: int = 0  # an earlier attempt: what that scored is taken over from its report and its part
+
+
+def run(manifest_url: str, attempt: int, storage: str = "", how: How | None = None) -> None:
+    """Score the chunk that a manifest orders, and leave its report. Raises FleetError where that cannot be done."""
+    how = how or How()
     started = datetime.now(UTC)
     holder, name = split_url(manifest_url)
     manifest = Manifest.from_bytes(open_container(holder, storage).read(name).data)
-    run_id, models = manifest.window.id, manifest.models
+    run_id = manifest.window.id
+    models = [_pardoned(model) for model in manifest.models] if how.pardon else manifest.models
     work = open_container(manifest.work_url, storage)
     log.info("run=%s chunk=%s attempt=%s: %s models", run_id, manifest.chunk, attempt, len(models))
     with _progress(work, progress_path(run_id, manifest.chunk, attempt), len(models)) as progress:
-        carried = take_over(work, manifest, carry)
+        carried = take_over(work, manifest, how.carry)
         afresh = {i: model for i, model in enumerate(models) if i not in carried.scored}
         found = _read_readings(manifest, storage, list(afresh.values()))
-        score = score_carefully if careful else chunk.score
+        score = score_carefully if how.careful else chunk.score
         fresh = score(list(afresh.values()), open_container(manifest.models_url, storage), found)
         scored = dict(carried.scored)
         progress.done = len(scored)
@@ -65,6 +72,10 @@ def run(manifest_url: str, attempt: int, storage: str = "", *, careful: bool = F
     tally = report.tally
     log.info("scored=%s failed=%s skipped=%s rows=%s", tally.scored, tally.failed, tally.skipped, tally.rows)
     log.info("report written" if first else "another process of this attempt has reported before us; its report counts")
+
+
+def _pardoned(model: Model) -> Model:
+    return replace(model, refused=None) if model.refused is Reason.QUARANTINED else model
 
 
 def _read_readings(manifest: Manifest, storage: str, models: Sequence[Model]) -> Readings:

@@ -6,6 +6,8 @@ from shared.domain import Model, Reason
 
 _REFUSALS = {
     Reason.AMBIGUOUS: "more than one file holds this model; {} is one of them",
+    Reason.QUARANTINED: "{} has ended the process that scored it before; it is tried again once its file changes, or "
+    "somebody strikes it off the quarantine",
     Reason.BAD_NAME: "the file's name {!r} gives no id of a device that can be used",
 }
 

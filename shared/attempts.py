@@ -262,9 +262,11 @@ def _end(chunk: Chunk, state: ChunkState, now: datetime) -> Chunk:
 
 def try_again(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     """Write the next attempt down, before the cluster is asked for it."""
-    careful = chunk.retries > 0 or chunk.losses >= CAREFUL_LOSSES
-    carry = chunk.committed.attempt if chunk.committed and run.redo is WishKind.REDRIVE else 0
-    attempt = Attempt(chunk.next_attempt, AttemptState.SUBMITTING, now, careful=careful, carry=carry)
+    before = chunk.committed
+    pardon = before is not None and any(failure.reason is Reason.QUARANTINED for failure in before.failures)
+    careful = chunk.retries > 0 or chunk.losses >= CAREFUL_LOSSES or pardon
+    carry = before.attempt if before and run.redo is WishKind.REDRIVE else 0
+    attempt = Attempt(chunk.next_attempt, AttemptState.SUBMITTING, now, careful, carry, pardon=pardon)
     return replace(
         chunk,
         state=ChunkState.QUEUED,

@@ -112,14 +112,18 @@ def prediction_path(window: Window, chunk: str, index: int) -> str:
     return f"{prediction_prefix(window, chunk)}{index}.parquet"
 
 
-def command(manifest_url: str, attempt: int, *, careful: bool = False, carry: int = 0) -> tuple[str, ...]:
+def command(
+    manifest_url: str, attempt: int, *, careful: bool = False, carry: int = 0, pardon: bool = False
+) -> tuple[str, ...]:
     """What every cluster runs. The node finds all else in the manifest.
 
     *carry* is the attempt whose report says which models were scored already: their rows are carried over from its
-    parts, and only the others are scored. 0: all are scored. *careful*: in child processes.
+    parts, and only the others are scored. 0: all are scored. *careful*: in child processes. *pardon*: models too that
+    the plan left out because they were in quarantine.
     """
     words = ("python", "-m", "scorer", "--manifest", manifest_url, "--attempt", str(attempt))
-    return (*words, *(("--careful",) if careful else ()), *(("--carry", str(carry)) if carry else ()))
+    flags = (*(("--careful",) if careful else ()), *(("--pardon",) if pardon else ()))
+    return (*words, *flags, *(("--carry", str(carry)) if carry else ()))
 
 
 def clip(message: str) -> str:

@@ -296,7 +296,9 @@ class ControlPlane:
         assert attempt
         manifest = f"{self.work.url}/{contract.manifest_path(chunk.run, chunk.manifest)}"
         name = contract.job_name(self.rules.policy.app, chunk.run, chunk.id, attempt.number)
-        command = contract.command(manifest, attempt.number, careful=attempt.careful, carry=attempt.carry)
+        command = contract.command(
+            manifest, attempt.number, careful=attempt.careful, carry=attempt.carry, pardon=attempt.pardon
+        )
         return JobSpec(name, chunk.run, command, self.rules.policy.job_timeout)
 
 

@@ -172,6 +172,10 @@ class Opening:
                 log.info("backfill=%s done: %d opened, %d passed", backfill.id, backfill.opened, backfill.passed)
                 return
             window = Window(backfill.cursor, self.rules.window)
+            if window != Window.containing(window.start, window.length) or window.end > backfill.span.end:
+                log.error("backfill=%s ended: its windows are no tiles of WINDOW any more", backfill.id)
+                self.ledger.save_backfill(replace(backfill, state=BackfillState.CANCELLED, ended_at=now))
+                return
             opened = self._fill(backfill, window, now)
             if opened is None:
                 return

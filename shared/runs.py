@@ -57,6 +57,7 @@ class Attempt:
     sign_at: datetime | None = None  # the tick that saw it change
     done: int = 0  # models, by its own word
     doubted_since: datetime | None = None  # the first tick of those, without a break, at which the cluster had no word
+    pardon: bool = False  # models too that were in quarantine when the run was planned: a person asks for them again
 
 
 class ChunkState(StrEnum):

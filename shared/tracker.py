@@ -21,7 +21,7 @@ from .ports import Sighting
 from .runs import AttemptState, Chunk, Phase, Run
 
 CIRCUIT = 3  # chunks that fail whole for one reason before any other has ended
-CIRCUIT_MODELS = 30  # that they hold at least, where the reason is one of models: three bad pumps are no sign
+ENOUGH = 30  # models that a judgement on a whole run wants, where it is models that failed: three bad pumps are no sign
 
 # Why a chunk failed whole, whatever its models are.
 _OF_JOBS = attempts.LOSSES | {
@@ -132,7 +132,7 @@ def _overdue(run: Run, policy: Policy, now: datetime) -> tuple[Reason, str] | No
 def _too_many(run: Run, ended: Sequence[Chunk], policy: Policy) -> tuple[Reason, str] | None:
     tolerated = policy.tolerated_failures if run.tolerated_failures is None else run.tolerated_failures
     tally = sum((c.tally for c in ended), Tally())
-    if tally.failed * 100 <= tolerated * tally.models:
+    if tally.failed * 100 <= tolerated * max(tally.models, min(ENOUGH, run.models)):
         return None
     top = merge_failures(f for c in ended for f in c.failures if f.outcome is Outcome.FAILED)[0]
     told = f"{tally.failed} of the first {tally.models} models failed, {tolerated} % are tolerated"
@@ -146,7 +146,7 @@ def _circuit(ended: Sequence[Chunk]) -> tuple[Reason, str] | None:
     if len(first) < CIRCUIT or len(reasons) > 1 or any(c.tally.failed < c.models for c in first):
         return None
     (reason,) = reasons
-    if reason not in _OF_JOBS and sum(c.models for c in first) < CIRCUIT_MODELS:
+    if reason not in _OF_JOBS and sum(c.models for c in first) < ENOUGH:
         return None
     example = first[0].failures[0]
     return Reason.CIRCUIT_OPEN, f"the first {CIRCUIT} chunks to end failed whole: {reason}: {example.message}"

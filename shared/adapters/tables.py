@@ -15,7 +15,7 @@ A run's mark lies in the partition of its row, since a transaction spans one par
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -101,6 +101,8 @@ class TableLedger:
                 found.append(self.run(mark["RowKey"].removeprefix("watch-")))
             except NotFound as error:  # somebody removed the row by hand; the other runs go on
                 log.error("the ledger watches a run that is not there: %s", error)  # noqa: TRY400  # the trace says no more
+            except Malformed as error:
+                log.error("a row cannot be read: %s", error)  # noqa: TRY400
         return found
 
     def save_run(self, run: Run) -> Run:
@@ -156,8 +158,7 @@ class TableLedger:
         return _loaded(Wish, self._table.get(WISHES, f"{kind}-{target}"))
 
     def wishes(self) -> Sequence[Wish]:
-        found = (_loaded(Wish, row) for row in self._table.rows(WISHES))
-        return sorted(found, key=lambda wish: (wish.asked_at, wish.id))
+        return sorted(_readable(Wish, self._table.rows(WISHES)), key=lambda wish: (wish.asked_at, wish.id))
 
     def remove_wish(self, wish: Wish) -> None:
         with suppress(Conflict):  # it was asked for again since
@@ -170,8 +171,9 @@ class TableLedger:
         return _loaded(Backfill, self._table.get(BACKFILLS, backfill_id))
 
     def backfills(self) -> Sequence[Backfill]:
-        found = (_loaded(Backfill, row) for row in self._table.rows(BACKFILLS))
-        return sorted(found, key=lambda backfill: (backfill.asked_at, backfill.id))
+        return sorted(
+            _readable(Backfill, self._table.rows(BACKFILLS)), key=lambda backfill: (backfill.asked_at, backfill.id)
+        )
 
     def save_backfill(self, backfill: Backfill) -> Backfill:
         write = overwrite(dump(backfill, BACKFILLS, backfill.id), backfill.version)
@@ -181,7 +183,8 @@ class TableLedger:
         self._table.delete(BACKFILLS, backfill_id)
 
     def quarantine(self) -> Sequence[Quarantined]:
-        return sorted((load(Quarantined, row) for row in self._table.rows(QUARANTINE)), key=lambda found: found.model)
+        rows = self._table.rows(QUARANTINE)
+        return sorted((found for row in rows if (found := _tried(Quarantined, row))), key=lambda found: found.model)
 
     def add_quarantined(self, found: Quarantined) -> None:
         found = replace(found, message=cut(found.message, MESSAGE_LIMIT))
@@ -193,6 +196,19 @@ class TableLedger:
 
 def _loaded(kind: type[T], row: Any) -> T:
     return load(kind, row, version=row.metadata["etag"])
+
+
+def _tried(kind: type[T], row: Any, **version: str) -> T | None:
+    """The value of a row; None where another version wrote it, or somebody by hand: one row must not stop a tick."""
+    try:
+        return load(kind, row, **version)
+    except Malformed as error:
+        log.error("a row cannot be read: %s", error)  # noqa: TRY400  # the trace says no more
+        return None
+
+
+def _readable(kind: type[T], rows: Iterable[Any]) -> Iterator[T]:
+    return (found for row in rows if (found := _tried(kind, row, version=row.metadata["etag"])))
 
 
 def _chunk_row(chunk: Chunk) -> Row:

@@ -26,6 +26,7 @@ from shared.adapters.rows import (
     fitted,
     key,
     load,
+    run_key,
 )
 from shared.adapters.tables import TableLedger
 from shared.contract import MESSAGE_LIMIT
@@ -807,6 +808,24 @@ def test_a_run_row_that_somebody_took_away_stops_no_other_run(
     assert "the ledger watches a run that is not there" in caplog.text
     with pytest.raises(Conflict, match="somebody removed the row"):
         tables.save_run(read)
+
+
+@pytest.mark.stack
+def test_a_row_that_cannot_be_read_is_told_and_hides_no_other(
+    tables: TableLedger, table: TableClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables.ensure()
+    for partition, row in [("wishes", "run-x"), ("backfills", "backfill-x"), ("quarantine", "x")]:
+        table.create_entity({"PartitionKey": partition, "RowKey": row, "schema": 1})
+    wish = Wish(WishKind.RUN, "20261121T0700Z-PT1H", NOW)
+    tables.add_wish(wish)
+    tables.add_run(a_run(0))
+    tables.add_run(a_run(1))
+    table.update_entity({"PartitionKey": "runs", "RowKey": run_key(a_run(0).id), "schema": 1}, mode="replace")
+    assert [replace(found, version="") for found in tables.wishes()] == [wish]
+    assert (tables.backfills(), tables.quarantine()) == ([], [])
+    assert [run.id for run in tables.watched_runs()] == [a_run(1).id]
+    assert [record.message.split(":")[0] for record in caplog.records] == ["a row cannot be read"] * 4
 
 
 @pytest.mark.stack

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from shared import contract
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import Manifest, Progress, Report, Verdict
-from shared.domain import POISON, Part, Reason
+from shared.domain import POISON, Model, Part, Reason
 from shared.runs import JobState
 
 
@@ -56,6 +56,7 @@ class Order:
     manifest: Manifest
     attempt: int
     careful: bool
+    pardon: bool
     carry: int
 
     @classmethod
@@ -63,9 +64,8 @@ class Order:
         words = list(command)
         path = words[words.index("--manifest") + 1].removeprefix(f"{work.url}/")
         carry = int(words[words.index("--carry") + 1]) if "--carry" in words else 0
-        return cls(
-            Manifest.from_bytes(work.read(path)), int(words[words.index("--attempt") + 1]), "--careful" in words, carry
-        )
+        attempt = int(words[words.index("--attempt") + 1])
+        return cls(Manifest.from_bytes(work.read(path)), attempt, "--careful" in words, "--pardon" in words, carry)
 
 
 def process(
@@ -88,11 +88,13 @@ def process(
         yield False
     while how.nap == 10**6:  # alive, and does nothing
         yield False
-    if how.dies_before == 1 or (not order.careful and any(fleet[model.id] in POISON for model in manifest.models)):
+    if how.dies_before == 1 or (
+        not order.careful and any(fleet[model.id] in POISON and not model.refused for model in manifest.models)
+    ):
         return
     carried = {} if how.loses_what_it_carries else _carried(work, run, chunk, order.carry)
     verdicts = [
-        carried.get(model.id, (_verdict(fleet, model.id, model.etag, model.refused), []))[0]
+        carried[model.id][0] if model.id in carried else _verdict(fleet, model, pardon=order.pardon)
         for model in manifest.models
     ]
     if how.forgets_a_model:
@@ -125,6 +127,7 @@ def _carried(work: MemoryBlobs, run: str, chunk: str, attempt: int) -> dict[str,
     return {v.model: (v, [row for row in rows if row[0] == v.model]) for v in report.verdicts if v.reason is None}
 
 
-def _verdict(fleet: Mapping[str, Reason | None], model: str, etag: str, refused: Reason | None) -> Verdict:
-    reason = refused or fleet[model]
-    return Verdict(model, 0, 0, reason, f"{model} {reason}", etag) if reason else Verdict(model, 3, 1)
+def _verdict(fleet: Mapping[str, Reason | None], model: Model, *, pardon: bool) -> Verdict:
+    refused = None if pardon and model.refused is Reason.QUARANTINED else model.refused
+    reason = refused or fleet[model.id]
+    return Verdict(model.id, 0, 0, reason, f"{model.id} {reason}", model.etag) if reason else Verdict(model.id, 3, 1)

@@ -553,8 +553,12 @@ def test_a_name_that_is_taken_costs_nothing() -> None:
     ("chunk", "reason"),
     [
         (attempts.refused(under_way(A.SUBMITTING), "no\nsuch compute", NOW), R.REJECTED),
-        (attempts.uncommittable(replace(FRESH, state=C.COMMITTING, chosen=result(3)), "no\nsuch compute", NOW, earlier_lies=True),
-         R.COMMIT_CONFLICT),
+        (
+            attempts.uncommittable(
+                replace(FRESH, state=C.COMMITTING, chosen=result(3)), "no\nsuch compute", NOW, earlier_lies=True
+            ),
+            R.COMMIT_CONFLICT,
+        ),
     ],
 )  # fmt: skip
 def test_what_will_never_work_fails(chunk: Chunk, reason: Reason) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from shared.rules import Rules
 from shared.runs import Chunk, ChunkState, Heartbeat, Phase, Run
 from shared.windows import DAY, Window
 from shared.wishes import Backfill, BackfillState, Scope, WishKind
+from tests.core.weather import BY_NAME, Exposed, Killed, Weather
 from tests.core.world import EARLIER, NOON, WINDOW, World
 
 HOUR = timedelta(hours=1)
@@ -37,8 +39,8 @@ class Attic:
     def add(self, days: float, phase: Phase = Phase.SUCCEEDED, ended: float | None = None) -> str:
         """A run whose window began so many days ago, and that ended so many days ago."""
         window = Window.containing(NOW - days * DAY, HOUR)
-        ended_at = NOW - (days if ended is None else ended) * DAY if phase.terminal else None
-        run = Run(window, phase, NOW, ended_at=ended_at)
+        ago = NOW - (days if ended is None else ended) * DAY
+        run = Run(window, phase, ago, ended_at=ago if phase.terminal else None)
         self.ledger.add_run(run)
         self.ledger.add_chunks([Chunk(run.id, "c00000", "abc", 1, "a", "a")])
         for name in self.left(run.id):
@@ -330,6 +332,24 @@ def test_a_rebuild_that_was_killed_among_the_chunks_is_finished_by_the_next() ->
     assert rebuild(world) == [WINDOW]
     assert [told(c) for c in world.ledger.chunks(WINDOW)] == chunks
     assert world.ledger.run(WINDOW).tally == run.tally
+
+
+@pytest.mark.parametrize("fault", ["killed before", "killed after"])
+def test_a_rebuild_that_was_killed_at_any_call_is_finished_by_the_next(fault: str) -> None:
+    def restored(faults: dict[int, str]) -> list[str]:
+        world = scored()
+        run, chunks = lose_ledger(world)
+        weather = Weather({call: BY_NAME[name] for call, name in faults.items()})
+        with suppress(Killed):
+            list(chores.rebuild(Exposed("ledger", world.ledger, weather), world.work, world.predictions, world.now))  # type: ignore[arg-type]
+        rebuild(world)
+        assert [told(c) for c in world.ledger.chunks(WINDOW)] == chunks
+        assert world.ledger.run(WINDOW).tally == run.tally
+        assert world.ledger.heartbeat().watermark == NOON.replace(minute=0)
+        return weather.calls
+
+    for call in range(len(restored({}))):
+        restored({call: fault})
 
 
 def test_where_there_is_no_plan_nothing_is_restored() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from shared.domain import Reason
+from shared.drafting import Drafting
 from tests.core.scenarios import a_run, is_complete
-from tests.core.weather import BY_NAME, Killed, Weather
-from tests.core.world import World
+from tests.core.weather import BY_NAME, Weather
+from tests.core.world import WINDOW, World
 
 GOOD: dict[str, Reason | None] = {"pump1": None, "pump2": None, "pump3": None}
 
@@ -27,9 +26,9 @@ def test_the_plan_that_was_written_first_stands_though_its_host_was_killed() -> 
 
     def another_host_plans() -> None:
         world.models.delete("pump1.skops")
-        first_run_row = Weather({calls("ledger.save_run")[0]: BY_NAME["killed before"]})
-        with suppress(Killed):
-            world.host(first_run_row).tick(world.now)
+        plane = world.plane
+        drafting = Drafting(world.models, plane.readings, world.work, world.ledger, plane.rules.drafting)
+        drafting.plan(world.ledger.run(WINDOW), (), world.now)
         world.models.write("pump1.skops", b"a model")
 
     weather.meanwhile[create] = another_host_plans
@@ -45,5 +44,13 @@ def test_a_page_of_models_that_comes_twice_is_planned_once() -> None:
     assert run.models == 3
 
 
-def test_where_every_page_always_comes_twice_a_run_ends_as_ever() -> None:
-    is_complete(a_run(Weather(dict.fromkeys(range(1000), BY_NAME["answer doubled"])), ()))
+def test_chunk_rows_that_always_come_twice_change_nothing() -> None:
+    calm, doubled = Weather(), Weather(dict.fromkeys(calls("ledger.chunks"), BY_NAME["answer doubled"]))
+    for weather in (calm, doubled):
+        is_complete(a_run(weather, ()))
+    assert doubled.calls == calm.calls
+
+
+def test_chunk_rows_that_are_read_short_twice_end_no_run_before_its_time() -> None:
+    for call in calls("ledger.chunks"):  # the second read comes after the plan's, and after what mends the rows
+        is_complete(a_run(Weather(dict.fromkeys(range(call, call + 4), BY_NAME["page cut short"])), ()))

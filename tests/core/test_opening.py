@@ -120,16 +120,17 @@ REOPENS = [WishKind.REDRIVE, WishKind.REPROCESS, WishKind.EXTEND]
 
 
 @pytest.mark.parametrize("fault", ["killed before", "killed after"])
-@pytest.mark.parametrize("kind", [WishKind.RUN, *REOPENS])
-def test_a_tick_that_is_killed_over_a_wish_neither_loses_nor_doubles_it(kind: WishKind, fault: str) -> None:
+@pytest.mark.parametrize("kinds", [[WishKind.RUN], *([k] for k in REOPENS), *([WishKind.CANCEL, k] for k in REOPENS)])
+def test_a_tick_that_is_killed_over_a_wish_neither_loses_nor_doubles_it(kinds: list[WishKind], fault: str) -> None:
     def granted(faults: dict[int, str]) -> tuple[list[str], Run]:
-        one = opening(*([] if kind is WishKind.RUN else [run()]), rules=replace(RULES, max_open_runs=2))
-        one.ledger.add_wish(wish(kind))
+        one = opening(*([] if kinds == [WishKind.RUN] else [run()]), rules=replace(RULES, max_open_runs=2))
+        for kind in kinds:
+            one.ledger.add_wish(wish(kind))
         weather = Weather({call: BY_NAME[name] for call, name in faults.items()})
         with suppress(Killed):
             Opening(Exposed("ledger", one.ledger, weather), one.rules).grant(one.ledger.wishes(), NOW)
         grant(one)  # the next tick
-        assert one.ledger.wishes() == []
+        assert one.ledger.wishes() == []  # a cancel of the round before would end the next one
         return weather.calls, stored(one)
 
     calls, undisturbed = granted({})
@@ -463,6 +464,13 @@ def test_a_backfill_decides_no_more_than_a_hundred_windows_a_tick() -> None:
     one.ledger.add_backfill(backfill(hours=hours))
     assert fill(one) == backfill(hours=hours, cursor=window(DECISIONS).start, passed=DECISIONS)
     assert fill(one).state is BackfillState.DONE
+
+
+def test_a_backfill_ends_when_its_windows_are_no_tiles_any_more() -> None:
+    one = opening(rules=replace(RULES, window=2 * HOUR))
+    one.ledger.add_backfill(backfill(hours=3, cursor=window(1).start))
+    ended = backfill(hours=3, cursor=window(1).start, state=BackfillState.CANCELLED, ended_at=NOW)
+    assert (fill(one), runs(one)) == (ended, {})
 
 
 def test_a_backfill_waits_when_the_time_is_up() -> None:

@@ -193,17 +193,35 @@ def test_a_model_in_quarantine_is_skipped_until_its_file_changes() -> None:
     assert seen == [(Tally(scored=1, skipped=1), [Reason.QUARANTINED]), (Tally(scored=2), [])]
 
 
+def test_a_model_that_was_in_quarantine_is_scored_when_a_person_asks_again() -> None:
+    world = World({"pump1": None, "pump2": Reason.CRASHED})
+    world.beat_until_over()
+    hour = "20261121T0800Z-PT1H"
+    world.wish(WishKind.RUN, hour)
+    world.beat_until_quiet()
+    world.fleet["pump2"] = None
+    world.ledger.remove_quarantined("pump2")
+    world.wish(WishKind.REDRIVE, hour)
+    world.beat_until_quiet()
+    run = world.ledger.run(hour)
+    world.check_complete(run)
+    assert (run.phase, counts(run.tally)) == (Phase.SUCCEEDED, Tally(scored=2))
+    redriven = world.ledger.chunk(hour, "c00000").committed
+    assert redriven
+    assert "--careful" in world.cluster.jobs[contract.job_name("fleetscore", hour, "c00000", redriven.attempt)].command
+
+
 def test_a_run_that_fails_more_than_is_tolerated_starts_nothing_more() -> None:
     fleet = {f"pump{i:02d}": Reason.BAD_SCORES if i < 3 else None for i in range(20)}
     world = World(fleet, chunk_size=2, max_in_flight=2)
     world.plane = replace(
         world.plane,
-        rules=replace(world.plane.rules, policy=replace(world.plane.rules.policy, tolerated_failures=50)),
+        rules=replace(world.plane.rules, policy=replace(world.plane.rules.policy, tolerated_failures=10)),
     )
     run = world.beat_until_over()
     world.check_complete(run)
     assert (run.phase, run.reason) == (Phase.FAILED, Reason.TOO_MANY_FAILURES)
-    assert counts(run.tally) == Tally(scored=3, failed=3, not_attempted=14)  # those under way end
+    assert counts(run.tally) == Tally(scored=5, failed=3, not_attempted=12)  # those under way end
 
 
 def test_a_run_past_its_deadline_ends_and_leaves_nothing_running() -> None:

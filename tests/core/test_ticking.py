@@ -196,23 +196,58 @@ def test_copying_is_cut_by_the_time_and_goes_on_with_what_is_left() -> None:
     assert len(place.predictions.copied) == len(set(place.predictions.copied)) == 60
 
 
-def test_reports_for_which_there_was_no_time_conclude_nothing() -> None:
-    attempt = Attempt(1, AttemptState.RUNNING, NOW)
-    running = chunk(run(), state=ChunkState.RUNNING, attempts=(attempt,), next_attempt=2)
-    place = Place(run(), work=300)
-    place.ledger.add_chunks([running])
-    place.cluster.submit([JobSpec(job(0), run().id, (), HOUR)])
-    place.cluster.set(job(0), JobState.FAILED)
-    part = Part(f"results/{run().id}/c00000/x", 1, "nT5FgyLtUTuLxEtSrqwUaA==", 1)
+RUNNING = chunk(run(), state=ChunkState.RUNNING, attempts=(Attempt(1, AttemptState.RUNNING, NOW),), next_attempt=2)
+
+
+def _report(place: Place) -> None:
+    """The node of the running chunk writes its part and its report."""
+    part = Part(f"results/{run().id}/c00000/x", 1, "", 1)
     part = replace(part, md5=_written(place.work, part.path))
     report = Report(run().id, "c00000", 1, NOW, NOW, (Verdict("a", 1),), (part,))
     place.work.write(contract.report_path(run().id, "c00000", 1), report.to_bytes())
+
+
+def test_reports_for_which_there_was_no_time_conclude_nothing() -> None:
+    place = Place(run(), work=300)
+    place.ledger.add_chunks([RUNNING])
+    place.cluster.submit([JobSpec(job(0), run().id, (), HOUR)])
+    place.cluster.set(job(0), JobState.FAILED)
+    _report(place)
     place.plane.tick(NOW)
-    assert [replace(c, version="") for c in place.chunks()] == [running]
+    assert [replace(c, version="") for c in place.chunks()] == [RUNNING]
     assert place.run().observed_at == NOW
     place.work.seconds = place.predictions.seconds = 0
     place.plane.tick(NOW + MINUTE)
     assert (place.states(), place.run().phase) == ({"c00000": ChunkState.COMMITTED}, Phase.SUCCEEDED)
+
+
+def test_a_job_that_ends_between_a_look_at_the_cluster_and_one_at_storage_is_charged_nothing() -> None:
+    place = Place(run())
+    place.ledger.add_chunks([RUNNING])
+    place.cluster.submit([JobSpec(job(0), run().id, (), HOUR)])
+    place.cluster.set(job(0), JobState.RUNNING)
+    observe, describe = place.cluster.observe, place.work.describe
+
+    def ends() -> None:  # whichever look comes first
+        if not place.cluster.sightings[job(0)].state.over:
+            _report(place)
+            place.cluster.set(job(0), JobState.SUCCEEDED)
+
+    def observed(runs: Collection[str]) -> Mapping[str, Sighting]:
+        seen = observe(runs)
+        ends()
+        return seen
+
+    def described(prefix: str) -> Iterator[Found]:
+        found = list(describe(prefix))
+        ends()
+        return iter(found)
+
+    place.cluster.observe, place.work.describe = observed, described  # type: ignore[method-assign]
+    place.plane.tick(NOW)
+    place.plane.tick(NOW + MINUTE)
+    (ended,) = place.chunks()
+    assert (ended.state, ended.retries, ended.losses) == (ChunkState.COMMITTED, 0, 0)
 
 
 def _written(blobs: MemoryBlobs, path: str) -> str:
@@ -376,6 +411,7 @@ def test_a_tick_that_is_killed_over_a_wish_does_not_lose_it(
 ) -> None:
     def told(faults: dict[int, str]) -> tuple[list[str], tuple[Phase, int | None]]:
         place = waiting(1)
+        place.plane.tick(NOW - MINUTE)  # a job is under way
         place.ledger.add_wish(wish)
         weather = Weather({call: BY_NAME[name] for call, name in faults.items()})
         with suppress(Killed):

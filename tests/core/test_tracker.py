@@ -194,13 +194,19 @@ def test_more_failures_than_are_tolerated_stop_a_run(
     chunks: list[Chunk], tolerated: int, own: int | None, stopped: bool
 ) -> None:
     number = max((c.round for c in chunks), default=0)
-    run = replace(RUN, round=number, redo=WishKind.EXTEND if number else None, tolerated_failures=own)
+    run = replace(RUN, models=10, round=number, redo=WishKind.EXTEND if number else None, tolerated_failures=own)
     after = step(chunks, run=run, policy=replace(POLICY, tolerated_failures=tolerated)).run
     assert after.stopped is (R.TOO_MANY_FAILURES if stopped else None)
 
 
+@pytest.mark.parametrize(("tolerated", "stopped"), [(10, False), (9, True)])
+def test_a_few_models_that_failed_first_are_judged_as_if_thirty_had_ended(tolerated: int, *, stopped: bool) -> None:
+    run = step([FAILED_3], run=replace(RUN, models=1_000), policy=replace(POLICY, tolerated_failures=tolerated)).run
+    assert run.stopped is (R.TOO_MANY_FAILURES if stopped else None)
+
+
 def test_a_run_that_is_stopped_for_failures_says_how_many_and_why() -> None:
-    run = step([FAILED_3, SCORED], policy=replace(POLICY, tolerated_failures=5)).run
+    run = step([FAILED_3, SCORED], run=replace(RUN, models=20), policy=replace(POLICY, tolerated_failures=5)).run
     told = "3 of the first 20 models failed, 5 % are tolerated; most often: estimator_error: estimator_error of a"
     assert run.message == told
 

@@ -319,7 +319,7 @@ def test_a_redrive_scores_what_was_not_scored_and_carries_the_rest_over(
     node.run(order, 1, place.storage)
     etag = mend(place, svm, normal)
 
-    node.run(order, 2, place.storage, carry=1)
+    node.run(order, 2, place.storage, node.How(carry=1))
 
     before, report = report_of(place, 1), report_of(place, 2)
     report.check(HOUR.id, "c00003", 2, len(manifest.models))
@@ -338,8 +338,8 @@ def test_a_redrive_leaves_the_bytes_that_scoring_all_leaves(place: Place, order:
     place.write("models", "old/x.pkl", pickle.dumps(svm))
     node.run(order, 2, place.storage)
 
-    node.run(order, 3, place.storage, carry=1)
-    node.run(order, 4, place.storage, carry=3)  # what was carried is carried on
+    node.run(order, 3, place.storage, node.How(carry=1))
+    node.run(order, 4, place.storage, node.How(carry=3))  # what was carried is carried on
 
     (wanted,), (once,), (twice,) = (report_of(place, attempt).parts for attempt in (2, 3, 4))
     assert {(part.bytes, part.md5, part.rows) for part in (wanted, once, twice)} == {(wanted.bytes, wanted.md5, 240)}
@@ -354,7 +354,7 @@ def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
     place.delete("work", report_of(place).parts[0].path)
     mend(place, svm, normal)
 
-    node.run(order, 2, place.storage, carry=1)
+    node.run(order, 2, place.storage, node.How(carry=1))
 
     report = report_of(place, 2)
     (warning,) = report.warnings
@@ -369,7 +369,7 @@ def test_an_attempt_with_nothing_to_write_leaves_no_part_and_can_be_carried(plac
         place.delete("models", name)
     node.run(order, 1, place.storage)
 
-    node.run(order, 2, place.storage, carry=1)
+    node.run(order, 2, place.storage, node.How(carry=1))
 
     assert not [path for path in place.paths("work") if path.endswith(".parquet")]
     assert report_of(place, 2).verdicts == report_of(place, 1).verdicts
@@ -408,7 +408,7 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 ) -> None:
     monkeypatch.setattr(node, "score_carefully", partial(score_carefully, patience=5.0, memory=300 * 2**20))
 
-    node.run(poisoned, 2, place.storage, careful=True)
+    node.run(poisoned, 2, place.storage, node.How(careful=True))
 
     report = report_of(place, 2)
     report.check(HOUR.id, "c00003", 2, 200)
@@ -423,7 +423,7 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 
     for device in POISON:
         place.write("models", f"{device}.pkl", pickle.dumps(svm))
-    node.run(poisoned, 3, place.storage, careful=True, carry=2)
+    node.run(poisoned, 3, place.storage, node.How(careful=True, carry=2))
 
     assert report_of(place, 3).tally.scored == 200
     assert report_of(place, 3).tally.rows == 2000
@@ -448,3 +448,15 @@ def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: 
     assert lines[1] == "carried=3 models, 180 rows from attempt 1"
     assert lines[-1] == "report written"
     assert [v.rows for v in report_of(place, 2).verdicts] == [60, 60, 60, 0, 60, 0, 0]
+
+
+@pytest.mark.parametrize("pardon", [False, True])
+def test_a_model_in_quarantine_is_scored_only_when_it_is_pardoned(
+    place: Place, manifest: Manifest, *, pardon: bool
+) -> None:
+    poison = tuple(replace(model, refused=Reason.QUARANTINED) for model in manifest.models if model.device == "fan")
+    place.write("work", "quarantined.json", replace(manifest, models=poison).to_bytes())
+
+    node.run(f"{place.url('work')}/quarantined.json", 9, place.storage, node.How(pardon=pardon))
+
+    assert [v.reason for v in report_of(place, 9).verdicts] == [None if pardon else Reason.QUARANTINED]
