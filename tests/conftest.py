@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from azure.storage.blob import BlobServiceClient
 
@@ -19,6 +20,9 @@ from tests.e2e.place import Place
 from tests.worker.fixtures import worker, worker_code
 
 __all__ = ["worker", "worker_code"]  # fixtures, for all tests
+
+hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("house")
 
 WORKERS = 2  # of the cluster that the tests share
 

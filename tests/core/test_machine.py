@@ -171,7 +171,7 @@ class People(RuleBasedStateMachine):
 
 
 People.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None, derandomize=True,
+    max_examples=200, stateful_step_count=40, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
 TestPeople = People.TestCase
