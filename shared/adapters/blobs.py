@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -56,7 +57,7 @@ class AzureBlobs:
         ).by_page()
         try:
             with translated(self.url):
-                for _ in pages:
+                while _next(pages):
                     tree = answers[-1].context[ContentDecodePolicy.CONTEXT_NAME]
                     answers.clear()
                     for blob in tree.iterfind("Blobs/Blob"):
@@ -153,6 +154,17 @@ class AzureBlobs:
                 case _:
                     return _found(properties)
         raise Unavailable(f"copy to {self._at(name)} was still pending after {COPY_LIMIT} s")
+
+
+def _next(pages: Iterator[object]) -> bool:
+    """Whether there is a further page. Python's garbage collector would walk its tree again and again as it grows."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return next(pages, None) is not None
+    finally:
+        if collects:
+            gc.enable()
 
 
 @functools.cache
