@@ -18,6 +18,8 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
 
 from shared.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402  # after the line above
 from shared.names import DEFAULT_PATTERN, ModelNames  # noqa: E402
+from shared.reading_policy import BadRows, Policy, TimeFormat  # noqa: E402
+from shared.scoring_policy import OtherVersions, ScoringPolicy  # noqa: E402
 from shared.windows import parse_length  # noqa: E402
 
 
@@ -40,8 +42,9 @@ def main(arguments: list[str]) -> int:
             case _:
                 from . import node
 
+                _choose_kernels()
                 how = node.How(options.careful, options.pardon, options.carry)
-                node.run(options.manifest, options.attempt, os.environ.get("STORAGE", ""), how)
+                node.run(options.manifest, options.attempt, os.environ.get("STORAGE", ""), how, _cores())
                 return 0
     except FleetError as error:
         print(f"scorer: {error}", file=sys.stderr)
@@ -52,15 +55,42 @@ def _folder(options: argparse.Namespace) -> int:
     logging.getLogger("scorer").setLevel(logging.ERROR)  # the summary names what failed
     from . import desk
 
+    _choose_kernels()
     return desk.folder(
-        models=options.models,
-        readings_at=options.readings,
-        predictions=options.predictions,
-        window=desk.parse_window(options.window) if options.window else None,
-        every=parse_length(options.every) if options.every else None,
-        columns=desk.parse_columns(options.columns),
-        names=ModelNames(options.model_names),
-        readings_path=options.readings_path,
+        desk.Errand(
+            models=options.models,
+            readings=options.readings,
+            predictions=options.predictions,
+            window=desk.parse_window(options.window) if options.window else None,
+            every=parse_length(options.every) if options.every else None,
+            columns=desk.parse_columns(options.columns),
+            names=ModelNames(options.model_names),
+            readings_path=options.readings_path,
+            policy=ScoringPolicy(
+                Policy(BadRows(options.bad_rows), TimeFormat(options.time_format)),
+                OtherVersions.parse(options.other_versions),
+            ),
+            cores=_cores(),
+        )
+    )
+
+
+def _choose_kernels() -> None:
+    """As `KERNELS` says: numba or numpy. Else what works is found out when it is needed."""
+    said = os.environ.get("KERNELS", "")
+    if said:
+        from . import kernels
+
+        kernels.choose(said)
+
+
+def _cores() -> int:
+    """How many this process may use: as `NODE_CORES` says, else all that it was given."""
+    said = os.environ.get("NODE_CORES", "")
+    if said and not (said.isdecimal() and int(said)):
+        raise Misconfigured(f"NODE_CORES: wanted a number of cores of at least 1, found {said!r}")
+    return (
+        int(said) if said else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
 
 
@@ -83,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     folder.add_argument("--window", help="START/END in UTC; without it, all that the readings span")
     folder.add_argument("--every", help="length of the windows, PT1H where no --window is given")
     folder.add_argument("--columns", default="", help="time=TS,device=Device,sensor=Tag,value=Value")
+    folder.add_argument(
+        "--bad-rows", choices=list(BadRows), default=BadRows.SKIP, help="rows with a cell that is no number"
+    )
+    folder.add_argument(
+        "--time-format", choices=list(TimeFormat), default=TimeFormat.ISO, help="of times that are text or numbers"
+    )
+    folder.add_argument("--other-versions", default="warn", help="models of another scikit-learn: warn or refuse")
     folder.add_argument("--readings-path", default="", help="pattern of an hour's folder, date=%%Y-%%m-%%d/hour=%%H/")
     return parser
 

@@ -18,8 +18,8 @@ from shared.domain import Model
 from shared.errors import Malformed, NotFound
 
 from . import parts
-from .chunk import Scored
 from .results import SCHEMA, Predictions
+from .single import Scored
 from .stores import Container
 
 log = logging.getLogger(__name__)
@@ -62,13 +62,10 @@ def _report(work: Container, manifest: Manifest, attempt: int) -> Report:
 def _scored(models: Sequence[Model], verdicts: Sequence[Verdict], table: pa.Table) -> dict[int, Scored]:
     """The models that were scored, with their rows cut out of the table. Raises Malformed.
 
-    A part is sorted by device and sensor, so the verdicts say where each model's rows must begin and end. That they do
-    is seen by laying out the columns of ids as they should be, and comparing.
+    Rows lie in the models' order, so the verdicts say where each model's must begin and end. That they do is seen by
+    laying out the columns of ids as they should be, and comparing.
     """
-    places = sorted(
-        (i for i, verdict in enumerate(verdicts) if verdict.reason is None),
-        key=lambda i: (models[i].device, models[i].sensor),
-    )
+    places = [i for i, verdict in enumerate(verdicts) if verdict.reason is None]
     etags = [verdicts[i].etag or models[i].etag for i in places]
     ends = np.cumsum([0, *(verdicts[i].rows for i in places)])
     of_row = pa.array(np.repeat(np.arange(len(places)), np.diff(ends)))

@@ -1,169 +1,262 @@
-"""Score the models of a chunk, each for itself: what goes wrong with one is its verdict and hurts no other."""
+"""Scores a portion of a chunk: each model for itself, so that what goes wrong with one hurts no other.
+
+carried     an earlier attempt has scored it
+plain       packed, and its rows lie side by side: all such models in one call of the kernels
+seen        packed, and its rows had to be gathered: the same, in a second call
+children    no kernel knows the family, or the attempt is careful: scikit-learn, where it can do no harm
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
-import itertools
+import json
 import logging
-import warnings
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 
 from shared.contract import Verdict, clip
 from shared.domain import SKIPS, Model, Reason
-from shared.errors import FleetError, NotFound
+from shared.scoring_policy import OtherVersion, OtherVersions
 
-from . import detectors, formats, signals
-from .formats import Detector
+from . import batches, signals
+from .batches import Joined
+from .children import Children
+from .families import Family
+from .packing import Ready, Stores, fetch
 from .readings import Readings
-from .results import Predictions
+from .results import Predictions, Rows, to_table, together
 from .signals import Signal
-from .stores import Container, Content
-from .unscorable import Unscorable, refused
-
-FETCHERS = 8
-AHEAD = 64  # models that are fetched before their turn; bounds the memory
+from .single import Scored
+from .stores import Content
+from .unscorable import Unscorable
 
 # A file of readings that is broken is said once, by its name, not once for each model.
 _SAID_ELSEWHERE = SKIPS | {Reason.UNREADABLE_READINGS}
+LINES = 20  # in the log about models that failed, for each portion; the report has them all
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """One model's verdict, its predictions if there are any, and what a person should hear all the same."""
+@dataclass(slots=True)
+class Progress:
+    """How many models are done. One thread counts, another tells."""
 
-    verdict: Verdict
-    predictions: Predictions | None = None
-    left_out: int = 0  # rows that lacked a feature
-    repeated: int = 0  # rows that a file of other columns replaced
-    made_by: str = ""  # the other scikit-learn that made it
+    done: int = 0
 
 
-def score(models: Sequence[Model], container: Container, readings: Readings) -> Iterator[Scored]:
-    """Each model's verdict, in their order, as it comes. Raises Unavailable when the store of the models is gone."""
-    for model, content in fetch(models, container, readings):
-        one = score_one(model, content, readings)
-        tell(one)
-        yield one
+@dataclass(slots=True)
+class Notes:
+    """What did not fail, and yet a person should hear of it, summed over a chunk."""
 
+    counts: Counter[str] = field(default_factory=Counter)  # by the rest of the sentence
+    made_by: dict[str, list[str]] = field(default_factory=dict)  # another scikit-learn: the models that it made
 
-def fetch(
-    models: Sequence[Model], container: Container, readings: Readings
-) -> Iterator[tuple[Model, Content | Exception]]:
-    """Each model with its file, or with why there is nothing to score, in their order. Raises Unavailable."""
-    with ThreadPoolExecutor(FETCHERS) as pool:
-        waiting: deque[tuple[Model, Future[Content]]] = deque()
-        rest = iter(models)
-        while True:
-            waiting.extend(
-                (m, pool.submit(_fetch, container, m, readings)) for m in itertools.islice(rest, AHEAD - len(waiting))
-            )
-            if not waiting:
-                return
-            model, future = waiting.popleft()
-            try:
-                content = future.result()
-            except FleetError:
-                raise  # the store's trouble, not the model's
-            except Exception as error:  # noqa: BLE001  # a model fails alone, whatever it does
-                yield model, error
-            else:
-                yield model, content
+    def add(self, counted: Iterable[tuple[int, str]]) -> None:
+        """Counts, each with the rest of its sentence."""
+        for count, text in counted:
+            self.counts[text] += count
 
-
-def _fetch(container: Container, model: Model, readings: Readings) -> Content:
-    """The model's file, unless it is clear already that nothing will come of it."""
-    if model.refused:
-        raise refused(model)
-    signals.find(readings, model)
-    try:
-        return container.read(model.name)
-    except NotFound as error:
-        raise Unscorable(Reason.MODEL_REMOVED, f"{model.name} was there when the run was planned") from error
-
-
-def score_one(model: Model, content: Content | Exception, readings: Readings) -> Scored:
-    """One model's verdict. Says and keeps nothing; where *content* is an error, that is what the model fails by."""
-    etag = made_by = ""
-    try:
-        if isinstance(content, Exception):
-            raise content
-        etag = content.etag
-        detector = formats.load(content.data)
-        made_by = detector.made_by
-        signal = _signal(detector, model, readings)
-        with warnings.catch_warnings(action="ignore"):  # a log with a line for each model helps nobody
-            scores, anomalies = detectors.judge(detector.estimator, _features(detector, signal.values))
-    except Exception as error:  # noqa: BLE001  # a model fails alone, whatever it does
-        reason, message = _blame(error, made_by)
-        return Scored(Verdict(model.id, reason=reason, message=message, etag=_changed(etag, model)))
-    value = signal.values[:, 0] if signal.values.shape[1] == 1 else None
-    predictions = Predictions(model, etag, signal.time, value, scores, anomalies)
-    verdict = Verdict(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=_changed(etag, model))
-    return Scored(verdict, predictions, signal.left_out, signal.repeated, made_by)
-
-
-def tell(one: Scored) -> None:
-    """A line in the log for a model that failed."""
-    verdict = one.verdict
-    if verdict.reason and verdict.reason not in _SAID_ELSEWHERE:
-        log.warning("model=%s failed: %s: %s", verdict.model, verdict.reason, verdict.message)
-
-
-def _signal(detector: Detector, model: Model, readings: Readings) -> Signal:
-    names = tuple(str(name) for name in getattr(detector.estimator, "feature_names_in_", ()))
-    count = getattr(detector.estimator, "n_features_in_", None)
-    return signals.signal(readings, model, signals.find(readings, model), names, count)
-
-
-def _features(detector: Detector, values: np.ndarray) -> Any:
-    """As the estimator was given them in training: with names, or without."""
-    names = getattr(detector.estimator, "feature_names_in_", None)
-    if names is None:
-        return values
-    import pandas as pd
-
-    return pd.DataFrame(values, columns=names)
-
-
-def _blame(error: Exception, made_by: str) -> tuple[Reason, str]:
-    """The reason and the message for a verdict."""
-    if isinstance(error, Unscorable):
-        return error.reason, clip(str(error))
-    message = clip(f"{type(error).__name__}: {error}")
-    if type(error).__name__ == "NotFittedError":  # by name: importing scikit-learn for it would cost a second
-        return Reason.UNFITTED_MODEL, message
-    return Reason.INCOMPATIBLE_MODEL if made_by else Reason.ESTIMATOR_ERROR, message
-
-
-def _changed(etag: str, model: Model) -> str:
-    """The etag for the verdict: only where it is not the manifest's."""
-    return etag if etag != model.etag else ""
-
-
-def remarks(readings: Readings, ended: Sequence[Scored]) -> tuple[str, ...]:
-    """Sentences for a person about what did not fail and yet should be known."""
-    left_out = sum(one.left_out for one in ended)
-    repeated = readings.repeated + sum(one.repeated for one in ended)
-    counted = [
-        (readings.missing, "readings had no usable value and were left out"),
-        (repeated, "readings were replaced by a later one of the same time, device and sensor"),
-        (left_out, "rows lacked one of the features that their model wants and were left out"),
-    ]
-    by_version: dict[str, list[str]] = {}
-    for one in ended:
+    def hear(self, one: Scored) -> None:
+        """What a model that was scored by itself leaves to be said."""
+        self.add([(one.left_out, LEFT_OUT), (one.repeated, REPEATED)])
         if one.made_by:
-            by_version.setdefault(one.made_by, []).append(one.verdict.model)
-    here = importlib.metadata.version("scikit-learn")
-    old = [
-        f"{len(ids)} models were made by scikit-learn {version} and loaded by {here}, such as {ids[0]}"
-        for version, ids in sorted(by_version.items())
-    ]
-    return (*(f"{count} {text}" for count, text in counted if count), *old)
+            self.made_by.setdefault(one.made_by, []).append(one.verdict.model)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """As sentences."""
+        here = installed()
+        old = (
+            f"{len(ids)} models were made by scikit-learn {version} and loaded by {here}, such as {ids[0]}"
+            for version, ids in sorted(self.made_by.items())
+        )
+        return (*(f"{count} {text}" for text, count in self.counts.items() if count), *old)
+
+
+LEFT_OUT = "rows lacked one of the features that their model wants and were left out"
+REPEATED = "readings were replaced by a later one of the same time, device and sensor"
+
+
+def installed() -> str:
+    """The version of scikit-learn here; asking for it does not import it."""
+    return importlib.metadata.version("scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What models are scored with."""
+
+    children: Children
+    cores: int = 1
+    other_versions: OtherVersions = field(default_factory=OtherVersions)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Models that are scored together, and what is known of them."""
+
+    models: Sequence[Model]
+    ready: Ready
+    readings: Readings
+    carried: Mapping[int, Scored] = field(default_factory=dict)  # by place: what an earlier attempt has scored
+    careful: Stores | None = None  # of a careful attempt, in which nothing but a child looks at a model's file
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """What came of a portion: a verdict for each of its models, in their order, and their rows."""
+
+    verdicts: tuple[Verdict, ...]
+    rows: pa.Table
+
+
+def score(portion: Portion, means: Means, progress: Progress, notes: Notes) -> Slab:
+    """Judge every model of the portion. Raises Unavailable where stores or children cannot be had."""
+    ended = _Ended(portion.models, portion.ready, progress, progress.done)
+    ended.take(portion.carried)
+    refused = _refused_versions(portion, means.other_versions, notes) | portion.ready.refused
+    todo = portion.ready.rows >= 0
+    todo[[*ended.verdicts, *refused]] = False
+    plain = batches.plain(portion.models, portion.ready.pack, np.where(todo, portion.ready.rows, -1), portion.readings)
+    if plain:
+        ended.judge(plain, means.cores)
+    seen: dict[int, Signal] = {}
+    alone: list[int] = []
+    for place in (place for place in range(len(portion.models)) if place not in ended.verdicts):
+        try:
+            signal = _look(portion, place, refused.get(place))
+        except Unscorable as error:
+            ended.refuse(place, error)
+            continue
+        if signal is None:
+            alone.append(place)
+        else:
+            seen[place] = signal
+            notes.add([(signal.left_out, LEFT_OUT), (signal.repeated, REPEATED)])
+    if seen:
+        ended.judge(batches.of_signals(portion.ready.pack, portion.ready.rows, seen), means.cores)
+    for place, one in zip(alone, means.children.score(_items(portion, alone)), strict=True):
+        ended.take({place: one})
+        notes.hear(one)
+    return ended.slab()
+
+
+def _refused_versions(portion: Portion, policy: OtherVersions, notes: Notes) -> dict[int, Unscorable]:
+    """The packed models that another scikit-learn made: told of, or refused, as the policy wants it."""
+    pack, here = portion.ready.pack, installed()
+    if not len(pack):
+        return {}
+    of, origins = pack.texts("made_by")
+    families = pack.numpy("family")
+    refused: dict[int, Unscorable] = {}
+    for code, origin in enumerate(origins):
+        kind, _, version = origin.partition(" ")
+        if version in ("", here):
+            continue
+        rows = np.flatnonzero(of == code)
+        places = [i for i in np.flatnonzero(np.isin(portion.ready.rows, rows)).tolist() if i not in portion.carried]
+        if getattr(policy, kind) is OtherVersion.REFUSE:
+            message = f"made by scikit-learn {version}, wanted {here}, as OTHER_VERSIONS says"
+            refused |= dict.fromkeys(places, Unscorable(Reason.INCOMPATIBLE_MODEL, message))
+            continue
+        packed = [
+            place for place in places if families[portion.ready.rows[place]] != Family.KEPT
+        ]  # others: a child says
+        if packed:
+            notes.made_by.setdefault(version, []).extend(portion.models[place].id for place in packed)
+    return refused
+
+
+def _look(portion: Portion, place: int, refused: Unscorable | None) -> Signal | None:
+    """What a packed model sees; None for one that goes to the children. Raises Unscorable."""
+    model, pack, row = portion.models[place], portion.ready.pack, int(portion.ready.rows[place])
+    if model.refused and refused:
+        raise refused
+    excerpts = signals.find(portion.readings, model)
+    if refused:
+        raise refused
+    if portion.careful:
+        return None
+    if refusal := pack.refusal(row):
+        raise refusal
+    if pack.numpy("family")[row] == Family.KEPT:
+        return None
+    codes, names = pack.texts("features")
+    features = tuple(json.loads(names[codes[row]]))
+    return signals.signal(portion.readings, model, excerpts, features, int(pack.numpy("width")[row]))
+
+
+def _items(portion: Portion, places: Sequence[int]) -> Iterator[tuple[Model, Content | Exception, Readings]]:
+    """For the children: each model, its file, and what there is of its device."""
+    models = [portion.models[place] for place in places]
+    files: Iterator[Content | Unscorable]
+    if portion.careful:
+        files = fetch(portion.careful, models)
+    else:
+        pack, rows = portion.ready.pack, portion.ready.rows[places].tolist()
+        files = (Content(pack.file(row), pack.etag(row)) for row in rows)
+    return ((model, file, portion.readings.of(model.device)) for model, file in zip(models, files, strict=True))
+
+
+@dataclass(slots=True)
+class _Ended:
+    """The models of a portion that have ended, as it goes on."""
+
+    models: Sequence[Model]
+    ready: Ready
+    progress: Progress
+    before: int  # models that were done when the portion began
+    etags: dict[int, str] = field(default_factory=dict)  # of what was scored, where that is not what was planned
+    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    rows: list[Rows] = field(default_factory=list)
+    predictions: list[tuple[int, Predictions]] = field(default_factory=list)
+
+    def judge(self, joined: Joined, cores: int) -> None:
+        """Have the kernels score models; one whose scores are no numbers fails."""
+        rows = joined.score(cores)
+        ends = np.cumsum(rows.lengths)
+        anomalies = np.diff(np.concatenate([[0], np.cumsum(rows.anomaly)])[np.concatenate([[0], ends])])
+        finite = np.isfinite(rows.score)
+        if not finite.all():
+            bad = np.add.reduceat(~finite, ends - rows.lengths) > 0
+            for place in rows.places[bad].tolist():
+                self.refuse(place, Unscorable(Reason.BAD_SCORES, "it gives scores that are no numbers"))
+            rows, anomalies = rows.only(~bad), anomalies[~bad]
+        changed = self.ready.etags
+        for place, count, found in zip(rows.places.tolist(), rows.lengths.tolist(), anomalies.tolist(), strict=True):
+            self.verdicts[place] = Verdict(self.models[place].id, count, found, etag=changed.get(place, ""))
+        self.rows.append(rows)
+        self.progress.done = self.before + len(self.verdicts)
+
+    def take(self, found: Mapping[int, Scored]) -> None:
+        """Models that were scored one by one."""
+        for place, one in found.items():
+            self.verdicts[place] = one.verdict
+            if one.predictions:
+                self.predictions.append((place, one.predictions))
+                self.etags[place] = one.predictions.etag
+        self.progress.done = self.before + len(self.verdicts)
+
+    def refuse(self, place: int, error: Unscorable) -> None:
+        """A model that cannot be scored."""
+        etag = self.ready.etags.get(place, "")
+        self.verdicts[place] = Verdict(self.models[place].id, reason=error.reason, message=clip(str(error)), etag=etag)
+        self.progress.done = self.before + len(self.verdicts)
+
+    def slab(self) -> Slab:
+        """All verdicts and rows, in the models' order."""
+        verdicts = tuple(self.verdicts[place] for place in range(len(self.models)))
+        failed = [v for v in verdicts if v.reason and v.reason not in _SAID_ELSEWHERE]
+        for verdict in failed[:LINES]:
+            log.warning("model=%s failed: %s: %s", verdict.model, verdict.reason, verdict.message)
+        if failed[LINES:]:
+            log.warning("%s more models failed; the report names them", len(failed) - LINES)
+        etags = [model.etag for model in self.models]
+        for place, etag in (self.ready.etags | self.etags).items():
+            etags[place] = etag
+        rows = [*self.rows, *([together(self.predictions)] if self.predictions else [])]
+        return Slab(verdicts, to_table(self.models, etags, rows))

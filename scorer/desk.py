@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,46 +12,70 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from shared.contract import chunk_id, prediction_path
-from shared.domain import Model, Outcome, outcome_of
+from shared.contract import Verdict, chunk_id, prediction_path
+from shared.domain import Model, Outcome, Reason, outcome_of
 from shared.errors import Malformed
-from shared.names import Blob, Columns, Ignored, ModelNames
+from shared.names import Blob, Columns, Ignored, ModelNames, shown
+from shared.scoring_policy import ScoringPolicy
 from shared.windows import EPOCH, MINUTE, Window
 
 from . import chunk, formats, readings
+from .children import Children
+from .chunk import Means, Notes, Portion, Progress, Slab
+from .columns import numbers
+from .packing import Stores, bring
 from .readings import MICROSECOND, Readings
-from .results import to_parquet, to_table
+from .results import to_parquet
 from .stores import Folder
 from .unscorable import Unscorable, refused
 
+PORTION = 10_000  # models that are scored together
+NAME_LIMIT = 255  # bytes of a file's name
 
-def folder(
-    models: Path,
-    readings_at: Path,
-    predictions: Path,
-    window: Window | None,
-    every: timedelta | None,
-    columns: Columns,
-    names: ModelNames,
-    readings_path: str,
-) -> int:
-    """Score a folder of models over *window*, or all hours of the readings; 1 when one failed or none was scored.
 
-    With *every*, a window is cut into windows of that length. Raises Malformed for what cannot be meant,
-    Misconfigured and Unavailable where the predictions cannot be written.
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What somebody at a desk wants scored, and how."""
+
+    models: Path
+    readings: Path
+    predictions: Path
+    window: Window | None = None  # all that the readings span, where there is none
+    every: timedelta | None = None  # length of the windows that are written; hours, where no window is given
+    columns: Columns = field(default_factory=Columns)
+    names: ModelNames = field(default_factory=ModelNames)
+    readings_path: str = ""
+    policy: ScoringPolicy = field(default_factory=ScoringPolicy)
+    cores: int = 1
+
+
+def folder(errand: Errand) -> int:
+    """Score a folder of models; 1 when one failed or none was scored.
+
+    Raises Malformed for what cannot be meant, Misconfigured and Unavailable where the predictions cannot be written.
     """
-    fleet = _fleet(models, names)
-    store, where = _source(readings_at, readings_path, window)
-    _check_target("--predictions", predictions)
-    _keep_apart(predictions, readings_at, readings_path)
-    found = readings.read(store, where, columns, [model.device for model in fleet], window)
-    ended = list(chunk.score(fleet, Folder(models), found))
-    table = to_table([one.predictions for one in ended if one.predictions])
-    windows = _windows(window, every, found)
-    _write(predictions, windows, table)
-    for remark in chunk.remarks(found, ended):
+    fleet = _fleet(errand.models, errand.names)
+    store, where = _source(errand.readings, errand.readings_path, errand.window)
+    _check_target("--predictions", errand.predictions)
+    _keep_apart(errand.predictions, errand.readings, errand.readings_path)
+    devices, limits = [model.device for model in fleet], errand.policy.limits
+    found = readings.read(store, where, errand.columns, devices, errand.window, errand.policy.readings)
+    notes, slabs = Notes(), list[Slab]()
+    notes.add(found.remarks())
+    source = Folder(errand.models)
+    with Children(errand.cores, patience=limits.model_seconds, memory=limits.model_memory) as children:
+        means = Means(children, errand.cores, errand.policy.other_versions)
+        for at in range(0, len(fleet), PORTION):
+            some = fleet[at : at + PORTION]
+            ready = bring(Stores(source, source, limits.model_bytes), "", some)
+            slabs.append(chunk.score(Portion(some, ready, found), means, Progress(), notes))
+        warnings = (*notes.remarks, *children.warnings)
+    windows = _windows(errand.window, errand.every, found)
+    _write(errand.predictions, windows, pa.concat_tables([slab.rows for slab in slabs]).unify_dictionaries())
+    for remark in warnings:
         print(f"note: {remark}")
-    return _summary(ended, len(windows), predictions)
+    verdicts = [verdict for slab in slabs for verdict in slab.verdicts]
+    return _summary(verdicts, len(windows), errand.predictions)
 
 
 def convert(models: Path, to: Path, names: ModelNames) -> int:
@@ -70,12 +95,14 @@ def convert(models: Path, to: Path, names: ModelNames) -> int:
         try:
             if model.refused:
                 raise refused(model)
+            if len(f"{model.id.rsplit('/', 1)[-1]}.skops".encode()) > NAME_LIMIT:
+                raise Unscorable(Reason.BAD_NAME, "its name with the ending .skops is too long for a file")
             detector = formats.load(source.read(model.name).data)
             data = skops.io.dumps(detector.estimator)
             formats.load(data)  # what we write must pass our own door
         except Unscorable as error:
             failed += 1
-            print(f"failed: {model.name}: {error.reason}: {error}")
+            print(f"failed: {shown(model.name)}: {error.reason}: {error}")
             continue
         target.write(f"{model.id}.skops", data)
         print(f"converted: {model.name} -> {to / model.id}.skops")
@@ -163,9 +190,9 @@ def _write(predictions: Path, windows: Sequence[Window], table: pa.Table) -> Non
     target = Folder(predictions)
     starts = [(window.start - EPOCH) // MICROSECOND for window in windows]
     of_window = np.searchsorted(starts, table["time"].cast(pa.int64()).to_numpy(), "right") - 1
-    order = np.argsort(of_window, kind="stable")  # rows stay by device, sensor, time
+    order = np.argsort(of_window, kind="stable")  # rows stay by model and time
     bounds = np.searchsorted(of_window[order], np.arange(len(windows) + 1))
-    ordered = table.take(pa.array(order))
+    ordered = table.take(numbers(order))
     for i, window in enumerate(windows):
         path = prediction_path(window, chunk_id(0), 0)
         rows = ordered.slice(bounds[i], bounds[i + 1] - bounds[i])
@@ -176,9 +203,8 @@ def _write(predictions: Path, windows: Sequence[Window], table: pa.Table) -> Non
                 target.remove(stale.relative_to(predictions).as_posix())
 
 
-def _summary(ended: Sequence[chunk.Scored], windows: int, predictions: Path) -> int:
+def _summary(verdicts: Sequence[Verdict], windows: int, predictions: Path) -> int:
     """Print how it went: each model that failed by name, those skipped by reason. Returns the exit code."""
-    verdicts = [one.verdict for one in ended]
     failed = [v for v in verdicts if outcome_of(v.reason) is Outcome.FAILED]
     skipped = Counter(v.reason for v in verdicts if outcome_of(v.reason) is Outcome.SKIPPED)
     for verdict in failed:

@@ -5,23 +5,20 @@ What a file is, its content says, not its name. Every refusal is an Unscorable w
 
 from __future__ import annotations
 
-import bz2
 import io
-import lzma
 import pickle
 import re
 import warnings
 import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 from shared.domain import Reason
 
 from . import allowed, detectors
+from .blueprints import SIZE_LIMIT, decompressed, too_large
 from .unscorable import Unscorable
 
-SIZE_LIMIT = 256 * 2**20  # bytes of one model, packed or not
 # Beyond scikit-learn's estimators, which skops trusts by itself.
 SKOPS_TRUSTED = (
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
@@ -50,8 +47,8 @@ def load(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
     if not data:
         raise Unscorable(Reason.EMPTY_MODEL, "the file is empty")
     if len(data) > size_limit:
-        raise _too_large(size_limit)
-    data = _decompressed(data, size_limit)
+        raise too_large(size_limit)
+    data = decompressed(data, size_limit)
     # scikit-learn says by a warning that another version made the model; we say it once in the report instead.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -76,28 +73,6 @@ def load(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
     return Detector(estimator, made_by)
 
 
-def _decompressed(data: bytes, size_limit: int) -> bytes:
-    """What zlib, gzip, bzip2 or xz packed, as joblib does on request; other bytes as they are."""
-    reader: Any
-    if data[:1] == b"\x78" or data[:2] == b"\x1f\x8b":
-        reader = zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header, the largest window
-    elif data[:3] == b"BZh":
-        reader = bz2.BZ2Decompressor()
-    elif data[:6] == b"\xfd7zXZ\0" or data[:3] == b"\x5d\0\0":
-        reader = lzma.LZMADecompressor()
-    else:
-        return data
-    try:
-        plain: bytes = reader.decompress(data, size_limit + 1)
-    except (zlib.error, OSError, lzma.LZMAError) as error:
-        raise Unscorable(Reason.UNREADABLE_MODEL, f"corrupt compression: {error}") from error
-    if len(plain) > size_limit:
-        raise _too_large(size_limit)
-    if not reader.eof:
-        raise Unscorable(Reason.UNREADABLE_MODEL, "truncated: its compressed content has no end")
-    return plain
-
-
 def _pickle(data: bytes) -> Any:
     if data[:1] != b"\x80":
         raise Unscorable(Reason.UNREADABLE_MODEL, f"neither skops nor a pickle: it begins with {data[:12]!r}")
@@ -110,15 +85,11 @@ def _skops(data: bytes, size_limit: int) -> Any:
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > size_limit:
-            raise _too_large(size_limit)
+            raise too_large(size_limit)
     try:
         return skops.io.loads(data, trusted=list(SKOPS_TRUSTED))
     except UntrustedTypesFoundException as error:
         raise Unscorable(Reason.UNTRUSTED_MODEL, f"the skops file holds types that are not trusted: {error}") from error
-
-
-def _too_large(size_limit: int) -> Unscorable:
-    return Unscorable(Reason.TOO_LARGE, f"wanted at most {size_limit // 2**20} MiB, found more")
 
 
 def _unreadable(data: bytes, error: Exception) -> Unscorable:

@@ -10,7 +10,7 @@ when that closes, by `run` or by the death of the worker, the command is stopped
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import json
 import logging
 import os
@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from shared.contract import clip, log_path, parse_job_name
 
+from .parenthood import die_with, signal_name
+
 if TYPE_CHECKING:
     from distributed import Worker
 
@@ -35,9 +37,6 @@ TAIL_LIMIT = 4000  # characters that travel with JobEnded: Dask cuts an exceptio
 BEAT = 0.05  # seconds between two looks
 GRACE = 1.0  # seconds between asking a process to end and ending it
 UPLOAD_LIMIT = 10.0  # seconds that a job's end waits for its log to be stored
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG = 1
 
 
 class JobEnded(Exception):
@@ -124,27 +123,20 @@ def _guard(command: Sequence[str], output: int, timeout: float) -> tuple[bool, s
     try:
         child = subprocess.Popen(  # noqa: S603  # what to run is what the control plane wrote
             command,
+            env={"NODE_CORES": "1", **os.environ},  # a Dask worker runs as many jobs at once as it has cores to give
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_keeper,  # noqa: PLW1509  # the keeper has no other thread yet
+            preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509  # the keeper has no other thread yet
         )
     except OSError as error:
         return False, f"cannot start {command[0]}: {error.strerror}"
     why = _watch(child, output, timeout)
     _stop(child)
     status = child.returncode
-    ended = f"exit code {status}" if status >= 0 else f"killed by {_signal_name(-status)}"
+    ended = f"exit code {status}" if status >= 0 else f"killed by {signal_name(-status)}"
     return not why and status == 0, why or ended
-
-
-def _signal_name(number: int) -> str:
-    """Its name; real-time signals have none in Python, but for the first and the last."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _watch(child: subprocess.Popen[bytes], output: int, timeout: float) -> str:
@@ -202,12 +194,6 @@ def _put_log(name: str, command: Sequence[str], data: bytes) -> None:
     manifest = command[list(command).index("--manifest") + 1]
     container = manifest.rpartition("/runs/")[0]
     open_container(container, os.environ.get("STORAGE", "")).write(log_path(*job), data)
-
-
-def _die_with_keeper() -> None:
-    """Let the kernel end the command when the keeper itself is killed; only Linux can."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

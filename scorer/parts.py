@@ -1,4 +1,4 @@
-"""Parts: written under a random name of this process, and read back only as the report describes them."""
+"""Parts: written under random names of this process, and read back only as the report describes them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,40 @@ from shared.contract import parts_prefix
 from shared.domain import Part
 from shared.errors import Malformed
 
-from .results import SCHEMA, to_parquet
+from .results import SCHEMA, PartWriter
 from .stores import Container
+
+PART_BYTES = 128 * 2**20  # after which a further part begins: what a node holds in memory does not grow with a chunk
 
 log = logging.getLogger(__name__)
 
 
-def write(work: Container, run_id: str, chunk_id: str, table: pa.Table) -> tuple[Part, ...]:
-    """The table as a part; none where it has no rows. Raises Unavailable, Misconfigured."""
-    if not table.num_rows:
-        return ()
-    data = to_parquet(table)
-    part = _described(f"{parts_prefix(run_id, chunk_id)}{uuid.uuid4().hex}.parquet", data, table.num_rows)
-    work.write(part.path, data)
-    log.info("part=%s bytes=%s", part.path, part.bytes)
-    return (part,)
+class Parts:
+    """The predictions of this process for one chunk, as they come; nearly always one part."""
+
+    def __init__(self, work: Container, run: str, chunk: str) -> None:
+        self._work, self._prefix = work, parts_prefix(run, chunk)
+        self._open: PartWriter | None = None
+        self._written: list[Part] = []
+
+    def add(self, table: pa.Table) -> None:
+        """Take a table's rows. Raises Unavailable, Misconfigured."""
+        if not table.num_rows:
+            return
+        self._open = self._open or PartWriter()
+        self._open.add(table)
+        if self._open.size >= PART_BYTES:
+            self.close()
+
+    def close(self) -> tuple[Part, ...]:
+        """Write what was not yet; all parts. Raises Unavailable, Misconfigured."""
+        if self._open:
+            rows, data, self._open = self._open.rows, self._open.close(), None
+            part = _described(f"{self._prefix}{uuid.uuid4().hex}.parquet", data, rows)
+            self._work.write(part.path, data)
+            self._written.append(part)
+            log.info("part=%s bytes=%s", part.path, part.bytes)
+        return tuple(self._written)
 
 
 def read(work: Container, part: Part) -> pa.Table:

@@ -1,71 +1,201 @@
-"""A window's readings for the devices of a chunk, read once, and what each model sees of them.
+"""A window's readings for the devices of a chunk: found, read, sorted, counted.
 
 Files are found by the pattern of their folders: those that the window touches and the next one, since writers sort by
 arrival. Rows outside the window are passed over. A value that is missing or not finite is left out and counted; of
-readings with the same time, device and sensor the last one counts, in the order of the files' names.
+readings with the same time, device and sensor the last one counts, in the order of the files' names. A file that
+cannot be read fails all who could have needed it, also one in the next folder: it may hold a late reading.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
-import pyarrow as pa
 
-from shared.errors import NotFound
 from shared.names import Columns
+from shared.reading_policy import BadRows, Policy
 from shared.windows import EPOCH, MINUTE, Window
 
+from .files import Damaged, File, open_files, tables
+from .frames import Frame, Piece, assemble
+from .instants import NO_TIME
+from .rows import BadCell, Origin, take
 from .stores import Container
-from .tables import NO_TIME, Table, read_table
+from .tables import Table
 from .unscorable import Unscorable
 
 MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Rows of files with the same columns, by device, sensor, time. Device `i` has the rows starts[i]:starts[i+1]."""
-
-    features: tuple[str, ...]
-    long: bool
-    starts: np.ndarray
-    sensor: np.ndarray | None  # codes
-    time: np.ndarray  # int64, microseconds
-    values: np.ndarray  # (rows, features)
-    file: np.ndarray  # which file, by its place in their order
-
-
-@dataclass(frozen=True, slots=True)
-class BadCell:
-    """A cell that is neither a number nor missing, or a time that is none."""
-
-    file: str
-    sensor: int | None
-    column: str
-    text: str
-    is_feature: bool
-
-
 @dataclass(slots=True)
 class Readings:
-    """All readings of a chunk. Built once by `read`; then only asked."""
+    """All readings of some devices. Built once by `Source.read`; then only asked."""
 
-    devices: Mapping[str, int]
+    devices: Mapping[str, int]  # codes, in the order of the ids
+    policy: Policy = field(default_factory=Policy)
     sensors: dict[str, int] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
     bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
-    unreadable: list[str] = field(default_factory=list)  # files, and why
+    unreadable: list[str] = field(default_factory=list)  # files, and why; all models need them
+    damaged: dict[int, str] = field(
+        default_factory=dict
+    )  # by device: the file with a part that cannot be read, and why
+    numberless: dict[str, str] = field(default_factory=dict)  # wide columns without any number, and a file
     repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
     missing: int = 0  # long rows without a value
+    outside: int = 0  # rows outside the window, in the folders of the window
+    unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
 
     @property
     def rows(self) -> int:
         """How many rows there are to score."""
         return sum(len(frame.time) for frame in self.frames)
+
+    def add(self, table: Table, file: File, span: tuple[int, int]) -> Piece | None:
+        """Take the rows of a table and remember what was wrong with others. Raises Unscorable."""
+        taken = take(table, Origin(file.name, file.place), self.devices, self.sensors, span)
+        for device, cells in taken.bad.items():
+            self.bad.setdefault(device, []).extend(cells)
+        for name in taken.numberless:
+            self.numberless.setdefault(name, file.name)
+        self.missing += taken.missing
+        self.outside += 0 if file.late else taken.outside
+        self.unusable += taken.unusable
+        return taken.piece
+
+    def lose(self, file: File, part: Damaged) -> None:
+        """Remember whose readings may be in what cannot be read."""
+        late = " (the folder after the window's, which may hold late readings)" * file.late
+        message = f"{file.name}: {part.why}{late}"
+        if part.low is None or part.high is None:
+            self.unreadable.append(message)
+            return
+        for device, code in self.devices.items():
+            if part.low <= device <= part.high:
+                self.damaged.setdefault(code, message)
+
+    def of(self, device: str) -> Readings:
+        """Just that device's readings: small, cheap to send. They count nothing, so that nothing counts twice."""
+        code = self.devices[device]
+        frames = []
+        for frame in self.frames:
+            rows = slice(int(frame.starts[code]), int(frame.starts[code + 1]))
+            sensor = None if frame.sensor is None else frame.sensor[rows]
+            starts = np.array([0, rows.stop - rows.start])
+            frames.append(
+                replace(
+                    frame, starts=starts, sensor=sensor, time=frame.time[rows],
+                    values=np.ascontiguousarray(frame.values[:, rows]), file=frame.file[rows],
+                )
+            )  # fmt: skip
+        return Readings(
+            {device: 0},
+            self.policy,
+            self._sensors_of(code, frames),
+            frames,
+            {0: self.bad[code]} if code in self.bad else {},
+            self.unreadable[:1],
+            {0: self.damaged[code]} if code in self.damaged else {},
+        )
+
+    def _sensors_of(self, code: int, frames: Sequence[Frame]) -> dict[str, int]:
+        used = {int(s) for frame in frames if frame.sensor is not None for s in np.unique(frame.sensor)}
+        used |= {cell.sensor for cell in self.bad.get(code, []) if cell.sensor is not None}
+        return {name: sensor for name, sensor in self.sensors.items() if sensor in used}
+
+    def remarks(self) -> list[tuple[int, str]]:
+        """What a person should hear although nothing failed by it: how many, and a sentence that goes on from there."""
+        skips = self.policy.bad_rows is BadRows.SKIP
+        column, file = next(iter(self.numberless.items()), ("", ""))
+        why = next(iter(self.damaged.values()), "")
+        said = [
+            (self.missing, "readings had no usable value and were left out"),
+            (self.unusable * skips, "rows had a cell that is no number, or no time, and were left out"),
+            (self.repeated, "readings were replaced by a later one of the same time, device and sensor"),
+            (self.outside, "rows lay outside the window and were ignored"),
+            (len(self.numberless), f"columns hold no numbers, such as {column!r} in {file}"),
+            (len(self.damaged), f"devices may have readings in a part of a file that cannot be read: {why}"),
+        ]
+        return [(count, text) for count, text in said if count]
+
+
+@dataclass(slots=True)
+class Source:
+    """A window's files, ready to be read for some devices after others."""
+
+    container: Container
+    columns: Columns
+    window: Window | None
+    policy: Policy
+    files: list[File]
+
+    @property
+    def divisible(self) -> bool:
+        """Whether reading some devices costs about their share: files of Parquet, cut finely, sorted by device.
+
+        They are sorted where the statistics of their row groups show it. One row group a file is kept from one read
+        to the next, so these must be a small part of all.
+        """
+        footers = [file.footer for file in self.files if file.size]
+        known = [footer for footer in footers if footer and footer.by_device]
+        return len(known) == len(footers) and 4 * sum(f.largest for f in known) <= sum(f.rows for f in known)
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory that reading all takes, estimated."""
+        return sum(file.size for file in self.files)
+
+    def read(self, devices: Sequence[str]) -> Readings:
+        """The readings of *devices*. A file that cannot be read is remembered, with why. Raises Unavailable."""
+        wanted = sorted(set(devices))
+        found = Readings({device: code for code, device in enumerate(wanted)}, self.policy)
+        span = _span(self.window)
+        pieces: dict[tuple[tuple[str, ...], bool, bool], list[Piece]] = {}
+        for file, part in tables(self.container, self.files, self.columns, self.policy, wanted, span):
+            if isinstance(part, Damaged):
+                found.lose(file, part)
+                continue
+            try:
+                piece = found.add(part, file, span)
+            except Unscorable as error:
+                found.lose(file, Damaged(str(error)))
+                continue
+            if piece:
+                pieces.setdefault((part.features, part.long, part.has_sensor), []).append(piece)
+        for features, long, has_sensor in list(pieces):
+            alike = pieces.pop((features, long, has_sensor))
+            frame, repeated = assemble(alike, features, long, len(wanted), len(found.sensors))
+            found.frames.append(frame)
+            found.repeated += repeated
+        return found
+
+    def close(self) -> None:
+        """Let go of what is kept in memory."""
+        self.files.clear()
+
+
+def open_readings(
+    container: Container, where: Sequence[str], columns: Columns, window: Window | None, policy: Policy
+) -> Source:
+    """What lies in the folders and files *where*, within *window* (all there is when None). Raises Unavailable.
+
+    Of several paths the last one is read for late readings only, as `paths` has them.
+    """
+    return Source(container, columns, window, policy, open_files(container, where, columns))
+
+
+def read(
+    container: Container,
+    where: Sequence[str],
+    columns: Columns,
+    devices: Sequence[str],
+    window: Window | None,
+    policy: Policy | None = None,
+) -> Readings:
+    """All readings of *devices* at once. Raises Unavailable."""
+    return open_readings(container, where, columns, window, policy or Policy()).read(devices)
 
 
 def paths(pattern: str, window: Window) -> list[str]:
@@ -82,142 +212,8 @@ def _render(pattern: str, first: datetime, step: timedelta, count: int) -> Itera
     return ((first + i * step).strftime(pattern) for i in range(count))
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """The rows of one file that are this chunk's, unsorted."""
-
-    device: np.ndarray
-    sensor: np.ndarray | None
-    time: np.ndarray
-    values: np.ndarray
-    file: int  # its place in the order of the files
-
-
-def read(
-    container: Container, where: Sequence[str], columns: Columns, devices: Sequence[str], window: Window | None
-) -> Readings:
-    """The readings of *devices* within *window* (all there are when None), from folders and files.
-
-    A file that cannot be read is remembered, with its name and why. Raises Unavailable.
-    """
-    readings = Readings({device: code for code, device in enumerate(dict.fromkeys(devices))})
-    pieces: dict[tuple[tuple[str, ...], bool, bool], list[_Piece]] = {}
-    with ThreadPoolExecutor(4) as pool:
-        names = _files(container, where)
-        contents = pool.map(lambda n: _content(container, n), names)
-        for place, (name, content) in enumerate(zip(names, contents, strict=True)):
-            try:
-                table = read_table(content, columns) if content else None
-                piece = _piece(table, name, place, readings, window) if table else None
-            except Unscorable as error:
-                readings.unreadable.append(f"{name}: {error}")
-                continue
-            if table and piece:
-                pieces.setdefault((table.features, table.long, piece.sensor is not None), []).append(piece)
-    for (features, long, _), alike in pieces.items():
-        readings.frames.append(_frame(alike, features, long, readings))
-    return readings
-
-
-def _files(container: Container, where: Sequence[str]) -> list[str]:
-    """Every file that *where* names: a folder ends in `/`, the whole container is empty.
-
-    Files and folders that begin with `.` or `_` are other writers' marks and logs, as for Spark and pyarrow.
-    """
-    names: dict[str, None] = {}
-    for path in where:
-        if path and not path.endswith("/"):
-            names[path] = None
-            continue
-        for name in container.list(path):
-            if not any(part.startswith((".", "_")) for part in name[len(path) :].split("/")):
-                names[name] = None
-    return list(names)
-
-
-def _content(container: Container, name: str) -> bytes:
-    try:
-        return container.read(name).data
-    except NotFound:
-        return b""
-
-
-def _piece(table: Table, file: str, place: int, readings: Readings, window: Window | None) -> _Piece | None:
-    """The rows of a file that are this chunk's; None when there are none. Cells that are no numbers go to `bad`."""
-    has_sensor = table.has_sensor
-    device = _codes(table, table.columns.device, {**readings.devices})
-    ours = device < len(readings.devices)
-    if not ours.any():
-        return None
-    table, device = _only(table, ours), device[ours]
-    time = table.times()
-    sensor = _codes(table, table.columns.sensor, readings.sensors) if has_sensor else None
-    _remember_bad(readings, file, table, table.columns.time, time == NO_TIME, device, sensor)
-    inside = time != NO_TIME
-    if window:
-        inside &= (time >= _micros(window.start)) & (time < _micros(window.end))
-    table, device, time = _only(table, inside), device[inside], time[inside]
-    sensor = None if sensor is None else sensor[inside]
-    values = np.empty((len(time), len(table.features)))
-    for i, name in enumerate(table.features):
-        values[:, i], bad = table.numbers(name)
-        _remember_bad(readings, file, table, name, bad, device, sensor)
-    if table.long:
-        usable = np.isfinite(values[:, 0])
-        readings.missing += int(np.count_nonzero(~usable))
-        device, time, values = device[usable], time[usable], values[usable]
-        sensor = None if sensor is None else sensor[usable]
-    return _Piece(device, sensor, time, values, place)
-
-
-def _codes(table: Table, name: str, known: dict[str, int]) -> np.ndarray:
-    """A column of ids as numbers, the same number for the same id; *known* learns what it does not hold."""
-    encoded = table.text(name)
-    texts = [*encoded.dictionary.to_pylist(), ""]  # the last is of rows without an id
-    codes = np.array([known.setdefault(text, len(known)) for text in texts])
-    indices = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
-    taken: np.ndarray = codes.take(indices)
-    return taken
-
-
-def _only(table: Table, mask: np.ndarray) -> Table:
-    return table if mask.all() else Table(table.columns, table.rows.filter(pa.array(mask)))
-
-
-def _remember_bad(
-    readings: Readings,
-    file: str,
-    table: Table,
-    name: str,
-    bad: np.ndarray,
-    device: np.ndarray,
-    sensor: np.ndarray | None,
-) -> None:
-    """Keep the first bad cell of each device and sensor in a column."""
-    rows = np.flatnonzero(bad)
-    of = device if sensor is None else device * (len(readings.sensors) + 1) + sensor
-    for row in rows[np.unique(of[rows], return_index=True)[1]]:
-        code, text = None if sensor is None else int(sensor[row]), str(table.rows[name][row].as_py())
-        cell = BadCell(file, code, name, text, name in table.features)
-        readings.bad.setdefault(int(device[row]), []).append(cell)
-
-
-def _micros(instant: datetime) -> int:
-    return (instant - EPOCH) // MICROSECOND
-
-
-def _frame(pieces: list[_Piece], features: tuple[str, ...], long: bool, readings: Readings) -> Frame:
-    """The rows of files with the same columns, sorted, without repetitions."""
-    device, time = np.concatenate([p.device for p in pieces]), np.concatenate([p.time for p in pieces])
-    values = np.concatenate([p.values for p in pieces])
-    file = np.repeat([p.file for p in pieces], [len(p.time) for p in pieces])
-    parts = [p.sensor for p in pieces if p.sensor is not None]
-    sensor = np.concatenate(parts) if parts else np.zeros(len(time), np.int64)
-    order = np.lexsort((time, sensor, device))  # stable: of equal rows the last one stays the last
-    device, sensor, time = device[order], sensor[order], time[order]
-    last = np.ones(len(time), bool)
-    last[:-1] = (device[1:] != device[:-1]) | (sensor[1:] != sensor[:-1]) | (time[1:] != time[:-1])
-    readings.repeated += int(np.count_nonzero(~last))
-    starts = np.searchsorted(device[last], np.arange(len(readings.devices) + 1))
-    kept = order[last]
-    return Frame(features, long, starts, sensor[last] if parts else None, time[last], values[kept], file[kept])
+def _span(window: Window | None) -> tuple[int, int]:
+    """From which microsecond on, and up to but not at which."""
+    if window is None:
+        return NO_TIME + 1, np.iinfo(np.int64).max
+    return (window.start - EPOCH) // MICROSECOND, (window.end - EPOCH) // MICROSECOND

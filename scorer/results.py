@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from shared.domain import Model
+
+from .columns import numbers, strings
 
 # No `date` or `hour`: the folders say them, and pandas and pyarrow refuse a folder that says them twice.
 SCHEMA = pa.schema(
@@ -22,7 +25,10 @@ SCHEMA = pa.schema(
         ("model", pa.string()),  # etag of the model that said so
     ]
 )
-_REPEATED = ["device", "sensor", "model"]  # worth a dictionary; numbers are not
+_REPEATED = ("device", "sensor", "model")
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+# As it is in memory; a file of it reads back as SCHEMA, since its types are told by Parquet alone.
+_IN_MEMORY = pa.schema([(field.name, _TEXT if field.name in _REPEATED else field.type) for field in SCHEMA])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,37 +43,129 @@ class Predictions:
     anomaly: np.ndarray  # bool
 
 
-def to_table(predictions: Sequence[Predictions]) -> pa.Table:
-    """All predictions as one table, sorted by device, sensor, time."""
-    ordered = sorted(predictions, key=lambda p: (p.model.device, p.model.sensor))
-    if not ordered:
-        return SCHEMA.empty_table()
-    lengths = np.array([len(p.time) for p in ordered])
-    rows = int(lengths.sum())
-    no_value = np.repeat([p.value is None for p in ordered], lengths)
-    values = np.concatenate([np.zeros(len(p.time)) if p.value is None else p.value for p in ordered])
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What some models of a portion said, one after the other; each model's rows oldest first."""
+
+    places: np.ndarray  # int64, which models, by their places in the portion
+    lengths: np.ndarray  # int64, how many rows each has
+    time: np.ndarray  # int64, microseconds since 1970
+    value: np.ndarray | None  # float64, NaN where the model has more than one feature; None where all have
+    score: np.ndarray  # float64
+    anomaly: np.ndarray  # bool
+
+    def only(self, keep: np.ndarray) -> Rows:
+        """The rows of some of the models; *keep* says of which."""
+        of = np.repeat(keep, self.lengths)
+        value = None if self.value is None else self.value[of]
+        return Rows(self.places[keep], self.lengths[keep], self.time[of], value, self.score[of], self.anomaly[of])
+
+
+def together(predictions: Sequence[tuple[int, Predictions]]) -> Rows:
+    """The predictions of single models, each with its place in the portion."""
+    ones = [one for _, one in predictions]
+    lengths = np.array([len(one.time) for one in ones], np.int64)
+    values = [np.full(len(one.time), np.nan) if one.value is None else one.value for one in ones]
+    return Rows(
+        np.array([place for place, _ in predictions], np.int64),
+        lengths,
+        _joined([one.time for one in ones], np.int64),
+        _joined(values, np.float64),
+        _joined([one.score for one in ones], np.float64),
+        _joined([one.anomaly for one in ones], bool),
+    )
+
+
+def to_table(models: Sequence[Model], etags: Sequence[str], scored: Sequence[Rows]) -> pa.Table:
+    """All rows as one table, in the order of *models*; *etags* are of the files that were scored."""
+    places = _joined([rows.places for rows in scored], np.int64)
+    lengths = _joined([rows.lengths for rows in scored], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    order = np.argsort(places, kind="stable")
+    here: Any = slice(None)
+    if (order[1:] < order[:-1]).any():
+        here = ranges(starts[order], lengths[order])
+        places, lengths = places[order], lengths[order]
+
+    def column(name: str, kind: type) -> np.ndarray:
+        found: np.ndarray = _joined([getattr(rows, name) for rows in scored], kind)[here]
+        return found
+
+    total = int(lengths.sum())
+    values = [np.full(len(rows.time), np.nan) if rows.value is None else rows.value for rows in scored]
+    valued = any(rows.value is not None for rows in scored)
+    value = _joined(values, np.float64)[here] if valued else None
+    of = [models[place] for place in places.tolist()]
     columns = [
-        pa.array(np.concatenate([p.time for p in ordered])).cast(pa.timestamp("us", "UTC")),
-        _repeated([p.model.device for p in ordered], lengths),
-        _repeated([p.model.sensor or None for p in ordered], lengths),
-        pa.array(values, mask=no_value),
-        pa.array(np.concatenate([p.score for p in ordered])),
-        pa.array(np.concatenate([p.anomaly for p in ordered]).astype(np.int8)),
-        _repeated([p.etag for p in ordered], lengths),
+        numbers(column("time", np.int64), pa.timestamp("us", "UTC")),
+        _repeated([model.device for model in of], lengths),
+        _repeated([model.sensor for model in of], lengths) if any(m.sensor for m in of) else pa.nulls(total, _TEXT),
+        numbers(value, null=np.isnan(value)) if value is not None else pa.nulls(total, pa.float64()),
+        numbers(column("score", np.float64)),
+        numbers(column("anomaly", bool).view(np.int8)),
+        _repeated([etags[place] for place in places.tolist()], lengths),
     ]
-    table = pa.Table.from_arrays(columns, schema=SCHEMA)
-    assert table.num_rows == rows
-    return table
+    return pa.Table.from_arrays(columns, schema=_IN_MEMORY)
 
 
-def _repeated(texts: Sequence[str | None], lengths: np.ndarray) -> pa.Array:
-    return pa.array(texts, pa.string()).take(pa.array(np.repeat(np.arange(len(texts)), lengths)))
+def ranges(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`first[0], first[0] + 1, ...`, `lengths[0]` of them, then those of the next."""
+    ends = np.cumsum(lengths)
+    shifted: np.ndarray = np.repeat(first - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
+    return shifted
+
+
+def _joined(arrays: Sequence[np.ndarray], kind: type) -> np.ndarray:
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.empty(0, kind)
+
+
+def _repeated(texts: Sequence[str], lengths: np.ndarray) -> pa.DictionaryArray:
+    """A text for each row; "" is null. The dictionary holds each text once, as Parquet's own must."""
+    codes: dict[str, int] = {}
+    of = np.array([codes.setdefault(text, len(codes)) for text in texts], np.int32)
+    empty = codes.get("")
+    indices = np.repeat(of, lengths)
+    mask = None if empty is None else indices == empty
+    return pa.DictionaryArray.from_arrays(numbers(indices, null=mask), strings(list(codes)))
+
+
+class PartWriter:
+    """A Parquet file that grows by tables, in memory."""
+
+    def __init__(self) -> None:
+        from pyarrow import parquet
+
+        self._sink = pa.BufferOutputStream()
+        self._writer = parquet.ParquetWriter(
+            self._sink,
+            _IN_MEMORY,
+            compression="snappy",
+            use_dictionary=[*_REPEATED, "time", "anomaly"],  # of values that repeat
+            write_statistics=["time", "device"],  # what readers prune by; the others cost as much as they are large
+            store_schema=False,
+        )
+        self.rows = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return int(self._sink.tell())
+
+    def add(self, table: pa.Table) -> None:
+        """Write a table as row groups of its own."""
+        self._writer.write_table(table)
+        self.rows += table.num_rows
+
+    def close(self) -> bytes:
+        """The file's bytes."""
+        self._writer.close()
+        return self._sink.getvalue().to_pybytes()  # type: ignore[no-any-return]  # pyarrow ships no types
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """The file's bytes."""
-    from pyarrow import parquet
-
-    sink = pa.BufferOutputStream()
-    parquet.write_table(table, sink, compression="snappy", use_dictionary=_REPEATED)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]  # pyarrow ships no types
+    """One table as a file."""
+    writer = PartWriter()
+    writer.add(table)
+    return writer.close()

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.domain import Model, Reason
+from shared.reading_policy import BadRows
 
-from .readings import Frame, Readings
+from .frames import Frame
+from .instants import wanted
+from .readings import Readings
 from .unscorable import Unscorable
 
 
@@ -51,6 +54,8 @@ def find(readings: Readings, model: Model) -> list[Excerpt]:
     if readings.unreadable:
         raise Unscorable(Reason.UNREADABLE_READINGS, readings.unreadable[0])
     device = readings.devices[model.device]
+    if device in readings.damaged:
+        raise Unscorable(Reason.UNREADABLE_READINGS, readings.damaged[device])
     excerpts = []
     for frame in readings.frames:
         start, end = int(frame.starts[device]), int(frame.starts[device + 1])
@@ -75,9 +80,11 @@ def signal(
     """
     if model.sensor and any(not e.frame.long and e.frame.sensor is None for e in excerpts):
         names, count = (model.sensor,), count and 1  # wide: the column of that name is the model's one feature
-    _refuse_bad(readings, model, names)
+    if readings.policy.bad_rows is BadRows.FAIL:
+        _refuse_bad(readings, model, names)
     parts = [_part(readings, model, excerpt, names, count) for excerpt in excerpts]
     if not parts:
+        _refuse_bad(readings, model, names)  # bad ones are not none
         raise Unscorable(Reason.NO_READINGS, "the window has no readings of it")
     if not names:
         _check_alike(parts)
@@ -88,9 +95,10 @@ def signal(
     kept = order[last]
     complete = np.isfinite(values[kept]).all(axis=1)
     if not complete.any():
+        _refuse_bad(readings, model, names)
         raise Unscorable(Reason.NO_READINGS, f"none of its {len(kept)} rows has a value for each feature")
     rows = kept[complete]
-    return Signal(time[rows], values[rows], len(kept) - len(rows), len(order) - len(kept))
+    return Signal(time[rows], np.ascontiguousarray(values[rows]), len(kept) - len(rows), len(order) - len(kept))
 
 
 def _check_alike(parts: list[_Part]) -> None:
@@ -112,7 +120,7 @@ def _check_alike(parts: list[_Part]) -> None:
 def _part(readings: Readings, model: Model, excerpt: Excerpt, names: tuple[str, ...], count: int | None) -> _Part:
     """The rows of one frame, and a column for each feature that the model wants."""
     frame, rows = excerpt.frame, excerpt.rows
-    time, values, file = frame.time[rows], frame.values[rows], frame.file[rows]
+    time, values, file = frame.time[rows], frame.values[:, rows].T, frame.file[rows]
     if frame.long and model.sensor and frame.sensor is None:
         raise Unscorable(Reason.WRONG_FEATURES, f"wants sensor {model.sensor!r}, the readings have no column for it")
     if frame.long and (model.sensor or frame.sensor is None):
@@ -125,7 +133,7 @@ def _part(readings: Readings, model: Model, excerpt: Excerpt, names: tuple[str, 
         values = values[:, [frame.features.index(name) for name in names]] if names else values
         return _Part(time, values, file, frame.features)
     assert frame.sensor is not None
-    sensor, known = frame.sensor[rows], list(readings.sensors)
+    sensor, known = frame.sensor[rows], {code: name for name, code in readings.sensors.items()}
     found = {known[code]: code for code in np.unique(sensor)}
     _check(tuple(sorted(found)), names, count)
     distinct = np.unique(time)
@@ -159,7 +167,7 @@ def _refuse_bad(readings: Readings, model: Model, names: tuple[str, ...]) -> Non
         other_sensor = model.sensor and cell.sensor is not None and cell.sensor != readings.sensors.get(model.sensor)
         other_column = wide and cell.is_feature and names and cell.column not in names
         if not (other_sensor or other_column):
-            kind = "a number" if cell.is_feature else "an ISO 8601 time"
+            kind = "a number" if cell.is_feature else wanted(readings.policy.time)
             raise Unscorable(
                 Reason.BAD_READINGS, f"{cell.file}: column {cell.column!r} has {cell.text!r}, wanted {kind}"
             )

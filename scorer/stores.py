@@ -9,6 +9,7 @@ and knows no content hashes: folders are read with pathlib.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ from urllib.parse import unquote, urlsplit
 
 from shared.contract import digest
 from shared.errors import Malformed, Misconfigured, NotFound, Unavailable
+
+from .ranges import Opened, open_ranges, translated
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore
@@ -40,6 +43,18 @@ class Content:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A blob's bytes where they lie, and what tells whether it was changed since. Not for models: it is no etag."""
+
+    data: memoryview
+    state: str
+
+
+class Oversized(Exception):
+    """A blob holds more bytes than the caller can take: (how many)."""
+
+
 class Container(Protocol):
     """A container or a folder. A write is atomic: readers see the old content or the new.
 
@@ -47,8 +62,17 @@ class Container(Protocol):
     no files.
     """
 
-    def read(self, path: str) -> Content:
-        """Raises NotFound."""
+    def read(self, path: str, most: int | None = None) -> Content:
+        """Raises NotFound, and Oversized where there are more than *most* bytes, before they are read."""
+
+    def map(self, path: str) -> Mapped:
+        """A large blob without copying it. Raises NotFound."""
+
+    def open(self, path: str) -> Opened:
+        """A blob to read here and there, as it was when it was opened. Raises NotFound, as its reading may."""
+
+    def exchange(self, path: str, data: bytes, state: str | None) -> bool:
+        """Replace what was in *state* when it was mapped, or create where that is None; False where it has changed."""
 
     def list(self, prefix: str) -> list[str]:
         """The sorted names under *prefix*, which is empty or ends in `/`; none where there is no such folder."""
@@ -126,30 +150,6 @@ def _given(endpoint: str, account: str, storage: str) -> dict[str, str]:
     return fields if fields.get("BlobEndpoint", default).rstrip("/") == endpoint else {}
 
 
-@contextmanager
-def _translated(url: str, path: str) -> Iterator[None]:
-    """What obstore raises, as our own errors."""
-    from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise _missing_container(url, error) or NotFound(f"no {path!r} in {url}") from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise Unavailable(
-            f"{url} refused us {path!r}: this identity wants the role Storage Blob Data Contributor there"
-        ) from error
-    except (BaseError, ValueError) as error:
-        raise _missing_container(url, error) or Unavailable(
-            f"{path!r} in {url}: {str(error).splitlines()[0]}"
-        ) from error
-
-
-def _missing_container(url: str, error: Exception) -> Misconfigured | None:
-    """Told apart from a missing blob, since else every model of a lost container would count as removed."""
-    return Misconfigured(f"there is no container at {url}") if "ContainerNotFound" in str(error) else None
-
-
 @dataclass(frozen=True, slots=True)
 class AzureBlobs:
     """A container, or a folder of one, in Azure or Azurite."""
@@ -157,26 +157,54 @@ class AzureBlobs:
     url: str
     store: AzureStore
 
-    def read(self, path: str) -> Content:
+    def read(self, path: str, most: int | None = None) -> Content:
         """See Container."""
         import obstore
 
-        with _translated(self.url, path):
+        with translated(self.url, path):
             found = obstore.get(self.store, path)
+            if most is not None and found.meta["size"] > most:
+                raise Oversized(found.meta["size"])
             return Content(bytes(found.bytes()), (found.meta["e_tag"] or "").strip('"'))
+
+    def map(self, path: str) -> Mapped:
+        """See Container."""
+        import obstore
+
+        with translated(self.url, path):
+            found = obstore.get(self.store, path)
+            return Mapped(memoryview(found.bytes()), found.meta["e_tag"] or "")
+
+    def open(self, path: str) -> Opened:
+        """See Container."""
+        return open_ranges(self.url, self.store, path)
+
+    def exchange(self, path: str, data: bytes, state: str | None) -> bool:
+        """See Container."""
+        import obstore
+        from obstore.exceptions import NotModifiedError, PreconditionError
+
+        if state is None:
+            return self.create(path, data)
+        with translated(self.url, path):
+            try:
+                obstore.put(self.store, path, data, mode={"e_tag": state}, use_multipart=False)
+            except (PreconditionError, NotModifiedError, FileNotFoundError):
+                return False
+            return True
 
     def list(self, prefix: str) -> list[str]:
         """See Container."""
         import obstore
 
-        with _translated(self.url, prefix):
+        with translated(self.url, prefix):
             return sorted(blob["path"] for page in obstore.list(self.store, prefix=prefix or None) for blob in page)
 
     def write(self, path: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
         """See Container. One Put Blob, so that the service computes the content's MD5 and keeps it."""
         import obstore
 
-        with _translated(self.url, path):
+        with translated(self.url, path):
             obstore.put(self.store, path, data, attributes=dict(metadata or {}), use_multipart=False)
 
     def create(self, path: str, data: bytes) -> bool:
@@ -184,7 +212,7 @@ class AzureBlobs:
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        with _translated(self.url, path):
+        with translated(self.url, path):
             try:
                 obstore.put(self.store, path, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
@@ -198,15 +226,39 @@ class Folder:
 
     root: Path
 
-    def read(self, path: str) -> Content:
+    def read(self, path: str, most: int | None = None) -> Content:
         """See Container."""
-        try:
-            data = (self.root / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise NotFound(f"no file {path!r} in {self.root}") from error
-        except OSError as error:
-            raise Unavailable(f"{path!r} in {self.root}: {error.strerror}") from error
+        with _reading(self.root, path), (self.root / path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if most is not None and size > most:
+                raise Oversized(size)
+            data = file.read()
         return Content(data, digest(data))
+
+    def map(self, path: str) -> Mapped:
+        """See Container."""
+        with _reading(self.root, path), (self.root / path).open("rb") as file:
+            found = os.fstat(file.fileno())
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if found.st_size else b""
+        return Mapped(memoryview(data), _state(found))
+
+    def open(self, path: str) -> Opened:
+        """See Container."""
+        with _reading(self.root, path):
+            return (self.root / path).open("rb")
+
+    def exchange(self, path: str, data: bytes, state: str | None) -> bool:
+        """See Container. Between the last look and the change another may be quicker; nothing depends on it."""
+        if state is None:
+            return self.create(path, data)
+        with self._beside(path, data) as beside:
+            try:
+                if _state((self.root / path).stat()) != state:
+                    return False
+            except FileNotFoundError:
+                return False
+            beside.replace(self.root / path)
+        return True
 
     def list(self, prefix: str) -> list[str]:
         """See Container."""
@@ -243,6 +295,20 @@ class Folder:
                 yield beside
             finally:
                 beside.unlink(missing_ok=True)
+
+
+def _state(found: os.stat_result) -> str:
+    return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
+
+
+@contextmanager
+def _reading(root: Path, path: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise NotFound(f"no file {path!r} in {root}") from error
+    except OSError as error:
+        raise Unavailable(f"{path!r} in {root}: {error.strerror}") from error
 
 
 @contextmanager

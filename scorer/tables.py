@@ -1,40 +1,61 @@
-"""One file of readings -> its rows: ids as text, times in UTC, numbers as float64. What a file is, its content says.
+"""A file of text, CSV or JSON lines -> its rows as Arrow has them. What a file is, its content says.
 
 Nothing is guessed: a file whose columns shift, repeat or are missing is unreadable as a whole, since no row of it can
-be trusted. A single cell that is no number spoils only the models that wanted it.
+be trusted. A single cell that is no number spoils only its own row.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
+import json
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from shared.domain import Reason
 from shared.names import Columns
+from shared.reading_policy import Policy, TimeFormat
 
-from .unscorable import Unscorable
+from .cells import BROKEN, MISSING, unreadable
 
 UNPACKED_LIMIT = 2**31  # bytes that a gzip file may unpack to
-MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "None", "nan", "null")  # where a number was wanted
-NO_TIME = np.iinfo(np.int64).min  # NumPy's NaT
+GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 
-_ZONED = r"[T ].*(Z|[+-]\d\d(:?\d\d)?)$"
+_FOREIGN = {
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"ARROW1": "an Arrow file",
+    b"PK\x03\x04": "a zip archive",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"[": "a JSON array, not JSON lines",
+    b"<": "HTML or XML",
+}
+# The longer ones first: UTF-16's mark is the beginning of UTF-32's.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+_TEXT = pa.dictionary(pa.int32(), pa.string())  # what is repeated is kept once
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file's rows as it has them. *features* are its columns of numbers; a long file has just the value column."""
+    """Rows of a file as it has them. *features* are its columns of numbers; a long file has just the value column."""
 
     columns: Columns
     rows: pa.Table
+    has_sensor: bool  # whether a column says which sensor each row is of; it is one answer for the whole file
+    time_format: TimeFormat
 
     @property
     def long(self) -> bool:
@@ -44,103 +65,52 @@ class Table:
     @property
     def features(self) -> tuple[str, ...]:
         """The columns that hold numbers, in the file's order."""
-        if self.long:
-            return (self.columns.value,)
-        ids = (self.columns.time, self.columns.device, self.columns.sensor)
-        return tuple(name for name in self.rows.column_names if name not in ids)
-
-    @property
-    def has_sensor(self) -> bool:
-        """Whether a column says which sensor each row is of."""
-        name = self.columns.sensor
-        return name in self.rows.column_names and self.rows[name].null_count < self.rows.num_rows
-
-    def text(self, name: str) -> pa.DictionaryArray:
-        """A column of ids, as text that was never taken for anything else. Raises Unscorable."""
-        column = self.rows[name].combine_chunks()
-        kind = column.type
-        if pa.types.is_dictionary(kind):
-            column = column.dictionary_decode()
-            kind = column.type
-        if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-            raise unreadable(f"column {name!r} is {kind}, wanted text or whole numbers")
-        return column.cast(pa.string()).dictionary_encode()
-
-    def times(self) -> np.ndarray:
-        """Microseconds since 1970 in UTC, NO_TIME where a text is no instant. Raises Unscorable."""
-        name = self.columns.time
-        column = self.rows[name].combine_chunks()
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        if _is_text(column.type):
-            encoded = column.cast(pa.string()).dictionary_encode()
-            distinct = _instants(encoded.dictionary)
-            indices: np.ndarray = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
-            instants: np.ndarray = np.append(distinct, NO_TIME)[indices]
-            return instants
-        if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
-            raise unreadable(f"column {name!r} is {column.type}, wanted timestamps or ISO 8601 text")
-        zone = getattr(column.type, "tz", None)
-        return _micros(column.cast(pa.timestamp("us", zone), safe=False))
-
-    def numbers(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A column as float64, NaN where nothing usable stands, and where that is neither number nor missing."""
-        column = self.rows[name].combine_chunks()
-        kind = column.type
-        if pa.types.is_boolean(kind):
-            column, kind = column.cast(pa.int8()), pa.int8()
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-            return values, np.zeros(len(values), bool)
-        if pa.types.is_null(kind):
-            return np.full(len(column), np.nan), np.zeros(len(column), bool)
-        if not _is_text(kind):
-            return np.full(len(column), np.nan), column.is_valid().to_numpy(zero_copy_only=False)
-        encoded = column.cast(pa.string()).dictionary_encode()
-        distinct, bad = _parsed(encoded.dictionary.to_pylist())
-        indices = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
-        return np.append(distinct, np.nan)[indices], np.append(bad, False)[indices]  # a null is missing
+        return features(self.rows.column_names, self.columns)
 
 
-def read_table(data: bytes, columns: Columns) -> Table | None:
-    """The rows of a CSV, JSON lines or Parquet file, perhaps gzipped; None where there are none. Raises Unscorable."""
-    if data[:2] == b"\x1f\x8b":
-        data = _gunzipped(data)
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    try:
-        if data[:4] == b"PAR1":
-            rows = _parquet(data)
-        elif not data.strip():
-            return None
-        elif b"\0" in data:
-            raise unreadable("holds NUL bytes; wanted text in UTF-8, or Parquet")
-        else:
-            rows = _json_lines(data, columns) if data.lstrip()[:1] == b"{" else _csv(data, columns)
-    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
-        raise unreadable(str(error)) from error
-    table = Table(columns, rows)
-    _check_columns(table)
-    return table if rows.num_rows else None
+def features(names: list[str], columns: Columns) -> tuple[str, ...]:
+    """Those of a file's columns that hold numbers, in its order."""
+    if columns.value in names:
+        return (columns.value,)
+    ids = (columns.time, columns.device, columns.sensor)
+    return tuple(name for name in names if name not in ids)
 
 
-def unreadable(message: str) -> Unscorable:
-    """The refusal of a whole file."""
-    return Unscorable(Reason.UNREADABLE_READINGS, message)
-
-
-def _check_columns(table: Table) -> None:
-    names, columns = table.rows.column_names, table.columns
+def check_columns(names: list[str], columns: Columns) -> None:
+    """That a file has what readings must have, and each column once. Raises Unscorable."""
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise unreadable(f"has the column {repeated[0]!r} more than once")
-    if columns.time not in names or columns.device not in names or not table.features:
+    if columns.time not in names or columns.device not in names or not features(names, columns):
         raise unreadable(
             f"wanted columns {columns.time!r}, {columns.device!r} and {columns.value!r} or features, "
-            f"found {', '.join(map(repr, names))}"
+            f"found {', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # one can take in
         )
 
 
-def _gunzipped(data: bytes) -> bytes:
+def read_text(data: bytes, columns: Columns, policy: Policy) -> Table | None:
+    """The rows of a CSV or JSON lines file, unpacked already; None where there are none. Raises Unscorable."""
+    try:
+        data = _utf8(data)
+        start = data[:4096].lstrip()
+        if not start and not data.strip():
+            return None
+        for beginning, what in _FOREIGN.items():
+            if start.startswith(beginning):
+                raise unreadable(f"is {what}; wanted columns as CSV, JSON lines or Parquet")
+        if b"\0" in data:
+            raise unreadable("holds NUL bytes; wanted text in UTF-8, or Parquet")
+        rows = _json_lines(data, columns, policy) if start.startswith(b"{") else _csv(data, columns)
+    except BROKEN as error:
+        raise unreadable(_first_line(error)) from error
+    check_columns(rows.column_names, columns)
+    name = columns.sensor
+    has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
+    return Table(columns, rows, has_sensor, policy.time) if rows.num_rows else None
+
+
+def gunzipped(data: bytes) -> bytes:
+    """All members of a gzip file. Raises Unscorable."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             plain = file.read(UNPACKED_LIMIT + 1)
@@ -151,19 +121,52 @@ def _gunzipped(data: bytes) -> bytes:
     return plain
 
 
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _utf8(data: bytes) -> bytes:
+    """The text in UTF-8 without a mark. Only a mark tells another encoding; none is guessed. Raises Unscorable."""
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            data = data.removeprefix(mark)
+            if encoding != "utf-8":
+                return data.decode(encoding).encode()
+            break
+    offsets = np.array([0, len(data)], np.int64)
+    text = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    try:
+        text.validate(full=True)  # as decode() would, without a second text in memory
+    except pa.ArrowInvalid:
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise unreadable(
+                f"is not in UTF-8: line {line} has the byte 0x{data[error.start]:02x}, invalid UTF8; "
+                "another encoding is understood where a byte order mark tells it"
+            ) from error
+        raise
+    return data
+
+
 def _csv(data: bytes, columns: Columns) -> pa.Table:
     """Strict: pyarrow refuses a row with more or fewer cells than the header."""
     from pyarrow import csv as arrow_csv
 
     header = next(csv.reader([data.lstrip(b"\r\n").split(b"\n", 1)[0].decode().rstrip("\r")]), [])
     ids = {columns.time, columns.device, columns.sensor}
+    # Costs time, so only where a cell may hold an end of line: else a block could end in the middle of it.
+    parse_options = arrow_csv.ParseOptions(newlines_in_values=b'"' in data)
+
+    read_options = arrow_csv.ReadOptions(use_threads=False)  # files are read side by side; more threads cost thrice
 
     def read(number: pa.DataType) -> pa.Table:
         options = arrow_csv.ConvertOptions(
-            column_types={name: pa.string() if name in ids else number for name in header}, null_values=MISSING
+            column_types={name: _TEXT if name in ids else number for name in header}, null_values=MISSING
         )
         whole = data if data.endswith(b"\n") else data + b"\n"  # pyarrow takes no header without an end of line
-        rows = arrow_csv.read_csv(pa.BufferReader(whole), convert_options=options)
+        rows = arrow_csv.read_csv(pa.BufferReader(whole), read_options, parse_options, options)
         if rows.column_names != header:  # then the types above did not apply, and ids may have become numbers
             raise unreadable(f"has a header that can be read in two ways: {header} and {rows.column_names}")
         return rows
@@ -173,65 +176,44 @@ def _csv(data: bytes, columns: Columns) -> pa.Table:
     except pa.ArrowInvalid as error:
         if "conversion error to double" not in str(error):
             raise
-    return read(pa.string())  # some cell is no number; which ones, `numbers` says
+    return read(pa.string())  # some cell is no number; which ones, `cells.numbers` says
 
 
-def _json_lines(data: bytes, columns: Columns) -> pa.Table:
-    from pyarrow import json
+def _json_lines(data: bytes, columns: Columns, policy: Policy) -> pa.Table:
+    """By pyarrow where each column is of one kind; else line by line. Each refuses a key that is there twice."""
+    from pyarrow import json as arrow_json
 
-    def read(*texts: str) -> pa.Table:
-        schema = pa.schema([(name, pa.string()) for name in texts])
-        rows = json.read_json(pa.BufferReader(data), parse_options=json.ParseOptions(explicit_schema=schema))
-        absent = [name for name in texts if rows[name].null_count == rows.num_rows]
-        return rows.drop_columns(absent)  # naming a column makes pyarrow add it
-
+    ids = [columns.device, columns.sensor]
+    texts = [columns.time, *ids] if policy.time is TimeFormat.ISO else ids
+    schema = pa.schema([(name, pa.string()) for name in texts])
     try:
-        return read(columns.time, columns.device, columns.sensor)
+        rows = arrow_json.read_json(
+            pa.BufferReader(data), parse_options=arrow_json.ParseOptions(explicit_schema=schema)
+        )
     except pa.ArrowInvalid:
-        return read(columns.time)  # ids may be written as numbers
+        return _by_line(data)
+    absent = [name for name in texts if rows[name].null_count == rows.num_rows]
+    return rows.drop_columns(absent)  # naming a column makes pyarrow add it
 
 
-def _parquet(data: bytes) -> pa.Table:
-    from pyarrow import parquet
-
-    return parquet.read_table(pa.BufferReader(data), page_checksum_verification=True)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind))
-
-
-def _instants(texts: pa.StringArray) -> np.ndarray:
-    """ISO 8601 with or without an offset; without one it is UTC."""
-    zoned = pc.match_substring_regex(texts, _ZONED).to_numpy(zero_copy_only=False)
-    result = np.full(len(texts), NO_TIME)
-    for mask, zone in ((zoned, "UTC"), (~zoned, None)):
-        result[mask] = _cast(texts.filter(pa.array(mask)), zone)
-    return result
+def _by_line(data: bytes) -> pa.Table:
+    """Every cell as its text."""
+    rows: list[dict[str, str | None]] = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line, object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=str)
+            except (ValueError, RecursionError) as error:
+                raise unreadable(f"JSON parse error in line {number}: {_first_line(error)}") from error
+            if not isinstance(row, dict):
+                raise unreadable(f"JSON parse error in line {number}: wanted an object")
+            rows.append({key: None if cell is None else str(cell) for key, cell in row.items()})
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
 
 
-def _cast(texts: pa.StringArray, zone: str | None) -> np.ndarray:
-    """All at once; one by one where something is no instant."""
-    for unit in ("ns", "us"):  # nanoseconds take any fraction, microseconds any year
-        try:
-            return _micros(texts.cast(pa.timestamp(unit, zone)).cast(pa.timestamp("us", zone), safe=False))
-        except pa.ArrowInvalid:
-            continue
-    if len(texts) == 1:
-        return np.array([NO_TIME])
-    return np.concatenate([_cast(texts.slice(i, 1), zone) for i in range(len(texts))])
-
-
-def _micros(instants: Any) -> np.ndarray:
-    micros: np.ndarray = instants.cast(pa.int64()).fill_null(NO_TIME).to_numpy(zero_copy_only=False)
-    return micros
-
-
-def _parsed(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    numbers, bad = np.full(len(texts), np.nan), np.zeros(len(texts), bool)
-    for i, text in enumerate(texts):
-        try:
-            numbers[i] = float(text if "_" not in text else "1_000 is Python's alone")
-        except ValueError:
-            bad[i] = text.strip() not in MISSING
-    return numbers, bad
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key is there twice among {', '.join(key for key, _ in pairs[:20])}")
+    return found

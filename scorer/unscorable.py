@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from shared.domain import Model, Reason
+from shared.names import refusal, shown
 
 _REFUSALS = {
     Reason.AMBIGUOUS: "more than one file holds this model; {} is one of them",
     Reason.QUARANTINED: "{} has ended the process that scored it before; it is tried again once its file changes, or "
     "somebody strikes it off the quarantine",
-    Reason.BAD_NAME: "the file's name {!r} gives no id of a device that can be used",
 }
 
 
@@ -23,4 +23,6 @@ class Unscorable(Exception):
 def refused(model: Model) -> Unscorable:
     """Why a model that was refused by its name is not scored. Its file is not even looked at."""
     assert model.refused
+    if model.refused is Reason.BAD_NAME:
+        return Unscorable(model.refused, f"{shown(model.name)!r} gives no usable id: {refusal(model.name)}")
     return Unscorable(model.refused, _REFUSALS.get(model.refused, "{} was refused by the plan").format(model.name))

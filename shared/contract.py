@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from .domain import Failure, Model, Outcome, Part, Reason, Tally, merge_failures, outcome_of
 from .errors import Malformed
 from .names import Columns
+from .scoring_policy import ScoringPolicy
 from .windows import Window
 
 SCHEMA = 1  # of manifest, report and plan; a reader refuses what it does not know
@@ -87,6 +88,11 @@ def log_path(run: str, chunk: str, attempt: int) -> str:
     return f"{run_prefix(run)}logs/{chunk}-{attempt}.log"
 
 
+def pack_path(name: str) -> str:
+    """Where a pack lies: a cache, which outlives runs and may be deleted at any time."""
+    return f"packs/{name}.pack"
+
+
 def results_prefix(run: str) -> str:
     """Where all parts of a run lie, chosen or not."""
     return f"results/{run}/"
@@ -133,11 +139,20 @@ def clip(message: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class PackSpan:
+    """The next so many models of a manifest, and the name of the pack that they share."""
+
+    name: str
+    models: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The order for one chunk: what to score, over which window, and where everything lies.
 
     `models_url`, `readings_url` and `work_url` are containers or folders; `readings_path` is a strftime pattern of
-    the folder of an hour, or of one file, within the readings.
+    the folder of an hour, or of one file, within the readings. `packs` cover the models from first to last, or there
+    are none.
     """
 
     window: Window
@@ -148,6 +163,8 @@ class Manifest:
     work_url: str
     readings_path: str = "date=%Y-%m-%d/hour=%H/"
     columns: Columns = field(default_factory=Columns)
+    policy: ScoringPolicy = field(default_factory=ScoringPolicy)
+    packs: tuple[PackSpan, ...] = ()
 
     def to_bytes(self) -> bytes:
         """JSON; the same manifest gives the same bytes."""
@@ -160,6 +177,8 @@ class Manifest:
             "work_url": self.work_url,
             "readings_path": self.readings_path,
             "columns": asdict(self.columns),
+            "policy": self.policy.to_json(),
+            "packs": [[span.name, span.models] for span in self.packs],
             "models": [[m.device, m.sensor, m.name, m.etag, m.refused] for m in self.models],
         }
         return json.dumps(head, separators=(",", ":")).encode()
@@ -172,6 +191,9 @@ class Manifest:
             models = [
                 Model(str(d), str(s), str(n), str(e), Reason(r) if r else None) for d, s, n, e, r in doc["models"]
             ]
+            packs = tuple(PackSpan(str(name), _count(count)) for name, count in doc["packs"])
+            if packs and sum(span.models for span in packs) != len(models):
+                raise ValueError(f"its packs are of {sum(span.models for span in packs)} models, it has {len(models)}")
             return cls(
                 window=Window.parse(doc["window"]),
                 chunk=doc["chunk"],
@@ -181,6 +203,8 @@ class Manifest:
                 work_url=doc["work_url"],
                 readings_path=doc["readings_path"],
                 columns=Columns(**doc["columns"]),
+                policy=ScoringPolicy.from_json(doc["policy"]),
+                packs=packs,
             )
 
         return _parse(data, "manifest", build)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -16,6 +16,7 @@ class Model:
     name: str  # of its blob, within the models' container
     etag: str  # of its content when the run was planned
     refused: Reason | None = None  # found at the door; a node does not even fetch it
+    size: int = field(default=0, compare=False)  # bytes of its file, as the listing says; a manifest does not keep it
 
     @property
     def id(self) -> str:

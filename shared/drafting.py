@@ -21,6 +21,7 @@ from .names import Blob, Columns, Ignored, ModelNames
 from .planner import ChunkSize, Plan
 from .ports import Blobs, Ledger
 from .runs import Chunk, Phase, Run
+from .scoring_policy import ScoringPolicy
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class DraftingRules:
     model_names: ModelNames = field(default_factory=ModelNames)
     readings_path: str = "date=%Y-%m-%d/hour=%H/"
     columns: Columns = field(default_factory=Columns)
+    policy: ScoringPolicy = field(default_factory=ScoringPolicy)
 
 
 def read_plan(work: Blobs, run: Run, number: int, now: datetime) -> Plan:
@@ -105,13 +107,13 @@ class Drafting:
             listing = _Listing()
             fleet = self._fleet(run, listing)
             draft: list[Chunk] = []
-            for models in planner.cut(fleet, size, least):
+            for cut in planner.cut(fleet, size, least):
                 if len(draft) == room:
                     break
-                draft.append(self._chunk(run, run.chunks + len(draft), models))
+                draft.append(self._chunk(run, run.chunks + len(draft), cut))
             else:
                 return tuple(draft), listing
-            count = sum(chunk.models for chunk in draft) + len(models) + sum(1 for _ in fleet)
+            count = sum(chunk.models for chunk in draft) + len(cut.models) + sum(1 for _ in fleet)
             least = math.ceil(count / room)
             size = ChunkSize(least) if size.models else size
             log.warning("run=%s wants more than %d chunks; cutting %d models each", run.id, len(draft), least)
@@ -136,23 +138,28 @@ class Drafting:
     def _chunks_of(self, run: Run, number: int) -> Sequence[Chunk]:
         return read_plan(self.work, run, number, run.opened_at).chunks
 
-    def _chunk(self, run: Run, index: int, models: tuple[Model, ...]) -> Chunk:
-        """Write one manifest, and name the chunk that it orders."""
+    def _chunk(self, run: Run, index: int, cut: planner.Cut) -> Chunk:
+        """Write one manifest, and name the chunk that it orders.
+
+        An extension has no packs: its models find theirs at the next run, among their neighbours.
+        """
         manifest = Manifest(
             window=run.window,
             chunk=contract.chunk_id(index),
-            models=models,
+            models=cut.models,
             models_url=self.models.url,
             readings_url=self.readings.url,
             work_url=self.work.url,
             readings_path=self.rules.readings_path,
             columns=self.rules.columns,
+            policy=self.rules.policy,
+            packs=() if run.plans else cut.packs,
         )
         data = manifest.to_bytes()
         digest = contract.digest(data)
         self.work.create(contract.manifest_path(run.id, digest), data)
-        names = [model.name for model in models]
-        return Chunk(run.id, manifest.chunk, digest, len(models), min(names), max(names))
+        names = [model.name for model in cut.models]
+        return Chunk(run.id, manifest.chunk, digest, len(names), min(names), max(names))
 
     def _empty(self, run: Run, ignored: Ignored, now: datetime) -> Run:
         others = f", but {ignored.count} other blobs, such as {ignored.examples[0]}" if ignored.count else ""

@@ -1,13 +1,13 @@
 """The door for ids: a model blob's name -> device and sensor, or the reason why not. Pure.
 
 A device's id ends up in file names, in JSON, in URLs and in Parquet. What could leave its place there, or be taken
-for another id, is refused here, once; everything behind the door trusts it.
+for another id, is refused here, once; everything behind the door trusts it. What is refused and why is a table in
+docs/decisions/0011-ids.md.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +17,13 @@ from .errors import Malformed
 EXTENSIONS = (".skops", ".joblib", ".pkl", ".pickle")
 ID_LIMIT = 255  # characters of a device's or a sensor's id
 DEFAULT_PATTERN = "{device}[/{sensor}].{ext}"
+
+# Named one by one, since a Unicode category changes with the version of Python. In their order: what XML cannot carry
+# (one such name and a container cannot be listed any more) or obstore refuses, what ends a line, what is half a
+# character, what turns round the text that follows it, and what Azure makes a slash of.
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\u2028\u2029\ud800-\udfff\u202a-\u202e\u2066-\u2069\\]")
+_PARTS = re.compile(r"(\{\w*\}|\[|\])")
+_OPTIONAL = re.compile(r"\[[^][]*\{sensor\}[^][]*\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Ignored:
         """Count one; memory does not grow with them."""
         self.count += 1
         if self.count <= 3:  # noqa: PLR2004  # enough for a person to see what they are
-            self.examples.append(name)
+            self.examples.append(shown(name))
 
 
 def id_problem(text: str) -> str | None:
@@ -48,18 +55,46 @@ def id_problem(text: str) -> str | None:
         return "is empty or a path's dots"
     if len(text) > ID_LIMIT:
         return f"has {len(text)} characters, more than {ID_LIMIT}"
-    if any(c in "/\\" or unicodedata.category(c) in ("Cc", "Cs") for c in text):
-        return "holds a slash, a backslash or a control character"
+    unusable = _UNUSABLE.search(text)
+    if unusable:
+        return f"holds the character U+{ord(unusable[0]):04X}, which is a backslash or no text"
+    if "/" in text:
+        return "holds a slash"
     if text != text.strip():
         return "begins or ends with white space"
     return None
 
 
+def shown(name: str) -> str:
+    """A blob's name as one line that every log and document can hold; two names are never shown alike.
+
+    A name that gives good ids is shown as it is.
+    """
+    return _UNUSABLE.sub(lambda c: c[0].encode("unicode_escape").decode(), name)
+
+
+def refusal(name: str) -> str:
+    """Why a blob of this name is refused as BAD_NAME, as far as the name alone can tell; the pattern knows the rest."""
+    for part in name.removesuffix(_extension(name)).split("/"):
+        problem = id_problem(part)
+        if problem:
+            return f"its part {shown(part)[:80]!r} {problem}"
+    if _drops_dots(name):
+        return "a part of it ends in a dot, which Azure drops"
+    return "it fits MODEL_NAMES in no way or in more than one, or not with ids that can be used"
+
+
+def _refused(blob: Blob) -> Model:
+    """A model whose name gives no ids. Its own id, `./` and the name, is no other model's, good or bad."""
+    return Model(".", shown(blob.name), blob.name, blob.etag, Reason.BAD_NAME, blob.size)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelNames:
-    """The pattern that model blobs are named by: `{device}`, `{sensor}`, `{ext}`, and `[…]` around what may be absent.
+    """The pattern that model blobs are named by: `{device}`, `{sensor}`, `{ext}`, and `[…]` around a sensor's part.
 
-    Without `{ext}` the extension may be there or not.
+    Without `{ext}` the extension may be there or not. Two names give the same ids only if they differ in nothing but
+    their extensions.
     """
 
     pattern: str = DEFAULT_PATTERN
@@ -68,47 +103,31 @@ class ModelNames:
 
     def __post_init__(self) -> None:
         """Raises Malformed for a pattern that cannot work."""
-        object.__setattr__(self, "_lazy", re.compile(self._regex("+?")))
-        object.__setattr__(self, "_greedy", re.compile(self._regex("+")))
-
-    @property
-    def _stem(self) -> str:
-        return self.pattern.removesuffix(".{ext}")
-
-    def _regex(self, repeat: str) -> str:
-        pieces = {
-            "{device}": f"(?P<device>[^/]{repeat})",
-            "{sensor}": f"(?P<sensor>[^/]{repeat})",
-            "[": "(?:",
-            "]": ")?",
-        }
-        text = "".join(pieces.get(p, re.escape(p)) for p in re.split(r"(\{\w*\}|\[|\])", self._stem))
-        ok = self._stem.count("{device}") == 1 and self._stem.count("{sensor}") <= 1
-        try:
-            re.compile(text)
-        except re.error:
-            ok = False
-        if not ok or re.search(r"\{(?!device\}|sensor\})", self._stem):
+        stem = self.pattern.removesuffix(".{ext}")
+        if not _works(stem):
             raise Malformed(
-                "wanted a pattern with {device} once and perhaps {sensor}, [optional parts] and .{ext} at its end, "
+                "wanted a pattern with {device} once and perhaps {sensor}, both or [a part with the sensor] between "
+                "the slashes of a plain path, and .{ext} at its end, "
                 f"such as {DEFAULT_PATTERN}, found {self.pattern!r}"
             )
-        return text
+        object.__setattr__(self, "_lazy", re.compile(_regex(stem, "+?")))
+        object.__setattr__(self, "_greedy", re.compile(_regex(stem, "+")))
 
     def model(self, blob: Blob) -> Model | None:
         """The model that a blob holds, perhaps refused; None where the name is not a model's at all."""
-        extension = next((e for e in EXTENSIONS if blob.name.endswith(e)), "")
+        extension = _extension(blob.name)
         if not extension and "{ext}" in self.pattern:
             return None
         stem = blob.name.removesuffix(extension)
         lazy, greedy = self._lazy.fullmatch(stem), self._greedy.fullmatch(stem)
         if lazy is None or greedy is None:
             # It has the ending of a model, so somebody means it as one: say so rather than pass over it.
-            return Model(stem[:ID_LIMIT], "", blob.name, blob.etag, Reason.BAD_NAME) if extension else None
-        ids = lazy.groupdict(default="")
-        bad = any(id_problem(text) for text in lazy.groupdict().values() if text is not None)
-        refused = Reason.BAD_NAME if bad or lazy.groups() != greedy.groups() else None
-        return Model(ids["device"], ids.get("sensor", ""), blob.name, blob.etag, refused)
+            return _refused(blob) if extension else None
+        ids = lazy.groupdict()
+        bad = any(id_problem(text) for text in ids.values() if text is not None)
+        if bad or lazy.groups() != greedy.groups() or _drops_dots(blob.name):
+            return _refused(blob)
+        return Model(ids["device"], ids.get("sensor") or "", blob.name, blob.etag, size=blob.size)
 
     def fleet(self, blobs: Iterable[Blob], ignored: Ignored) -> Iterator[Model]:
         """The models of a sorted listing, as it streams by; names that are no model's go to *ignored*.
@@ -128,9 +147,39 @@ class ModelNames:
                 beginning, rival = held[model.id]
                 held[model.id] = beginning, replace(rival, refused=rival.refused or Reason.AMBIGUOUS)
             else:
-                extension = next((e for e in EXTENSIONS if blob.name.endswith(e)), "")
+                extension = _extension(blob.name)
                 held[model.id] = blob.name.removesuffix(extension) + ("." if extension else ""), model
         yield from (model for _, model in held.values())
+
+
+def _extension(name: str) -> str:
+    return next((e for e in EXTENSIONS if name.endswith(e)), "")
+
+
+def _drops_dots(name: str) -> bool:
+    """Whether Azure keeps this blob under another name: without the dots that a part of its path ends in."""
+    return any(part.endswith(".") for part in name.split("/"))
+
+
+def _works(stem: str) -> bool:
+    """Whether names of this pattern give one pair of ids each, and stay where they are."""
+    whole, bare = _OPTIONAL.sub(lambda part: part[0][1:-1], stem), _OPTIONAL.sub("", stem)
+    if bare.count("{device}") != 1 or whole.count("{sensor}") > 1:
+        return False
+    samples = {text.replace("{device}", "d").replace("{sensor}", "s") for text in (whole, bare)}
+    # A part that the pattern itself leaves empty or makes of dots would be read as another path.
+    parts = [part for sample in samples for part in sample.split("/")]
+    return not any(id_problem(part) or _drops_dots(part) or set(part) & set("[]{}") for part in parts)
+
+
+def _regex(stem: str, repeat: str) -> str:
+    pieces = {
+        "{device}": f"(?P<device>[^/]{repeat})",
+        "{sensor}": f"(?P<sensor>[^/]{repeat})",
+        "[": "(?:",
+        "]": ")?",
+    }
+    return "".join(pieces.get(part, re.escape(part)) for part in _PARTS.split(stem))
 
 
 @dataclass(frozen=True, slots=True)

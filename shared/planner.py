@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from .contract import SCHEMA
+from .contract import SCHEMA, PackSpan
 from .domain import Model
 from .errors import Malformed
 from .runs import Chunk, Run
@@ -25,8 +25,10 @@ CHUNK_MOST = 50_000  # models that `auto` puts into a chunk: what a tick holds i
 FIRST_RATE = 300.0  # models per second and process, until a run has shown its own
 SHRINKAGE = 0.8  # a fleet below this share of the last one is listed again before it is believed
 
-PACK_LEAST, PACK_MOST = 5_000, 20_000  # models; a cut comes after 10,000 on average
-_PACK_ODDS = 5_000
+PACK_LEAST = 4_096  # models; a cut comes after twice as many on average
+PACK_MOST_SCALES = 4  # times the least
+PACK_MOST = PACK_MOST_SCALES * PACK_LEAST
+PACK_BYTES = 256 * 2**20  # of model files
 
 
 class CatchUp(StrEnum):
@@ -93,42 +95,71 @@ def worthwhile(earlier: Sequence[Run], cores: int) -> int:
     return min(CHUNK_MOST, max(1, math.ceil(rate * CHUNK_SECONDS), math.ceil(fleet / cores)))
 
 
-def cut(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[tuple[Model, ...]]:
-    """The models of each chunk, in the order of the listing, as it streams by.
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The models of one chunk, and how they lie in packs."""
 
-    With a number: so many models each. With `auto`: whole packs, until there are at least *least* models; or just so
-    many where that is less than a pack.
+    models: tuple[Model, ...]
+    packs: tuple[PackSpan, ...] = ()
+
+
+def cut(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[Cut]:
+    """The chunks, in the order of the listing, as it streams by.
+
+    With a number: so many models each; their packs are named by the chunk's place, since a model that comes or goes
+    moves no more than itself from each chunk to the next. With `auto`: whole packs, until there are at least *least*
+    models. A job for each model has no packs.
     """
-    count = size.models or (least if least < PACK_LEAST else None)
-    if count:
-        stream = iter(models)
-        while batch := tuple(itertools.islice(stream, count)):
-            yield batch
+    if size.models:
+        yield from _by_number(models, size.models)
         return
     chunk: list[Model] = []
-    for pack in packs(models):
+    spans: list[PackSpan] = []
+    for name, pack in packs(models, pack_scale(least)):
         chunk += pack
+        spans.append(PackSpan(name, len(pack)))
         if len(chunk) >= least:
-            yield tuple(chunk)
-            chunk = []
+            yield Cut(tuple(chunk), tuple(spans))
+            chunk, spans = [], []
     if chunk:
-        yield tuple(chunk)
+        yield Cut(tuple(chunk), tuple(spans))
 
 
-def packs(models: Iterable[Model]) -> Iterator[list[Model]]:
-    """Neighbours of 5,000 to 20,000 models. A cut falls where the hash of an id says so.
+def _by_number(models: Iterable[Model], count: int) -> Iterator[Cut]:
+    stream = iter(models)
+    for index in itertools.count():
+        batch = tuple(itertools.islice(stream, count))
+        if not batch:
+            return
+        names = (f"{count}-{index:05d}-{n}" for n in itertools.count())
+        starts = range(0, len(batch), PACK_MOST) if count > 1 else ()
+        yield Cut(batch, tuple(PackSpan(name, min(PACK_MOST, len(batch) - at)) for name, at in zip(names, starts)))  # noqa: B905  # names are without end
 
-    So a model that comes or goes moves only the cuts beside it, where a fixed count would move all that follow.
+
+def pack_scale(least: int) -> int:
+    """The fewest models of a pack where a chunk wants *least*: a power of two, so that it seldom changes."""
+    return min(PACK_LEAST, 1 << (max(1, least).bit_length() - 1))
+
+
+def packs(models: Iterable[Model], scale: int = PACK_LEAST) -> Iterator[tuple[str, list[Model]]]:
+    """Neighbours, *scale* to four times as many, and their pack's name. A cut falls where the hash of an id says so.
+
+    So a model that comes or goes moves only the cuts beside it, where a fixed count would move all that follow. A pack
+    is named by the model before it, and so keeps its name whatever happens within. Where the files are large it is cut
+    earlier, since a node holds a pack in memory.
     """
     pack: list[Model] = []
+    name, size = f"{scale}-first", 0
     for model in models:
         pack.append(model)
+        size += model.size
         word = hashlib.blake2b(model.id.encode(errors="surrogatepass"), digest_size=8).digest()
-        if len(pack) >= PACK_MOST or (len(pack) >= PACK_LEAST and int.from_bytes(word) % _PACK_ODDS == 0):
-            yield pack
-            pack = []
+        full = len(pack) >= PACK_MOST_SCALES * scale or size >= PACK_BYTES
+        if full or (len(pack) >= scale and int.from_bytes(word) % scale == 0):
+            yield name, pack
+            pack, name, size = [], f"{scale}-{word.hex()}", 0
     if pack:
-        yield pack
+        yield name, pack
 
 
 def doubtful(models: int, listed_before: int | None, last: int) -> bool:

@@ -28,7 +28,9 @@ from pydantic import (
 from .errors import Malformed, Misconfigured
 from .names import DEFAULT_PATTERN, Columns, ModelNames
 from .planner import CatchUp, ChunkSize
+from .reading_policy import BadRows, TimeFormat
 from .schedule import Schedule, parse_zone
+from .scoring_policy import OtherVersions
 from .windows import DAY, format_length, parse_length
 
 T = TypeVar("T")
@@ -159,6 +161,28 @@ class Settings(BaseModel):
     )
     readings_columns: Annotated[Columns, _parsed(Columns.parse)] = Field(
         Columns(), description="what the readings' columns are called: `time=TS,device=Device,sensor=Tag,value=Value`"
+    )
+    bad_rows: BadRows = Field(
+        BadRows.SKIP,
+        description="a row with a cell that is no number, or no time: `skip` (counted and left out) or `fail` (the "
+        "models that would have used it fail)",
+    )
+    time_format: TimeFormat = Field(
+        TimeFormat.ISO,
+        description="how the readings write times: `iso`, or since 1970 in `s`, `ms`, `us` or `ns`; columns of "
+        "timestamps say it themselves",
+    )
+    other_versions: Annotated[OtherVersions, _parsed(OtherVersions.parse)] = Field(
+        OtherVersions(),
+        description="models of another scikit-learn than the nodes': `warn`, `refuse`, or `skops=warn,pickle=refuse`",
+    )
+    model_mib: Count = Field(256, description="MiB that a model's file may have, packed or not")
+    model_timeout: Span = Field(
+        timedelta(minutes=1), description="how long scikit-learn may take over one model, in a process of its own"
+    )
+    model_memory_mib: Count = Field(4096, description="MiB of memory that it may take in that process")
+    readings_memory_mib: Count = Field(
+        2048, description="MiB that readings may take on a node, about; more is read in several passes"
     )
     cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`")
     dask_scheduler: Annotated[str, AfterValidator(_scheduler)] = Field(

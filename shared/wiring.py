@@ -7,8 +7,12 @@ from .drafting import DraftingRules
 from .guard import Guard
 from .policy import Policy
 from .ports import Cluster
+from .reading_policy import Policy as ReadingPolicy
 from .rules import Rules
+from .scoring_policy import Limits, ScoringPolicy
 from .settings import ClusterKind, Settings
+
+MIB = 2**20
 
 
 def control_plane(settings: Settings) -> ControlPlane:
@@ -51,6 +55,7 @@ def rules(settings: Settings) -> Rules:
             model_names=settings.model_names,
             readings_path=settings.readings_path,
             columns=settings.readings_columns,
+            policy=_scoring(settings),
         ),
         policy=Policy(
             app=settings.app_name,
@@ -71,6 +76,19 @@ def rules(settings: Settings) -> Rules:
         submit_rate=settings.submit_rate,
         keep_runs=settings.keep_runs,
         prune_predictions=settings.prune_predictions,
+    )
+
+
+def _scoring(settings: Settings) -> ScoringPolicy:
+    return ScoringPolicy(
+        readings=ReadingPolicy(settings.bad_rows, settings.time_format),
+        other_versions=settings.other_versions,
+        limits=Limits(
+            model_bytes=settings.model_mib * MIB,
+            model_seconds=settings.model_timeout.total_seconds(),
+            model_memory=settings.model_memory_mib * MIB,
+            readings_memory=settings.readings_memory_mib * MIB,
+        ),
     )
 
 

@@ -74,7 +74,7 @@ def shown(name: str) -> str:
     spelled = {
         "storage": "*wanted*", "heartbeat": "*wanted*", "schedule": "`0 5 * * * *`", "chunk_size": "`auto`",
         "model_names": "`{device}[/{sensor}].{ext}`", "readings_columns": "as they are called",
-        "prune_predictions": "`false`",
+        "prune_predictions": "`false`", "other_versions": "`warn`",
     }  # fmt: skip
     default = Settings.model_fields[name].default
     if isinstance(default, timedelta):
@@ -95,7 +95,7 @@ def test_a_default_in_the_table_is_the_one_that_counts() -> None:
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
 def test_settings_that_are_named_exist(path: Path) -> None:
     named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`", path.read_text()))
-    constants = {"PHASE_FOLLOWS", "CHUNK_FOLLOWS", "FLEETSCORE_DATA"}
+    constants = {"PHASE_FOLLOWS", "CHUNK_FOLLOWS", "FLEETSCORE_DATA", "NODE_CORES"}
     assert named - set(settings.names()) - constants == set()
 
 

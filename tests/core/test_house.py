@@ -8,16 +8,25 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Each room may import those before it on its line's left, and nothing else of the house.
 RUNGS = [
-    "errors", "windows", "domain", "wishes", "runs", "names", "contract", "ports", "schedule", "planner", "policy",
-    "evidence", "attempts", "tracker", "drafting", "rules", "ticking", "seeing", "committing", "opening", "chores",
-    "control", "views", "chunk_views", "backfill_views", "guard", "settings", "asking", "routes", "backfilling",
-    "operating", "api", "wiring", "__main__",
+    "errors", "windows", "domain", "wishes", "runs", "names", "reading_policy", "scoring_policy", "contract", "ports",
+    "schedule", "planner", "policy", "evidence", "attempts", "tracker", "drafting", "rules", "ticking", "seeing",
+    "committing", "opening", "chores", "control", "views", "chunk_views", "backfill_views", "guard", "settings",
+    "asking", "routes", "backfilling", "operating", "api", "wiring", "__main__",
 ]  # fmt: skip
 PURE = {
-    "errors", "windows", "domain", "wishes", "runs", "contract", "names", "ports", "schedule", "planner", "policy",
-    "evidence", "attempts", "tracker", "views", "chunk_views", "backfill_views", "guard",
+    "errors", "windows", "domain", "wishes", "runs", "contract", "names", "reading_policy", "scoring_policy", "ports",
+    "schedule", "planner", "policy", "evidence", "attempts", "tracker", "views", "chunk_views", "backfill_views",
+    "guard",
 }  # fmt: skip
-NODE = {"errors", "windows", "domain", "contract", "names"}  # what the scorer may use
+NODE = {
+    "errors",
+    "windows",
+    "domain",
+    "contract",
+    "names",
+    "reading_policy",
+    "scoring_policy",
+}  # what the scorer may use
 SOURCES = [
     path
     for folder in ("shared", "scorer", "local")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contract import PackSpan
 from shared.domain import Model, Tally
 from shared.errors import Malformed
 from shared.planner import (
@@ -20,6 +21,7 @@ from shared.planner import (
     cut,
     doubtful,
     due,
+    pack_scale,
     packs,
     worthwhile,
 )
@@ -96,36 +98,90 @@ def models(count: int) -> list[Model]:
     return [Model(f"pump{i:07d}", "", f"pump{i:07d}.skops", "etag") for i in range(count)]
 
 
+def spanned(fleet: list[Model], size: ChunkSize, least: int = 1) -> dict[str, list[str]]:
+    """The models of each pack, by its name, out of the chunks; each chunk's packs cover it."""
+    found: dict[str, list[str]] = {}
+    for one in cut(fleet, size, least):
+        assert sum(span.models for span in one.packs) == len(one.models)
+        ids = iter(one.models)
+        for span in one.packs:
+            assert span.name not in found
+            found[span.name] = [model.id for model in itertools.islice(ids, span.models)]
+    return found
+
+
 @pytest.mark.parametrize(("count", "size", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (3, 1, [1, 1, 1]), (0, 5, [])])
 def test_a_numbered_chunk_holds_so_many_models(count: int, size: int, sizes: list[int]) -> None:
-    chunks = list(cut(models(count), ChunkSize(size), 1))
+    chunks = [one.models for one in cut(models(count), ChunkSize(size), 1)]
     assert [len(chunk) for chunk in chunks] == sizes
     assert [m for chunk in chunks for m in chunk] == models(count)
 
 
+def test_a_numbered_chunk_names_its_packs_by_its_place() -> None:
+    assert [one.packs for one in cut(models(5), ChunkSize(3), 1)] == [
+        (PackSpan("3-00000-0", 3),),
+        (PackSpan("3-00001-0", 2),),
+    ]
+    whole = PACK_MOST * 2 + 1
+    assert [one.packs for one in cut(models(whole), ChunkSize(whole), 1)] == [
+        (
+            PackSpan(f"{whole}-00000-0", PACK_MOST),
+            PackSpan(f"{whole}-00000-1", PACK_MOST),
+            PackSpan(f"{whole}-00000-2", 1),
+        )
+    ]
+
+
+def test_a_job_for_each_model_has_no_packs() -> None:
+    assert [one.packs for one in cut(models(2), ChunkSize(1), 1)] == [(), ()]
+
+
 def test_auto_cuts_whole_packs_until_a_job_pays() -> None:
     fleet = models(100_000)
-    sizes = [len(pack) for pack in packs(fleet)]
+    sizes = [len(pack) for _, pack in packs(fleet)]
     assert sum(sizes) == len(fleet)
     assert all(PACK_LEAST <= size <= PACK_MOST for size in sizes[:-1])
-    assert 6 <= len(sizes) <= 16
-    chunks = list(cut(fleet, ChunkSize(), 30_000))
+    assert 8 <= len(sizes) <= 18
+    chunks = [one.models for one in cut(fleet, ChunkSize(), 30_000)]
     assert all(len(chunk) >= 30_000 for chunk in chunks[:-1])
     assert [m for chunk in chunks for m in chunk] == fleet
+    assert list(spanned(fleet, ChunkSize(), 30_000).values()) == [[m.id for m in pack] for _, pack in packs(fleet)]
 
 
-def test_auto_cuts_finer_than_a_pack_where_models_are_slow() -> None:
-    assert [len(chunk) for chunk in cut(models(2_500), ChunkSize(), 1_000)] == [1_000, 1_000, 500]
+@pytest.mark.parametrize(
+    ("least", "scale"), [(0, 1), (1, 1), (7, 4), (1_000, 512), (4_095, 2_048), (4_096, 4_096), (9**9, 4_096)]
+)
+def test_where_models_are_slow_packs_are_smaller(least: int, scale: int) -> None:
+    assert pack_scale(least) == scale
+    for name, pack in itertools.islice(packs(models(40_000), scale), 3):
+        assert name.startswith(f"{scale}-")
+        assert scale <= len(pack) <= 4 * scale
+
+
+def test_auto_cuts_finer_where_models_are_slow() -> None:
+    chunks = [one.models for one in cut(models(5_000), ChunkSize(), 1_000)]
+    assert [m for chunk in chunks for m in chunk] == models(5_000)
+    assert all(1_000 <= len(chunk) < 1_000 + 4 * 512 for chunk in chunks[:-1])
+
+
+def test_a_pack_of_large_files_is_cut_by_their_bytes() -> None:
+    large = [replace(model, size=2**20) for model in models(600)]
+    assert [len(pack) for _, pack in packs(large)] == [256, 256, 88]
 
 
 def test_a_model_that_comes_moves_only_the_cuts_beside_it() -> None:
     fleet = models(200_000)
-    before = {tuple(m.id for m in pack) for pack in packs(fleet)}
-    after = {
-        tuple(m.id for m in pack) for pack in packs([*fleet[:50_000], Model("new", "", "n", "e"), *fleet[50_000:]])
-    }
-    assert len(before - after) <= 2
+    before = spanned(fleet, ChunkSize(), 30_000)
+    after = spanned([*fleet[:50_000], Model("new", "", "n", "e"), *fleet[50_000:]], ChunkSize(), 30_000)
+    changed = [name for name, ids in before.items() if after.get(name) != ids]
+    assert len(changed) <= 2
     assert len(before) > 15
+
+
+def test_a_model_that_comes_is_the_only_new_one_in_each_numbered_pack() -> None:
+    fleet = models(1_000)
+    before, after = spanned(fleet, ChunkSize(100)), spanned([Model("new", "", "n", "e"), *fleet], ChunkSize(100))
+    assert [len(set(ids) - set(before.get(name, ()))) for name, ids in after.items()] == [1] * 11
 
 
 def test_a_chunk_is_worth_two_minutes_or_a_core_s_share() -> None:

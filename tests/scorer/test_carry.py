@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from scorer import parts
 from scorer.carry import Carried, take_over
-from scorer.results import Predictions, to_parquet, to_table
+from scorer.results import Predictions, to_parquet, to_table, together
 from scorer.stores import Content, Folder
-from shared.contract import Manifest, Report, Verdict, report_path
+from shared.contract import Manifest, Report, Verdict, parts_prefix, report_path
 from shared.domain import Model, Part, Reason
 from shared.errors import Unavailable
 from shared.windows import Window
@@ -23,7 +26,6 @@ from shared.windows import Window
 HOUR = Window.parse("20261121T0700Z-PT1H")
 CHUNK = "c00003"
 NOW = datetime(2026, 11, 21, 8, 5, tzinfo=UTC)
-# In the order of the blobs' names, which is not that of the rows.
 MODELS = (
     Model("a#b", "x", "a#b/x.skops", "1"),
     Model("a", "", "a.skops", "2"),
@@ -49,18 +51,28 @@ def said(model: Model, etag: str, rows: int, value: float | None) -> Predictions
 PREDICTIONS = [said(MODELS[0], "1", 2, 7.5), said(MODELS[1], "newer", 3, None), said(MODELS[2], "3", 1, -1.0)]
 
 
+def table_of(predictions: Sequence[Predictions]) -> pa.Table:
+    models, etags = [one.model for one in predictions], [one.etag for one in predictions]
+    return to_table(models, etags, [together(list(enumerate(predictions)))])
+
+
 @pytest.fixture
 def work(tmp_path: Path) -> Folder:
     """Where attempt 1 has left its report and its part."""
     folder = Folder(tmp_path)
-    leave(folder, to_table(PREDICTIONS))
+    leave(folder, table_of(PREDICTIONS))
     return folder
 
 
 def leave(work: Folder, table: pa.Table, *, warnings: tuple[str, ...] = ()) -> Report:
     """Write a part and the report of attempt 1 over it."""
-    written = parts.write(work, HOUR.id, CHUNK, table)
-    report = Report(HOUR.id, CHUNK, 1, NOW, NOW + timedelta(seconds=1), VERDICTS, written, warnings)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, store_schema=False)
+    data = sink.getvalue().to_pybytes()
+    path = f"{parts_prefix(HOUR.id, CHUNK)}{uuid.uuid4().hex}.parquet"
+    work.write(path, data)
+    part = Part(path, len(data), base64.b64encode(hashlib.md5(data).digest()).decode(), table.num_rows)
+    report = Report(HOUR.id, CHUNK, 1, NOW, NOW + timedelta(seconds=1), VERDICTS, (part,), warnings)
     write(work, report)
     return report
 
@@ -87,7 +99,7 @@ def test_every_model_that_was_scored_is_taken_over_with_its_verdict_and_its_rows
     for place, wanted in enumerate(PREDICTIONS):
         taken = carried.scored[place].predictions
         assert taken
-        assert to_table([taken]).equals(to_table([wanted]))
+        assert table_of([taken]).equals(table_of([wanted]))
 
 
 def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) -> None:
@@ -95,8 +107,9 @@ def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) 
 
     carried = take_over(work, MANIFEST, 1)
 
-    again = to_parquet(to_table([one.predictions for one in carried.scored.values() if one.predictions]))
-    assert again == work.read(part.path).data
+    again = table_of([one.predictions for one in carried.scored.values() if one.predictions])
+    assert to_parquet(again) == to_parquet(table_of(PREDICTIONS))
+    assert part.rows == again.num_rows
 
 
 def test_an_attempt_that_scored_nothing_gives_nothing_and_is_no_trouble(work: Folder) -> None:
@@ -107,7 +120,7 @@ def test_an_attempt_that_scored_nothing_gives_nothing_and_is_no_trouble(work: Fo
 
 
 def test_what_the_earlier_report_warned_of_is_told_as_its_word(work: Folder) -> None:
-    leave(work, to_table(PREDICTIONS), warnings=("attempt 0: long ago", "3 rows were left out"))
+    leave(work, table_of(PREDICTIONS), warnings=("attempt 0: long ago", "3 rows were left out"))
 
     assert take_over(work, MANIFEST, 1).warnings == ("attempt 0: long ago", "attempt 1: 3 rows were left out")
 
@@ -152,27 +165,27 @@ def part_that_is_no_parquet(work: Folder) -> None:
 
 
 def part_of_other_columns(work: Folder) -> None:
-    leave(work, to_table(PREDICTIONS).drop_columns(["value"]))
+    leave(work, table_of(PREDICTIONS).drop_columns(["value"]))
 
 
 def part_in_another_order(work: Folder) -> None:
-    leave(work, to_table(PREDICTIONS).sort_by([("device", "descending")]))
+    leave(work, table_of([PREDICTIONS[1], PREDICTIONS[2], PREDICTIONS[0]]))
 
 
 def part_with_rows_of_a_model_that_failed(work: Folder) -> None:
-    leave(work, to_table([*PREDICTIONS[:2], said(MODELS[3], "4", 1, -1.0)]))
+    leave(work, table_of([*PREDICTIONS[:2], said(MODELS[3], "4", 1, -1.0)]))
 
 
 def part_with_another_sensor(work: Folder) -> None:
-    leave(work, to_table([*PREDICTIONS[:2], said(replace(MODELS[2], sensor="z"), "3", 1, -1.0)]))
+    leave(work, table_of([*PREDICTIONS[:2], said(replace(MODELS[2], sensor="z"), "3", 1, -1.0)]))
 
 
 def part_with_rows_of_another_version_of_the_model(work: Folder) -> None:
-    leave(work, to_table([*PREDICTIONS[:2], said(MODELS[2], "older", 1, -1.0)]))
+    leave(work, table_of([*PREDICTIONS[:2], said(MODELS[2], "older", 1, -1.0)]))
 
 
 def part_with_a_row_too_many_for_one_and_too_few_for_another(work: Folder) -> None:
-    leave(work, to_table([PREDICTIONS[0], said(MODELS[1], "newer", 2, None), said(MODELS[2], "3", 2, -1.0)]))
+    leave(work, table_of([PREDICTIONS[0], said(MODELS[1], "newer", 2, None), said(MODELS[2], "3", 2, -1.0)]))
 
 
 @pytest.mark.parametrize(

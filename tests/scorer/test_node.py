@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from azure.storage.blob import BlobServiceClient
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.svm import OneClassSVM
 
 from scorer import node
 from scorer.__main__ import main
-from scorer.careful import score_carefully
 from scorer.results import SCHEMA
 from shared import contract
-from shared.contract import Manifest, Report, digest, manifest_path, parts_prefix, progress_path, report_path
+from shared.contract import (
+    Manifest,
+    PackSpan,
+    Report,
+    digest,
+    manifest_path,
+    pack_path,
+    parts_prefix,
+    progress_path,
+    report_path,
+)
 from shared.domain import Model, Reason, Tally
 from shared.names import Columns
+from shared.scoring_policy import Limits, ScoringPolicy
 from shared.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
@@ -396,7 +406,13 @@ def poisoned(place: Place, svm: OneClassSVM) -> str:
     lines = [f"2026-11-21T07:{m:02},{d},{10 + m % 4}" for m in range(10) for d in devices]
     place.write("readings", READINGS, "\n".join(["time,device,value", *lines]).encode())
     manifest = Manifest(
-        HOUR, "c00003", tuple(fleet), place.url("models"), place.url("readings"), place.url("work"), columns=Columns()
+        HOUR,
+        "c00003",
+        tuple(fleet),
+        place.url("models"),
+        place.url("readings"),
+        place.url("work"),
+        policy=ScoringPolicy(limits=Limits(model_seconds=5.0, model_memory=300 * 2**20)),
     )
     place.write("work", "m.json", manifest.to_bytes())
     return f"{place.url('work')}/m.json"
@@ -404,10 +420,8 @@ def poisoned(place: Place, svm: OneClassSVM) -> str:
 
 @pytest.mark.parametrize("place", ["folder"], indirect=True)
 def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
-    place: Place, poisoned: str, svm: OneClassSVM, monkeypatch: pytest.MonkeyPatch
+    place: Place, poisoned: str, svm: OneClassSVM
 ) -> None:
-    monkeypatch.setattr(node, "score_carefully", partial(score_carefully, patience=5.0, memory=300 * 2**20))
-
     node.run(poisoned, 2, place.storage, node.How(careful=True))
 
     report = report_of(place, 2)
@@ -460,3 +474,100 @@ def test_a_model_in_quarantine_is_scored_only_when_it_is_pardoned(
     node.run(f"{place.url('work')}/quarantined.json", 9, place.storage, node.How(pardon=pardon))
 
     assert [v.reason for v in report_of(place, 9).verdicts] == [None if pardon else Reason.QUARANTINED]
+
+
+@pytest.fixture
+def packed(place: Place, svm: OneClassSVM) -> Manifest:
+    """Forty devices in two packs, with one model that cannot be read and one that no kernel knows."""
+    devices = [f"pump-{i:02}" for i in range(40)]
+    others = {"pump-07": b"nothing good", "pump-21": pickle.dumps(LocalOutlierFactor(novelty=True).fit(_column(50)))}
+    good = pickle.dumps(svm)
+    fleet = [Model(d, "", f"{d}.pkl", place.write("models", f"{d}.pkl", others.get(d, good))) for d in devices]
+    for hour, minutes in (("07", range(60)), ("08", range(2))):
+        lines = [f"2026-11-21T{hour}:{m:02},{d},{10 + (m + i) % 4}" for i, d in enumerate(devices) for m in minutes]
+        place.write("readings", f"date=2026-11-21/hour={hour}/a.csv", "\n".join(["time,device,value", *lines]).encode())
+    spans = (PackSpan("first", 25), PackSpan("then", 15))
+    return Manifest(
+        HOUR, "c00003", tuple(fleet), place.url("models"), place.url("readings"), place.url("work"), packs=spans
+    )
+
+
+def _column(rows: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(10, 1, (rows, 1))
+
+
+def run_packed(place: Place, manifest: Manifest, attempt: int, cores: int = 1) -> tuple[Report, bytes]:
+    place.write("work", "packed.json", manifest.to_bytes())
+    node.run(f"{place.url('work')}/packed.json", attempt, place.storage, cores=cores)
+    report = report_of(place, attempt)
+    (part,) = report.parts
+    return report, place.read("work", part.path)
+
+
+def test_a_warm_node_reads_packs_alone_and_says_the_same(
+    place: Place, packed: Manifest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "scorer.packing")
+    cold, data = run_packed(place, packed, 1)
+    assert [v.reason for v in cold.verdicts if v.reason] == [Reason.UNREADABLE_MODEL]
+    made = [record.message for record in caplog.records if record.name == "scorer.packing"]
+    assert made == ["pack=first models=25, 25 of them new", "pack=then models=15, 15 of them new"]
+    assert [path for path in place.paths("work") if path.startswith("packs/")] == [
+        pack_path("first"),
+        pack_path("then"),
+    ]
+    for model in packed.models:
+        place.delete("models", model.name)
+
+    warm, again = run_packed(place, packed, 2)
+
+    assert (warm.verdicts, warm.warnings) == (cold.verdicts, cold.warnings)
+    assert again == data
+    table = pq.read_table(pa.BufferReader(data))
+    assert table["device"].unique().to_pylist() == [m.device for m in packed.models if m.device != "pump-07"]
+    assert pq.ParquetFile(pa.BufferReader(data)).num_row_groups == 2
+
+
+@pytest.mark.parametrize("place", ["folder"], indirect=True)
+def test_the_same_input_gives_the_same_bytes_whatever_the_files_the_cores_and_the_memory(
+    place: Place, packed: Manifest
+) -> None:
+    _, wanted = run_packed(place, packed, 1)
+    assert run_packed(place, packed, 2, cores=3)[1] == wanted
+    short = replace(packed, policy=ScoringPolicy(limits=Limits(readings_memory=1)))
+    assert run_packed(place, short, 3)[1] == wanted
+
+    whole = place.read("readings", READINGS).decode().splitlines()
+    place.delete("readings", READINGS)
+    for i, rows in enumerate((whole[:0:-3], whole[-1:0:-3][:0], whole[1:])):  # some twice, none, and all
+        path = f"date=2026-11-21/hour=07/{'zyx'[i]}.csv"
+        place.write("readings", path, "\n".join([whole[0], *rows]).encode())
+    report, data = run_packed(place, packed, 4)
+    assert data == wanted
+    assert any("were replaced by a later one" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("place", ["folder"], indirect=True)
+def test_a_pack_that_is_torn_or_another_s_changes_nothing_of_the_result(place: Place, packed: Manifest) -> None:
+    report, wanted = run_packed(place, packed, 1)
+    good = place.read("work", pack_path("first"))
+    for attempt, junk in enumerate((good[:-9], place.read("work", pack_path("then")), b""), 2):
+        place.write("work", pack_path("first"), junk)
+        again, data = run_packed(place, packed, attempt)
+        assert (again.verdicts, data) == (report.verdicts, wanted)
+        assert place.read("work", pack_path("first")) == good
+
+
+@pytest.mark.parametrize("place", ["folder"], indirect=True)
+def test_a_warm_node_imports_neither_pandas_nor_scikit_learn(place: Place, packed: Manifest) -> None:
+    usual = replace(packed, models=packed.models[:5], packs=(PackSpan("few", 5),))
+    run_packed(place, usual, 1)
+    program = (
+        "import sys; from scorer import node; "
+        f"node.run({place.url('work') + '/packed.json'!r}, 2); "
+        "print([name for name in ('pandas', 'sklearn', 'skops', 'joblib') if name in sys.modules])"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ended.stdout == "[]\n"

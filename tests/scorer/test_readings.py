@@ -1,5 +1,6 @@
 """A window's readings: what is read, what is refused, what each model sees of it."""
 
+import codecs
 import gzip
 from datetime import datetime
 from pathlib import Path
@@ -9,43 +10,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from seen import FAIL, HOUR, read, read_text, refusal, see
 
 from scorer import readings, signals
-from scorer.readings import Readings
 from scorer.stores import Folder
-from scorer.unscorable import Unscorable
 from shared.domain import Model, Reason
 from shared.names import Columns
+from shared.reading_policy import Policy
 from shared.windows import Window
-
-HOUR = Window.parse("20261121T0700Z-PT1H")
-
-
-def read(root: Path, *devices: str, window: Window | None = HOUR, columns: Columns | None = None) -> Readings:
-    return readings.read(Folder(root), [""], columns or Columns(), devices or ("pump",), window)
-
-
-def read_text(root: Path, text: str | bytes, *devices: str, columns: Columns | None = None) -> Readings:
-    (root / "a").write_bytes(text.encode() if isinstance(text, str) else text)
-    return read(root, *devices, columns=columns)
-
-
-def see(
-    found: Readings, model: str = "pump", names: tuple[str, ...] = (), count: int | None = None
-) -> list[tuple[str, list[float]]]:
-    """The rows that a model sees: the time of day, and the values."""
-    device, _, sensor = model.partition("/")
-    one = Model(device, sensor, f"{model}.skops", "etag")
-    signal = signals.signal(found, one, signals.find(found, one), names, count)
-    values = signal.values.tolist()  # noqa: PD011  # no pandas
-    times = signal.time.astype("datetime64[us]").astype(str)
-    return [(t[11:26].rstrip("0").rstrip("."), v) for t, v in zip(times, values, strict=True)]
-
-
-def refusal(found: Readings, model: str = "pump", **wants: object) -> tuple[Reason, str]:
-    with pytest.raises(Unscorable) as caught:
-        see(found, model, **wants)  # type: ignore[arg-type]  # names or count
-    return caught.value.reason, str(caught.value)
 
 
 def test_a_long_row_is_one_reading(tmp_path: Path) -> None:
@@ -208,12 +180,12 @@ def test_a_device_without_readings_says_so(tmp_path: Path) -> None:
     assert refusal(found, "fan") == (Reason.NO_READINGS, "the window has no readings of it")
 
 
-def test_a_cell_that_is_no_number_spoils_only_its_own_device_and_sensor(tmp_path: Path) -> None:
+def test_a_cell_that_is_no_number_fails_only_its_own_device_and_sensor_where_bad_rows_fail(tmp_path: Path) -> None:
     found = read_text(
         tmp_path,
         "time,device,sensor,value\n2026-11-21T07:00,pump,rpm,ERR\n2026-11-21T07:00,pump,bar,1\n"
         '2026-11-21T07:00,fan,rpm,2\n2026-11-21T07:00,mill,rpm,"3,5"\n2026-11-21T07:00,saw,rpm,1_000\n',
-        "pump", "fan", "mill", "saw",
+        "pump", "fan", "mill", "saw", policy=FAIL,
     )  # fmt: skip
 
     assert see(found, "fan/rpm") == [("07:00:00", [2.0])]
@@ -224,11 +196,14 @@ def test_a_cell_that_is_no_number_spoils_only_its_own_device_and_sensor(tmp_path
     assert refusal(found, "saw/rpm")[0] is Reason.BAD_READINGS
 
 
-def test_a_wide_cell_that_is_no_number_spoils_only_the_models_that_want_its_column(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", [None, FAIL])
+def test_a_wide_cell_that_is_no_number_spoils_only_the_models_that_want_its_column(
+    policy: Policy | None, tmp_path: Path
+) -> None:
     found = read_text(
         tmp_path,
         "time,device,a,b\n2026-11-21T07:00,pump,1,x\n2026-11-21T07:00,fan,1,2\n",
-        "pump", "fan",
+        "pump", "fan", policy=policy,
     )  # fmt: skip
 
     assert see(found, "fan", count=2) == [("07:00:00", [1.0, 2.0])]
@@ -237,8 +212,10 @@ def test_a_wide_cell_that_is_no_number_spoils_only_the_models_that_want_its_colu
     assert refusal(found, "pump/b", count=1)[0] is Reason.BAD_READINGS
 
 
-def test_a_time_that_is_none_spoils_only_its_own_device(tmp_path: Path) -> None:
-    found = read_text(tmp_path, "time,device,value\nyesterday,pump,1\n2026-11-21T07:00,fan,2\n", "pump", "fan")
+@pytest.mark.parametrize("policy", [None, FAIL])
+def test_a_time_that_is_none_spoils_only_its_own_device(policy: Policy | None, tmp_path: Path) -> None:
+    text = "time,device,value\nyesterday,pump,1\n2026-11-21T07:00,fan,2\n"
+    found = read_text(tmp_path, text, "pump", "fan", policy=policy)
 
     assert see(found, "fan") == [("07:00:00", [2.0])]
     assert refusal(found, "pump") == (
@@ -259,9 +236,15 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         ("2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n", "wanted columns 'time', 'device' and 'value'"),
         ("time;device;value\n2026-11-21T07:00;pump;1\n", "found 'time;device;value'"),
         (GOOD.replace("pump", "pu\0mp"), "NUL bytes"),
-        (GOOD.encode("utf-16"), "NUL bytes"),
+        (GOOD.encode("utf-16-le"), "NUL bytes"),  # no mark tells it
+        (b"Obj\x01\x04\x16avro.schema", "is an Avro file"),
+        (b'[{"time": 1}]', "is a JSON array"),
+        ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":2}\n', "is there twice"),
+        ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":"x"}\n', "is there twice"),
+        ("time,device,value\n1795244400,pump,1\n", "s, ms, us or ns"),
+        ('{"time":1795244400,"device":"pump","value":1}\n', "s, ms, us or ns"),
         (GOOD.replace("pump", "p\xfcmp").encode("latin-1"), "invalid UTF8"),
-        ("<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", "wanted columns"),
+        ("<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", "is HTML"),
         ("time,device,value,value\n2026-11-21T07:00,pump,1,2\n", "has the column 'value' more than once"),
         (gzip.compress(GOOD.encode())[:-9], "truncated or corrupt gzip"),
         (b"PAR1 and no more", "Parquet"),
@@ -292,6 +275,12 @@ def test_a_file_that_cannot_be_trusted_fails_the_models_that_could_need_it(
         b"\xef\xbb\xbf" + GOOD.encode(),
         GOOD.replace("\n", "\r\n").encode(),
         gzip.compress(b"\xef\xbb\xbf" + GOOD.encode()),
+        gzip.compress(GOOD[:40].encode()) + gzip.compress(GOOD[40:].encode()),
+        GOOD.encode("utf-16"),
+        codecs.BOM_UTF16_BE + GOOD.encode("utf-16-be"),
+        GOOD.encode("utf-32"),
+        GOOD.replace("time,device,value", "time,device,value").replace("pump,1", '"pump","1"').encode(),
+        b'{"time":"2026-11-21T07:00Z","device":"pump","value":1}\n{"device":"pump","value":"2","time":"2026-11-21T07:01Z"}',
         GOOD.strip().encode(),
         GOOD.replace("\n", "\n\n").encode(),
         b"\r\n\n" + GOOD.encode(),

@@ -11,7 +11,7 @@ from azure.storage.blob import ContainerClient
 from obstore.auth.azure import AzureCredentialProvider
 
 from local.azurite import Azurite
-from scorer.stores import AzureBlobs, Container, Content, open_container, split_url
+from scorer.stores import AzureBlobs, Container, Content, Oversized, open_container, split_url
 from shared.errors import FleetError, Malformed, Misconfigured, NotFound, Unavailable
 
 NAMES = [
@@ -235,3 +235,40 @@ def test_a_folder_that_takes_no_files_is_somebodys_to_mend(tmp_path: Path) -> No
     with pytest.raises(Misconfigured, match="cannot write 'c'"):
         folder.write("c", b"")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "c"]
+
+
+def test_a_blob_that_is_larger_than_wanted_is_not_read(place: tuple[Container, Uploader]) -> None:
+    container, upload = place
+    upload("a", b"12345")
+
+    assert container.read("a", 5).data == b"12345"
+    with pytest.raises(Oversized) as caught:
+        container.read("a", 4)
+    assert caught.value.args == (5,)
+
+
+def test_a_large_blob_is_mapped(place: tuple[Container, Uploader]) -> None:
+    container, upload = place
+    upload("a", b"12345")
+    upload("empty", b"")
+
+    assert bytes(container.map("a").data) == b"12345"
+    assert bytes(container.map("empty").data) == b""
+    with pytest.raises(NotFound):
+        container.map("none")
+
+
+def test_an_exchange_replaces_only_what_was_seen(place: tuple[Container, Uploader]) -> None:
+    container, upload = place
+
+    assert container.exchange("packs/a", b"first", None)
+    assert not container.exchange("packs/a", b"another first", None)
+    seen = container.map("packs/a").state
+    assert container.exchange("packs/a", b"second", seen)
+    assert not container.exchange("packs/a", b"third", seen)
+    assert bytes(container.map("packs/a").data) == b"second"
+    again = container.map("packs/a").state
+    upload("packs/b", b"a neighbour")
+    assert container.exchange("packs/a", b"fourth", again)
+    assert not container.exchange("packs/none", b"x", again)
+    assert container.read("packs/a").data == b"fourth"

@@ -18,7 +18,6 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer import desk, detectors
-from shared.names import Columns, ModelNames
 
 NAMES = ["pressure", "rpm", "temperature"]  # sorted: the order of a pivot
 
@@ -36,9 +35,7 @@ def read(folder: Path) -> pd.DataFrame:
 def score(root: Path, model: bytes, extension: str = "pkl") -> pd.DataFrame:
     (root / "models").mkdir()
     (root / "models" / f"pump.{extension}").write_bytes(model)
-    code = desk.folder(
-        root / "models", root / "readings", root / "predictions", None, None, Columns(), ModelNames(), ""
-    )
+    code = desk.folder(desk.Errand(root / "models", root / "readings", root / "predictions"))
     assert code == 0
     return read(root / "predictions")
 

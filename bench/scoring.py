@@ -1,0 +1,246 @@
+"""`python -m bench.scoring`: what scoring costs, ours beside what people use today, on the same fleet and machine.
+
+    peers     60 rows and 100 support vectors: everyone, interleaved with ours
+    sizes     ours from a thousand models to a million, warm and cold; peers as far as patience allows
+    grid      rows x support vectors
+    storage   a folder beside Azurite
+
+Every prediction that is timed is compared with scikit-learn's. Prints Markdown; with `--into FILE` it also takes the
+place of what stands there between the marks, and draws `scoring.svg` beside it. Linux; wants `bench/requirements.txt`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from . import peaks, scoring_tables
+from .measure import alone
+from .peaks import Peaks
+from .scoring_cost import ENVIRONMENT
+from .scoring_fleet import FEATURES, Fleet
+from .scoring_lab import COLD, FOLDER, PEERS, START, WARM, Lab, Measured, Way
+
+SECTIONS = ("peers", "sizes", "grid", "storage")
+BEGIN, END = "<!-- scoring -->\n", "<!-- /scoring -->"
+ROWS, VECTORS = 60, 100  # the standard case: a reading a minute, and what an hour's training gives
+BY_NAME = {way.name: way for way in PEERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large everything is measured, and how often."""
+
+    repeats: int = 3
+    peers: tuple[Way, ...] = PEERS
+    peer_models: int = 1_000
+    our_models: int = 100_000  # beside them: fewer would measure our start
+    warm: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
+    cold: tuple[int, ...] = (1_000, 10_000, 100_000)
+    desk: int = 10_000
+    patience: tuple[tuple[str, int], ...] = (("groupby", 10_000), ("tuned", 10_000), ("onnx", 10_000))
+    rows: tuple[int, ...] = (10, 60, 600, 3_600)
+    vectors: tuple[int, ...] = (20, 100, 500)
+    grid_peers: tuple[str, ...] = ("groupby", "tuned", "onnx")
+    grid_models: int = 1_000  # of the peers; ours gets more where the shape is small, or its start would be all
+    grid_work: int = 1_200_000_000  # rows x vectors x models that ours gets
+    grid_most: int = 50_000
+    stored_warm: int = 10_000
+    stored_cold: int = 1_000
+
+
+QUICK = Sizes(
+    repeats=1,
+    our_models=10_000,
+    warm=(1_000,),
+    cold=(1_000,),
+    desk=1_000,
+    patience=(),
+    rows=(10, 600),
+    vectors=(20,),
+    grid_models=200,
+    grid_work=50_000_000,
+    grid_most=1_000,
+    stored_warm=1_000,
+)
+
+
+@dataclass(slots=True)
+class Bench:
+    """A laboratory, its sizes, and what it was told to begin with."""
+
+    lab: Lab
+    sizes: Sizes
+    peaks: Peaks
+    begun: Fleet  # of START models
+    plot: str = ""
+
+    @property
+    def limit(self) -> float:
+        """µs a model of the standard case."""
+        return self.peaks.seconds(ROWS, VECTORS, len(FEATURES)) * 1e6
+
+    def measure(self, way: Way, fleet: Fleet, times: int) -> Measured:
+        """The way's start and its whole, each so often."""
+        for _ in range(times):
+            self.lab.run(way, fleet)
+            if way.name != "process":
+                self.lab.run(way, self.begun)
+        return self.lab.measured(way, fleet, self.begun)
+
+
+def peers_section(bench: Bench) -> Iterator[str]:
+    """Everyone on the standard case."""
+    sizes, lab = bench.sizes, bench.lab
+    small, large = (lab.fleet(models, ROWS, VECTORS) for models in (sizes.peer_models, sizes.our_models))
+    found: dict[Way, Measured] = {}
+    for _ in range(sizes.repeats):
+        for way in (*COLD, *sizes.peers):
+            found[way] = bench.measure(way, small, 1)
+            found[WARM] = bench.measure(WARM, large, 1)  # after each of them: the machine is the same for all
+    told = [found[WARM], *(found[way] for way in (*COLD, *sizes.peers))]
+    yield "### Everyone, 60 rows and 100 support vectors a model"
+    yield "![CPU time a model](scoring.svg)"
+    yield scoring_tables.by_way(told)
+    yield scoring_tables.ratio(told, bench.limit)
+    yield scoring_tables.exactness(told)
+    bench.plot = scoring_tables.plot(told, bench.limit)
+
+
+def sizes_section(bench: Bench) -> Iterator[str]:
+    """The standard case, by the fleet's size."""
+    sizes, lab, found = bench.sizes, bench.lab, []
+    for models in sorted({*sizes.warm, *sizes.cold}):
+        fleet = lab.fleet(models, ROWS, VECTORS)
+        if models in sizes.warm:
+            found.append(bench.measure(WARM, fleet, sizes.repeats))
+        if models in sizes.cold:
+            found += [bench.measure(way, fleet, 1 if models > sizes.desk else sizes.repeats) for way in COLD]
+        if models == sizes.desk:
+            found += [bench.measure(way, fleet, 1) for way in FOLDER]
+        found += [bench.measure(BY_NAME[name], fleet, 1) for name, most in sizes.patience if most == models]
+        if models > sizes.our_models:
+            lab.forget(fleet)
+    yield "### By the fleet's size"
+    yield scoring_tables.by_way(found)
+    yield scoring_tables.exactness(found)
+
+
+def grid_section(bench: Bench) -> Iterator[str]:
+    """By the shape of the work."""
+    sizes, lab, found = bench.sizes, bench.lab, []
+    for rows in sizes.rows:
+        for vectors in sizes.vectors:
+            models = max(sizes.grid_models, min(sizes.grid_most, sizes.grid_work // (rows * vectors)))
+            ours, small = (lab.fleet(count, rows, vectors) for count in (models, sizes.grid_models))
+            found.append(bench.measure(WARM, ours, sizes.repeats))
+            found += [bench.measure(BY_NAME[name], small, 1) for name in sizes.grid_peers]
+            for fleet in {ours, small}:
+                lab.forget(fleet)
+    yield "### By rows and support vectors: CPU µs a model, without the start"
+    yield scoring_tables.grid(found, bench.peaks, len(FEATURES))
+    yield scoring_tables.exactness(found)
+
+
+def storage_section(bench: Bench) -> Iterator[str]:
+    """The same from a folder and from Azurite, whose own CPU is not counted."""
+    sizes, lab, found = bench.sizes, bench.lab, []
+    for way, models in ((WARM, sizes.stored_warm), *((way, sizes.stored_cold) for way in COLD)):
+        fleet = lab.fleet(models, ROWS, VECTORS)
+        places = (way, Way(way.name, way.files, azurite=True))
+        found += [bench.measure(where, fleet, sizes.repeats) for where in places]
+    yield "### A folder, and Azurite"
+    yield scoring_tables.by_way(found)
+
+
+_MAKERS = dict(zip(SECTIONS, (peers_section, sizes_section, grid_section, storage_section), strict=True))
+
+
+def report(bench: Bench, sections: Sequence[str]) -> str:
+    """The sections as Markdown, with what is to be known of the machine."""
+    began = time.monotonic()
+    blocks = [_machine(), f"The limit: {_limit(bench)}"]
+    for section in sections:
+        for block in _MAKERS[section](bench):
+            print(f"{block}\n", flush=True)
+            blocks.append(block)
+    blocks[0] += f" The whole took {time.monotonic() - began:.0f} s."
+    return "\n\n".join(blocks) + "\n"
+
+
+def _limit(bench: Bench) -> str:
+    found = bench.peaks
+    return (
+        f"a core of this machine does {found.flops / 1e9:.0f} GFLOP/s in a product of large matrices and an "
+        f"exponential in {1e9 / found.exponentials:.2f} ns. So a model of {ROWS} rows, {len(FEATURES)} features and "
+        f"{VECTORS} support vectors takes {bench.limit:.3g} µs of CPU at the least, when nothing is read, checked or "
+        "written."
+    )
+
+
+def _machine() -> str:
+    wanted = ("numpy", "scikit-learn", "pandas", "pyarrow", "joblib", "dask", "ray", "onnxruntime")
+    names = [name for name in wanted if find_spec(name.replace("scikit-learn", "sklearn"))]
+    return (
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores ({_processor()}), {platform.system()}, "
+        f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in names)}; "
+        f"load at the beginning {os.getloadavg()[0]:.1f}."
+    )
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def run(base: Path, sizes: Sizes, sections: Sequence[str]) -> tuple[str, str]:
+    """The report and the plot, which is empty where it was not asked for; fleets lie below *base* meanwhile."""
+    os.environ.update(ENVIRONMENT)  # the peaks are of one core
+    lab = Lab(base, os.cpu_count() or 1)
+    try:
+        bench = Bench(lab, sizes, alone(peaks.measure), lab.fleet(START, ROWS, VECTORS))
+        return report(bench, sections), bench.plot
+    finally:
+        lab.close()
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scoring", description="What scoring costs.")
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; without any: all")
+    parser.add_argument("--quick", action="store_true", help="small fleets, each once: a minute or two")
+    parser.add_argument("--into", type=Path, help="a document whose tables are replaced; the plot goes beside it")
+    parser.add_argument("--temporary", type=Path, help="where the fleets lie meanwhile: some 15 GB")
+    options = parser.parse_args(words)
+    if unknown := set(options.sections) - set(SECTIONS):
+        parser.error(f"wanted sections of {', '.join(SECTIONS)}, found {', '.join(sorted(unknown))}")
+    parts = around_tables(options.into.read_text()) if options.into else None  # before minutes are spent on it
+    with tempfile.TemporaryDirectory(prefix="fleetscore-bench-", dir=options.temporary) as folder:
+        text, plot = run(Path(folder), QUICK if options.quick else Sizes(), options.sections or SECTIONS)
+    if parts:
+        options.into.write_text(text.join(parts))
+        if plot:
+            (options.into.parent / "scoring.svg").write_text(plot)
+
+
+def around_tables(document: str) -> tuple[str, str]:
+    """What stands before the tables of a document, and what behind; exits where it has no marks for them."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        sys.exit(f"wanted a document with {BEGIN.strip()} and {END}, found none of them")
+    return before + begin, end + after
+
+
+if __name__ == "__main__":
+    main()

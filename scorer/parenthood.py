@@ -1,0 +1,30 @@
+"""What a process that starts others wants of the system: that they die with it, and how one of them ended."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when the thread that started it ends; only Linux can.
+
+    *parent* is the process of that thread: where it is gone already, this one ends here and now.
+    """
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def signal_name(number: int) -> str:
+    """Its name; real-time signals have none in Python, but for the first and the last."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,70 @@
+"""What nodes take, and how far they go for it: settings of the app that travel in every manifest. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Self
+
+from .errors import Malformed
+from .reading_policy import BadRows, Policy, TimeFormat
+
+
+class OtherVersion(StrEnum):
+    """What becomes of a model that another scikit-learn made than the one that nodes have."""
+
+    WARN = "warn"  # it is scored, and the report says so
+    REFUSE = "refuse"  # it fails
+
+
+@dataclass(frozen=True, slots=True)
+class OtherVersions:
+    """The same for each format of model files."""
+
+    skops: OtherVersion = OtherVersion.WARN
+    pickle: OtherVersion = OtherVersion.WARN
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`warn`, `refuse`, or by format: `skops=warn,pickle=refuse`. Raises Malformed."""
+        try:
+            if "=" not in text:
+                return cls(OtherVersion(text), OtherVersion(text))
+            given = [pair.strip().split("=", 1) for pair in text.split(",")]
+            if len({kind for kind, _ in given}) < len(given):
+                raise ValueError
+            return replace(cls(), **{kind: OtherVersion(word) for kind, word in given})
+        except (ValueError, TypeError):
+            raise Malformed(f"wanted warn, refuse, or skops=warn,pickle=refuse, found {text!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one model may take, and what readings may take on a node."""
+
+    model_bytes: int = 256 * 2**20  # of its file, packed or not
+    model_seconds: float = 60.0  # from its file to its scores, where scikit-learn scores it
+    model_memory: int = 4 * 2**30  # bytes, in the same case
+    readings_memory: int = 2 * 2**30  # bytes, about; what is more is read in several passes
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPolicy:
+    """All of it."""
+
+    readings: Policy = field(default_factory=Policy)
+    other_versions: OtherVersions = field(default_factory=OtherVersions)
+    limits: Limits = field(default_factory=Limits)
+
+    def to_json(self) -> dict[str, Any]:
+        """For a manifest."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, doc: dict[str, Any]) -> Self:
+        """Raises KeyError, TypeError, ValueError."""
+        return cls(
+            Policy(BadRows(doc["readings"]["bad_rows"]), TimeFormat(doc["readings"]["time"])),
+            OtherVersions(*(OtherVersion(doc["other_versions"][kind]) for kind in OtherVersions.__slots__)),
+            Limits(**doc["limits"]),
+        )

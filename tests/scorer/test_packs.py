@@ -1,0 +1,224 @@
+"""Packs: what goes in comes out, by id and etag; what is corrupt or foreign is never believed."""
+
+import json
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.covariance import EllipticEnvelope
+from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import SGDOneClassSVM
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+
+from scorer import packs
+from scorer.families import Family, Packed, pack
+from scorer.packs import EMPTY, Entry, Pack, build, from_buffer, to_bytes
+from scorer.unscorable import Unscorable
+from shared.domain import Model, Reason
+from shared.errors import Malformed
+
+DATA = np.random.default_rng(7).normal(size=(60, 3))
+ESTIMATORS = [
+    make_pipeline(StandardScaler(), OneClassSVM(nu=0.1)),
+    OneClassSVM(kernel="linear", nu=0.1),
+    OneClassSVM(kernel="poly", nu=0.1),
+    OneClassSVM(kernel="sigmoid", nu=0.1),
+    SGDOneClassSVM(random_state=0),
+    EllipticEnvelope(random_state=0),
+    IsolationForest(n_estimators=5, random_state=0),
+    LocalOutlierFactor(novelty=True),
+]
+
+
+def model(name: str, etag: str = "1") -> Model:
+    device, _, sensor = name.partition("/")
+    return Model(device, sensor, f"{name}.pkl", etag)
+
+
+@pytest.fixture(scope="module")
+def entries() -> list[Entry]:
+    """A model of each family, one that is kept, one that was refused; and ids that are not plain."""
+    found = []
+    for i, estimator in enumerate(ESTIMATORS):
+        data = pickle.dumps(estimator.fit(DATA))
+        packed = pack(data)
+        found.append(
+            Entry(model(f"pümp-{i}/{'ab'[i % 2]}"), f"e{i}", packed, data if packed.family is Family.KEPT else b"")
+        )
+    refused = Unscorable(Reason.NOT_A_DETECTOR, "wanted an outlier detector, found a dict 😀")
+    return [*found, Entry(model("z"), "e9", refused)]
+
+
+def entry_of(whole: Pack, row: int) -> Entry:
+    """What a row says, as it was put in."""
+    device, sensor = (whole.rows.column(name)[row].as_py() for name in ("device", "sensor"))
+    one = Model(device, sensor, f"{device}/{sensor}.pkl" if sensor else f"{device}.pkl", "1")
+    refused = whole.refusal(row)
+    if refused:
+        return Entry(one, whole.etag(row), refused)
+    (number_at, numbers), (integer_at, integers) = whole.numbers, whole.integers
+    texts = {name: whole.texts(name) for name in ("features", "made_by")}
+    packed = Packed(
+        Family(whole.numpy("family")[row]),
+        int(whole.numpy("width")[row]),
+        tuple(json.loads(texts["features"][1][texts["features"][0][row]])),
+        texts["made_by"][1][texts["made_by"][0][row]],
+        bool(whole.numpy("strict")[row]),
+        numbers[number_at[row] : number_at[row + 1]],
+        integers[integer_at[row] : integer_at[row + 1]],
+    )
+    return Entry(one, whole.etag(row), packed, whole.file(row))
+
+
+def assert_same(found: Entry, wanted: Entry) -> None:
+    assert (found.model, found.etag, found.file) == (wanted.model, wanted.etag, wanted.file)
+    if isinstance(wanted.packed, Unscorable):
+        assert isinstance(found.packed, Unscorable)
+        assert (found.packed.reason, str(found.packed)) == (wanted.packed.reason, str(wanted.packed))
+        return
+    assert isinstance(found.packed, Packed)
+    for name in ("family", "width", "features", "made_by", "strict"):
+        assert getattr(found.packed, name) == getattr(wanted.packed, name), name
+    np.testing.assert_array_equal(found.packed.numbers, wanted.packed.numbers)
+    np.testing.assert_array_equal(found.packed.integers, wanted.packed.integers)
+
+
+def test_what_goes_in_comes_out(entries: list[Entry]) -> None:
+    assert {e.packed.family for e in entries if isinstance(e.packed, Packed)} == set(Family)
+    data = to_bytes(build(entries))
+    found = from_buffer(memoryview(data))
+    assert len(found) == len(entries)
+    for row, wanted in enumerate(entries):
+        assert_same(entry_of(found, row), wanted)
+    assert to_bytes(found) == data == to_bytes(build(entries))
+
+
+def test_an_empty_pack_is_a_pack() -> None:
+    found = from_buffer(memoryview(to_bytes(EMPTY)))
+    assert len(found) == 0
+    assert found.find([model("a")]).tolist() == [-1]
+
+
+def test_a_model_is_found_by_its_id_and_the_etag_of_its_file(entries: list[Entry]) -> None:
+    whole = build(entries)
+    planned = [Model(e.model.device, e.model.sensor, e.model.name, e.etag) for e in entries]
+    assert whole.find(planned).tolist() == list(range(len(entries)))
+    others = [planned[3], model("unknown"), Model(planned[1].device, planned[1].sensor, "", "another"), planned[0]]
+    assert whole.find(others).tolist() == [3, -1, -1, 0]
+    assert whole.find([Model(planned[0].device, "", "", planned[0].etag)]).tolist() == [-1]
+
+
+def test_a_merged_pack_has_the_rows_that_were_wanted_in_their_order(entries: list[Entry]) -> None:
+    old, fresh = build(entries[:6]), build(entries[6:])
+    merged = old.merged(np.array([5, -1, 0, -1, -1]), fresh)
+    wanted = [entries[5], entries[6], entries[0], entries[7], entries[8]]
+    for row, entry in enumerate(wanted):
+        assert_same(entry_of(merged, row), entry)
+    assert to_bytes(merged) == to_bytes(build(wanted))
+    assert old.merged(np.arange(6), EMPTY) is old
+    assert len(old.merged(np.empty(0, np.int64), EMPTY)) == 0
+
+
+def test_a_pack_with_any_bit_turned_is_refused(entries: list[Entry]) -> None:
+    data = to_bytes(build(entries))
+    used = 16 + 8 + 8 + 16  # of the head; the rest of it is nothing
+    rng = np.random.default_rng(0)
+    for place in [*range(used), *rng.integers(64, len(data), 300).tolist()]:
+        broken = bytearray(data)
+        broken[place] ^= 1 << int(rng.integers(8))
+        with pytest.raises(Malformed):
+            from_buffer(memoryview(broken))
+
+
+def test_a_pack_that_was_cut_is_refused(entries: list[Entry]) -> None:
+    data = to_bytes(build(entries))
+    for length in [*range(0, 130, 7), *range(130, len(data), len(data) // 50), len(data) - 1]:
+        with pytest.raises(Malformed):
+            from_buffer(memoryview(data[:length]))
+    with pytest.raises(Malformed):
+        from_buffer(memoryview(data + b"\0"))
+
+
+def headed(body: bytes, version: int = packs.VERSION) -> memoryview:
+    """A file whose head is right, whatever its body is."""
+    import xxhash
+
+    head = b"fleetscore pack\n" + version.to_bytes(8, "little") + len(body).to_bytes(8, "little")
+    return memoryview((head + xxhash.xxh3_128_digest(body)).ljust(64, b"\0") + body)
+
+
+def ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def test_what_is_no_pack_is_told(entries: list[Entry]) -> None:
+    body = to_bytes(build(entries))[64:]
+    for data, said in [
+        (memoryview(b"PAR1" * 40), r"wanted a pack, found 160 bytes that begin with b'PAR1"),
+        (headed(body, version=packs.VERSION + 1), f"wanted a pack of version {packs.VERSION}, found"),
+        (headed(b"no arrow at all"), "a foreign pack: "),
+        (headed(ipc(pa.table({"a": [1]}))), r"a foreign pack: its columns are \['a'\]"),
+    ]:
+        with pytest.raises(Malformed, match=said):
+            from_buffer(data)
+
+
+def changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[pa.Table], pa.Table]:
+    def apply(table: pa.Table) -> pa.Table:
+        index = table.schema.get_field_index(name)
+        values = change(np.array(table[name].to_pylist()))
+        return table.set_column(
+            index, table.schema.field(name), pa.chunked_array([pa.array(values, table.schema.field(name).type)])
+        )
+
+    return apply
+
+
+def with_number(table: pa.Table, row: int, place: int, value: float) -> pa.Table:
+    lists = table["numbers"].to_pylist()
+    lists[row][place] = value
+    index = table.schema.get_field_index("numbers")
+    return table.set_column(
+        index, table.schema.field(index), pa.chunked_array([pa.array(lists, table.schema.field(index).type)])
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed("family", lambda a: np.full_like(a, 77)),
+        changed("family", lambda a: np.full_like(a, Family.KEPT)),
+        changed("family", lambda a: np.where(a == Family.RBF, Family.ENVELOPE, a)),
+        changed("family", lambda a: np.where(a == Family.LINEAR, Family.FOREST, a)),
+        changed("width", lambda a: a + 1),
+        changed("width", lambda a: a * 0),
+        changed("width", lambda a: -a),
+        lambda table: with_number(table, 0, 7, 1e9),
+        lambda table: with_number(table, 0, 7, -1),
+        lambda table: with_number(table, 0, 7, 2.5),
+        lambda table: with_number(table, 0, 7, float("nan")),
+        lambda table: with_number(table, 6, 7, 4),
+    ],
+    ids=str,
+)
+def test_a_pack_whose_lengths_disagree_is_refused(entries: list[Entry], change: Callable[[pa.Table], pa.Table]) -> None:
+    table = pa.Table.from_batches([build(entries).rows])
+    assert len(from_buffer(headed(ipc(table)))) == len(entries)
+    with pytest.raises(Malformed, match="a foreign pack"):
+        from_buffer(headed(ipc(change(table))))
+
+
+def test_a_pack_is_mapped_and_not_copied(entries: list[Entry]) -> None:
+    data = to_bytes(build(entries))
+    found = from_buffer(memoryview(data))
+    _, numbers = found.numbers
+    address = np.frombuffer(data, np.uint8).ctypes.data
+    assert address <= numbers.ctypes.data < address + len(data)
