@@ -12,7 +12,7 @@ from typing import cast
 from starlette.testclient import TestClient
 
 from local import azurite
-from shared import contract
+from shared import paths
 from shared.adapters.blobs import AzureBlobs
 from shared.adapters.memory import MemoryCluster, MemoryStopwatch
 from shared.adapters.rows import dump, fitted, run_key
@@ -102,7 +102,7 @@ def _plane(ledger: TableLedger, work: AzureBlobs, calls: Counter[str], keep: tim
 
 def _waiting(index: int) -> Chunk:
     """A chunk for which a tick has nothing to do."""
-    name = contract.chunk_id(index)
+    name = paths.chunk_id(index)
     return Chunk(NEWEST.id, name, "0" * 16, 100, "pump-0000000", "pump-0000099", not_before=NOON + HOUR)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scorer.stores import Container, open_container
-from shared import contract
+from shared import contract, paths
 from shared.contract import Manifest, PackSpan, Report
 from shared.domain import Model
 
@@ -62,9 +62,9 @@ def order(fleet: Fleet, kind: str, place: Place, cores: int) -> list[str]:
         models = tuple(_models(chunk, kind, etags))
         spans = tuple(PackSpan(_pack_name(pack), len(pack)) for pack in _packs(chunk))
         data = Manifest(
-            WINDOW, contract.chunk_id(index), models, place.models, place.readings, place.work, packs=spans
+            WINDOW, paths.chunk_id(index), models, place.models, place.readings, place.work, packs=spans
         ).to_bytes()
-        path = contract.manifest_path(WINDOW.id, contract.digest(data))
+        path = paths.manifest_path(WINDOW.id, contract.digest(data))
         work.write(path, data)
         urls.append(f"{place.work}/{path}")
     return urls
@@ -80,7 +80,7 @@ def write_packs(fleet: Fleet, kind: str, place: Place, cores: int) -> None:
         entries = [
             packs.Entry(m, m.etag, packed[i % DISTINCT]) for i, m in zip(pack, _models(pack, kind, etags), strict=True)
         ]
-        work.write(contract.pack_path(_pack_name(pack)), packs.to_bytes(packs.build(entries)))
+        work.write(paths.pack_path(_pack_name(pack)), packs.to_bytes(packs.build(entries)))
 
 
 def commands(urls: Sequence[str], attempt: int) -> list[list[str]]:
@@ -98,7 +98,7 @@ def parts(place: Place, orders: int, attempt: int) -> list[str]:
     """The names of an attempt's predictions in the working container; fails where a model was not scored."""
     work, names = place.container(), []
     for index in range(orders):
-        told = Report.from_bytes(work.read(contract.report_path(WINDOW.id, contract.chunk_id(index), attempt)).data)
+        told = Report.from_bytes(work.read(paths.report_path(WINDOW.id, paths.chunk_id(index), attempt)).data)
         assert told.tally.scored == len(told.verdicts), f"{told.chunk}: {told.failures}"
         names += [part.path for part in told.parts]
     return names

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from local import azurite
 from scorer.stores import open_container
-from shared import contract
+from shared import paths
 from shared.adapters.blobs import AzureBlobs
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.adapters.tables import TableLedger
@@ -98,7 +98,7 @@ class _World:
 
     def _each(self, state: JobState, after: JobState, write: Callable[[str, int], None]) -> None:
         names = [name for name, seen in self.cluster.sightings.items() if seen.state is state]
-        jobs = [job[1:] for name in names if (job := contract.parse_job_name(name))]
+        jobs = [job[1:] for name in names if (job := paths.parse_job_name(name))]
         with ThreadPoolExecutor(NODES) as pool:
             list(pool.map(lambda job: write(*job), jobs))
         for name in names:
@@ -106,16 +106,16 @@ class _World:
 
     def _sign(self, chunk: str, attempt: int, halves: int) -> None:
         progress = Progress(halves * self.models // 2, self.models)
-        self.nodes.write(contract.progress_path(WINDOW.id, chunk, attempt), b"", progress.to_metadata())
+        self.nodes.write(paths.progress_path(WINDOW.id, chunk, attempt), b"", progress.to_metadata())
 
     def _report(self, chunk: str, attempt: int) -> None:
-        path = f"{contract.parts_prefix(WINDOW.id, chunk)}0.parquet"
+        path = f"{paths.parts_prefix(WINDOW.id, chunk)}0.parquet"
         self.nodes.write(path, DATA)
         first = int(chunk[1:]) * self.models
         verdicts = tuple(Verdict(model_id(number), ROWS, 1) for number in range(first, first + self.models))
         part = Part(path, len(DATA), MD5, ROWS * self.models)
         report = Report(WINDOW.id, chunk, attempt, self.now, self.now, verdicts, (part,))
-        self.nodes.write(contract.report_path(WINDOW.id, chunk, attempt), report.to_bytes())
+        self.nodes.write(paths.report_path(WINDOW.id, chunk, attempt), report.to_bytes())
 
 
 def one_by_one(store: str, chunks: int, models: int) -> list[tuple[str, Cost]]:

@@ -14,8 +14,8 @@ from http import HTTPStatus
 from typing import Any
 
 from shared import planner
-from shared.contract import prediction_path
 from shared.errors import Unavailable
+from shared.paths import prediction_path
 from shared.runs import Phase
 from shared.settings import Settings
 from shared.windows import Window

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from shared.contract import prediction_path
 from shared.errors import NotFound
+from shared.paths import prediction_path
 from shared.windows import Window
 
 from .fleet import Stores, planted_path

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from shared.contract import Manifest, Report, Verdict, clip, report_path
+from shared.contract import Manifest, Report, Verdict, clip
 from shared.domain import Model
 from shared.errors import Malformed, NotFound
+from shared.paths import report_path
 
 from . import parts
 from .results import SCHEMA, Predictions

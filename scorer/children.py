@@ -209,8 +209,9 @@ class Children:
                 if lane.is_second:
                     raise Unavailable(f"the process that keeps the children was gone at model={first}") from error
                 log.warning("the keeper of a lane was gone at model=%s; it is replaced", first)
+                (fresh,) = self._start(1)
                 lane.line.close()
-                lane.line, lane.is_second = self._start(1)[0], True
+                lane.line, lane.is_second = fresh, True
         lane.is_spoilt = False
         ended: list[Scored] = []
         for mark, item, frame in zip(marks, items, frames, strict=False):

@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from shared.contract import Verdict, chunk_id, prediction_path
+from shared.contract import Verdict
 from shared.domain import Model, Outcome, Reason, outcome_of
 from shared.errors import Malformed
 from shared.names import Blob, Columns, Ignored, ModelNames, shown
+from shared.paths import chunk_id, prediction_path
 from shared.scoring_policy import ScoringPolicy
 from shared.windows import EPOCH, MINUTE, Window
 

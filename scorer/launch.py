@@ -25,7 +25,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from shared.contract import clip, log_path, parse_job_name
+from shared.contract import clip
+from shared.paths import log_path, parse_job_name
 
 from .parenthood import die_with, signal_name
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from shared import contract
+from shared import contract, paths
 from shared.contract import Manifest, PackSpan, Report, Verdict
 from shared.domain import Model, Reason
 from shared.errors import FleetError
@@ -65,7 +65,7 @@ def run(manifest_url: str, attempt: int, storage: str = "", how: How | None = No
     log.info("run=%s chunk=%s attempt=%s: %s models", run_id, manifest.chunk, attempt, len(manifest.models))
     notes, verdicts, parts = Notes(), list[Verdict](), Parts(work, run_id, manifest.chunk)
     with (
-        _progress(work, contract.progress_path(run_id, manifest.chunk, attempt), len(manifest.models)) as progress,
+        _progress(work, paths.progress_path(run_id, manifest.chunk, attempt), len(manifest.models)) as progress,
         Children(cores, patience=limits.model_seconds, memory=limits.model_memory) as children,
     ):
         carried = take_over(work, manifest, how.carry)
@@ -93,7 +93,7 @@ def run(manifest_url: str, attempt: int, storage: str = "", how: How | None = No
         parts=parts.close(),
         warnings=warnings,
     )
-    first = work.create(contract.report_path(run_id, manifest.chunk, attempt), report.to_bytes())
+    first = work.create(paths.report_path(run_id, manifest.chunk, attempt), report.to_bytes())
     tally = report.tally
     log.info("scored=%s failed=%s skipped=%s rows=%s", tally.scored, tally.failed, tally.skipped, tally.rows)
     log.info("report written" if first else "another process of this attempt has reported before us; its report counts")

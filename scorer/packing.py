@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shared.contract import pack_path
 from shared.domain import Model, Reason
 from shared.errors import FleetError, Malformed, NotFound
+from shared.paths import pack_path
 
 from . import packs
 from .blueprints import SIZE_LIMIT

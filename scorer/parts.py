@@ -9,9 +9,9 @@ import uuid
 
 import pyarrow as pa
 
-from shared.contract import parts_prefix
 from shared.domain import Part
 from shared.errors import Malformed
+from shared.paths import parts_prefix
 
 from .results import SCHEMA, PartWriter
 from .stores import Container

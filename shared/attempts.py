@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from .contract import Report, clip, job_name
+from .contract import Report, clip
 from .domain import Part, Reason
 from .evidence import Evidence, Sign
+from .paths import job_name
 from .policy import Policy
 from .ports import Sighting
 from .runs import Attempt, AttemptState, Chunk, ChunkState, JobState, Result, Run

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from . import contract, seeing, tracker
+from . import paths, seeing, tracker
 from .contract import Report
 from .domain import Reason
 from .drafting import read_plan
@@ -49,10 +49,10 @@ def prune(
 
 def _blobs(run: Run, work: Blobs, predictions: Blobs, rules: Rules) -> Iterator[tuple[Blobs, str]]:
     """All blobs of a run; of its predictions only where a person wants them pruned too."""
-    for prefix in (contract.run_prefix(run.id), contract.results_prefix(run.id)):
+    for prefix in (paths.run_prefix(run.id), paths.results_prefix(run.id)):
         yield from ((work, blob.name) for blob in work.list(prefix))
     if rules.prune_predictions:
-        yield from ((predictions, blob.name) for blob in predictions.list(contract.predictions_prefix(run.window)))
+        yield from ((predictions, blob.name) for blob in predictions.list(paths.predictions_prefix(run.window)))
 
 
 def rebuild(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetime) -> Iterator[Run]:
@@ -64,7 +64,7 @@ def rebuild(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetime) -> I
     """
     restored = None
     for run_id in sorted(
-        {found["run"] for blob in work.list(contract.RUNS_PREFIX) if (found := _PLAN.fullmatch(blob.name))}
+        {found["run"] for blob in work.list(paths.RUNS_PREFIX) if (found := _PLAN.fullmatch(blob.name))}
     ):
         end = Window.parse(run_id).end
         restored = max(restored or end, end)
@@ -117,7 +117,7 @@ def _reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Repo
     """The valid ones, the newest first. Their parts may have gone since: then only a commit would want them."""
     for number in reversed(numbers):
         try:
-            report = Report.from_bytes(work.read(contract.report_path(chunk.run, chunk.id, number)))
+            report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, number)))
             report.check(chunk.run, chunk.id, number, chunk.models)
         except (Malformed, NotFound) as error:
             log.warning("run=%s chunk=%s attempt=%d: report refused: %s", chunk.run, chunk.id, number, error)
@@ -127,7 +127,7 @@ def _reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Repo
 
 def _as_it_lies(chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime) -> Chunk:
     """The chunk as the predictions show it."""
-    found = list(predictions.describe(contract.prediction_prefix(window, chunk.id)))
+    found = list(predictions.describe(paths.prediction_prefix(window, chunk.id)))
     for report in reports:
         if [(part.bytes, part.md5) for part in report.parts] == [(blob.size, blob.md5) for blob in found]:
             parts = tuple(replace(part, etag=blob.etag) for part, blob in zip(report.parts, found, strict=True))

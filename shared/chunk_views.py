@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from .contract import Verdict, job_name
+from .contract import Verdict
 from .domain import Outcome, Reason, outcome_of
+from .paths import job_name
 from .ports import Sighting
 from .runs import AttemptState, Chunk, ChunkState
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import zip_longest
 
-from . import contract
+from . import paths
 from .domain import Part
 from .errors import Conflict, Malformed, NotFound
 from .ports import Blobs
@@ -24,7 +24,7 @@ def copy_parts(work: Blobs, predictions: Blobs, window: Window, chunk: Chunk) ->
     before = chunk.committed.parts if chunk.committed else ()
     lying = []
     for index, (part, old) in enumerate(zip_longest(chunk.chosen.parts, before)):
-        name = contract.prediction_path(window, chunk.id, index)
+        name = paths.prediction_path(window, chunk.id, index)
         if part:
             lying.append(_put(work, predictions, name, part, old))
         else:
@@ -46,7 +46,7 @@ def earlier_lies(predictions: Blobs, window: Window, chunk: Chunk) -> bool:
     """Whether consumers still read the result of an earlier round: every part is there, under the etag that it had."""
     before = chunk.committed.parts if chunk.committed else ()
     try:
-        there = [predictions.head(contract.prediction_path(window, chunk.id, index)) for index in range(len(before))]
+        there = [predictions.head(paths.prediction_path(window, chunk.id, index)) for index in range(len(before))]
     except NotFound:
         return False
     return [found.etag for found in there] == [part.etag for part in before]

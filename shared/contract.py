@@ -1,6 +1,6 @@
-"""All that the app and its nodes must agree on: paths, job names, the manifest, the report, the progress.
+"""All that the app and its nodes must agree on: the command, the manifest, the report, the progress.
 
-Paths lie in the working container (`fleetscore`) unless they say otherwise. Nothing here reads or writes.
+Where these lie, `paths` says. Nothing here reads or writes.
 """
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
-from .domain import Failure, Model, Outcome, Part, Reason, Tally, merge_failures, outcome_of
+from .domain import SKIPS, Failure, Model, Part, Reason, Tally, merge_failures, outcome_of
 from .errors import Malformed
 from .names import Columns
+from .paths import parts_prefix
 from .scoring_policy import ScoringPolicy
 from .windows import Window
 
@@ -23,99 +25,7 @@ SCHEMA = 1  # of manifest, report and plan; a reader refuses what it does not kn
 PARTS_LIMIT = 100  # of one report: they all stand in the chunk's row
 MESSAGE_LIMIT = 300  # characters of an error's text that are kept for one model
 
-_JOB = re.compile(r"(?P<app>.+)-(?P<run>\d{8}T\d{4}Z-P[0-9DTHM]+)-(?P<chunk>c\d+)-(?P<attempt>\d+)")
 _PART = re.compile(r"results/[\w-]+/[\w-]+/[\w-]+(\.[\w-]+)*", re.ASCII)
-_SIGN = re.compile(r"runs/[^/]+/signs/(?P<chunk>c\d+)-(?P<attempt>\d+)\.(?P<kind>progress|report)")
-
-
-def chunk_id(index: int) -> str:
-    """`c00042`: sorts by index up to the most chunks that a run may have."""
-    return f"c{index:05d}"
-
-
-def job_name(app: str, run: str, chunk: str, attempt: int) -> str:
-    """The idempotency key of an attempt, at every cluster."""
-    return f"{app}-{run}-{chunk}-{attempt}"
-
-
-def parse_job_name(name: str) -> tuple[str, str, int] | None:
-    """(run, chunk, attempt) of a name that `job_name` made; None for any other."""
-    found = _JOB.fullmatch(name)
-    return (found["run"], found["chunk"], int(found["attempt"])) if found else None
-
-
-RUNS_PREFIX = "runs/"
-
-
-def run_prefix(run: str) -> str:
-    """Where all of a run lies but its parts: plans, manifests, signs, logs."""
-    return f"{RUNS_PREFIX}{run}/"
-
-
-def plan_path(run: str, number: int = 0) -> str:
-    """Create-once: the write that makes the manifests a plan. An extension of the run has a plan of its own."""
-    return f"{run_prefix(run)}plan{f'-{number}' if number else ''}.json"
-
-
-def manifest_path(run: str, digest: str) -> str:
-    """Named by its content, so that writing it twice is writing it once."""
-    return f"{run_prefix(run)}manifests/{digest}.json"
-
-
-def signs_prefix(run: str) -> str:
-    """Where one listing finds every progress and every report of a run."""
-    return f"{run_prefix(run)}signs/"
-
-
-def progress_path(run: str, chunk: str, attempt: int) -> str:
-    """An empty blob; its metadata is the progress, its etag the sign of life."""
-    return f"{signs_prefix(run)}{chunk}-{attempt}.progress"
-
-
-def report_path(run: str, chunk: str, attempt: int) -> str:
-    """Create-once, written last."""
-    return f"{signs_prefix(run)}{chunk}-{attempt}.report"
-
-
-def parse_sign(path: str) -> tuple[str, int, str] | None:
-    """(chunk, attempt, "progress" or "report") of a path under `signs_prefix`; None for any other."""
-    found = _SIGN.fullmatch(path)
-    return (found["chunk"], int(found["attempt"]), found["kind"]) if found else None
-
-
-def log_path(run: str, chunk: str, attempt: int) -> str:
-    """What the job printed, where the cluster has no place of its own for that."""
-    return f"{run_prefix(run)}logs/{chunk}-{attempt}.log"
-
-
-def pack_path(name: str) -> str:
-    """Where a pack lies: a cache, which outlives runs and may be deleted at any time."""
-    return f"packs/{name}.pack"
-
-
-def results_prefix(run: str) -> str:
-    """Where all parts of a run lie, chosen or not."""
-    return f"results/{run}/"
-
-
-def parts_prefix(run: str, chunk: str) -> str:
-    """Where the processes of a chunk write, each under a random name of its own."""
-    return f"{results_prefix(run)}{chunk}/"
-
-
-def predictions_prefix(window: Window) -> str:
-    """Where all of a run's committed parts lie in the predictions' container, and those of no other run."""
-    return f"date={window.start:%Y-%m-%d}/hour={window.start:%H}/{window.id}-"
-
-
-def prediction_prefix(window: Window, chunk: str) -> str:
-    """The same of one chunk."""
-    return f"{predictions_prefix(window)}{chunk}-"
-
-
-def prediction_path(window: Window, chunk: str, index: int) -> str:
-    """Where part *index* of a chunk lies in the predictions' container once it is committed."""
-    return f"{prediction_prefix(window, chunk)}{index}.parquet"
 
 
 def command(
@@ -167,7 +77,7 @@ class Manifest:
     packs: tuple[PackSpan, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """JSON; the same manifest gives the same bytes."""
+        """JSON, columnar; the same manifest gives the same bytes."""
         head = {
             "schema": SCHEMA,
             "window": self.window.id,
@@ -179,7 +89,8 @@ class Manifest:
             "columns": asdict(self.columns),
             "policy": self.policy.to_json(),
             "packs": [[span.name, span.models] for span in self.packs],
-            "models": [[m.device, m.sensor, m.name, m.etag, m.refused] for m in self.models],
+            "models": [[getattr(m, name) for m in self.models] for name in ("device", "sensor", "name", "etag")],
+            "refused": {i: m.refused for i, m in enumerate(self.models) if m.refused},
         }
         return json.dumps(head, separators=(",", ":")).encode()
 
@@ -188,9 +99,10 @@ class Manifest:
         """Raises Malformed."""
 
         def build(doc: dict[str, Any]) -> Manifest:
-            models = [
-                Model(str(d), str(s), str(n), str(e), Reason(r) if r else None) for d, s, n, e, r in doc["models"]
-            ]
+            devices, sensors, names, etags = (map(str, column) for column in doc["models"])
+            models = [Model(*row) for row in zip(devices, sensors, names, etags, strict=True)]
+            for i, reason in doc["refused"].items():
+                models[int(i)] = replace(models[int(i)], refused=Reason(reason))
             packs = tuple(PackSpan(str(name), _count(count)) for name, count in doc["packs"])
             if packs and sum(span.models for span in packs) != len(models):
                 raise ValueError(f"its packs are of {sum(span.models for span in packs)} models, it has {len(models)}")
@@ -210,9 +122,11 @@ class Manifest:
         return _parse(data, "manifest", build)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How one model of a chunk ended: scored (*reason* is None), or failed or skipped for a reason."""
+class Verdict(NamedTuple):
+    """How one model of a chunk ended: scored (*reason* is None), or failed or skipped for a reason.
+
+    A tuple, since a run has one for each model: a frozen dataclass takes four times as long to make.
+    """
 
     model: str  # its id
     rows: int = 0
@@ -241,13 +155,12 @@ class Report:
     @property
     def tally(self) -> Tally:
         """The verdicts, counted."""
-        count = dict.fromkeys(Outcome, 0)
-        for verdict in self.verdicts:
-            count[outcome_of(verdict.reason)] += 1
+        reasons = Counter(v.reason for v in self.verdicts)
+        skipped = sum(reasons[reason] for reason in SKIPS)
         return Tally(
-            scored=count[Outcome.SCORED],
-            failed=count[Outcome.FAILED],
-            skipped=count[Outcome.SKIPPED],
+            scored=reasons[None],
+            failed=len(self.verdicts) - reasons[None] - skipped,
+            skipped=skipped,
             rows=sum(v.rows for v in self.verdicts),
             anomalies=sum(v.anomalies for v in self.verdicts),
             seconds=max(0.0, (self.ended_at - self.started_at).total_seconds()),
@@ -289,9 +202,9 @@ class Report:
                 for model, rows, anomalies in zip(doc["models"], doc["rows"], doc["anomalies"], strict=True)
             ]
             for i, (reason, message) in doc["reasons"].items():
-                verdicts[int(i)] = replace(verdicts[int(i)], reason=Reason(reason), message=clip(message))
+                verdicts[int(i)] = verdicts[int(i)]._replace(reason=Reason(reason), message=clip(message))
             for i, etag in doc["etags"].items():
-                verdicts[int(i)] = replace(verdicts[int(i)], etag=str(etag))
+                verdicts[int(i)] = verdicts[int(i)]._replace(etag=str(etag))
             return cls(
                 run=doc["run"],
                 chunk=doc["chunk"],

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from . import attempts, chores, contract, seeing, tracker
+from . import attempts, chores, contract, paths, seeing, tracker
 from .committing import copy_parts, earlier_lies
 from .domain import POISON, Reason
 from .drafting import Drafting, read_plan
@@ -294,8 +294,8 @@ class ControlPlane:
     def _spec(self, chunk: Chunk) -> JobSpec:
         attempt = attempts.to_submit(chunk)
         assert attempt
-        manifest = f"{self.work.url}/{contract.manifest_path(chunk.run, chunk.manifest)}"
-        name = contract.job_name(self.rules.policy.app, chunk.run, chunk.id, attempt.number)
+        manifest = f"{self.work.url}/{paths.manifest_path(chunk.run, chunk.manifest)}"
+        name = paths.job_name(self.rules.policy.app, chunk.run, chunk.id, attempt.number)
         command = contract.command(
             manifest, attempt.number, careful=attempt.careful, carry=attempt.carry, pardon=attempt.pardon
         )

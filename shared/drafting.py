@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from . import contract, planner
+from . import contract, paths, planner
 from .contract import Manifest
 from .domain import Model, Reason
 from .errors import Malformed, NotFound
@@ -41,7 +41,7 @@ class DraftingRules:
 
 def read_plan(work: Blobs, run: Run, number: int, now: datetime) -> Plan:
     """A committed plan of a run; raises NotFound, Malformed."""
-    return Plan.from_bytes(run, work.read(contract.plan_path(run.id, number)), now)
+    return Plan.from_bytes(run, work.read(paths.plan_path(run.id, number)), now)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Drafting:
                 return replace(run, doubted_fleet=fleet, observed_at=now)
             if not draft:
                 return self._running(run, now) if run.plans else self._empty(run, listing.ignored, now)
-            self.work.create(contract.plan_path(run.id, run.plans), Plan(draft, listing.ignored.count).to_bytes())
+            self.work.create(paths.plan_path(run.id, run.plans), Plan(draft, listing.ignored.count).to_bytes())
             plan = read_plan(self.work, run, run.plans, now)  # another host's, if it was quicker
         return replace(
             self._running(run, now),
@@ -132,7 +132,7 @@ class Drafting:
     def _planned(self, run: Run) -> set[int]:
         """Marks of the models that earlier plans of the run hold: 100 bytes for each, only while it is extended."""
         manifests = [chunk.manifest for number in range(run.plans) for chunk in self._chunks_of(run, number)]
-        documents = (self.work.read(contract.manifest_path(run.id, digest)) for digest in manifests)
+        documents = (self.work.read(paths.manifest_path(run.id, digest)) for digest in manifests)
         return {_mark(model) for data in documents for model in Manifest.from_bytes(data).models}
 
     def _chunks_of(self, run: Run, number: int) -> Sequence[Chunk]:
@@ -145,7 +145,7 @@ class Drafting:
         """
         manifest = Manifest(
             window=run.window,
-            chunk=contract.chunk_id(index),
+            chunk=paths.chunk_id(index),
             models=cut.models,
             models_url=self.models.url,
             readings_url=self.readings.url,
@@ -157,7 +157,7 @@ class Drafting:
         )
         data = manifest.to_bytes()
         digest = contract.digest(data)
-        self.work.create(contract.manifest_path(run.id, digest), data)
+        self.work.create(paths.manifest_path(run.id, digest), data)
         names = [model.name for model in cut.models]
         return Chunk(run.id, manifest.chunk, digest, len(names), min(names), max(names))
 

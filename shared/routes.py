@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from . import chunk_views, contract, views
+from . import chunk_views, paths, views
 from .asking import look, told
 from .chunk_views import ChunkPage, ModelFailurePage
 from .contract import Manifest, Report, Verdict
@@ -100,9 +100,9 @@ def details(plane: ControlPlane) -> APIRouter:
         if not 1 <= number < one.next_attempt:
             raise NotFound(f"chunk {chunk_id} of run {run_id} had {one.next_attempt - 1} attempts, not {number}")
         try:
-            return plane.work.read(contract.log_path(one.run, one.id, number)).decode(errors="replace")
+            return plane.work.read(paths.log_path(one.run, one.id, number)).decode(errors="replace")
         except NotFound:
-            return plane.cluster.log(contract.job_name(app, one.run, one.id, number))
+            return plane.cluster.log(paths.job_name(app, one.run, one.id, number))
 
     return router
 
@@ -110,6 +110,6 @@ def details(plane: ControlPlane) -> APIRouter:
 def _verdicts(work: Blobs, chunk: Chunk) -> Sequence[Verdict]:
     """Every model of a chunk that is over: by its report, or by its manifest where it was given up whole."""
     if chunk.committed:
-        return Report.from_bytes(work.read(contract.report_path(chunk.run, chunk.id, chunk.committed.attempt))).verdicts
-    manifest = Manifest.from_bytes(work.read(contract.manifest_path(chunk.run, chunk.manifest)))
+        return Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, chunk.committed.attempt))).verdicts
+    manifest = Manifest.from_bytes(work.read(paths.manifest_path(chunk.run, chunk.manifest)))
     return [Verdict(model.id, reason=chunk.reason, message=chunk.message) for model in manifest.models]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from . import contract
+from . import paths
 from .contract import Progress, Report
 from .domain import Part
 from .errors import Malformed, NotFound
@@ -41,8 +41,8 @@ def read_signs(work: Blobs, run_id: str) -> tuple[dict[tuple[str, int], Sign], d
     """Progress by chunk and attempt; and the attempts that have reported, by chunk, the earliest first."""
     signs: dict[tuple[str, int], Sign] = {}
     reported: dict[str, list[int]] = {}
-    for blob in work.describe(contract.signs_prefix(run_id)):
-        match contract.parse_sign(blob.name):
+    for blob in work.describe(paths.signs_prefix(run_id)):
+        match paths.parse_sign(blob.name):
             case (chunk, attempt, "progress"):
                 signs[chunk, attempt] = Sign(blob.etag, Progress.from_metadata(blob.metadata).done)
             case (chunk, attempt, "report"):
@@ -61,7 +61,7 @@ def _first_valid(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Report | 
 
 def valid_report(work: Blobs, chunk: Chunk, attempt: int) -> Report:
     """The report of an attempt: it adds up, and its parts lie in storage as it says. Raises Malformed, NotFound."""
-    report = Report.from_bytes(work.read(contract.report_path(chunk.run, chunk.id, attempt)))
+    report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, attempt)))
     report.check(chunk.run, chunk.id, attempt, chunk.models)
     for part in report.parts:
         _check_part(work, part)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from . import attempts
-from .contract import clip, parse_job_name
+from .contract import clip
 from .domain import Outcome, Reason, Tally, merge_failures
 from .evidence import Evidence
+from .paths import parse_job_name
 from .policy import Policy
 from .ports import Sighting
 from .runs import AttemptState, Chunk, Phase, Run

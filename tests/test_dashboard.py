@@ -22,9 +22,9 @@ import pytest
 from core.world import EARLIER, WINDOW, World
 
 from shared.api import create_api
-from shared.contract import job_name
 from shared.domain import Reason
 from shared.guard import Guard
+from shared.paths import job_name
 from shared.runs import Heartbeat, Phase
 from shared.windows import Window
 from shared.wishes import SCHEDULE, Quarantined, WishKind

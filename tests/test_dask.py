@@ -19,8 +19,8 @@ from distributed import Client
 import shared.adapters.dask
 from local.dask import HOME, LocalDask, start
 from shared.adapters.dask import DaskCluster
-from shared.contract import log_path, parse_job_name
 from shared.errors import NotFound, Unavailable
+from shared.paths import log_path, parse_job_name
 from shared.ports import Sighting
 from shared.runs import JobState
 from tests.conftest import WORKERS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import contract, settings
+from shared import paths, settings
 from shared.domain import Reason
 from shared.runs import CHUNK_FOLLOWS, PHASE_FOLLOWS, ChunkState, Phase
 from shared.settings import Settings
@@ -175,7 +175,7 @@ def asked_for() -> World:
     span = Window.parse("20261120T0000Z-P1D")
     world.ledger.add_backfill(Backfill("backfill-1", span, Scope.MISSING, 1, NOON, span.start))
     world.ledger.add_quarantined(Quarantined("pump1/heat", "e1", Reason.CRASHED, "", WINDOW, NOON))
-    world.work.write(contract.log_path(WINDOW, "c00000", 1), b"printed")
+    world.work.write(paths.log_path(WINDOW, "c00000", 1), b"printed")
     return world
 
 

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from shared.contract import parse_job_name
 from shared.errors import NotFound, Unavailable
+from shared.paths import parse_job_name
 from shared.ports import JobSpec, Refusal, Sighting
 from shared.runs import JobState
 

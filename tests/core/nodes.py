@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared import contract
+from shared import paths
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import Manifest, Progress, Report, Verdict
 from shared.domain import POISON, Model, Part, Reason
@@ -84,7 +84,7 @@ def process(
     naps = 1 if how.dies_before == 10**6 else how.nap + 1
     for beat in range(naps):
         progress = Progress(beat, len(manifest.models)).to_metadata()
-        work.write(contract.progress_path(run, chunk, attempt), b"", progress)
+        work.write(paths.progress_path(run, chunk, attempt), b"", progress)
         yield False
     while how.nap == 10**6:  # alive, and does nothing
         yield False
@@ -107,14 +107,14 @@ def process(
     parts = []
     if rows:
         data = json.dumps(rows).encode()
-        path = f"{contract.parts_prefix(run, chunk)}{name_part()}.parquet"
+        path = f"{paths.parts_prefix(run, chunk)}{name_part()}.parquet"
         work.write(path, data[:-1] if how.spoils_part else data)
         parts = [Part(path, len(data), work.head(path).md5, len(rows))]
         yield False
     if how.dies_before == 2:
         return
     report = Report(run, chunk, attempt, started, clock() + timedelta(seconds=10), tuple(verdicts), tuple(parts))
-    work.create(contract.report_path(run, chunk, attempt), report.to_bytes())
+    work.create(paths.report_path(run, chunk, attempt), report.to_bytes())
     yield True
 
 
@@ -122,7 +122,7 @@ def _carried(work: MemoryBlobs, run: str, chunk: str, attempt: int) -> dict[str,
     """What an earlier attempt scored, with its rows."""
     if not attempt:
         return {}
-    report = Report.from_bytes(work.read(contract.report_path(run, chunk, attempt)))
+    report = Report.from_bytes(work.read(paths.report_path(run, chunk, attempt)))
     rows = [row for part in report.parts for row in json.loads(work.read(part.path))]
     return {v.model: (v, [row for row in rows if row[0] == v.model]) for v in report.verdicts if v.reason is None}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from shared import contract
+from shared import paths
 from shared.domain import Reason
 from shared.planner import Plan
 from shared.runs import ChunkState, Phase, Run
@@ -107,7 +107,7 @@ def asked_again(*kinds: WishKind) -> Callable[[Weather, Sequence[str]], World]:
 def written_by(world: World, run: Run) -> dict[str, set[int]]:
     """The attempts that wrote a model's rows, as consumers read them."""
     found: dict[str, set[int]] = {}
-    for blob in world.predictions.list(contract.predictions_prefix(run.window)):
+    for blob in world.predictions.list(paths.predictions_prefix(run.window)):
         for model, _, _, attempt in json.loads(world.predictions.read(blob.name)):
             found.setdefault(model, set()).add(attempt)
     return found
@@ -138,7 +138,7 @@ def is_extended(world: World) -> None:
     world.check_complete(run)
     assert (run.phase, run.round, run.plans, run.models) == (Phase.PARTIAL, 1, 2, 7)
     assert counts(run.tally) == replace(counts(run.tally), scored=5, failed=1, skipped=1)
-    plan = Plan.from_bytes(run, world.work.read(contract.plan_path(run.id, 1)), NOON)
+    plan = Plan.from_bytes(run, world.work.read(paths.plan_path(run.id, 1)), NOON)
     assert [chunk.id for chunk in plan.chunks] == ["c00003"]
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared import attempts, contract, seeing
+from shared import attempts, paths, seeing
 from shared.adapters.memory import MemoryBlobs
 from shared.attempts import LOSSES
 from shared.contract import Progress, Report, Verdict
@@ -373,7 +373,7 @@ def lay(work: MemoryBlobs, told: Report, data: bytes = b"0123456789") -> Report:
     part = replace(told.parts[0], bytes=10, md5="eB5eJF1ptWaXm4bijSPyxw==")
     told = replace(told, parts=(part,))
     work.write(part.path, data)
-    work.write(contract.report_path(RUN.id, "c00000", told.attempt), told.to_bytes())
+    work.write(paths.report_path(RUN.id, "c00000", told.attempt), told.to_bytes())
     return told
 
 
@@ -394,7 +394,7 @@ def test_a_report_of_an_earlier_round_counts_for_nothing() -> None:
 def test_the_first_valid_report_of_a_round_is_taken() -> None:
     work = MemoryBlobs()
     lay(work, report(3, attempt=1), data=b"spoilt")
-    work.write(contract.report_path(RUN.id, "c00000", 2), b"{")
+    work.write(paths.report_path(RUN.id, "c00000", 2), b"{")
     lay(work, replace(report(3, attempt=3), verdicts=(Verdict("a", 3),)))  # forgets two models
     gone = lay(work, report(3, attempt=4))
     work.delete(gone.parts[0].path)
@@ -419,7 +419,7 @@ def test_reports_for_which_there_is_no_time_are_told_as_unread() -> None:
 
 def test_signs_are_read_for_every_attempt() -> None:
     work = MemoryBlobs()
-    etags = [work.write(contract.progress_path(RUN.id, "c00000", n), b"", Progress(n, 3).to_metadata()) for n in (1, 2)]
+    etags = [work.write(paths.progress_path(RUN.id, "c00000", n), b"", Progress(n, 3).to_metadata()) for n in (1, 2)]
     signs = {("c00000", n): Sign(etags[n - 1], n) for n in (1, 2)}
     assert see(work, FRESH) == Evidence({}, signs, {})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared import __main__ as command
-from shared import chores, contract, wiring
+from shared import chores, paths, wiring
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import Report
 from shared.domain import Failure, Outcome, Reason, Tally
@@ -45,14 +45,14 @@ class Attic:
         self.ledger.add_chunks([Chunk(run.id, "c00000", "abc", 1, "a", "a")])
         for name in self.left(run.id):
             self.work.write(name, b"x")
-        self.predictions.write(contract.prediction_path(window, "c00000", 0), b"x")
+        self.predictions.write(paths.prediction_path(window, "c00000", 0), b"x")
         return run.id
 
     def left(self, run: str) -> list[str]:
         return sorted([
-            contract.plan_path(run), contract.plan_path(run, 1), contract.manifest_path(run, "abc"),
-            contract.progress_path(run, "c00000", 1), contract.report_path(run, "c00000", 1),
-            contract.log_path(run, "c00000", 1), f"{contract.parts_prefix(run, 'c00000')}1f.parquet",
+            paths.plan_path(run), paths.plan_path(run, 1), paths.manifest_path(run, "abc"),
+            paths.progress_path(run, "c00000", 1), paths.report_path(run, "c00000", 1),
+            paths.log_path(run, "c00000", 1), f"{paths.parts_prefix(run, 'c00000')}1f.parquet",
         ])  # fmt: skip
 
     def prune(self, *, deletions: int = 10**6, rules: Rules = RULES) -> None:
@@ -101,7 +101,7 @@ def test_predictions_go_with_their_run_only_where_a_person_says_so() -> None:
     other = "date=2026-11-10/hour=12/somebody-else-s.parquet"
     attic.predictions.write(other, b"x")
     attic.prune(rules=replace(RULES, prune_predictions=True))
-    kept = contract.prediction_path(Window.parse(young), "c00000", 0)
+    kept = paths.prediction_path(Window.parse(young), "c00000", 0)
     assert [blob.name for blob in attic.predictions.list()] == [other, kept]
 
 
@@ -220,9 +220,9 @@ def test_what_was_reported_and_lies_nowhere_is_committed_by_the_next_ticks(later
 def test_of_two_reports_whose_parts_lie_nowhere_the_first_is_chosen_as_a_tick_would() -> None:
     world = scored()
     lose_ledger(world)
-    first = Report.from_bytes(world.work.read(contract.report_path(WINDOW, "c00000", 1)))
-    world.work.write(contract.report_path(WINDOW, "c00000", 2), replace(first, attempt=2).to_bytes())
-    world.predictions.delete(contract.prediction_path(Window.parse(WINDOW), "c00000", 0))
+    first = Report.from_bytes(world.work.read(paths.report_path(WINDOW, "c00000", 1)))
+    world.work.write(paths.report_path(WINDOW, "c00000", 2), replace(first, attempt=2).to_bytes())
+    world.predictions.delete(paths.prediction_path(Window.parse(WINDOW), "c00000", 0))
     rebuild(world)
     found = world.ledger.chunk(WINDOW, "c00000")
     assert found.chosen
@@ -233,8 +233,8 @@ def test_a_chunk_without_report_and_predictions_is_lost_and_can_be_redriven() ->
     world = scored()
     lose_ledger(world)
     rows = sorted(world.rows())
-    world.predictions.delete(contract.prediction_path(Window.parse(WINDOW), "c00000", 0))
-    world.work.delete(contract.report_path(WINDOW, "c00000", 1))
+    world.predictions.delete(paths.prediction_path(Window.parse(WINDOW), "c00000", 0))
+    world.work.delete(paths.report_path(WINDOW, "c00000", 1))
     rebuild(world)
     found = world.ledger.run(WINDOW)
     message = "the ledger was lost; neither a report nor predictions tell how this chunk ended"
@@ -255,7 +255,7 @@ def test_chunks_that_were_lost_do_not_keep_those_from_ending_well_that_were_repo
     for blob in list(world.predictions.list()):
         world.predictions.delete(blob.name)
     for i in range(3):
-        world.work.delete(contract.report_path(WINDOW, contract.chunk_id(i), 1))
+        world.work.delete(paths.report_path(WINDOW, paths.chunk_id(i), 1))
     rebuild(world)
     world.plane.tick(world.now)
     found = world.ledger.run(WINDOW)
@@ -265,7 +265,7 @@ def test_chunks_that_were_lost_do_not_keep_those_from_ending_well_that_were_repo
 def test_other_content_among_the_predictions_is_not_taken_for_a_result() -> None:
     world = scored()
     lose_ledger(world)
-    name = contract.prediction_path(Window.parse(WINDOW), "c00000", 0)
+    name = paths.prediction_path(Window.parse(WINDOW), "c00000", 0)
     world.predictions.write(name, b'[["a row of somebody", "else", 0, 1]]')
     rebuild(world)
     assert world.ledger.chunk(WINDOW, "c00000").reason is Reason.LEDGER_LOST
@@ -355,7 +355,7 @@ def test_a_rebuild_that_was_killed_at_any_call_is_finished_by_the_next(fault: st
 def test_where_there_is_no_plan_nothing_is_restored() -> None:
     world = scored()
     lose_ledger(world)
-    world.work.delete(contract.plan_path(WINDOW))
+    world.work.delete(paths.plan_path(WINDOW))
     assert rebuild(world) == []
     assert world.ledger.runs(9).items == ()
     assert world.ledger.heartbeat() == Heartbeat()

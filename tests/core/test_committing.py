@@ -8,9 +8,9 @@ import pytest
 
 from shared.adapters.memory import MemoryBlobs
 from shared.committing import copy_parts
-from shared.contract import prediction_path
 from shared.domain import Part, Reason, Tally
 from shared.errors import FleetError, NotFound
+from shared.paths import prediction_path
 from shared.ports import Blobs, Found
 from shared.runs import Chunk, ChunkState, Result
 from shared.windows import Window

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared import contract
+from shared import paths
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import Report, Verdict
 from shared.control import ControlPlane
@@ -97,7 +97,7 @@ def run(hour: int = 11, chunks: int = 1, **known: object) -> Run:
 
 
 def chunk(of: Run, index: int = 0, **known: object) -> Chunk:
-    made = Chunk(of.id, contract.chunk_id(index), "abc", 1, "a", "a", since=NOW)
+    made = Chunk(of.id, paths.chunk_id(index), "abc", 1, "a", "a", since=NOW)
     return replace(made, **known)  # type: ignore[arg-type]
 
 
@@ -138,7 +138,7 @@ def waiting(chunks: int, **known: object) -> Place:
 
 
 def job(index: int, attempt: int = 1) -> str:
-    return f"fleetscore-{run().id}-{contract.chunk_id(index)}-{attempt}"
+    return f"fleetscore-{run().id}-{paths.chunk_id(index)}-{attempt}"
 
 
 # The time budget
@@ -204,7 +204,7 @@ def _report(place: Place) -> None:
     part = Part(f"results/{run().id}/c00000/x", 1, "", 1)
     part = replace(part, md5=_written(place.work, part.path))
     report = Report(run().id, "c00000", 1, NOW, NOW, (Verdict("a", 1),), (part,))
-    place.work.write(contract.report_path(run().id, "c00000", 1), report.to_bytes())
+    place.work.write(paths.report_path(run().id, "c00000", 1), report.to_bytes())
 
 
 def test_reports_for_which_there_was_no_time_conclude_nothing() -> None:

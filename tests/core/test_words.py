@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import contract
+from shared import contract, paths
 from shared.contract import Manifest, Progress, Report, Verdict
 from shared.domain import SKIPS, Failure, Model, Outcome, Part, Reason, Tally, merge_failures, outcome_of
 from shared.errors import Malformed
@@ -204,13 +204,13 @@ def test_a_report_whose_rows_do_not_add_up_is_refused() -> None:
 
 
 def test_names_of_jobs_and_signs_come_apart_as_they_were_put_together() -> None:
-    name = contract.job_name("fleet-score", RUN, "c00042", 3)
+    name = paths.job_name("fleet-score", RUN, "c00042", 3)
     assert name == f"fleet-score-{RUN}-c00042-3"
-    assert contract.parse_job_name(name) == (RUN, "c00042", 3)
-    assert contract.parse_job_name("somebody-else-s-job") is None
-    assert contract.parse_sign(contract.progress_path(RUN, "c00042", 3)) == ("c00042", 3, "progress")
-    assert contract.parse_sign(contract.report_path(RUN, "c00042", 3)) == ("c00042", 3, "report")
-    assert contract.parse_sign(contract.log_path(RUN, "c00042", 3)) is None
+    assert paths.parse_job_name(name) == (RUN, "c00042", 3)
+    assert paths.parse_job_name("somebody-else-s-job") is None
+    assert paths.parse_sign(paths.progress_path(RUN, "c00042", 3)) == ("c00042", 3, "progress")
+    assert paths.parse_sign(paths.report_path(RUN, "c00042", 3)) == ("c00042", 3, "report")
+    assert paths.parse_sign(paths.log_path(RUN, "c00042", 3)) is None
 
 
 @pytest.mark.parametrize(
@@ -229,25 +229,25 @@ def test_two_orders_of_one_name_are_told_apart_by_what_they_do_and_not_by_their_
 
 
 def test_a_run_has_one_plan_and_one_more_for_each_extension() -> None:
-    assert [contract.plan_path(RUN, n) for n in range(3)] == [
+    assert [paths.plan_path(RUN, n) for n in range(3)] == [
         f"runs/{RUN}/plan.json", f"runs/{RUN}/plan-1.json", f"runs/{RUN}/plan-2.json",
     ]  # fmt: skip
 
 
 def test_everything_of_a_run_lies_under_its_own_prefixes_and_no_other_run_s() -> None:
     window, longer = Window.parse(RUN), Window.parse("20261121T0700Z-PT15H")
-    assert contract.parts_prefix(RUN, "c00001") == f"results/{RUN}/c00001/"
-    for path in (contract.plan_path, contract.signs_prefix):
-        assert path(RUN).startswith(contract.run_prefix(RUN))
-        assert not path(longer.id).startswith(contract.run_prefix(RUN))
-    assert contract.prediction_path(window, "c00042", 0).startswith(contract.prediction_prefix(window, "c00042"))
-    assert contract.prediction_path(window, "c00042", 0).startswith(contract.predictions_prefix(window))
-    assert not contract.prediction_path(longer, "c00042", 0).startswith(contract.predictions_prefix(window))
-    assert not contract.prediction_path(window, "c000420", 0).startswith(contract.prediction_prefix(window, "c00042"))
+    assert paths.parts_prefix(RUN, "c00001") == f"results/{RUN}/c00001/"
+    for path in (paths.plan_path, paths.signs_prefix):
+        assert path(RUN).startswith(paths.run_prefix(RUN))
+        assert not path(longer.id).startswith(paths.run_prefix(RUN))
+    assert paths.prediction_path(window, "c00042", 0).startswith(paths.prediction_prefix(window, "c00042"))
+    assert paths.prediction_path(window, "c00042", 0).startswith(paths.predictions_prefix(window))
+    assert not paths.prediction_path(longer, "c00042", 0).startswith(paths.predictions_prefix(window))
+    assert not paths.prediction_path(window, "c000420", 0).startswith(paths.prediction_prefix(window, "c00042"))
 
 
 def test_a_prediction_lies_in_the_folder_of_its_window() -> None:
-    path = contract.prediction_path(Window.parse(RUN), "c00042", 0)
+    path = paths.prediction_path(Window.parse(RUN), "c00042", 0)
     assert path == f"date=2026-11-21/hour=07/{RUN}-c00042-0.parquet"
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared import contract
+from shared import paths
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.control import ControlPlane
 from shared.domain import Outcome, Reason, Tally, outcome_of
@@ -199,7 +199,7 @@ class World:
         """P6: what is called scored lies where consumers read; in a later round it may be the next result already."""
         results = [result for result in (chunk.committed, chunk.chosen) if result]
         for index in range(len(chunk.committed.parts) if chunk.committed else 0):
-            there = self.predictions.head(contract.prediction_path(run.window, chunk.id, index))
+            there = self.predictions.head(paths.prediction_path(run.window, chunk.id, index))
             allowed = [result.parts[index].md5 for result in results if len(result.parts) > index]
             assert there.md5 in allowed, f"{run.id} {chunk.id}: consumers read what no row names"
 
@@ -207,7 +207,7 @@ class World:
         """Promises of a run that is over: nothing lost, nothing twice, nothing left running."""
         assert run.phase.terminal
         assert run.tally.models == run.models  # P1
-        plans = [json.loads(self.work.read(contract.plan_path(run.id, n))) for n in range(run.plans)]
+        plans = [json.loads(self.work.read(paths.plan_path(run.id, n))) for n in range(run.plans)]
         planned = [chunk for plan in plans for chunk in plan["chunks"]]
         assert run.models == sum(chunk[2] for chunk in planned)
         chunks = self.ledger.chunks(run.id)

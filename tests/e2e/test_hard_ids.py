@@ -29,7 +29,7 @@ from starlette.testclient import TestClient
 
 from local.azurite import Azurite
 from scorer import node
-from shared import contract, settings, wiring
+from shared import paths, settings, wiring
 from shared.adapters.memory import MemoryCluster
 from shared.api import create_api
 from shared.contract import Report, Verdict
@@ -144,7 +144,7 @@ def written(rows: Mapping[str, list[Any]], kind: str) -> bytes:
 
 def verdicts(plane: ControlPlane, attempt: int) -> list[Verdict]:
     """What the reports of that attempt say of each model."""
-    paths = [contract.report_path(RUN, chunk.id, attempt) for chunk in plane.ledger.chunks(RUN)]
+    paths = [paths.report_path(RUN, chunk.id, attempt) for chunk in plane.ledger.chunks(RUN)]
     return [verdict for path in paths for verdict in Report.from_bytes(plane.work.read(path)).verdicts]
 
 

@@ -18,14 +18,13 @@ import struct
 import subprocess
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
-import skops.io
 from corpus import LIMIT, MARKER, BadModel
+from corpus_formats import DATA, FORMATS, to_skops, unzipped, zipped
 from corpus_wrong import contradictions, whole
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -44,7 +43,6 @@ P = b"\x80\x04"
 EMPTY, LARGE, UNREADABLE = Reason.EMPTY_MODEL, Reason.TOO_LARGE, Reason.UNREADABLE_MODEL
 UNTRUSTED, OLD, NO_DETECTOR = Reason.UNTRUSTED_MODEL, Reason.INCOMPATIBLE_MODEL, Reason.NOT_A_DETECTOR
 SVM = b"csklearn.svm._classes\nOneClassSVM\n"
-DATA = np.random.default_rng(7).normal([10.0, 20.0, 30.0], [1.0, 2.0, 3.0], (60, 3))
 BOMB = bytes(LIMIT + 1)
 TOUCH = f"open({MARKER!r}, 'w').close()"
 
@@ -63,50 +61,6 @@ def _svm() -> OneClassSVM:
     return OneClassSVM(nu=0.1).fit(DATA)
 
 
-def to_joblib(model: Any, compress: Any = 0) -> bytes:
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer, compress=compress)
-    return buffer.getvalue()
-
-
-def zipped(entries: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip of these, with the same dates each time."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in entries.items():
-            archive.writestr(zipfile.ZipInfo(name), content, method)
-    return buffer.getvalue()
-
-
-def unzipped(data: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def to_skops(model: Any) -> bytes:
-    """As skops has it, with the same dates and names of arrays each time."""
-    entries = unzipped(skops.io.dumps(model))
-    schema = entries.pop("schema.json").decode()
-    named: dict[str, bytes] = {}
-    for i, (name, content) in enumerate(entries.items()):
-        schema, named[f"{i}.npy"] = schema.replace(name, f"{i}.npy"), content
-    ids: dict[int, int] = {}
-
-    def numbered(node: dict[str, Any]) -> dict[str, Any]:
-        if "__id__" in node:
-            node["__id__"] = ids.setdefault(node["__id__"], len(ids))
-        return node
-
-    tree = json.loads(schema, object_hook=numbered)
-    return zipped({"schema.json": json.dumps(tree).encode(), **named})
-
-
-FORMATS: dict[str, Callable[[Any], bytes]] = {
-    "skops": to_skops,
-    **{f"pickle-{n}": functools.partial(pickle.dumps, protocol=n) for n in range(6)},
-    "joblib": to_joblib,
-    **{f"joblib-{kind}": functools.partial(to_joblib, compress=(kind, 3)) for kind in ("zlib", "gzip", "bz2", "xz")},
-}
 SNIFFED = [name for name in FORMATS if name not in ("pickle-0", "pickle-1")]
 
 

@@ -90,6 +90,7 @@ def interrupt() -> None:
 
 
 def start_threads() -> None:
+    threading.stack_size(65536)  # else the limit of memory may come first
     while True:
         threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
         time.sleep(0.001)

@@ -70,7 +70,7 @@ def test_a_failure_is_read_as_it_was_meant() -> None:
 
 
 def test_a_message_is_made_legible() -> None:
-    said = replace(FAILED, verdict=replace(FAILED.verdict, message="a\x1b[31m\ud800\nb" + "x" * 1000))
+    said = replace(FAILED, verdict=FAILED.verdict._replace(message="a\x1b[31m\ud800\nb" + "x" * 1000))
 
     message = parsed(answers.to_bytes(said)).verdict.message
 

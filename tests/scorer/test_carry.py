@@ -18,9 +18,10 @@ import pytest
 from scorer.carry import Carried, take_over
 from scorer.results import Predictions, to_parquet, to_table, together
 from scorer.stores import Content, Folder
-from shared.contract import Manifest, Report, Verdict, parts_prefix, report_path
+from shared.contract import Manifest, Report, Verdict
 from shared.domain import Model, Part, Reason
 from shared.errors import Unavailable
+from shared.paths import parts_prefix, report_path
 from shared.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
@@ -143,7 +144,7 @@ def of_another_chunk(work: Folder) -> None:
 
 
 def of_other_models(work: Folder) -> None:
-    write(work, replace(report_of(work), verdicts=(replace(VERDICTS[0], model="a#b/z"), *VERDICTS[1:])))
+    write(work, replace(report_of(work), verdicts=(VERDICTS[0]._replace(model="a#b/z"), *VERDICTS[1:])))
 
 
 def part_gone(work: Folder) -> None:

@@ -55,13 +55,12 @@ def children() -> Iterator[Children]:
 UNUSABLE = "its process gave no answer that can be used"
 POISON = {
     "hang": (Reason.ENDLESS, "came to no end within 2 s"),
-    "hang-in-c": (Reason.ENDLESS, "came to no end within 2 s"),
-    "stop": (Reason.ENDLESS, "came to no end within 2 s"),
     "eat": (Reason.CRASHED, "took more than 300 MiB of memory"),
     "start-threads": (Reason.CRASHED, "started more than 64 threads"),
     "exit-0": (Reason.CRASHED, "its process ended with exit code 0"),
     "exit-3": (Reason.CRASHED, "its process ended with exit code 3"),
     "abort": (Reason.CRASHED, "its process ended by SIGABRT"),
+    "hang-in-c": (Reason.ENDLESS, "came to no end within 2 s"),
     "kill": (Reason.CRASHED, "its process ended by SIGKILL"),
     "signal-35": (Reason.CRASHED, "its process ended by signal 35"),
     "segfault": (Reason.CRASHED, "its process ended by SIGSEGV"),
@@ -70,6 +69,7 @@ POISON = {
         Reason.CRASHED,
         f"{UNUSABLE}: wanted at most 16409 bytes, {2**64 - 1} were announced",
     ),
+    "stop": (Reason.ENDLESS, "came to no end within 2 s"),
     "half-an-answer": (Reason.CRASHED, "its process ended with exit code 1"),
     "endless-answer": (
         Reason.CRASHED,
@@ -249,13 +249,19 @@ def test_a_model_without_a_file_fails_by_what_went_wrong_and_needs_no_child() ->
 def test_the_first_keeper_that_is_lost_is_replaced_and_the_second_is_no_models_fault() -> None:
     with Children(1, scoring=misdeeds.scoring) as one:
         (first,) = map(scored_by, one.score([item("a")]))
-        one._processes[0].kill()
+        kill_and_all_under_it(one, first)
         (second,) = map(scored_by, one.score([item("b")]))
-        one._processes[1].kill()
+        kill_and_all_under_it(one, second)
 
         with pytest.raises(Unavailable, match="the process that keeps the children was gone at model=c"):
             list(one.score([item("c")]))
     assert first != second
+
+
+def kill_and_all_under_it(children: Children, child: int) -> None:
+    keeper = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
+    children._processes[-1].kill()
+    wait_for(lambda: not is_alive(keeper) and not is_alive(child))
 
 
 def test_nothing_is_left_when_the_context_ends_though_a_child_is_at_work() -> None:

@@ -23,19 +23,10 @@ from scorer import node
 from scorer.__main__ import main
 from scorer.results import SCHEMA
 from shared import contract
-from shared.contract import (
-    Manifest,
-    PackSpan,
-    Report,
-    digest,
-    manifest_path,
-    pack_path,
-    parts_prefix,
-    progress_path,
-    report_path,
-)
+from shared.contract import Manifest, PackSpan, Report, digest
 from shared.domain import Model, Reason, Tally
 from shared.names import Columns
+from shared.paths import manifest_path, pack_path, parts_prefix, progress_path, report_path
 from shared.scoring_policy import Limits, ScoringPolicy
 from shared.windows import Window
 

@@ -1,0 +1,103 @@
+"""Where everything lies, and what jobs are called: all paths and names that app and nodes share. Pure.
+
+Paths lie in the working container (`fleetscore`) unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .windows import Window
+
+_JOB = re.compile(r"(?P<app>.+)-(?P<run>\d{8}T\d{4}Z-P[0-9DTHM]+)-(?P<chunk>c\d+)-(?P<attempt>\d+)")
+_SIGN = re.compile(r"runs/[^/]+/signs/(?P<chunk>c\d+)-(?P<attempt>\d+)\.(?P<kind>progress|report)")
+
+
+def chunk_id(index: int) -> str:
+    """`c00042`: sorts by index up to the most chunks that a run may have."""
+    return f"c{index:05d}"
+
+
+def job_name(app: str, run: str, chunk: str, attempt: int) -> str:
+    """The idempotency key of an attempt, at every cluster."""
+    return f"{app}-{run}-{chunk}-{attempt}"
+
+
+def parse_job_name(name: str) -> tuple[str, str, int] | None:
+    """(run, chunk, attempt) of a name that `job_name` made; None for any other."""
+    found = _JOB.fullmatch(name)
+    return (found["run"], found["chunk"], int(found["attempt"])) if found else None
+
+
+RUNS_PREFIX = "runs/"
+
+
+def run_prefix(run: str) -> str:
+    """Where all of a run lies but its parts: plans, manifests, signs, logs."""
+    return f"{RUNS_PREFIX}{run}/"
+
+
+def plan_path(run: str, number: int = 0) -> str:
+    """Create-once: the write that makes the manifests a plan. An extension of the run has a plan of its own."""
+    return f"{run_prefix(run)}plan{f'-{number}' if number else ''}.json"
+
+
+def manifest_path(run: str, digest: str) -> str:
+    """Named by its content, so that writing it twice is writing it once."""
+    return f"{run_prefix(run)}manifests/{digest}.json"
+
+
+def signs_prefix(run: str) -> str:
+    """Where one listing finds every progress and every report of a run."""
+    return f"{run_prefix(run)}signs/"
+
+
+def progress_path(run: str, chunk: str, attempt: int) -> str:
+    """An empty blob; its metadata is the progress, its etag the sign of life."""
+    return f"{signs_prefix(run)}{chunk}-{attempt}.progress"
+
+
+def report_path(run: str, chunk: str, attempt: int) -> str:
+    """Create-once, written last."""
+    return f"{signs_prefix(run)}{chunk}-{attempt}.report"
+
+
+def parse_sign(path: str) -> tuple[str, int, str] | None:
+    """(chunk, attempt, "progress" or "report") of a path under `signs_prefix`; None for any other."""
+    found = _SIGN.fullmatch(path)
+    return (found["chunk"], int(found["attempt"]), found["kind"]) if found else None
+
+
+def log_path(run: str, chunk: str, attempt: int) -> str:
+    """What the job printed, where the cluster has no place of its own for that."""
+    return f"{run_prefix(run)}logs/{chunk}-{attempt}.log"
+
+
+def pack_path(name: str) -> str:
+    """Where a pack lies: a cache, which outlives runs and may be deleted at any time."""
+    return f"packs/{name}.pack"
+
+
+def results_prefix(run: str) -> str:
+    """Where all parts of a run lie, chosen or not."""
+    return f"results/{run}/"
+
+
+def parts_prefix(run: str, chunk: str) -> str:
+    """Where the processes of a chunk write, each under a random name of its own."""
+    return f"{results_prefix(run)}{chunk}/"
+
+
+def predictions_prefix(window: Window) -> str:
+    """Where all of a run's committed parts lie in the predictions' container, and those of no other run."""
+    return f"date={window.start:%Y-%m-%d}/hour={window.start:%H}/{window.id}-"
+
+
+def prediction_prefix(window: Window, chunk: str) -> str:
+    """The same of one chunk."""
+    return f"{predictions_prefix(window)}{chunk}-"
+
+
+def prediction_path(window: Window, chunk: str, index: int) -> str:
+    """Where part *index* of a chunk lies in the predictions' container once it is committed."""
+    return f"{prediction_prefix(window, chunk)}{index}.parquet"
