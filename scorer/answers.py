@@ -78,7 +78,7 @@ def parse(data: bytes, model: Model, etag: str, readings: Readings) -> Scored:
     if reason is not None:
         if rows or body:
             raise ValueError(f"{rows} rows of a model that failed")
-        verdict = Verdict(model.id, reason=Reason(reason), message=_legible(head["message"]), etag=changed(etag, model))
+        verdict = Verdict(model.id, reason=Reason(reason), message=clip(head["message"]), etag=changed(etag, model))
         return Scored(verdict)
     if not 0 < rows <= readings.rows or max(head["left_out"], head["repeated"]) > readings.rows:
         raise ValueError(f"{rows} rows, and {head['left_out']} left out, of {readings.rows} that were given")
@@ -117,7 +117,3 @@ def _head(line: bytes) -> dict[str, Any]:
     if reason is not None and (not isinstance(reason, str) or reason not in _REASONS):
         raise ValueError(f"a reason {str(reason)[:40]!r} that no model has")
     return head
-
-
-def _legible(message: str) -> str:
-    return clip("".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in message))

@@ -51,7 +51,9 @@ def _value(data: bytes, size_limit: int) -> Any:
         return archives.read(data, size_limit)
     if data[:1] == b"\x80":
         return opcodes.read(data)
-    raise Unscorable(Reason.UNREADABLE_MODEL, f"neither skops nor a pickle: it begins with {data[:12]!r}")
+    raise Unscorable(
+        Reason.UNREADABLE_MODEL, f"neither skops nor a pickle of protocol 2 or later: it begins with {data[:12]!r}"
+    )
 
 
 def decompressed(data: bytes, size_limit: int) -> bytes:

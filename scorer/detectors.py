@@ -123,7 +123,7 @@ def _svm_contradiction(svm: Any) -> str:
         if found != wanted:
             return f"{name} is {found} where {count} support vectors of {width} features want {wanted}"
     if not count or svm.kernel not in KERNELS:
-        return f"{count} support vectors, kernel {svm.kernel!r}"
+        return f"{count} support vectors with the kernel {svm.kernel!r}, wanted some with one of {', '.join(KERNELS)}"
     numbers = (svm.support_vectors_, svm._dual_coef_, svm._intercept_)
     if not all(np.isfinite(getattr(n, "data", n) if _is_sparse(n) else n).all() for n in numbers):
         return "a number that it holds is not finite"

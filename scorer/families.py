@@ -218,7 +218,7 @@ def _svm(state: dict[str, Any]) -> _Body | None:
     if not (_numeric(state, "dual_coef_", (1, count)) == coefficients).all():
         raise ValueError("dual_coef_ and _dual_coef_ differ")
     _numeric(state, "support_", (count,))
-    _agree("support_vectors_", vectors.dtype.kind in "fiu", wanted=True)
+    _of_numbers("support_vectors_", vectors)
     _agree("n_features_in_", state.get("n_features_in_", width), width)
     _agree("shape_fit_", state.get("shape_fit_", (0, width))[1], width)
     counts = state.get("_n_support")
@@ -241,8 +241,9 @@ def _sgd(state: dict[str, Any]) -> _Body | None:
     width = len(weights)
     if not width:
         raise ValueError("coef_ is empty")
-    _agree("coef_", weights.dtype.kind in "fiu", wanted=True)
-    _agree("coef_", state["coef_"].shape in ((width,), (1, width)), wanted=True)
+    _of_numbers("coef_", weights)
+    if state["coef_"].shape not in ((width,), (1, width)):
+        raise ValueError(f"coef_ is {state['coef_'].shape} where {(1, width)} is wanted")
     _agree("n_features_in_", state.get("n_features_in_", width), width)
     return _Body(Family.LINEAR, width, -_number(state, "offset_"), (weights,))
 
@@ -313,6 +314,11 @@ def _number(state: dict[str, Any], name: str) -> float:
     if type(value) not in (int, float) or not math.isfinite(value):
         raise ValueError(f"{name} is not a finite number")
     return float(value)
+
+
+def _of_numbers(name: str, found: np.ndarray) -> None:
+    if found.dtype.kind not in "fiu":
+        raise ValueError(f"{name} holds no numbers but {found.dtype.name}")
 
 
 def _agree(name: str, found: object, wanted: object) -> None:

@@ -21,12 +21,14 @@ from .unscorable import Unscorable
 
 # Beyond scikit-learn's estimators, which skops trusts by itself.
 SKOPS_TRUSTED = (
+    "scipy.sparse._csr.csr_matrix",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.tree._tree.Tree",
 )
 
+_RELEASE = re.compile(r"\d{1,4}(\.[0-9a-z+]{1,12}){1,4}")
 _VERSION = re.compile(rb"_sklearn_version.{1,9}?(\d+\.\d+[0-9a-z.]*)", re.DOTALL)
 
 
@@ -60,8 +62,9 @@ def load(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
             raise Unscorable(Reason.UNREADABLE_MODEL, f"truncated or corrupt: {error}") from error
         except Exception as error:
             raise _unreadable(data, error) from error
-    versions = (getattr(w.message, "original_sklearn_version", "") for w in caught)
+    versions = (str(getattr(w.message, "original_sklearn_version", "")) for w in caught)
     made_by = next((version for version in versions if version), "")
+    made_by = made_by if not made_by or _RELEASE.fullmatch(made_by) else "unknown"
     try:
         if made_by:
             detectors.mend(estimator)
@@ -75,7 +78,9 @@ def load(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
 
 def _pickle(data: bytes) -> Any:
     if data[:1] != b"\x80":
-        raise Unscorable(Reason.UNREADABLE_MODEL, f"neither skops nor a pickle: it begins with {data[:12]!r}")
+        raise Unscorable(
+            Reason.UNREADABLE_MODEL, f"neither skops nor a pickle of protocol 2 or later: it begins with {data[:12]!r}"
+        )
     return allowed.unpickle(data)
 
 

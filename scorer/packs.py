@@ -208,7 +208,7 @@ def from_buffer(data: memoryview) -> Pack:
             if not reader.schema.equals(_SCHEMA) or reader.num_record_batches > 1:
                 raise Malformed(f"a foreign pack: its columns are {reader.schema.names}")
             pack = Pack(reader.get_batch(0)) if reader.num_record_batches else EMPTY
-        pack.rows.validate()
+        pack.rows.validate(full=True)
         problem = _unsound(pack)
     except (pa.ArrowException, OSError) as error:
         raise Malformed(f"a foreign pack: {error}") from error

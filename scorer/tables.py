@@ -11,7 +11,9 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,9 @@ from .cells import BROKEN, MISSING, unreadable
 UNPACKED_LIMIT = 2**31  # bytes that a gzip file may unpack to
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 
+NESTED_LIMIT = 200  # levels of a JSON value
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_OPENING, _CLOSING = list(b"[{"), list(b"]}")
 _FOREIGN = {
     b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
@@ -78,7 +83,7 @@ def features(names: list[str], columns: Columns) -> tuple[str, ...]:
 
 def check_columns(names: list[str], columns: Columns) -> None:
     """That a file has what readings must have, and each column once. Raises Unscorable."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise unreadable(f"has the column {repeated[0]!r} more than once")
     if columns.time not in names or columns.device not in names or not features(names, columns):
@@ -91,13 +96,13 @@ def check_columns(names: list[str], columns: Columns) -> None:
 def read_text(data: bytes, columns: Columns, policy: Policy) -> Table | None:
     """The rows of a CSV or JSON lines file, unpacked already; None where there are none. Raises Unscorable."""
     try:
+        for beginning, what in _FOREIGN.items():
+            if data[:4096].lstrip().startswith(beginning):
+                raise unreadable(f"is {what}; wanted columns as CSV, JSON lines or Parquet")
         data = _utf8(data)
         start = data[:4096].lstrip()
         if not start and not data.strip():
             return None
-        for beginning, what in _FOREIGN.items():
-            if start.startswith(beginning):
-                raise unreadable(f"is {what}; wanted columns as CSV, JSON lines or Parquet")
         if b"\0" in data:
             raise unreadable("holds NUL bytes; wanted text in UTF-8, or Parquet")
         rows = _json_lines(data, columns, policy) if start.startswith(b"{") else _csv(data, columns)
@@ -183,6 +188,7 @@ def _json_lines(data: bytes, columns: Columns, policy: Policy) -> pa.Table:
     """By pyarrow where each column is of one kind; else line by line. Each refuses a key that is there twice."""
     from pyarrow import json as arrow_json
 
+    _refuse_depth(data)
     ids = [columns.device, columns.sensor]
     texts = [columns.time, *ids] if policy.time is TimeFormat.ISO else ids
     schema = pa.schema([(name, pa.string()) for name in texts])
@@ -194,6 +200,16 @@ def _json_lines(data: bytes, columns: Columns, policy: Policy) -> pa.Table:
         return _by_line(data)
     absent = [name for name in texts if rows[name].null_count == rows.num_rows]
     return rows.drop_columns(absent)  # naming a column makes pyarrow add it
+
+
+def _refuse_depth(data: bytes) -> None:
+    """A value that is nested some thousands deep overflows the stack in pyarrow, and so ends the process."""
+    if data.count(b"[") + data.count(b"{") <= data.count(b"\n") + NESTED_LIMIT:
+        return
+    bare = np.frombuffer(_QUOTED.sub(b"", data), np.uint8)
+    depth = np.cumsum(np.isin(bare, _OPENING).astype(np.int8) - np.isin(bare, _CLOSING).astype(np.int8), dtype=np.int64)
+    if len(depth) and depth.max() > NESTED_LIMIT:
+        raise unreadable(f"holds a value that is nested deeper than {NESTED_LIMIT}")
 
 
 def _by_line(data: bytes) -> pa.Table:

@@ -43,8 +43,9 @@ def command(
 
 
 def clip(message: str) -> str:
-    """A message in one line that fits where it is kept."""
-    line = " ".join(message.split())
+    """A message in one line that fits where it is kept, and that every log, table and document can hold."""
+    legible = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in message[: 10 * MESSAGE_LIMIT])
+    line = " ".join(legible.split())
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
 
 
@@ -209,8 +210,8 @@ class Report:
                 run=doc["run"],
                 chunk=doc["chunk"],
                 attempt=_count(doc["attempt"]),
-                started_at=datetime.fromisoformat(doc["started_at"]),
-                ended_at=datetime.fromisoformat(doc["ended_at"]),
+                started_at=_instant(doc["started_at"]),
+                ended_at=_instant(doc["ended_at"]),
                 verdicts=tuple(verdicts),
                 parts=tuple(
                     Part(str(p["path"]), _count(p["bytes"]), str(p["md5"]), _count(p["rows"])) for p in doc["parts"]
@@ -259,6 +260,13 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
+def _instant(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"wanted a time with an offset, found {text!r}")
+    return found
+
+
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"wanted a count, found {value!r}")
@@ -277,5 +285,5 @@ def _parse(data: bytes, what: str, build: Callable[[dict[str, Any]], T]) -> T:
         if doc["schema"] != SCHEMA:
             raise Malformed(f"{what}: wanted schema {SCHEMA}, found {doc['schema']!r}")
         return build(doc)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, Malformed) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, Malformed) as error:
         raise Malformed(f"{what}: {type(error).__name__}: {error}") from error

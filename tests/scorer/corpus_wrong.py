@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,14 +35,20 @@ READ = {
     "minmax": ("min_", "scale_"),
     "robust": ("center_", "scale_"),
 }
-# That scikit-learn itself does not miss: it makes them again, or never asks for them when it predicts.
-UNMISSED: dict[str, Reason | None] = {}
+# Harmless: scikit-learn makes them again, never asks for them, or takes them as they are, and the scores are numbers.
+HARMLESS = ("envelope-precision_-none", "tree-two-parents-behind-pca", "tree-threshold-nan-behind-pca",
+            "tree-leaf-without-samples-behind-pca", "lof-fitted-on-nan")  # fmt: skip
 
 Row = tuple[str, bytes, Reason | None, str]
 
 
 def whole() -> dict[str, Any]:
     """A fitted detector of each kind."""
+    return copy.deepcopy(_whole())
+
+
+@functools.cache
+def _whole() -> dict[str, Any]:
     return {
         "rbf": OneClassSVM(nu=0.1).fit(DATA),
         "linear": OneClassSVM(kernel="linear", nu=0.1).fit(DATA),
@@ -58,13 +65,19 @@ def contradictions() -> Iterator[Row]:
     """All of them."""
     dumps = 0
     for name, model, says, reason in [*_attributes(), *_single(), *_of_forests(), *_of_kept()]:
-        kind = KINDS[dumps % len(KINDS)]
+        kind = "skops" if name.startswith("sparse") else KINDS[dumps % len(KINDS)]
         dumps += 1
-        yield f"{name}-{kind}", FORMATS[kind](model), reason, says
+        expected = (None, "") if name in HARMLESS else (reason, says)
+        yield f"{name}-{kind}", FORMATS[kind](model), *expected
 
 
 def _models() -> dict[str, tuple[Any, Any]]:
     """Each model, and the part of it whose attributes are damaged."""
+    return copy.deepcopy(_fitted())
+
+
+@functools.cache
+def _fitted() -> dict[str, tuple[Any, Any]]:
     models: dict[str, tuple[Any, Any]] = {name: (model, model) for name, model in whole().items()}
     for name, scaler in (("standard", StandardScaler()), ("minmax", MinMaxScaler()), ("robust", RobustScaler())):
         pipeline: Pipeline = make_pipeline(scaler, OneClassSVM(nu=0.1)).fit(DATA)
@@ -136,8 +149,6 @@ def _single() -> Iterator[tuple[str, Any, str, Reason | None]]:
         ("weights-none-at-all", _changed(good["sgd"], coef_=np.empty((1, 0))), "coef_"),
         ("precision-askew", _changed(envelope, precision_=np.triu(np.ones((3, 3)))), "symmetric"),
         ("precision-negative", _changed(envelope, precision_=-envelope.precision_), "negative"),
-        ("steps-of-text", Pipeline([("a", "abc"), ("b", rbf)]), ""),
-        ("sparse-vectors-broken", _sparse(), ""),
     ]:
         yield name, model, says, WRONG
     standard = make_pipeline(StandardScaler(), OneClassSVM()).fit(DATA)
@@ -146,14 +157,12 @@ def _single() -> Iterator[tuple[str, Any, str, Reason | None]]:
     minmax = make_pipeline(MinMaxScaler(clip=True), OneClassSVM()).fit(DATA)
     minmax[0].feature_range = (1, 0)
     yield "range-upside-down", minmax, "feature_range", WRONG
+    yield "steps-of-text", Pipeline([("a", "abc"), ("b", rbf)]), "no attribute", Reason.ESTIMATOR_ERROR
+    broken = OneClassSVM().fit(sparse.csr_matrix(DATA))
+    broken.support_vectors_.indptr[-1] = 10**6
+    yield "sparse-vectors-rows-outside", broken, "csr_matrix", Reason.UNTRUSTED_MODEL
     half = make_pipeline(StandardScaler(), rbf)
     yield "half-fitted", half, "StandardScaler was never fitted", Reason.UNFITTED_MODEL
-
-
-def _sparse() -> Any:
-    model = OneClassSVM().fit(sparse.csr_matrix(DATA))
-    model.support_vectors_.indices[:] = 10**6
-    return model
 
 
 def _of_forests() -> Iterator[tuple[str, Any, str, Reason | None]]:

@@ -36,7 +36,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import OneClassSVM
 
-from scorer.children import Children
+from scorer.children import GROUP, Children, Item
 from scorer.single import Scored, score_one
 from shared.domain import Reason
 from shared.errors import Unavailable
@@ -265,14 +265,19 @@ def kill_and_all_under_it(children: Children, child: int) -> None:
 
 
 def test_nothing_is_left_when_the_context_ends_though_a_child_is_at_work() -> None:
+    def items() -> Iterator[Item]:
+        yield from (item("hang") for _ in range(GROUP + 1))  # the first of them are on their way when the last is taken
+        raise InterruptedError
+
     open_before = sorted(Path("/proc/self/fd").iterdir())
     with Children(2, scoring=misdeeds.scoring) as two:
-        ended = two.score([*map(item, ("a", "b")), *(item("hang") for _ in range(500))])
-        pids = [scored_by(next(ended)), two._processes[0].pid]
-        ended.close()  # type: ignore[attr-defined]  # it is a generator
+        pids = [*map(scored_by, two.score([item("a")])), two._processes[0].pid]
+        with pytest.raises(InterruptedError):
+            list(two.score(items()))
 
     wait_for(lambda: not any(map(is_alive, pids)))
     assert sorted(Path("/proc/self/fd").iterdir()) == open_before
+    assert len(two._processes) == 1  # what was killed here was not taken for a loss
 
 
 NODE = """
@@ -281,8 +286,9 @@ sys.path[:0] = {path!r}
 import misdeeds
 from scorer.children import Children
 with Children(1, scoring=misdeeds.scoring) as children:
-    for one in children.score(map(misdeeds.item, ("a", "hang"))):
-        print(int(one.predictions.score[0]), children._processes[0].pid, flush=True)
+    for name in ("a", "hang"):
+        for one in children.score([misdeeds.item(name)]):
+            print(int(one.predictions.score[0]), children._processes[0].pid, flush=True)
 """
 
 

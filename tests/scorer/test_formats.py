@@ -186,7 +186,7 @@ def test_a_file_cut_anywhere_is_unreadable(dump: Any, svm: OneClassSVM) -> None:
 def test_noise_is_unreadable() -> None:
     assert refusal(b"<html>not found</html>") == (
         Reason.UNREADABLE_MODEL,
-        "neither skops nor a pickle: it begins with b'<html>not fo'",
+        "neither skops nor a pickle of protocol 2 or later: it begins with b'<html>not fo'",
     )
     assert refusal(b"\x80\x04\xff\xff")[0] is Reason.UNREADABLE_MODEL
 
