@@ -9,10 +9,10 @@ READY := $(VENV)/ready
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run services host check test bench mutants clean
+.PHONY: help demo run services host check test bench bench-scoring mutants clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: PYTHON (the interpreter for $(VENV)), DEVICES (of the demo), PORT (of the host)"
 
 demo: $(READY) ## a fleet of 500 devices, the whole stack on this machine, one hour scored
@@ -39,6 +39,10 @@ test: $(READY) ## the tests that need servers, which they start
 bench: $(READY) ## what the control plane costs with a million models, into docs/benchmarks.md
 	@$(PY) -m bench.control_plane --into docs/benchmarks.md
 
+bench-scoring: $(READY) ## what scoring costs beside what people use today, into docs/benchmarks.md; half an hour
+	@$(PY) -m pip install -qq --disable-pip-version-check -r bench/requirements.txt
+	@$(PY) -m bench.scoring --into docs/benchmarks.md
+
 mutants: $(READY) ## faults planted into a copy of the core, and which test sees each, into docs/mutants.md
 	@$(PY) -m tests.mutants --into docs/mutants.md
 
@@ -52,4 +56,5 @@ $(READY): $(REQUIREMENTS)
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "installing the requirements into $(VENV), once; it takes a minute or two"
 	@$(PY) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@$(PY) -c 'from scorer import kernels; kernels.choose()'  # compiled once, for all processes
 	@touch $(READY)

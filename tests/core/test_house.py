@@ -9,14 +9,14 @@ ROOT = Path(__file__).parents[2]
 # Each room may import those before it on its line's left, and nothing else of the house.
 RUNGS = [
     "errors", "windows", "domain", "wishes", "runs", "names", "reading_policy", "scoring_policy", "paths", "contract",
-    "ports", "schedule", "planner", "policy", "evidence", "attempts", "tracker", "drafting", "rules", "ticking", "seeing",
-    "committing", "opening", "chores", "control", "views", "chunk_views", "backfill_views", "guard", "settings",
-    "asking", "routes", "backfilling", "operating", "api", "wiring", "__main__",
+    "ports", "schedule", "planner", "policy", "evidence", "attempts", "tracker", "drafting", "rules", "ticking",
+    "seeing", "committing", "opening", "chores", "control", "views", "chunk_views", "backfill_views", "guard",
+    "settings", "asking", "routes", "backfilling", "operating", "api", "wiring", "__main__",
 ]  # fmt: skip
 PURE = {
-    "errors", "windows", "domain", "wishes", "runs", "contract", "names", "reading_policy", "scoring_policy", "paths", "ports",
-    "schedule", "planner", "policy", "evidence", "attempts", "tracker", "views", "chunk_views", "backfill_views",
-    "guard",
+    "errors", "windows", "domain", "wishes", "runs", "contract", "names", "reading_policy", "scoring_policy", "paths",
+    "ports", "schedule", "planner", "policy", "evidence", "attempts", "tracker", "views", "chunk_views",
+    "backfill_views", "guard",
 }  # fmt: skip
 NODE = {
     "errors",

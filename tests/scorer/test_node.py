@@ -251,8 +251,10 @@ def test_the_command_line_ends_with_0_whatever_the_models_did(place: Place, orde
     assert (ended.returncode, ended.stderr) == (0, "")
     assert lines[0] == f"run={HOUR.id} chunk=c00003 attempt=4: 7 models"
     assert [line for line in lines if line.startswith("model=")] == [
-        "model=old/x failed: unreadable_model: neither skops nor a pickle of protocol 2 or later: it begins with "
-        "b'nothing good'",
+        (
+            "model=old/x failed: unreadable_model: neither skops nor a pickle of protocol 2 or later: it begins with "
+            "b'nothing good'"
+        ),
         "model=twice/x failed: ambiguous: more than one file holds this model; twice/x.pkl is one of them",
     ]
     assert lines[-1] == "report written"
