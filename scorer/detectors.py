@@ -125,6 +125,9 @@ def _svm_contradiction(svm: Any) -> str:
     if not count or svm.kernel not in KERNELS:
         return f"{count} support vectors with the kernel {svm.kernel!r}, wanted some with one of {', '.join(KERNELS)}"
     numbers = (svm.support_vectors_, svm._dual_coef_, svm._intercept_)
+    for matrix in numbers:
+        if _is_sparse(matrix):
+            matrix.check_format(full_check=True)
     if not all(np.isfinite(getattr(n, "data", n) if _is_sparse(n) else n).all() for n in numbers):
         return "a number that it holds is not finite"
     return ""
@@ -156,6 +159,12 @@ def _neighbours_contradiction(lof: Any) -> str:
     if lof._tree is not None:  # noqa: SLF001
         data, order, nodes, _ = (np.asarray(a) for a in lof._tree.get_arrays())  # noqa: SLF001
         spans = (nodes["idx_start"] >= 0) & (nodes["idx_start"] <= nodes["idx_end"]) & (nodes["idx_end"] <= count)
-        if data.shape != (count, width) or sorted(order) != list(range(count)) or not spans.all():
+        inner = np.flatnonzero(nodes["is_leaf"] == 0)
+        if (
+            (2 * inner + 2 >= len(nodes)).any()
+            or data.shape != (count, width)
+            or sorted(order) != list(range(count))
+            or not spans.all()
+        ):
             return "its tree points outside itself"
     return ""

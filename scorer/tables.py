@@ -74,11 +74,11 @@ class Table:
 
 
 def features(names: list[str], columns: Columns) -> tuple[str, ...]:
-    """Those of a file's columns that hold numbers, in its order."""
+    """Those of a file's columns that hold numbers, in its order; not the index that pandas leaves in Parquet."""
     if columns.value in names:
         return (columns.value,)
     ids = (columns.time, columns.device, columns.sensor)
-    return tuple(name for name in names if name not in ids)
+    return tuple(name for name in names if name not in ids and not name.startswith("__index_level_"))
 
 
 def check_columns(names: list[str], columns: Columns) -> None:

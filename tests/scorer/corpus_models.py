@@ -102,7 +102,7 @@ def _cut() -> Iterator[Row]:
 
 def _bombs() -> Iterator[Row]:
     tuples = b"".join(b"0j" + i + b"j" + i + b"\x86r" + j for i, j in _numbers(100))
-    for name, data, reason, says in [
+    yield from [
         ("bomb-zlib", zlib.compress(BOMB), LARGE, "wanted at most"),
         ("bomb-gzip", gzip.compress(BOMB, mtime=0), LARGE, "wanted at most"),
         ("bomb-bz2", bz2.compress(BOMB), LARGE, "wanted at most"),
@@ -116,8 +116,7 @@ def _bombs() -> Iterator[Row]:
         ("bytes-of-8-exabytes", P + b"\x8e" + struct.pack("<Q", 2**63) + b"abc.", UNREADABLE, "corrupt"),
         ("memo-of-4-billion", P + b"Nr\xff\xff\xff\xff.", NO_DETECTOR, "found a NoneType"),
         ("number-of-a-million-digits", P + b"\x8b" + struct.pack("<I", 10**6) + b"\x7f" * 10**6 + b".", UNREADABLE, ""),
-    ]:
-        yield name, data, reason, says
+    ]
 
 
 def _number(i: int) -> bytes:

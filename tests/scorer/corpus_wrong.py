@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from corpus_formats import DATA, FORMATS
+from corpus_formats import DATA, FORMATS, tidied
 from scipy import sparse
 from sklearn.covariance import EllipticEnvelope
 from sklearn.decomposition import PCA
@@ -63,12 +63,11 @@ def _whole() -> dict[str, Any]:
 
 def contradictions() -> Iterator[Row]:
     """All of them."""
-    dumps = 0
-    for name, model, says, reason in [*_attributes(), *_single(), *_of_forests(), *_of_kept()]:
-        kind = "skops" if name.startswith("sparse") else KINDS[dumps % len(KINDS)]
-        dumps += 1
+    rows = [*_attributes(), *_single(), *_of_forests(), *_of_kept()]
+    for i, (name, model, says, reason) in enumerate(rows):
+        kind = "skops" if name.startswith("sparse") else KINDS[i % len(KINDS)]
         expected = (None, "") if name in HARMLESS else (reason, says)
-        yield f"{name}-{kind}", FORMATS[kind](model), *expected
+        yield f"{name}-{kind}", FORMATS[kind](tidied(model)), *expected
 
 
 def _models() -> dict[str, tuple[Any, Any]]:
@@ -158,9 +157,17 @@ def _single() -> Iterator[tuple[str, Any, str, Reason | None]]:
     minmax[0].feature_range = (1, 0)
     yield "range-upside-down", minmax, "feature_range", WRONG
     yield "steps-of-text", Pipeline([("a", "abc"), ("b", rbf)]), "no attribute", Reason.ESTIMATOR_ERROR
-    broken = OneClassSVM().fit(sparse.csr_matrix(DATA))
-    broken.support_vectors_.indptr[-1] = 10**6
-    yield "sparse-vectors-rows-outside", broken, "csr_matrix", Reason.UNTRUSTED_MODEL
+    for name, where, at, value, says in [
+        ("rows-outside", "indptr", -1, 10**6, "corrupt"),
+        ("rows-far-outside", "indptr", 1, 10**9, "contradict each other"),
+        ("rows-below-zero", "indptr", 1, -(10**6), "contradict each other"),
+        ("columns-outside", "indices", 0, 10**9, "contradict each other"),
+        ("columns-below-zero", "indices", 0, -5, "contradict each other"),
+        ("nan", "data", 0, np.nan, "contradict each other"),
+    ]:
+        broken = OneClassSVM().fit(sparse.csr_matrix(DATA))
+        getattr(broken.support_vectors_, where)[at] = value
+        yield f"sparse-{name}", broken, says, WRONG
     half = make_pipeline(StandardScaler(), rbf)
     yield "half-fitted", half, "StandardScaler was never fitted", Reason.UNFITTED_MODEL
 
@@ -205,6 +212,22 @@ def _of_kept() -> Iterator[tuple[str, Any, str, Reason | None]]:
         ("lof-a-billion-neighbours", {"n_neighbors_": 10**9}, raised),
     ]:
         yield name, _changed(lof, **attributes), "", reason
+    leafless = _changed(lof)
+    for array in leafless._tree.__getstate__():
+        if isinstance(array, np.ndarray) and array.dtype.names:
+            array["is_leaf"] = 0
+    yield "lof-tree-without-leaves", leafless, "contradict each other", WRONG
+    short = _changed(lof)
+    state = list(short._tree.__getstate__())
+    state[3] = state[3][:, :0]  # the bounds of its nodes
+    short._tree.__setstate__(tuple(state))
+    yield "lof-tree-without-bounds", short, "contradict each other", WRONG
+    gone = _changed(whole()["rbf"], support_vectors_=np.empty((0, 3)))
+    outside = whole()["forest"]
+    outside.estimators_[0].tree_.children_left[0] = 10**7
+    for name, detector in [("svm", gone), ("forest", outside), ("lof", leafless)]:
+        nested = make_pipeline(PCA(3).fit(DATA), make_pipeline(detector))
+        yield f"nested-{name}-that-would-crash", nested, "contradict each other", WRONG
     behind = make_pipeline(PCA(2), OneClassSVM()).fit(DATA)
     behind[0].components_ = np.full((2, 3), np.nan)
     yield "pca-nan", behind, "", raised

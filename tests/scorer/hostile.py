@@ -6,9 +6,7 @@ Whatever lies behind the end of a pickle is read by nobody, so such a file passe
 from __future__ import annotations
 
 import pickle
-from typing import Any
 
-import numpy as np
 from corpus_formats import DATA
 from misdeeds import DEEDS
 from sklearn.ensemble import IsolationForest
@@ -41,15 +39,6 @@ def kept() -> bytes:
 def that(deed: str) -> bytes:
     """A file that does this."""
     return kept() + BEHIND + deed.encode()
-
-
-def that_crashes() -> bytes:
-    """A tree of which no node is a leaf: native code looks for children beyond it."""
-    model: Any = pickle.loads(kept())
-    for array in model._tree.__getstate__():
-        if isinstance(array, np.ndarray) and array.dtype.names:
-            array["is_leaf"] = 0
-    return pickle.dumps(model)
 
 
 def that_takes_for_ever() -> bytes:

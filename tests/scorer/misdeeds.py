@@ -57,6 +57,13 @@ def scoring(model: Model, content: Content, found: Readings) -> Scored:
     SEEN.append(model.device)
     if content.data:
         return score_one(model, content, found)
+    match model.device:
+        case "untrue":
+            return say(model, np.nan)
+        case "untrue-unless-first" if len(SEEN) > 1:
+            return say(model, np.nan)
+        case "how-many":
+            return say(model, len(SEEN))
     DEEDS.get(model.device, lambda: None)()
     return say(model, os.getpid())
 

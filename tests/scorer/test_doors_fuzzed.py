@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,7 +45,7 @@ NUMBERS = (b"NaN", b"-1", b"1e999", b"null", b"[]", b"{}", b'""', b"1" * 30, b"t
 Door = Callable[[bytes], object]
 
 
-def mutated(data: bytes, others: list[bytes], random: np.random.Generator) -> bytes:
+def mutated(data: bytes, others: list[bytes], random: np.random.Generator) -> bytes:  # noqa: C901  # a case for each kind of damage
     """The file with some of what happens to files, and what people do to them on purpose."""
     changed = bytearray(data)
     for _ in range(int(random.integers(1, 5))):
@@ -151,9 +152,7 @@ MODEL = Model("d", "", "d.skops", "planned")
 TIMES = np.arange(3) * 10**6
 READINGS = Readings(
     {"d": 0},
-    frames=[
-        Frame(("a",), False, np.array([0, 3]), None, TIMES, np.ones((1, 3)), np.zeros(3, np.int32))  # fmt: skip
-    ],
+    frames=[Frame(("a",), False, np.array([0, 3]), None, TIMES, np.ones((1, 3)), np.zeros(3, np.int32))],  # noqa: FBT003
 )
 
 
@@ -223,7 +222,8 @@ def fuzz(door: str, folder: Path, seconds: float, seed: int) -> dict[str, Any]:
         try:
             DOORS[door](data)
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is a fault
-            kind = f"{type(error).__name__}: {error}"[:150]
+            *_, where = traceback.extract_tb(error.__traceback__)
+            kind = f"{type(error).__name__} in {where.name}, line {where.lineno}"
             if kind not in faults:
                 faults[kind] = str(folder / f"fault-{len(faults)}")
                 Path(faults[kind]).write_bytes(data)
@@ -263,7 +263,7 @@ def test_no_bytes_bring_a_door_down(door: str, tmp_path: Path) -> None:
 
     assert (done.returncode, done.stderr) == (0, ""), f"over the file {tmp_path / 'last'}"
     told = json.loads(done.stdout)
-    print(door, told)
+    print(door, told)  # noqa: T201  # the figures, with -s
     assert told["faults"] == {}
     assert told["slowest"] < SLOWEST, f"over the file {tmp_path / 'slowest'}"
     assert told["grown"] < MOST
@@ -271,4 +271,4 @@ def test_no_bytes_bring_a_door_down(door: str, tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(fuzz(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))))
+    print(json.dumps(fuzz(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))))  # noqa: T201  # to the test that has started us

@@ -357,3 +357,15 @@ def test_a_footer_that_is_longer_than_most_is_read_whole(tmp_path: Path) -> None
     write(tmp_path / "a", rows.replace_schema_metadata({"k": "v" * 2 * TAIL}))
 
     assert see(read(tmp_path, "d007"), "d007", names=("a",))[0] == ("07:00:00", [7.0])
+
+
+def test_the_index_that_pandas_leaves_in_a_file_is_no_feature(tmp_path: Path) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({"time": ["2026-11-21T07:00"] * 2, "device": ["a", "b"], "f": [1.0, 2.0]}, index=[7, 9])
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert "__index_level_0__" in pq.read_table(tmp_path / "a.parquet").column_names
+
+    found = readings.read(Folder(tmp_path), ["a.parquet"], Columns(), ["a", "b"], None)
+
+    assert [frame.features for frame in found.frames] == [("f",)]

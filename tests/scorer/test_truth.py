@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.concat([pq.read_table(f).to_pandas() for f in sorted(folder.rglob("*.parquet"))])
 
 
-def score(root: Path, model: bytes, extension: str = "pkl") -> pd.DataFrame:
+def score(root: Path, models: Mapping[str, bytes], extension: str = "pkl") -> Mapping[str, pd.DataFrame]:
+    """The predictions of each device; its models have a folder to themselves."""
     (root / "models").mkdir()
-    (root / "models" / f"pump.{extension}").write_bytes(model)
-    code = desk.folder(desk.Errand(root / "models", root / "readings", root / "predictions"))
-    assert code == 0
-    return read(root / "predictions")
+    for device, data in models.items():
+        (root / "models" / f"{device}.{extension}").write_bytes(data)
+    assert desk.folder(desk.Errand(root / "models", root / "readings", root / "predictions")) == 0
+    return dict(list(read(root / "predictions").groupby("device")))
 
 
 @pytest.fixture
@@ -45,18 +47,20 @@ def rows() -> pd.DataFrame:
     """Two hours of one device's readings, some far off; a value that needs all its digits."""
     values = np.random.default_rng(1).normal([10.0, 20.0, 30.0], [2.0, 4.0, 6.0], (90, 3))
     frame = pd.DataFrame(values, columns=NAMES)
-    frame.insert(0, "device", "pump")
     frame.insert(0, "time", pd.date_range("2026-11-21T07:00", periods=90, freq="80s", tz="UTC"))
     return frame
 
 
-@pytest.fixture(params=["wide.csv", "wide.parquet", "wide.json", "long.csv", "long.parquet", "long.csv.gz"])
-def readings(request: pytest.FixtureRequest, rows: pd.DataFrame, tmp_path: Path) -> Path:
-    """The rows in each layout and format, in no good order."""
-    layout, _, extension = request.param.partition(".")
-    frame = rows if layout == "wide" else rows.melt(["time", "device"], var_name="sensor")
+def of_each(devices: Iterable[str], rows: pd.DataFrame) -> pd.DataFrame:
+    """The same readings for every device."""
+    return pd.concat([rows.assign(device=device) for device in devices])
+
+
+def write(frame: pd.DataFrame, folder: Path, form: str) -> None:
+    """The rows in a layout and a format, in no good order."""
+    layout, _, extension = form.partition(".")
+    frame = frame if layout == "wide" else frame.melt(["time", "device"], var_name="sensor")
     frame = frame.sample(frac=1, random_state=3)
-    folder = tmp_path / "readings"
     folder.mkdir()
     if extension == "parquet":
         frame.to_parquet(folder / "a.parquet", index=False)
@@ -64,15 +68,6 @@ def readings(request: pytest.FixtureRequest, rows: pd.DataFrame, tmp_path: Path)
         frame.to_json(folder / "a.json", orient="records", lines=True, date_format="iso", double_precision=15)
     else:
         frame.to_csv(folder / f"a.{extension}", index=False)
-    return folder
-
-
-@pytest.fixture(params=["alone", "behind a StandardScaler", "behind a MinMaxScaler", "behind a RobustScaler"])
-def fitted(request: pytest.FixtureRequest, detector: Any, normal: np.ndarray) -> Any:
-    scalers = {"StandardScaler": StandardScaler(), "MinMaxScaler": MinMaxScaler(), "RobustScaler": RobustScaler()}
-    scaler = scalers.get(request.param.split()[-1])
-    estimator = clone(detector) if scaler is None else make_pipeline(scaler, clone(detector))
-    return estimator.fit(normal)
 
 
 def check(found: pd.DataFrame, estimator: Any, features: Any) -> None:
@@ -81,47 +76,72 @@ def check(found: pd.DataFrame, estimator: Any, features: Any) -> None:
     assert found["anomaly"].tolist() == [int(label != 1) for label in estimator.predict(features)]
 
 
-@pytest.mark.usefixtures("readings")
-def test_labels_and_scores_are_those_of_scikit_learn(fitted: Any, rows: pd.DataFrame, tmp_path: Path) -> None:
-    found = score(tmp_path, pickle.dumps(fitted))
-
-    check(found, fitted, rows[NAMES].to_numpy())
-    assert found["time"].tolist() == rows["time"].tolist()
-    assert set(found["device"]) == {"pump"}
-    assert found["sensor"].isna().all()
-    assert found["value"].isna().all()
+SCALERS = {"alone": None, "Standard": StandardScaler(), "MinMax": MinMaxScaler(), "Robust": RobustScaler()}
 
 
-@pytest.mark.parametrize("kind", ["skops", "joblib", "zlib", "gzip", "bz2", "xz", "protocol 2", "protocol 5"])
-def test_every_format_gives_the_same_model(
-    kind: str, detector: Any, normal: np.ndarray, rows: pd.DataFrame, tmp_path: Path
+@pytest.mark.parametrize(
+    "form", ["wide.csv", "wide.parquet", "wide.json", "long.csv", "long.parquet", "long.csv.gz", "wide.csv.gz"]
+)
+def test_labels_and_scores_are_those_of_scikit_learn(
+    form: str, normal: np.ndarray, rows: pd.DataFrame, tmp_path: Path
 ) -> None:
-    fitted = make_pipeline(StandardScaler(), clone(detector)).fit(normal)
+    fitted = {
+        f"{name}-{kind}": (clone(detector) if scaler is None else make_pipeline(scaler, clone(detector))).fit(normal)
+        for name, detector in DETECTORS.items()
+        for kind, scaler in SCALERS.items()
+    }
+    write(of_each(fitted, rows), tmp_path / "readings", form)
+
+    found = score(tmp_path, {device: pickle.dumps(estimator) for device, estimator in fitted.items()})
+
+    assert set(found) == set(fitted)
+    for device, estimator in fitted.items():
+        check(found[device], estimator, rows[NAMES].to_numpy())
+        assert found[device]["time"].tolist() == rows["time"].tolist()
+        assert found[device]["sensor"].isna().all()
+        assert found[device]["value"].isna().all()
+
+
+def in_format(kind: str, fitted: Any) -> bytes:
     match kind.split():
         case ["skops"]:
-            data = skops.io.dumps(fitted)
+            return skops.io.dumps(fitted)
         case ["joblib"]:
-            data = joblib_dump(fitted)
+            return joblib_dump(fitted)
         case ["protocol", number]:
-            data = pickle.dumps(fitted, protocol=int(number))
+            return pickle.dumps(fitted, protocol=int(number))
         case [packed]:
-            data = joblib_dump(fitted, (packed, 3))
+            return joblib_dump(fitted, (packed, 3))
+    raise AssertionError(kind)
+
+
+def test_every_format_gives_the_same_model(normal: np.ndarray, rows: pd.DataFrame, tmp_path: Path) -> None:
+    fitted = {name: make_pipeline(StandardScaler(), clone(one)).fit(normal) for name, one in DETECTORS.items()}
+    kinds = ["skops", "joblib", "zlib", "gzip", "bz2", "xz", "protocol 2", "protocol 5"]
+    files = {f"{name}-{kind}": in_format(kind, one) for name, one in fitted.items() for kind in kinds}
     (tmp_path / "readings").mkdir()
-    rows.to_parquet(tmp_path / "readings" / "a.parquet")
+    of_each(files, rows).to_parquet(tmp_path / "readings" / "a.parquet")
 
     # The content says what a file is; its name does not.
-    check(score(tmp_path, data, "joblib"), fitted, rows[NAMES].to_numpy())
+    found = score(tmp_path, files, "joblib")
+
+    assert set(found) == set(files)
+    for device, predictions in found.items():
+        check(predictions, fitted[device.partition("-")[0]], rows[NAMES].to_numpy())
 
 
-def test_a_model_with_names_gets_its_columns_by_name(
-    detector: Any, normal: np.ndarray, rows: pd.DataFrame, tmp_path: Path
-) -> None:
-    trained = pd.DataFrame(normal, columns=["rpm", "temperature", "pressure"])
-    fitted = make_pipeline(StandardScaler(), clone(detector)).fit(trained)
+def test_a_model_with_names_gets_its_columns_by_name(normal: np.ndarray, rows: pd.DataFrame, tmp_path: Path) -> None:
+    names = ["rpm", "temperature", "pressure"]
+    trained = pd.DataFrame(normal, columns=names)
+    fitted = {name: make_pipeline(StandardScaler(), clone(one)).fit(trained) for name, one in DETECTORS.items()}
     (tmp_path / "readings").mkdir()
-    rows.assign(note="ignored").to_csv(tmp_path / "readings" / "a.csv", index=False)
+    of_each(fitted, rows).assign(note="ignored").to_csv(tmp_path / "readings" / "a.csv", index=False)
 
-    check(score(tmp_path, pickle.dumps(fitted)), fitted, rows[["rpm", "temperature", "pressure"]])
+    found = score(tmp_path, {device: pickle.dumps(estimator) for device, estimator in fitted.items()})
+
+    assert set(found) == set(fitted)
+    for device, estimator in fitted.items():
+        check(found[device], estimator, rows[names])
 
 
 def test_a_row_that_equals_the_only_support_vector_is_an_anomaly() -> None:
@@ -151,7 +171,7 @@ def test_a_float32_value_is_widened_not_rounded(normal: np.ndarray, tmp_path: Pa
     (tmp_path / "readings").mkdir()
     frame.to_parquet(tmp_path / "readings" / "a.parquet")
 
-    found = score(tmp_path, pickle.dumps(fitted))
+    found = score(tmp_path, {"pump": pickle.dumps(fitted)})["pump"]
 
     check(found, fitted, values.astype(float)[:, None])
     assert found["value"].tolist() == values.astype(float).tolist()
