@@ -81,7 +81,7 @@ class Children:
         """
         self._count = lanes
         self._patience = patience
-        self._memory = memory or _share(lanes)
+        self._memory = min(memory or MEMORY, _share(lanes))
         self._scoring = f"{scoring.__module__}:{scoring.__qualname__}"
         self._pool = ThreadPoolExecutor(lanes)
         self._lanes: list[_Lane] = []

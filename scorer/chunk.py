@@ -121,6 +121,8 @@ def score(portion: Portion, means: Means, progress: Progress, notes: Notes) -> S
     refused = _refused_versions(portion, means.other_versions, notes) | portion.ready.refused
     todo = portion.ready.rows >= 0
     todo[[*ended.verdicts, *refused]] = False
+    if portion.careful or portion.ready.pack.kept[portion.ready.rows[todo]].any():
+        means.children.prepare()  # their imports take 2 s; the kernels work meanwhile
     plain = batches.plain(portion.models, portion.ready.pack, np.where(todo, portion.ready.rows, -1), portion.readings)
     if plain:
         ended.judge(plain, means.cores)
@@ -183,7 +185,7 @@ def _look(portion: Portion, place: int, refused: Unscorable | None) -> Signal | 
         return None
     if refusal := pack.refusal(row):
         raise refusal
-    if pack.numpy("family")[row] == Family.KEPT:
+    if pack.kept[row]:
         return None
     codes, names = pack.texts("features")
     features = tuple(json.loads(names[codes[row]]))

@@ -19,9 +19,9 @@ _WIDE = ("support_vectors_", "mean_", "scale_", "center_")  # attributes with a 
 
 
 def steps(estimator: Any) -> list[Any]:
-    """The estimators that a model is made of; the last one detects."""
+    """The estimators that a model is made of, those of pipelines within it too; the last one detects."""
     named = getattr(estimator, "steps", None)
-    return [step for _, step in named] if isinstance(named, list) else [estimator]
+    return [part for _, step in named for part in steps(step)] if isinstance(named, list) else [estimator]
 
 
 def check(estimator: Any) -> None:
@@ -157,14 +157,18 @@ def _neighbours_contradiction(lof: Any) -> str:
     if lof.n_features_in_ != width:
         return f"{lof.n_features_in_} features, but it was fitted on {width}"
     if lof._tree is not None:  # noqa: SLF001
-        data, order, nodes, _ = (np.asarray(a) for a in lof._tree.get_arrays())  # noqa: SLF001
+        data, order, nodes, bounds = (np.asarray(a) for a in lof._tree.get_arrays())  # noqa: SLF001
         spans = (nodes["idx_start"] >= 0) & (nodes["idx_start"] <= nodes["idx_end"]) & (nodes["idx_end"] <= count)
         inner = np.flatnonzero(nodes["is_leaf"] == 0)
-        if (
-            (2 * inner + 2 >= len(nodes)).any()
-            or data.shape != (count, width)
-            or sorted(order) != list(range(count))
-            or not spans.all()
-        ):
+        sides = 2 if type(lof._tree).__name__.startswith("KDTree") else 1  # noqa: SLF001
+        sound = (
+            len(nodes)
+            and (2 * inner + 2 < len(nodes)).all()
+            and spans.all()
+            and bounds.shape == (sides, len(nodes), width)
+            and data.shape == (count, width)
+            and sorted(order) == list(range(count))
+        )
+        if not sound:
             return "its tree points outside itself"
     return ""

@@ -21,6 +21,7 @@ from .unscorable import Unscorable
 
 # Beyond scikit-learn's estimators, which skops trusts by itself.
 SKOPS_TRUSTED = (
+    "numpy.dtype",
     "scipy.sparse._csr.csr_matrix",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.neighbors._ball_tree.BallTree",

@@ -96,6 +96,15 @@ class Pack:
         column = self.rows.column(name)
         return view(column.indices), column.dictionary.to_pylist()
 
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """Which rows hold a file as it came, for scikit-learn itself."""
+        codes, reasons = self.texts("reason")
+        found: np.ndarray = (self.numpy("family") == Family.KEPT) & np.isin(
+            codes, [i for i, r in enumerate(reasons) if not r]
+        )
+        return found
+
     def refusal(self, row: int) -> Unscorable | None:
         """Why the model of this row cannot be scored; None when it can."""
         reason = self.rows.column("reason")[row].as_py()
@@ -210,7 +219,7 @@ def from_buffer(data: memoryview) -> Pack:
             pack = Pack(reader.get_batch(0)) if reader.num_record_batches else EMPTY
         pack.rows.validate(full=True)
         problem = _unsound(pack)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise Malformed(f"a foreign pack: {error}") from error
     if problem:
         raise Malformed(f"a foreign pack: {problem}")
@@ -223,6 +232,8 @@ def _unsound(pack: Pack) -> str:
     (number_at, numbers), (integer_at, _) = pack.numbers, pack.integers
     length, integers = np.diff(number_at), np.diff(integer_at)
     used = family != Family.KEPT
+    if not set(pack.texts("reason")[1]) <= {"", *Reason}:
+        return "a reason that is not known"
     if not np.isin(family, list(Family)).all() or (length[~used] != 0).any() or (length[used] < HEAD_NUMBERS).any():
         return "a family that is not known, or one without numbers"
     if (width[used] < 1).any() or (number_at[-1:] > len(numbers)).any():

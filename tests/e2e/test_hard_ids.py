@@ -144,8 +144,8 @@ def written(rows: Mapping[str, list[Any]], kind: str) -> bytes:
 
 def verdicts(plane: ControlPlane, attempt: int) -> list[Verdict]:
     """What the reports of that attempt say of each model."""
-    paths = [paths.report_path(RUN, chunk.id, attempt) for chunk in plane.ledger.chunks(RUN)]
-    return [verdict for path in paths for verdict in Report.from_bytes(plane.work.read(path)).verdicts]
+    reports = [paths.report_path(RUN, chunk.id, attempt) for chunk in plane.ledger.chunks(RUN)]
+    return [verdict for path in reports for verdict in Report.from_bytes(plane.work.read(path)).verdicts]
 
 
 def give_long(place: Place, ids: list[tuple[str, str]]) -> None:

@@ -1,4 +1,6 @@
-"""The bad files that people and accidents feed a scorer, each with what must become of it. `python corpus.py FOLDER`.
+"""The bad files that people and accidents feed a scorer, each with what must become of it.
+
+To look at them: `PYTHONPATH=. python tests/scorer/corpus.py FOLDER`.
 
 The files are made by code, from scikit-learn's estimators and from plain bytes, and are the same each time. What a
 hostile one would do if it ran is to make a file called MARKER in the folder where it ran.
@@ -66,7 +68,6 @@ def put(path: Path, bad: BadModel) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     import corpus_models
     import corpus_readings
 
