@@ -12,17 +12,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
-import platform
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .document import around, machine
 from .measure import Cost, alone, median, table
 
 if TYPE_CHECKING:
@@ -190,23 +186,9 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"  # noqa: PLR2004
 
 
-def _machine() -> str:
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("azure-storage-blob", "azure-data-tables", "fastapi"))
-    return (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores ({_processor()}), {platform.system()}, "
-        f"Python {platform.python_version()}, {libraries}; load at the beginning {os.getloadavg()[0]:.1f}."
-    )
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def report(sections: Sequence[str], sizes: Sizes) -> str:
     """All sections as Markdown, with what is to be known of the machine."""
-    began, blocks = time.monotonic(), [_machine()]
+    began, blocks = time.monotonic(), [machine(("azure-storage-blob", "azure-data-tables", "fastapi"))]
     makers = dict(zip(SECTIONS, (planning_section, ticks_section, history_section, submissions_section), strict=True))
     for name in sections:
         for block in makers[name](sizes):
@@ -225,19 +207,10 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"wanted sections of {', '.join(SECTIONS)}, found {', '.join(sorted(unknown))}")
-    parts = around_tables(options.into.read_text()) if options.into else None  # before minutes are spent on it
+    parts = around(BEGIN, END, options.into.read_text()) if options.into else None  # before minutes are spent on it
     text = report(options.sections or SECTIONS, SMALLEST if options.smallest else Sizes())
     if parts:
         options.into.write_text(text.join(parts))
-
-
-def around_tables(document: str) -> tuple[str, str]:
-    """What stands before the tables of a document, and what behind; exits where it has no marks for them."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        sys.exit(f"wanted a document with {BEGIN.strip()} and {END}, found none of them")
-    return before + begin, end + after
 
 
 if __name__ == "__main__":

@@ -13,18 +13,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from . import peaks, scoring_tables
+from .document import around, machine
 from .measure import alone
 from .peaks import Peaks
 from .scoring_cost import ENVIRONMENT
@@ -32,6 +28,7 @@ from .scoring_fleet import FEATURES, Fleet
 from .scoring_lab import COLD, FOLDER, PEERS, START, WARM, Lab, Measured, Way
 
 SECTIONS = ("peers", "sizes", "grid", "storage")
+PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "joblib", "dask", "ray", "onnxruntime")
 BEGIN, END = "<!-- scoring -->\n", "<!-- /scoring -->"
 ROWS, VECTORS = 60, 100  # the standard case: a reading a minute, and what an hour's training gives
 BY_NAME = {way.name: way for way in PEERS}
@@ -169,7 +166,7 @@ _MAKERS = dict(zip(SECTIONS, (peers_section, sizes_section, grid_section, storag
 def report(bench: Bench, sections: Sequence[str]) -> str:
     """The sections as Markdown, with what is to be known of the machine."""
     began = time.monotonic()
-    blocks = [_machine(), f"The limit: {_limit(bench)}"]
+    blocks = [machine(PACKAGES), f"The limit: {_limit(bench)}"]
     for section in sections:
         for block in _MAKERS[section](bench):
             print(f"{block}\n", flush=True)
@@ -186,21 +183,6 @@ def _limit(bench: Bench) -> str:
         f"{VECTORS} support vectors takes {bench.limit:.3g} µs of CPU at the least, when nothing is read, checked or "
         "written."
     )
-
-
-def _machine() -> str:
-    wanted = ("numpy", "scikit-learn", "pandas", "pyarrow", "joblib", "dask", "ray", "onnxruntime")
-    names = [name for name in wanted if find_spec(name.replace("scikit-learn", "sklearn"))]
-    return (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores ({_processor()}), {platform.system()}, "
-        f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in names)}; "
-        f"load at the beginning {os.getloadavg()[0]:.1f}."
-    )
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def run(base: Path, sizes: Sizes, sections: Sequence[str]) -> tuple[str, str]:
@@ -224,22 +206,13 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"wanted sections of {', '.join(SECTIONS)}, found {', '.join(sorted(unknown))}")
-    parts = around_tables(options.into.read_text()) if options.into else None  # before minutes are spent on it
+    parts = around(BEGIN, END, options.into.read_text()) if options.into else None  # before minutes are spent on it
     with tempfile.TemporaryDirectory(prefix="fleetscore-bench-", dir=options.temporary) as folder:
         text, plot = run(Path(folder), QUICK if options.quick else Sizes(), options.sections or SECTIONS)
     if parts:
         options.into.write_text(text.join(parts))
         if plot:
             (options.into.parent / "scoring.svg").write_text(plot)
-
-
-def around_tables(document: str) -> tuple[str, str]:
-    """What stands before the tables of a document, and what behind; exits where it has no marks for them."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        sys.exit(f"wanted a document with {BEGIN.strip()} and {END}, found none of them")
-    return before + begin, end + after
 
 
 if __name__ == "__main__":

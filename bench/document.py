@@ -1,0 +1,43 @@
+"""The document that a benchmark writes its tables into, and what is said there of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+_MODULES = {
+    "scikit-learn": "sklearn",
+    "azure-storage-blob": "azure.storage.blob",
+    "azure-data-tables": "azure.data.tables",
+}
+
+
+def machine(packages: Sequence[str]) -> str:
+    """The day, the machine, and which versions of *packages* are there."""
+    there = [name for name in packages if find_spec(_MODULES.get(name, name))]
+    return (
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores ({_processor()}), {platform.system()}, "
+        f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in there)}; "
+        f"load at the beginning {os.getloadavg()[0]:.1f}."
+    )
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def around(begin: str, end: str, document: str) -> tuple[str, str]:
+    """What stands before the tables of a document, and what behind; exits where it has no marks for them."""
+    before, found, rest = document.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not closed:
+        sys.exit(f"wanted a document with {begin.strip()} and {end}, found none of them")
+    return before + found, closed + after
