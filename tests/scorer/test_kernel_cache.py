@@ -1,6 +1,7 @@
 """The cache of compiled kernels may be missing, torn or shared: scoring goes on."""
 
 import importlib
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,11 @@ from numba.core import config
 from scorer import fused
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _heard(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "scorer")  # the desk quiets it, for good, wherever it was called before
 
 
 @pytest.fixture
