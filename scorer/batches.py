@@ -1,15 +1,14 @@
 """Joins packed models with their readings, for one call of the kernels. Pure, and no Python for each model.
 
-plain    the model wants all rows of its device (or of its device and sensor) in one frame, and all are complete:
-         the kernels read them where they lie
-others   whatever `signals` makes of them, one by one: features that are missing now and then, sensors in rows of
-         their own, files of other columns
+plain     the model wants all rows of its device (or of its device and sensor) in one frame, and all are complete:
+          the kernels read them where they lie
+signals   whatever `signals` makes of the others, one by one: features that are missing now and then, sensors in rows
+          of their own, files of other columns
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,11 +65,8 @@ def plain(models: Sequence[Model], pack: Pack, rows: np.ndarray, readings: Readi
         used = columns[columns >= 0]
         fit &= (layout != index) | _complete(frame, used, span)
         if readings.bad:
-            names = {frame.features[column] for column in used}
-            spoilt = {
-                d for d, cells in readings.bad.items() if any(not c.is_feature or c.column in names for c in cells)
-            }
-            fit &= (layout != index) | ~np.array([readings.devices[m.device] in spoilt for m in wanted], bool)
+            spoilt = _spoilt(readings, {frame.features[column] for column in used})
+            fit &= (layout != index) | ~np.array([readings.devices[model.device] in spoilt for model in wanted], bool)
     if not fit.any():
         return None
     first, lengths = span.first[fit], span.rows[fit]
@@ -107,6 +103,15 @@ def _complete(frame: Frame, columns: np.ndarray, span: Span) -> np.ndarray:
     return complete
 
 
+def _spoilt(readings: Readings, columns: Collection[str]) -> set[int]:
+    """The devices that have a bad cell in one of the columns, or a bad time."""
+    return {
+        device
+        for device, cells in readings.bad.items()
+        if any(not cell.is_feature or cell.column in columns for cell in cells)
+    }
+
+
 def _span(models: Sequence[Model], frame: Frame, readings: Readings) -> Span:
     """Where each model's rows are in the frame: its device's, or those of its device and sensor."""
     device = np.fromiter((readings.devices[model.device] for model in models), np.int64, len(models))
@@ -127,7 +132,7 @@ def _layouts(models: Sequence[Model], pack: Pack, rows: np.ndarray, frame: Frame
 
     The rules are those of `signals`, for the cases that are simple.
     """
-    names_of, texts = pack.texts("features")
+    names_of, names = pack.features
     widths = pack.numpy("width")
     layouts: list[tuple[int, ...]] = []
     known: dict[tuple[int, int, str], int] = {}
@@ -136,7 +141,7 @@ def _layouts(models: Sequence[Model], pack: Pack, rows: np.ndarray, frame: Frame
     for place, key in enumerate(keys):
         index = known.get(key)
         if index is None:
-            columns = _columns(tuple(json.loads(texts[key[0]])), key[1], key[2], frame)
+            columns = _columns(names[key[0]], key[1], key[2], frame)
             index = -1 if columns is None else len(layouts)
             known[key] = index
             if columns is not None:

@@ -46,8 +46,13 @@ def read(data: bytes, size_limit: int = SIZE_LIMIT) -> Blueprint:
     return value
 
 
+def is_skops(data: bytes) -> bool:
+    """Whether a model file is skops, which is a zip; else it can only be a pickle."""
+    return data[:2] == b"PK"
+
+
 def _value(data: bytes, size_limit: int) -> Any:
-    if data[:2] == b"PK":
+    if is_skops(data):
         return archives.read(data, size_limit)
     if data[:1] == b"\x80":
         return opcodes.read(data)

@@ -9,7 +9,6 @@ children    no kernel knows the family, or the attempt is careful: scikit-learn,
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,9 +24,8 @@ from shared.scoring_policy import OtherVersion, OtherVersions
 from . import batches, signals
 from .batches import Joined
 from .children import Children
-from .families import Family
 from .packing import Ready, Stores, fetch
-from .readings import Readings
+from .readings import REPEATED, Readings
 from .results import Predictions, Rows, to_table, together
 from .signals import Signal
 from .single import Scored
@@ -78,7 +76,6 @@ class Notes:
 
 
 LEFT_OUT = "rows lacked one of the features that their model wants and were left out"
-REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
 
 def installed() -> str:
@@ -116,7 +113,7 @@ class Slab:
 
 def score(portion: Portion, means: Means, progress: Progress, notes: Notes) -> Slab:
     """Judge every model of the portion. Raises Unavailable where stores or children cannot be had."""
-    ended = _Ended(portion.models, portion.ready, progress, progress.done)
+    ended = _Ended(portion.models, portion.ready, progress)
     ended.take(portion.carried)
     refused = _refused_versions(portion, means.other_versions, notes) | portion.ready.refused
     todo = portion.ready.rows >= 0
@@ -152,31 +149,27 @@ def _refused_versions(portion: Portion, policy: OtherVersions, notes: Notes) -> 
     pack, here = portion.ready.pack, installed()
     if not len(pack):
         return {}
-    of, origins = pack.texts("made_by")
-    families = pack.numpy("family")
+    codes, versions = pack.texts("made_by")
+    other = np.isin(codes, [code for code, version in enumerate(versions) if version not in ("", here)])
+    rows, skops = portion.ready.rows, pack.numpy("skops")
     refused: dict[int, Unscorable] = {}
-    for code, origin in enumerate(origins):
-        kind, _, version = origin.partition(" ")
-        if version in ("", here):
+    for place in np.flatnonzero((rows >= 0) & other[rows]).tolist():
+        row = rows[place]
+        version = versions[codes[row]]
+        if place in portion.carried:
             continue
-        rows = np.flatnonzero(of == code)
-        places = [i for i in np.flatnonzero(np.isin(portion.ready.rows, rows)).tolist() if i not in portion.carried]
-        if getattr(policy, kind) is OtherVersion.REFUSE:
+        if (policy.skops if skops[row] else policy.pickle) is OtherVersion.REFUSE:
             message = f"made by scikit-learn {version}, wanted {here}, as OTHER_VERSIONS says"
-            refused |= dict.fromkeys(places, Unscorable(Reason.INCOMPATIBLE_MODEL, message))
-            continue
-        packed = [
-            place for place in places if families[portion.ready.rows[place]] != Family.KEPT
-        ]  # others: a child says
-        if packed:
-            notes.made_by.setdefault(version, []).extend(portion.models[place].id for place in packed)
+            refused[place] = Unscorable(Reason.INCOMPATIBLE_MODEL, message)
+        elif not pack.kept[row]:  # of those a child tells
+            notes.made_by.setdefault(version, []).append(portion.models[place].id)
     return refused
 
 
 def _look(portion: Portion, place: int, refused: Unscorable | None) -> Signal | None:
     """What a packed model sees; None for one that goes to the children. Raises Unscorable."""
     model, pack, row = portion.models[place], portion.ready.pack, int(portion.ready.rows[place])
-    if model.refused and refused:
+    if model.refused and refused:  # by the plan: that goes before the readings, and what is wrong with a file after
         raise refused
     excerpts = signals.find(portion.readings, model)
     if refused:
@@ -187,9 +180,8 @@ def _look(portion: Portion, place: int, refused: Unscorable | None) -> Signal | 
         raise refusal
     if pack.kept[row]:
         return None
-    codes, names = pack.texts("features")
-    features = tuple(json.loads(names[codes[row]]))
-    return signals.signal(portion.readings, model, excerpts, features, int(pack.numpy("width")[row]))
+    codes, names = pack.features
+    return signals.signal(portion.readings, model, excerpts, names[codes[row]], int(pack.numpy("width")[row]))
 
 
 def _items(portion: Portion, places: Sequence[int]) -> Iterator[tuple[Model, Content | Exception, Readings]]:
@@ -211,7 +203,6 @@ class _Ended:
     models: Sequence[Model]
     ready: Ready
     progress: Progress
-    before: int  # models that were done when the portion began
     etags: dict[int, str] = field(default_factory=dict)  # of what was scored, where that is not what was planned
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     rows: list[Rows] = field(default_factory=list)
@@ -232,7 +223,7 @@ class _Ended:
         for place, count, found in zip(rows.places.tolist(), rows.lengths.tolist(), anomalies.tolist(), strict=True):
             self.verdicts[place] = Verdict(self.models[place].id, count, found, etag=changed.get(place, ""))
         self.rows.append(rows)
-        self.progress.done = self.before + len(self.verdicts)
+        self.progress.done += len(rows.places)
 
     def take(self, found: Mapping[int, Scored]) -> None:
         """Models that were scored one by one."""
@@ -241,13 +232,13 @@ class _Ended:
             if one.predictions:
                 self.predictions.append((place, one.predictions))
                 self.etags[place] = one.predictions.etag
-        self.progress.done = self.before + len(self.verdicts)
+        self.progress.done += len(found)
 
     def refuse(self, place: int, error: Unscorable) -> None:
         """A model that cannot be scored."""
         etag = self.ready.etags.get(place, "")
         self.verdicts[place] = Verdict(self.models[place].id, reason=error.reason, message=clip(str(error)), etag=etag)
-        self.progress.done = self.before + len(self.verdicts)
+        self.progress.done += 1
 
     def slab(self) -> Slab:
         """All verdicts and rows, in the models' order."""

@@ -16,7 +16,7 @@ from typing import Any
 from shared.domain import Reason
 
 from . import allowed, detectors
-from .blueprints import SIZE_LIMIT, decompressed, too_large
+from .blueprints import SIZE_LIMIT, decompressed, is_skops, too_large
 from .unscorable import Unscorable
 
 # Beyond scikit-learn's estimators, which skops trusts by itself.
@@ -56,7 +56,7 @@ def load(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            estimator = _skops(data, size_limit) if data.startswith(b"PK") else _pickle(data)
+            estimator = _skops(data, size_limit) if is_skops(data) else _pickle(data)
         except Unscorable:
             raise
         except (pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:

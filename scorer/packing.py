@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from shared.errors import FleetError, Malformed, NotFound
 from shared.paths import pack_path
 
 from . import packs
-from .blueprints import SIZE_LIMIT
+from .blueprints import SIZE_LIMIT, is_skops
 from .families import Family, pack
 from .packs import EMPTY, Entry, Pack
 from .stores import Container, Content, Oversized
@@ -117,9 +117,8 @@ def _entry(model: Model, content: Content, size_limit: int) -> Entry:
         return Entry(model, content.etag, error)
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever is in its file
         return Entry(model, content.etag, Unscorable(Reason.UNREADABLE_MODEL, f"{type(error).__name__}: {error}"))
-    origin = f"{'skops' if content.data.startswith(b'PK') else 'pickle'} {found.made_by}" if found.made_by else ""
     kept = content.data if found.family is Family.KEPT else b""
-    return Entry(model, content.etag, replace(found, made_by=origin), kept)
+    return Entry(model, content.etag, found, is_skops(content.data), kept)
 
 
 def _read(work: Container, name: str) -> tuple[Pack, str | None]:

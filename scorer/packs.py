@@ -27,14 +27,13 @@ from shared.domain import Model, Reason
 from shared.errors import Malformed
 
 from .columns import encoded, flags, numbers, strings, view
-from .families import Family, Packed
+from .families import HEAD, Family, Packed
 from .unscorable import Unscorable
 
 _MAGIC = b"fleetscore pack\n"
 VERSION = 1  # of this layout, of `families` and of what is refused; a pack of another one is made anew
 _HEAD = 64  # bytes; keeps the Arrow buffers aligned
 
-HEAD_NUMBERS = 8  # that every model's numbers begin with; the last tells how many support vectors or trees there are
 _SCHEMA = pa.schema(
     [
         ("device", pa.string()),
@@ -45,6 +44,7 @@ _SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("features", pa.dictionary(pa.int32(), pa.string())),  # a JSON list of names
         ("made_by", pa.dictionary(pa.int32(), pa.string())),
+        ("skops", pa.bool_()),  # what kind of file it came from; else a pickle
         ("reason", pa.dictionary(pa.int32(), pa.string())),  # why it cannot be scored; "" where it can
         ("message", pa.string()),
         ("numbers", pa.large_list(pa.field("item", pa.float64(), nullable=False))),
@@ -61,6 +61,7 @@ class Entry:
     model: Model
     etag: str  # of the file that this was made from
     packed: Packed | Unscorable
+    skops: bool = False  # what kind of file it was; else a pickle
     file: bytes = b""
 
 
@@ -95,6 +96,15 @@ class Pack:
         """A column of few distinct texts: a code for each row, and what the codes stand for."""
         column = self.rows.column(name)
         return view(column.indices), column.dictionary.to_pylist()
+
+    @cached_property
+    def features(self) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+        """The same of the names that models were fitted with. Raises ValueError where that is no list of names."""
+        codes, texts = self.texts("features")
+        names = [json.loads(text) for text in texts]
+        if not all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in names):
+            raise ValueError("names of features that are none")
+        return codes, [tuple(one) for one in names]
 
     @cached_property
     def kept(self) -> np.ndarray:
@@ -160,6 +170,7 @@ def build(entries: Sequence[Entry]) -> Pack:
         numbers(np.array([p.width if p else 0 for p in sound], np.int32)),
         encoded([json.dumps(p.features if p else ()) for p in sound]),
         encoded([p.made_by if p else "" for p in sound]),
+        flags(np.array([e.skops for e in entries])),
         encoded([r.reason if r else "" for r in reasons]),
         strings([clip(str(r)) if r else "" for r in reasons]),
         _listed([p.numbers if p else _NONE for p in sound], np.float64),
@@ -234,12 +245,13 @@ def _unsound(pack: Pack) -> str:
     used = family != Family.KEPT
     if not set(pack.texts("reason")[1]) <= {"", *Reason}:
         return "a reason that is not known"
-    if not np.isin(family, list(Family)).all() or (length[~used] != 0).any() or (length[used] < HEAD_NUMBERS).any():
+    _ = pack.features  # raises ValueError where they are none
+    if not np.isin(family, list(Family)).all() or (length[~used] != 0).any() or (length[used] < HEAD).any():
         return "a family that is not known, or one without numbers"
     if (width[used] < 1).any() or (number_at[-1:] > len(numbers)).any():
         return "a model without features"
     count = np.zeros(len(family))
-    count[used] = numbers[number_at[:-1][used] + HEAD_NUMBERS - 1]
+    count[used] = numbers[number_at[:-1][used] + HEAD - 1]
     if not (np.isfinite(count) & (count >= 0) & (count == np.floor(count)) & (count < 2**31)).all():
         return "a count that is none"
     n = count.astype(np.int64)
@@ -254,7 +266,7 @@ def _unsound(pack: Pack) -> str:
     }
     for one, wanted in body.items():
         its = family == one
-        if (length[its] != (HEAD_NUMBERS + 2 * width + wanted)[its]).any():
+        if (length[its] != (HEAD + 2 * width + wanted)[its]).any():
             return f"{one.name} with a wrong number of numbers"
     forest = family == Family.FOREST
     if (integers[~forest] != 0).any() or (integers[forest] != (n + 3 * nodes)[forest]).any():

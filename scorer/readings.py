@@ -27,6 +27,7 @@ from .tables import Table
 from .unscorable import Unscorable
 
 MICROSECOND = timedelta(microseconds=1)
+REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ class Readings:
         said = [
             (self.missing, "readings had no usable value and were left out"),
             (self.unusable * skips, "rows had a cell that is no number, or no time, and were left out"),
-            (self.repeated, "readings were replaced by a later one of the same time, device and sensor"),
+            (self.repeated, REPEATED),
             (self.outside, "rows lay outside the window and were ignored"),
             (len(self.numberless), f"columns hold no numbers, such as {column!r} in {file}"),
             (len(self.damaged), f"devices may have readings in a part of a file that cannot be read: {why}"),

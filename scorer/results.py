@@ -92,9 +92,10 @@ def to_table(models: Sequence[Model], etags: Sequence[str], scored: Sequence[Row
         return found
 
     total = int(lengths.sum())
-    values = [np.full(len(rows.time), np.nan) if rows.value is None else rows.value for rows in scored]
-    valued = any(rows.value is not None for rows in scored)
-    value = _joined(values, np.float64)[here] if valued else None
+    value = None
+    if any(rows.value is not None for rows in scored):
+        values = [np.full(len(rows.time), np.nan) if rows.value is None else rows.value for rows in scored]
+        value = _joined(values, np.float64)[here]
     of = [models[place] for place in places.tolist()]
     columns = [
         numbers(column("time", np.int64), pa.timestamp("us", "UTC")),
@@ -159,7 +160,7 @@ class PartWriter:
         self.rows += table.num_rows
 
     def close(self) -> bytes:
-        """The file's bytes."""
+        """Its bytes, whole."""
         self._writer.close()
         return self._sink.getvalue().to_pybytes()  # type: ignore[no-any-return]  # pyarrow ships no types
 

@@ -1,7 +1,9 @@
 """One model's trouble is its own verdict; all others are scored, whichever way they go."""
 
+import io
 import logging
 import pickle
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import skops.io
 from fleets import DETECTORS
 from sklearn.base import clone
 from sklearn.neighbors import LocalOutlierFactor
@@ -243,6 +246,23 @@ def test_a_model_of_another_version_is_told_of_or_refused(
         assert reasons(slab) == [None, Reason.INCOMPATIBLE_MODEL]
         assert slab.verdicts[1].message == "made by scikit-learn 1.8.0, wanted 1.9.1, as OTHER_VERSIONS says"
         assert notes.remarks == ()
+
+
+def test_each_format_has_a_policy_of_its_own(children: Children, svm: Any, tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(svm))) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    old = io.BytesIO()
+    with zipfile.ZipFile(old, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, aged(data) if name == "schema.json" else data)
+    work = portion(tmp_path, {"a": old.getvalue(), "b": aged(pickle.dumps(svm))})
+
+    found = [
+        reasons(score(children, work, other_versions=policy))
+        for policy in (OtherVersions(skops=OtherVersion.REFUSE), OtherVersions(pickle=OtherVersion.REFUSE))
+    ]
+
+    assert found == [[Reason.INCOMPATIBLE_MODEL, None], [None, Reason.INCOMPATIBLE_MODEL]]
 
 
 def test_the_same_bytes_come_out_whatever_the_number_of_cores(children: Children, svm: Any, tmp_path: Path) -> None:

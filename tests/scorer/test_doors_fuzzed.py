@@ -176,7 +176,9 @@ def seeds(door: str) -> list[bytes]:
     files = [data for data in files if data[:1] in (b"\x80", b"P", b"\x1f", b"x", b"B", b"\xfd")]
     if door == "models":
         return files
-    entries = [Entry(replace(MODEL, device=f"d{i}"), "e", families.pack(data), data) for i, data in enumerate(files)]
+    entries = [
+        Entry(replace(MODEL, device=f"d{i}"), "e", families.pack(data), file=data) for i, data in enumerate(files)
+    ]
     refused = Entry(MODEL, "e", Unscorable(Reason.EMPTY_MODEL, "the file is empty"))
     return [packs.to_bytes(packs.build(some)) for some in (entries[:1], entries[::9], [refused, *entries[::20]], [])]
 

@@ -1,6 +1,5 @@
 """Packs: what goes in comes out, by id and etag; what is corrupt or foreign is never believed."""
 
-import json
 import pickle
 from collections.abc import Callable
 
@@ -48,7 +47,13 @@ def entries() -> list[Entry]:
         data = pickle.dumps(estimator.fit(DATA))
         packed = pack(data)
         found.append(
-            Entry(model(f"pümp-{i}/{'ab'[i % 2]}"), f"e{i}", packed, data if packed.family is Family.KEPT else b"")
+            Entry(
+                model(f"pümp-{i}/{'ab'[i % 2]}"),
+                f"e{i}",
+                packed,
+                i % 3 == 0,
+                data if packed.family is Family.KEPT else b"",
+            )
         )
     refused = Unscorable(Reason.NOT_A_DETECTOR, "wanted an outlier detector, found a dict 😀")
     return [*found, Entry(model("z"), "e9", refused)]
@@ -62,21 +67,22 @@ def entry_of(whole: Pack, row: int) -> Entry:
     if refused:
         return Entry(one, whole.etag(row), refused)
     (number_at, numbers), (integer_at, integers) = whole.numbers, whole.integers
-    texts = {name: whole.texts(name) for name in ("features", "made_by")}
+    (features_of, features), (version_of, versions) = whole.features, whole.texts("made_by")
     packed = Packed(
         Family(whole.numpy("family")[row]),
         int(whole.numpy("width")[row]),
-        tuple(json.loads(texts["features"][1][texts["features"][0][row]])),
-        texts["made_by"][1][texts["made_by"][0][row]],
+        features[features_of[row]],
+        versions[version_of[row]],
         bool(whole.numpy("strict")[row]),
         numbers[number_at[row] : number_at[row + 1]],
         integers[integer_at[row] : integer_at[row + 1]],
     )
-    return Entry(one, whole.etag(row), packed, whole.file(row))
+    return Entry(one, whole.etag(row), packed, bool(whole.numpy("skops")[row]), whole.file(row))
 
 
 def assert_same(found: Entry, wanted: Entry) -> None:
     assert (found.model, found.etag, found.file) == (wanted.model, wanted.etag, wanted.file)
+    assert found.skops == (wanted.skops and isinstance(wanted.packed, Packed))
     if isinstance(wanted.packed, Unscorable):
         assert isinstance(found.packed, Unscorable)
         assert (found.packed.reason, str(found.packed)) == (wanted.packed.reason, str(wanted.packed))
@@ -222,3 +228,22 @@ def test_a_pack_is_mapped_and_not_copied(entries: list[Entry]) -> None:
     _, numbers = found.numbers
     address = np.frombuffer(data, np.uint8).ctypes.data
     assert address <= numbers.ctypes.data < address + len(data)
+
+
+@pytest.mark.parametrize("text", ["no JSON", '{"a": 1}', "[1, 2]", "null"])
+def test_a_pack_whose_names_of_features_are_none_is_refused(text: str, entries: list[Entry]) -> None:
+    table = pa.Table.from_batches([build(entries).rows])
+    index = table.schema.get_field_index("features")
+    column = pa.array([text] * len(table)).dictionary_encode()
+
+    with pytest.raises(Malformed, match="a foreign pack"):
+        from_buffer(headed(ipc(table.set_column(index, table.schema.field(index), pa.chunked_array([column])))))
+
+
+def test_a_pack_with_a_reason_that_is_none_is_refused(entries: list[Entry]) -> None:
+    table = pa.Table.from_batches([build(entries).rows])
+    index = table.schema.get_field_index("reason")
+    column = pa.array(["bad luck"] * len(table)).dictionary_encode()
+
+    with pytest.raises(Malformed, match="a reason that is not known"):
+        from_buffer(headed(ipc(table.set_column(index, table.schema.field(index), pa.chunked_array([column])))))
