@@ -23,12 +23,13 @@ from starlette.staticfiles import StaticFiles
 from . import asking, backfilling, operating, routes
 from .control import ControlPlane
 from .errors import Conflict, Malformed, NotFound, Unavailable
-from .guard import Answer, Guard
+from .guard import Answer, Guard, Role, roles_of
 
 log = logging.getLogger(__name__)
 
 DASHBOARD = Path(str(files("shared") / "dashboard"))
 OPEN_PATHS = ("/api/health",)  # told to anybody: a probe has no key
+OURS = ("same-origin", "none")  # what a browser says of requests that no other site's page has made
 PAGE_HEADERS = {
     "Cache-Control": "no-cache",  # or a browser mixes old and new modules after a deployment
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -133,17 +134,28 @@ def _add_guard(app: FastAPI, guard: Guard) -> None:
 
 
 def _refusal(guard: Guard, request: Request) -> Response | None:
-    key = request.headers.get("authorization", "").removeprefix("Bearer ")
+    headers, operates = request.headers, request.method not in ("GET", "HEAD")
+    key, principal = headers.get("authorization", "").removeprefix("Bearer "), headers.get("x-ms-client-principal", "")
     page = not request.url.path.startswith("/api/")  # holds no data; it asks for the key itself
-    match guard.judge(key, operates=request.method not in ("GET", "HEAD")):
+    if operates and headers.get("sec-fetch-site", "same-origin") not in OURS:
+        return problem(403, "another site's page asks for this; a browser would send your sign-in along with it")
+    match guard.judge(key, principal, operates=operates):
         case Answer.CLOSED if not page:
-            return problem(503, "closed until READ_KEY_SHA256 and OPERATE_KEY_SHA256 are configured")
-        case Answer.FORBIDDEN:
-            return problem(403, "this key may read; to start, stop or change something wants the operator's key")
+            return problem(503, "closed until SIGN_IN, or READ_KEY_SHA256 and OPERATE_KEY_SHA256 are configured")
+        case Answer.FORBIDDEN if not page:
+            return problem(403, _forbidden(principal, operates=operates))
         case Answer.UNKNOWN if not page:
             return problem(401, "wanted a key as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
         case _:
             return None
+
+
+def _forbidden(principal: str, *, operates: bool) -> str:
+    if not principal:
+        return "this key may read; to start, stop or change something wants the operator's key"
+    wanted = f"the app role {Role.OPERATOR}" if operates else f"the app role {Role.READER} or {Role.OPERATOR}"
+    found = ", ".join(sorted(roles_of(principal))) or "none"
+    return f"wanted {wanted}, found {found}; who owns the app's registration at Microsoft Entra can give it to you"
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -21,7 +21,7 @@ from .evidence import Evidence
 from .opening import Opening
 from .ports import Blobs, Cluster, JobSpec, Ledger, Sighting, Stopwatch
 from .rules import Rules
-from .runs import PHASE_FOLLOWS, Chunk, ChunkState, Heartbeat, Phase, Run
+from .runs import PHASE_FOLLOWS, Chunk, ChunkState, Heartbeat, Nodes, Phase, Run
 from .ticking import Tick
 from .wishes import Quarantined, Wish, WishKind
 
@@ -61,6 +61,8 @@ class ControlPlane:
         self._move_all(runs, tick)
         pruned_at = self._prune(beat, tick)
         beat = replace(beat, ticked_at=now, throttled_until=tick.throttled_until, pruned_at=pruned_at)
+        if tick.nodes:
+            beat = replace(beat, nodes=tick.nodes, nodes_at=now)
         self._remember(replace(beat, trouble=contract.clip(tick.trouble)))
 
     def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:
@@ -127,9 +129,20 @@ class ControlPlane:
             log.info("the cluster wants to be left alone until %s", tick.throttled_until)
             return None
         try:
-            return self.cluster.observe([run.id for run in runs])
+            jobs = self.cluster.observe([run.id for run in runs])
         except Unavailable as error:
             log.warning("the cluster was not seen: %s", error)
+            tick.heed(error)
+            return None
+        tick.nodes = self._count_nodes(tick)
+        return jobs
+
+    def _count_nodes(self, tick: Tick) -> Nodes | None:
+        """For people to see; nothing is decided by it."""
+        try:
+            return self.cluster.nodes()
+        except Unavailable as error:
+            log.warning("the cluster's nodes were not counted: %s", error)
             tick.heed(error)
             return None
 
@@ -177,7 +190,8 @@ class ControlPlane:
         closed_for = tick.now - (run.ended_at or tick.now)
         if closed_for >= ENDING:
             self._cancel(run, tracker.unwanted(self._of(run, jobs), ()), tick)
-        if closed_for >= max(WATCH_CLOSED, self.rules.policy.job_timeout):
+        if closed_for >= max(WATCH_CLOSED, self.rules.policy.job_timeout) and not tick.throttled:
+            self.cluster.release(run.id)
             self.ledger.unwatch(run)
 
     def _advance(self, run: Run, jobs: Mapping[str, Sighting] | None, tick: Tick) -> Run:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from .names import Blob
-from .runs import Chunk, Heartbeat, JobState, Run
+from .runs import Chunk, Heartbeat, JobState, Nodes, Run
 from .wishes import Backfill, Quarantined, Wish, WishKind
 
 T = TypeVar("T")
@@ -71,6 +71,16 @@ class Cluster(Protocol):
 
     def log(self, name: str) -> str:
         """What the job printed so far, the end of it where it is long. Raises NotFound."""
+
+    def nodes(self) -> Nodes:
+        """How many nodes there are, in one or two requests."""
+
+    def release(self, run: str) -> None:
+        """No job of this run is looked for any more: what the cluster keeps for it may go, also what still runs.
+
+        Safe to ask again, and of a run that it does not know. The run may be opened again afterwards: then jobs are
+        submitted under names that were never used before, and may have to wait until the cluster has let go.
+        """
 
 
 @dataclass(frozen=True, slots=True)

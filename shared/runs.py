@@ -225,6 +225,15 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of the cluster, as it counts them itself."""
+
+    current: int
+    target: int  # that it grows or shrinks to
+    states: Mapping[str, int] = field(default_factory=dict)  # in the cluster's own words; those of no node are left out
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """What the tick remembers between two beats."""
 
@@ -233,4 +242,6 @@ class Heartbeat:
     trouble: str = ""  # what the last tick could not do
     throttled_until: datetime | None = None  # the cluster wants to be left alone until then
     pruned_at: datetime | None = None  # the last tick that found nothing more to prune
+    nodes: Nodes | None = None  # as they were last counted
+    nodes_at: datetime | None = None  # the tick that counted them
     version: str = ""

@@ -7,104 +7,45 @@ table in the README is made from the descriptions here.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import Malformed, Misconfigured
+from . import forms
+from .errors import Misconfigured
+from .forms import ContainerName, Count, Endpoint, KeyHash, Span, parsed
 from .names import DEFAULT_PATTERN, Columns, ModelNames
 from .planner import CatchUp, ChunkSize
 from .reading_policy import BadRows, TimeFormat
 from .schedule import Schedule, parse_zone
 from .scoring_policy import OtherVersions
-from .windows import DAY, format_length, parse_length
-
-T = TypeVar("T")
-
-_SECRET = "secret"  # noqa: S105  # the mark of a setting whose value is never shown
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class ClusterKind(StrEnum):
     """Where jobs run."""
 
     DASK = "dask"
+    AZUREML = "azureml"
+    BATCH = "batch"
 
 
-def _parsed(parse: Callable[[str], T]) -> PlainValidator:
-    """Let one of our own parsers read the text; its message becomes the problem."""
+class SignIn(StrEnum):
+    """Who tells the app who somebody is, beside its own keys."""
 
-    def read(value: object) -> T:
-        try:
-            return parse(str(value))
-        except Malformed as error:
-            raise ValueError(str(error)) from error
-
-    return PlainValidator(read)
+    NONE = ""
+    ENTRA = "entra"
 
 
-def _tiles_a_day(length: timedelta) -> timedelta:
-    if DAY % length and length % DAY:
-        raise ValueError(f"wanted a divisor or a multiple of a day, found {format_length(length)}")
-    return length
-
-
-def _hour_path(text: str) -> str:
-    if text.startswith("/") or ".." in text or "\\" in text:
-        raise Malformed(f"wanted a path within the readings such as date=%Y-%m-%d/hour=%H/, found {text!r}")
-    return text
-
-
-def _span(value: object) -> timedelta:
-    try:
-        span = TypeAdapter(timedelta).validate_python(value)
-    except ValidationError:
-        span = timedelta()
-    if span <= timedelta():
-        raise ValueError(f"wanted an ISO 8601 duration such as PT10M or PT30S, found {value!r}")
-    return span
-
-
-def _storage(text: str) -> str:
-    if not re.fullmatch(r"https://[^/?#]+/?|(.*;)?(AccountName|BlobEndpoint)=.+|UseDevelopmentStorage=true;?", text):
-        raise ValueError(
-            "wanted https://ACCOUNT.blob.core.windows.net, a connection string or UseDevelopmentStorage=true, "
-            f"found {len(text)} characters that are none of these"
-        )
-    return text
-
-
-def _scheduler(text: str) -> str:
-    if not re.fullmatch(r"(tcp|tls|ws|wss)://[^:]+:\d+", text):
-        raise ValueError(f"wanted the address of a Dask scheduler such as tcp://127.0.0.1:8786, found {text!r}")
-    return text
-
-
-def _key_hash(text: str) -> str:
-    if text and not _HASH.fullmatch(text):
-        raise ValueError("wanted a SHA-256 as 64 lower-case hex digits, or nothing")
-    return text
-
-
-Length = Annotated[timedelta, _parsed(parse_length)]
-Name = Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]  # Blob Storage's rule
-Span = Annotated[timedelta, PlainValidator(_span)]
-Count = Annotated[int, Field(ge=1)]
-KeyHash = Annotated[str, AfterValidator(_key_hash), Field(json_schema_extra={_SECRET: True})]
+# What a cluster cannot be reached without.
+_WANTED: Mapping[ClusterKind, tuple[str, ...]] = {
+    ClusterKind.DASK: (),
+    ClusterKind.AZUREML: ("aml_workspace", "aml_environment"),
+    ClusterKind.BATCH: ("batch_endpoint", "batch_image"),
+}
 
 
 class Settings(BaseModel):
@@ -112,39 +53,38 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
-    storage: Annotated[str, AfterValidator(_storage)] = Field(
+    storage: forms.Storage = Field(
         description="the storage account: `https://ACCOUNT.blob.core.windows.net` (by managed identity), a connection "
         "string, or `UseDevelopmentStorage=true` for Azurite",
-        json_schema_extra={_SECRET: True},
     )
-    models_container: Name = Field("models", description="the container of models")
-    readings_container: Name = Field("readings", description="the container of readings")
-    predictions_container: Name = Field("predictions", description="the container that consumers read")
-    work_container: Name = Field("fleetscore", description="the container of plans, results, reports and logs")
+    models_container: ContainerName = Field("models", description="the container of models")
+    readings_container: ContainerName = Field("readings", description="the container of readings")
+    predictions_container: ContainerName = Field("predictions", description="the container that consumers read")
+    work_container: ContainerName = Field("fleetscore", description="the container of plans, results, reports and logs")
     ledger_table: str = Field(
         "fleetscore", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$", description="the table that records every run"
     )
     app_name: str = Field(
         "fleetscore", pattern=r"^[a-z][a-z0-9-]{0,31}$", description="begins the name of every job at the cluster"
     )
-    schedule: Annotated[Schedule, _parsed(Schedule)] = Field(
+    schedule: Annotated[Schedule, parsed(Schedule)] = Field(
         Schedule("0 5 * * * *"),
         description="when a window that has closed becomes due: NCRONTAB; the delay for late readings is in it",
     )
-    schedule_time_zone: Annotated[ZoneInfo, _parsed(parse_zone)] = Field(
+    schedule_time_zone: Annotated[ZoneInfo, parsed(parse_zone)] = Field(
         ZoneInfo("UTC"), description="the zone of `SCHEDULE`, such as `Europe/Berlin`; windows are UTC all the same"
     )
-    heartbeat: Annotated[Schedule, _parsed(Schedule)] = Field(
+    heartbeat: Annotated[Schedule, parsed(Schedule)] = Field(
         description="how often the timer looks after everything: NCRONTAB, such as `0 * * * * *`; the host wants it too"
     )
-    window: Annotated[Length, AfterValidator(_tiles_a_day)] = Field(
+    window: forms.Length = Field(
         timedelta(hours=1), description="the span that one run scores: ISO 8601, a divisor or a multiple of a day"
     )
     catch_up: CatchUp = Field(
         CatchUp.ALL, description="after an outage: `all` (the newest 24 windows that wait) or `latest` (only the last)"
     )
     max_open_runs: Count = Field(1, description="runs that may be under way at once")
-    chunk_size: Annotated[ChunkSize, _parsed(ChunkSize.parse)] = Field(
+    chunk_size: Annotated[ChunkSize, parsed(ChunkSize.parse)] = Field(
         ChunkSize(),
         description="models that one job scores: `auto` (two minutes of work or more), a number, or `1` for a job "
         "for each model",
@@ -153,13 +93,13 @@ class Settings(BaseModel):
         10_000, description="jobs that a run is cut into at most; chunks grow when a fleet would need more"
     )
     max_cores: Count = Field(4, description="cores that the cluster grows to; `auto` cuts no finer")
-    model_names: Annotated[ModelNames, _parsed(ModelNames)] = Field(
+    model_names: Annotated[ModelNames, parsed(ModelNames)] = Field(
         ModelNames(DEFAULT_PATTERN), description="how model blobs are named; `[…]` may be absent"
     )
-    readings_path: Annotated[str, _parsed(_hour_path)] = Field(
+    readings_path: forms.HourPath = Field(
         "date=%Y-%m-%d/hour=%H/", description="the folder of an hour of readings (strftime), or one file, or nothing"
     )
-    readings_columns: Annotated[Columns, _parsed(Columns.parse)] = Field(
+    readings_columns: Annotated[Columns, parsed(Columns.parse)] = Field(
         Columns(), description="what the readings' columns are called: `time=TS,device=Device,sensor=Tag,value=Value`"
     )
     bad_rows: BadRows = Field(
@@ -172,7 +112,7 @@ class Settings(BaseModel):
         description="how the readings write times: `iso`, or since 1970 in `s`, `ms`, `us` or `ns`; columns of "
         "timestamps say it themselves",
     )
-    other_versions: Annotated[OtherVersions, _parsed(OtherVersions.parse)] = Field(
+    other_versions: Annotated[OtherVersions, parsed(OtherVersions.parse)] = Field(
         OtherVersions(),
         description="models of another scikit-learn than the nodes': `warn`, `refuse`, or `skops=warn,pickle=refuse`",
     )
@@ -184,9 +124,30 @@ class Settings(BaseModel):
     readings_memory_mib: Count = Field(
         2048, description="MiB that readings may take on a node, about; more is read in several passes"
     )
-    cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`")
-    dask_scheduler: Annotated[str, AfterValidator(_scheduler)] = Field(
-        "tcp://127.0.0.1:8786", description="the address of the Dask scheduler"
+    cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`, `azureml` or `batch`")
+    dask_scheduler: forms.Scheduler = Field("tcp://127.0.0.1:8786", description="the address of the Dask scheduler")
+    aml_workspace: forms.WorkspaceId = Field(
+        "", description="the Azure ML workspace, by its resource id; wanted for `azureml`"
+    )
+    aml_compute: forms.Compute = Field("scorer", description="its compute cluster")
+    aml_environment: forms.Environment = Field(
+        "", description="the scorer's environment there, `NAME:VERSION`; wanted for `azureml`"
+    )
+    arm_endpoint: Endpoint = Field(
+        "https://management.azure.com", description="Azure's Resource Manager; another one in sovereign clouds"
+    )
+    batch_endpoint: Endpoint = Field(
+        "", description="the Azure Batch account, `https://ACCOUNT.REGION.batch.azure.com`; wanted for `batch`"
+    )
+    batch_pool: forms.PoolId = Field("scorer", description="its pool")
+    batch_image: forms.Image = Field(
+        "", description="the scorer's container image, `REGISTRY/NAME:TAG`; wanted for `batch`"
+    )
+    batch_identity: forms.IdentityId = Field(
+        "", description="the identity by which Batch brings a job's log into storage, by its resource id"
+    )
+    node_client_id: forms.ClientId = Field(
+        "", description="the identity by which jobs at Azure reach storage, by its client id"
     )
     max_in_flight: Count = Field(100, description="jobs of a run at the cluster at once")
     max_retries: Annotated[int, Field(ge=0)] = Field(2, description="times that a chunk's failed job is tried again")
@@ -227,7 +188,14 @@ class Settings(BaseModel):
     prune_predictions: bool = Field(False, description="whether its predictions go with them")  # pydantic's way
     read_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may read over HTTP")
     operate_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may also start and cancel runs")
-    website_site_name: str = Field("", description="set by Azure; there, HTTP is closed until keys are configured")
+    sign_in: SignIn = Field(
+        SignIn.NONE,
+        description="`entra`: App Service authentication stands before the app, and the app roles `Reader` and "
+        "`Operator` that it tells are believed",
+    )
+    website_site_name: str = Field(
+        "", description="set by Azure; there, HTTP is closed until keys or a sign-in are configured"
+    )
 
     @model_validator(mode="after")
     def _in_its_zone(self) -> Settings:
@@ -242,11 +210,23 @@ def names() -> list[str]:
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings; raises Misconfigured with every problem, one a line. An empty value counts as not set."""
     given = {name: value for name in Settings.model_fields if (value := environment.get(name.upper(), "")) != ""}
+    problems = _absent(given)
     try:
-        return Settings.model_validate(given)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
-        problems = [_problem(problem) for problem in error.errors()]
-        raise Misconfigured("\n".join(["settings are wrong:", *problems])) from None
+        problems += [_problem(problem) for problem in error.errors()]
+    if problems:
+        raise Misconfigured("\n".join(["settings are wrong:", *problems]))
+    return settings
+
+
+def _absent(given: Mapping[str, str]) -> list[str]:
+    """What the cluster that is chosen cannot be reached without."""
+    wanted = next((names for kind, names in _WANTED.items() if kind == given.get("cluster")), ())
+    fields = Settings.model_fields
+    return [
+        f"  {name.upper()}: wanted {fields[name].description}, found nothing" for name in wanted if name not in given
+    ]
 
 
 def _problem(problem: Any) -> str:
@@ -255,6 +235,6 @@ def _problem(problem: Any) -> str:
         return f"  {name.upper()}: wanted {Settings.model_fields[name].description}, found nothing"
     said = str(problem["msg"]).removeprefix("Value error, ")
     extra = Settings.model_fields[name].json_schema_extra
-    secret = isinstance(extra, dict) and _SECRET in extra
+    secret = isinstance(extra, dict) and forms.SECRET in extra
     found = "" if secret or "found" in said else f", found {problem['input']!r}"
     return f"  {name.upper()}: {said}{found}"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from .errors import Unavailable
 from .ports import Stopwatch
-from .runs import Run
+from .runs import Nodes, Run
 from .wishes import Wish, WishKind
 
 LONGEST_THROTTLE = timedelta(hours=1)  # a cluster that wants more is asked all the same
@@ -24,6 +24,7 @@ class Tick:
     wishes: Sequence[Wish]
     throttled_until: datetime | None
     trouble: str = ""
+    nodes: Nodes | None = None  # where they were counted in it
     began: float = field(init=False)
     next_slot: float = field(init=False)  # of the stopwatch, at which the next job may be submitted
 

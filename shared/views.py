@@ -95,6 +95,16 @@ class RunPage:
 
 
 @dataclass(frozen=True, slots=True)
+class NodesView:
+    """The cluster's nodes as a tick counted them at `observed_at`; ticks count while there are runs to look after."""
+
+    current: int
+    target: int
+    states: Mapping[str, int]  # in the cluster's own words
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """Whether the timer beats. `late` is judged when asked; the instant beside it is what was found."""
 
@@ -104,6 +114,8 @@ class Health:
     trouble: str  # what the last tick could not do
     next_due: datetime  # when the next window becomes due
     paused_since: datetime | None  # no window is opened for the schedule until it is resumed
+    throttled_until: datetime | None  # the cluster wants to be left alone until then
+    nodes: NodesView | None  # null until they were counted once
 
 
 def run_view(run: Run, silence: timedelta) -> RunView:
@@ -181,4 +193,11 @@ def health(beat: Heartbeat, now: datetime, next_due: datetime, paused: Wish | No
     """Whether the timer beats, judged at *now*."""
     late = beat.ticked_at is None or now - beat.ticked_at > LATE
     since = paused.asked_at if paused else None
-    return Health(late, beat.ticked_at, beat.watermark, beat.trouble, next_due, since)
+    throttled = beat.throttled_until if beat.throttled_until and beat.throttled_until > now else None
+    return Health(late, beat.ticked_at, beat.watermark, beat.trouble, next_due, since, throttled, _nodes(beat))
+
+
+def _nodes(beat: Heartbeat) -> NodesView | None:
+    if not beat.nodes or not beat.nodes_at:
+        return None
+    return NodesView(beat.nodes.current, beat.nodes.target, beat.nodes.states, beat.nodes_at)

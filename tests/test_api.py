@@ -1,6 +1,8 @@
 """HTTP over the ports in memory: what is told, what is wished for, and what bad requests get."""
 
+import base64
 import hashlib
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,7 +15,7 @@ from shared.control import ControlPlane
 from shared.domain import Reason
 from shared.errors import Unavailable
 from shared.guard import Guard
-from shared.runs import JobState, Phase
+from shared.runs import JobState, Nodes, Phase
 from shared.wishes import WishKind
 from tests.core.world import EARLIER, NOON, WINDOW, World
 
@@ -249,10 +251,24 @@ def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one(
     world.beat()
     assert http.get("/api/health").json() == {
         "late": False, "ticked_at": "2026-11-21T12:05:00Z", "decided_until": "2026-11-21T12:00:00Z", "trouble": "",
-        "next_due": "2026-11-21T13:05:00Z", "paused_since": None,
+        "next_due": "2026-11-21T13:05:00Z", "paused_since": None, "throttled_until": None,
+        "nodes": {"current": 0, "target": 0, "states": {}, "observed_at": "2026-11-21T12:05:00Z"},
     }  # fmt: skip
     world.now += timedelta(minutes=11)
     assert http.get("/api/health").status_code == 503
+
+
+def test_health_tells_of_the_cluster_until_when_it_wants_to_be_left_alone_and_what_nodes_it_has(world: World) -> None:
+    until = NOON + timedelta(minutes=10)
+    nodes = Nodes(3, 8, {"idle": 1, "running": 2})
+    beat = replace(world.ledger.heartbeat(), ticked_at=NOON, throttled_until=until, nodes=nodes, nodes_at=NOON)
+    world.ledger.save_heartbeat(beat)
+    found = []
+    for world.now in (until - timedelta(seconds=1), until):
+        told = client(world).get("/api/health").json()
+        found.append((told["throttled_until"], told["nodes"]))
+    view = {"current": 3, "target": 8, "states": {"idle": 1, "running": 2}, "observed_at": "2026-11-21T12:05:00Z"}
+    assert found == [("2026-11-21T12:15:00Z", view), (None, view)]
 
 
 def test_a_store_that_does_not_answer_is_told_with_when_to_try_again(world: World) -> None:
@@ -366,6 +382,72 @@ def test_the_guard_lets_pass_whom_it_should(
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     found = client(world, guard).request(method, path, headers=headers)
     assert found.status_code == status
+
+
+def principal(*roles: str, role_type: str = "roles") -> str:
+    """What App Service authentication sends of somebody who signed in."""
+    claims = [{"typ": "name", "val": "Ada"}, *({"typ": role_type, "val": role} for role in roles)]
+    told = {"auth_typ": "aad", "claims": claims, "name_typ": "name", "role_typ": role_type}
+    return base64.b64encode(json.dumps(told).encode()).decode()
+
+
+SIGN_IN = Guard(signs_in=True, public=True)
+LONG_TYPE = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"
+
+
+@pytest.mark.parametrize(
+    ("guard", "told", "method", "path", "status"),
+    [
+        (SIGN_IN, "", "GET", "/api/runs", 401),
+        (SIGN_IN, "", "GET", "/", 200),
+        (SIGN_IN, principal("Reader"), "GET", "/api/runs", 200),
+        (SIGN_IN, principal("Reader", role_type=LONG_TYPE), "GET", "/api/runs", 200),
+        (SIGN_IN, principal("Reader"), "POST", "/api/runs", 403),
+        (SIGN_IN, principal("Operator"), "GET", "/api/runs", 200),
+        (SIGN_IN, principal("Operator"), "POST", "/api/runs", 202),
+        (SIGN_IN, principal("Reader", "Operator"), "POST", "/api/runs", 202),
+        (SIGN_IN, principal(), "GET", "/api/runs", 403),  # signed in, and nothing more
+        (SIGN_IN, principal("reader"), "GET", "/api/runs", 403),
+        (SIGN_IN, "no base64!", "GET", "/api/runs", 403),
+        (SIGN_IN, base64.b64encode(b"no JSON").decode(), "GET", "/api/runs", 403),
+        (SIGN_IN, base64.b64encode(b"[]").decode(), "GET", "/api/runs", 403),
+        (SIGN_IN, base64.b64encode(b'{"claims": [{"val": "Operator"}]}').decode(), "POST", "/api/runs", 403),
+        (SIGN_IN, base64.b64encode(b'{"claims": "Operator"}').decode(), "POST", "/api/runs", 403),
+        (KEYS, principal("Operator"), "GET", "/api/runs", 401),  # nobody stands before the app: anybody can send this
+        (Guard(public=True), principal("Operator"), "GET", "/api/runs", 503),
+        (replace(KEYS, signs_in=True), principal("Operator"), "POST", "/api/runs", 202),
+    ],
+)
+def test_app_roles_of_entra_let_pass_whom_they_should(
+    world: World, guard: Guard, told: str, method: str, path: str, status: int
+) -> None:
+    headers = {"X-MS-CLIENT-PRINCIPAL": told} if told else {}
+    assert client(world, guard).request(method, path, headers=headers).status_code == status
+
+
+def test_keys_go_on_beside_a_sign_in(world: World) -> None:
+    http = client(world, replace(KEYS, signs_in=True))
+    assert http.post("/api/runs", headers={"Authorization": "Bearer operator"}).status_code == 202
+
+
+def test_who_lacks_a_role_is_told_which(world: World) -> None:
+    http = client(world, SIGN_IN)
+    told = [http.post("/api/runs", headers={"X-MS-CLIENT-PRINCIPAL": principal(*r)}) for r in (["Reader"], [])]
+    assert [found.json()["detail"].split(";")[0] for found in told] == [
+        "wanted the app role Operator, found Reader", "wanted the app role Operator, found none",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("site", "method", "status"),
+    [("same-origin", "POST", 202), ("none", "POST", 202), ("cross-site", "POST", 403), ("same-site", "POST", 403),
+     ("cross-site", "GET", 200)],
+)  # fmt: skip
+def test_no_page_of_another_site_starts_anything_by_a_persons_sign_in(
+    world: World, site: str, method: str, status: int
+) -> None:
+    headers = {"X-MS-CLIENT-PRINCIPAL": principal("Operator"), "Sec-Fetch-Site": site}
+    assert client(world, SIGN_IN).request(method, "/api/runs", headers=headers).status_code == status
 
 
 def test_a_job_that_the_cluster_does_not_know_is_shown_as_doubted(world: World) -> None:

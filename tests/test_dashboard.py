@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import shutil
 import threading
@@ -25,7 +27,7 @@ from shared.api import create_api
 from shared.domain import Reason
 from shared.guard import Guard
 from shared.paths import job_name
-from shared.runs import Heartbeat, Phase
+from shared.runs import Heartbeat, Nodes, Phase
 from shared.windows import Window
 from shared.wishes import SCHEDULE, Quarantined, WishKind
 
@@ -43,6 +45,7 @@ BROWSERS_OWN_WORDS = (
     "ERR_EMPTY_RESPONSE",
     "status of 400",
     "status of 401",
+    "status of 403",
     "status of 503",
 )  # it says so itself wherever a request fails
 
@@ -389,3 +392,45 @@ def test_a_key_is_asked_for_and_asked_for_again_when_it_is_wrong(page: Page, wor
     assert page.locator("#runs tbody tr").count() == 25
     assert page.evaluate("Object.values(sessionStorage)") == ["operate"]
     assert world.ledger.run(WINDOW).phase is Phase.PARTIAL
+
+
+def principal(*roles: str) -> dict[str, str]:
+    """The header of somebody who signed in."""
+    told = {"role_typ": "roles", "claims": [{"typ": "roles", "val": role} for role in roles]}
+    return {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(json.dumps(told).encode()).decode()}
+
+
+@pytest.mark.parametrize("guard", [Guard(signs_in=True, public=True)])
+def test_who_signed_in_is_asked_for_no_key_and_told_which_role_is_wanted(page: Page, world: World) -> None:
+    page.context.set_extra_http_headers(principal())
+    page.goto(page.url)
+    page.get_by_text("You may not see this").wait_for()
+    assert "wanted the app role Reader or Operator, found none" in page.inner_text("#outage")
+    page.context.set_extra_http_headers(principal("Reader"))
+    page.goto(page.url)
+    page.get_by_role("button", name="Cancel this run").first.click()
+    page.get_by_role("button", name="Cancel the run").click()
+    page.get_by_text("wanted the app role Operator, found Reader").wait_for()
+    assert not page.locator("dialog[open]").count()
+    assert wishes(world) == []
+    page.context.set_extra_http_headers(principal("Operator"))
+    page.get_by_role("button", name="Cancel this run").first.click()
+    page.get_by_role("button", name="Cancel the run").click()
+    page.get_by_text("is asked for; the next tick takes it up").first.wait_for()
+    assert wishes(world) == [(WishKind.CANCEL, OPEN)]
+
+
+def test_a_sign_in_that_is_over_is_told(page: Page) -> None:
+    page.get_by_role("progressbar").wait_for()
+    page.route("**/api/**", lambda route: route.fulfill(status=302, headers={"Location": "/elsewhere"}))
+    until(page, "#outage .banner")
+    assert "the sign-in is over; load this page anew" in page.inner_text("#outage")
+
+
+def test_the_nodes_of_the_cluster_are_told_and_until_when_it_wants_to_be_left_alone(page: Page, world: World) -> None:
+    beat, soon = world.ledger.heartbeat(), world.now + timedelta(minutes=30)
+    nodes = Nodes(3, 8, {"idle": 1, "running": 2})
+    world.ledger.save_heartbeat(replace(beat, nodes=nodes, nodes_at=world.now, throttled_until=soon))
+    page.goto(page.url)
+    page.get_by_text("3 nodes (1 idle, 2 running), growing to 8").wait_for()
+    page.get_by_text("The cluster wants to be left alone until").wait_for()

@@ -22,7 +22,7 @@ from azure.core.exceptions import (
 from local.azurite import ACCOUNT_KEY
 from shared.adapters.blobs import AzureBlobs
 from shared.adapters.memory import MemoryBlobs
-from shared.adapters.storage import Account, _credential, translated
+from shared.adapters.storage import Account, default_credential, translated
 from shared.adapters.tables import TableLedger
 from shared.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
 from shared.runs import Heartbeat
@@ -274,5 +274,7 @@ def test_a_busy_giver_of_tokens_is_asked_once_and_nobody_waits_for_it(
     for name, value in place.items():
         monkeypatch.setenv(name, value.format(url=busy.url))
     with pytest.raises(Unavailable, match="no identity to sign in with"), translated("https://pumps"):
-        _credential.__wrapped__().get_token("https://storage.azure.com/.default")  # not one that another test made
+        default_credential.__wrapped__().get_token(
+            "https://storage.azure.com/.default"
+        )  # not one that another test made
     assert (busy.asked, busy.waits) == (["GET"], [])

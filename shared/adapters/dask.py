@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 from shared.errors import NotFound, Unavailable
 from shared.paths import parse_job_name
 from shared.ports import JobSpec, Refusal, Sighting
-from shared.runs import JobState
+from shared.runs import JobState, Nodes
 
 T = TypeVar("T")
 Client: TypeAlias = Any  # distributed.Client: only half of its methods have types
@@ -128,6 +128,25 @@ class DaskCluster:
         if text is None:
             raise NotFound(f"Dask scheduler at {self._address} has no log of job {name}")
         return text
+
+    def nodes(self) -> Nodes:
+        # Whoever adapts the cluster knows how far it is to grow; the scheduler does not.
+        def count(dask_scheduler: Any) -> tuple[int, int]:
+            workers = dask_scheduler.workers.values()
+            return len(workers), sum(bool(worker.processing) for worker in workers)
+
+        async def ask(client: Client) -> tuple[int, int]:
+            counts: tuple[int, int] = await client.run_on_scheduler(count)
+            return counts
+
+        there, busy = self._ask(ask)
+        states = {"running": busy, "idle": there - busy}
+        return Nodes(there, there, {state: n for state, n in states.items() if n})
+
+    def release(self, run: str) -> None:
+        names = list(self.observe([run]))
+        if names:
+            self.cancel(names)
 
     def _ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
         """One conversation, with a client and an event loop of its own: costs some 20 ms, and leaves nothing behind."""

@@ -16,7 +16,7 @@ from datetime import datetime
 from shared.errors import Conflict, Malformed, NotFound
 from shared.names import Blob
 from shared.ports import Blobs, Found, JobSpec, Page, Refusal, Sighting
-from shared.runs import Chunk, Heartbeat, JobState, Run
+from shared.runs import Chunk, Heartbeat, JobState, Nodes, Run
 from shared.wishes import Backfill, Quarantined, Wish, WishKind
 
 _tokens = itertools.count(1)  # etags and versions: never the same twice
@@ -121,6 +121,15 @@ class MemoryCluster:
             return self.logs[name]
         except KeyError:
             raise NotFound(f"no log of job {name}") from None
+
+    def nodes(self) -> Nodes:
+        running = sum(seen.state is JobState.RUNNING for seen in self.sightings.values())
+        return Nodes(running, running, {"running": running} if running else {})
+
+    def release(self, run: str) -> None:
+        for name in [name for name in self.sightings if self.jobs[name].run == run]:
+            self.sightings.pop(name)
+            self.logs.pop(name, None)
 
     def set(self, name: str, state: JobState, detail: str = "") -> None:
         """Let the cluster say so of a job."""

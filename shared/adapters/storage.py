@@ -65,11 +65,11 @@ class Account:
         """The endpoint of *service*, `blob` or `table`, and the credential; None where the setting holds both."""
         if not self._is_url:
             return None
-        return re.sub(r"\.(blob|table)\.", f".{service}.", self.setting, count=1), _credential()
+        return re.sub(r"\.(blob|table)\.", f".{service}.", self.setting, count=1), default_credential()
 
 
 @functools.cache
-def _credential() -> DefaultAzureCredential:
+def default_credential() -> DefaultAzureCredential:
     """One for all adapters, since each fetches and keeps its own tokens. As impatient as they are: see PATIENCE."""
     from azure.identity import DefaultAzureCredential
 

@@ -1,6 +1,6 @@
 // Keeps the page true: what it wants to know, when to ask again, what the person does. The address says what is shown.
 
-import { ask, now, useKey } from "./ask.js";
+import { ask, hasKey, now, useKey } from "./ask.js";
 import { show, h } from "./elements.js";
 import * as views from "./views.js";
 import { age, isOver, percent } from "./words.js";
@@ -89,7 +89,7 @@ async function learn(path, period) {
     const again = told.retryAfter ? told.retryAfter * 1000 : period;
     answers.set(path, { body: told.body, etag: told.etag, at: now(), period: again, due: Date.now() + again });
     if (told.body.id) moved(path, known.body ?? listed(told.body.id), told.body);
-  } else if (told.status === 401 || told.status === 0 || told.status >= 500) {
+  } else if ([0, 401, 403].includes(told.status) || told.status >= 500) {
     const from = known.failing?.from ?? now();
     answers.set(path, { ...known, failing: { from, status: told.status, why: told.problem }, due: Date.now() + SOON });
     if (told.status === 401) lock(told.problem);
@@ -240,7 +240,7 @@ async function again(run, kind) {
 
 function refusal({ status, problem }) {
   if (status === 401) lock(problem);
-  if (status === 403) lock(problem, true);
+  if (status === 403 && hasKey()) lock(problem, true);
   return status === 0 ? `The app does not answer: ${problem}. It may have been asked for or not; to ask again is safe.` : problem;
 }
 

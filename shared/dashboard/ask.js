@@ -12,6 +12,8 @@ export const now = () => Date.now() + ahead;
 
 export const useKey = (key) => sessionStorage.setItem(KEY, key);
 
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
 /**
  * What comes of asking: {status, body, etag, retryAfter} of an answer, 304 without a body, or {status, problem} where
  * the app refuses or cannot tell, with status 0 where it does not answer at all. Never throws.
@@ -24,11 +26,12 @@ export async function ask(path, { method = "GET", body, etag } = {}) {
   if (body) headers["Content-Type"] = "application/json";
   try {
     const answer = await fetch(path, {
-      method, headers, body: body && JSON.stringify(body), cache: "no-store", signal: AbortSignal.timeout(PATIENCE),
+      method, headers, body: body && JSON.stringify(body), cache: "no-store", redirect: "manual", signal: AbortSignal.timeout(PATIENCE),
     });
     const date = Date.parse(answer.headers.get("Date") ?? "");
     if (!Number.isNaN(date)) ahead = Math.abs(date - Date.now()) < EXACT ? 0 : date - Date.now();
     if (answer.status === 401 && key) return { status: 401, problem: "the key that was entered is not known here" };
+    if (answer.type === "opaqueredirect") return { status: 0, problem: "the sign-in is over; load this page anew" };
     return await read(answer);
   } catch (error) {
     return { status: 0, problem: WHYS[error.name] ?? "no connection" };

@@ -34,14 +34,24 @@ export function health(told) {
   return h("div", { class: `health ${word}` },
     h("p", {}, h("strong", {}, text), told.ticked_at && [" · last tick ", since(told.ticked_at)],
       " · next window due ", at(told.next_due)),
+    told.nodes && h("p", {}, nodes(told.nodes)),
+    told.throttled_until && h("p", {}, "The cluster wants to be left alone until ", at(told.throttled_until), "."),
     told.trouble && h("p", {}, "Trouble at the last tick: ", told.trouble));
+}
+
+/** How many nodes the cluster has, and what they do. */
+function nodes({ current, target, states, observed_at: counted }) {
+  const doing = Object.entries(states).map(([state, n]) => `${count(n)} ${state}`).join(", ");
+  const change = target === current ? "" : `, ${target > current ? "growing" : "shrinking"} to ${count(target)}`;
+  const text = `${count(current)} ${current === 1 ? "node" : "nodes"}${doing && ` (${doing})`}${change}`;
+  return ["Cluster: ", h("strong", {}, text), " · counted ", since(counted)];
 }
 
 /** What the page says while the app does not tell what it is asked. */
 export function outage(found) {
   if (!found) return [];
   const head = found.status === 0 ? "The app does not answer" : found.status === 401 ? "The app wants a key"
-    : "The app cannot tell";
+    : found.status === 403 ? "You may not see this" : "The app cannot tell";
   return h("div", { class: "banner bad" },
     h("p", {}, h("strong", {}, head), " since ", at(found.from), `: ${found.why}`),
     h("p", {}, found.toldAt ? ["What you see is old: it was told at ", at(found.toldAt), ". "] : "",

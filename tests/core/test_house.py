@@ -11,12 +11,12 @@ RUNGS = [
     "errors", "windows", "domain", "wishes", "runs", "names", "reading_policy", "scoring_policy", "paths", "contract",
     "ports", "schedule", "planner", "policy", "evidence", "attempts", "tracker", "drafting", "rules", "ticking",
     "seeing", "committing", "opening", "chores", "control", "views", "chunk_views", "backfill_views", "guard",
-    "settings", "asking", "routes", "backfilling", "operating", "api", "wiring", "__main__",
+    "forms", "settings", "asking", "routes", "backfilling", "operating", "api", "wiring", "__main__",
 ]  # fmt: skip
 PURE = {
     "errors", "windows", "domain", "wishes", "runs", "contract", "names", "reading_policy", "scoring_policy", "paths",
     "ports", "schedule", "planner", "policy", "evidence", "attempts", "tracker", "views", "chunk_views",
-    "backfill_views", "guard",
+    "backfill_views", "guard", "forms",
 }  # fmt: skip
 NODE = {
     "errors",

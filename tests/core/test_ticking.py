@@ -17,7 +17,7 @@ from shared.names import Blob
 from shared.policy import Policy
 from shared.ports import Blobs, Found, JobSpec, Refusal, Sighting
 from shared.rules import Rules
-from shared.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, JobState, Phase, Result, Run
+from shared.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, JobState, Nodes, Phase, Result, Run
 from shared.ticking import Tick
 from shared.windows import Window
 from shared.wishes import Wish, WishKind
@@ -70,6 +70,15 @@ class Cluster(MemoryCluster):
     def cancel(self, names: Collection[str]) -> None:
         self._called("cancel")
         super().cancel(names)
+
+    def nodes(self) -> Nodes:
+        if "nodes" in self.refuses:
+            raise self.refuses["nodes"]
+        return super().nodes()
+
+    def release(self, run: str) -> None:
+        self._called("release")
+        super().release(run)
 
 
 class SlowBlobs(MemoryBlobs):
@@ -337,6 +346,60 @@ def test_the_wait_may_be_over_within_the_tick(elapsed: float, throttled: bool) -
     tick = Tick(NOW, MemoryStopwatch(), MINUTE, (), NOW + 10 * SECOND)
     tick.stopwatch.sleep(elapsed)
     assert tick.throttled is throttled
+
+
+# What people see of the nodes
+
+
+def test_the_nodes_are_told_as_they_were_counted_last() -> None:
+    place = waiting(2)
+    place.plane.tick(NOW)
+    beats = [place.ledger.heartbeat()]
+    place.cluster.set(job(0), JobState.RUNNING)
+    place.plane.tick(NOW + MINUTE)
+    beats.append(place.ledger.heartbeat())
+    place.cluster.refuses = {"nodes": Unavailable("nobody counts", retry_after=90)}
+    place.plane.tick(NOW + 2 * MINUTE)  # it cannot tell
+    beats.append(place.ledger.heartbeat())
+    place.cluster.refuses = {}
+    place.plane.tick(NOW + 3 * MINUTE)  # it wants to be left alone
+    beats.append(place.ledger.heartbeat())
+    one = Nodes(1, 1, {"running": 1})
+    assert [(beat.nodes, beat.nodes_at) for beat in beats] == [(Nodes(0, 0), NOW), *[(one, NOW + MINUTE)] * 3]
+    assert [beat.trouble for beat in beats] == ["", "", "nobody counts", ""]
+    assert beats[2].throttled_until == NOW + 2 * MINUTE + 90 * SECOND
+
+
+def test_a_cluster_that_cannot_count_its_nodes_is_submitted_to_all_the_same() -> None:
+    place = waiting(1)
+    place.cluster.refuses = {"nodes": Unavailable("nobody counts")}
+    place.plane.tick(NOW)
+    assert (place.cluster.calls, place.states()) == (["observe", "submit"], {"c00000": ChunkState.QUEUED})
+
+
+def closed_long_ago() -> Place:
+    place = waiting(1)
+    place.ledger.save_run(replace(place.run(), phase=Phase.SUCCEEDED, ended_at=NOW - 2 * HOUR))
+    return place
+
+
+def test_a_closed_run_is_released_at_the_cluster_before_it_is_looked_at_no_more() -> None:
+    place = closed_long_ago()
+    place.cluster.refuses = {"release": Unavailable("503")}
+    place.plane.tick(NOW)
+    assert [r.id for r in place.ledger.watched_runs()] == [run().id]
+    place.cluster.refuses = {}
+    place.plane.tick(NOW + MINUTE)
+    place.plane.tick(NOW + 2 * MINUTE)
+    assert place.cluster.calls == ["observe", "release"] * 2
+    assert place.ledger.watched_runs() == []
+
+
+def test_a_cluster_that_wants_to_be_left_alone_is_not_asked_to_release_a_run() -> None:
+    place = closed_long_ago()
+    place.ledger.save_heartbeat(replace(place.ledger.heartbeat(), throttled_until=NOW + MINUTE))
+    place.plane.tick(NOW)
+    assert (place.cluster.calls, [r.id for r in place.ledger.watched_runs()]) == ([], [run().id])
 
 
 def test_a_job_that_the_cluster_refuses_fails_its_chunk_and_no_other() -> None:
