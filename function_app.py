@@ -17,6 +17,7 @@ from shared.control import ControlPlane
 
 SETTINGS = settings.load()
 logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs would log ten lines for each request
+logging.getLogger("azure.identity").setLevel(logging.ERROR)  # and ten for each sign-in that fails, which we tell too
 log = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]

@@ -10,7 +10,7 @@ from .ports import Cluster
 from .reading_policy import Policy as ReadingPolicy
 from .rules import Rules
 from .scoring_policy import Limits, ScoringPolicy
-from .settings import ClusterKind, Settings
+from .settings import ClusterKind, Settings, SignIn
 
 MIB = 2**20
 
@@ -21,24 +21,47 @@ def control_plane(settings: Settings) -> ControlPlane:
     from .adapters.clock import MachineStopwatch
     from .adapters.tables import TableLedger
 
+    work = AzureBlobs(settings.storage, settings.work_container)
     return ControlPlane(
         ledger=TableLedger(settings.storage, settings.ledger_table),
-        cluster=_cluster(settings),
+        cluster=_cluster(settings, work.url),
         models=AzureBlobs(settings.storage, settings.models_container),
         readings=AzureBlobs(settings.storage, settings.readings_container),
-        work=AzureBlobs(settings.storage, settings.work_container),
+        work=work,
         predictions=AzureBlobs(settings.storage, settings.predictions_container),
         stopwatch=MachineStopwatch(),
         rules=rules(settings),
     )
 
 
-def _cluster(settings: Settings) -> Cluster:
+def _cluster(settings: Settings, work_url: str) -> Cluster:
     match settings.cluster:
         case ClusterKind.DASK:
             from .adapters.dask import DaskCluster
 
             return DaskCluster(settings.dask_scheduler)
+        case ClusterKind.AZUREML:
+            from .adapters.azureml import AzureMLCluster
+
+            return AzureMLCluster(
+                settings.aml_workspace,
+                settings.aml_compute,
+                settings.aml_environment,
+                settings.node_client_id,
+                settings.arm_endpoint,
+            )
+        case ClusterKind.BATCH:
+            from .adapters.batch import BatchCluster
+
+            return BatchCluster(
+                settings.batch_endpoint,
+                settings.batch_pool,
+                settings.batch_image,
+                settings.app_name,
+                work_url,
+                settings.batch_identity,
+                settings.node_client_id,
+            )
 
 
 def rules(settings: Settings) -> Rules:
@@ -94,4 +117,9 @@ def _scoring(settings: Settings) -> ScoringPolicy:
 
 def guard(settings: Settings) -> Guard:
     """Who may ask what over HTTP."""
-    return Guard(settings.read_key_sha256, settings.operate_key_sha256, public=bool(settings.website_site_name))
+    return Guard(
+        settings.read_key_sha256,
+        settings.operate_key_sha256,
+        signs_in=settings.sign_in is SignIn.ENTRA,
+        public=bool(settings.website_site_name),
+    )

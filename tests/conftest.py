@@ -16,10 +16,12 @@ from local import azurite as local_azurite
 from local import dask as local_dask
 from local.azurite import Azurite
 from local.dask import LocalDask
+from tests.azure.azureml_world import azureml_world
+from tests.azure.batch_world import batch_service, batch_world
 from tests.e2e.place import Place
 from tests.worker.fixtures import worker, worker_code
 
-__all__ = ["worker", "worker_code"]  # fixtures, for all tests
+__all__ = ["azureml_world", "batch_service", "batch_world", "worker", "worker_code"]  # fixtures, for all tests
 
 hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("house")

@@ -56,6 +56,16 @@ def test_all_problems_are_told_at_once_by_name_with_what_was_wanted_and_found() 
         "MODELS_CONTAINER": "Models",
         "CLUSTER": "abacus",
         "DASK_SCHEDULER": "localhost",
+        "AML_WORKSPACE": "fleet",
+        "AML_COMPUTE": "a cluster",
+        "AML_ENVIRONMENT": "scorer@latest",
+        "ARM_ENDPOINT": "http://management.azure.com",
+        "BATCH_ENDPOINT": "fleet.westeurope.batch.azure.com",
+        "BATCH_POOL": "a pool",
+        "BATCH_IMAGE": "scorer",
+        "BATCH_IDENTITY": "nodes",
+        "NODE_CLIENT_ID": "nodes",
+        "SIGN_IN": "by name",
         "OPERATE_KEY_SHA256": "my password",
         "STORAGE": "AccountKey of mine",
         "SILENCE": "10",
@@ -70,6 +80,50 @@ def test_all_problems_are_told_at_once_by_name_with_what_was_wanted_and_found() 
         assert "found" in line or name == "OPERATE_KEY_SHA256", line
     assert "my password" not in str(caught.value)
     assert "of mine" not in str(caught.value)
+
+
+IDS = "/subscriptions/0a/resourceGroups/fleet/providers"
+AZURE_ML = {
+    **AZURITE,
+    "CLUSTER": "azureml",
+    "AML_WORKSPACE": f"{IDS}/Microsoft.MachineLearningServices/workspaces/fleet",
+    "AML_ENVIRONMENT": "fleetscore-scorer:1.0-9f",
+}
+BATCH = {
+    **AZURITE,
+    "CLUSTER": "batch",
+    "BATCH_ENDPOINT": "https://fleet.westeurope.batch.azure.com",
+    "BATCH_IMAGE": "fleet.azurecr.io/fleetscore-scorer:9f",
+}
+
+
+@pytest.mark.parametrize("given", [AZURE_ML, BATCH])
+def test_what_a_cluster_cannot_be_reached_without_is_wanted_with_all_else_that_is_wrong(given: dict[str, str]) -> None:
+    load(given)
+    with pytest.raises(Misconfigured) as caught:
+        load(
+            {**{name: value for name, value in given.items() if name in AZURITE or name == "CLUSTER"}, "WINDOW": "PT7H"}
+        )
+    _, *problems = str(caught.value).splitlines()
+    wanted = sorted({*given} - {*AZURITE, "CLUSTER"})
+    assert sorted(line.split(":")[0].strip() for line in problems) == sorted([*wanted, "WINDOW"])
+    for line in problems:
+        assert "WINDOW" in line or line.endswith(f"wanted for `{given['CLUSTER']}`, found nothing"), line
+
+
+def test_a_cluster_that_is_not_chosen_wants_nothing() -> None:
+    assert load(AZURITE).aml_workspace == ""
+
+
+@pytest.mark.parametrize("given", [AZURE_ML, BATCH])
+def test_the_cluster_is_made_without_asking_anything_of_it(given: dict[str, str]) -> None:
+    kind = type(wiring.control_plane(load(given)).cluster).__name__
+    assert kind == {"azureml": "AzureMLCluster", "batch": "BatchCluster"}[given["CLUSTER"]]
+
+
+def test_resources_of_azure_are_named_in_any_case() -> None:
+    other = AZURE_ML["AML_WORKSPACE"].replace("resourceGroups", "resourcegroups")
+    assert load({**AZURE_ML, "AML_WORKSPACE": other}).aml_workspace == other
 
 
 def test_names_are_those_of_the_environment() -> None:

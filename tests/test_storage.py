@@ -22,7 +22,8 @@ from azure.core.exceptions import (
 from local.azurite import ACCOUNT_KEY
 from shared.adapters.blobs import AzureBlobs
 from shared.adapters.memory import MemoryBlobs
-from shared.adapters.storage import Account, default_credential, translated
+from shared.adapters.patience import default_credential
+from shared.adapters.storage import Account, translated
 from shared.adapters.tables import TableLedger
 from shared.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
 from shared.runs import Heartbeat

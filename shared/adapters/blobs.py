@@ -15,7 +15,8 @@ from shared.errors import Conflict, Malformed, Misconfigured, NotFound, Unavaila
 from shared.names import Blob
 from shared.ports import Blobs, Found
 
-from .storage import PATIENCE, Account, translated
+from .patience import PATIENCE
+from .storage import Account, translated
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, ContainerClient

@@ -1,34 +1,24 @@
-"""How both storage adapters reach one account: the setting, the identity, bounded patience, and errors translated.
+"""How both storage adapters reach one account: the setting, and errors translated.
 
 Knows nothing of blobs, rows or runs. Nothing of Azure's is imported before it is used.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.contract import clip
 from shared.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
 
+from .patience import default_credential, retry_after
+
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
     from azure.identity import DefaultAzureCredential
-
-# One call, tried twice, ends after some 20 s at the worst; the next tick is the real retry. An answer of 429 or 503 is
-# handed on at once, since Azure's own policy would sleep for as long as its Retry-After says.
-PATIENCE: Mapping[str, Any] = {
-    "connection_timeout": 3,
-    "read_timeout": 7,
-    "retry_total": 1,
-    "retry_status": 0,
-    "initial_backoff": 1,  # the blob client's name for it; the table client does not wait before its first retry
-    "random_jitter_range": 1,
-}
 
 _URL = re.compile(r"https://[^/?#]+\.(blob|table)\.[^/?#]+/?")
 _BUSY = frozenset({"ContainerBeingDeleted", "TableBeingDeleted", "CannotVerifyCopySource"})  # 409, yet no conflict
@@ -66,14 +56,6 @@ class Account:
         if not self._is_url:
             return None
         return re.sub(r"\.(blob|table)\.", f".{service}.", self.setting, count=1), default_credential()
-
-
-@functools.cache
-def default_credential() -> DefaultAzureCredential:
-    """One for all adapters, since each fetches and keeps its own tokens. As impatient as they are: see PATIENCE."""
-    from azure.identity import DefaultAzureCredential
-
-    return DefaultAzureCredential(**PATIENCE)
 
 
 @contextmanager
@@ -122,8 +104,7 @@ def _answered(error: HttpResponseError, status: int, where: str) -> FleetError:
             return Conflict(what)
         if 400 <= status < 500 and status not in _RETRY_LATER:  # noqa: PLR2004
             return Malformed(what)
-    after = _header(error, "Retry-After")
-    return Unavailable(what, float(after) if after.isdecimal() else None)
+    return Unavailable(what, retry_after(getattr(error.response, "headers", {})))
 
 
 def _code(error: HttpResponseError) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import Conflict, Malformed, Misconfigured, NotFound
 
+from .patience import PATIENCE
 from .rows import Row, key
-from .storage import PATIENCE, Account, translated
+from .storage import Account, translated
 
 if TYPE_CHECKING:
     from azure.data.tables import TableClient

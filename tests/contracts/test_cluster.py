@@ -9,9 +9,10 @@ from typing import Protocol
 
 import pytest
 
+from local.dask import LocalDask
 from shared.adapters.dask import DaskCluster
 from shared.adapters.memory import MemoryCluster
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
 from shared.ports import Cluster
 from shared.runs import JobState
 from tests.conftest import WORKERS
@@ -65,11 +66,23 @@ class DaskWorld:
         return job.starts
 
 
-@pytest.fixture(params=["memory", pytest.param("dask", marks=pytest.mark.stack)])
+@pytest.fixture
+def memory_world() -> World:
+    return MemoryWorld()
+
+
+@pytest.fixture
+def dask_world(dask_cluster: LocalDask) -> World:
+    return DaskWorld(DaskCluster(dask_cluster.address))
+
+
+@pytest.fixture(
+    params=["memory", *(pytest.param(name, marks=pytest.mark.stack) for name in ("dask", "azureml", "batch"))]
+)
 def world(request: pytest.FixtureRequest) -> World:
-    if request.param == "memory":
-        return MemoryWorld()
-    return DaskWorld(DaskCluster(request.getfixturevalue("dask_cluster").address))
+    """Those of Azure stand in `tests/azure`."""
+    found: World = request.getfixturevalue(f"{request.param}_world")
+    return found
 
 
 @pytest.fixture
@@ -156,7 +169,7 @@ def test_other_content_under_a_name_that_runs_is_refused_and_the_first_goes_on(
     assert world.cluster.submit([job.spec]) == {}
     world.end(job, 0, "the first")
     eventually(lambda: see(world, job) is JobState.SUCCEEDED)
-    assert world.cluster.observe([job.spec.run])[job.name].detail == "exit code 0: the first"
+    assert world.cluster.log(job.name).endswith("the first\n")
     assert (world.starts(job), world.starts(rival)) == (1, 0)
 
 
@@ -258,6 +271,55 @@ def test_the_log_is_what_the_job_printed(world: World, job: Job) -> None:
     world.end(job, 1, "the last line")
     eventually(lambda: see(world, job) is JobState.FAILED)
     assert world.cluster.log(job.name).endswith("the last line\n")
+
+
+def test_the_nodes_are_counted(world: World, job: Job) -> None:
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    found = world.cluster.nodes()
+    assert found.current >= 1
+    assert found.target >= 0
+    assert sum(found.states.values()) == found.current
+    assert found.states["running"] >= 1
+    assert all(found.states.values())  # zeros are left out
+    world.end(job, 0, "")
+
+
+def test_a_run_that_is_released_and_opened_again_has_its_jobs_run(world: World, job: Job, tmp_path: Path) -> None:
+    world.cluster.submit([job.spec])
+    world.begin(job)
+    world.end(job, 0, "")
+    eventually(lambda: see(world, job) is JobState.SUCCEEDED)
+    world.cluster.release(job.spec.run)
+    world.cluster.release(job.spec.run)
+    later = make_job(tmp_path, job.spec.run, index=1)
+    eventually(lambda: submitted(world, later))
+    world.begin(later)
+    world.end(later, 0, "")
+    eventually(lambda: see(world, later) is JobState.SUCCEEDED)
+    assert (world.starts(job), world.starts(later)) == (1, 1)
+
+
+def submitted(world: World, job: Job) -> bool:
+    """Whether the cluster has taken the job; it may want to let go of what was released first."""
+    try:
+        return world.cluster.submit([job.spec]) == {}
+    except Unavailable:
+        return False
+
+
+def test_to_release_a_run_touches_no_other(world: World, job: Job, tmp_path: Path) -> None:
+    other = make_job(tmp_path, fresh_run())
+    world.cluster.submit([job.spec, other.spec])
+    try:
+        world.begin(other)
+        world.cluster.release(job.spec.run)
+        world.cluster.release(fresh_run())
+        eventually(lambda: see(world, other) is JobState.RUNNING)
+        world.end(other, 0, "")
+        eventually(lambda: see(world, other) is JobState.SUCCEEDED)
+    finally:
+        world.cluster.cancel([other.name])
 
 
 def test_there_is_no_log_of_a_job_that_never_was(world: World) -> None:

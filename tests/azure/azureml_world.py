@@ -1,0 +1,68 @@
+"""An Azure ML workspace for the contract of a cluster, and for tests that need a whole one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.azureml import AzureMLCluster
+from shared.adapters.patience import default_credential
+from tests.azure.azureml import COMPUTE, ENVIRONMENT, WORKSPACE, AzureML
+from tests.azure.http import Identity
+from tests.azure.nodes import LocalNodes
+from tests.dask_jobs import Job, eventually
+
+NODES = 2  # as many as the other clusters of the contract have workers
+
+
+@dataclass(slots=True)
+class AzureMLWorld:
+    """A cluster, the workspace behind it, and the power to let its jobs begin and end."""
+
+    cluster: AzureMLCluster
+    azure: AzureML
+    identity: Identity
+
+    def begin(self, job: Job) -> None:
+        eventually(lambda: job.starts)
+
+    def end(self, job: Job, code: int, printed: str) -> None:
+        job.end(f"print({printed!r}); sys.exit({code})")
+
+    def starts(self, job: Job) -> int:
+        return job.starts
+
+    def asked(self) -> list[str]:
+        """The requests since the last time, without the ids that they all have in common; forgets them."""
+        requests, self.azure.server.requests[:] = list(self.azure.server.requests), []
+        return [f"{request.method} {request.path.replace(WORKSPACE, '')}" for request in requests]
+
+
+@contextmanager
+def opened(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[AzureMLWorld]:
+    """A workspace whose jobs have *environment* besides this process's own. Who signs in meanwhile does so there."""
+    identity = Identity()
+    (folder / "nodes").mkdir()
+    nodes = LocalNodes(folder / "nodes", NODES, environment)
+    azure = AzureML(folder, nodes, identity)
+    default_credential.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**identity.environment, "REQUESTS_CA_BUNDLE": str(azure.authority)}.items():
+            patch.setenv(name, value)
+        cluster = AzureMLCluster(WORKSPACE, COMPUTE, ENVIRONMENT, "the-nodes-identity", arm=azure.server.url)
+        yield AzureMLWorld(cluster, azure, identity)
+        default_credential().close()
+    default_credential.cache_clear()
+    azure.server.close()
+    identity.server.close()
+    nodes.close()
+
+
+@pytest.fixture
+def azureml_world(tmp_path: Path) -> Iterator[AzureMLWorld]:
+    with opened(tmp_path) as world:
+        yield world

@@ -1,0 +1,64 @@
+"""Azure Batch for the contract suite: the real adapter and SDK over https, a stand-in whose tasks really run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from azure.core.credentials import AccessToken
+
+from shared.adapters.batch import BatchCluster
+from tests.azure.batch_service import BatchService
+from tests.azure.nodes import LocalNodes
+from tests.dask_jobs import Job, eventually
+
+IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/nodes"
+IMAGE = "registry.azurecr.io/fleetscore-scorer:1"
+WORK = "https://account.blob.core.windows.net/fleetscore"
+
+
+class Token:
+    """A credential that needs no endpoint."""
+
+    def get_token(self, *scopes: str, **_: object) -> AccessToken:
+        assert scopes == ("https://batch.core.windows.net//.default",)
+        return AccessToken("a token", int(time.time()) + 3600)
+
+
+@dataclass(slots=True)
+class BatchWorld:
+    cluster: BatchCluster
+    service: BatchService
+
+    def begin(self, job: Job) -> None:
+        eventually(lambda: job.starts)
+
+    def end(self, job: Job, code: int, printed: str) -> None:
+        job.end(f"print({printed!r}); sys.exit({code})")
+
+    def starts(self, job: Job) -> int:
+        return job.starts
+
+
+def cluster_at(service: BatchService, credential: object | None = None, app: str = "test") -> BatchCluster:
+    """The adapter, before that service."""
+    return BatchCluster(
+        service.server.url, service.pool, IMAGE, app, WORK, IDENTITY, client_id="11", credential=credential or Token()
+    )
+
+
+@pytest.fixture
+def batch_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchService]:
+    authority = tmp_path / "authority.pem"
+    service = BatchService(LocalNodes(tmp_path / "nodes", slots=2), authority)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def batch_world(batch_service: BatchService) -> BatchWorld:
+    return BatchWorld(cluster_at(batch_service), batch_service)

@@ -1,0 +1,130 @@
+"""What Batch says of a task, and what we say then."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.batch import models
+
+from shared.adapters.batch_answers import sighting
+from shared.ports import Sighting
+from shared.runs import JobState
+from tests.azure.batch_service import BatchService, checked
+from tests.azure.batch_world import cluster_at
+from tests.dask_jobs import eventually, fresh_run, make_job
+
+
+def info(**fields: Any) -> dict[str, Any]:
+    return {"retryCount": 0, "requeueCount": 0, **fields}
+
+
+def failed(category: str, code: str, message: str, *details: str, **fields: Any) -> dict[str, Any]:
+    values = [{"name": "Message", "value": detail} for detail in details]
+    failure = {"category": category, "code": code, "message": message, "details": values}
+    return {"state": "completed", "executionInfo": info(result="failure", failureInfo=failure, **fields)}
+
+
+NODE = {"nodeInfo": {"nodeId": "tvm-7"}}
+LATE = "The maximum execution time configured on the task was exceeded"
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ({"state": "active", "executionInfo": info()}, Sighting(JobState.QUEUED, "Batch calls it active")),
+        ({"state": "active"}, Sighting(JobState.QUEUED, "Batch calls it active")),
+        (
+            {"state": "active", "previousState": "running", "executionInfo": info()},
+            Sighting(JobState.QUEUED, "its node was taken away; it waits for another"),
+        ),
+        ({"state": "preparing", "executionInfo": info(), **NODE}, Sighting(JobState.RUNNING, "on tvm-7")),
+        ({"state": "running", "executionInfo": info(), **NODE}, Sighting(JobState.RUNNING, "on tvm-7")),
+        ({"state": "running"}, Sighting(JobState.RUNNING, "on a node that Batch does not name")),
+        (
+            {"state": "running", "executionInfo": {"retryCount": 0, "requeueCount": 2}, **NODE},
+            Sighting(JobState.RUNNING, "on tvm-7, put back 2 times before"),
+        ),
+        (
+            {"state": "completed", "executionInfo": info(result="success", exitCode=0)},
+            Sighting(JobState.SUCCEEDED, "exit code 0"),
+        ),
+        (
+            {"state": "completed", "executionInfo": info(result="failure", exitCode=4)},
+            Sighting(JobState.FAILED, "exit code 4"),
+        ),
+        (failed("usererror", "FailureExitCode", "an exit code", exitCode=3), Sighting(JobState.FAILED, "exit code 3")),
+        (
+            failed("usererror", "TaskEnded", "Task was ended by user request", exitCode=137),
+            Sighting(JobState.CANCELLED, "TaskEnded: Task was ended by user request"),
+        ),
+        (
+            failed("usererror", "TaskEnded", "Task was ended by user request", LATE, exitCode=137),
+            Sighting(JobState.FAILED, f"took too long: TaskEnded: Task was ended by user request: {LATE}"),
+        ),
+        (
+            failed(
+                "usererror", "ContainerInvalidImage", "cannot be pulled", containerInfo={"error": "manifest unknown"}
+            ),
+            Sighting(JobState.FAILED, "ContainerInvalidImage: cannot be pulled: manifest unknown"),
+        ),
+        (
+            failed("servererror", "DiskFull", "There is not enough disk space", exitCode=0),
+            Sighting(JobState.LOST, "Batch could not see it through: DiskFull: There is not enough disk space"),
+        ),
+        ({"state": "resting"}, Sighting(JobState.DOUBTFUL, "Batch calls it resting")),
+    ],
+)
+def test_what_batch_says_of_a_task_in_our_words(said: dict[str, Any], seen: Sighting) -> None:
+    assert sighting(models.BatchTask({"id": "c00000-1", **said})) == seen
+
+
+@pytest.mark.parametrize("wrong", [{"id": "x", "color": "red"}, {"executionInfo": {"exit_code": 1}}])
+def test_the_stand_in_sends_no_field_that_the_sdk_does_not_know(wrong: dict[str, Any]) -> None:
+    with pytest.raises(AssertionError, match="has no"):
+        checked(models.BatchTask, wrong)
+
+
+@pytest.fixture
+def examples() -> Path:
+    if "FLEETSCORE_DATA" not in os.environ:
+        pytest.skip("FLEETSCORE_DATA does not say where the official examples are")
+    return Path(os.environ["FLEETSCORE_DATA"]).parent / "specs" / "azure" / "examples"
+
+
+def body_of(examples: Path, name: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads((examples / f"{name}.json").read_text())["responses"]["200"]["body"]
+    return body
+
+
+@pytest.mark.data
+def test_the_stand_in_describes_tasks_with_the_fields_of_the_official_example(
+    examples: Path, batch_service: BatchService, tmp_path: Path
+) -> None:
+    official = body_of(examples, "batch_TaskList")["value"]
+    for task in official:
+        checked(models.BatchTask, task)
+    job = make_job(tmp_path, fresh_run())
+    cluster_at(batch_service).submit([job.spec])
+    eventually(lambda: job.starts)
+    [(batch_job, found)] = batch_service.jobs.items()
+    ours = batch_service.describe(batch_job, "c00000-1", found.tasks["c00000-1"])
+    absent = {name for task in official for name in task} - set(ours)
+    assert absent == {"requiredSlots"}  # Batch's default
+    assert {name for task in official for name in task["executionInfo"]} - set(ours["executionInfo"]) == set()
+
+
+@pytest.mark.data
+def test_the_stand_in_answers_additions_with_the_fields_of_the_official_example(
+    examples: Path, batch_service: BatchService, tmp_path: Path
+) -> None:
+    official = body_of(examples, "batch_TaskCreateCollection")
+    checked(models.BatchCreateTaskCollectionResult, official)
+    body = make_job(tmp_path, fresh_run())
+    cluster_at(batch_service).submit([body.spec])
+    [job] = batch_service.jobs.values()
+    order = {**job.tasks["c00000-1"].body, "id": "c00001-1"}
+    assert set(batch_service._add_one("job", job, order)) == set(official["value"][0])
