@@ -9,11 +9,13 @@ READY := $(VENV)/ready
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run services host check test bench bench-scoring mutants clean
+.PHONY: help demo run services host check test bench bench-scoring mutants deploy upload-models teardown clean
+
+wanted = command -v $(1) >/dev/null || { echo "wanted $(1) on the PATH, found none: $(2)" >&2; exit 2; }
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: PYTHON (the interpreter for $(VENV)), DEVICES (of the demo), PORT (of the host)"
+	@echo "Variables: PYTHON (the interpreter for $(VENV)), DEVICES (of the demo), PORT (of the host), MODELS (to upload)"
 
 demo: $(READY) ## a fleet of 500 devices, the whole stack on this machine, one hour scored
 	@$(PY) -m local demo --devices $(DEVICES) --port $(PORT)
@@ -45,6 +47,22 @@ bench-scoring: $(READY) ## what scoring costs beside what people use today, into
 
 mutants: $(READY) ## faults planted into a copy of the core, and which test sees each, into docs/mutants.md
 	@$(PY) -m tests.mutants --into docs/mutants.md
+
+deploy: ## everything in Azure, by azd; docs/deploy.md leads through it
+	@$(call wanted,azd,https://aka.ms/azd-install)
+	@$(call wanted,az,https://aka.ms/azure-cli)
+	azd up
+
+upload-models: ## a folder of models into that deployment: make upload-models MODELS=folder
+	@test -d "$(MODELS)" || { echo "wanted a folder of models as MODELS=folder, found '$(MODELS)'" >&2; exit 2; }
+	@$(call wanted,azd,https://aka.ms/azd-install)
+	@$(call wanted,az,https://aka.ms/azure-cli)
+	az storage blob upload-batch --auth-mode login --account-name "$$(azd env get-value STORAGE_ACCOUNT)" \
+		--destination "$$(azd env get-value MODELS_CONTAINER)" --source "$(MODELS)" --overwrite
+
+teardown: ## remove that deployment, with all data in it; azd asks before it does
+	@$(call wanted,azd,https://aka.ms/azd-install)
+	azd down
 
 clean: ## everything that was made here, the data of Azurite too
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis

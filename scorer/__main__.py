@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 # One thread for each process, said before NumPy is imported: with more, processes on one node fight for its cores.
@@ -89,9 +91,24 @@ def _cores() -> int:
     said = os.environ.get("NODE_CORES", "")
     if said and not (said.isdecimal() and int(said)):
         raise Misconfigured(f"NODE_CORES: wanted a number of cores of at least 1, found {said!r}")
-    return (
-        int(said) if said else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if said:
+        return int(said)
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(seen, _share(Path("/sys/fs/cgroup")) or seen)
+
+
+def _share(control: Path) -> int | None:
+    """The cores' worth of time that a container may take, rounded up; None: no limit. Python does not look at it.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files and, of version 1, scheduler/sched-bwc.html
+    """
+    with suppress(OSError, ValueError):
+        quota, period = (control / "cpu.max").read_text().split()
+        return None if quota == "max" else math.ceil(int(quota) / int(period))
+    with suppress(OSError, ValueError):
+        quota, period = ((control / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return None if int(quota) < 0 else math.ceil(int(quota) / int(period))
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shared.contract import clip
 from shared.errors import Misconfigured, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -99,13 +101,24 @@ def translated(url: str, path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise _missing_container(url, error) or NotFound(f"no {path!r} in {url}") from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise Unavailable(
+        raise _unsigned(url, str(error)) or Unavailable(
             f"{url} refused us {path!r}: this identity wants the role Storage Blob Data Contributor there"
         ) from error
     except (BaseError, ValueError) as error:
         raise _missing_container(url, error) or Unavailable(
             f"{path!r} in {url}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _unsigned(url: str, said: str) -> Unavailable | None:
+    """Told apart from a refusal of the storage, to which nobody came: what the managed identity's endpoint said."""
+    if "DefaultAzureCredential" not in said:
+        return None
+    found = re.search(r"\tManagedIdentityCredential: (.+)", said)
+    return Unavailable(
+        f"{url}: no identity to sign in with (AZURE_CLIENT_ID wants to be the client id of one that this node has): "
+        f"{clip(found[1] if found else said)}"
+    )
 
 
 def _missing_container(url: str, error: Exception) -> Misconfigured | None:

@@ -9,6 +9,7 @@ and knows no content hashes: folders are read with pathlib.
 from __future__ import annotations
 
 import errno
+import functools
 import mmap
 import os
 import uuid
@@ -25,6 +26,7 @@ from shared.errors import Malformed, Misconfigured, NotFound, Unavailable
 from .ranges import Opened, open_ranges, translated
 
 if TYPE_CHECKING:
+    from obstore.auth.azure import AzureCredentialProvider
     from obstore.store import AzureStore
 
 # Azurite's account, the same on every machine and printed in its manual: no secret.
@@ -132,12 +134,18 @@ def _azure(endpoint: str, account: str, container: str, prefix: str, storage: st
     elif "SharedAccessSignature" in given:
         options["sas_key"] = given["SharedAccessSignature"].removeprefix("?")
     elif endpoint.startswith("https://"):
-        from obstore.auth.azure import AzureCredentialProvider
-
-        options["credential_provider"] = AzureCredentialProvider()  # azure-identity's DefaultAzureCredential
+        options["credential_provider"] = _identity()
     else:
         raise Misconfigured(f"STORAGE: wanted a connection string of {endpoint}, since that takes no managed identity")
     return AzureStore(container, prefix=prefix or None, **options)
+
+
+@functools.cache
+def _identity() -> AzureCredentialProvider:
+    """Azure's default credential; one for all containers, so that a node asks for one token."""
+    from obstore.auth.azure import AzureCredentialProvider
+
+    return AzureCredentialProvider()
 
 
 def _given(endpoint: str, account: str, storage: str) -> dict[str, str]:

@@ -16,8 +16,8 @@ from local import azurite as local_azurite
 from local import dask as local_dask
 from local.azurite import Azurite
 from local.dask import LocalDask
-from tests.azure.azureml_world import azureml_world
-from tests.azure.batch_world import batch_service, batch_world
+from tests.clouds.azureml_world import azureml_world
+from tests.clouds.batch_world import batch_service, batch_world
 from tests.e2e.place import Place
 from tests.worker.fixtures import worker, worker_code
 

@@ -80,7 +80,7 @@ def dask_world(dask_cluster: LocalDask) -> World:
     params=["memory", *(pytest.param(name, marks=pytest.mark.stack) for name in ("dask", "azureml", "batch"))]
 )
 def world(request: pytest.FixtureRequest) -> World:
-    """Those of Azure stand in `tests/azure`."""
+    """Those of Azure stand in `tests/clouds`."""
     found: World = request.getfixturevalue(f"{request.param}_world")
     return found
 

@@ -17,11 +17,11 @@ from shared.adapters.patience import default_credential
 from shared.api import create_api
 from shared.guard import Guard
 from shared.runs import ChunkState, Nodes, Phase
-from tests.azure import azureml
-from tests.azure.azureml_world import AzureMLWorld
-from tests.azure.batch_service import BatchService
-from tests.azure.batch_world import IDENTITY, IMAGE
-from tests.azure.http import Answer, Fault, Identity
+from tests.clouds import azureml
+from tests.clouds.azureml_world import AzureMLWorld
+from tests.clouds.batch_service import BatchService
+from tests.clouds.batch_world import IDENTITY, IMAGE
+from tests.clouds.stand_in import Answer, Fault, Identity
 from tests.e2e.fleets import give_models, give_readings
 from tests.e2e.place import Place, over, tick_until
 

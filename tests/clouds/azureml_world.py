@@ -11,9 +11,9 @@ import pytest
 
 from shared.adapters.azureml import AzureMLCluster
 from shared.adapters.patience import default_credential
-from tests.azure.azureml import COMPUTE, ENVIRONMENT, WORKSPACE, AzureML
-from tests.azure.http import Identity
-from tests.azure.nodes import LocalNodes
+from tests.clouds.azureml import COMPUTE, ENVIRONMENT, WORKSPACE, AzureML
+from tests.clouds.nodes import LocalNodes
+from tests.clouds.stand_in import Identity
 from tests.dask_jobs import Job, eventually
 
 NODES = 2  # as many as the other clusters of the contract have workers

@@ -16,8 +16,8 @@ from typing import Any
 
 import isodate
 
-from tests.azure.http import Answer, Identity, Request, StandIn
-from tests.azure.nodes import LocalNodes, NodeJob
+from tests.clouds.nodes import LocalNodes, NodeJob
+from tests.clouds.stand_in import Answer, Identity, Request, StandIn
 
 WORKSPACE = (
     "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-local"

@@ -17,10 +17,10 @@ from shared.adapters.patience import PATIENCE, retry_after
 from shared.errors import Unavailable
 from shared.ports import Cluster
 from shared.runs import JobState
-from tests.azure.azureml import COMPUTE, ENVIRONMENT, WORKSPACE
-from tests.azure.azureml_world import AzureMLWorld
-from tests.azure.http import Answer, Fault, Request
-from tests.azure.test_azureml import RUN, ended, see, spec
+from tests.clouds.azureml import COMPUTE, ENVIRONMENT, WORKSPACE
+from tests.clouds.azureml_world import AzureMLWorld
+from tests.clouds.stand_in import Answer, Fault, Request
+from tests.clouds.test_azureml import RUN, ended, see, spec
 
 pytestmark = pytest.mark.stack
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.azure.azureml import COMPUTE, WORKSPACE, checked
-from tests.azure.azureml_world import AzureMLWorld
-from tests.azure.http import Request
-from tests.azure.test_azureml import spec
+from tests.clouds.azureml import COMPUTE, WORKSPACE, checked
+from tests.clouds.azureml_world import AzureMLWorld
+from tests.clouds.stand_in import Request
+from tests.clouds.test_azureml import spec
 
 pytestmark = [pytest.mark.stack, pytest.mark.data]
 

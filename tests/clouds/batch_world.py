@@ -11,8 +11,8 @@ import pytest
 from azure.core.credentials import AccessToken
 
 from shared.adapters.batch import BatchCluster
-from tests.azure.batch_service import BatchService
-from tests.azure.nodes import LocalNodes
+from tests.clouds.batch_service import BatchService
+from tests.clouds.nodes import LocalNodes
 from tests.dask_jobs import Job, eventually
 
 IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/nodes"

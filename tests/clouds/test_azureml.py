@@ -16,9 +16,9 @@ from shared.errors import Misconfigured, NotFound, Unavailable
 from shared.paths import job_name
 from shared.ports import JobSpec, Refusal, Sighting
 from shared.runs import JobState, Nodes
-from tests.azure.azureml import COMPUTE, ENVIRONMENT, EXISTS, PREEMPTED, WORKSPACE
-from tests.azure.azureml_world import AzureMLWorld
-from tests.azure.http import Answer, Fault
+from tests.clouds.azureml import COMPUTE, ENVIRONMENT, EXISTS, PREEMPTED, WORKSPACE
+from tests.clouds.azureml_world import AzureMLWorld
+from tests.clouds.stand_in import Answer, Fault
 from tests.dask_jobs import eventually
 
 pytestmark = pytest.mark.stack

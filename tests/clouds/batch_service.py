@@ -22,8 +22,8 @@ from urllib.parse import urlencode
 from azure.batch import models
 from isodate import parse_duration
 
-from tests.azure.http import Answer, Request, StandIn
-from tests.azure.nodes import LocalNodes, NodeJob
+from tests.clouds.nodes import LocalNodes, NodeJob
+from tests.clouds.stand_in import Answer, Request, StandIn
 
 VERSION = "2025-06-01"
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

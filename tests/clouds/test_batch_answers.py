@@ -13,8 +13,8 @@ from azure.batch import models
 from shared.adapters.batch_answers import sighting
 from shared.ports import Sighting
 from shared.runs import JobState
-from tests.azure.batch_service import BatchService, checked
-from tests.azure.batch_world import cluster_at
+from tests.clouds.batch_service import BatchService, checked
+from tests.clouds.batch_world import cluster_at
 from tests.dask_jobs import eventually, fresh_run, make_job
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.azure.nodes import LocalNodes
+from tests.clouds.nodes import LocalNodes
 from tests.dask_jobs import eventually
 
 

@@ -16,9 +16,9 @@ from shared.adapters.batch_orders import command_line
 from shared.errors import NotFound, Unavailable
 from shared.ports import JobSpec, Refusal, Sighting
 from shared.runs import JobState, Nodes
-from tests.azure.batch_service import BatchService
-from tests.azure.batch_world import IDENTITY, IMAGE, WORK, cluster_at
-from tests.azure.nodes import LocalNodes
+from tests.clouds.batch_service import BatchService
+from tests.clouds.batch_world import IDENTITY, IMAGE, WORK, cluster_at
+from tests.clouds.nodes import LocalNodes
 from tests.dask_jobs import eventually, fresh_run, make_job
 
 pytestmark = pytest.mark.stack

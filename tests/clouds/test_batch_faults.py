@@ -17,10 +17,10 @@ from shared.adapters.batch import BatchCluster
 from shared.errors import Unavailable
 from shared.ports import JobSpec, Refusal, Sighting
 from shared.runs import JobState
-from tests.azure.batch_service import BatchService, error
-from tests.azure.batch_world import cluster_at
-from tests.azure.http import Answer, Fault, Identity, Request
-from tests.azure.nodes import LocalNodes
+from tests.clouds.batch_service import BatchService, error
+from tests.clouds.batch_world import cluster_at
+from tests.clouds.nodes import LocalNodes
+from tests.clouds.stand_in import Answer, Fault, Identity, Request
 from tests.dask_jobs import eventually, make_job
 
 pytestmark = pytest.mark.stack
