@@ -51,6 +51,7 @@ mutants: $(READY) ## faults planted into a copy of the core, and which test sees
 deploy: ## everything in Azure, by azd; docs/deploy.md leads through it
 	@$(call wanted,azd,https://aka.ms/azd-install)
 	@$(call wanted,az,https://aka.ms/azure-cli)
+	azd hooks run preprovision
 	azd up
 
 upload-models: ## a folder of models into that deployment: make upload-models MODELS=folder

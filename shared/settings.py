@@ -92,7 +92,10 @@ class Settings(BaseModel):
     max_chunks: Annotated[int, Field(ge=1, le=99_999)] = Field(
         10_000, description="jobs that a run is cut into at most; chunks grow when a fleet would need more"
     )
-    max_cores: Count = Field(4, description="cores that the cluster grows to; `auto` cuts no finer")
+    max_cores: Count = Field(
+        4,
+        description="cores that the cluster grows to; at Azure nodes, since a job takes a whole one. `auto` cuts no finer",
+    )
     model_names: Annotated[ModelNames, parsed(ModelNames)] = Field(
         ModelNames(DEFAULT_PATTERN), description="how model blobs are named; `[…]` may be absent"
     )

@@ -1,0 +1,311 @@
+// Everything that fleetscore needs in Azure, in one resource group. `azd up` deploys it; docs/deploy.md leads through
+// it. Each module has one subject and grants the roles on what it makes; docs/security.md has them all in one table,
+// which tests/infra compares with what stands here.
+
+targetScope = 'subscription'
+
+@description('The name of this deployment, such as dev. Names, tags and the resource group are made from it.')
+@minLength(1)
+@maxLength(32)
+param environmentName string
+
+@description('The region. It must offer Flex Consumption: az functionapp list-flexconsumption-locations.')
+param location string
+
+@description('The version of the scorer: a hash of what goes into its image. infra/tag.sh prints it, azd\'s hook sets it.')
+@minLength(7)
+@maxLength(40)
+param scorerTag string
+
+// The cluster
+
+@description('Where jobs run. Azure ML, or Azure Batch: only the one that is chosen is deployed.')
+@allowed(['azureml', 'batch'])
+param cluster string = 'azureml'
+
+@description('The size of a node. Azure ML and Azure Batch each have a list of what they take, and each a quota of cores.')
+param nodeSize string = 'Standard_D4s_v3'
+
+@description('Nodes that the cluster grows to. From zero, always.')
+@minValue(1)
+@maxValue(1000)
+param maxNodes int = 2
+
+@description('Take cheap nodes that may be taken away. Azure ML: all of them. Batch: Azure ended them in September 2025 for the kind of account that is made here, so leave it false there (docs/security.md, What is not here).')
+param lowPriority bool = false
+
+@description('Batch: how many of maxNodes are dedicated where lowPriority is true; the others are low-priority.')
+@minValue(0)
+param dedicatedNodes int = 0
+
+@description('Minutes that a node waits for more work before it goes.')
+@minValue(1)
+param idleMinutes int = 5
+
+@description('KEEP_WARM: nodes wait until after the next run is due, so that no run waits for a node. docs/deploy.md says when this is cheaper.')
+param keepWarm bool = false
+
+@description('Minutes between two runs, for KEEP_WARM.')
+@minValue(1)
+param minutesBetweenRuns int = 60
+
+// The app
+
+@description('When the timer looks after everything: NCRONTAB. The alert on a missing heartbeat wants one every ten minutes at least.')
+param heartbeat string = '0 * * * * *'
+
+@description('The memory of an instance of the function app, MB. Each is billed by it.')
+@allowed([512, 2048, 4096])
+param instanceMemory int = 2048
+
+@description('Instances that the function app grows to: HTTP alone scales, the timer has one.')
+@minValue(2)
+@maxValue(1000)
+param maxInstances int = 40
+
+@description('More settings of the app, by name, such as { WINDOW: \'PT15M\' }: what README.md lists. They win over what the template says.')
+param settings object = {}
+
+// Who may use it over HTTP. With neither a sign-in nor a key, the app answers nobody but /api/health.
+
+@description('Microsoft Entra sign-in: the client id of the app registration that infra/sign-in.sh makes.')
+param entraClientId string = ''
+
+@description('SHA-256 of the key that may read, 64 hex digits. Without a sign-in.')
+@secure()
+param readKeySha256 string = ''
+
+@description('SHA-256 of the key that may also start and cancel runs.')
+@secure()
+param operateKeySha256 string = ''
+
+// What is watched
+
+@description('Who hears of alerts and of the budget. Empty: nobody does.')
+param alertEmail string = ''
+
+@description('What this may cost a month, in the currency of the subscription; e-mails at 80 and 100 percent, and when 100 is forecast. It stops nothing. 0: no budget.')
+@minValue(0)
+param monthlyBudget int = 50
+
+@description('The first day of the month in which the budget begins. Azure never lets it be changed: infra/preprovision.sh remembers it.')
+param budgetStart string = utcNow('yyyy-MM-01')
+
+@description('Days that logs are kept.')
+@minValue(30)
+@maxValue(730)
+param logDays int = 30
+
+@description('GB of logs a day, at most; -1 for no limit. Beyond it, alerts are blind until the next day.')
+param logQuotaGb int = 1
+
+// What outlives mistakes
+
+@description('Redundancy of the storage account with models, readings and predictions.')
+@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
+param dataRedundancy string = 'Standard_LRS'
+
+@description('Days that a deleted blob or container of that account can be brought back.')
+@minValue(1)
+@maxValue(365)
+param undeleteDays int = 7
+
+@description('Key Vault: nobody can purge it, and its name stays taken for 90 days after a teardown.')
+param purgeProtection bool = false
+
+// What the next step fills
+
+@description('An Event Hubs namespace and a Stream Analytics job that writes readings: a skeleton, which nobody starts.')
+param withStream bool = false
+
+// The person who deploys, who will upload models. azd sets it: AZURE_PRINCIPAL_ID.
+
+@description('The object id of whoever may upload models and readings and read predictions. Empty: nobody beside the app.')
+param personId string = ''
+
+@description('What that is.')
+@allowed(['User', 'Group', 'ServicePrincipal'])
+param personType string = 'User'
+
+var token = toLower(uniqueString(subscription().id, environmentName, location))
+var tags = { 'azd-env-name': environmentName, app: 'fleetscore' }
+var image = 'fleetscore-scorer'
+var useBatch = cluster == 'batch'
+var idle = keepWarm ? minutesBetweenRuns + 15 : idleMinutes
+
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+  name: 'rg-fleetscore-${environmentName}'
+  location: location
+  tags: tags
+}
+
+module identities 'modules/identities.bicep' = {
+  name: 'identities'
+  scope: group
+  params: { location: location, tags: tags, token: token }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  name: 'monitoring'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    days: logDays
+    quotaGb: logQuotaGb
+    appPrincipal: identities.outputs.appPrincipal
+  }
+}
+
+module data 'modules/data.bicep' = {
+  name: 'data'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    redundancy: dataRedundancy
+    undeleteDays: undeleteDays
+    appPrincipal: identities.outputs.appPrincipal
+    nodesPrincipal: identities.outputs.nodesPrincipal
+    personId: personId
+    personType: personType
+  }
+}
+
+module host 'modules/host.bicep' = {
+  name: 'host'
+  scope: group
+  params: { location: location, tags: tags, token: token, appPrincipal: identities.outputs.appPrincipal }
+}
+
+module registry 'modules/registry.bicep' = {
+  name: 'registry'
+  scope: group
+  params: { location: location, tags: tags, token: token, nodesPrincipal: identities.outputs.nodesPrincipal }
+}
+
+module azureml 'modules/azureml.bicep' = if (!useBatch) {
+  name: 'azureml'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    purgeProtection: purgeProtection
+    registry: registry.outputs.name
+    insights: monitoring.outputs.insights
+    appPrincipal: identities.outputs.appPrincipal
+    nodes: identities.outputs.nodes
+    nodesPrincipal: identities.outputs.nodesPrincipal
+    workspaceIdentity: identities.outputs.workspace
+    workspacePrincipal: identities.outputs.workspacePrincipal
+    nodeSize: nodeSize
+    maxNodes: maxNodes
+    lowPriority: lowPriority
+    idleMinutes: idle
+    environmentName: image
+    environmentVersion: scorerTag
+    image: '${registry.outputs.server}/${image}:${scorerTag}'
+  }
+}
+
+module batch 'modules/batch.bicep' = if (useBatch) {
+  name: 'batch'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    registryServer: registry.outputs.server
+    nodes: identities.outputs.nodes
+    appPrincipal: identities.outputs.appPrincipal
+    nodeSize: nodeSize
+    dedicatedNodes: lowPriority ? dedicatedNodes : maxNodes
+    maxNodes: maxNodes
+    idleMinutes: idle
+  }
+}
+
+var ofAll = {
+  STORAGE: data.outputs.endpoint
+  MODELS_CONTAINER: data.outputs.models
+  READINGS_CONTAINER: data.outputs.readings
+  PREDICTIONS_CONTAINER: data.outputs.predictions
+  WORK_CONTAINER: data.outputs.work
+  LEDGER_TABLE: data.outputs.ledger
+  HEARTBEAT: heartbeat
+  CLUSTER: cluster
+  ARM_ENDPOINT: take(environment().resourceManager, length(environment().resourceManager) - 1)
+  MAX_CORES: string(maxNodes) // a job takes a whole node, and all of its cores
+  NODE_CLIENT_ID: identities.outputs.nodesClientId
+}
+var ofAzureml = useBatch ? {} : {
+  AML_WORKSPACE: azureml!.outputs.workspace
+  AML_COMPUTE: azureml!.outputs.compute
+  AML_ENVIRONMENT: '${image}:${scorerTag}'
+}
+var ofBatch = !useBatch ? {} : {
+  BATCH_ENDPOINT: batch!.outputs.endpoint
+  BATCH_POOL: batch!.outputs.pool
+  BATCH_IMAGE: '${registry.outputs.server}/${image}:${scorerTag}'
+  BATCH_IDENTITY: identities.outputs.nodes
+}
+
+module app 'modules/app.bicep' = {
+  name: 'app'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    identity: identities.outputs.app
+    identityClientId: identities.outputs.appClientId
+    hostAccount: host.outputs.account
+    package: host.outputs.package
+    insightsConnection: monitoring.outputs.connection
+    memory: instanceMemory
+    maxInstances: maxInstances
+    entraClientId: entraClientId
+    readKeySha256: readKeySha256
+    operateKeySha256: operateKeySha256
+    settings: union(ofAll, ofAzureml, ofBatch, settings)
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  name: 'alerts'
+  scope: group
+  params: { location: location, tags: tags, insights: monitoring.outputs.insights, email: alertEmail }
+}
+
+module budget 'modules/budget.bicep' = if (monthlyBudget > 0 && !empty(alertEmail)) {
+  name: 'budget'
+  scope: group
+  params: { amount: monthlyBudget, start: budgetStart, email: alertEmail }
+}
+
+module stream 'modules/stream.bicep' = if (withStream) {
+  name: 'stream'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    dataAccount: data.outputs.account
+    readings: data.outputs.readings
+  }
+}
+
+// azd keeps these in its environment; the hooks read them.
+output AZURE_RESOURCE_GROUP string = group.name
+output AZURE_CONTAINER_REGISTRY_NAME string = registry.outputs.name
+output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.server
+output APP_NAME string = app.outputs.name
+output APP_URL string = app.outputs.url
+output STORAGE_ACCOUNT string = data.outputs.account
+output MODELS_CONTAINER string = data.outputs.models
+output READINGS_CONTAINER string = data.outputs.readings
+output PREDICTIONS_CONTAINER string = data.outputs.predictions
+output SCORER_IMAGE string = '${image}:${scorerTag}'

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Before azd asks Azure for anything: is all there that the deployment wants, and what does it want to know?
+# `make deploy` runs it once more before `azd up`, which may read main.bicepparam before its hooks have run:
+# https://github.com/Azure/azure-dev/issues/4402. Twice is once.
+set -eu
+cd "$(dirname "$0")/.."
+
+wanted() {
+    echo "wanted $1" >&2
+    exit 1
+}
+command -v az >/dev/null || wanted "the Azure CLI: https://learn.microsoft.com/cli/azure/install-azure-cli"
+az account show --output none 2>/dev/null || wanted "somebody who is signed in: az login"
+subscription=$(az account show --query id --output tsv)
+if [ "${AZURE_SUBSCRIPTION_ID:-$subscription}" != "$subscription" ]; then
+    wanted "one subscription: azd has $AZURE_SUBSCRIPTION_ID, az has $subscription. az account set --subscription $AZURE_SUBSCRIPTION_ID"
+fi
+case "${CLUSTER:-azureml}" in
+    azureml) provider=Microsoft.MachineLearningServices ;;
+    batch) provider=Microsoft.Batch ;;
+    *) wanted "CLUSTER to be azureml or batch, found $CLUSTER" ;;
+esac
+for each in "$provider" Microsoft.App Microsoft.Web Microsoft.ContainerRegistry Microsoft.Storage Microsoft.Insights \
+    Microsoft.OperationalInsights Microsoft.KeyVault Microsoft.ManagedIdentity; do
+    az provider register --namespace "$each" --output none # done once for a subscription; again, it changes nothing
+done
+
+SCORER_TAG=$(sh infra/tag.sh)
+azd env set SCORER_TAG "$SCORER_TAG"
+# A budget's first month can never be changed, so that it is remembered.
+[ -n "${BUDGET_START:-}" ] || azd env set BUDGET_START "$(date -u +%Y-%m-01)"
+
+# What runs now shall not be told of an image that is not there yet: where there is a registry, it is built first.
+if [ -n "${AZURE_CONTAINER_REGISTRY_NAME:-}" ]; then
+    SCORER_IMAGE="fleetscore-scorer:$SCORER_TAG" sh infra/build.sh
+fi

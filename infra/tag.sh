@@ -1,0 +1,12 @@
+#!/bin/sh
+# Prints the version of the scorer: a hash of what its image is made of, which scorer/Dockerfile names itself.
+set -eu
+cd "$(dirname "$0")/.."
+LC_ALL=C
+export LC_ALL
+files=$(grep -v '^ *#' scorer/Dockerfile | grep -oE '[[:space:]](scorer|shared)/[A-Za-z_*.]+' | sort -u)
+hash() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
+# shellcheck disable=SC2086  # each is a file, or a pattern of files
+printf '%s\n' scorer/Dockerfile $files | sort -u | while read -r file; do
+    printf '%s %s\n' "$file" "$(hash <"$file")"
+done | hash | cut -c 1-12

@@ -1,0 +1,140 @@
+"""Whether what `infra` deploys is what Azure's types allow: known names, right values, nothing read-only, all there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .evaluate import INFRA, Resource, Template
+
+TYPES = Path(__file__).parent / "types.json"
+PERSON = "33333333-3333-3333-3333-333333333333"
+BASE = {"environmentName": "dev", "location": "westeurope", "scorerTag": "0123456789ab"}
+
+# Between them these deploy every resource and take every turn of every condition.
+CASES: Mapping[str, Mapping[str, Any]] = {
+    "least": BASE,
+    "azureml": BASE
+    | {
+        "lowPriority": True,
+        "keepWarm": True,
+        "purgeProtection": True,
+        "alertEmail": "duty@example.com",
+        "personId": PERSON,
+        "withStream": True,
+        "entraClientId": "44444444-4444-4444-4444-444444444444",
+    },
+    "batch": BASE | {"cluster": "batch", "lowPriority": True, "dedicatedNodes": 1, "readKeySha256": "0" * 64},
+    "dedicated": BASE | {"cluster": "batch", "maxNodes": 7, "settings": {"WINDOW": "PT15M"}},
+}
+
+
+def deployed(parameters: Mapping[str, Any], infra: Path = INFRA) -> list[Resource]:
+    """What `main.bicep` deploys with these parameters."""
+    return Template(infra / "main.bicep", parameters).deploy()
+
+
+def deployed_types() -> set[str]:
+    """The types of all resources that any case deploys."""
+    return {resource.type for case in CASES.values() for resource in deployed(case)}
+
+
+def check(types: Mapping[str, Any], infra: Path = INFRA) -> list[str]:
+    """Every problem with what the cases deploy, once."""
+    resources = [resource for case in CASES.values() for resource in deployed(case, infra)]
+    return sorted({problem for resource in resources for problem in problems(resource, types)})
+
+
+def used(types: Mapping[str, Any]) -> dict[str, set[str]]:
+    """By resource, the names of the types that were looked into."""
+    seen: dict[str, set[str]] = {name: {""} for name in types}
+    for case in CASES.values():
+        for resource in deployed(case):
+            list(problems(resource, types, seen[resource.type]))
+    return seen
+
+
+def load() -> Mapping[str, Any]:
+    """The types that are kept, by the name of the resource."""
+    return dict(json.loads(TYPES.read_text())["resources"])
+
+
+def problems(resource: Resource, types: Mapping[str, Any], seen: set[str] | None = None) -> Iterator[str]:
+    """What Azure would refuse of one resource."""
+    known = types.get(resource.type)
+    if known is None or known["version"] != resource.version:
+        yield f"{resource.place}: no type {resource.type}@{resource.version} in types.json"
+        return
+    look = _Look(known["types"], set() if seen is None else seen)
+    for problem in look.record(resource.body, "", resource.type):
+        yield f"{resource.place}: {problem}"
+
+
+class _Look:
+    def __init__(self, types: Mapping[str, Any], seen: set[str]) -> None:
+        self.types = types
+        self.seen = seen
+
+    def record(self, value: Any, name: str, path: str) -> Iterator[str]:
+        self.seen.add(name)
+        if name not in self.types:
+            yield f"{path}: type {name} is not kept in types.json: run types_of_azure.py"
+            return
+        yield from self.fields(value, self.types[name], path)
+
+    def fields(self, value: Any, shape: Mapping[str, Any], path: str) -> Iterator[str]:
+        if not isinstance(value, Mapping):
+            yield f"{path}: wanted an object, found {value!r}"
+            return
+        properties = dict(shape["properties"])
+        if by := shape.get("by"):
+            kind = shape["kinds"].get(value.get(by))
+            if kind is None:
+                yield f"{path}.{by}: wanted one of {sorted(shape['kinds'])}, found {value.get(by)!r}"
+                return
+            properties |= kind["properties"]
+        for key, given in value.items():
+            if key in properties:
+                type_, mark = properties[key]
+                if mark == "read-only":
+                    yield f"{path}.{key} is Azure's to set"
+                yield from self.one(given, type_, f"{path}.{key}")
+            elif "rest" in shape:
+                yield from self.one(given, shape["rest"], f"{path}.{key}")
+            else:
+                yield f"{path}.{key}: no such property; there are {sorted(properties)}"
+        for key, (_, mark) in properties.items():
+            if mark == "required" and key not in value:
+                yield f"{path}.{key} is wanted"
+
+    def one(self, value: Any, type_: str, path: str) -> Iterator[str]:  # noqa: C901, PLR0912  # one case a kind
+        if value is None:
+            return
+        if type_.endswith("[]"):
+            if not isinstance(value, list):
+                yield f"{path}: wanted a list, found {value!r}"
+                return
+            for at, item in enumerate(value):
+                yield from self.one(item, type_[:-2], f"{path}[{at}]")
+            return
+        if type_.endswith("{}"):
+            for key, each in value.items():
+                yield from self.one(each, type_[:-2], f"{path}.{key}")
+            return
+        names = type_.split(" | ")
+        literals = [name for name in names if name not in {"string", "int", "bool", "any"}]
+        if type_ == "any":
+            return
+        if isinstance(value, Mapping) and not literals[1:]:
+            yield from self.record(value, type_, path)
+        elif isinstance(value, bool):
+            if "bool" not in names:
+                yield f"{path}: wanted {type_}, found {value}"
+        elif isinstance(value, int):
+            if "int" not in names:
+                yield f"{path}: wanted {type_}, found {value}"
+        # An open list of words may have others beside: but those that we use stand in it.
+        elif value not in literals if literals else "string" not in names:
+            yield f"{path}: wanted {type_}, found {value!r}"
