@@ -94,7 +94,8 @@ class Settings(BaseModel):
     )
     max_cores: Count = Field(
         4,
-        description="cores that the cluster grows to; at Azure nodes, since a job takes a whole one. `auto` cuts no finer",
+        description="cores that the cluster grows to; at Azure nodes, since a job takes a whole one. `auto` cuts no "
+        "finer",
     )
     model_names: Annotated[ModelNames, parsed(ModelNames)] = Field(
         ModelNames(DEFAULT_PATTERN), description="how model blobs are named; `[…]` may be absent"
