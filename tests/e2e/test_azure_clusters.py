@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from azure.storage.blob import ContainerClient
 from starlette.testclient import TestClient
@@ -17,13 +21,15 @@ from shared.adapters.patience import default_credential
 from shared.api import create_api
 from shared.guard import Guard
 from shared.runs import ChunkState, Nodes, Phase
+from shared.windows import Window
 from tests.clouds import azureml
 from tests.clouds.azureml_world import AzureMLWorld
 from tests.clouds.batch_service import BatchService
 from tests.clouds.batch_world import IDENTITY, IMAGE
 from tests.clouds.stand_in import Answer, Fault, Identity
-from tests.e2e.fleets import give_models, give_readings
+from tests.e2e.fleets import HOUR, give_models, give_readings
 from tests.e2e.place import Place, over, tick_until
+from tests.hosted import ROOT, deployed
 
 pytestmark = pytest.mark.stack
 
@@ -173,3 +179,27 @@ def test_a_cancel_leaves_no_job_behind(fleet: Place, azure: Azure) -> None:
     assert len(seen) == len(DEVICES)
     assert {sighting.state.over for sighting in seen.values()} == {True}
     assert plane.ledger.run(RUN).phase is Phase.CANCELLED
+
+
+def test_the_deployed_app_does_all_that_under_microsofts_worker(
+    fleet: Place, azure: Azure, worker: Callable[..., Any], tmp_path: Path
+) -> None:
+    window = Window.containing(datetime.now(UTC) - HOUR - timedelta(minutes=5), HOUR)  # the last that is due
+    give_readings(fleet, DEVICES[:-1], window.start)
+    settings = {**fleet.environment, **azure.settings, "HEARTBEAT": "0 0 0 1 1 *", "CHUNK_SIZE": "6"}
+    app = worker(deployed(ROOT, tmp_path / "app"), settings)
+    assert app.error == ""
+
+    def told(path: str) -> Any:
+        return app.http("http_app_func", httpx.Request("GET", f"http://127.0.0.1:7071{path}"))
+
+    deadline = time.monotonic() + 60
+    run: dict[str, Any] = {"ended_at": None}
+    while run["ended_at"] is None:
+        assert time.monotonic() < deadline, run
+        assert app.timer("heartbeat").error == ""
+        run = json.loads(told(f"/api/runs/{window.id}").body)
+        time.sleep(0.3)
+    assert (run["phase"], run["models"]["scored"], run["models"]["skipped"]) == ("succeeded", 11, 1)
+    assert json.loads(told("/api/health").body)["nodes"]["current"] >= 1
+    assert b"6 models" in told(f"/api/runs/{window.id}/logs/c00000").body
