@@ -13,7 +13,6 @@ param memory int
 param maxInstances int
 param entraClientId string
 @secure()
-@secure()
 param readKeySha256 string
 @secure()
 param operateKeySha256 string

@@ -87,6 +87,8 @@ class _Reader:
         decorators = {}
         while self.takes("sign", "@"):
             call = self.primary()
+            if call.name in decorators:
+                raise self.fail(f"each decorator once, not {call.name} again,")
             decorators[call.name] = call.arguments
             self.skip_lines()
         kind = self.next("word")

@@ -138,6 +138,7 @@ BROKEN = [
     ),
     ("modules/registry.bicep", "roles.AcrPull)\n  scope", "roles.AcrPush)\n  scope", "no 'AcrPush'"),
     ("modules/alerts.bicep", "'GreaterThan'", "'MoreThan'", "wanted Equals"),
+    ("modules/app.bicep", "@secure()\nparam read", "@secure()\n@secure()\nparam read", "each decorator once"),
 ]
 
 
