@@ -120,8 +120,10 @@ def _add_guard(app: FastAPI, guard: Guard) -> None:
 
     @app.middleware("http")
     async def check(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        refusal = None if request.url.path in OPEN_PATHS else _refusal(guard, request)
-        if refusal:
+        if request.url.path in OPEN_PATHS:
+            # The sign-in lets these paths pass as they come: a principal that is told here may be anybody's invention.
+            request.state.may_read = guard.judge(_key(request), "", operates=False) is Answer.PASS
+        elif refusal := _refusal(guard, request):
             return refusal
         try:
             response = await go_on(request)
@@ -135,11 +137,11 @@ def _add_guard(app: FastAPI, guard: Guard) -> None:
 
 def _refusal(guard: Guard, request: Request) -> Response | None:
     headers, operates = request.headers, request.method not in ("GET", "HEAD")
-    key, principal = headers.get("authorization", "").removeprefix("Bearer "), headers.get("x-ms-client-principal", "")
+    principal = headers.get("x-ms-client-principal", "")
     page = not request.url.path.startswith("/api/")  # holds no data; it asks for the key itself
     if operates and headers.get("sec-fetch-site", "same-origin") not in OURS:
         return problem(403, "another site's page asks for this; a browser would send your sign-in along with it")
-    match guard.judge(key, principal, operates=operates):
+    match guard.judge(_key(request), principal, operates=operates):
         case Answer.CLOSED if not page:
             return problem(503, "closed until SIGN_IN, or READ_KEY_SHA256 and OPERATE_KEY_SHA256 are configured")
         case Answer.FORBIDDEN if not page:
@@ -148,6 +150,10 @@ def _refusal(guard: Guard, request: Request) -> Response | None:
             return problem(401, "wanted a key as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
         case _:
             return None
+
+
+def _key(request: Request) -> str:
+    return request.headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def _forbidden(principal: str, *, operates: bool) -> str:

@@ -7,7 +7,7 @@ too; there is no second set.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .domain import Failure, Outcome, Reason
@@ -195,6 +195,12 @@ def health(beat: Heartbeat, now: datetime, next_due: datetime, paused: Wish | No
     since = paused.asked_at if paused else None
     throttled = beat.throttled_until if beat.throttled_until and beat.throttled_until > now else None
     return Health(late, beat.ticked_at, beat.watermark, beat.trouble, next_due, since, throttled, _nodes(beat))
+
+
+def for_strangers(told: Health) -> Health:
+    """The same for who may not read: without names of what lies in Azure, and without the size of the cluster."""
+    trouble = "told to who may read: GET /api/schedule" if told.trouble else ""
+    return replace(told, trouble=trouble, throttled_until=None, nodes=None)
 
 
 def _nodes(beat: Heartbeat) -> NodesView | None:

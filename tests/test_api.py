@@ -271,6 +271,39 @@ def test_health_tells_of_the_cluster_until_when_it_wants_to_be_left_alone_and_wh
     assert found == [("2026-11-21T12:15:00Z", view), (None, view)]
 
 
+@pytest.mark.parametrize(
+    ("guard", "headers", "trouble"),
+    [
+        (Guard(), {}, "no vault at fleet.azure"),
+        (Guard(public=True), {}, "told to who may read: GET /api/schedule"),
+        (Guard(hashlib.sha256(b"reader").hexdigest()), {}, "told to who may read: GET /api/schedule"),
+        (Guard(hashlib.sha256(b"reader").hexdigest()), {"Authorization": "Bearer reader"}, "no vault at fleet.azure"),
+        # The sign-in lets this path pass: what is told here may be anybody's invention.
+        (
+            Guard(signs_in=True),
+            {"X-MS-CLIENT-PRINCIPAL": "eyJjbGFpbXMiOiBbXX0="},
+            "told to who may read: GET /api/schedule",
+        ),
+    ],
+)
+def test_strangers_are_told_whether_the_timer_beats_and_no_names(
+    world: World, guard: Guard, headers: dict[str, str], trouble: str
+) -> None:
+    beat = world.ledger.heartbeat()
+    world.ledger.save_heartbeat(
+        replace(beat, ticked_at=NOON, trouble="no vault at fleet.azure", nodes=Nodes(3, 8), nodes_at=NOON)
+    )
+    told = client(world, guard).get("/api/health", headers=headers).json()
+    assert (told["late"], told["ticked_at"], told["trouble"]) == (False, "2026-11-21T12:05:00Z", trouble)
+    assert (told["nodes"] is None) == trouble.startswith("told")
+
+
+def test_who_may_read_is_told_all_of_the_schedule(world: World) -> None:
+    world.beat()
+    http = client(world)
+    assert http.get("/api/schedule").json() == http.get("/api/health").json()
+
+
 def test_a_store_that_does_not_answer_is_told_with_when_to_try_again(world: World) -> None:
     def fail(*_: object) -> None:
         raise Unavailable("the ledger does not answer", retry_after=7)
@@ -302,6 +335,7 @@ def test_the_api_describes_itself(world: World) -> None:
     }
     assert {name: sorted(set(statuses) - {"400", "404", "503"}) for name, statuses in told.items()} == {
         "GET /api/health": ["200"],
+        "GET /api/schedule": ["200"],
         "GET /api/runs": ["200"],
         "POST /api/runs": ["200", "202"],
         "GET /api/runs/{run_id}": ["200", "304"],

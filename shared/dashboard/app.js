@@ -7,7 +7,6 @@ import { age, isOver, percent } from "./words.js";
 
 const SLOW = 20_000; // milliseconds between two looks at the list, at health, and at what is over
 const SOON = 5_000; // before what failed is asked again
-const HEALTH = "api/health";
 const RUNS = "api/runs?limit=25";
 const QUARANTINE = "api/quarantine";
 
@@ -22,6 +21,7 @@ let locked = false; // a key is wanted: nothing but health is asked until there 
 const find = (id) => document.getElementById(id);
 const view = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 const body = (path) => answers.get(path)?.body;
+const health = () => (locked ? "api/health" : "api/schedule"); // the first tells little, and asks for no key
 const runPath = (run) => `api/runs/${encodeURIComponent(run)}`;
 const listed = (id) => (body(page(RUNS)) ?? body(RUNS))?.items.find((run) => run.id === id);
 const runOf = (id) => body(runPath(id)) ?? listed(id);
@@ -50,7 +50,7 @@ function openRuns() {
 
 /** What there is to know for what is shown: path -> milliseconds until it is worth asking again. */
 function wanted() {
-  const paths = new Map([[HEALTH, SLOW]]);
+  const paths = new Map([[health(), SLOW]]);
   if (locked) return paths;
   for (const path of [RUNS, page(RUNS), ...openRuns().map(runPath)]) paths.set(path, SLOW);
   const shown = view();
@@ -113,9 +113,9 @@ function render() {
   const shown = view();
   const failing = troubled();
   document.body.classList.toggle("old", Boolean(failing?.toldAt));
-  show(find("health"), views.health(body(HEALTH)));
+  show(find("health"), views.health(body(health())));
   show(find("outage"), views.outage(failing));
-  show(find("paused"), views.paused(body(HEALTH)));
+  show(find("paused"), views.paused(body(health())));
   show(find("main"), ...(shown.run ? runView(shown) : shown.quarantine ? quarantineView() : overview()));
   const open = openRuns().map(runOf).find((run) => run?.models.total);
   document.title = [failing && "No answer", open && percent(open.progress), "fleetscore"].filter(Boolean).join(" · ");
@@ -139,7 +139,7 @@ function overview() {
       cards.length ? cards : body(RUNS)?.items.length ? h("p", { class: "quiet" }, "No run is open.") : null),
     views.quarantined(body(QUARANTINE)),
     h("section", { id: "runs", "aria-label": "Runs" },
-      views.runs(body(page(RUNS)), body(HEALTH)), pager(RUNS, ["Newer", "Older"])),
+      views.runs(body(page(RUNS)), body(health())), pager(RUNS, ["Newer", "Older"])),
   ];
 }
 
@@ -187,7 +187,7 @@ const deeds = {
     const told = await ask("api/schedule/resume", { method: "POST" });
     if (told.problem !== undefined) return tell(refusal(told), true);
     tell("The schedule goes on with the next tick.");
-    askAgain((path) => path === HEALTH);
+    askAgain((path) => path === health());
     return look();
   },
   turn({ book, turn }) {

@@ -30,6 +30,9 @@ export async function ask(path, { method = "GET", body, etag } = {}) {
     });
     const date = Date.parse(answer.headers.get("Date") ?? "");
     if (!Number.isNaN(date)) ahead = Math.abs(date - Date.now()) < EXACT ? 0 : date - Date.now();
+    if (answer.status === 401 && key !== sessionStorage.getItem(KEY)) { // another one was entered meanwhile
+      return await ask(path, { method, body, etag });
+    }
     if (answer.status === 401 && key) return { status: 401, problem: "the key that was entered is not known here" };
     if (answer.type === "opaqueredirect") return { status: 0, problem: "the sign-in is over; load this page anew" };
     return await read(answer);

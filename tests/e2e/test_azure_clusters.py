@@ -201,5 +201,5 @@ def test_the_deployed_app_does_all_that_under_microsofts_worker(
         run = json.loads(told(f"/api/runs/{window.id}").body)
         time.sleep(0.3)
     assert (run["phase"], run["models"]["scored"], run["models"]["skipped"]) == ("succeeded", 11, 1)
-    assert json.loads(told("/api/health").body)["nodes"]["current"] >= 1
+    assert json.loads(told("/api/schedule").body)["nodes"]["current"] >= 1
     assert b"6 models" in told(f"/api/runs/{window.id}/logs/c00000").body
