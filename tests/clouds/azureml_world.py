@@ -14,27 +14,17 @@ from shared.adapters.patience import default_credential
 from tests.clouds.azureml import COMPUTE, ENVIRONMENT, WORKSPACE, AzureML
 from tests.clouds.nodes import LocalNodes
 from tests.clouds.stand_in import Identity
-from tests.dask_jobs import Job, eventually
 
 NODES = 2  # as many as the other clusters of the contract have workers
 
 
 @dataclass(slots=True)
 class AzureMLWorld:
-    """A cluster, the workspace behind it, and the power to let its jobs begin and end."""
+    """A cluster, and the workspace behind it."""
 
     cluster: AzureMLCluster
     azure: AzureML
     identity: Identity
-
-    def begin(self, job: Job) -> None:
-        eventually(lambda: job.starts)
-
-    def end(self, job: Job, code: int, printed: str) -> None:
-        job.end(f"print({printed!r}); sys.exit({code})")
-
-    def starts(self, job: Job) -> int:
-        return job.starts
 
     def asked(self) -> list[str]:
         """The requests since the last time, without the ids that they all have in common; forgets them."""

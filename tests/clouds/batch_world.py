@@ -13,7 +13,6 @@ from azure.core.credentials import AccessToken
 from shared.adapters.batch import BatchCluster
 from tests.clouds.batch_service import BatchService
 from tests.clouds.nodes import LocalNodes
-from tests.dask_jobs import Job, eventually
 
 IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/nodes"
 IMAGE = "registry.azurecr.io/fleetscore-scorer:1"
@@ -32,15 +31,6 @@ class Token:
 class BatchWorld:
     cluster: BatchCluster
     service: BatchService
-
-    def begin(self, job: Job) -> None:
-        eventually(lambda: job.starts)
-
-    def end(self, job: Job, code: int, printed: str) -> None:
-        job.end(f"print({printed!r}); sys.exit({code})")
-
-    def starts(self, job: Job) -> int:
-        return job.starts
 
 
 def cluster_at(service: BatchService, credential: object | None = None, app: str = "test") -> BatchCluster:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,16 +31,6 @@ LIST = f"GET /jobs/{JOB}/tasks"
 def spec(index: int = 0, *command: str, run: str = RUN, app: str = "test", attempt: int = 1) -> JobSpec:
     name = paths.job_name(app, run, paths.chunk_id(index), attempt)
     return JobSpec(name, run, command or ("python", "-c", f"print({index})"), timedelta(minutes=5))
-
-
-@pytest.fixture
-def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchService]:
-    """A service whose pool has no node, so that every task waits."""
-    authority = tmp_path / "idle.pem"
-    service = BatchService(LocalNodes(tmp_path / "idle", slots=0), authority)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
-    yield service
-    service.close()
 
 
 def ended(cluster: BatchCluster, *runs: str) -> bool:

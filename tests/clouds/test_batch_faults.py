@@ -19,7 +19,6 @@ from shared.ports import JobSpec, Refusal, Sighting
 from shared.runs import JobState
 from tests.clouds.batch_service import BatchService, error
 from tests.clouds.batch_world import cluster_at
-from tests.clouds.nodes import LocalNodes
 from tests.clouds.stand_in import Answer, Fault, Identity, Request
 from tests.dask_jobs import eventually, make_job
 
@@ -33,16 +32,6 @@ QUEUED = Sighting(JobState.QUEUED, "Batch calls it active")
 def spec(index: int = 0, text: str = "") -> JobSpec:
     name = paths.job_name("test", RUN, paths.chunk_id(index), 1)
     return JobSpec(name, RUN, ("echo", text), timedelta(minutes=5))
-
-
-@pytest.fixture
-def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchService]:
-    """A service whose pool has no node, so that every task waits."""
-    authority = tmp_path / "idle.pem"
-    service = BatchService(LocalNodes(tmp_path / "idle", slots=0), authority)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
-    yield service
-    service.close()
 
 
 @pytest.fixture

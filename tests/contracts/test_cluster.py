@@ -53,8 +53,10 @@ class MemoryWorld:
 
 
 @dataclass(slots=True)
-class DaskWorld:
-    cluster: DaskCluster
+class RunningWorld:
+    """A cluster whose jobs really run: they are waited for, and held by their files."""
+
+    cluster: Cluster
 
     def begin(self, job: Job) -> None:
         eventually(lambda: job.starts)
@@ -67,22 +69,19 @@ class DaskWorld:
 
 
 @pytest.fixture
-def memory_world() -> World:
-    return MemoryWorld()
-
-
-@pytest.fixture
 def dask_world(dask_cluster: LocalDask) -> World:
-    return DaskWorld(DaskCluster(dask_cluster.address))
+    return RunningWorld(DaskCluster(dask_cluster.address))
 
 
-@pytest.fixture(
-    params=["memory", *(pytest.param(name, marks=pytest.mark.stack) for name in ("dask", "azureml", "batch"))]
-)
+SERVED = [pytest.param(name, marks=pytest.mark.stack) for name in ("dask", "azureml", "batch")]
+
+
+@pytest.fixture(params=["memory", *SERVED])
 def world(request: pytest.FixtureRequest) -> World:
     """Those of Azure stand in `tests/clouds`."""
-    found: World = request.getfixturevalue(f"{request.param}_world")
-    return found
+    if request.param == "memory":
+        return MemoryWorld()
+    return RunningWorld(request.getfixturevalue(f"{request.param}_world").cluster)
 
 
 @pytest.fixture
