@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run services host check test bench bench-scoring mutants deploy upload-models teardown clean
+.PHONY: help demo run setup services host check test bench bench-scoring mutants deploy upload-models teardown clean
 
 wanted = command -v $(1) >/dev/null || { echo "wanted $(1) on the PATH, found none: $(2)" >&2; exit 2; }
 
@@ -22,6 +22,8 @@ demo: $(READY) ## a fleet of 500 devices, the whole stack on this machine, one h
 
 run: $(READY) ## the same, and stays up; the page is at http://127.0.0.1:7071/
 	@$(PY) -m local run --devices $(DEVICES) --port $(PORT)
+
+setup: $(READY) ## the Python environment only, .venv
 
 services: $(READY) ## Azurite and Dask only, for `func start` or `make host`
 	@$(PY) -m local services

@@ -11,4 +11,4 @@ if az acr repository show --name "$AZURE_CONTAINER_REGISTRY_NAME" --image "$SCOR
 fi
 echo "building $SCORER_IMAGE; it takes some minutes"
 az acr build --registry "$AZURE_CONTAINER_REGISTRY_NAME" --image "$SCORER_IMAGE" --platform linux/amd64 \
-    --file scorer/Dockerfile --only-show-errors .
+    ${SCORER_RUN_AS:+--build-arg "RUN_AS=$SCORER_RUN_AS"} --file scorer/Dockerfile --only-show-errors .

@@ -201,6 +201,8 @@ module azureml 'modules/azureml.bicep' = if (!useBatch) {
     nodesPrincipal: identities.outputs.nodesPrincipal
     workspaceIdentity: identities.outputs.workspace
     workspacePrincipal: identities.outputs.workspacePrincipal
+    personId: personId
+    personType: personType
     nodeSize: nodeSize
     maxNodes: maxNodes
     lowPriority: lowPriority

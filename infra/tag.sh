@@ -1,5 +1,6 @@
 #!/bin/sh
-# Prints the version of the scorer: a hash of what its image is made of, which scorer/Dockerfile names itself.
+# Prints the version of the scorer: a hash of what its image is made of, which scorer/Dockerfile names itself, and of the
+# user that it runs as, where SCORER_RUN_AS names another than that file does.
 set -eu
 cd "$(dirname "$0")/.."
 LC_ALL=C
@@ -9,4 +10,4 @@ hash() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256;
 # shellcheck disable=SC2086  # each is a file, or a pattern of files
 printf '%s\n' scorer/Dockerfile $files | sort -u | while read -r file; do
     printf '%s %s\n' "$file" "$(hash <"$file")"
-done | hash | cut -c 1-12
+done | { cat; [ -z "${SCORER_RUN_AS:-}" ] || echo "as $SCORER_RUN_AS"; } | hash | cut -c 1-12

@@ -67,14 +67,23 @@ def due(settings: Settings) -> Window:
 def follow(url: str, settings: Settings, servers: Sequence[Server], screen: Screen) -> dict[str, Any]:
     """Watch the run of the last window that is due until it has ended; raises Unavailable when nothing moves."""
     window, deadline, last = due(settings), time.monotonic() + PATIENCE, ""
+    left: tuple[str, int] | None = None  # a run, and its round that is not what we wait for
     while True:
         stack.check(servers)
         found = _ask(f"{url}/api/runs/{window.id}")
         if found is None:
             window = due(settings)  # an hour may end while we wait
             text, step = _waiting(url, window)
+        elif (found["id"], found["round"]) == left:
+            text, step = f"{window.id} failed before there was a fleet; a further round is asked for", "again"
+        elif Phase(found["phase"]).terminal and not found["models"]["scored"] and left is None:
+            left = found["id"], found["round"]
+            web.post(f"{url}/api/runs/{window.id}/redrive")
+            continue
         elif Phase(found["phase"]).terminal:
             screen.clear()
+            if not last:
+                screen.say("note", f"{window.id} was scored before; this is what came of it then")
             return found
         else:
             text, step = _open(found)

@@ -43,7 +43,7 @@ class SignIn(StrEnum):
 # What a cluster cannot be reached without.
 _WANTED: Mapping[ClusterKind, tuple[str, ...]] = {
     ClusterKind.DASK: (),
-    ClusterKind.AZUREML: ("aml_workspace", "aml_environment"),
+    ClusterKind.AZUREML: ("aml_workspace", "aml_environment", "node_client_id"),
     ClusterKind.BATCH: ("batch_endpoint", "batch_image"),
 }
 
@@ -151,7 +151,7 @@ class Settings(BaseModel):
         "", description="the identity by which Batch brings a job's log into storage, by its resource id"
     )
     node_client_id: forms.ClientId = Field(
-        "", description="the identity by which jobs at Azure reach storage, by its client id"
+        "", description="the identity by which jobs at Azure reach storage, by its client id; wanted for `azureml`"
     )
     max_in_flight: Count = Field(100, description="jobs of a run at the cluster at once")
     max_retries: Annotated[int, Field(ge=0)] = Field(2, description="times that a chunk's failed job is tried again")

@@ -88,6 +88,7 @@ AZURE_ML = {
     "CLUSTER": "azureml",
     "AML_WORKSPACE": f"{IDS}/Microsoft.MachineLearningServices/workspaces/fleet",
     "AML_ENVIRONMENT": "fleetscore-scorer:1.0-9f",
+    "NODE_CLIENT_ID": "0a1b2c3d-0000-0000-0000-00000000000f",
 }
 BATCH = {
     **AZURITE,

@@ -15,20 +15,26 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
 from pyarrow import parquet
+from pydantic import TypeAdapter
 
-from local import stack, web
+from local import demo, stack, web
 from local.azurite import ACCOUNT, ACCOUNT_KEY
 from local.fleet import DemoFleet, Stores
+from local.screen import Screen
 from shared import settings
 from shared.errors import Misconfigured
+from shared.runs import Phase, Run
 from shared.settings import Settings
+from shared.views import RunView, run_view
+from tests.clouds.stand_in import Answer, Request, StandIn
+from tests.core.world import NOON
 
 ROOT = Path(__file__).parents[1]
 DEVICES = 12
@@ -217,3 +223,26 @@ def test_the_demo_refuses_a_storage_account_that_is_not_on_this_machine(tmp_path
     found = {"storage": "https://mine.blob.core.windows.net", "heartbeat": "* * * * * *"}
     with ExitStack() as entered, pytest.raises(Misconfigured, match="what is demonstrated stays on this machine"):
         entered.enter_context(stack.services(Settings.model_validate(found), tmp_path))
+
+
+@pytest.mark.stack
+def test_the_demo_redrives_an_hour_that_failed_before_there_was_a_fleet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = settings.load({"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"})
+    view = run_view(Run(demo.due(found), Phase.FAILED, NOON), found.silence)
+    empty = replace(view, message="no models in there")
+    again = replace(view, round=1, models=replace(view.models, total=2, scored=2), phase=Phase.SUCCEEDED)
+    told = [empty, empty, replace(again, phase=Phase.PLANNING), again]
+
+    def answer(request: Request) -> Answer:
+        if request.method == "POST":
+            return Answer(202, {})
+        return Answer(200, TypeAdapter(RunView).dump_python(told.pop(0), mode="json"))
+
+    with StandIn(answer) as app:
+        assert demo.follow(app.url, found, [], Screen())["round"] == 1
+        asked = [(request.method, request.path) for request in app.requests]
+    path = f"/api/runs/{view.id}"
+    assert asked == [("GET", path), ("POST", f"{path}/redrive"), *[("GET", path)] * 3]
+    assert "failed before there was a fleet; a further round is asked for" in capsys.readouterr().out

@@ -13,6 +13,8 @@ param nodes string
 param nodesPrincipal string
 param workspaceIdentity string
 param workspacePrincipal string
+param personId string
+param personType string
 param nodeSize string
 param maxNodes int
 param lowPriority bool
@@ -170,6 +172,17 @@ resource nodesOnBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalId: nodesPrincipal
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Storage Blob Data Contributor'])
+  }
+}
+
+// Azure ML studio shows a job's output with the rights of who looks, not with its own.
+resource personOnBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(personId)) {
+  name: guid(account.id, personId, roles['Storage Blob Data Reader'])
+  scope: account
+  properties: {
+    principalId: personId
+    principalType: personType
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Storage Blob Data Reader'])
   }
 }
 

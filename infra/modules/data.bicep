@@ -18,11 +18,14 @@ var app = { id: appPrincipal, type: 'ServicePrincipal' }
 var nodes = { id: nodesPrincipal, type: 'ServicePrincipal' }
 var person = { id: personId, type: personType }
 var byPerson = !empty(personId)
-var reading = [{ to: app, role: reader }, { to: nodes, role: reader }]
-var bringing = concat(reading, byPerson ? [{ to: person, role: contributor }] : [])
+var bringing = byPerson ? [{ to: person, role: contributor }] : []
+// The app lists models; what the readings are, only nodes look at.
+var listing = concat([{ to: app, role: reader }, { to: nodes, role: reader }], bringing)
+var reading = concat([{ to: nodes, role: reader }], bringing)
 // Nodes are not among these: what a hostile model makes of a node never reaches what consumers read unchecked.
-var publishing = concat([{ to: app, role: contributor }], byPerson ? [{ to: person, role: reader }] : [])
-var working = [{ to: app, role: contributor }, { to: nodes, role: contributor }]
+var looking = byPerson ? [{ to: person, role: reader }] : []
+var publishing = concat([{ to: app, role: contributor }], looking)
+var working = concat([{ to: app, role: contributor }, { to: nodes, role: contributor }], looking)
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   // checkov:skip=CKV_AZURE_35: no private network yet, and nodes come from addresses that nobody knows: docs/security.md
@@ -67,7 +70,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
 }
 
 resource onModels 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for grant in bringing: {
+  for grant in listing: {
     name: guid(account::blobs::models.id, grant.to.id, grant.role)
     scope: account::blobs::models
     properties: {
@@ -79,7 +82,7 @@ resource onModels 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
 ]
 
 resource onReadings 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for grant in bringing: {
+  for grant in reading: {
     name: guid(account::blobs::readings.id, grant.to.id, grant.role)
     scope: account::blobs::readings
     properties: {

@@ -72,6 +72,7 @@ def azure(request: pytest.FixtureRequest, azurite: Azurite, monkeypatch: pytest.
             "AML_WORKSPACE": azureml.WORKSPACE,
             "AML_COMPUTE": azureml.COMPUTE,
             "AML_ENVIRONMENT": azureml.ENVIRONMENT,
+            "NODE_CLIENT_ID": "0a1b2c3d-0000-0000-0000-00000000000f",
             "ARM_ENDPOINT": ml.azure.server.url,
         }
         return Azure(settings, ml.azure.preempt, ml.azure.server.faults, lambda asked: asked.method == "PUT")

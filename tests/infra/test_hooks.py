@@ -108,6 +108,15 @@ def test_later_the_image_is_built_before_the_app_is_told_of_it(tools: Tools) -> 
     assert not [line for line in tools.found() if "BUDGET_START" in line]
 
 
+def test_an_image_for_another_user_is_another_image(tools: Tools) -> None:
+    known = {"AZURE_CONTAINER_REGISTRY_NAME": "crtest", "BUDGET_START": "2026-11-01", "MISSING": "1"}
+    assert tools.run("preprovision.sh", **known, SCORER_RUN_AS="0").returncode == 0
+    *_, built = tools.found()
+    name = re.search(r"--image (\S+) .* --build-arg RUN_AS=0 --file scorer/Dockerfile", built)
+    assert name
+    assert name[1] != f"fleetscore-scorer:{tag()}"
+
+
 def test_an_image_that_is_there_is_not_built(tools: Tools) -> None:
     environment = {"AZURE_CONTAINER_REGISTRY_NAME": "crtest", "SCORER_IMAGE": "fleetscore-scorer:abc"}
     assert tools.run("build.sh", **environment).stdout == "fleetscore-scorer:abc is there\n"
@@ -131,7 +140,10 @@ def test_what_is_wanted_is_said(tools: Tools, environment: Mapping[str, str], az
 
 def test_azure_yaml_names_what_is_there() -> None:
     text = (ROOT / "azure.yaml").read_text()
-    assert [path for path in re.findall(r"run: (\S+)", text) if not (ROOT / path).exists()] == []
+    # By `sh`: azd runs a bare path as a program, and whoever has downloaded the project has no bit that says it is one.
+    runs = re.findall(r"run: (.+?)(?: #.*)?$", text, re.MULTILINE)
+    assert runs == ["sh infra/preprovision.sh", "sh infra/build.sh"]
+    assert [run for run in runs if not (ROOT / run.split()[1]).exists()] == []
     for path in INFRA.glob("*.sh"):
         assert subprocess.run(["sh", "-n", path], check=False).returncode == 0
 
@@ -159,12 +171,20 @@ def test_the_sign_in_is_registered_once(tools: Tools) -> None:
     assert "--web-redirect-uris https://func.azurewebsites.net/.auth/login/aad/callback" in asked
     assert "azd env set ENTRA_CLIENT_ID client" in asked
     assert not re.search("secret|credential|password", asked)
+    scopes, cli = [json.loads(body) for body in re.findall(r"--method patch .*--body (.+)", asked)]
+    (scope,) = scopes["api"]["oauth2PermissionScopes"]
+    assert cli["api"] == scopes["api"] | {
+        "preAuthorizedApplications": [
+            {"appId": "04b07795-8ddb-461a-bbee-02f9e1bf7b46", "delegatedPermissionIds": [scope["id"]]}
+        ]
+    }
+    assert '"principalId": "me", "resourceId": "principal", "appRoleId": "role"' in asked
     tools.asked.unlink()
     tools.make("az", 'case "$*" in *appRoles*) echo role ;; *list*) echo known ;; *show*) echo other ;; esac')
     assert tools.run("sign-in.sh", "other@example.com", "Reader").returncode == 0
     again = tools.found()
     assert not [line for line in again if " create " in line]
-    (granted,) = [line for line in again if "appRoleAssignedTo" in line]
+    (granted,) = [line for line in again if "method post" in line and "appRoleAssignedTo" in line]
     assert '"principalId": "other", "resourceId": "known", "appRoleId": "role"' in granted
 
 
