@@ -4,7 +4,8 @@ job    `{app}-{run}`: made with its first task, deleted by `release`, since an a
 task   `{chunk}-{attempt}`: an id that exists is spent; a setting in its environment says what it was asked for
 pool   made by whoever deploys, and grows and shrinks by a formula of its own
 
-Task counts, which Batch gives in one request, are not asked for: the listing that says how each task stands holds them.
+Closed runs are looked at for hours, and their tasks change no more: where one request for the counts says so, what was
+listed before is told again. Counts may lag, so that what this object submits is listed anew in any case.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ LOG_LIMIT = 256 * 1024  # bytes of output that are shown: its end
 WORDS_LIMIT = 16 * 1024  # bytes of it in which the last line is looked for
 WORDS_AT_ONCE = 20  # failed tasks whose last line one call looks for
 WORDS_KEPT = 1000
+ENDED_KEPT = 100  # runs whose tasks have all ended, and are remembered
 
 _GONE = (404, 409)  # no such task, file or node; or it is there, and its files are not
 
@@ -56,6 +58,7 @@ class BatchCluster:
         self._credential = credential
         self._orders = Orders(pool, image, app, work_url, identity, client_id)
         self._words: dict[str, str] = {}  # the last line of what failed jobs printed, as found before
+        self._ended: dict[str, Mapping[str, Sighting]] = {}  # by run: as they were listed when all had ended
 
     def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
         runs: dict[str, dict[str, JobSpec]] = {}
@@ -67,6 +70,7 @@ class BatchCluster:
         with self._talk() as t:
             for tasks in runs.values():
                 run, names = next(iter(tasks.values())).run, list(tasks)
+                self._ended.pop(run, None)
                 for at in range(0, len(names), TOGETHER):
                     refusals |= self._add(t, run, {name: tasks[name] for name in names[at : at + TOGETHER]})
         return refusals
@@ -75,10 +79,7 @@ class BatchCluster:
         seen: dict[str, Sighting] = {}
         with self._talk() as t:
             for run in sorted(set(runs)):
-                job = self._orders.job_id(run)
-                for task in t.tasks(job, ("id", "state", "previousState", "executionInfo", "nodeInfo")):
-                    if self._orders.place(f"{job}-{task.id}"):
-                        seen[f"{job}-{task.id}"] = sighting(task)
+                seen |= self._look(t, run)
             failed = [name for name, found in seen.items() if found.state is JobState.FAILED]
             self._find_words(t, failed)
         for name in failed:
@@ -139,6 +140,21 @@ class BatchCluster:
 
     def _talk(self) -> AbstractContextManager[Talk]:
         return talk(self._client, self._where)
+
+    def _look(self, t: Talk, run: str) -> Mapping[str, Sighting]:
+        """The jobs of one run, by their names."""
+        job = self._orders.job_id(run)
+        if (ended := self._ended.pop(run, None)) is None or t.completed(job) != len(ended):
+            fields = ("id", "state", "previousState", "executionInfo", "nodeInfo")
+            listed = {f"{job}-{task.id}": sighting(task) for task in t.tasks(job, fields)}
+            seen = {name: found for name, found in listed.items() if self._orders.place(name)}
+            ended = seen if len(seen) == len(listed) and all(found.state.over for found in seen.values()) else None
+            if not ended:
+                return seen
+        while len(self._ended) >= ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
+        self._ended[run] = ended
+        return ended
 
     def _add(self, t: Talk, run: str, tasks: Mapping[str, JobSpec]) -> dict[str, Refusal]:
         """Add tasks, by their ids, by one request, which Batch may fulfil in part."""

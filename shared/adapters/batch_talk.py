@@ -24,6 +24,7 @@ LIMIT = 18.0  # seconds for a whole call
 CONNECT_LIMIT = 3.0
 READ_LIMIT = 7.0
 PAGE = 1000  # tasks, the most that Batch gives
+_NO_JOB = ("JobNotFound", "JobBeingDeleted")
 
 
 def make_client(endpoint: str, credential: Any) -> BatchClient:
@@ -80,7 +81,7 @@ class Talk:
 
     def tasks(self, job: str, fields: Collection[str]) -> Iterator[BatchTask]:
         """The tasks of a Batch job, page by page; none where it has gone, or is going."""
-        with passing_over("JobNotFound", "JobBeingDeleted"):
+        with passing_over(*_NO_JOB):
             found = self.client.list_tasks(job, select=list(fields), max_results=PAGE, **self.limits)
             pages: Any = found.by_page()
             for page in pages:
@@ -88,12 +89,24 @@ class Talk:
                 if pages.continuation_token:
                     _ = self.limits  # raises when the time is over
 
+    def completed(self, job: str) -> int | None:
+        """How many tasks of a Batch job have ended, by one request; None where some have not, or the job has gone."""
+        from azure.core.exceptions import HttpResponseError
+
+        try:
+            counts = self.client.get_job_task_counts(job, **self.limits).task_counts
+        except HttpResponseError as error:
+            if code_of(error) not in _NO_JOB:
+                raise
+            return None
+        return None if counts.active or counts.running else counts.completed
+
     def delete(self, job: str) -> None:
         """Let Batch delete a job, and all that belongs to it, in its own time. Safe when it has gone."""
         from azure.core.rest import HttpRequest
 
         request = HttpRequest("DELETE", f"/jobs/{quote(job, safe='')}", params={"api-version": API_VERSION})
-        with passing_over("JobNotFound", "JobBeingDeleted"):
+        with passing_over(*_NO_JOB):
             self.client.send_request(request, **self.limits)
 
     def output(self, job: str, task: str, limit: int) -> bytes | None:

@@ -12,6 +12,7 @@ import itertools
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -148,14 +149,30 @@ class BatchService:
                 return Answer(202)
             case ["POST", "addtaskcollection"]:
                 return _not_active(job) or self._add(name, job, request)
-            case ["GET", "tasks"]:
-                return self._list(name, job, request.query)
+            case ["GET", "tasks" | "taskcounts" as what]:
+                return self._list(name, job, request.query) if what == "tasks" else Answer(200, self._counts(job))
             case [_, "tasks", task, *further]:
                 there = next((t for key, t in job.tasks.items() if key.lower() == task.lower()), None)
                 if there is None:
                     return error(404, "TaskNotFound", "The specified task does not exist.")
                 return self._of_task(method, job, there, further, request)
         return error(400, "InvalidUri", "The requested URI does not represent any resource on the server.")
+
+    def _counts(self, job: Job) -> Mapping[str, Any]:
+        """By state, and by how they ended; a task takes one slot."""
+        looks = [self.nodes.look(task.run_as) for task in job.tasks.values()]
+        states = Counter(look.state for look in looks)
+        well = sum(look.state == "ended" and look.code == 0 and not look.killed for look in looks)
+        counts = {
+            "active": states["waiting"],
+            "running": states["running"],
+            "completed": states["ended"],
+            "succeeded": well,
+            "failed": states["ended"] - well,
+        }
+        found = {"taskCounts": counts, "taskSlotCounts": counts}
+        checked(models.BatchTaskCountsResult, found)
+        return found
 
     def _add(self, name: str, job: Job, request: Request) -> Answer:
         if len(request.body) > 2**20:

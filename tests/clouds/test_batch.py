@@ -26,6 +26,7 @@ RUN = "20261121T0700Z-PT1H"
 JOB = f"test-{RUN}"
 ADD = f"POST /jobs/{JOB}/addtaskcollection"
 LIST = f"GET /jobs/{JOB}/tasks"
+COUNTS = f"GET /jobs/{JOB}/taskcounts"
 
 
 def spec(index: int = 0, *command: str, run: str = RUN, app: str = "test", attempt: int = 1) -> JobSpec:
@@ -124,6 +125,36 @@ def test_what_is_no_job_of_ours_is_not_seen(idle: BatchService) -> None:
     assert set(cluster.observe([RUN])) == {spec().name}
 
 
+def test_a_run_whose_jobs_have_all_ended_is_counted_and_not_listed_again(batch_service: BatchService) -> None:
+    cluster, other = cluster_at(batch_service), cluster_at(batch_service)
+
+    def asked() -> list[str]:
+        """What a look at the run asks."""
+        batch_service.server.requests.clear()
+        cluster.observe([RUN])
+        return batch_service.asked
+
+    cluster.submit([spec(0), spec(1, "sleep", "60")])
+    eventually(lambda: cluster.observe([RUN])[spec(0).name].state is JobState.SUCCEEDED)
+    assert asked() == [LIST]  # one goes on
+    cluster.cancel([spec(1).name])
+    eventually(lambda: ended(cluster))
+    told = cluster.observe([RUN])
+    assert [seen.state for seen in told.values()] == [JobState.SUCCEEDED, JobState.CANCELLED]
+    assert (asked(), asked(), cluster.observe([RUN])) == ([COUNTS], [COUNTS], told)
+    other.submit([spec(2, "sleep", "60")])
+    assert (asked(), asked()) == ([COUNTS, LIST], [LIST])
+    other.cancel([spec(2).name])
+    eventually(lambda: ended(cluster))
+    assert asked() == [COUNTS]
+    cluster.submit([spec(3)])
+    assert asked()[0] == LIST  # whatever is counted: the counts may lag
+    eventually(lambda: ended(cluster))
+    del batch_service.jobs[JOB]
+    assert asked() == [COUNTS, LIST]
+    assert cluster.observe([RUN]) == {}
+
+
 def test_a_failed_jobs_last_words_are_looked_for_once_and_some_at_a_time(batch_service: BatchService) -> None:
     cluster = cluster_at(batch_service)
     cluster.submit([spec(i, "sh", "-c", f"echo words; echo last {i}; exit 3") for i in range(25)])
@@ -143,7 +174,7 @@ def test_the_words_of_a_job_whose_node_has_gone_are_missed_and_not_asked_for_aga
     eventually(lambda: ended(cluster))
     batch_service.server.requests.clear()
     assert cluster.observe([RUN]) == {spec().name: Sighting(JobState.FAILED, "exit code 3")}
-    assert batch_service.asked == [LIST]
+    assert batch_service.asked == [COUNTS]
     with pytest.raises(NotFound, match=f"no output of job {spec().name}"):
         cluster.log(spec().name)
 

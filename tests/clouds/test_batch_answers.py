@@ -118,6 +118,18 @@ def test_the_stand_in_describes_tasks_with_the_fields_of_the_official_example(
 
 
 @pytest.mark.data
+def test_the_stand_in_counts_tasks_with_the_fields_of_the_official_example(
+    examples: Path, batch_service: BatchService, tmp_path: Path
+) -> None:
+    official = body_of(examples, "batch_JobGetTaskCounts")
+    checked(models.BatchTaskCountsResult, official)
+    cluster_at(batch_service).submit([make_job(tmp_path, fresh_run()).spec])
+    [job] = batch_service.jobs.values()
+    ours = batch_service._counts(job)
+    assert {what: set(counts) for what, counts in ours.items()} == {what: set(official[what]) for what in official}
+
+
+@pytest.mark.data
 def test_the_stand_in_answers_additions_with_the_fields_of_the_official_example(
     examples: Path, batch_service: BatchService, tmp_path: Path
 ) -> None:
