@@ -226,10 +226,13 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
 
 def _absent(given: Mapping[str, str]) -> list[str]:
     """What the cluster that is chosen cannot be reached without."""
-    wanted = next((names for kind, names in _WANTED.items() if kind == given.get("cluster")), ())
-    fields = Settings.model_fields
+    cluster = given.get("cluster")
+    wanted = next((names for kind, names in _WANTED.items() if kind == cluster), ())
+    what = {name: str(Settings.model_fields[name].description).partition("; wanted for")[0] for name in wanted}
     return [
-        f"  {name.upper()}: wanted {fields[name].description}, found nothing" for name in wanted if name not in given
+        f"  {name.upper()}: wanted {what[name]}, for CLUSTER={cluster}, found nothing"
+        for name in wanted
+        if name not in given
     ]
 
 

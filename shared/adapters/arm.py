@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from shared.contract import clip
 from shared.errors import Conflict, FleetError, Malformed, NotFound, Unavailable
 
-from .patience import retry_after
+from .patience import nobody_signed_in, retry_after
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
@@ -55,10 +55,7 @@ def _translate(error: AzureError, where: str, rights: str) -> FleetError:
             return Unavailable(f"{where}: the answer cannot be read: {_said(error)}")
         return _answered(error, error.status_code, where, rights)
     if isinstance(error, ClientAuthenticationError):
-        return Unavailable(
-            f"{where}: no identity to sign in with: {_said(error)} "
-            "Give the app a managed identity, or sign in with `az login`."
-        )
+        return nobody_signed_in(where, _said(error))
     return Unavailable(f"{where} did not answer: {_said(error)}")
 
 

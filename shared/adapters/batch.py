@@ -143,18 +143,17 @@ class BatchCluster:
 
     def _look(self, t: Talk, run: str) -> Mapping[str, Sighting]:
         """The jobs of one run, by their names."""
-        job = self._orders.job_id(run)
-        if (ended := self._ended.pop(run, None)) is None or t.completed(job) != len(ended):
-            fields = ("id", "state", "previousState", "executionInfo", "nodeInfo")
-            listed = {f"{job}-{task.id}": sighting(task) for task in t.tasks(job, fields)}
-            seen = {name: found for name, found in listed.items() if self._orders.place(name)}
-            ended = seen if len(seen) == len(listed) and all(found.state.over for found in seen.values()) else None
-            if not ended:
-                return seen
-        while len(self._ended) >= ENDED_KEPT:
-            del self._ended[next(iter(self._ended))]
-        self._ended[run] = ended
-        return ended
+        job, ended = self._orders.job_id(run), self._ended.get(run)
+        if ended and t.completed(job) == len(ended):
+            return ended
+        fields = ("id", "state", "previousState", "executionInfo", "nodeInfo")
+        listed = {f"{job}-{task.id}": sighting(task) for task in t.tasks(job, fields)}
+        seen = {name: found for name, found in listed.items() if self._orders.place(name)}
+        self._ended.pop(run, None)
+        if len(seen) == len(listed) and all(found.state.over for found in seen.values()):
+            _make_room(self._ended, ENDED_KEPT)
+            self._ended[run] = seen
+        return seen
 
     def _add(self, t: Talk, run: str, tasks: Mapping[str, JobSpec]) -> dict[str, Refusal]:
         """Add tasks, by their ids, by one request, which Batch may fulfil in part."""
@@ -243,7 +242,12 @@ class BatchCluster:
                 output = b""
             except (AzureError, Unavailable):
                 return
-            while len(self._words) >= WORDS_KEPT:
-                del self._words[next(iter(self._words))]
+            _make_room(self._words, WORDS_KEPT)
             lines = output.decode(errors="replace").strip().splitlines()
             self._words[name] = clip(lines[-1]) if lines else ""
+
+
+def _make_room(kept: dict[str, Any], limit: int) -> None:
+    """For one more, by forgetting the oldest."""
+    while len(kept) >= limit:
+        del kept[next(iter(kept))]

@@ -13,7 +13,7 @@ from shared.errors import Unavailable
 from shared.ports import Sighting
 from shared.runs import JobState
 
-from .patience import retry_after
+from .patience import nobody_signed_in, retry_after
 
 if TYPE_CHECKING:
     from azure.batch.models import BatchError, BatchTask, BatchTaskExecutionInfo
@@ -96,9 +96,7 @@ def translate(error: AzureError, where: str) -> Unavailable:
             what += " Give this identity a role that may submit jobs there and read its pools."
         return Unavailable(what, retry_after(getattr(error.response, "headers", {})))
     if isinstance(error, ClientAuthenticationError):
-        return Unavailable(
-            f"{where}: no identity to sign in with: {_first_line(error)} Give the app a managed identity."
-        )
+        return nobody_signed_in(where, _first_line(error))
     return Unavailable(f"{where} did not answer: {_first_line(error)}")
 
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from shared.errors import Unavailable
+
 if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
 
@@ -33,6 +35,13 @@ def default_credential() -> DefaultAzureCredential:
     from azure.identity import DefaultAzureCredential
 
     return DefaultAzureCredential(**PATIENCE)
+
+
+def nobody_signed_in(where: str, said: str) -> Unavailable:
+    """What it means that no token was to be had. *where*: what was asked; *said*: azure-identity's words."""
+    return Unavailable(
+        f"{where}: no identity to sign in with: {said} Give the app a managed identity, or sign in with `az login`."
+    )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

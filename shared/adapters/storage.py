@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from shared.contract import clip
 from shared.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
 
-from .patience import default_credential, retry_after
+from .patience import default_credential, nobody_signed_in, retry_after
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
@@ -80,10 +80,7 @@ def _translate(error: AzureError, where: str) -> FleetError:
             return Malformed(f"{where}: the answer cannot be read: {_said(error)}")
         return _answered(error, error.status_code, where)
     if isinstance(error, ClientAuthenticationError):
-        return Unavailable(
-            f"{where}: no identity to sign in with: {_said(error)} "
-            "Give the app a managed identity, or sign in with `az login`."
-        )
+        return nobody_signed_in(where, _said(error))
     return Unavailable(f"{where} did not answer: {_said(error)}")
 
 

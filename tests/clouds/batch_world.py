@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +41,21 @@ def cluster_at(service: BatchService, credential: object | None = None, app: str
     )
 
 
-@pytest.fixture
-def batch_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchService]:
-    authority = tmp_path / "authority.pem"
-    service = BatchService(LocalNodes(tmp_path / "nodes", slots=2), authority)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
-    yield service
+@contextmanager
+def opened(folder: Path, slots: int) -> Iterator[BatchService]:
+    """A service whose pool runs so many tasks at once, and that the SDK trusts meanwhile."""
+    folder.mkdir()
+    service = BatchService(LocalNodes(folder / "nodes", slots), folder / "authority.pem")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REQUESTS_CA_BUNDLE", str(folder / "authority.pem"))
+        yield service
     service.close()
+
+
+@pytest.fixture
+def batch_service(tmp_path: Path) -> Iterator[BatchService]:
+    with opened(tmp_path / "batch", slots=2) as service:
+        yield service
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from shared.errors import NotFound, Unavailable
 from shared.ports import JobSpec, Refusal, Sighting
 from shared.runs import JobState, Nodes
 from tests.clouds.batch_service import BatchService
-from tests.clouds.batch_world import IDENTITY, IMAGE, WORK, cluster_at
-from tests.clouds.nodes import LocalNodes
+from tests.clouds.batch_world import IDENTITY, IMAGE, WORK, cluster_at, opened
 from tests.dask_jobs import eventually, fresh_run, make_job
 
 pytestmark = pytest.mark.stack
@@ -300,13 +299,10 @@ def test_what_is_too_large_for_one_request_is_sent_by_halves(idle: BatchService)
     assert list(cluster.submit([spec(200, "echo", "x" * 2**20)])) == [spec(200).name]
 
 
-def test_a_preempted_job_is_started_again_by_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority = tmp_path / "authority.pem"
-    service = BatchService(LocalNodes(tmp_path / "nodes", slots=1), authority)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
-    cluster, run = cluster_at(service), fresh_run()
-    first, second = make_job(tmp_path, run), make_job(tmp_path, run, index=1)
-    try:
+def test_a_preempted_job_is_started_again_by_batch(tmp_path: Path) -> None:
+    with opened(tmp_path / "batch", slots=1) as service:
+        cluster, run = cluster_at(service), fresh_run()
+        first, second = make_job(tmp_path, run), make_job(tmp_path, run, index=1)
         cluster.submit([first.spec, second.spec])
         eventually(lambda: first.starts or second.starts)
         taken, other = (first, second) if first.starts else (second, first)
@@ -321,8 +317,6 @@ def test_a_preempted_job_is_started_again_by_batch(tmp_path: Path, monkeypatch: 
         eventually(lambda: ended(cluster, run))
         assert {seen.state for seen in cluster.observe([run]).values()} == {JobState.SUCCEEDED}
         assert (taken.starts, other.starts) == (2, 1)
-    finally:
-        service.close()
 
 
 def test_nothing_of_azure_is_imported_before_it_is_used() -> None:
