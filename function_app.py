@@ -12,8 +12,9 @@ from typing import Any
 
 import azure.functions as func
 
-from shared import settings, wiring
-from shared.control import ControlPlane
+from shared import bootstrap
+from shared.config import settings
+from shared.control.loop import ControlPlane
 
 SETTINGS = settings.load()
 logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs would log ten lines for each request
@@ -27,15 +28,15 @@ Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], 
 @cache
 def plane() -> ControlPlane:
     """The control plane of this process."""
-    return wiring.control_plane(SETTINGS)
+    return bootstrap.control_plane(SETTINGS)
 
 
 @cache
 def api() -> Asgi:
     """The HTTP app of this process."""
-    from shared.api import create_api
+    from shared.api.app import create_api
 
-    return create_api(plane(), wiring.guard(SETTINGS), lambda: datetime.now(UTC))
+    return create_api(plane(), bootstrap.guard(SETTINGS), lambda: datetime.now(UTC))
 
 
 async def asgi(
@@ -50,7 +51,7 @@ async def asgi(
     await serve(scope, receive, send)
 
 
-app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS)  # it guards itself: shared/guard.py
+app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS)  # it guards itself: shared/api/auth.py
 
 
 @app.timer_trigger(arg_name="timer", schedule="%HEARTBEAT%")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shared.errors import NotFound
-from shared.names import Blob
+from shared.contract.errors import NotFound
+from shared.contract.model_names import Blob
 
 
 def model_id(number: int) -> str:

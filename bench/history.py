@@ -12,20 +12,20 @@ from typing import cast
 from starlette.testclient import TestClient
 
 from local import azurite
-from shared import paths
-from shared.adapters.blobs import AzureBlobs
+from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.table_batches import Table, batches, create
+from shared.adapters.azure.table_rows import dump, fitted, run_key
+from shared.adapters.azure.tables import RUNS, TableLedger
 from shared.adapters.memory import MemoryCluster, MemoryStopwatch
-from shared.adapters.rows import dump, fitted, run_key
-from shared.adapters.tables import RUNS, TableLedger
-from shared.adapters.transactions import Table, batches, create
-from shared.api import create_api
-from shared.control import ControlPlane
-from shared.domain import Failure, Outcome, Reason, Tally
-from shared.guard import Guard
+from shared.api.app import create_api
+from shared.api.auth import Guard
+from shared.contract import paths
+from shared.contract.domain import Failure, Outcome, Reason, Tally
+from shared.contract.windows import Window
+from shared.control.loop import ControlPlane
+from shared.control.options import Rules
 from shared.ports import Blobs
-from shared.rules import Rules
-from shared.runs import Chunk, ChunkState, Heartbeat, Phase, Run
-from shared.windows import Window
+from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run
 
 from .fleet import Stream
 from .measure import Cost, counted, measured, median

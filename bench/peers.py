@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FEATURES = ["f0", "f1", "f2", "f3"]
 CORES = os.cpu_count() or 1
 SLICES = 8  # a core, of what is cut by hand
-# That of the predictions (scorer/results.py), which peers do not import: it would add to what they take to start.
+# That of the predictions (scorer/predictions/table.py), which peers do not import: they would take longer to start.
 SCHEMA = pa.schema(
     [
         ("time", pa.timestamp("us", "UTC")),

@@ -13,14 +13,14 @@ from typing import cast
 
 from local.azurite import ACCOUNT, ACCOUNT_KEY
 from local.processes import DIE_WITH_PARENT
-from shared.adapters.blobs import AzureBlobs
+from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.memory import MemoryLedger
-from shared.domain import Tally
-from shared.drafting import Drafting, DraftingRules, read_plan
-from shared.planner import ChunkSize
+from shared.contract.domain import Tally
+from shared.contract.windows import Window
+from shared.planning.chunking import ChunkSize
+from shared.planning.plan_writer import Drafting, DraftingRules, read_plan
 from shared.ports import Blobs
-from shared.runs import Phase, Run
-from shared.windows import Window
+from shared.state.runs import Phase, Run
 
 from .fleet import Stream
 from .measure import Cost, counted, measured

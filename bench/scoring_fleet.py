@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute, parquet
 
-from shared.windows import EPOCH, Window
+from shared.contract.windows import EPOCH, Window
 
 from .fleet import model_id
 from .peers import SCHEMA

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from local import azurite
 from local.azurite import Azurite
-from scorer.stores import open_container
-from shared.adapters.blobs import AzureBlobs
+from scorer.storage.blob_store import open_container
+from shared.adapters.azure.blobs import AzureBlobs
 
 from . import peers, scoring_ours
 from .measure import alone

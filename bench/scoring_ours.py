@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scorer.stores import Container, open_container
-from shared import contract, paths
-from shared.contract import Manifest, PackSpan, Report
-from shared.domain import Model
+from scorer.storage.blob_store import Container, open_container
+from shared.contract import documents, paths
+from shared.contract.documents import Manifest, PackSpan, Report
+from shared.contract.domain import Model
 
 from .fleet import model_id
 from .scoring_fleet import DISTINCT, WINDOW, Fleet
@@ -57,14 +57,14 @@ def _models(numbers: range, kind: str, etags: Sequence[str]) -> list[Model]:
 
 def order(fleet: Fleet, kind: str, place: Place, cores: int) -> list[str]:
     """Write a manifest for each chunk of a fleet of *kind* files; returns their URLs."""
-    etags, work, urls = [contract.digest(data) for data in fleet.distinct(kind)], place.container(), []
+    etags, work, urls = [documents.digest(data) for data in fleet.distinct(kind)], place.container(), []
     for index, chunk in enumerate(chunks(fleet, cores)):
         models = tuple(_models(chunk, kind, etags))
         spans = tuple(PackSpan(_pack_name(pack), len(pack)) for pack in _packs(chunk))
         data = Manifest(
             WINDOW, paths.chunk_id(index), models, place.models, place.readings, place.work, packs=spans
         ).to_bytes()
-        path = paths.manifest_path(WINDOW.id, contract.digest(data))
+        path = paths.manifest_path(WINDOW.id, documents.digest(data))
         work.write(path, data)
         urls.append(f"{place.work}/{path}")
     return urls
@@ -72,20 +72,22 @@ def order(fleet: Fleet, kind: str, place: Place, cores: int) -> list[str]:
 
 def write_packs(fleet: Fleet, kind: str, place: Place, cores: int) -> None:
     """The packs of the fleet's chunks, made of the distinct models' numbers by the writer of packs itself."""
-    from scorer import families, packs
+    from scorer.families import registry
+    from scorer.packs import pack
 
     files, work = fleet.distinct(kind), place.container()
-    packed, etags = [families.pack(data) for data in files], [contract.digest(data) for data in files]
-    for pack in (pack for chunk in chunks(fleet, cores) for pack in _packs(chunk)):
+    packed, etags = [registry.pack_model(data) for data in files], [documents.digest(data) for data in files]
+    for places in (places for chunk in chunks(fleet, cores) for places in _packs(chunk)):
         entries = [
-            packs.Entry(m, m.etag, packed[i % DISTINCT]) for i, m in zip(pack, _models(pack, kind, etags), strict=True)
+            pack.Entry(m, m.etag, packed[i % DISTINCT])
+            for i, m in zip(places, _models(places, kind, etags), strict=True)
         ]
-        work.write(paths.pack_path(_pack_name(pack)), packs.to_bytes(packs.build(entries)))
+        work.write(paths.pack_path(_pack_name(places)), pack.to_bytes(pack.build(entries)))
 
 
 def commands(urls: Sequence[str], attempt: int) -> list[list[str]]:
     """What a cluster runs: a process for each chunk."""
-    return [[sys.executable, *contract.command(url, attempt)[1:]] for url in urls]
+    return [[sys.executable, *documents.command(url, attempt)[1:]] for url in urls]
 
 
 def folder_command(fleet: Fleet, kind: str, predictions: Path) -> list[str]:

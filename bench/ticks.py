@@ -13,22 +13,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, cast
 
 from local import azurite
-from scorer.stores import open_container
-from shared import paths
-from shared.adapters.blobs import AzureBlobs
+from scorer.storage.blob_store import open_container
+from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.adapters.tables import TableLedger
-from shared.contract import Progress, Report, Verdict
-from shared.control import ControlPlane
-from shared.domain import Part
-from shared.drafting import DraftingRules
-from shared.planner import ChunkSize
-from shared.policy import Policy
+from shared.contract import paths
+from shared.contract.documents import Progress, Report, Verdict
+from shared.contract.domain import Part
+from shared.contract.windows import Window
+from shared.control.loop import ControlPlane
+from shared.control.options import Rules
+from shared.planning.chunking import ChunkSize
+from shared.planning.plan_writer import DraftingRules
 from shared.ports import Blobs, Ledger
-from shared.rules import Rules
-from shared.runs import Heartbeat, JobState, Phase
-from shared.windows import Window
-from shared.wishes import SCHEDULE, Wish, WishKind
+from shared.state.requests import SCHEDULE, Wish, WishKind
+from shared.state.runs import Heartbeat, JobState, Phase
+from shared.tracking.run_limits import Policy
 
 from .fleet import Stream, model_id
 from .measure import Cost, counted, measured

@@ -23,9 +23,9 @@ from typing import NoReturn
 
 import psutil
 
-from shared import settings
-from shared.errors import FleetError, Malformed, Misconfigured
-from shared.windows import Window
+from shared.config import settings
+from shared.contract.errors import FleetError, Malformed, Misconfigured
+from shared.contract.windows import Window
 
 from . import demo, stack
 from .fleet import DemoFleet, Stores

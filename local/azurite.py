@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import Misconfigured, Unavailable
+from shared.contract.errors import Misconfigured, Unavailable
 
 from .processes import DIE_WITH_PARENT
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import Unavailable
+from shared.contract.errors import Unavailable
 
 HOME = Path(__file__).parents[1]  # where the workers find `scorer`
 READY = "Dask is ready at "

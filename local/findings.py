@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from shared.errors import NotFound
-from shared.paths import prediction_path
-from shared.windows import Window
+from shared.contract.errors import NotFound
+from shared.contract.paths import prediction_path
+from shared.contract.windows import Window
 
 from .fleet import Stores, planted_path
 from .pumps import HOUR

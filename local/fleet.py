@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.adapters.blobs import AzureBlobs
-from shared.errors import NotFound
+from shared.adapters.azure.blobs import AzureBlobs
+from shared.config.settings import Settings
+from shared.contract.errors import NotFound
+from shared.contract.windows import DAY, Window
 from shared.ports import Blobs
-from shared.settings import Settings
-from shared.windows import DAY, Window
 
 from .pumps import HOUR, MINUTES, SIGNALS, Pump
 

@@ -21,8 +21,8 @@ from typing import Any
 import azure.functions as func
 from azure.functions.timer import TimerRequest
 
-from shared.errors import Misconfigured
-from shared.schedule import Schedule
+from shared.contract.errors import Misconfigured
+from shared.planning.schedule import Schedule
 
 log = logging.getLogger("host")
 ROUTE = "/{*route}"

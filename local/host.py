@@ -29,8 +29,8 @@ from urllib.parse import parse_qsl
 import azure.functions as func
 from azure.functions.http import HttpResponseConverter
 
-from shared import settings
-from shared.errors import FleetError, Misconfigured
+from shared.config import settings
+from shared.contract.errors import FleetError, Misconfigured
 
 from .functions import Function, Timer, functions_of
 from .settings_file import read_object, read_settings

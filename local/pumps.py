@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from shared.windows import EPOCH
+from shared.contract.windows import EPOCH
 
 HOUR = timedelta(hours=1)
 MINUTES = 60  # one reading each

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shared.errors import Malformed
+from shared.contract.errors import Malformed
 
 
 def read_object(path: Path, advice: str = "") -> dict[str, Any]:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from shared.adapters.dask import DaskCluster
-from shared.errors import Misconfigured, Unavailable
-from shared.settings import Settings
+from shared.adapters.dask_cluster import DaskCluster
+from shared.config.settings import Settings
+from shared.contract.errors import Misconfigured, Unavailable
 
 from . import azurite, dask, web
 from .processes import DIE_WITH_PARENT

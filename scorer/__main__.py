@@ -18,11 +18,11 @@ from pathlib import Path
 for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
-from shared.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402  # after the line above
-from shared.names import DEFAULT_PATTERN, ModelNames  # noqa: E402
-from shared.reading_policy import BadRows, Policy, TimeFormat  # noqa: E402
-from shared.scoring_policy import OtherVersions, ScoringPolicy  # noqa: E402
-from shared.windows import parse_length  # noqa: E402
+from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402  # after the line above
+from shared.contract.model_names import DEFAULT_PATTERN, ModelNames  # noqa: E402
+from shared.contract.reading_policy import BadRows, Policy, TimeFormat  # noqa: E402
+from shared.contract.scoring_options import OtherVersions, ScoringPolicy  # noqa: E402
+from shared.contract.windows import parse_length  # noqa: E402
 
 
 def main(arguments: list[str]) -> int:
@@ -38,15 +38,15 @@ def main(arguments: list[str]) -> int:
             case "folder":
                 return _folder(options)
             case "convert":
-                from . import desk
+                from scorer.commands import score_folder
 
-                return desk.convert(options.models, options.to, ModelNames(options.model_names))
+                return score_folder.convert(options.models, options.to, ModelNames(options.model_names))
             case _:
-                from . import node
+                from scorer.commands import score_chunk
 
                 _choose_kernels()
-                how = node.How(options.careful, options.pardon, options.carry)
-                node.run(options.manifest, options.attempt, os.environ.get("STORAGE", ""), how, _cores())
+                how = score_chunk.How(options.careful, options.pardon, options.carry)
+                score_chunk.run(options.manifest, options.attempt, os.environ.get("STORAGE", ""), how, _cores())
                 return 0
     except FleetError as error:
         print(f"scorer: {error}", file=sys.stderr)
@@ -55,17 +55,17 @@ def main(arguments: list[str]) -> int:
 
 def _folder(options: argparse.Namespace) -> int:
     logging.getLogger("scorer").setLevel(logging.ERROR)  # the summary names what failed
-    from . import desk
+    from scorer.commands import score_folder
 
     _choose_kernels()
-    return desk.folder(
-        desk.Errand(
+    return score_folder.folder(
+        score_folder.Errand(
             models=options.models,
             readings=options.readings,
             predictions=options.predictions,
-            window=desk.parse_window(options.window) if options.window else None,
+            window=score_folder.parse_window(options.window) if options.window else None,
             every=parse_length(options.every) if options.every else None,
-            columns=desk.parse_columns(options.columns),
+            columns=score_folder.parse_columns(options.columns),
             names=ModelNames(options.model_names),
             readings_path=options.readings_path,
             policy=ScoringPolicy(
@@ -81,9 +81,9 @@ def _choose_kernels() -> None:
     """As `KERNELS` says: numba or numpy. Else what works is found out when it is needed."""
     said = os.environ.get("KERNELS", "")
     if said:
-        from . import kernels
+        from scorer.kernels import dispatch
 
-        kernels.choose(said)
+        dispatch.choose(said)
 
 
 def _cores() -> int:

@@ -6,8 +6,11 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from . import chores, settings, wiring
-from .errors import FleetError
+from shared.config import settings
+from shared.contract.errors import FleetError
+from shared.control import maintenance
+
+from . import bootstrap
 
 
 def main(words: list[str]) -> int:
@@ -19,9 +22,9 @@ def main(words: list[str]) -> int:
         return 2
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        plane = wiring.control_plane(settings.load())
+        plane = bootstrap.control_plane(settings.load())
         count = 0
-        for run in chores.rebuild(plane.ledger, plane.work, plane.predictions, datetime.now(UTC)):
+        for run in maintenance.rebuild(plane.ledger, plane.work, plane.predictions, datetime.now(UTC)):
             count += 1
             print(f"{run.id}: {run.phase}, {run.tally.scored} of {run.models} models scored")
     except FleetError as error:

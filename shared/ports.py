@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
-from .names import Blob
-from .runs import Chunk, Heartbeat, JobState, Nodes, Run
-from .wishes import Backfill, Quarantined, Wish, WishKind
+from shared.contract.model_names import Blob
+from shared.state.requests import Backfill, Quarantined, Wish, WishKind
+from shared.state.runs import Chunk, Heartbeat, JobState, Nodes, Run
 
 T = TypeVar("T")
 

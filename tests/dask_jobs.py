@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from shared.paths import job_name, manifest_path
+from shared.contract.paths import job_name, manifest_path
 from shared.ports import JobSpec
 
 WAIT = 20  # seconds: a worker needs two of them to start

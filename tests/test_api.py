@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from shared.api import create_api
-from shared.control import ControlPlane
-from shared.domain import Reason
-from shared.errors import Unavailable
-from shared.guard import Guard
-from shared.runs import JobState, Nodes, Phase
-from shared.wishes import WishKind
+from shared.api.app import create_api
+from shared.api.auth import Guard
+from shared.contract.domain import Reason
+from shared.contract.errors import Unavailable
+from shared.control.loop import ControlPlane
+from shared.state.requests import WishKind
+from shared.state.runs import JobState, Nodes, Phase
 from tests.core.world import EARLIER, NOON, WINDOW, World
 
 FLEET: dict[str, Reason | None] = {"pump1": None, "pump2/heat": Reason.UNREADABLE_MODEL, "<b>": Reason.NO_READINGS}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from shared.domain import Reason
-from shared.runs import Phase, Run
-from shared.windows import Window
-from shared.wishes import BackfillState, Quarantined, WishKind
+from shared.contract.domain import Reason
+from shared.contract.windows import Window
+from shared.state.requests import BackfillState, Quarantined, WishKind
+from shared.state.runs import Phase, Run
 from tests.core.weather import Weather
 from tests.core.world import EARLIER, NOON, WINDOW, World
 from tests.test_api import FLEET, client, is_problem

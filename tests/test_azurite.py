@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from local.azurite import start
-from shared.adapters.blobs import AzureBlobs
-from shared.errors import Misconfigured
+from shared.adapters.azure.blobs import AzureBlobs
+from shared.contract.errors import Misconfigured
 
 
 def test_a_port_that_is_taken_is_named() -> None:

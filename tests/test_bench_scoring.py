@@ -17,7 +17,7 @@ from bench.peaks import Peaks
 from bench.scoring_cost import Spent, spend, spread
 from bench.scoring_fleet import Checked, Fleet, check
 from bench.scoring_lab import HANDFUL, START, WARM, Lab, Measured, Way
-from scorer import results
+from scorer.predictions import table
 
 MODELS, ROWS, VECTORS = 20, 10, 20
 INSTALLED = ("process", "loop", "tuned", "joblib", "dask", "groupby")  # the others want bench/requirements.txt
@@ -49,7 +49,7 @@ def changed(fleet: Fleet, table: pa.Table, name: str, values: Sequence[object]) 
 
 
 def test_peers_write_the_schema_of_the_predictions() -> None:
-    assert peers.SCHEMA.equals(results.SCHEMA)
+    assert peers.SCHEMA.equals(table.SCHEMA)
 
 
 def test_the_check_accepts_what_scikit_learn_says(fleet: Fleet, predictions: pa.Table) -> None:

@@ -23,13 +23,13 @@ import httpx2 as httpx
 import pytest
 from core.world import EARLIER, WINDOW, World
 
-from shared.api import create_api
-from shared.domain import Reason
-from shared.guard import Guard
-from shared.paths import job_name
-from shared.runs import Heartbeat, Nodes, Phase
-from shared.windows import Window
-from shared.wishes import SCHEDULE, Quarantined, WishKind
+from shared.api.app import create_api
+from shared.api.auth import Guard
+from shared.contract.domain import Reason
+from shared.contract.paths import job_name
+from shared.contract.windows import Window
+from shared.state.requests import SCHEDULE, Quarantined, WishKind
+from shared.state.runs import Heartbeat, Nodes, Phase
 
 if TYPE_CHECKING:  # where it is not installed, these tests are skipped
     from playwright.sync_api import Browser, Locator, Page

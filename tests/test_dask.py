@@ -16,13 +16,13 @@ import psutil
 import pytest
 from distributed import Client
 
-import shared.adapters.dask
+import shared.adapters.dask_cluster
 from local.dask import HOME, LocalDask, start
-from shared.adapters.dask import DaskCluster
-from shared.errors import NotFound, Unavailable
-from shared.paths import log_path, parse_job_name
+from shared.adapters.dask_cluster import DaskCluster
+from shared.contract.errors import NotFound, Unavailable
+from shared.contract.paths import log_path, parse_job_name
 from shared.ports import Sighting
-from shared.runs import JobState
+from shared.state.runs import JobState
 from tests.conftest import WORKERS
 from tests.dask_jobs import Job, eventually, fresh_run, gone, make_job, rival_of
 
@@ -143,7 +143,7 @@ def test_a_client_that_dies_between_submit_and_publish_leaves_nothing_running(cl
     script = f"""
 import distributed, os, pathlib, time
 from datetime import timedelta
-from shared.adapters.dask import DaskCluster
+from shared.adapters.dask_cluster import DaskCluster
 from shared.ports import JobSpec
 async def die(*args, **kwargs):
     import asyncio
@@ -259,7 +259,7 @@ def test_an_end_that_was_told_long_ago_is_forgotten(
     job.end()
     cluster.submit([job.spec])
     eventually(lambda: state(cluster, job) is JobState.SUCCEEDED)
-    monkeypatch.setattr(shared.adapters.dask, "REMEMBERED", 0)
+    monkeypatch.setattr(shared.adapters.dask_cluster, "REMEMBERED", 0)
     cluster.observe([])
     assert cluster.observe([job.spec.run]) == {}
 
@@ -348,8 +348,8 @@ def test_a_scheduler_that_does_not_answer_is_unavailable(own_cluster: LocalDask)
 def test_a_scheduler_out_of_reach_is_named_and_a_process_that_asked_ends_in_silence(dask_cluster: LocalDask) -> None:
     script = f"""
 import threading
-from shared.adapters.dask import DaskCluster
-from shared.errors import Unavailable
+from shared.adapters.dask_cluster import DaskCluster
+from shared.contract.errors import Unavailable
 DaskCluster({dask_cluster.address!r}).observe(["20260101T0000Z-PT1H"])
 try:
     DaskCluster("tcp://127.0.0.1:1").observe([])

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from shared import paths, settings
-from shared.domain import Reason
-from shared.runs import CHUNK_FOLLOWS, PHASE_FOLLOWS, ChunkState, Phase
-from shared.settings import Settings
-from shared.windows import MINUTE, Window, format_length
-from shared.wishes import Backfill, Quarantined, Scope
+from shared.config import settings
+from shared.config.settings import Settings
+from shared.contract import paths
+from shared.contract.domain import Reason
+from shared.contract.windows import MINUTE, Window, format_length
+from shared.state.requests import Backfill, Quarantined, Scope
+from shared.state.runs import CHUNK_FOLLOWS, PHASE_FOLLOWS, ChunkState, Phase
 from tests.core.world import NOON, WINDOW, World
 from tests.test_api import FLEET, client
 

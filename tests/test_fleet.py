@@ -18,7 +18,7 @@ from local.findings import Findings
 from local.fleet import DemoFleet, Stores
 from local.pumps import SIGNALS, Fault, Pump
 from shared.adapters.memory import MemoryBlobs
-from shared.windows import Window
+from shared.contract.windows import Window
 
 NOW = datetime(2026, 11, 21, 4, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

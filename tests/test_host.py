@@ -12,7 +12,7 @@ import httpx2 as httpx
 import pytest
 
 from local.settings_file import read_settings
-from shared.errors import Malformed
+from shared.contract.errors import Malformed
 from tests.hosted import ROOT, DevelopmentHost, deployed
 
 NEVER = "0 0 0 29 2 *"  # not while these tests run
@@ -241,7 +241,8 @@ def test_a_setting_that_is_almost_one_of_ours_is_told(app: Path) -> None:
 
 @pytest.mark.stack
 def test_every_problem_of_a_misconfigured_app_is_told(app: Path) -> None:
-    text = "from shared.errors import Misconfigured\nraise Misconfigured('wanted A, found none\\nwanted B, found 7')\n"
+    told = r"'wanted A, found none\nwanted B, found 7'"
+    text = f"from shared.contract.errors import Misconfigured\nraise Misconfigured({told})\n"
     (app / "function_app.py").write_text(text)
     assert refused(app, settings(app)) == "wanted A, found none\nwanted B, found 7\n"
 

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 from requests import Request
 
-from scorer.stores import open_container
-from shared.adapters import rows
-from shared.domain import Model, Reason
-from shared.errors import Malformed
-from shared.names import EXTENSIONS, ID_LIMIT, Blob, Ignored, ModelNames, id_problem, refusal, shown
-from shared.wishes import Quarantined
+from scorer.storage.blob_store import open_container
+from shared.adapters.azure import table_rows
+from shared.contract.domain import Model, Reason
+from shared.contract.errors import Malformed
+from shared.contract.model_names import EXTENSIONS, ID_LIMIT, Blob, Ignored, ModelNames, id_problem, refusal, shown
+from shared.state.requests import Quarantined
 
 DOOR = ModelNames()
 NFC, NFD = (unicodedata.normalize(form, "Düse Ångström") for form in ("NFC", "NFD"))
@@ -328,7 +328,7 @@ def test_a_blob_that_is_no_model_s_is_shown_in_one_line_too() -> None:
 def test_a_row_of_the_ledger_holds_an_id_as_it_is(ids: tuple[str, str]) -> None:
     model = Model(*ids, "", "")
     found = Quarantined(model.id, "e", Reason.CRASHED, f"{model.id!r}", "run", datetime(2026, 11, 21, tzinfo=UTC))
-    assert rows.load(Quarantined, rows.dump(found, "quarantine", rows.model_key(model.id))) == found
+    assert table_rows.load(Quarantined, table_rows.dump(found, "quarantine", table_rows.model_key(model.id))) == found
 
 
 def test_a_folder_holds_every_name_that_fits_into_it(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import Malformed
-from shared.schedule import Schedule
+from shared.contract.errors import Malformed
+from shared.planning.schedule import Schedule
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)

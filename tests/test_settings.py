@@ -4,19 +4,19 @@ from datetime import timedelta
 
 import pytest
 
-from shared import wiring
-from shared.control import Rules
-from shared.errors import Misconfigured
-from shared.names import Columns
-from shared.planner import ChunkSize
-from shared.schedule import Schedule
-from shared.settings import load, names
+from shared import bootstrap
+from shared.config.settings import load, names
+from shared.contract.errors import Misconfigured
+from shared.contract.model_names import Columns
+from shared.control.loop import Rules
+from shared.planning.chunking import ChunkSize
+from shared.planning.schedule import Schedule
 
 AZURITE = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
 
 
 def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
-    assert wiring.rules(load(AZURITE)) == Rules()
+    assert bootstrap.rules(load(AZURITE)) == Rules()
 
 
 def test_an_empty_value_counts_as_not_set() -> None:
@@ -37,7 +37,7 @@ def test_values_are_read_as_they_are_meant() -> None:
 
 def test_the_schedule_is_read_in_its_zone_and_the_heartbeat_in_utc() -> None:
     settings = load({**AZURITE, "SCHEDULE": "0 30 6 * * *", "SCHEDULE_TIME_ZONE": "Europe/Berlin"})
-    assert wiring.rules(settings).schedule == Schedule("0 30 6 * * *", "Europe/Berlin")
+    assert bootstrap.rules(settings).schedule == Schedule("0 30 6 * * *", "Europe/Berlin")
     assert settings.heartbeat == Schedule("0 * * * * *", "UTC")
 
 
@@ -118,7 +118,7 @@ def test_a_cluster_that_is_not_chosen_wants_nothing() -> None:
 
 @pytest.mark.parametrize("given", [AZURE_ML, BATCH])
 def test_the_cluster_is_made_without_asking_anything_of_it(given: dict[str, str]) -> None:
-    kind = type(wiring.control_plane(load(given)).cluster).__name__
+    kind = type(bootstrap.control_plane(load(given)).cluster).__name__
     assert kind == {"azureml": "AzureMLCluster", "batch": "BatchCluster"}[given["CLUSTER"]]
 
 

@@ -28,11 +28,11 @@ from local import demo, stack, web
 from local.azurite import ACCOUNT, ACCOUNT_KEY
 from local.fleet import DemoFleet, Stores
 from local.screen import Screen
-from shared import settings
-from shared.errors import Misconfigured
-from shared.runs import Phase, Run
-from shared.settings import Settings
-from shared.views import RunView, run_view
+from shared.api.run_views import RunView, run_view
+from shared.config import settings
+from shared.config.settings import Settings
+from shared.contract.errors import Misconfigured
+from shared.state.runs import Phase, Run
 from tests.clouds.stand_in import Answer, Request, StandIn
 from tests.core.world import NOON
 

@@ -20,14 +20,14 @@ from azure.core.exceptions import (
 )
 
 from local.azurite import ACCOUNT_KEY
-from shared.adapters.blobs import AzureBlobs
+from shared.adapters.azure.auth import default_credential
+from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.storage import Account, translated
+from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryBlobs
-from shared.adapters.patience import default_credential
-from shared.adapters.storage import Account, translated
-from shared.adapters.tables import TableLedger
-from shared.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
-from shared.runs import Heartbeat
-from shared.wishes import Wish, WishKind
+from shared.contract.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
+from shared.state.requests import Wish, WishKind
+from shared.state.runs import Heartbeat
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from shared.errors import Conflict, Malformed, NotFound
-from shared.names import Blob
+from shared.contract.errors import Conflict, Malformed, NotFound
+from shared.contract.model_names import Blob
 from shared.ports import Blobs, Found, JobSpec, Page, Refusal, Sighting
-from shared.runs import Chunk, Heartbeat, JobState, Nodes, Run
-from shared.wishes import Backfill, Quarantined, Wish, WishKind
+from shared.state.requests import Backfill, Quarantined, Wish, WishKind
+from shared.state.runs import Chunk, Heartbeat, JobState, Nodes, Run
 
 _tokens = itertools.count(1)  # etags and versions: never the same twice
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.azureml import AzureMLCluster
-from shared.adapters.patience import default_credential
+from shared.adapters.azure.auth import default_credential
+from shared.adapters.azureml.cluster import AzureMLCluster
 from tests.clouds.azureml import COMPUTE, ENVIRONMENT, WORKSPACE, AzureML
 from tests.clouds.nodes import LocalNodes
 from tests.clouds.stand_in import Identity

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from azure.core.credentials import AccessToken
 
-from shared.adapters.batch import BatchCluster
+from shared.adapters.batch.cluster import BatchCluster
 from tests.clouds.batch_service import BatchService
 from tests.clouds.nodes import LocalNodes
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.azureml import STATES, WHYS_LIMIT, AzureMLCluster
-from shared.adapters.azureml_history import LOG_LIMIT
-from shared.errors import Misconfigured, NotFound, Unavailable
-from shared.paths import job_name
+from shared.adapters.azureml.cluster import STATES, WHYS_LIMIT, AzureMLCluster
+from shared.adapters.azureml.run_history import LOG_LIMIT
+from shared.contract.errors import Misconfigured, NotFound, Unavailable
+from shared.contract.paths import job_name
 from shared.ports import JobSpec, Refusal, Sighting
-from shared.runs import JobState, Nodes
+from shared.state.runs import JobState, Nodes
 from tests.clouds.azureml import COMPUTE, ENVIRONMENT, EXISTS, PREEMPTED, WORKSPACE
 from tests.clouds.azureml_world import AzureMLWorld
 from tests.clouds.stand_in import Answer, Fault
@@ -306,7 +306,7 @@ def test_a_setting_of_the_wrong_form_is_told_at_once(workspace: str, environment
 
 
 def test_the_sdk_is_not_imported_before_it_is_used() -> None:
-    code = f"import sys; from shared.adapters.azureml import *; AzureMLCluster({WORKSPACE!r}, 'c', 'e:1')"
+    code = f"import sys; from shared.adapters.azureml.cluster import *; AzureMLCluster({WORKSPACE!r}, 'c', 'e:1')"
     loaded = "print([m for m in sys.modules if m.startswith('azure') or m == 'requests'])"
     told = subprocess.run(
         [sys.executable, "-c", f"{code}; {loaded}"], capture_output=True, text=True, check=True, cwd=Path.cwd()

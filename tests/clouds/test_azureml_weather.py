@@ -11,12 +11,12 @@ from email.utils import format_datetime
 import pytest
 from azure.identity import DefaultAzureCredential
 
-from shared.adapters import azureml, azureml_history
-from shared.adapters.azureml import AzureMLCluster
-from shared.adapters.patience import PATIENCE, retry_after
-from shared.errors import Unavailable
+from shared.adapters.azure.auth import PATIENCE, retry_after
+from shared.adapters.azureml import cluster, run_history
+from shared.adapters.azureml.cluster import AzureMLCluster
+from shared.contract.errors import Unavailable
 from shared.ports import Cluster
-from shared.runs import JobState
+from shared.state.runs import JobState
 from tests.clouds.azureml import COMPUTE, ENVIRONMENT, WORKSPACE
 from tests.clouds.azureml_world import AzureMLWorld
 from tests.clouds.stand_in import Answer, Fault, Request
@@ -181,7 +181,7 @@ def test_no_answer_waits_for_the_next_tick(azureml_world: AzureMLWorld, call: Ca
 def test_a_workspace_that_hangs_is_left_in_time(
     azureml_world: AzureMLWorld, call: Callable[[Cluster], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for room, name in ((azureml, "PATIENCE"), (azureml_history, "SHORT")):
+    for room, name in ((cluster, "PATIENCE"), (run_history, "SHORT")):
         monkeypatch.setattr(room, name, {**getattr(room, name), "read_timeout": 0.3})
     began = time.monotonic()
     assert "did not answer" in trouble(azureml_world, call, Answer(delay=20))
@@ -191,7 +191,7 @@ def test_a_workspace_that_hangs_is_left_in_time(
 def test_the_patience_of_one_call_is_some_twenty_seconds() -> None:
     worst = [
         (limits["connection_timeout"] + limits["read_timeout"]) * (1 + limits["retry_total"])
-        for limits in (azureml.PATIENCE, azureml_history.SHORT)
+        for limits in (cluster.PATIENCE, run_history.SHORT)
     ]
     assert worst == [20, 6]
 
@@ -257,7 +257,7 @@ def test_a_listing_that_breaks_off_between_pages_is_no_listing(azureml_world: Az
 
 
 def test_a_listing_without_end_is_given_up(azureml_world: AzureMLWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(azureml, "LISTING_LIMIT", 0.3)
+    monkeypatch.setattr(cluster, "LISTING_LIMIT", 0.3)
     azureml_world.cluster.submit([spec()])
     one = azureml_world.azure.server.respond(azureml_world.azure.server.requests[-1])
     assert one

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from shared import paths
-from shared.adapters.batch import BatchCluster
-from shared.adapters.batch_orders import command_line
-from shared.errors import NotFound, Unavailable
+from shared.adapters.batch.cluster import BatchCluster
+from shared.adapters.batch.tasks import command_line
+from shared.contract import paths
+from shared.contract.errors import NotFound, Unavailable
 from shared.ports import JobSpec, Refusal, Sighting
-from shared.runs import JobState, Nodes
+from shared.state.runs import JobState, Nodes
 from tests.clouds.batch_service import BatchService
 from tests.clouds.batch_world import IDENTITY, IMAGE, WORK, cluster_at, opened
 from tests.dask_jobs import eventually, fresh_run, make_job
@@ -321,7 +321,7 @@ def test_a_preempted_job_is_started_again_by_batch(tmp_path: Path) -> None:
 
 def test_nothing_of_azure_is_imported_before_it_is_used() -> None:
     script = (
-        "import sys; from shared.adapters.batch import BatchCluster; "
+        "import sys; from shared.adapters.batch.cluster import BatchCluster; "
         "BatchCluster('https://a.b.batch.azure.com', 'p', 'i', 'a', 'https://w', 'id', 'c'); "
         "print([name for name in sys.modules if name.split('.')[0] in ('azure', 'requests', 'msal')])"
     )

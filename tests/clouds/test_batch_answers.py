@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from azure.batch import models
 
-from shared.adapters.batch_answers import sighting
+from shared.adapters.batch.responses import sighting
 from shared.ports import Sighting
-from shared.runs import JobState
+from shared.state.runs import JobState
 from tests.clouds.batch_service import BatchService, checked
 from tests.clouds.batch_world import cluster_at
 from tests.dask_jobs import eventually, fresh_run, make_job

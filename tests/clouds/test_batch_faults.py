@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from azure.identity import ManagedIdentityCredential
 
-from shared import paths
-from shared.adapters import batch_talk
-from shared.adapters.batch import BatchCluster
-from shared.errors import Unavailable
+from shared.adapters.batch import client
+from shared.adapters.batch.cluster import BatchCluster
+from shared.contract import paths
+from shared.contract.errors import Unavailable
 from shared.ports import JobSpec, Refusal, Sighting
-from shared.runs import JobState
+from shared.state.runs import JobState
 from tests.clouds.batch_service import BatchService, error
 from tests.clouds.batch_world import cluster_at
 from tests.clouds.stand_in import Answer, Fault, Identity, Request
@@ -254,7 +254,7 @@ def test_a_listing_comes_in_pages(idle: BatchService) -> None:
 
 
 def test_a_listing_without_end_is_given_up(idle: BatchService, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_talk, "LIMIT", 1.0)
+    monkeypatch.setattr(client, "LIMIT", 1.0)
     page = {"value": [], "odata.nextLink": f"{idle.server.url}/jobs/{JOB}/tasks?api-version=2025-06-01"}
     idle.server.faults.append(Fault(listing, Answer(200, page), times=10**6))
     with pytest.raises(Unavailable, match=r"not done within 1 s; the next tick goes on|did not answer"):
@@ -265,7 +265,7 @@ def test_a_listing_without_end_is_given_up(idle: BatchService, monkeypatch: pyte
 def test_a_service_that_takes_requests_and_never_answers_is_left_alone_in_time(
     idle: BatchService, call: Callable[[BatchCluster], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_talk, "READ_LIMIT", 0.3)
+    monkeypatch.setattr(client, "READ_LIMIT", 0.3)
     idle.server.faults.append(Fault(anything, Answer(200, {}, delay=60), times=99))
     began = time.monotonic()
     with pytest.raises(Unavailable, match="did not answer"):

@@ -13,10 +13,10 @@ import pytest
 from azure.storage.blob import BlobClient, BlobServiceClient
 
 from local.azurite import ACCOUNT_KEY, Azurite
-from shared.adapters.blobs import AzureBlobs
+from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.memory import MemoryBlobs
-from shared.errors import Conflict, Malformed, Misconfigured, NotFound, Unavailable
-from shared.names import Blob
+from shared.contract.errors import Conflict, Malformed, Misconfigured, NotFound, Unavailable
+from shared.contract.model_names import Blob
 from shared.ports import Blobs, Found
 
 PAGE = 3  # of a listing, so that few blobs make several

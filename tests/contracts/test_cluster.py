@@ -10,11 +10,11 @@ from typing import Protocol
 import pytest
 
 from local.dask import LocalDask
-from shared.adapters.dask import DaskCluster
+from shared.adapters.dask_cluster import DaskCluster
 from shared.adapters.memory import MemoryCluster
-from shared.errors import NotFound, Unavailable
+from shared.contract.errors import NotFound, Unavailable
 from shared.ports import Cluster
-from shared.runs import JobState
+from shared.state.runs import JobState
 from tests.conftest import WORKERS
 from tests.dask_jobs import Job, eventually, fresh_run, make_job, rival_of
 

@@ -16,8 +16,7 @@ import pytest
 from azure.data.tables import TableClient
 
 from local.azurite import ACCOUNT_KEY, Azurite
-from shared.adapters.memory import MemoryLedger
-from shared.adapters.rows import (
+from shared.adapters.azure.table_rows import (
     ENTITY_LIMIT,
     EXAMPLE_LIMIT,
     OWN_MESSAGE_LIMIT,
@@ -28,14 +27,15 @@ from shared.adapters.rows import (
     load,
     run_key,
 )
-from shared.adapters.tables import TableLedger
-from shared.contract import MESSAGE_LIMIT
-from shared.domain import Failure, Outcome, Part, Reason, Tally
-from shared.errors import Conflict, Malformed, NotFound, Unavailable
+from shared.adapters.azure.tables import TableLedger
+from shared.adapters.memory import MemoryLedger
+from shared.contract.documents import MESSAGE_LIMIT
+from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
+from shared.contract.windows import Window
 from shared.ports import Ledger, Page
-from shared.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, Phase, Result, Run
-from shared.windows import Window
-from shared.wishes import SCHEDULE, Backfill, BackfillState, Quarantined, Scope, Wish, WishKind
+from shared.state.requests import SCHEDULE, Backfill, BackfillState, Quarantined, Scope, Wish, WishKind
+from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, Phase, Result, Run
 
 T = TypeVar("T", Run, Chunk, Heartbeat, Wish, Backfill)
 

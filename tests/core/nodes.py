@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared import paths
 from shared.adapters.memory import MemoryBlobs
-from shared.contract import Manifest, Progress, Report, Verdict
-from shared.domain import POISON, Model, Part, Reason
-from shared.runs import JobState
+from shared.contract import paths
+from shared.contract.documents import Manifest, Progress, Report, Verdict
+from shared.contract.domain import POISON, Model, Part, Reason
+from shared.state.runs import JobState
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from shared import paths
-from shared.domain import Reason
-from shared.planner import Plan
-from shared.runs import ChunkState, Phase, Run
-from shared.windows import Window
-from shared.wishes import Backfill, BackfillState, Scope, WishKind
+from shared.contract import paths
+from shared.contract.domain import Reason
+from shared.contract.windows import Window
+from shared.planning.chunking import Plan
+from shared.state.requests import Backfill, BackfillState, Scope, WishKind
+from shared.state.runs import ChunkState, Phase, Run
 from tests.core.nodes import FATES
 from tests.core.weather import BY_NAME, FAULTS, Weather, shows
 from tests.core.world import EARLIER, NOON, WINDOW, World, counts

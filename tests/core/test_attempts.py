@@ -6,17 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared import attempts, paths, seeing
 from shared.adapters.memory import MemoryBlobs
-from shared.attempts import LOSSES
-from shared.contract import Progress, Report, Verdict
-from shared.domain import Failure, Outcome, Part, Reason, Tally
-from shared.evidence import Evidence, Sign
-from shared.policy import Policy
+from shared.contract import paths
+from shared.contract.documents import Progress, Report, Verdict
+from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.windows import EPOCH, Window
 from shared.ports import Sighting
-from shared.runs import Attempt, AttemptState, Chunk, ChunkState, JobState, Phase, Result, Run
-from shared.windows import EPOCH, Window
-from shared.wishes import WishKind
+from shared.state.requests import WishKind
+from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, JobState, Phase, Result, Run
+from shared.tracking import attempts, observe
+from shared.tracking.attempts import LOSSES
+from shared.tracking.observation import Evidence, Sign
+from shared.tracking.run_limits import Policy
 
 A = AttemptState
 C = ChunkState
@@ -379,7 +380,7 @@ def lay(work: MemoryBlobs, told: Report, data: bytes = b"0123456789") -> Report:
 
 def see(work: MemoryBlobs, chunk: Chunk, *, in_time: bool = True) -> Evidence:
     jobs: Mapping[str, Sighting] = {}
-    return seeing.evidence(work, RUN.id, [chunk], jobs, lambda: in_time)
+    return observe.evidence(work, RUN.id, [chunk], jobs, lambda: in_time)
 
 
 def test_a_report_of_an_earlier_round_counts_for_nothing() -> None:

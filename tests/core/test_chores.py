@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from shared import __main__ as command
-from shared import chores, paths, wiring
+from shared import bootstrap
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
-from shared.contract import Report
-from shared.domain import Failure, Outcome, Reason, Tally
-from shared.rules import Rules
-from shared.runs import Chunk, ChunkState, Heartbeat, Phase, Run
-from shared.windows import DAY, Window
-from shared.wishes import Backfill, BackfillState, Scope, WishKind
+from shared.contract import paths
+from shared.contract.documents import Report
+from shared.contract.domain import Failure, Outcome, Reason, Tally
+from shared.contract.windows import DAY, Window
+from shared.control import maintenance
+from shared.control.options import Rules
+from shared.state.requests import Backfill, BackfillState, Scope, WishKind
+from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run
 from tests.core.weather import BY_NAME, Exposed, Killed, Weather
 from tests.core.world import EARLIER, NOON, WINDOW, World
 
@@ -58,7 +60,7 @@ class Attic:
     def prune(self, *, deletions: int = 10**6, rules: Rules = RULES) -> None:
         """With time for so many deletions."""
         left = iter(range(deletions))
-        chores.prune(self.ledger, self.work, self.predictions, rules, NOW, lambda: next(left, None) is not None)
+        maintenance.prune(self.ledger, self.work, self.predictions, rules, NOW, lambda: next(left, None) is not None)
 
     def there(self) -> set[str]:
         """The runs that have a row; such a run has its chunks."""
@@ -180,7 +182,7 @@ def told(chunk: Chunk) -> Chunk:
 
 
 def rebuild(world: World, now: datetime | None = None) -> list[str]:
-    return [run.id for run in chores.rebuild(world.ledger, world.work, world.predictions, now or world.now)]
+    return [run.id for run in maintenance.rebuild(world.ledger, world.work, world.predictions, now or world.now)]
 
 
 def test_what_is_committed_is_restored_as_it_lies() -> None:
@@ -319,7 +321,7 @@ def test_the_watermark_goes_to_the_end_of_the_newest_window(watermark: int | Non
 def test_a_rebuild_that_was_killed_before_the_watermark_is_finished_by_the_next() -> None:
     world = scored()
     lose_ledger(world)
-    next(chores.rebuild(world.ledger, world.work, world.predictions, world.now))  # the row is written, and no more
+    next(maintenance.rebuild(world.ledger, world.work, world.predictions, world.now))  # the row is written, and no more
     assert world.ledger.heartbeat().watermark is None
     rebuild(world)
     assert world.ledger.heartbeat().watermark == NOON.replace(minute=0)
@@ -341,7 +343,9 @@ def test_a_rebuild_that_was_killed_at_any_call_is_finished_by_the_next(fault: st
         run, chunks = lose_ledger(world)
         weather = Weather({call: BY_NAME[name] for call, name in faults.items()})
         with suppress(Killed):
-            list(chores.rebuild(Exposed("ledger", world.ledger, weather), world.work, world.predictions, world.now))  # type: ignore[arg-type]
+            list(
+                maintenance.rebuild(Exposed("ledger", world.ledger, weather), world.work, world.predictions, world.now)
+            )  # type: ignore[arg-type]
         rebuild(world)
         assert [told(c) for c in world.ledger.chunks(WINDOW)] == chunks
         assert world.ledger.run(WINDOW).tally == run.tally
@@ -386,7 +390,7 @@ def test_the_command_restores_and_tells(capsys: pytest.CaptureFixture[str], monk
     lose_ledger(world)
     monkeypatch.setenv("STORAGE", "UseDevelopmentStorage=true")
     monkeypatch.setenv("HEARTBEAT", "0 * * * * *")
-    monkeypatch.setattr(wiring, "control_plane", lambda _settings: world.plane)
+    monkeypatch.setattr(bootstrap, "control_plane", lambda _settings: world.plane)
     assert command.main(["rebuild"]) == 0
     assert capsys.readouterr().out == f"{WINDOW}: partial, 2 of 3 models scored\n1 runs restored\n"
     assert command.main(["rebuild"]) == 0

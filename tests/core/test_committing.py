@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.adapters.memory import MemoryBlobs
-from shared.committing import copy_parts
-from shared.domain import Part, Reason, Tally
-from shared.errors import FleetError, NotFound
-from shared.paths import prediction_path
+from shared.contract.domain import Part, Reason, Tally
+from shared.contract.errors import FleetError, NotFound
+from shared.contract.paths import prediction_path
+from shared.contract.windows import Window
+from shared.control.commit import copy_parts
 from shared.ports import Blobs, Found
-from shared.runs import Chunk, ChunkState, Result
-from shared.windows import Window
-from shared.wishes import WishKind
+from shared.state.requests import WishKind
+from shared.state.runs import Chunk, ChunkState, Result
 from tests.core.weather import BY_NAME, Weather
 from tests.core.world import BEAT, World
 

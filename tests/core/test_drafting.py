@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.domain import Reason
-from shared.drafting import Drafting
+from shared.contract.domain import Reason
+from shared.planning.plan_writer import Drafting
 from tests.core.scenarios import a_run, is_complete
 from tests.core.weather import BY_NAME, Weather
 from tests.core.world import WINDOW, World

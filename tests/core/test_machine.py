@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shared.domain import Reason
-from shared.errors import FleetError
-from shared.runs import Phase, Run
-from shared.windows import Window
-from shared.wishes import SCHEDULE, Backfill, BackfillState, Scope, Wish, WishKind
+from shared.contract.domain import Reason
+from shared.contract.errors import FleetError
+from shared.contract.windows import Window
+from shared.state.requests import SCHEDULE, Backfill, BackfillState, Scope, Wish, WishKind
+from shared.state.runs import Phase, Run
 from tests.core.scenarios import ANY_FATE, FLEET
 from tests.core.weather import FAULTS, Killed, Weather
 from tests.core.world import EARLIER, WINDOW, World

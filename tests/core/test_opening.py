@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.control import ControlPlane
-from shared.domain import Reason, Tally
-from shared.opening import DECISIONS, UNKNOWN, Opening, backfill_decision, reopened
-from shared.planner import CatchUp
-from shared.rules import Rules
-from shared.runs import Phase, Run
-from shared.schedule import Schedule
-from shared.windows import Window
-from shared.wishes import SCHEDULE, Backfill, BackfillState, Scope, Wish, WishKind
+from shared.contract.domain import Reason, Tally
+from shared.contract.windows import Window
+from shared.control.loop import ControlPlane
+from shared.control.open_runs import DECISIONS, UNKNOWN, Opening, backfill_decision, reopened
+from shared.control.options import Rules
+from shared.planning.chunking import CatchUp
+from shared.planning.schedule import Schedule
+from shared.state.requests import SCHEDULE, Backfill, BackfillState, Scope, Wish, WishKind
+from shared.state.runs import Phase, Run
 from tests.core.weather import BY_NAME, Exposed, Killed, Weather
 
 P = Phase

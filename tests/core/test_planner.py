@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract import PackSpan
-from shared.domain import Model, Tally
-from shared.errors import Malformed
-from shared.planner import (
+from shared.contract.documents import PackSpan
+from shared.contract.domain import Model, Tally
+from shared.contract.errors import Malformed
+from shared.contract.windows import DAY, Window
+from shared.planning.chunking import (
     PACK_LEAST,
     PACK_MOST,
     CatchUp,
@@ -25,9 +26,8 @@ from shared.planner import (
     packs,
     worthwhile,
 )
-from shared.runs import Chunk, Phase, Run
-from shared.schedule import Schedule
-from shared.windows import DAY, Window
+from shared.planning.schedule import Schedule
+from shared.state.runs import Chunk, Phase, Run
 
 HOUR = timedelta(hours=1)
 FIVE_PAST = Schedule("0 5 * * * *")

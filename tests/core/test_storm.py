@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from shared import paths
-from shared.control import ControlPlane
-from shared.domain import Reason, Tally
-from shared.errors import Conflict
-from shared.planner import CatchUp
+from shared.contract import paths
+from shared.contract.domain import Reason, Tally
+from shared.contract.errors import Conflict
+from shared.contract.windows import Window
+from shared.control.loop import ControlPlane
+from shared.planning.chunking import CatchUp
 from shared.ports import JobSpec, Refusal
-from shared.runs import ChunkState, JobState, Phase, Run
-from shared.windows import Window
-from shared.wishes import Wish, WishKind
+from shared.state.requests import Wish, WishKind
+from shared.state.runs import ChunkState, JobState, Phase, Run
 from tests.core import storm
 from tests.core.scenarios import ANY_FATE, FLEET, SCENARIOS, TROUBLED, a_run, calm_calls, is_complete
 from tests.core.weather import FAULTS, Weather

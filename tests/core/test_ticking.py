@@ -7,20 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared import paths
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.contract import Report, Verdict
-from shared.control import ControlPlane
-from shared.domain import Part, Reason, Tally
-from shared.errors import Unavailable
-from shared.names import Blob
-from shared.policy import Policy
+from shared.contract import paths
+from shared.contract.documents import Report, Verdict
+from shared.contract.domain import Part, Reason, Tally
+from shared.contract.errors import Unavailable
+from shared.contract.model_names import Blob
+from shared.contract.windows import Window
+from shared.control.loop import ControlPlane
+from shared.control.options import Rules
+from shared.control.tick import Tick
 from shared.ports import Blobs, Found, JobSpec, Refusal, Sighting
-from shared.rules import Rules
-from shared.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, JobState, Nodes, Phase, Result, Run
-from shared.ticking import Tick
-from shared.windows import Window
-from shared.wishes import Wish, WishKind
+from shared.state.requests import Wish, WishKind
+from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, JobState, Nodes, Phase, Result, Run
+from shared.tracking.run_limits import Policy
 from tests.core.weather import BY_NAME, Exposed, Killed, Weather
 
 SECOND = timedelta(seconds=1)

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.attempts import refused, to_submit, uncommittable
-from shared.contract import Report, Verdict
-from shared.domain import Failure, Outcome, Part, Reason, Tally
-from shared.evidence import Evidence, Sign
-from shared.policy import Policy
+from shared.contract.documents import Report, Verdict
+from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.windows import DAY, Window
 from shared.ports import Sighting
-from shared.runs import (
+from shared.state.requests import WishKind
+from shared.state.runs import (
     CHUNK_FOLLOWS,
     PHASE_FOLLOWS,
     Attempt,
@@ -26,9 +25,10 @@ from shared.runs import (
     Result,
     Run,
 )
-from shared.tracker import Step, advance, sum_up, unwanted
-from shared.windows import DAY, Window
-from shared.wishes import WishKind
+from shared.tracking.attempts import refused, to_submit, uncommittable
+from shared.tracking.observation import Evidence, Sign
+from shared.tracking.run_limits import Policy
+from shared.tracking.run_tracker import Step, advance, sum_up, unwanted
 
 A = AttemptState
 C = ChunkState

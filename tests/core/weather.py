@@ -10,8 +10,8 @@ from typing import Any
 
 from azure.core.exceptions import HttpResponseError, ServiceResponseTimeoutError
 
-from shared.adapters.storage import translated
-from shared.errors import FleetError
+from shared.adapters.azure.storage import translated
+from shared.contract.errors import FleetError
 
 
 class Killed(BaseException):

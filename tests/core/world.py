@@ -14,18 +14,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared import paths
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.control import ControlPlane
-from shared.domain import Outcome, Reason, Tally, outcome_of
-from shared.drafting import DraftingRules
-from shared.errors import FleetError
-from shared.planner import ChunkSize
-from shared.policy import Policy
-from shared.rules import Rules
-from shared.runs import Chunk, Heartbeat, JobState, Phase, Run
-from shared.windows import Window
-from shared.wishes import Wish, WishKind
+from shared.contract import paths
+from shared.contract.domain import Outcome, Reason, Tally, outcome_of
+from shared.contract.errors import FleetError
+from shared.contract.windows import Window
+from shared.control.loop import ControlPlane
+from shared.control.options import Rules
+from shared.planning.chunking import ChunkSize
+from shared.planning.plan_writer import DraftingRules
+from shared.state.requests import Wish, WishKind
+from shared.state.runs import Chunk, Heartbeat, JobState, Phase, Run
+from shared.tracking.run_limits import Policy
 from tests.core.nodes import FATES, Order, Process, process
 from tests.core.weather import Exposed, Killed, Weather
 

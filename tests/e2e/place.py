@@ -16,9 +16,10 @@ import psutil
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local.dask import LocalDask
-from shared import settings, wiring
-from shared.control import ControlPlane
-from shared.settings import Settings
+from shared import bootstrap
+from shared.config import settings
+from shared.config.settings import Settings
+from shared.control.loop import ControlPlane
 
 BEATS = 240  # of half a second, at most, until a run is over
 
@@ -36,7 +37,7 @@ class Place:
 
     def plane(self, **changes: str) -> ControlPlane:
         """The control plane, as `function_app` would wire it."""
-        return wiring.control_plane(settings.load({**self.environment, **changes}))
+        return bootstrap.control_plane(settings.load({**self.environment, **changes}))
 
     def beside(self, name: str, **changes: str) -> Place:
         """Another one over the same models and readings, in which nothing has run yet."""

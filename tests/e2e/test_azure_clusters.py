@@ -16,12 +16,12 @@ from azure.storage.blob import ContainerClient
 from starlette.testclient import TestClient
 
 from local.azurite import Azurite
-from shared import wiring
-from shared.adapters.patience import default_credential
-from shared.api import create_api
-from shared.guard import Guard
-from shared.runs import ChunkState, Nodes, Phase
-from shared.windows import Window
+from shared import bootstrap
+from shared.adapters.azure.auth import default_credential
+from shared.api.app import create_api
+from shared.api.auth import Guard
+from shared.contract.windows import Window
+from shared.state.runs import ChunkState, Nodes, Phase
 from tests.clouds import azureml
 from tests.clouds.azureml_world import AzureMLWorld
 from tests.clouds.batch_service import BatchService
@@ -164,7 +164,7 @@ def test_a_cluster_that_wants_to_be_left_alone_for_an_hour_is_and_the_run_says_u
     until = plane.ledger.run(RUN).throttled_until
     assert until
     assert 3600 <= (until - NOW).total_seconds() < 3660
-    app = create_api(plane, wiring.guard(fleet.settings), lambda: NOW)
+    app = create_api(plane, bootstrap.guard(fleet.settings), lambda: NOW)
     assert TestClient(app).get("/api/health").json()["throttled_until"] is not None
     tick_until(plane, until, over(plane, RUN))
     assert plane.ledger.run(RUN).phase is Phase.SUCCEEDED

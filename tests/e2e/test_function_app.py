@@ -12,7 +12,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from shared.windows import Window
+from shared.contract.windows import Window
 from tests.e2e.fleets import HOUR, give_models, give_readings
 from tests.e2e.place import Place
 from tests.hosted import ROOT, DevelopmentHost, deployed

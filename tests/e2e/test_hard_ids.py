@@ -28,18 +28,20 @@ from sklearn.svm import OneClassSVM
 from starlette.testclient import TestClient
 
 from local.azurite import Azurite
-from scorer import node
-from shared import paths, settings, wiring
+from scorer.commands import score_chunk
+from shared import bootstrap
 from shared.adapters.memory import MemoryCluster
-from shared.api import create_api
-from shared.contract import Report, Verdict
-from shared.control import ControlPlane
-from shared.domain import Model, Reason
-from shared.guard import Guard
-from shared.names import shown
+from shared.api.app import create_api
+from shared.api.auth import Guard
+from shared.config import settings
+from shared.contract import paths
+from shared.contract.documents import Report, Verdict
+from shared.contract.domain import Model, Reason
+from shared.contract.model_names import shown
+from shared.control.loop import ControlPlane
 from shared.ports import JobSpec
-from shared.runs import JobState
-from shared.wishes import Quarantined
+from shared.state.requests import Quarantined
+from shared.state.runs import JobState
 from tests.e2e.place import Place
 from tests.test_ids import IDS, REFUSED, name_of
 
@@ -77,7 +79,7 @@ class InProcess:
     def run(self) -> None:
         for name, job in self.cluster.jobs.items():
             if not self.cluster.sightings[name].state.over:
-                node.run(manifest_of(job), 1, self.storage)
+                score_chunk.run(manifest_of(job), 1, self.storage)
                 self.cluster.set(name, JobState.SUCCEEDED)
 
 
@@ -116,7 +118,7 @@ def over_http(plane: ControlPlane) -> Iterator[TestClient]:
 def played(place: Place, **changes: str) -> ControlPlane:
     """The control plane after all the runs that are due are over."""
     cluster = MemoryCluster()
-    plane = replace(wiring.control_plane(settings.load({**place.environment, **changes})), cluster=cluster)
+    plane = replace(bootstrap.control_plane(settings.load({**place.environment, **changes})), cluster=cluster)
     nodes = InProcess(cluster, place.environment["STORAGE"])
     for second in range(10):
         plane.tick(NOW + timedelta(seconds=second))
@@ -197,7 +199,7 @@ def test_every_id_is_scored_under_its_own_name_or_named_among_the_failures(
     folder = place.download("predictions", tmp_path / "predictions")
     assert by_pyarrow(folder) == by_duckdb(folder) == wanted(ids)
     for job in plane.cluster.jobs.values():  # once more, by what the first left for the next: its packs
-        node.run(manifest_of(job), 2, place.environment["STORAGE"])
+        score_chunk.run(manifest_of(job), 2, place.environment["STORAGE"])
     assert verdicts(plane, 2) == verdicts(plane, 1)
     with over_http(plane) as http:
         run = http.get(f"/api/runs/{RUN}").json()
@@ -250,7 +252,7 @@ def test_names_as_the_original_sample_has_them_are_split_in_one_way_or_refused(p
 
 
 def test_every_id_can_be_struck_off_the_quarantine_by_its_url(place: Place) -> None:
-    plane = replace(wiring.control_plane(place.settings), cluster=MemoryCluster())
+    plane = replace(bootstrap.control_plane(place.settings), cluster=MemoryCluster())
     models = [Model(*ids, "", "").id for ids in IDS]
     for one in models:
         plane.ledger.add_quarantined(Quarantined(one, "e", Reason.CRASHED, f"{one!r} died", RUN, NOW))

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from local.dask import LocalDask
-from shared.runs import Phase, Run
-from shared.windows import Window
+from shared.contract.windows import Window
+from shared.state.runs import Phase, Run
 from tests.dask_jobs import eventually
 from tests.e2e.fleets import HOUR, give_models, give_readings
 from tests.e2e.place import Place, jobs_of, over, tick_until

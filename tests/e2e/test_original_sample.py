@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from pyarrow import dataset
 
-from shared.domain import Tally
-from shared.runs import Phase
+from shared.contract.domain import Tally
+from shared.state.runs import Phase
 from tests.e2e.place import Place, tick_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.data]

@@ -12,8 +12,8 @@ from azure.storage.blob import BlobServiceClient
 
 from local import azurite as local_azurite
 from local import dask as local_dask
-from shared.runs import Phase
-from shared.windows import Window
+from shared.contract.windows import Window
+from shared.state.runs import Phase
 from tests.dask_jobs import eventually
 from tests.e2e.fleets import HOUR, give_models, give_readings
 from tests.e2e.place import Place, over, tick_until

@@ -19,9 +19,9 @@ import pytest
 
 from local import dask as local_dask
 from local.dask import LocalDask
-from shared.errors import FleetError, Unavailable
-from shared.runs import Heartbeat, Phase
-from shared.wishes import Wish, WishKind
+from shared.contract.errors import FleetError, Unavailable
+from shared.state.requests import Wish, WishKind
+from shared.state.runs import Heartbeat, Phase
 from tests.dask_jobs import eventually
 from tests.e2e.fleets import HOUR, give_models, give_readings
 from tests.e2e.place import Place, over, tick_until

@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 from starlette.testclient import TestClient
 
-from shared.api import create_api
-from shared.guard import Guard
+from shared.api.app import create_api
+from shared.api.auth import Guard
 from tests.e2e.place import Place, over, tick_until
 
 pytestmark = pytest.mark.stack

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.control import ControlPlane
-from shared.runs import Phase
-from shared.windows import Window
+from shared.contract.windows import Window
+from shared.control.loop import ControlPlane
+from shared.state.runs import Phase
 from tests.e2e.fleets import HOUR, give_models, give_readings
 from tests.e2e.place import Place
 

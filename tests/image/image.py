@@ -38,14 +38,25 @@ def instructions(text: str = "") -> list[Instruction]:
 
 def copied() -> dict[str, str]:
     """What of the project is copied: file, by where it lies in the image."""
-    found = {}
+    files = {}
     for step in instructions():
         if step.word == "COPY" and not step.rest.startswith("--"):
-            *sources, target = step.rest.split()
-            for source in (path for pattern in sources for path in sorted(ROOT.glob(pattern))):
-                into = f"{target}{source.name}" if target.endswith("/") else target
-                found[into] = source.relative_to(ROOT).as_posix()
-    return found
+            *sources, folder = step.rest.split()
+            for source in sources:
+                files |= {
+                    f"{folder}{path.relative_to(base)}": path.relative_to(ROOT).as_posix()
+                    for base, path in _files_below(ROOT / source)
+                }
+    return files
+
+
+def _files_below(source: Path) -> Iterator[tuple[Path, Path]]:
+    """Each file that a COPY of *source* takes, with the folder that it is copied relative to."""
+    if source.is_file():
+        yield source.parent, source
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield source, path
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,10 @@ def build(root: Path) -> Image:
             case "COPY" if not step.rest.startswith("--"):
                 *sources, _ = step.rest.split()
                 for target, source in copied().items():
-                    if any(Path(source).match(pattern) for pattern in sources):
+                    if any(
+                        source == pattern or (pattern.endswith("/") and source.startswith(pattern))
+                        for pattern in sources
+                    ):
                         Path(_placed(target, root)).parent.mkdir(parents=True, exist_ok=True)
                         shutil.copy2(ROOT / source, _placed(target, root))
     for path in _all(root):

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer.fused import _LEVELS
-from tests.core.test_house import NODE
+from scorer.kernels.numba_backend import _LEVELS
 from tests.image.image import DOCKERFILE, ROOT, copied, instructions
 
 
@@ -47,15 +46,23 @@ def test_every_requirement_of_a_node_is_pinned(name: str) -> None:
 
 
 def test_the_image_holds_the_scorer_and_what_nodes_share_and_nothing_else() -> None:
-    scorer = {f"/app/scorer/{path.name}": f"scorer/{path.name}" for path in (ROOT / "scorer").glob("*.py")}
-    shared = {f"/app/shared/{room}.py": f"shared/{room}.py" for room in ("__init__", *NODE)}
+    folders = [ROOT / "scorer", ROOT / "shared" / "contract"]
+    modules = [ROOT / "shared" / "__init__.py", *(path for folder in folders for path in folder.rglob("*.py"))]
+    texts = [ROOT / "scorer" / name for name in ("Dockerfile", "requirements.txt", "constraints.txt")]
+    expected = {f"/app/{name}": name for name in (path.relative_to(ROOT).as_posix() for path in [*modules, *texts])}
     pins = {f"/tmp/{name}.txt": f"scorer/{name}.txt" for name in ("requirements", "constraints")}
-    assert copied() == {**scorer, **shared, **pins}
+    assert copied() == {**expected, **pins}
 
 
 def test_the_context_holds_what_is_copied_and_no_setting_or_data() -> None:
-    files = [*copied().values(), "local.settings.json", ".git/config", ".venv/bin/python", "shared/adapters/blobs.py"]
-    assert [path for path in files if sent(path)] == list(copied().values())
+    files = [
+        *copied().values(),
+        "local.settings.json",
+        ".git/config",
+        ".venv/bin/python",
+        "shared/adapters/azure/blobs.py",
+    ]
+    assert {path for path in files if sent(path)} == set(copied().values())
 
 
 def sent(path: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.guard import Role
+from shared.api.auth import Role
 from tests.infra.checking import BASE
 from tests.infra.evaluate import INFRA, Template
 
@@ -75,18 +75,18 @@ def test_the_version_is_that_of_what_is_in_the_image(copy: Path) -> None:
     assert first == tag()
     changed = {}
     for file in (
-        "scorer/chunk.py",
+        "scorer/scoring/pipeline.py",
         "scorer/requirements.txt",
         "scorer/Dockerfile",
-        "shared/contract.py",
-        "shared/control.py",
+        "shared/contract/documents.py",
+        "shared/control/loop.py",
     ):
         text = (copy / file).read_text()
         (copy / file).write_text(text + "\n# a change\n")
         changed[file] = tag(copy) != first
         (copy / file).write_text(text)
-    assert changed == dict.fromkeys(changed, True) | {"shared/control.py": False}  # no part of the image
-    (copy / "scorer" / "chunk.py").rename(copy / "scorer" / "renamed.py")
+    assert changed == dict.fromkeys(changed, True) | {"shared/control/loop.py": False}  # no part of the image
+    (copy / "scorer" / "scoring" / "pipeline.py").rename(copy / "scorer" / "scoring" / "renamed.py")
     assert tag(copy) != first
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared import settings
+from shared.config import settings
 from tests.infra.checking import BASE, CASES, PERSON, deployed
 from tests.infra.evaluate import INFRA, Resource
 from tests.infra.functions import invented

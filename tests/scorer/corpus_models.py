@@ -37,7 +37,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from shared.domain import Reason
+from shared.contract.domain import Reason
 
 P = b"\x80\x04"
 EMPTY, LARGE, UNREADABLE = Reason.EMPTY_MODEL, Reason.TOO_LARGE, Reason.UNREADABLE_MODEL
@@ -277,7 +277,7 @@ def _hostile() -> Iterator[Row]:
     for module, name in [("operator", "attrgetter"), ("joblib", "load"), ("pickle", "loads"), ("shutil", "rmtree"),
                          ("numpy", "fromfile"), ("ctypes", "CDLL"), ("socket", "create_connection"), ("pty", "spawn"),
                          ("sklearn.svm._classes", "OneClassSVM.fit"), ("sklearn.svm._classes", "np.load"),
-                         ("scorer.stores", "open_container")]:  # fmt: skip
+                         ("scorer.storage.blob_store", "open_container")]:  # fmt: skip
         yield f"hostile-{module}.{name}", _named(module, name), UNTRUSTED, f"names {module}.{name}, which"
     half = b"X\x03\0\0\0\xed\xa0\x80"
     yield "hostile-name-of-half-a-character", P + half + b"\x8c\x01a\x93.", UNTRUSTED, "not on the allow-list"

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from corpus import BadReadings
 
-from shared.domain import Reason
+from shared.contract.domain import Reason
 
 BAD, WHOLE, NONE = Reason.BAD_READINGS, Reason.UNREADABLE_READINGS, Reason.NO_READINGS
 WRONG = Reason.WRONG_FEATURES

@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from shared.domain import Reason
+from shared.contract.domain import Reason
 
 WRONG = Reason.UNREADABLE_MODEL
 KINDS = ("pickle-4", "skops", "joblib", "pickle-2", "joblib-zlib")  # in turn

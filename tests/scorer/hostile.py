@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 from sklearn.svm import OneClassSVM
 
-from scorer.readings import Readings
-from scorer.single import Scored, score_one
-from scorer.stores import Content
-from shared.domain import Model
+from scorer.estimators.score_model import Scored, score_one
+from scorer.readings.source import Readings
+from scorer.storage.blob_store import Content
+from shared.contract.domain import Model
 
 BEHIND = b"what it does: "
 

@@ -13,14 +13,14 @@ import time
 
 import numpy as np
 
-from scorer import answers, lines
-from scorer.frames import Frame
-from scorer.readings import Readings
-from scorer.results import Predictions
-from scorer.single import Scored, score_one
-from scorer.stores import Content
-from shared.contract import Verdict
-from shared.domain import Model
+from scorer.estimators.score_model import Scored, score_one
+from scorer.predictions.table import Predictions
+from scorer.readings.frames import Frame
+from scorer.readings.source import Readings
+from scorer.sandbox import pipe, replies
+from scorer.storage.blob_store import Content
+from shared.contract.documents import Verdict
+from shared.contract.domain import Model
 
 SEEN: list[str] = []  # the devices that this child has been asked for
 
@@ -131,15 +131,15 @@ def mark() -> bytes:
 
 
 def answer(payload: bytes) -> None:
-    write(lines.Frame(mark(), lines.Kind.ANSWER, payload).to_bytes())
+    write(pipe.Frame(mark(), pipe.Kind.ANSWER, payload).to_bytes())
 
 
 def answer_for_another() -> None:
-    write(lines.Frame(bytes(16), lines.Kind.ANSWER, answers.to_bytes(say(Model("", "", "", ""), 1))).to_bytes())
+    write(pipe.Frame(bytes(16), pipe.Kind.ANSWER, replies.to_bytes(say(Model("", "", "", ""), 1))).to_bytes())
 
 
 def answer_twice() -> None:
-    answer(answers.to_bytes(say(Model("", "", "", ""), os.getpid())))
+    answer(replies.to_bytes(say(Model("", "", "", ""), os.getpid())))
 
 
 class Bomb:
@@ -183,11 +183,11 @@ DEEDS = {
     "shout": shout,
     "garbage": lambda: write(b"\xff" * 1000),
     "half-an-answer": lambda: (write(b"\0" * 20), os._exit(1)),
-    "endless-answer": lambda: write(lines._HEADER.pack(mark(), lines.Kind.ANSWER, 1, 0, 2**40)),
+    "endless-answer": lambda: write(pipe._HEADER.pack(mark(), pipe.Kind.ANSWER, 1, 0, 2**40)),
     "no-json": lambda: answer(b"scored"),
     "pickle": lambda: answer(pickle.dumps(Bomb())),
     "another": answer_for_another,
-    "as-the-keeper": lambda: write(lines.Frame(mark(), lines.Kind.DIED, b"{}").to_bytes()),
+    "as-the-keeper": lambda: write(pipe.Frame(mark(), pipe.Kind.DIED, b"{}").to_bytes()),
     "twice": answer_twice,
     "hang-up": hang_up,
     "not-alone": die_unless_first,

@@ -6,11 +6,11 @@ import sys
 
 import misdeeds
 
-from scorer import sandbox
-from scorer.readings import Readings
-from scorer.single import Scored
-from scorer.stores import Content
-from shared.domain import Model
+from scorer.estimators.score_model import Scored
+from scorer.readings.source import Readings
+from scorer.sandbox import isolation
+from scorer.storage.blob_store import Content
+from shared.contract.domain import Model
 
 
 def scoring(model: Model, content: Content, found: Readings) -> Scored:
@@ -23,4 +23,4 @@ def without(*_: object) -> int:
 
 
 if sys.argv[0].endswith("keeper.py"):
-    sandbox._landlock = without
+    isolation._landlock = without

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from scorer import readings, signals
-from scorer.readings import Readings
-from scorer.stores import Folder
-from scorer.unscorable import Unscorable
-from shared.domain import Model, Reason
-from shared.names import Columns
-from shared.reading_policy import BadRows, Policy
-from shared.windows import Window
+from scorer.errors import Unscorable
+from scorer.readings import features, source
+from scorer.readings.source import Readings
+from scorer.storage.blob_store import Folder
+from shared.contract.domain import Model, Reason
+from shared.contract.model_names import Columns
+from shared.contract.reading_policy import BadRows, Policy
+from shared.contract.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 FAIL = Policy(bad_rows=BadRows.FAIL)
@@ -24,7 +24,7 @@ def read(
     columns: Columns | None = None,
     policy: Policy | None = None,
 ) -> Readings:
-    return readings.read(Folder(root), [""], columns or Columns(), devices or ("pump",), window, policy)
+    return source.read(Folder(root), [""], columns or Columns(), devices or ("pump",), window, policy)
 
 
 def read_text(
@@ -40,7 +40,7 @@ def see(
     """The rows that a model sees: the time of day, and the values."""
     device, _, sensor = model.partition("/")
     one = Model(device, sensor, f"{model}.skops", "etag")
-    signal = signals.signal(found, one, signals.find(found, one), names, count)
+    signal = features.signal(found, one, features.find(found, one), names, count)
     values = signal.values.tolist()  # no pandas
     times = signal.time.astype("datetime64[us]").astype(str)
     return [(t[11:26].rstrip("0").rstrip("."), v) for t, v in zip(times, values, strict=True)]

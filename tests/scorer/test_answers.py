@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer import answers
-from scorer.results import Predictions
-from scorer.single import Scored
-from shared.contract import Verdict
-from shared.domain import Model, Reason
+from scorer.estimators.score_model import Scored
+from scorer.predictions.table import Predictions
+from scorer.sandbox import replies
+from shared.contract.documents import Verdict
+from shared.contract.domain import Model, Reason
 
 MODEL = Model("d", "", "d.skops", "planned")
 READINGS = misdeeds.readings("d", np.arange(9.0).reshape(3, 3))
@@ -31,21 +31,21 @@ FAILED = Scored(Verdict("d", reason=Reason.WRONG_FEATURES, message="wants 2 feat
 
 
 def parsed(data: bytes) -> Scored:
-    return answers.parse(data, MODEL, "found", READINGS)
+    return replies.parse(data, MODEL, "found", READINGS)
 
 
 def changed(**head: object) -> bytes:
-    line, _, body = answers.to_bytes(TRUE).partition(b"\n")
+    line, _, body = replies.to_bytes(TRUE).partition(b"\n")
     return json.dumps({**json.loads(line), **head}).encode() + b"\n" + body
 
 
 def told(**predictions: Any) -> bytes:
     assert TRUE.predictions
-    return answers.to_bytes(replace(TRUE, predictions=replace(TRUE.predictions, **predictions)))
+    return replies.to_bytes(replace(TRUE, predictions=replace(TRUE.predictions, **predictions)))
 
 
 def test_an_answer_is_read_as_it_was_meant() -> None:
-    found = parsed(answers.to_bytes(TRUE))
+    found = parsed(replies.to_bytes(TRUE))
 
     assert found.predictions
     assert TRUE.predictions
@@ -54,7 +54,7 @@ def test_an_answer_is_read_as_it_was_meant() -> None:
         there, here = getattr(found.predictions, name), getattr(TRUE.predictions, name)
         assert (there.tolist(), there.dtype) == (here.tolist(), here.dtype)
     assert (found.predictions.value, found.predictions.etag) == (None, "found")
-    assert len(answers.to_bytes(TRUE)) <= answers.room(READINGS)
+    assert len(replies.to_bytes(TRUE)) <= replies.room(READINGS)
 
 
 def test_the_value_of_a_single_feature_is_read() -> None:
@@ -66,17 +66,17 @@ def test_the_value_of_a_single_feature_is_read() -> None:
 
 
 def test_a_failure_is_read_as_it_was_meant() -> None:
-    assert parsed(answers.to_bytes(FAILED)) == FAILED
+    assert parsed(replies.to_bytes(FAILED)) == FAILED
 
 
 def test_a_message_is_made_legible() -> None:
     said = replace(FAILED, verdict=FAILED.verdict._replace(message="a\x1b[31m\ud800\nb" + "x" * 1000))
 
-    message = parsed(answers.to_bytes(said)).verdict.message
+    message = parsed(replies.to_bytes(said)).verdict.message
 
     assert message.startswith("a\ufffd[31m\ufffd bxxx")
     assert len(message) == 300
-    assert len(answers.to_bytes(said)) <= answers.HEAD
+    assert len(replies.to_bytes(said)) <= replies.HEAD
 
 
 @pytest.mark.parametrize(
@@ -110,16 +110,16 @@ def test_a_message_is_made_legible() -> None:
         (changed(reason="model_removed"), "that no model has"),
         (changed(reason="quarantined"), "that no model has"),
         (changed(reason=["wrong_features"]), "that no model has"),
-        (answers.to_bytes(TRUE)[:-1], "bytes of arrays"),
-        (answers.to_bytes(TRUE) + b"x", "bytes of arrays"),
-        (answers.to_bytes(FAILED) + b"x", "of a model that failed"),
+        (replies.to_bytes(TRUE)[:-1], "bytes of arrays"),
+        (replies.to_bytes(TRUE) + b"x", "bytes of arrays"),
+        (replies.to_bytes(FAILED) + b"x", "of a model that failed"),
         (told(time=np.array([0, 1])), "instants"),
         (told(time=np.array([2_000_000, 0])), "instants"),
         (told(time=np.array([0, 0])), "instants"),
         (told(score=np.array([0.5, np.nan])), "no numbers"),
         (told(score=np.array([0.5, np.inf])), "no numbers"),
         (told(value=np.array([0.5, np.nan])), "no numbers"),
-        (answers.to_bytes(TRUE)[:-1] + b"\x02", "labels that are none"),
+        (replies.to_bytes(TRUE)[:-1] + b"\x02", "labels that are none"),
     ],
 )
 def test_an_answer_that_cannot_be_true_is_refused(data: bytes, problem: str) -> None:

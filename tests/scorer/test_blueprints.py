@@ -27,10 +27,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer import blueprints, families
-from scorer.blueprints import Blueprint
-from scorer.unscorable import Unscorable
-from shared.domain import Reason
+from scorer.errors import Unscorable
+from scorer.families import registry
+from scorer.model_files import reader
+from scorer.model_files.reader import Blueprint
+from shared.contract.domain import Reason
 
 UNREADABLE, TRUST, LARGE = Reason.UNREADABLE_MODEL, Reason.UNTRUSTED_MODEL, Reason.TOO_LARGE
 P = b"\x80\x04"
@@ -271,7 +272,7 @@ HOSTILE: dict[str, tuple[bytes | Callable[[], bytes], Reason]] = {
     "a method": (lambda: skops_of(x=node("MethodNode", "sklearn.svm._classes.OneClassSVM")), TRUST),
     "a partial": (lambda: skops_of(x=node("PartialNode", "functools.partial")), TRUST),
     "an operator": (lambda: skops_of(x=node("OperatorFuncNode", "operator.attrgetter")), TRUST),
-    "a class of ours": (lambda: skops_of(x=node("ObjectNode", "scorer.stores.Folder")), TRUST),
+    "a class of ours": (lambda: skops_of(x=node("ObjectNode", "scorer.storage.blob_store.Folder")), TRUST),
     "an estimator that is not on the list": (
         lambda: skops_of(x=node("ObjectNode", "sklearn.preprocessing._function_transformer.FunctionTransformer")),
         TRUST,
@@ -317,7 +318,7 @@ def test_a_hostile_file_is_refused_with_its_reason_in_little_memory(what: str) -
     tracemalloc.start()
     try:
         with pytest.raises(Unscorable) as caught:
-            families.pack(data, 48 * MIB)
+            registry.pack_model(data, 48 * MIB)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -350,7 +351,7 @@ def test_nothing_that_a_file_brings_along_is_run(wrap: Any, tmp_path: Path) -> N
     data = wrap(calls(marker))
 
     with pytest.raises(Unscorable) as caught:
-        families.pack(data)
+        registry.pack_model(data)
 
     assert caught.value.reason in (Reason.UNTRUSTED_MODEL, Reason.UNREADABLE_MODEL)
     assert not marker.exists()
@@ -362,7 +363,7 @@ def test_a_file_cut_anywhere_is_unreadable(dump: Any, normal: np.ndarray) -> Non
 
     for end in [*range(1, 40), *range(40, len(data) - 1, len(data) // 60)]:
         with pytest.raises(Unscorable) as caught:
-            families.pack(data[:end])
+            registry.pack_model(data[:end])
         assert caught.value.reason is Reason.UNREADABLE_MODEL, end
 
 
@@ -376,15 +377,15 @@ def test_a_file_with_bytes_changed_is_packed_or_refused_and_nothing_else(dump: A
         for at in random.integers(0, len(data), random.integers(1, 4)):
             data[at] = random.integers(0, 256)
         with suppress(Unscorable):
-            assert np.isfinite(families.pack(bytes(data), MIB).numbers[3:]).all()
+            assert np.isfinite(registry.pack_model(bytes(data), MIB).numbers[3:]).all()
 
 
 def test_a_pickle_of_too_many_steps_is_too_large(monkeypatch: pytest.MonkeyPatch, normal: np.ndarray) -> None:
     data = pickle.dumps(OneClassSVM().fit(normal))
-    monkeypatch.setattr("scorer.opcodes.STEPS", 100)
+    monkeypatch.setattr("scorer.model_files.pickle_reader.STEPS", 100)
 
     with pytest.raises(Unscorable) as caught:
-        families.pack(data)
+        registry.pack_model(data)
 
     assert (caught.value.reason, str(caught.value)) == (LARGE, "wanted a pickle of at most 100 steps, found more")
 
@@ -394,9 +395,9 @@ def test_what_is_nested_deep_is_thrown_away_without_harm() -> None:
     models = P + SVM + b"\x940" + b"h\x00)\x81" * 50_000 + b"b" * 49_999 + b"."
 
     with pytest.raises(Unscorable) as caught:
-        families.pack(lists)
+        registry.pack_model(lists)
     assert caught.value.reason is Reason.NOT_A_DETECTOR
-    assert blueprints.read(models).kind == "sklearn.svm._classes.OneClassSVM"
+    assert reader.read(models).kind == "sklearn.svm._classes.OneClassSVM"
 
 
 @pytest.mark.parametrize("name", ["n_features_in_", "_gamma", "kernel", "shape_fit_", "feature_names_in_", "support_"])
@@ -405,14 +406,14 @@ def test_an_attribute_that_would_take_for_ever_to_show_is_not_shown(name: str, n
     data = data[:-1] + b"}" + text(name) + doubled(100) + b"sb."
 
     with suppress(Unscorable):  # or not, where nobody looks at it
-        families.pack(data)
+        registry.pack_model(data)
 
 
 def test_a_pipeline_that_holds_itself_is_no_detector() -> None:
     pipeline = b"csklearn.pipeline\nPipeline\n)\x81\x94}" + text("steps") + b"](" + text("a") + b"h\x00\x86esb."
 
     with pytest.raises(Unscorable) as caught:
-        families.pack(P + pipeline)
+        registry.pack_model(P + pipeline)
 
     assert caught.value.reason is Reason.NOT_A_DETECTOR
 
@@ -421,7 +422,7 @@ def test_a_pipeline_that_holds_itself_is_no_detector() -> None:
 def test_a_blueprint_says_what_the_estimator_holds(dump: Any, normal: np.ndarray) -> None:
     model = make_pipeline(StandardScaler(), OneClassSVM(nu=0.1, cache_size=7)).fit(normal)
 
-    blueprint = blueprints.read(dump(model))
+    blueprint = reader.read(dump(model))
 
     assert blueprint.kind == "sklearn.pipeline.Pipeline"
     for (name, found), (wanted_name, wanted) in zip(blueprint.state["steps"], model.steps, strict=True):
@@ -449,7 +450,7 @@ def test_arrays_come_in_every_type_and_order(dump: Any) -> None:
     svm = OneClassSVM()
     vars(svm).update(arrays)
 
-    state = blueprints.read(dump(svm)).state
+    state = reader.read(dump(svm)).state
 
     for name, wanted in arrays.items():
         np.testing.assert_array_equal(state[name], wanted)
@@ -462,21 +463,21 @@ def test_arrays_come_in_every_type_and_order(dump: Any) -> None:
 def test_older_names_of_classes_are_todays() -> None:
     data = P + b"csklearn.svm.classes\nOneClassSVM\n)\x81}" + text("nu") + b"K\x01sb."
 
-    assert blueprints.read(data) == Blueprint("sklearn.svm._classes.OneClassSVM", {"__args__": (), "nu": 1})
+    assert reader.read(data) == Blueprint("sklearn.svm._classes.OneClassSVM", {"__args__": (), "nu": 1})
 
 
 def test_a_model_that_only_scikit_learn_can_score_is_read_as_well(normal: np.ndarray) -> None:
     model = LocalOutlierFactor(novelty=True, algorithm="ball_tree").fit(normal)
 
     for dump in (pickle.dumps, skops.io.dumps, to_joblib):
-        assert blueprints.read(dump(model)).state["n_neighbors"] == 20
+        assert reader.read(dump(model)).state["n_neighbors"] == 20
 
 
 def test_an_empty_file_and_noise_say_so() -> None:
     found = {}
     for data in (b"", b"<html>not found</html>"):
         with pytest.raises(Unscorable) as caught:
-            blueprints.read(data)
+            reader.read(data)
         found[caught.value.reason] = str(caught.value)
 
     assert found == {

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.carry import Carried, take_over
-from scorer.results import Predictions, to_parquet, to_table, together
-from scorer.stores import Content, Folder
-from shared.contract import Manifest, Report, Verdict
-from shared.domain import Model, Part, Reason
-from shared.errors import Unavailable
-from shared.paths import parts_prefix, report_path
-from shared.windows import Window
+from scorer.predictions.table import Predictions, to_parquet, to_table, together
+from scorer.scoring.carry_over import Carried, take_over
+from scorer.storage.blob_store import Content, Folder
+from shared.contract.documents import Manifest, Report, Verdict
+from shared.contract.domain import Model, Part, Reason
+from shared.contract.errors import Unavailable
+from shared.contract.paths import parts_prefix, report_path
+from shared.contract.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 CHUNK = "c00003"

@@ -36,10 +36,10 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import OneClassSVM
 
-from scorer.children import GROUP, Children, Item
-from scorer.single import Scored, score_one
-from shared.domain import Reason
-from shared.errors import Unavailable
+from scorer.estimators.score_model import Scored, score_one
+from scorer.sandbox.pool import GROUP, Children, Item
+from shared.contract.domain import Reason
+from shared.contract.errors import Unavailable
 
 PATIENCE = 2.0  # an innocent model takes a thousandth of it
 MEMORY = 300 * 2**20
@@ -298,7 +298,7 @@ NODE = """
 import sys
 sys.path[:0] = {path!r}
 import misdeeds
-from scorer.children import Children
+from scorer.sandbox.pool import Children
 with Children(1, scoring=misdeeds.scoring) as children:
     for name in ("a", "hang"):
         for one in children.score([misdeeds.item(name)]):

@@ -20,16 +20,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer import chunk, readings
-from scorer.children import Children
-from scorer.chunk import Means, Notes, Portion, Progress, Slab
-from scorer.packing import Stores, bring
-from scorer.results import to_parquet
-from scorer.single import score_one
-from scorer.stores import Content, Folder
-from shared.domain import Model, Reason
-from shared.names import Columns
-from shared.scoring_policy import OtherVersion, OtherVersions
+from scorer.estimators.score_model import score_one
+from scorer.packs.cache import Stores, bring
+from scorer.predictions.table import to_parquet
+from scorer.readings import source
+from scorer.sandbox.pool import Children
+from scorer.scoring import pipeline
+from scorer.scoring.pipeline import Means, Notes, Portion, Progress, Slab
+from scorer.storage.blob_store import Content, Folder
+from shared.contract.domain import Model, Reason
+from shared.contract.model_names import Columns
+from shared.contract.scoring_options import OtherVersion, OtherVersions
 
 WIDE = "".join(f"2026-11-21T07:{minute:02},{{device}},{10 + minute % 3},20,3{minute % 7}\n" for minute in range(20))
 
@@ -47,13 +48,13 @@ def portion(root: Path, files: dict[str, bytes], rows: str = WIDE, **given: Any)
     for device, data in files.items():
         (root / "models" / device).write_bytes(data)
     models = [Model(device, "", device, "planned") for device in files]
-    found = readings.read(Folder(root), ["readings.csv"], Columns(), list(files), None)
+    found = source.read(Folder(root), ["readings.csv"], Columns(), list(files), None)
     return Portion(models, bring(Stores(Folder(root / "models"), Folder(root)), "", models), found, **given)
 
 
 def score(children: Children, work: Portion, notes: Notes | None = None, **means: Any) -> Slab:
     progress = Progress(done=1)
-    slab = chunk.score(work, Means(children, **means), progress, notes or Notes())
+    slab = pipeline.score(work, Means(children, **means), progress, notes or Notes())
     assert [verdict.model for verdict in slab.verdicts] == [model.id for model in work.models]
     assert progress.done == 1 + len(work.models)
     return slab
@@ -174,8 +175,8 @@ def test_many_failures_fill_no_log(
     slab = score(children, portion(tmp_path, files))
 
     assert reasons(slab) == [None if i % 3 else Reason.EMPTY_MODEL for i in range(150)]
-    assert len(caplog.messages) == chunk.LINES + 1
-    assert caplog.messages[-1] == f"{50 - chunk.LINES} more models failed; the report names them"
+    assert len(caplog.messages) == pipeline.LINES + 1
+    assert caplog.messages[-1] == f"{50 - pipeline.LINES} more models failed; the report names them"
 
 
 def test_no_readings_and_unreadable_ones_go_before_what_is_wrong_with_a_file(
@@ -184,7 +185,7 @@ def test_no_readings_and_unreadable_ones_go_before_what_is_wrong_with_a_file(
     work = portion(tmp_path, {"a": pickle.dumps(svm), "b": b""}, "")
     assert reasons(score(children, work)) == [Reason.NO_READINGS, Reason.NO_READINGS]
     (tmp_path / "torn.csv").write_text("time,device,a,b,c\n1,2\n")
-    torn = readings.read(Folder(tmp_path), ["torn.csv"], Columns(), ["a", "b"], None)
+    torn = source.read(Folder(tmp_path), ["torn.csv"], Columns(), ["a", "b"], None)
     assert reasons(score(children, replace(work, readings=torn))) == 2 * [Reason.UNREADABLE_READINGS]
 
 

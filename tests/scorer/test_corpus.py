@@ -26,18 +26,20 @@ from corpus import LIMIT, MARKER, BadModel, BadReadings
 from seen import HOUR, read
 from sklearn.svm import OneClassSVM
 
-from scorer import chunk, node, readings, signals
-from scorer.children import Children
-from scorer.chunk import Means, Notes, Portion, Progress
-from scorer.packing import Stores, bring
-from scorer.stores import Folder
-from scorer.unscorable import Unscorable
-from shared.contract import Manifest, PackSpan, Report, Verdict, digest
-from shared.domain import Model, Reason
-from shared.names import Columns
-from shared.paths import manifest_path, pack_path, report_path
-from shared.reading_policy import BadRows, Policy
-from shared.scoring_policy import Limits, ScoringPolicy
+from scorer.commands import score_chunk
+from scorer.errors import Unscorable
+from scorer.packs.cache import Stores, bring
+from scorer.readings import features, source
+from scorer.sandbox.pool import Children
+from scorer.scoring import pipeline
+from scorer.scoring.pipeline import Means, Notes, Portion, Progress
+from scorer.storage.blob_store import Folder
+from shared.contract.documents import Manifest, PackSpan, Report, Verdict, digest
+from shared.contract.domain import Model, Reason
+from shared.contract.model_names import Columns
+from shared.contract.paths import manifest_path, pack_path, report_path
+from shared.contract.reading_policy import BadRows, Policy
+from shared.contract.scoring_options import Limits, ScoringPolicy
 
 MODELS = corpus_models.models()
 READINGS = corpus_readings.readings()
@@ -112,11 +114,11 @@ def judged(bad: BadModel, children: Children, place: Path) -> tuple[Verdict, str
     """What becomes of a model alone, and what is remarked."""
     corpus.put(place / "models" / bad.name, bad)
     (place / "alone.csv").write_bytes(rows_of(["pump"]))
-    found = readings.read(Folder(place), ["alone.csv"], Columns(), ["pump"], None)
+    found = source.read(Folder(place), ["alone.csv"], Columns(), ["pump"], None)
     models, notes = [Model("pump", "", bad.name, "planned")], Notes()
     try:
         ready = bring(Stores(Folder(place / "models"), Folder(place), LIMIT), "", models)
-        slab = chunk.score(Portion(models, ready, found), Means(children), Progress(), notes)
+        slab = pipeline.score(Portion(models, ready, found), Means(children), Progress(), notes)
     finally:
         (place / "models" / bad.name).unlink()
     return slab.verdicts[0], "; ".join(notes.remarks)
@@ -163,7 +165,7 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
 
     reports = []
     for attempt in (1, 2):  # the second one finds a pack, and refusals in it
-        node.run(f"{urls[2]}/{path}", attempt, cores=2)
+        score_chunk.run(f"{urls[2]}/{path}", attempt, cores=2)
         reports.append(Report.from_bytes((tmp_path / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes()))
 
     for report in reports:
@@ -200,13 +202,13 @@ def test_no_bad_model_makes_the_node_import_an_estimators_library(tmp_path: Path
     program = f"""
 import sys
 from pathlib import Path
-from scorer import families
-from scorer.unscorable import Unscorable
+from scorer.families import registry
+from scorer.errors import Unscorable
 before = set(sys.modules)
 for path in sorted(Path("models").iterdir()):
     if path.stat().st_size < 2**30:
         try:
-            families.pack(path.read_bytes(), {LIMIT})
+            registry.pack_model(path.read_bytes(), {LIMIT})
         except Unscorable:
             pass
 print(sorted(set(sys.modules) - before - {{"encodings.utf_16"}}))
@@ -230,7 +232,7 @@ def seen(one: BadReadings, rule: BadRows, root: Path) -> tuple[Reason | tuple[fl
     (root / one.name).write_bytes(one.data)
     found = read(root, "fan0", "pump", policy=Policy(rule))
     try:
-        signal = signals.signal(found, PUMP, signals.find(found, PUMP), (), 1)
+        signal = features.signal(found, PUMP, features.find(found, PUMP), (), 1)
     except Unscorable as error:
         return error.reason, str(error)
     return tuple(signal.values[:, 0].tolist()), "; ".join(text for _, text in found.remarks())
@@ -254,10 +256,10 @@ def test_a_value_nested_deep_in_json_does_not_end_the_process(packed: bool, tmp_
     (tmp_path / "a.json").write_bytes(gzip.compress(line.encode()) if packed else line.encode())
     program = f"""
 from pathlib import Path
-from scorer import readings
-from scorer.stores import Folder
-from shared.names import Columns
-print(readings.read(Folder(Path({str(tmp_path)!r})), [""], Columns(), ["pump"], None).unreadable)
+from scorer.readings import source
+from scorer.storage.blob_store import Folder
+from shared.contract.model_names import Columns
+print(source.read(Folder(Path({str(tmp_path)!r})), [""], Columns(), ["pump"], None).unreadable)
 """
     done = subprocess.run([sys.executable, "-c", program], check=False, cwd=ROOT, capture_output=True, text=True)
 

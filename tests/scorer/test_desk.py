@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
-from scorer.results import SCHEMA
+from scorer.predictions.table import SCHEMA
 
 SEED_NAMES = ["--columns", "time=TS,device=Device,sensor=Tag,value=Value"]
 

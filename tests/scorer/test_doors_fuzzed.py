@@ -22,18 +22,20 @@ import numpy as np
 import pytest
 import xxhash
 
-from scorer import answers, families, packs
-from scorer.families import HEAD, Family, Packed
-from scorer.frames import Frame
-from scorer.packs import Entry
-from scorer.readings import Readings
-from scorer.results import Predictions
-from scorer.single import Scored
-from scorer.unscorable import Unscorable
-from shared.contract import Manifest, PackSpan, Report, Verdict
-from shared.domain import Model, Part, Reason
-from shared.errors import Malformed
-from shared.windows import Window
+from scorer.errors import Unscorable
+from scorer.estimators.score_model import Scored
+from scorer.families import registry
+from scorer.families.registry import HEAD, Family, Packed
+from scorer.packs import pack
+from scorer.packs.pack import Entry
+from scorer.predictions.table import Predictions
+from scorer.readings.frames import Frame
+from scorer.readings.source import Readings
+from scorer.sandbox import replies
+from shared.contract.documents import Manifest, PackSpan, Report, Verdict
+from shared.contract.domain import Model, Part, Reason
+from shared.contract.errors import Malformed
+from shared.contract.windows import Window
 
 ROOT = Path(__file__).parents[2]
 SECONDS = float(os.environ.get("FLEETSCORE_FUZZ", "15"))
@@ -78,7 +80,7 @@ def mutated(data: bytes, others: list[bytes], random: np.random.Generator) -> by
 
 def through_models(data: bytes) -> object:
     try:
-        found = families.pack(data, MODEL_LIMIT)
+        found = registry.pack_model(data, MODEL_LIMIT)
     except Unscorable as error:
         return error.reason
     if found.family is not Family.KEPT:  # and now the doors behind it
@@ -87,7 +89,7 @@ def through_models(data: bytes) -> object:
         assert found.numbers.dtype == np.float64
         assert len(found.numbers) >= HEAD + 2 * found.width
         assert found.family is not Family.FOREST or walks_end(found)
-    return through_packs(packs.to_bytes(packs.build([Entry(Model("d", "", "d", "e"), "e", found)])))
+    return through_packs(pack.to_bytes(pack.build([Entry(Model("d", "", "d", "e"), "e", found)])))
 
 
 def walks_end(found: Packed) -> bool:
@@ -100,7 +102,7 @@ def walks_end(found: Packed) -> bool:
 
 def through_packs(data: bytes) -> object:
     try:
-        found = packs.from_buffer(memoryview(data))
+        found = pack.from_buffer(memoryview(data))
     except Malformed as error:
         return str(error)[:20]
     for row in range(len(found)):
@@ -122,7 +124,7 @@ def through_foreign_packs(data: bytes) -> object:
 
 def through_answers(data: bytes) -> object:
     try:
-        found = answers.parse(data, MODEL, "etag", READINGS)
+        found = replies.parse(data, MODEL, "etag", READINGS)
     except ValueError:
         return None
     assert found.verdict.reason or (found.predictions and np.isfinite(found.predictions.score).all())
@@ -177,17 +179,17 @@ def seeds(door: str) -> list[bytes]:
     if door == "models":
         return files
     entries = [
-        Entry(replace(MODEL, device=f"d{i}"), "e", families.pack(data), file=data) for i, data in enumerate(files)
+        Entry(replace(MODEL, device=f"d{i}"), "e", registry.pack_model(data), file=data) for i, data in enumerate(files)
     ]
     refused = Entry(MODEL, "e", Unscorable(Reason.EMPTY_MODEL, "the file is empty"))
-    return [packs.to_bytes(packs.build(some)) for some in (entries[:1], entries[::9], [refused, *entries[::20]], [])]
+    return [pack.to_bytes(pack.build(some)) for some in (entries[:1], entries[::9], [refused, *entries[::20]], [])]
 
 
 def _answers() -> Iterator[bytes]:
     for value in (None, np.ones(3)):
         found = Predictions(MODEL, "etag", TIMES, value, np.array([0.5, -0.5, 1]), np.array([False, True, False]))
-        yield answers.to_bytes(Scored(Verdict("d", 3, 1), found, left_out=1, made_by="1.5.2"))
-    yield answers.to_bytes(Scored(Verdict("d", reason=Reason.WRONG_FEATURES, message="wants 2 features")))
+        yield replies.to_bytes(Scored(Verdict("d", 3, 1), found, left_out=1, made_by="1.5.2"))
+    yield replies.to_bytes(Scored(Verdict("d", reason=Reason.WRONG_FEATURES, message="wants 2 features")))
 
 
 def _reports() -> Iterator[bytes]:

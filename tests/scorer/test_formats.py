@@ -24,14 +24,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer import allowed, formats
-from scorer.unscorable import Unscorable
-from shared.domain import Reason
+from scorer.errors import Unscorable
+from scorer.estimators import loader
+from scorer.model_files import allowlist
+from shared.contract.domain import Reason
 
 
 def refusal(data: bytes, **limits: int) -> tuple[Reason, str]:
     with pytest.raises(Unscorable) as caught:
-        formats.load(data, **limits)
+        loader.load(data, **limits)
     return caught.value.reason, str(caught.value)
 
 
@@ -115,7 +116,7 @@ def _build(module: str, name: str, attribute: str) -> bytes:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        *sorted(allowed.CLASSES | allowed.FUNCTIONS),
+        *sorted(allowlist.CLASSES | allowlist.FUNCTIONS),
         ("numpy._core.multiarray", "_reconstruct"),
         ("_codecs", "encode"),
         ("joblib.numpy_pickle", "NumpyArrayWrapper"),
@@ -126,10 +127,10 @@ def test_no_pickle_changes_a_shared_object(module: str, name: str) -> None:
     shared = getattr(importlib.import_module(module), name)
 
     with pytest.raises(Unscorable):
-        formats.load(_build(module, name, "poison"))
+        loader.load(_build(module, name, "poison"))
 
     assert not hasattr(shared, "poison")
-    assert not any(hasattr(f, "poison") for f in vars(allowed).values())
+    assert not any(hasattr(f, "poison") for f in vars(allowlist).values())
 
 
 def test_an_array_of_objects_is_not_laid_over_bytes() -> None:
@@ -292,8 +293,8 @@ def test_neighbours_outside_the_training_rows_are_refused(normal: np.ndarray) ->
 def test_a_model_of_another_version_is_loaded_and_says_so(svm: OneClassSVM) -> None:
     older = pickle.dumps(svm).replace(b"1.9.1", b"1.8.0")
 
-    assert formats.load(older).made_by == "1.8.0"
-    assert formats.load(pickle.dumps(svm)).made_by == ""
+    assert loader.load(older).made_by == "1.8.0"
+    assert loader.load(pickle.dumps(svm)).made_by == ""
 
 
 def test_a_model_that_another_version_made_differently_is_incompatible(normal: np.ndarray) -> None:
@@ -312,7 +313,7 @@ def test_the_original_models_name_six_globals_and_load(seed: Path) -> None:
     for path in sorted((seed / "models").iterdir()):
         data = path.read_bytes()
         named |= {arg for code, arg, _ in pickletools.genops(data) if code.name == "GLOBAL"}
-        detector = formats.load(data)
+        detector = loader.load(data)
         assert detector.made_by == "0.19.2"
         assert detector.estimator.decision_function([[10.0]]).shape == (1,)
 

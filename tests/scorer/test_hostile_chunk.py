@@ -24,13 +24,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer import node
-from scorer.children import Children
-from scorer.node import How
-from shared.contract import Manifest, PackSpan, Report, digest
-from shared.domain import Model, Reason, Tally
-from shared.paths import manifest_path, report_path
-from shared.scoring_policy import Limits, ScoringPolicy
+from scorer.commands import score_chunk
+from scorer.commands.score_chunk import How
+from scorer.sandbox.pool import Children
+from shared.contract.documents import Manifest, PackSpan, Report, digest
+from shared.contract.domain import Model, Reason, Tally
+from shared.contract.paths import manifest_path, report_path
+from shared.contract.scoring_options import Limits, ScoringPolicy
 
 COUNT = 10_000
 CRASHED, ENDLESS, RAISED = Reason.CRASHED, Reason.ENDLESS, Reason.ESTIMATOR_ERROR
@@ -130,7 +130,7 @@ class Chunk:
 
     def run(self, attempt: int, how: How | None = None) -> tuple[Report, bytes]:
         """The report of an attempt and its part; they agree."""
-        node.run(self.url, attempt, how=how, cores=2)
+        score_chunk.run(self.url, attempt, how=how, cores=2)
         report = Report.from_bytes((self.root / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes())
         report.check(HOUR.id, "c00000", attempt, COUNT)
         (part,) = report.parts
@@ -162,7 +162,7 @@ class Chunk:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a marker would be; and children here do what stands behind a model."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(node, "Children", partial(Children, scoring=hostile.scoring))
+    monkeypatch.setattr(score_chunk, "Children", partial(Children, scoring=hostile.scoring))
     return tmp_path
 
 

@@ -19,9 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer import families, kernels
-from scorer.families import Family
-from shared.errors import Misconfigured
+from scorer.families import registry
+from scorer.families.registry import Family
+from scorer.kernels import dispatch
+from shared.contract.errors import Misconfigured
 
 BOTH = ("numba", "numpy")
 SCALERS: dict[str, Any] = {
@@ -44,8 +45,8 @@ FINITE = [  # detectors for which scikit-learn refuses what is not finite
 @pytest.fixture(params=BOTH)
 def chosen(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each of the two implementations."""
-    yield kernels.choose(request.param)
-    kernels.choose()
+    yield dispatch.choose(request.param)
+    dispatch.choose()
 
 
 def fit(detector: Any, data: np.ndarray, scaler: Any = None) -> Any:
@@ -55,7 +56,7 @@ def fit(detector: Any, data: np.ndarray, scaler: Any = None) -> Any:
 def score(models: Sequence[Model], rows: Sequence[np.ndarray], cores: int = 1, seed: int = 0) -> list[Any]:
     """Scores and labels of each model."""
     batch, where, total = batch_of(models, rows, seed)
-    scores, anomalies = kernels.score(batch, total, cores)
+    scores, anomalies = dispatch.score(batch, total, cores)
     return [(scores[here], anomalies[here]) for here in where]
 
 
@@ -124,7 +125,7 @@ def test_both_kernels_say_what_scikit_learn_says(several: list[tuple[Any, np.nda
     models, rows = [by_hand(model) for model, _ in several], [its for _, its in several]
     answers = {}
     for name in BOTH:
-        kernels.choose(name)
+        dispatch.choose(name)
         answers[name] = score(models, rows, 1, seed)
         for (estimator, its), (scores, anomalies) in zip(several, answers[name], strict=True):
             agrees(estimator, its, scores, anomalies)
@@ -264,7 +265,7 @@ def test_large_groups_are_cut_and_lose_nothing() -> None:
 def test_a_packed_file_scores_as_the_estimator_does(detector: Any, scaler: str) -> None:
     data = np.random.default_rng(1).normal([3.0, 40.0], [1.0, 9.0], (50, 2))
     model = fit(detector, data, SCALERS[scaler])
-    packed = families.pack(pickle.dumps(model))
+    packed = registry.pack_model(pickle.dumps(model))
     rows = np.concatenate([data, data * 3.0])
     its = Model(packed.family, packed.width, packed.strict, packed.numbers, packed.integers)
     ((scores, anomalies),) = score([its], [rows])
@@ -275,10 +276,10 @@ def test_a_packed_file_scores_as_the_estimator_does(detector: Any, scaler: str) 
 def test_arrays_that_cannot_be_written_such_as_those_of_a_mapped_pack_are_taken_and_left_alone() -> None:
     model, rows = by_hand(EllipticEnvelope(random_state=0).fit(np.eye(9, 2))), np.eye(5, 2)
     batch, (here,), total = batch_of([model], [rows])
-    expected = kernels.score(batch, total, 1)[0][here]
+    expected = dispatch.score(batch, total, 1)[0][here]
     for name in batch.__slots__:
         getattr(batch, name).flags.writeable = False
-    assert np.array_equal(kernels.score(batch, total, 1)[0][here], expected)
+    assert np.array_equal(dispatch.score(batch, total, 1)[0][here], expected)
 
 
 @pytest.mark.usefixtures("chosen")
@@ -289,14 +290,14 @@ def test_no_models_and_no_rows_give_no_scores() -> None:
 
 def test_another_name_is_refused() -> None:
     with pytest.raises(Misconfigured, match="wanted numba or numpy, found 'fortran'"):
-        kernels.choose("fortran")
+        dispatch.choose("fortran")
 
 
 def test_numpy_serves_where_numba_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "scorer.fused", raising=False)
-    assert (kernels.choose(), kernels.in_use()) == ("numpy", "numpy")
+    monkeypatch.delitem(sys.modules, "scorer.kernels.numba_backend", raising=False)
+    assert (dispatch.choose(), dispatch.in_use()) == ("numpy", "numpy")
     with pytest.raises(Misconfigured, match="numba cannot be used here"):
-        kernels.choose("numba")
+        dispatch.choose("numba")
     monkeypatch.undo()
-    assert kernels.choose() == "numba"
+    assert dispatch.choose() == "numba"

@@ -14,7 +14,7 @@ import pytest
 )
 def test_a_command_that_a_signal_killed_is_told_by_it(number: int, name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"import os; os.kill(os.getpid(), {int(number)})"]
-    keeper = [sys.executable, "-m", "scorer.launch", str(tmp_path / "log"), "a job", "20", *command]
+    keeper = [sys.executable, "-m", "scorer.commands.dask_launcher", str(tmp_path / "log"), "a job", "20", *command]
     with subprocess.Popen(
         keeper, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     ) as process:

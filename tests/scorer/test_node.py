@@ -19,16 +19,16 @@ from azure.storage.blob import BlobServiceClient
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.svm import OneClassSVM
 
-from scorer import node
 from scorer.__main__ import main
-from scorer.results import SCHEMA
-from shared import contract
-from shared.contract import Manifest, PackSpan, Report, digest
-from shared.domain import Model, Reason, Tally
-from shared.names import Columns
-from shared.paths import manifest_path, pack_path, parts_prefix, progress_path, report_path
-from shared.scoring_policy import Limits, ScoringPolicy
-from shared.windows import Window
+from scorer.commands import score_chunk
+from scorer.predictions.table import SCHEMA
+from shared.contract import documents
+from shared.contract.documents import Manifest, PackSpan, Report, digest
+from shared.contract.domain import Model, Reason, Tally
+from shared.contract.model_names import Columns
+from shared.contract.paths import manifest_path, pack_path, parts_prefix, progress_path, report_path
+from shared.contract.scoring_options import Limits, ScoringPolicy
+from shared.contract.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 READINGS = "date=2026-11-21/hour=07/a.csv"
@@ -133,7 +133,7 @@ def predictions(place: Place, report: Report) -> pa.Table:
 def test_a_chunk_is_scored_and_its_report_agrees_with_its_part(
     place: Place, manifest: Manifest, order: str, svm: OneClassSVM
 ) -> None:
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
 
     report = report_of(place)
     report.check(HOUR.id, "c00003", 1, len(manifest.models))
@@ -168,7 +168,7 @@ def test_a_chunk_is_scored_and_its_report_agrees_with_its_part(
 
 @pytest.mark.parametrize("place", [pytest.param("azurite", marks=pytest.mark.stack)], indirect=True)
 def test_the_last_progress_says_that_all_is_done(place: Place, order: str) -> None:
-    node.run(order, 2, place.storage)
+    score_chunk.run(order, 2, place.storage)
 
     assert place.client is not None
     path, container = progress_path(HOUR.id, "c00003", 2), place.url("work").rpartition("/")[2]
@@ -180,15 +180,15 @@ def test_two_processes_of_one_attempt_leave_one_report_and_parts_of_their_own(
     place: Place, order: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "scorer")
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
     first = place.read("work", report_path(HOUR.id, "c00003", 1))
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
 
     parts = [p for p in place.paths("work") if p.startswith(parts_prefix(HOUR.id, "c00003"))]
     assert place.read("work", report_path(HOUR.id, "c00003", 1)) == first
     assert len(parts) == 2
     assert place.read("work", parts[0]) == place.read("work", parts[1])
-    assert [r.message for r in caplog.records if r.name == "scorer.node"][
+    assert [r.message for r in caplog.records if r.name == "scorer.commands.score_chunk"][
         -1
     ] == "another process of this attempt has reported before us; its report counts"
 
@@ -199,7 +199,7 @@ def test_a_model_that_changed_since_the_plan_is_scored_as_it_lies_there(
     newer = OneClassSVM(nu=0.5).fit(normal[:, :1])
     etag = place.write("models", "fan/rpm.pkl", pickle.dumps(newer))
 
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
 
     report = report_of(place)
     assert {v.model: v.etag for v in report.verdicts if v.etag} == {"fan/rpm": etag}
@@ -211,7 +211,7 @@ def test_a_model_that_changed_since_the_plan_is_scored_as_it_lies_there(
 def test_a_file_of_readings_that_is_broken_fails_the_chunks_models_by_its_name(place: Place, order: str) -> None:
     place.write("readings", "date=2026-11-21/hour=08/late.csv", b"time,device,sensor,value\n1,2\n")
 
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
 
     report = report_of(place)
     assert report.parts == ()
@@ -228,7 +228,7 @@ def test_what_was_left_out_stands_in_the_report_as_warnings(place: Place, order:
     older = pickle.dumps(OneClassSVM(nu=0.1).fit(np.arange(30.0)[:, None])).replace(b"1.9.1", b"1.8.0")
     place.write("models", "fan/rpm.pkl", older)
 
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
 
     assert report_of(place).warnings == (
         "1 readings had no usable value and were left out",
@@ -306,7 +306,7 @@ def test_a_progress_that_cannot_be_written_hurts_nothing(place: Place, order: st
     # A folder lies where the progress would be written.
     place.write("work", f"{progress_path(HOUR.id, 'c00003', 1)}/x", b"")
 
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
 
     assert report_of(place).tally.scored == 3
 
@@ -320,10 +320,10 @@ def mend(place: Place, svm: OneClassSVM, normal: np.ndarray) -> str:
 def test_a_redrive_scores_what_was_not_scored_and_carries_the_rest_over(
     place: Place, manifest: Manifest, order: str, svm: OneClassSVM, normal: np.ndarray
 ) -> None:
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
     etag = mend(place, svm, normal)
 
-    node.run(order, 2, place.storage, node.How(carry=1))
+    score_chunk.run(order, 2, place.storage, score_chunk.How(carry=1))
 
     before, report = report_of(place, 1), report_of(place, 2)
     report.check(HOUR.id, "c00003", 2, len(manifest.models))
@@ -338,12 +338,12 @@ def test_a_redrive_scores_what_was_not_scored_and_carries_the_rest_over(
 
 
 def test_a_redrive_leaves_the_bytes_that_scoring_all_leaves(place: Place, order: str, svm: OneClassSVM) -> None:
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
     place.write("models", "old/x.pkl", pickle.dumps(svm))
-    node.run(order, 2, place.storage)
+    score_chunk.run(order, 2, place.storage)
 
-    node.run(order, 3, place.storage, node.How(carry=1))
-    node.run(order, 4, place.storage, node.How(carry=3))  # what was carried is carried on
+    score_chunk.run(order, 3, place.storage, score_chunk.How(carry=1))
+    score_chunk.run(order, 4, place.storage, score_chunk.How(carry=3))  # what was carried is carried on
 
     (wanted,), (once,), (twice,) = (report_of(place, attempt).parts for attempt in (2, 3, 4))
     assert {(part.bytes, part.md5, part.rows) for part in (wanted, once, twice)} == {(wanted.bytes, wanted.md5, 240)}
@@ -354,11 +354,11 @@ def test_a_redrive_leaves_the_bytes_that_scoring_all_leaves(place: Place, order:
 def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
     place: Place, order: str, svm: OneClassSVM, normal: np.ndarray
 ) -> None:
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
     place.delete("work", report_of(place).parts[0].path)
     mend(place, svm, normal)
 
-    node.run(order, 2, place.storage, node.How(carry=1))
+    score_chunk.run(order, 2, place.storage, score_chunk.How(carry=1))
 
     report = report_of(place, 2)
     (warning,) = report.warnings
@@ -371,9 +371,9 @@ def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
 def test_an_attempt_with_nothing_to_write_leaves_no_part_and_can_be_carried(place: Place, order: str) -> None:
     for name in ("fan/rpm.pkl", "a#b%20c/50%.pkl", "NA/007.pkl"):
         place.delete("models", name)
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
 
-    node.run(order, 2, place.storage, node.How(carry=1))
+    score_chunk.run(order, 2, place.storage, score_chunk.How(carry=1))
 
     assert not [path for path in place.paths("work") if path.endswith(".parquet")]
     assert report_of(place, 2).verdicts == report_of(place, 1).verdicts
@@ -416,7 +416,7 @@ def poisoned(place: Place, svm: OneClassSVM) -> str:
 def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
     place: Place, poisoned: str, svm: OneClassSVM
 ) -> None:
-    node.run(poisoned, 2, place.storage, node.How(careful=True))
+    score_chunk.run(poisoned, 2, place.storage, score_chunk.How(careful=True))
 
     report = report_of(place, 2)
     report.check(HOUR.id, "c00003", 2, 200)
@@ -431,7 +431,7 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 
     for device in POISON:
         place.write("models", f"{device}.pkl", pickle.dumps(svm))
-    node.run(poisoned, 3, place.storage, node.How(careful=True, carry=2))
+    score_chunk.run(poisoned, 3, place.storage, score_chunk.How(careful=True, carry=2))
 
     assert report_of(place, 3).tally.scored == 200
     assert report_of(place, 3).tally.rows == 2000
@@ -439,9 +439,9 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 
 
 def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: OneClassSVM) -> None:
-    node.run(order, 1, place.storage)
+    score_chunk.run(order, 1, place.storage)
     place.write("models", "old/x.pkl", pickle.dumps(svm))
-    arguments = contract.command(order, 2, careful=True, carry=1)[1:]
+    arguments = documents.command(order, 2, careful=True, carry=1)[1:]
 
     ended = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
@@ -465,7 +465,7 @@ def test_a_model_in_quarantine_is_scored_only_when_it_is_pardoned(
     poison = tuple(replace(model, refused=Reason.QUARANTINED) for model in manifest.models if model.device == "fan")
     place.write("work", "quarantined.json", replace(manifest, models=poison).to_bytes())
 
-    node.run(f"{place.url('work')}/quarantined.json", 9, place.storage, node.How(pardon=pardon))
+    score_chunk.run(f"{place.url('work')}/quarantined.json", 9, place.storage, score_chunk.How(pardon=pardon))
 
     assert [v.reason for v in report_of(place, 9).verdicts] == [None if pardon else Reason.QUARANTINED]
 
@@ -492,7 +492,7 @@ def _column(rows: int) -> np.ndarray:
 
 def run_packed(place: Place, manifest: Manifest, attempt: int, cores: int = 1) -> tuple[Report, bytes]:
     place.write("work", "packed.json", manifest.to_bytes())
-    node.run(f"{place.url('work')}/packed.json", attempt, place.storage, cores=cores)
+    score_chunk.run(f"{place.url('work')}/packed.json", attempt, place.storage, cores=cores)
     report = report_of(place, attempt)
     (part,) = report.parts
     return report, place.read("work", part.path)
@@ -501,10 +501,10 @@ def run_packed(place: Place, manifest: Manifest, attempt: int, cores: int = 1) -
 def test_a_warm_node_reads_packs_alone_and_says_the_same(
     place: Place, packed: Manifest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "scorer.packing")
+    caplog.set_level(logging.INFO, "scorer.packs.cache")
     cold, data = run_packed(place, packed, 1)
     assert [v.reason for v in cold.verdicts if v.reason] == [Reason.UNREADABLE_MODEL]
-    made = [record.message for record in caplog.records if record.name == "scorer.packing"]
+    made = [record.message for record in caplog.records if record.name == "scorer.packs.cache"]
     assert made == ["pack=first models=25, 25 of them new", "pack=then models=15, 15 of them new"]
     assert [path for path in place.paths("work") if path.startswith("packs/")] == [
         pack_path("first"),
@@ -557,8 +557,8 @@ def test_a_warm_node_imports_neither_pandas_nor_scikit_learn(place: Place, packe
     usual = replace(packed, models=packed.models[:5], packs=(PackSpan("few", 5),))
     run_packed(place, usual, 1)
     program = (
-        "import sys; from scorer import node; "
-        f"node.run({place.url('work') + '/packed.json'!r}, 2); "
+        "import sys; from scorer.commands import score_chunk; "
+        f"score_chunk.run({place.url('work') + '/packed.json'!r}, 2); "
         "print([name for name in ('pandas', 'sklearn', 'skops', 'joblib') if name in sys.modules])"
     )
 

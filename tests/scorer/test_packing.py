@@ -10,13 +10,13 @@ import pytest
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.neighbors import LocalOutlierFactor
 
-from scorer.packing import Ready, Stores, bring
-from scorer.packs import from_buffer
-from scorer.stores import Content, Folder, Mapped
-from shared.contract import digest
-from shared.domain import Model, Reason
-from shared.errors import Malformed, Unavailable
-from shared.paths import pack_path
+from scorer.packs.cache import Ready, Stores, bring
+from scorer.packs.pack import from_buffer
+from scorer.storage.blob_store import Content, Folder, Mapped
+from shared.contract.documents import digest
+from shared.contract.domain import Model, Reason
+from shared.contract.errors import Malformed, Unavailable
+from shared.contract.paths import pack_path
 
 DATA = np.random.default_rng(7).normal(size=(60, 3))
 LINES = [pickle.dumps(SGDOneClassSVM(random_state=0, nu=nu).fit(DATA)) for nu in (0.1, 0.5)]

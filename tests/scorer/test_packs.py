@@ -14,12 +14,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer import packs
-from scorer.families import Family, Packed, pack
-from scorer.packs import EMPTY, Entry, Pack, build, from_buffer, to_bytes
-from scorer.unscorable import Unscorable
-from shared.domain import Model, Reason
-from shared.errors import Malformed
+from scorer.errors import Unscorable
+from scorer.families.registry import Family, Packed
+from scorer.packs import pack
+from scorer.packs.pack import EMPTY, Entry, Pack, build, from_buffer, to_bytes
+from shared.contract.domain import Model, Reason
+from shared.contract.errors import Malformed
 
 DATA = np.random.default_rng(7).normal(size=(60, 3))
 ESTIMATORS = [
@@ -150,7 +150,7 @@ def test_a_pack_that_was_cut_is_refused(entries: list[Entry]) -> None:
         from_buffer(memoryview(data + b"\0"))
 
 
-def headed(body: bytes, version: int = packs.VERSION) -> memoryview:
+def headed(body: bytes, version: int = pack.VERSION) -> memoryview:
     """A file whose head is right, whatever its body is."""
     import xxhash
 
@@ -169,7 +169,7 @@ def test_what_is_no_pack_is_told(entries: list[Entry]) -> None:
     body = to_bytes(build(entries))[64:]
     for data, said in [
         (memoryview(b"PAR1" * 40), r"wanted a pack, found 160 bytes that begin with b'PAR1"),
-        (headed(body, version=packs.VERSION + 1), f"wanted a pack of version {packs.VERSION}, found"),
+        (headed(body, version=pack.VERSION + 1), f"wanted a pack of version {pack.VERSION}, found"),
         (headed(b"no arrow at all"), "a foreign pack: "),
         (headed(ipc(pa.table({"a": [1]}))), r"a foreign pack: its columns are \['a'\]"),
     ]:

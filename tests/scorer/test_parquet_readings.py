@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from seen import HOUR, read, refusal, see
 
-from scorer import files, readings
-from scorer.parquet import TAIL, Group, read_footer
-from scorer.ranges import Opened
-from scorer.readings import Readings, Source
-from scorer.stores import Folder
-from scorer.tables import Table
-from shared.domain import Reason
-from shared.names import Columns
-from shared.reading_policy import Policy
+from scorer.readings import files, source
+from scorer.readings.parquet_reader import TAIL, Group, read_footer
+from scorer.readings.source import Readings, Source
+from scorer.readings.text_reader import Table
+from scorer.storage.blob_store import Folder
+from scorer.storage.range_reader import Opened
+from shared.contract.domain import Reason
+from shared.contract.model_names import Columns
+from shared.contract.reading_policy import Policy
 
 DEVICES = [f"d{i:03}" for i in range(100)]
 ROWS = 10  # a device
@@ -43,8 +43,8 @@ def write(path: Path, rows: pa.Table, **how: object) -> None:
     pq.write_table(rows, path, **{"row_group_size": 100, **how})
 
 
-def source(root: Path) -> Source:
-    return readings.open_readings(Folder(root), [""], Columns(), HOUR, Policy())
+def open_folder(root: Path) -> Source:
+    return source.open_readings(Folder(root), [""], Columns(), HOUR, Policy())
 
 
 def groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -64,7 +64,7 @@ def test_a_portion_of_a_sorted_file_reads_the_row_groups_that_hold_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "a", table())
-    one = source(tmp_path)
+    one = open_folder(tmp_path)
     seen = groups_read(monkeypatch)
 
     assert one.divisible
@@ -83,7 +83,7 @@ def test_devices_that_nobody_asks_for_cost_no_row_group(tmp_path: Path, monkeypa
     write(tmp_path / "a", table())
     seen = groups_read(monkeypatch)
 
-    found = source(tmp_path).read(["d005", "d005x", "d095", "zebra"])
+    found = open_folder(tmp_path).read(["d005", "d005x", "d095", "zebra"])
 
     assert (seen, found.rows) == ([0, 9], 20)
     assert refusal(found, "zebra")[0] is Reason.NO_READINGS
@@ -97,7 +97,7 @@ def test_row_groups_of_another_time_are_not_read(tmp_path: Path, monkeypatch: py
         write(tmp_path / name, rows)
     seen = groups_read(monkeypatch)
 
-    assert source(tmp_path).read(DEVICES).rows == 100
+    assert open_folder(tmp_path).read(DEVICES).rows == 100
     assert seen == [0]
 
 
@@ -115,7 +115,7 @@ def test_only_files_in_the_order_of_their_devices_can_be_divided(
     order: list[str], how: dict[str, object], divisible: bool, tmp_path: Path
 ) -> None:
     write(tmp_path / "a", table(order), **how)
-    one = source(tmp_path)
+    one = open_folder(tmp_path)
 
     assert one.divisible is divisible
     for device in ("d000", "d050", "d099"):
@@ -126,8 +126,8 @@ def test_a_file_of_text_beside_them_cannot_be_divided(tmp_path: Path) -> None:
     write(tmp_path / "a", table())
     (tmp_path / "b").write_text("time,device,a,b\n2026-11-21T07:30,d000,1,2\n")
 
-    assert not source(tmp_path).divisible
-    assert source(tmp_path).read(["d000"]).rows == 11
+    assert not open_folder(tmp_path).divisible
+    assert open_folder(tmp_path).read(["d000"]).rows == 11
 
 
 def damaged(path: Path, device: str) -> None:
@@ -189,7 +189,7 @@ def test_a_file_without_rows_has_no_readings(tmp_path: Path) -> None:
 
 
 def test_a_few_bytes_that_unpack_to_very_many_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scorer.parquet.GROUP_LIMIT", 3000)
+    monkeypatch.setattr("scorer.readings.parquet_reader.GROUP_LIMIT", 3000)
     write(tmp_path / "a", table())
 
     assert "unpacks to" in refusal(read(tmp_path, "d000"), "d000")[1]
@@ -199,7 +199,7 @@ def test_long_texts_that_repeat_are_kept_once(tmp_path: Path) -> None:
     notes = pa.DictionaryArray.from_arrays(np.zeros(1000, np.int32), ["x" * 10**6])
     rows = table().append_column("note", notes)
     write(tmp_path / "a", rows, row_group_size=1000)
-    one = source(tmp_path)
+    one = open_folder(tmp_path)
     (part,) = [part for _, part in files.tables(one.container, one.files, Columns(), Policy(), DEVICES, (0, 2**62))]
 
     assert isinstance(part, Table)
@@ -271,7 +271,7 @@ def test_of_a_large_file_only_the_wanted_row_groups_are_fetched(
     size = (tmp_path / "a").stat().st_size
     folder = Counting(tmp_path)
 
-    found: Readings = readings.read(folder, [""], Columns(), ["d05000"], HOUR)
+    found: Readings = source.read(folder, [""], Columns(), ["d05000"], HOUR)
 
     assert found.rows == ROWS
     assert sum(folder.sizes) < size / 4
@@ -279,7 +279,7 @@ def test_of_a_large_file_only_the_wanted_row_groups_are_fetched(
 
 def test_a_file_that_grows_no_memory_is_forgotten_when_it_was_read(tmp_path: Path) -> None:
     write(tmp_path / "a", table())
-    one = source(tmp_path)
+    one = open_folder(tmp_path)
     one.read(DEVICES[:15])
     assert one.files[0].kept is not None
     one.read(DEVICES[15:])
@@ -295,10 +295,10 @@ def test_reading_parquet_imports_no_pandas(tmp_path: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-from scorer import readings
-from scorer.stores import Folder
-from shared.names import Columns
-found = readings.read(Folder(Path({str(tmp_path)!r})), [""], Columns(), ["d000"], None)
+from scorer.readings import source
+from scorer.storage.blob_store import Folder
+from shared.contract.model_names import Columns
+found = source.read(Folder(Path({str(tmp_path)!r})), [""], Columns(), ["d000"], None)
 assert found.rows == 11, found
 assert not {{"pandas", "sklearn", "scipy"}} & set(sys.modules)
 """
@@ -310,16 +310,16 @@ def test_no_byte_of_a_footer_can_end_the_process(tmp_path: Path) -> None:
     write(tmp_path / "a", table(DEVICES[:5]).select(["time", "device", "a"]), store_schema=False)
     program = f"""
 from pathlib import Path
-from scorer import readings
-from scorer.stores import Folder
-from shared.names import Columns
+from scorer.readings import source
+from scorer.storage.blob_store import Folder
+from shared.contract.model_names import Columns
 root = Path({str(tmp_path)!r})
 data = (root / "a").read_bytes()
 footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
 tried = 0
 for at in range(footer, len(data)):
     (root / "a").write_bytes(data[:at] + bytes([data[at] ^ 2]) + data[at + 1 :])
-    found = readings.read(Folder(root), [""], Columns(), ["d003"], None)
+    found = source.read(Folder(root), [""], Columns(), ["d003"], None)
     tried += 1
 print(tried)
 """
@@ -366,6 +366,6 @@ def test_the_index_that_pandas_leaves_in_a_file_is_no_feature(tmp_path: Path) ->
     frame.to_parquet(tmp_path / "a.parquet")
     assert "__index_level_0__" in pq.read_table(tmp_path / "a.parquet").column_names
 
-    found = readings.read(Folder(tmp_path), ["a.parquet"], Columns(), ["a", "b"], None)
+    found = source.read(Folder(tmp_path), ["a.parquet"], Columns(), ["a", "b"], None)
 
     assert [frame.features for frame in found.frames] == [("f",)]

@@ -11,11 +11,11 @@ from azure.storage.blob import ContainerClient
 from seen import HOUR
 
 from local.azurite import Azurite
-from scorer import files, readings
-from scorer.ranges import HEAD
-from scorer.stores import Container, open_container
-from shared.errors import NotFound, Unavailable
-from shared.names import Columns
+from scorer.readings import files, source
+from scorer.storage.blob_store import Container, open_container
+from scorer.storage.range_reader import HEAD
+from shared.contract.errors import NotFound, Unavailable
+from shared.contract.model_names import Columns
 
 Uploader = Callable[[str, bytes], None]
 
@@ -73,7 +73,7 @@ def test_parquet_is_read_by_ranges_and_a_lost_store_is_no_broken_file(
     place: tuple[Container, Uploader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "SMALL", 10)
-    monkeypatch.setattr("scorer.ranges.HEAD", 10)
+    monkeypatch.setattr("scorer.storage.range_reader.HEAD", 10)
     container, upload = place
     devices = [f"d{i:03}" for i in range(100) for _ in range(10)]
     times = pa.array([HOUR.start + timedelta(minutes=i % 10) for i in range(1000)], pa.timestamp("us", "UTC"))
@@ -82,7 +82,7 @@ def test_parquet_is_read_by_ranges_and_a_lost_store_is_no_broken_file(
     pq.write_table(rows, sink, row_group_size=100)
     upload("a", sink.getvalue().to_pybytes())
 
-    found = readings.read(container, [""], Columns(), ["d055"], HOUR)
+    found = source.read(container, [""], Columns(), ["d055"], HOUR)
 
     assert found.frames[0].values.tolist() == [[float(i) for i in range(550, 560)]]
 
@@ -92,7 +92,7 @@ def test_a_store_that_fails_over_a_file_fails_the_attempt_and_no_model(
     azurite: Azurite, fresh_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "SMALL", 10)
-    monkeypatch.setattr("scorer.ranges.HEAD", 10)
+    monkeypatch.setattr("scorer.storage.range_reader.HEAD", 10)
     client = ContainerClient.from_connection_string(azurite.connection_string, fresh_name)
     client.create_container()
     container = open_container(f"{azurite.blob_endpoint}/{fresh_name}", azurite.connection_string)
@@ -114,4 +114,4 @@ def test_a_store_that_fails_over_a_file_fails_the_attempt_and_no_model(
             return file
 
     with pytest.raises(Unavailable):
-        readings.read(Changing(), [""], Columns(), ["d"], HOUR)  # type: ignore[arg-type]  # it only reads
+        source.read(Changing(), [""], Columns(), ["d"], HOUR)  # type: ignore[arg-type]  # it only reads

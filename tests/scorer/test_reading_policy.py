@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from seen import FAIL, HOUR, read, read_text, refusal, see
 
-from scorer import readings
-from scorer.stores import Folder
-from shared.domain import Reason
-from shared.names import Columns
-from shared.reading_policy import BadRows, Policy, TimeFormat
+from scorer.readings import source
+from scorer.storage.blob_store import Folder
+from shared.contract.domain import Reason
+from shared.contract.model_names import Columns
+from shared.contract.reading_policy import BadRows, Policy, TimeFormat
 
 LONG = "time,device,sensor,value\n"
 
@@ -88,7 +88,7 @@ def test_rows_outside_the_window_are_counted_but_not_those_of_the_next_folder(tm
         times = [f"2026-11-21T{hour}:30", f"2026-11-21T{hour}:40", "2026-11-21T05:00"]
         (tmp_path / hour / "a").write_text("time,device,value\n" + "".join(f"{t},{d},1\n" for t in times for d in "pq"))
 
-    found = readings.read(Folder(tmp_path), ["07/", "08/"], Columns(), ["p"], HOUR)
+    found = source.read(Folder(tmp_path), ["07/", "08/"], Columns(), ["p"], HOUR)
 
     assert (found.rows, found.outside) == (2, 1)
     assert found.remarks() == [(1, "rows lay outside the window and were ignored")]
@@ -108,7 +108,7 @@ def test_a_broken_file_of_the_next_folder_fails_too_and_says_why_it_was_read(tmp
         (tmp_path / hour).mkdir()
         (tmp_path / hour / "a").write_text(text)
 
-    found = readings.read(Folder(tmp_path), ["07/", "08/"], Columns(), ["pump"], HOUR)
+    found = source.read(Folder(tmp_path), ["07/", "08/"], Columns(), ["pump"], HOUR)
 
     reason, message = refusal(found)
     assert reason is Reason.UNREADABLE_READINGS

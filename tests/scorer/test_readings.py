@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from seen import FAIL, HOUR, read, read_text, refusal, see
 
-from scorer import readings, signals
-from scorer.stores import Folder
-from shared.domain import Model, Reason
-from shared.names import Columns
-from shared.reading_policy import Policy
-from shared.windows import Window
+from scorer.readings import features, source
+from scorer.storage.blob_store import Folder
+from shared.contract.domain import Model, Reason
+from shared.contract.model_names import Columns
+from shared.contract.reading_policy import Policy
+from shared.contract.windows import Window
 
 
 def test_a_long_row_is_one_reading(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_hidden_files_and_marks_of_other_writers_are_no_readings(tmp_path: Path)
 def test_a_window_reads_the_folders_that_it_touches_and_the_next_one(
     pattern: str, window: str, expected: list[str]
 ) -> None:
-    assert readings.paths(pattern, Window.parse(window)) == expected
+    assert source.paths(pattern, Window.parse(window)) == expected
 
 
 def test_a_reading_that_arrived_late_is_found_in_the_next_folder(tmp_path: Path) -> None:
@@ -340,8 +340,8 @@ def test_a_reading_that_arrived_late_is_found_in_the_next_folder(tmp_path: Path)
         folder.mkdir(parents=True)
         (folder / "a.csv").write_text(f"time,device,value\n2026-11-21T07:59:{hour},pump,{int(hour)}\n")
 
-    where = readings.paths("date=%Y-%m-%d/hour=%H/", HOUR)
-    found = readings.read(Folder(tmp_path), where, Columns(), ["pump"], HOUR)
+    where = source.paths("date=%Y-%m-%d/hour=%H/", HOUR)
+    found = source.read(Folder(tmp_path), where, Columns(), ["pump"], HOUR)
 
     assert see(found) == [("07:59:07", [7.0]), ("07:59:08", [8.0])]
 
@@ -349,7 +349,7 @@ def test_a_reading_that_arrived_late_is_found_in_the_next_folder(tmp_path: Path)
 def test_a_file_that_is_named_is_read_whatever_it_is_called(tmp_path: Path) -> None:
     (tmp_path / "_a").write_text(GOOD)
 
-    assert len(see(readings.read(Folder(tmp_path), ["_a"], Columns(), ["pump"], HOUR))) == 2
+    assert len(see(source.read(Folder(tmp_path), ["_a"], Columns(), ["pump"], HOUR))) == 2
 
 
 def test_files_of_different_columns_are_each_read_by_their_own(tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_an_instant_in_files_of_different_columns_is_seen_once_as_the_later_file
     assert see(again, names=("a", "b")) == [("07:00:00", [1, 2]), ("07:01:00", [3, 4])]
     for one, repeated in ((found, 1), (again, 3)):
         model = Model("pump", "", "pump.skops", "etag")
-        signal = signals.signal(one, model, signals.find(one, model), ("a", "b"), None)
+        signal = features.signal(one, model, features.find(one, model), ("a", "b"), None)
         assert (signal.left_out, one.repeated + signal.repeated) == (0, repeated)
 
 

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from seen import HOUR, read
 
-from scorer import signals
-from scorer.readings import Readings
-from scorer.unscorable import Unscorable
-from shared.domain import Model
-from shared.reading_policy import BadRows, Policy
+from scorer.errors import Unscorable
+from scorer.readings import features
+from scorer.readings.source import Readings
+from shared.contract.domain import Model
+from shared.contract.reading_policy import BadRows, Policy
 
 DEVICES = ["fan", "mill", "pump 7", "ünï", "NA"]
 SENSORS = ["bar", "rpm", "1"]
@@ -81,7 +81,7 @@ def seen(found: Readings) -> dict[str, list[tuple[int, float]]]:
         for sensor in SENSORS:
             model = Model(device, sensor, "m", "e")
             try:
-                signal = signals.signal(found, model, signals.find(found, model), (), 1)
+                signal = features.signal(found, model, features.find(found, model), (), 1)
             except Unscorable as error:
                 told[model.id] = [(0, str(error.reason))]
             else:

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scorer.results import SCHEMA, PartWriter, Predictions, Rows, ranges, to_parquet, to_table, together
-from shared.domain import Model
+from scorer.predictions.table import SCHEMA, PartWriter, Predictions, Rows, ranges, to_parquet, to_table, together
+from shared.contract.domain import Model
 
 MODELS = [Model("a#b", "x", "a#b/x.skops", "1"), Model("a", "y", "a/y.skops", "2"), Model("a", "", "a.skops", "3")]
 ETAGS = ["1", "newer", "3"]

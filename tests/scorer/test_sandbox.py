@@ -23,12 +23,12 @@ import numpy as np
 import pytest
 from misdeeds import item
 
-from scorer import syscalls
-from scorer.children import Children
-from scorer.readings import Readings
-from scorer.single import Scored
-from scorer.stores import Content
-from shared.domain import Model
+from scorer.estimators.score_model import Scored
+from scorer.readings.source import Readings
+from scorer.sandbox import seccomp
+from scorer.sandbox.pool import Children
+from scorer.storage.blob_store import Content
+from shared.contract.domain import Model
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 HOME = Path.home()
@@ -48,7 +48,7 @@ CALLS = {
 
 def call(name: str) -> None:
     """A raw call of the system; its arguments make no sense, and it is refused before anyone looks at them."""
-    number = CALLS[name][platform.machine() == syscalls.AARCH64]
+    number = CALLS[name][platform.machine() == seccomp.AARCH64]
     if LIBC.syscall(ctypes.c_long(number), 0, 0, 0, 0, 0, 0) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
@@ -194,11 +194,11 @@ def test_keeper_and_child_were_never_given_a_secret_and_the_child_has_no_privile
 
 POOR = """
 import errno, json, platform, sys
-from scorer import sandbox
+from scorer.sandbox import isolation
 def none(*_):
     raise OSError(errno.ENOSYS, "Function not implemented")
 {poverty}
-print(json.dumps(sandbox.enter(2**30)))
+print(json.dumps(isolation.enter(2**30)))
 """
 PRIVILEGED, READS, CALLS_ALL, IGNORED = (
     "models were scored as privileged as the node",
@@ -212,12 +212,12 @@ PRIVILEGED, READS, CALLS_ALL, IGNORED = (
     ("poverty", "sentences"),
     [
         ("", []),
-        ("sandbox._landlock = none", [f"{READS}: OSError: [Errno 38] Function not implemented"]),
+        ("isolation._landlock = none", [f"{READS}: OSError: [Errno 38] Function not implemented"]),
         (
             "platform.machine = lambda: 'riscv64'",
             [f"{PRIVILEGED}: KeyError: 'riscv64'", f"{CALLS_ALL}: KeyError: 'riscv64'"],
         ),
-        ("sandbox._filter_calls = lambda: None", [IGNORED]),
+        ("isolation._filter_calls = lambda: None", [IGNORED]),
         ("sys.platform = 'plan9'", ["models were scored without a sandbox, which plan9 does not offer"]),
     ],
 )
@@ -245,7 +245,7 @@ ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "i386": 0x40000003}
 def filtered(machine: str, arch: str, number: int, *arguments: int) -> str:
     """What the filter for *machine* and process 77 does with a call: the kernel's interpreter, as far as we need it."""
     data = struct.pack("=IIQ6Q", number, ARCHES[arch], 0, *arguments, *[0] * (6 - len(arguments)))
-    code = list(struct.iter_unpack("=HBBI", syscalls.program(machine, 77)))
+    code = list(struct.iter_unpack("=HBBI", seccomp.program(machine, 77)))
     accumulator = at = 0
     while True:
         operation, true, false, constant = code[at]
@@ -320,7 +320,7 @@ def test_the_filter_decides(machine: str, arch: str, call: tuple[int, ...], resu
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_every_call_that_is_not_on_the_list_is_refused(machine: str) -> None:
     column = ("x86_64", "aarch64").index(machine)
-    allowed = {numbers[column] for numbers in syscalls.ALLOWED.values()}
+    allowed = {numbers[column] for numbers in seccomp.ALLOWED.values()}
 
     for number in range(600):
         result = filtered(machine, machine, number)

@@ -11,8 +11,8 @@ from azure.storage.blob import ContainerClient
 from obstore.auth.azure import AzureCredentialProvider
 
 from local.azurite import Azurite
-from scorer.stores import AzureBlobs, Container, Content, Oversized, open_container, split_url
-from shared.errors import FleetError, Malformed, Misconfigured, NotFound, Unavailable
+from scorer.storage.blob_store import AzureBlobs, Container, Content, Oversized, open_container, split_url
+from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound, Unavailable
 
 NAMES = [
     "plain.skops",

@@ -1,0 +1,1 @@
+"""What `python -m scorer` can be asked for, one module a command."""

@@ -1,0 +1,1 @@
+"""The arithmetic of many models at once. Numbers only: no files, no ids."""

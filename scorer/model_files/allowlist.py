@@ -1,0 +1,148 @@
+"""What a pickle may name. Everything else is refused when it is named, before anything of the file has run.
+
+A pickle is a program whose only words are the globals it names: REDUCE and NEWOBJ call them, BUILD writes into what
+they gave. So each global here must be harmless with any arguments, and must not be the shared object itself where
+BUILD could change it for the neighbours. Hence:
+
+- Estimators are scikit-learn's own classes. Their constructors keep what they are given, and `__setstate__`, which
+  they all have, makes BUILD on the class itself an error.
+- Functions are handed out in a wrapper made for each file, so that BUILD changes the wrapper.
+- `numpy.ndarray` is handed out as a mere token: real dumps only pass it to `_reconstruct`, while calling it could lay
+  an array of objects over chosen bytes.
+- `joblib`'s wrapper of an array, a plain class, is subclassed for each file.
+- No `functools`, `operator`, `numpy.load`, no `FunctionTransformer` (it calls what it is given).
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+from scorer.errors import Unscorable
+from shared.contract.domain import Reason
+
+_SKLEARN = {
+    "sklearn.covariance._elliptic_envelope": ("EllipticEnvelope",),
+    "sklearn.decomposition._pca": ("PCA",),
+    "sklearn.ensemble._iforest": ("IsolationForest",),
+    "sklearn.feature_selection._variance_threshold": ("VarianceThreshold",),
+    "sklearn.impute._base": ("SimpleImputer",),
+    "sklearn.kernel_approximation": ("Nystroem", "RBFSampler"),
+    "sklearn.linear_model._sgd_fast": ("Hinge",),
+    "sklearn.linear_model._stochastic_gradient": ("SGDOneClassSVM",),
+    "sklearn.metrics._dist_metrics": ("EuclideanDistance64",),
+    "sklearn.neighbors._ball_tree": ("BallTree",),
+    "sklearn.neighbors._kd_tree": ("KDTree",),
+    "sklearn.neighbors._lof": ("LocalOutlierFactor",),
+    "sklearn.pipeline": ("Pipeline",),
+    "sklearn.preprocessing._data": (
+        "MaxAbsScaler",
+        "MinMaxScaler",
+        "Normalizer",
+        "PowerTransformer",
+        "QuantileTransformer",
+        "RobustScaler",
+        "StandardScaler",
+    ),
+    "sklearn.preprocessing._discretization": ("KBinsDiscretizer",),
+    "sklearn.preprocessing._polynomial": ("PolynomialFeatures",),
+    "sklearn.svm._classes": ("OneClassSVM",),
+    "sklearn.tree._classes": ("ExtraTreeRegressor",),
+    "sklearn.tree._tree": ("Tree",),
+}
+CLASSES = frozenset((module, name) for module, names in _SKLEARN.items() for name in names) | {
+    ("numpy", "dtype"),
+    ("numpy.random._mt19937", "MT19937"),
+}
+FUNCTIONS = frozenset(
+    {
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("numpy.random._pickle", "__bit_generator_ctor"),
+        ("numpy.random._pickle", "__randomstate_ctor"),
+        ("sklearn.metrics._dist_metrics", "newObj"),
+        ("sklearn.neighbors._ball_tree", "newObj"),
+        ("sklearn.neighbors._kd_tree", "newObj"),
+    }
+)
+# Where older versions kept the same things.
+MOVED = {
+    "numpy.core.multiarray": "numpy._core.multiarray",
+    "numpy.core.numeric": "numpy._core.numeric",
+    "sklearn.covariance.elliptic_envelope": "sklearn.covariance._elliptic_envelope",
+    "sklearn.decomposition.pca": "sklearn.decomposition._pca",
+    "sklearn.ensemble.iforest": "sklearn.ensemble._iforest",
+    "sklearn.neighbors.ball_tree": "sklearn.neighbors._ball_tree",
+    "sklearn.neighbors.kd_tree": "sklearn.neighbors._kd_tree",
+    "sklearn.neighbors.lof": "sklearn.neighbors._lof",
+    "sklearn.preprocessing.data": "sklearn.preprocessing._data",
+    "sklearn.svm.classes": "sklearn.svm._classes",
+    "sklearn.tree.tree": "sklearn.tree._classes",
+}
+
+
+def allowed_global(module: str, name: str) -> Any:
+    """What a pickle gets for a global that it names. Raises Unscorable."""
+    at = MOVED.get(module, module)
+    if (at, name) in CLASSES:
+        return getattr(importlib.import_module(at), name)
+    if (at, name) in FUNCTIONS:
+        return _wrapped(getattr(importlib.import_module(at), name))
+    match at, name:
+        case "numpy._core.multiarray", "_reconstruct":
+            return _wrapped(_empty_array)
+        case "numpy", "ndarray":
+            return object()
+        case "_codecs", "encode":  # how protocol 2 spells bytes
+            return _wrapped(_latin1)
+        case "__builtin__", "bytes":
+            return _wrapped(_no_bytes)
+    raise Unscorable(Reason.UNTRUSTED_MODEL, f"the pickle names {module}.{name}, which is not on the allow-list")
+
+
+def unpickle(data: bytes) -> Any:
+    """The object of a pickle or of an uncompressed joblib file. Raises Unscorable, or whatever a broken file makes."""
+    reader = _joblib_reader(data) if b"joblib.numpy_pickle" in data else _Pickle(io.BytesIO(data))
+    return reader.load()
+
+
+class _Pickle(pickle.Unpickler):
+    """Python's own way to restrict what a pickle may name: a subclass with `find_class`."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return allowed_global(module, name)
+
+
+def _joblib_reader(data: bytes) -> Any:
+    """The same for joblib's files, in which the bytes of arrays lie between the opcodes."""
+    from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
+
+    wrapper = type("NumpyArrayWrapper", (NumpyArrayWrapper,), {})
+
+    class Joblib(NumpyUnpickler):  # type: ignore[misc]  # joblib ships no types
+        def find_class(self, module: str, name: str) -> Any:
+            named = (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper")
+            return wrapper if named else allowed_global(module, name)
+
+    return Joblib("", io.BytesIO(data), ensure_native_byte_order=True)
+
+
+def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args: function(*args)  # noqa: PLW0108  # a new object each time is the point
+
+
+def _empty_array(_subtype: object, _shape: object, _code: object) -> Any:
+    import numpy as np
+
+    return np.empty(0, np.int8)  # BUILD gives it type, shape and content, and NumPy checks that they agree
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+def _latin1(text: str, _encoding: object) -> bytes:
+    return text.encode("latin-1")

@@ -1,0 +1,1 @@
+"""What models said, as the table that consumers read."""

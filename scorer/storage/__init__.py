@@ -1,0 +1,1 @@
+"""Blobs and folders, read and written by one client."""

@@ -1,0 +1,1 @@
+"""Blob Storage, Table Storage, Resource Manager, and signing in to them."""

@@ -1,0 +1,63 @@
+"""How the adapters of Azure's services sign in, how long they wait for an answer, and how long they are told to wait.
+
+Nothing of Azure's is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from shared.contract.errors import Unavailable
+
+if TYPE_CHECKING:
+    from azure.identity import DefaultAzureCredential
+
+# One call, tried twice, ends after some 20 s at the worst; the next tick is the real retry. An answer of 429 or 503 is
+# handed on at once, since Azure's own policy would sleep for as long as its Retry-After says.
+PATIENCE: Mapping[str, Any] = {
+    "connection_timeout": 3,
+    "read_timeout": 7,
+    "retry_total": 1,
+    "retry_status": 0,
+    "initial_backoff": 1,  # the blob client's name for it; the table client does not wait before its first retry
+    "random_jitter_range": 1,
+}
+
+
+@functools.cache
+def default_credential() -> DefaultAzureCredential:
+    """One for all adapters, since each fetches and keeps its own tokens. As impatient as they are: see PATIENCE."""
+    from azure.identity import DefaultAzureCredential
+
+    return DefaultAzureCredential(**PATIENCE)
+
+
+def nobody_signed_in(where: str, said: str) -> Unavailable:
+    """What it means that no token was to be had. *where*: what was asked; *said*: azure-identity's words."""
+    return Unavailable(
+        f"{where}: no identity to sign in with: {said} Give the app a managed identity, or sign in with `az login`."
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds for which the other side wants to be left alone; None where it names none.
+
+    `Retry-After` is a number of seconds or a date, by the server's clock; `x-ms-retry-after-ms` is finer.
+    """
+    for name, unit in (("x-ms-retry-after-ms", 1000), ("retry-after-ms", 1000), ("Retry-After", 1)):
+        if re.fullmatch(r"\d+(\.\d+)?", text := headers.get(name, "").strip()):
+            return float(text) / unit
+    until, now = _date(headers.get("Retry-After")), _date(headers.get("Date"))
+    return max(0.0, (until - (now or datetime.now(UTC))).total_seconds()) if until else None
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,165 @@
+"""What an Azure ML workspace remembers of one job: why it failed, and what it printed.
+
+That is not Resource Manager's: the workspace names a regional address, and that one gives signed URLs of log files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from shared.adapters.azure.arm import translated
+from shared.contract.documents import clip
+from shared.contract.errors import FleetError, Misconfigured, NotFound
+from shared.ports import Sighting
+from shared.state.runs import JobState
+
+if TYPE_CHECKING:
+    from azure.ai.ml._restclient.arm_ml_service import MachineLearningServicesMgmtClient
+    from azure.ai.ml._restclient.runhistory import RunHistoryClient
+    from azure.core import PipelineClient
+
+LOG_LIMIT = 256 * 1024  # bytes of a log that are shown: its end
+TAIL = 4 * 1024  # bytes of it that hold a job's last words
+SHORT: Mapping[str, Any] = {"connection_timeout": 2, "read_timeout": 4, "retry_total": 0, "retry_status": 0}
+
+# Words of Azure's, as users report them: "PreemptionError: Nodes of this job got pre-empted"
+# (https://github.com/Azure/MachineLearningNotebooks/issues/1242), "User process 'python' exited with status code 42.
+# Please check log file 'user_logs/std_log.txt' for error details. Error: ..."
+# (https://github.com/Azure/azureml-examples/issues/2614). What follows "Error:" are the job's own words.
+_TAKEN_AWAY = re.compile(r"pre-?empt|evict(ed|ion)|node (was|is) (lost|removed)|lost (its )?node", re.IGNORECASE)
+_CODE = re.compile(r"(?:status|exit) code\W{1,3}(-?\d+)", re.IGNORECASE)
+_OWN_WORDS = " Error: "
+_ID = re.compile(
+    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
+    r"/providers/Microsoft\.MachineLearningServices/workspaces/(?P<name>[^/]+)/?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A workspace, by its ARM id."""
+
+    subscription: str
+    group: str
+    name: str
+
+    @staticmethod
+    def parse(text: str) -> Workspace:
+        """Raises Misconfigured."""
+        if found := _ID.fullmatch(text):
+            return Workspace(**found.groupdict())
+        form = "/subscriptions/S/resourceGroups/G/providers/Microsoft.MachineLearningServices/workspaces/W"
+        raise Misconfigured(f"wanted a workspace as {form}, found {text!r}")
+
+    @property
+    def id(self) -> str:
+        """Of ARM."""
+        provider = f"providers/Microsoft.MachineLearningServices/workspaces/{self.name}"
+        return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}/{provider}"
+
+    @property
+    def scope(self) -> tuple[str, str]:
+        """What each of the SDK's methods begins with."""
+        return self.group, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    """What the run history says of a job, as far as we want to know."""
+
+    message: str  # of its error, in one line
+    log_url: str | None  # of its own output, signed
+
+    @staticmethod
+    def parse(told: Any) -> _Details:
+        error = (told.get("error") or {}).get("error") or {}
+        files = told.get("logFiles") or {}
+        # A job of several processes has its logs numbered.
+        url = next((files[name] for name in sorted(files) if re.fullmatch(r"user_logs/std_log.*\.txt", name)), None)
+        return _Details(" ".join(str(error.get("message") or "").split()), url)
+
+
+@dataclass(frozen=True, eq=False)
+class RunHistory:
+    """The run history of one workspace. Impatient: what it tells is for people, and a tick waits for it."""
+
+    arm: MachineLearningServicesMgmtClient
+    workspace: Workspace
+    credential: Any
+    scopes: list[str]
+    rights: str
+
+    def why(self, name: str) -> Sighting:
+        """How a job that failed has ended. Where nobody tells, it has failed."""
+        try:
+            details = self._details(name)
+        except FleetError as error:
+            return Sighting(JobState.FAILED, clip(f"Azure ML calls it Failed, and not why: {error}"))
+        said = details.message
+        of_azure, _, own = said.partition(_OWN_WORDS)
+        if _TAKEN_AWAY.search(of_azure):
+            return Sighting(JobState.LOST, clip(said))
+        code = _CODE.search(of_azure)
+        if not code:
+            return Sighting(JobState.FAILED, clip(said or "Azure ML calls it Failed, and says no more"))
+        last = self._last_line(details) or _last_line(own)
+        return Sighting(JobState.FAILED, clip(": ".join(filter(None, [f"exit code {code[1]}", last]))))
+
+    def log(self, name: str) -> str:
+        """What a job printed so far, the end of it. Raises NotFound."""
+        url = self._details(name).log_url
+        if url is None:
+            raise NotFound(f"{self.workspace.name} has no log of job {name} yet")
+        return self._end(url, LOG_LIMIT)
+
+    def _details(self, name: str) -> _Details:
+        with translated(f"{self.workspace.name}, asked for the run details of job {name}", self.rights):
+            return _Details.parse(self._runs.runs.get_details(self.workspace.subscription, *self.workspace.scope, name))
+
+    def _last_line(self, details: _Details) -> str:
+        try:
+            return _last_line(self._end(details.log_url, TAIL)) if details.log_url else ""
+        except FleetError:  # it makes the reason clearer, and no more
+            return ""
+
+    def _end(self, url: str, limit: int) -> str:
+        """The end of a file. Blob Storage takes no range that counts from the end, so its size is asked first."""
+        size = int(self._fetch("HEAD", url, {}).headers.get("Content-Length", 0))
+        part = {"Range": f"bytes={size - limit}-"} if size > limit else {}
+        text: str = self._fetch("GET", url, part).content.decode(errors="replace")
+        return text
+
+    def _fetch(self, method: str, url: str, headers: Mapping[str, str]) -> Any:
+        """Without a token: the URL is signed, or open to all."""
+        from azure.core.rest import HttpRequest
+
+        with translated(f"{url.split('?', 1)[0]}", "Its signature has expired, or the account's firewall is closed."):
+            response = self._plain.send_request(HttpRequest(method, url, headers=dict(headers)))
+            response.raise_for_status()
+            return response
+
+    @cached_property
+    def _runs(self) -> RunHistoryClient:
+        from azure.ai.ml._restclient.runhistory import RunHistoryClient
+
+        with translated(f"{self.workspace.name}, asked for its address", self.rights):
+            discovery = self.arm.workspaces.get(*self.workspace.scope)["properties"]["discoveryUrl"]
+        with translated(discovery, self.rights):
+            address = self._fetch("GET", discovery, {}).json()["api"]
+        return RunHistoryClient(self.credential, base_url=address, credential_scopes=self.scopes, **SHORT)
+
+    @cached_property
+    def _plain(self) -> PipelineClient[Any, Any]:
+        from azure.core import PipelineClient
+        from azure.core.pipeline.policies import RetryPolicy
+
+        return PipelineClient("", policies=[RetryPolicy(**SHORT)], **SHORT)
+
+
+def _last_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()[-1:]), "")

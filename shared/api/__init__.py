@@ -1,0 +1,1 @@
+"""HTTP: who may call, what is asked, and what is answered."""

@@ -1,0 +1,250 @@
+"""The settings, from the environment. The only room that reads it.
+
+All problems are found at once, and each is told by the setting's name, with what was wanted and what was found. The
+table in the README is made from the descriptions here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.contract.errors import Misconfigured
+from shared.contract.model_names import DEFAULT_PATTERN, Columns, ModelNames
+from shared.contract.reading_policy import BadRows, TimeFormat
+from shared.contract.scoring_options import OtherVersions
+from shared.planning.chunking import CatchUp, ChunkSize
+from shared.planning.schedule import Schedule, parse_zone
+
+from . import setting_types
+from .setting_types import ContainerName, Count, Endpoint, KeyHash, Span, parsed
+
+
+class ClusterKind(StrEnum):
+    """Where jobs run."""
+
+    DASK = "dask"
+    AZUREML = "azureml"
+    BATCH = "batch"
+
+
+class SignIn(StrEnum):
+    """Who tells the app who somebody is, beside its own keys."""
+
+    NONE = ""
+    ENTRA = "entra"
+
+
+# What a cluster cannot be reached without.
+_WANTED: Mapping[ClusterKind, tuple[str, ...]] = {
+    ClusterKind.DASK: (),
+    ClusterKind.AZUREML: ("aml_workspace", "aml_environment", "node_client_id"),
+    ClusterKind.BATCH: ("batch_endpoint", "batch_image"),
+}
+
+
+class Settings(BaseModel):
+    """Everything that a person may set. A field's name in capitals is the setting's."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    storage: setting_types.Storage = Field(
+        description="the storage account: `https://ACCOUNT.blob.core.windows.net` (by managed identity), a connection "
+        "string, or `UseDevelopmentStorage=true` for Azurite",
+    )
+    models_container: ContainerName = Field("models", description="the container of models")
+    readings_container: ContainerName = Field("readings", description="the container of readings")
+    predictions_container: ContainerName = Field("predictions", description="the container that consumers read")
+    work_container: ContainerName = Field("fleetscore", description="the container of plans, results, reports and logs")
+    ledger_table: str = Field(
+        "fleetscore", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$", description="the table that records every run"
+    )
+    app_name: str = Field(
+        "fleetscore", pattern=r"^[a-z][a-z0-9-]{0,31}$", description="begins the name of every job at the cluster"
+    )
+    schedule: Annotated[Schedule, parsed(Schedule)] = Field(
+        Schedule("0 5 * * * *"),
+        description="when a window that has closed becomes due: NCRONTAB; the delay for late readings is in it",
+    )
+    schedule_time_zone: Annotated[ZoneInfo, parsed(parse_zone)] = Field(
+        ZoneInfo("UTC"), description="the zone of `SCHEDULE`, such as `Europe/Berlin`; windows are UTC all the same"
+    )
+    heartbeat: Annotated[Schedule, parsed(Schedule)] = Field(
+        description="how often the timer looks after everything: NCRONTAB, such as `0 * * * * *`; the host wants it too"
+    )
+    window: setting_types.Length = Field(
+        timedelta(hours=1), description="the span that one run scores: ISO 8601, a divisor or a multiple of a day"
+    )
+    catch_up: CatchUp = Field(
+        CatchUp.ALL, description="after an outage: `all` (the newest 24 windows that wait) or `latest` (only the last)"
+    )
+    max_open_runs: Count = Field(1, description="runs that may be under way at once")
+    chunk_size: Annotated[ChunkSize, parsed(ChunkSize.parse)] = Field(
+        ChunkSize(),
+        description="models that one job scores: `auto` (two minutes of work or more), a number, or `1` for a job "
+        "for each model",
+    )
+    max_chunks: Annotated[int, Field(ge=1, le=99_999)] = Field(
+        10_000, description="jobs that a run is cut into at most; chunks grow when a fleet would need more"
+    )
+    max_cores: Count = Field(
+        4,
+        description="cores that the cluster grows to; at Azure nodes, since a job takes a whole one. `auto` cuts no "
+        "finer",
+    )
+    model_names: Annotated[ModelNames, parsed(ModelNames)] = Field(
+        ModelNames(DEFAULT_PATTERN), description="how model blobs are named; `[…]` may be absent"
+    )
+    readings_path: setting_types.HourPath = Field(
+        "date=%Y-%m-%d/hour=%H/", description="the folder of an hour of readings (strftime), or one file, or nothing"
+    )
+    readings_columns: Annotated[Columns, parsed(Columns.parse)] = Field(
+        Columns(), description="what the readings' columns are called: `time=TS,device=Device,sensor=Tag,value=Value`"
+    )
+    bad_rows: BadRows = Field(
+        BadRows.SKIP,
+        description="a row with a cell that is no number, or no time: `skip` (counted and left out) or `fail` (the "
+        "models that would have used it fail)",
+    )
+    time_format: TimeFormat = Field(
+        TimeFormat.ISO,
+        description="how the readings write times: `iso`, or since 1970 in `s`, `ms`, `us` or `ns`; columns of "
+        "timestamps say it themselves",
+    )
+    other_versions: Annotated[OtherVersions, parsed(OtherVersions.parse)] = Field(
+        OtherVersions(),
+        description="models of another scikit-learn than the nodes': `warn`, `refuse`, or `skops=warn,pickle=refuse`",
+    )
+    model_mib: Count = Field(256, description="MiB that a model's file may have, packed or not")
+    model_timeout: Span = Field(
+        timedelta(minutes=1), description="how long scikit-learn may take over one model, in a process of its own"
+    )
+    model_memory_mib: Count = Field(4096, description="MiB of memory that it may take in that process")
+    readings_memory_mib: Count = Field(
+        2048, description="MiB that readings may take on a node, about; more is read in several passes"
+    )
+    cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`, `azureml` or `batch`")
+    dask_scheduler: setting_types.Scheduler = Field(
+        "tcp://127.0.0.1:8786", description="the address of the Dask scheduler"
+    )
+    aml_workspace: setting_types.WorkspaceId = Field(
+        "", description="the Azure ML workspace, by its resource id; wanted for `azureml`"
+    )
+    aml_compute: setting_types.Compute = Field("scorer", description="its compute cluster")
+    aml_environment: setting_types.Environment = Field(
+        "", description="the scorer's environment there, `NAME:VERSION`; wanted for `azureml`"
+    )
+    arm_endpoint: Endpoint = Field(
+        "https://management.azure.com", description="Azure's Resource Manager; another one in sovereign clouds"
+    )
+    batch_endpoint: Endpoint = Field(
+        "", description="the Azure Batch account, `https://ACCOUNT.REGION.batch.azure.com`; wanted for `batch`"
+    )
+    batch_pool: setting_types.PoolId = Field("scorer", description="its pool")
+    batch_image: setting_types.Image = Field(
+        "", description="the scorer's container image, `REGISTRY/NAME:TAG`; wanted for `batch`"
+    )
+    batch_identity: setting_types.IdentityId = Field(
+        "", description="the identity by which Batch brings a job's log into storage, by its resource id"
+    )
+    node_client_id: setting_types.ClientId = Field(
+        "", description="the identity by which jobs at Azure reach storage, by its client id; wanted for `azureml`"
+    )
+    max_in_flight: Count = Field(100, description="jobs of a run at the cluster at once")
+    max_retries: Annotated[int, Field(ge=0)] = Field(2, description="times that a chunk's failed job is tried again")
+    max_losses: Annotated[int, Field(ge=0)] = Field(
+        5, description="times that a chunk's job may be lost by the cluster"
+    )
+    silence: Span = Field(
+        timedelta(minutes=10),
+        description="without a word of the cluster and without progress, a job is lost after this",
+    )
+    retry_backoff: Span = Field(
+        timedelta(seconds=30), description="the wait before the first retry; it doubles with each"
+    )
+    job_timeout: Span = Field(timedelta(hours=1), description="the wall time of one job")
+    queue_timeout: Span = Field(timedelta(hours=2), description="a job that has not started by then is asked for anew")
+    start_timeout: Span = Field(
+        timedelta(minutes=15), description="a job that runs and gave no sign of life by then is cancelled, and retried"
+    )
+    stall_timeout: Span = Field(
+        timedelta(minutes=30),
+        description="the same for one whose progress stands still for so long",
+    )
+    cancel_timeout: Span = Field(timedelta(minutes=10), description="how long a job that is cancelled is waited for")
+    run_deadline: Span = Field(
+        timedelta(days=1), description="a run that is open for so long is stopped, and has failed"
+    )
+    tolerated_failures: Annotated[int, Field(ge=0, le=100)] = Field(
+        100, description="percent of the models that ended; when more have failed, no further chunk starts (100: off)"
+    )
+    submit_rate: Annotated[float, Field(gt=0)] = Field(20.0, description="jobs that are submitted a second, at most")
+    tick_budget: Span = Field(
+        timedelta(minutes=4), description="how long a tick goes on with open runs; the next one continues there"
+    )
+    keep_runs: Span = Field(
+        timedelta(days=90),
+        description="how long after its end the rows, plans, results, reports and logs of a run stay",
+    )
+    prune_predictions: bool = Field(False, description="whether its predictions go with them")  # pydantic's way
+    read_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may read over HTTP")
+    operate_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may also start and cancel runs")
+    sign_in: SignIn = Field(
+        SignIn.NONE,
+        description="`entra`: App Service authentication stands before the app, and the app roles `Reader` and "
+        "`Operator` that it tells are believed",
+    )
+    website_site_name: str = Field(
+        "", description="set by Azure; there, HTTP is closed until keys or a sign-in are configured"
+    )
+
+    @model_validator(mode="after")
+    def _in_its_zone(self) -> Settings:
+        return self.model_copy(update={"schedule": Schedule(self.schedule.text, self.schedule_time_zone.key)})
+
+
+def names() -> list[str]:
+    """The names of all settings, as they stand in the environment."""
+    return [name.upper() for name in Settings.model_fields]
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raises Misconfigured with every problem, one a line. An empty value counts as not set."""
+    given = {name: value for name in Settings.model_fields if (value := environment.get(name.upper(), "")) != ""}
+    problems = _absent(given)
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        problems += [_problem(problem) for problem in error.errors()]
+    if problems:
+        raise Misconfigured("\n".join(["settings are wrong:", *problems]))
+    return settings
+
+
+def _absent(given: Mapping[str, str]) -> list[str]:
+    """What the cluster that is chosen cannot be reached without."""
+    cluster = given.get("cluster")
+    wanted = next((names for kind, names in _WANTED.items() if kind == cluster), ())
+    what = {name: str(Settings.model_fields[name].description).partition("; wanted for")[0] for name in wanted}
+    return [
+        f"  {name.upper()}: wanted {what[name]}, for CLUSTER={cluster}, found nothing"
+        for name in wanted
+        if name not in given
+    ]
+
+
+def _problem(problem: Any) -> str:
+    name = str(problem["loc"][0])
+    if problem["type"] == "missing":
+        return f"  {name.upper()}: wanted {Settings.model_fields[name].description}, found nothing"
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    extra = Settings.model_fields[name].json_schema_extra
+    secret = isinstance(extra, dict) and setting_types.SECRET in extra
+    found = "" if secret or "found" in said else f", found {problem['input']!r}"
+    return f"  {name.upper()}: {said}{found}"

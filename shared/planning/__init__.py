@@ -1,0 +1,1 @@
+"""Which windows are due, and how a fleet is split into chunks."""

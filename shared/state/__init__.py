@@ -1,0 +1,1 @@
+"""Pure. What the ledger records: runs, chunks, attempts, requests, and what may follow what."""

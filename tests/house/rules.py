@@ -1,0 +1,159 @@
+"""The import rules, each by folder: who may import whom, and where the world may be touched.
+
+A file is judged by the longest folder of `MAY_IMPORT` that holds it; a folder that no rule names breaks the rules by
+that alone, so no new package escapes them. What is imported late, by `import_module("...")`, counts like any import.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# Package: the packages (or modules) of ours that it may import beside itself. Imports point downwards only.
+_CONTRACT = {"shared.contract"}
+_STATE = _CONTRACT | {"shared.state"}
+_PORTS = _STATE | {"shared.ports"}
+_PLANNING = _PORTS | {"shared.planning"}
+_TRACKING = _PLANNING | {"shared.tracking"}
+_CONTROL = _TRACKING | {"shared.control"}
+_ADAPTERS = _PORTS | {"shared.adapters.azure"}
+_BASE = _CONTRACT | {"scorer.errors", "scorer.arrow", "scorer.processes"}
+_STORAGE = _BASE | {"scorer.storage"}
+_READINGS = _STORAGE | {"scorer.readings"}
+_FAMILIES = _BASE | {"scorer.model_files.parsed", "scorer.families"}
+_PACKS = _STORAGE | {"scorer.model_files", "scorer.families", "scorer.packs"}
+_PREDICTIONS = _STORAGE | {"scorer.predictions"}
+_ESTIMATORS = _READINGS | _PREDICTIONS | {"scorer.model_files", "scorer.estimators"}
+_SANDBOX = _READINGS | _PREDICTIONS | {"scorer.estimators", "scorer.model_files.allowlist", "scorer.sandbox"}
+_SCORING = _READINGS | _PACKS | _PREDICTIONS | {"scorer.kernels", "scorer.sandbox", "scorer.scoring"}
+MAY_IMPORT: Mapping[str, set[str]] = {
+    "shared": {"shared"},  # the entry points: bootstrap, __main__, and the ports
+    "shared.contract": set(),
+    "shared.state": _CONTRACT,
+    "shared.planning": _PORTS,
+    "shared.tracking": _PLANNING,
+    "shared.control": _TRACKING,
+    "shared.api": _STATE
+    | {"shared.ports", "shared.planning.backfill", "shared.control.services", "shared.control.options"},
+    "shared.config": _PLANNING,
+    "shared.adapters": _PORTS,
+    "shared.adapters.azure": _PORTS,
+    "shared.adapters.azureml": _ADAPTERS,
+    "shared.adapters.batch": _ADAPTERS,
+    "scorer": {"scorer", "shared.contract"},
+    "scorer.storage": _BASE,
+    "scorer.readings": _STORAGE,
+    "scorer.model_files": _BASE,
+    "scorer.families": _FAMILIES,
+    "scorer.kernels": _CONTRACT | {"scorer.families"},
+    "scorer.packs": _PACKS,
+    "scorer.predictions": _STORAGE,
+    "scorer.estimators": _ESTIMATORS,
+    "scorer.sandbox": _SANDBOX,
+    "scorer.scoring": _SCORING,
+    "scorer.commands": _SCORING,
+}
+# Single modules that may do what the others of their folder may not.
+EXCEPTIONS: Mapping[str, set[str]] = {
+    "shared.ports": _STATE,
+    "scorer.errors": _CONTRACT,
+    "scorer.arrow": set(),
+    "scorer.processes": set(),
+    "scorer.commands.convert_models": _SCORING | {"scorer.estimators"},
+    # Sent by value and run on a worker, where the scorer is; the app itself never imports it.
+    "shared.adapters.dask_cluster": _PORTS | {"scorer.commands.dask_launcher"},
+    # The bounds of opening, and what the effects of planning need of it, are pure; these two have effects.
+}
+
+_CLOUDS = {"azure", "obstore", "distributed", "dask", "msrest", "adlfs"}
+_NUMBERS = {"numpy", "pyarrow", "pandas", "scipy", "sklearn", "numba"}
+_LIBRARIES = {"sklearn", "skops", "joblib", "lightgbm", "xgboost", "onnxruntime", "pyod", "catboost"}
+_WORLD = {"os", "io", "pathlib", "socket", "subprocess", "time", "random", "threading", "logging", "shutil"}
+PURE = ("shared.contract", "shared.state", "shared.planning", "shared.tracking")
+IMPURE = {"shared.planning.plan_writer", "shared.tracking.observe"}
+# Packages from outside: which modules of ours, by prefix, may import them.
+ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {
+    frozenset(_CLOUDS): ("shared.adapters", "scorer.storage", "scorer.sinks"),
+    frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_backend",),
+    frozenset(_NUMBERS): ("scorer",),
+    frozenset(_LIBRARIES): ("scorer.estimators", "scorer.sandbox.supervisor", "scorer.commands.convert_models"),
+}
+"""Each rule that a set of sources breaks is said in a sentence by `find_violations`."""
+
+
+def find_violations(sources: Mapping[str, str]) -> list[str]:
+    """What breaks the rules. *sources*: the text of each module, by its dotted name, of `shared` and `scorer` only."""
+    packages = {name.rpartition(".")[0] for name in sources} - {""}
+    broken = [f"{package}: no rule names this package" for package in sorted(packages - MAY_IMPORT.keys())]
+    for module, text in sorted(sources.items()):
+        imported = set(list_imports(module, text))
+        broken += [f"{module} imports {other}" for other in sorted(imported) if not _may_import(module, other)]
+        if module.startswith("shared"):
+            broken += _find_world(module, text)
+    return broken
+
+
+def list_imports(module: str, text: str) -> Iterator[str]:
+    """Every module that a source imports, late ones too, in full: `shared.contract.domain`, `azure.functions`."""
+    package = module.split(".")[:-1]
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom():
+                base = package[: len(package) + 1 - node.level] if node.level else []
+                whole = ".".join([*base, *([node.module] if node.module else [])])
+                yield from (f"{whole}.{alias.name}" for alias in node.names)
+            case ast.Call(func=ast.Attribute(attr="import_module") | ast.Name(id="import_module")):
+                yield from _list_late_import(package, node)
+            case _:
+                pass
+
+
+def _list_late_import(package: list[str], call: ast.Call) -> Iterator[str]:
+    match call.args[0] if call.args else None:
+        case ast.Constant(value=str(name)):
+            yield ".".join([*package, name[1:]]) if name.startswith(".") else name
+        case _:
+            pass  # a name from a closed list: `allowlist` and `supervisor` say which
+
+
+def _may_import(module: str, other: str) -> bool:
+    top = other.split(".", maxsplit=1)[0]
+    if top in ("scorer", "shared"):
+        return _is_below(other, _rule_of(module))
+    if top in ("local", "bench", "tests", "function_app"):
+        return False
+    if top in _WORLD and module.startswith(PURE) and module not in IMPURE:
+        return False
+    return all(module.startswith(where) for packages, where in ONLY_HERE.items() if top in packages)
+
+
+def _rule_of(module: str) -> set[str]:
+    if module in EXCEPTIONS:
+        return EXCEPTIONS[module]
+    package = module.rpartition(".")[0] or module
+    return {package, *MAY_IMPORT.get(package, set())}
+
+
+def _is_below(other: str, allowed: set[str]) -> bool:
+    return any(other == prefix or other.startswith(f"{prefix}.") for prefix in allowed)
+
+
+def _find_world(module: str, text: str) -> Iterator[str]:
+    """Only settings read the environment, and only entry points the clock. Adapters may do both."""
+    if module.startswith("shared.adapters"):
+        return
+    if "os.environ" in text and module != "shared.config.settings":
+        yield f"{module} reads the environment"
+    if (".now(" in text and module != "shared.__main__") or "time.time(" in text:
+        yield f"{module} reads the clock"
+
+
+def read_sources() -> Mapping[str, str]:
+    """The text of each module of `shared` and `scorer`, by its dotted name."""
+    paths = [path for top in ("shared", "scorer") for path in sorted((ROOT / top).rglob("*.py"))]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text() for path in paths}

@@ -1,0 +1,73 @@
+"""The import rules hold, and they would see what breaks them wherever it lies."""
+
+import pytest
+
+from tests.house.rules import ROOT, find_violations, list_imports, read_sources
+
+# What the splits that follow the move have still to mend.
+OPEN = {
+    "scorer.commands.dask_launcher imports distributed.Reschedule",
+    "scorer.commands.dask_launcher imports distributed.Worker",
+    "scorer.commands.dask_launcher imports distributed.core.Status",
+    "scorer.commands.dask_launcher imports distributed.get_worker",
+    "scorer.commands.score_chunk imports scorer.estimators.score_model.Scored",
+    "scorer.commands.score_folder imports scorer.estimators.loader",
+    "scorer.commands.score_folder imports skops.io",
+    "scorer.families.registry imports scorer.model_files.reader",
+    "scorer.families.registry imports scorer.model_files.reader.SIZE_LIMIT",
+    "scorer.model_files.allowlist imports joblib.numpy_pickle.NumpyArrayWrapper",
+    "scorer.model_files.allowlist imports joblib.numpy_pickle.NumpyUnpickler",
+    "scorer.scoring.carry_over imports scorer.estimators.score_model.Scored",
+    "scorer.scoring.pipeline imports scorer.estimators.score_model.Scored",
+    "shared.api.app imports shared.control.loop.ControlPlane",
+    "shared.api.backfill_views imports shared.control.open_runs.backfill_decision",
+    "shared.api.backfills imports shared.control.loop.ControlPlane",
+    "shared.api.operations imports shared.control.loop.ControlPlane",
+    "shared.api.run_actions imports shared.control.loop.ControlPlane",
+    "shared.api.run_queries imports shared.control.loop.ControlPlane",
+}
+
+
+def test_no_import_breaks_the_rules() -> None:
+    assert set(find_violations(read_sources())) == OPEN
+
+
+PLANTED = """
+scorer.readings.deep.x  | pass                                     | scorer.readings.deep: no rule names this package
+shared.new.x            | pass                                     | shared.new: no rule names this package
+scorer.readings.x       | import sklearn                           | scorer.readings.x imports sklearn
+scorer.readings.x       | from scorer.model_files import reader    | scorer.readings.x imports scorer.model_files.reader
+scorer.readings.x       | f = lambda: import_module("sklearn.svm") | scorer.readings.x imports sklearn.svm
+scorer.kernels.x        | import numba                             | scorer.kernels.x imports numba
+scorer.scoring.x        | from scorer.estimators import loader     | scorer.scoring.x imports scorer.estimators.loader
+scorer.scoring.x        | from shared.state.runs import Run        | scorer.scoring.x imports shared.state.runs.Run
+shared.tracking.x       | import subprocess                        | shared.tracking.x imports subprocess
+shared.contract.x       | from shared.state import runs            | shared.contract.x imports shared.state.runs
+shared.contract.x       | from ..state import runs                 | shared.contract.x imports shared.state.runs
+shared.api.x            | from shared.control.loop import A        | shared.api.x imports shared.control.loop.A
+shared.api.x            | import numpy as np                       | shared.api.x imports numpy
+shared.control.x        | import azure.storage.blob                | shared.control.x imports azure.storage.blob
+shared.control.x        | importlib.import_module("scorer.errors") | shared.control.x imports scorer.errors
+shared.adapters.batch.x | from shared.control import tick          | shared.adapters.batch.x imports shared.control.tick
+shared.config.x         | import local.stack                       | shared.config.x imports local.stack
+shared.planning.x       | os.environ["A"]                          | shared.planning.x reads the environment
+shared.control.x        | datetime.now(UTC)                        | shared.control.x reads the clock
+"""
+
+
+@pytest.mark.parametrize("row", PLANTED.strip().splitlines())
+def test_a_planted_violation_is_seen(row: str) -> None:
+    module, text, violation = (cell.strip() for cell in row.split("|"))
+    assert violation in find_violations({**read_sources(), module: text})
+
+
+def test_each_import_is_named_in_full() -> None:
+    text = "from . import a\nfrom .b import c\nfrom .. import d\nimport e.f as g\nfrom h import (\n    i,\n)"
+    assert list(list_imports("shared.x.y", text)) == ["shared.x.a", "shared.x.b.c", "shared.d", "e.f", "h.i"]
+
+
+def test_no_file_outgrows_a_sitting() -> None:
+    sources = [path for top in ("shared", "scorer", "local") for path in (ROOT / top).rglob("*.py")]
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in sources
+               if "node_modules" not in path.parts}  # fmt: skip
+    assert {name: length for name, length in lengths.items() if length > 350} == {}
