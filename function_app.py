@@ -36,7 +36,7 @@ def api() -> Asgi:
     """The HTTP app of this process."""
     from shared.api.app import create_api
 
-    return create_api(plane(), bootstrap.guard(SETTINGS), lambda: datetime.now(UTC))
+    return create_api(plane().services, bootstrap.guard(SETTINGS), lambda: datetime.now(UTC))
 
 
 async def asgi(

@@ -63,7 +63,7 @@ def _history(setting: str, sizes: Sequence[int]) -> Iterator[Asked]:
     work = AzureBlobs(setting, "work")
     work.ensure()
     plane = _plane(ledger, work, calls, FOR_EVER)
-    api = TestClient(create_api(plane, Guard(), lambda: NOON))
+    api = TestClient(create_api(plane.services, Guard(), lambda: NOON))
     beats = (NOON + timedelta(seconds=second) for second in itertools.count())
     there = 0
     for size in sizes:

@@ -11,10 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scorer.packs.cache import pack_file
 from scorer.storage.blob_store import Container, open_container
-from shared.contract import documents, paths
-from shared.contract.documents import Manifest, PackSpan, Report
+from shared.contract import paths
 from shared.contract.domain import Model
+from shared.contract.manifest import Manifest, PackSpan, build_command
+from shared.contract.report import Report
+from shared.contract.text import make_digest
 
 from .fleet import model_id
 from .scoring_fleet import DISTINCT, WINDOW, Fleet
@@ -57,14 +60,14 @@ def _models(numbers: range, kind: str, etags: Sequence[str]) -> list[Model]:
 
 def order(fleet: Fleet, kind: str, place: Place, cores: int) -> list[str]:
     """Write a manifest for each chunk of a fleet of *kind* files; returns their URLs."""
-    etags, work, urls = [documents.digest(data) for data in fleet.distinct(kind)], place.container(), []
+    etags, work, urls = [make_digest(data) for data in fleet.distinct(kind)], place.container(), []
     for index, chunk in enumerate(chunks(fleet, cores)):
         models = tuple(_models(chunk, kind, etags))
         spans = tuple(PackSpan(_pack_name(pack), len(pack)) for pack in _packs(chunk))
         data = Manifest(
             WINDOW, paths.chunk_id(index), models, place.models, place.readings, place.work, packs=spans
         ).to_bytes()
-        path = paths.manifest_path(WINDOW.id, documents.digest(data))
+        path = paths.manifest_path(WINDOW.id, make_digest(data))
         work.write(path, data)
         urls.append(f"{place.work}/{path}")
     return urls
@@ -72,11 +75,10 @@ def order(fleet: Fleet, kind: str, place: Place, cores: int) -> list[str]:
 
 def write_packs(fleet: Fleet, kind: str, place: Place, cores: int) -> None:
     """The packs of the fleet's chunks, made of the distinct models' numbers by the writer of packs itself."""
-    from scorer.families import registry
     from scorer.packs import pack
 
     files, work = fleet.distinct(kind), place.container()
-    packed, etags = [registry.pack_model(data) for data in files], [documents.digest(data) for data in files]
+    packed, etags = [pack_file(data) for data in files], [make_digest(data) for data in files]
     for places in (places for chunk in chunks(fleet, cores) for places in _packs(chunk)):
         entries = [
             pack.Entry(m, m.etag, packed[i % DISTINCT])
@@ -87,7 +89,7 @@ def write_packs(fleet: Fleet, kind: str, place: Place, cores: int) -> None:
 
 def commands(urls: Sequence[str], attempt: int) -> list[list[str]]:
     """What a cluster runs: a process for each chunk."""
-    return [[sys.executable, *documents.command(url, attempt)[1:]] for url in urls]
+    return [[sys.executable, *build_command(url, attempt)[1:]] for url in urls]
 
 
 def folder_command(fleet: Fleet, kind: str, predictions: Path) -> list[str]:

@@ -18,8 +18,8 @@ from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
-from shared.contract.documents import Progress, Report, Verdict
 from shared.contract.domain import Part
+from shared.contract.report import Progress, Report, Verdict
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.options import Rules

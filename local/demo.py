@@ -17,7 +17,7 @@ from shared.config.settings import Settings
 from shared.contract.errors import Unavailable
 from shared.contract.paths import prediction_path
 from shared.contract.windows import Window
-from shared.planning import chunking
+from shared.planning import due_windows
 from shared.state.runs import Phase
 
 from . import findings, fleet, stack, web
@@ -61,7 +61,7 @@ def add_readings(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
 
 def due(settings: Settings) -> Window:
     """The last window that the schedule has made due."""
-    return chunking.due(settings.schedule, settings.window, None, datetime.now(UTC), settings.catch_up).waiting[-1]
+    return due_windows.due(settings.schedule, settings.window, None, datetime.now(UTC), settings.catch_up).waiting[-1]
 
 
 def follow(url: str, settings: Settings, servers: Sequence[Server], screen: Screen) -> dict[str, Any]:

@@ -20,8 +20,7 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
 
 from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402  # after the line above
 from shared.contract.model_names import DEFAULT_PATTERN, ModelNames  # noqa: E402
-from shared.contract.reading_policy import BadRows, Policy, TimeFormat  # noqa: E402
-from shared.contract.scoring_options import OtherVersions, ScoringPolicy  # noqa: E402
+from shared.contract.scoring_options import BadRows, OtherVersions, ReadingOptions, ScoringOptions, TimeFormat  # noqa: E402  # noqa: E402
 from shared.contract.windows import parse_length  # noqa: E402
 
 
@@ -38,9 +37,9 @@ def main(arguments: list[str]) -> int:
             case "folder":
                 return _folder(options)
             case "convert":
-                from scorer.commands import score_folder
+                from scorer.commands import convert_models
 
-                return score_folder.convert(options.models, options.to, ModelNames(options.model_names))
+                return convert_models.convert(options.models, options.to, ModelNames(options.model_names))
             case _:
                 from scorer.commands import score_chunk
 
@@ -68,8 +67,8 @@ def _folder(options: argparse.Namespace) -> int:
             columns=score_folder.parse_columns(options.columns),
             names=ModelNames(options.model_names),
             readings_path=options.readings_path,
-            policy=ScoringPolicy(
-                Policy(BadRows(options.bad_rows), TimeFormat(options.time_format)),
+            policy=ScoringOptions(
+                ReadingOptions(BadRows(options.bad_rows), TimeFormat(options.time_format)),
                 OtherVersions.parse(options.other_versions),
             ),
             cores=_cores(),

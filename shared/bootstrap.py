@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from shared.api.auth import Guard
 from shared.config.settings import ClusterKind, Settings, SignIn
-from shared.contract.reading_policy import Policy as ReadingPolicy
-from shared.contract.scoring_options import Limits, ScoringPolicy
+from shared.contract.scoring_options import Limits, ReadingOptions, ScoringOptions
 from shared.control.loop import ControlPlane
 from shared.control.options import Rules
 from shared.planning.plan_writer import DraftingRules
@@ -103,9 +102,9 @@ def rules(settings: Settings) -> Rules:
     )
 
 
-def _scoring(settings: Settings) -> ScoringPolicy:
-    return ScoringPolicy(
-        readings=ReadingPolicy(settings.bad_rows, settings.time_format),
+def _scoring(settings: Settings) -> ScoringOptions:
+    return ScoringOptions(
+        readings=ReadingOptions(settings.bad_rows, settings.time_format),
         other_versions=settings.other_versions,
         limits=Limits(
             model_bytes=settings.model_mib * MIB,

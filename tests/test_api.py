@@ -23,7 +23,7 @@ FLEET: dict[str, Reason | None] = {"pump1": None, "pump2/heat": Reason.UNREADABL
 
 
 def client(world: World, guard: Guard | None = None, plane: ControlPlane | None = None) -> TestClient:
-    api = create_api(plane or world.plane, guard or Guard(), lambda: world.now)
+    api = create_api((plane or world.plane).services, guard or Guard(), lambda: world.now)
     return TestClient(api, raise_server_exceptions=False)
 
 
@@ -309,7 +309,7 @@ def test_a_store_that_does_not_answer_is_told_with_when_to_try_again(world: Worl
         raise Unavailable("the ledger does not answer", retry_after=7)
 
     broken = replace(world.plane, ledger=type("Broken", (), {"runs": fail, "run": fail, "heartbeat": fail})())
-    http = TestClient(create_api(broken, Guard(), lambda: NOON), raise_server_exceptions=False)
+    http = TestClient(create_api(broken.services, Guard(), lambda: NOON), raise_server_exceptions=False)
     for path in ("/api/runs", f"/api/runs/{WINDOW}", "/api/health"):
         found = http.get(path)
         assert is_problem(found, 503, "the ledger does not answer")
@@ -321,7 +321,9 @@ def test_what_nobody_expected_says_no_more_than_that(world: World) -> None:
         raise ZeroDivisionError("a secret")
 
     broken = replace(world.plane, ledger=type("Broken", (), {"runs": fail})())
-    found = TestClient(create_api(broken, Guard(), lambda: NOON), raise_server_exceptions=False).get("/api/runs")
+    found = TestClient(create_api(broken.services, Guard(), lambda: NOON), raise_server_exceptions=False).get(
+        "/api/runs"
+    )
     assert is_problem(found, 500, "this should not have happened")
     assert "secret" not in found.text
 

@@ -63,7 +63,7 @@ class Site:
     """The API at a port of this machine; it may die and come back."""
 
     def __init__(self, world: World, guard: Guard) -> None:
-        app = create_api(world.plane, guard, lambda: world.now)
+        app = create_api(world.plane.services, guard, lambda: world.now)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:

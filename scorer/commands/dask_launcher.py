@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from scorer.processes import die_with, signal_name
-from shared.contract.documents import clip
 from shared.contract.paths import log_path, parse_job_name
+from shared.contract.text import clip
 
 if TYPE_CHECKING:
     from distributed import Worker

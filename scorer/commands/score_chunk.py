@@ -18,21 +18,22 @@ from datetime import UTC, datetime
 import numpy as np
 
 from scorer.errors import refused
-from scorer.estimators.score_model import Scored
 from scorer.packs.cache import Ready, Stores, bring
 from scorer.packs.pack import EMPTY
+from scorer.predictions.outcome import Scored
 from scorer.predictions.part_files import Parts
 from scorer.readings import source
 from scorer.readings.source import Readings, Source
 from scorer.sandbox.pool import Children
 from scorer.scoring import pipeline
 from scorer.scoring.carry_over import take_over
-from scorer.scoring.pipeline import Means, Notes, Portion, Progress
+from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion
 from scorer.storage.blob_store import Container, open_container, split_url
-from shared.contract import documents, paths
-from shared.contract.documents import Manifest, PackSpan, Report, Verdict
+from shared.contract import paths
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import FleetError
+from shared.contract.manifest import Manifest, PackSpan
+from shared.contract.report import Progress, Report, Verdict
 
 UNPACKED = 10_000  # models that are scored together where there are no packs
 PROGRESS_EVERY = 3.0  # seconds, at most
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What is different about this attempt; `shared.contract.documents.command` writes it."""
+    """What is different about this attempt; `shared.contract.manifest.command` writes it."""
 
     careful: bool = False  # in child processes, so that the report names a model which ends its process
     pardon: bool = False  # models too that the plan left out because they were in quarantine
@@ -167,13 +168,13 @@ def _ahead(portions: Iterator[Portion]) -> Iterator[Iterator[Portion]]:
 
 
 @contextmanager
-def _progress(work: Container, path: str, models: int) -> Iterator[Progress]:
+def _progress(work: Container, path: str, models: int) -> Iterator[DoneCount]:
     """Tell how many models are done, now and then, while the body runs.
 
     From a thread of its own: a store that does not answer must not hold up the scoring. It writes only when the count
     has changed, since a beat that goes on while the work stands still would be a lie.
     """
-    counter, over = Progress(), threading.Event()
+    counter, over = DoneCount(), threading.Event()
 
     def tell() -> None:
         told = -1
@@ -181,7 +182,7 @@ def _progress(work: Container, path: str, models: int) -> Iterator[Progress]:
             if told != counter.done:
                 told = counter.done
                 try:
-                    work.write(path, b"", documents.Progress(told, models).to_metadata())
+                    work.write(path, b"", Progress(told, models).to_metadata())
                 except (FleetError, OSError) as error:
                     log.info("progress not written: %s", error)
             over.wait(PROGRESS_EVERY)

@@ -7,32 +7,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 
 from scorer.arrow import numbers
-from scorer.errors import Unscorable, refused
-from scorer.estimators import loader
 from scorer.packs.cache import Stores, bring
 from scorer.predictions.table import to_parquet
 from scorer.readings import source
 from scorer.readings.source import MICROSECOND, Readings
 from scorer.sandbox.pool import Children
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import Means, Notes, Portion, Progress, Slab
+from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion, Slab
 from scorer.storage.blob_store import Folder
-from shared.contract.documents import Verdict
-from shared.contract.domain import Model, Outcome, Reason, outcome_of
+from shared.contract.domain import Outcome, outcome_of
 from shared.contract.errors import Malformed
-from shared.contract.model_names import Blob, Columns, Ignored, ModelNames, shown
+from shared.contract.model_names import Columns, ModelNames
 from shared.contract.paths import chunk_id, prediction_path
-from shared.contract.scoring_options import ScoringPolicy
+from shared.contract.report import Verdict
+from shared.contract.scoring_options import ScoringOptions
 from shared.contract.windows import EPOCH, MINUTE, Window
 
+from .folders import check_target, list_fleet
+
 PORTION = 10_000  # models that are scored together
-NAME_LIMIT = 255  # bytes of a file's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Errand:
     columns: Columns = field(default_factory=Columns)
     names: ModelNames = field(default_factory=ModelNames)
     readings_path: str = ""
-    policy: ScoringPolicy = field(default_factory=ScoringPolicy)
+    policy: ScoringOptions = field(default_factory=ScoringOptions)
     cores: int = 1
 
 
@@ -56,9 +54,9 @@ def folder(errand: Errand) -> int:
 
     Raises Malformed for what cannot be meant, Misconfigured and Unavailable where the predictions cannot be written.
     """
-    fleet = _fleet(errand.models, errand.names)
+    fleet = list_fleet(errand.models, errand.names)
     store, where = _source(errand.readings, errand.readings_path, errand.window)
-    _check_target("--predictions", errand.predictions)
+    check_target("--predictions", errand.predictions)
     _keep_apart(errand.predictions, errand.readings, errand.readings_path)
     devices, limits = [model.device for model in fleet], errand.policy.limits
     found = source.read(store, where, errand.columns, devices, errand.window, errand.policy.readings)
@@ -70,7 +68,7 @@ def folder(errand: Errand) -> int:
         for at in range(0, len(fleet), PORTION):
             some = fleet[at : at + PORTION]
             ready = bring(Stores(files, files, limits.model_bytes), "", some)
-            slabs.append(pipeline.score(Portion(some, ready, found), means, Progress(), notes))
+            slabs.append(pipeline.score(Portion(some, ready, found), means, DoneCount(), notes))
         warnings = (*notes.remarks, *children.warnings)
     windows = _windows(errand.window, errand.every, found)
     _write(errand.predictions, windows, pa.concat_tables([slab.rows for slab in slabs]).unify_dictionaries())
@@ -78,37 +76,6 @@ def folder(errand: Errand) -> int:
         print(f"note: {remark}")
     verdicts = [verdict for slab in slabs for verdict in slab.verdicts]
     return _summary(verdicts, len(windows), errand.predictions)
-
-
-def convert(models: Path, to: Path, names: ModelNames) -> int:
-    """Write each model as a skops file named by its id, never running what is in it; 1 when one failed, else 0.
-
-    Raises Malformed for what cannot be meant, Misconfigured and Unavailable where the files cannot be written.
-    """
-    import skops.io
-
-    fleet = _fleet(models, names)
-    here, there = models.resolve(), to.resolve()
-    if here.is_relative_to(there) or there.is_relative_to(here):  # originals overwritten, or each model there twice
-        raise Malformed(f"--to: wanted a folder apart from the models, found {to} and {models}")
-    _check_target("--to", to)
-    files, target, failed = Folder(models), Folder(to), 0
-    for model in fleet:
-        try:
-            if model.refused:
-                raise refused(model)
-            if len(f"{model.id.rsplit('/', 1)[-1]}.skops".encode()) > NAME_LIMIT:
-                raise Unscorable(Reason.BAD_NAME, "its name with the ending .skops is too long for a file")
-            detector = loader.load(files.read(model.name).data)
-            data = skops.io.dumps(detector.estimator)
-            loader.load(data)  # what we write must pass our own door
-        except Unscorable as error:
-            failed += 1
-            print(f"failed: {shown(model.name)}: {error.reason}: {error}")
-            continue
-        target.write(f"{model.id}.skops", data)
-        print(f"converted: {model.name} -> {to / model.id}.skops")
-    return 1 if failed else 0
 
 
 def parse_window(text: str) -> Window:
@@ -133,17 +100,6 @@ def parse_columns(text: str) -> Columns:
         raise Malformed(f"--columns: {error}") from error
 
 
-def _fleet(models: Path, names: ModelNames) -> list[Model]:
-    if not models.is_dir():
-        raise Malformed(f"--models: wanted a folder, found {'a file' if models.exists() else 'nothing'} at {models}")
-    ignored = Ignored()
-    files = (name for name in Folder(models).list("") if not name.rsplit("/", 1)[-1].startswith("."))
-    fleet = list(names.fleet((Blob(name, "", 0) for name in files), ignored))
-    if not fleet:
-        raise Malformed(f"--models: wanted files named {names.pattern}, found none in {models}")
-    return fleet
-
-
 def _source(readings_at: Path, readings_path: str, window: Window | None) -> tuple[Folder, list[str]]:
     """The folder to read from, and what to read of it."""
     if not readings_at.exists():
@@ -155,18 +111,6 @@ def _source(readings_at: Path, readings_path: str, window: Window | None) -> tup
     if window is None:
         raise Malformed(f"--readings-path: {readings_path!r} has placeholders, and they want a --window")
     return Folder(readings_at), source.paths(readings_path, window)
-
-
-def _check_target(option: str, target: Path) -> None:
-    """Learn before the work whether files can be written there: by trying, since permissions do not tell it all."""
-    try:
-        if target.exists() and not target.is_dir():
-            raise Malformed(f"{option}: wanted a folder, found a file at {target}")
-        whole = target.absolute()
-        with TemporaryDirectory(prefix=".", dir=next(path for path in (whole, *whole.parents) if path.exists())):
-            return
-    except OSError as error:
-        raise Malformed(f"{option}: wanted a folder that can be written, found {target}: {error.strerror}") from error
 
 
 def _keep_apart(predictions: Path, readings_at: Path, readings_path: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scorer.errors import Unscorable
-from scorer.model_files import allowlist
+from scorer.estimators import unpickler
 from scorer.model_files.reader import SIZE_LIMIT, decompressed, is_skops, too_large
 from shared.contract.domain import Reason
 
@@ -83,7 +83,7 @@ def _pickle(data: bytes) -> Any:
         raise Unscorable(
             Reason.UNREADABLE_MODEL, f"neither skops nor a pickle of protocol 2 or later: it begins with {data[:12]!r}"
         )
-    return allowlist.unpickle(data)
+    return unpickler.unpickle(data)
 
 
 def _skops(data: bytes, size_limit: int) -> Any:

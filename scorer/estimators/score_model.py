@@ -6,33 +6,23 @@ Whatever a model's file can do, it does here: only a child calls this with a fil
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from scorer.errors import Unscorable
+from scorer.predictions.outcome import Scored, changed
 from scorer.predictions.table import Predictions
 from scorer.readings import features
 from scorer.readings.features import Signal
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
-from shared.contract.documents import Verdict, clip
 from shared.contract.domain import Model, Reason
+from shared.contract.report import Verdict
+from shared.contract.text import clip
 
 from . import loader, outlier_detector
 from .loader import Detector
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """One model's verdict, its predictions if there are any, and what a person should hear all the same."""
-
-    verdict: Verdict
-    predictions: Predictions | None = None
-    left_out: int = 0  # rows that lacked a feature
-    repeated: int = 0  # rows that a file of other columns replaced
-    made_by: str = ""  # the other scikit-learn that made it
 
 
 def score_one(model: Model, content: Content | Exception, readings: Readings) -> Scored:
@@ -64,11 +54,6 @@ def blame(error: BaseException, made_by: str = "") -> tuple[Reason, str]:
     if type(error).__name__ == "NotFittedError":  # by name: importing scikit-learn for it would cost a second
         return Reason.UNFITTED_MODEL, message
     return Reason.INCOMPATIBLE_MODEL if made_by else Reason.ESTIMATOR_ERROR, message
-
-
-def changed(etag: str, model: Model) -> str:
-    """The etag for the verdict: only where it is not the manifest's."""
-    return etag if etag != model.etag else ""
 
 
 def _signal(detector: Detector, model: Model, readings: Readings) -> Signal:

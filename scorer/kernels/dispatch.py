@@ -13,13 +13,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
-from scorer.families.registry import Family
+from scorer.families.base import Family
 from shared.contract.errors import Misconfigured
+
+from .batch import Batch
 
 _BLOCKS = 8  # for each core: so that the last one to end does not keep the others waiting for long
 _STEP = 20  # what one support vector costs a row beyond its features; measured in features
@@ -28,26 +29,6 @@ _WALK = 60  # what one tree costs a row, in the same unit
 _chosen: dict[str, ModuleType] = {}  # one entry at most: the name of the kernels in use
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """m models and the readings that they score; who builds one has checked all of it, the kernels trust it."""
-
-    family: np.ndarray  # int8[m], never KEPT
-    strict: np.ndarray  # bool[m]: an anomaly is a score <= 0, not < 0
-    width: np.ndarray  # int32[m]
-    number_at: np.ndarray  # int64[m]: where a model's numbers begin
-    numbers: np.ndarray  # float64: laid out as families.Packed says
-    integer_at: np.ndarray  # int64[m]
-    integer_count: np.ndarray  # int64[m]
-    integers: np.ndarray  # int32
-    layout: np.ndarray  # int32[m]: which row of `layouts`
-    layouts: np.ndarray  # int32[k, widest]: the row of `values` for each feature; -1 pads
-    first: np.ndarray  # int64[m]: its rows are values[:, first : first + rows]
-    rows: np.ndarray  # int64[m]; 0 is allowed
-    out: np.ndarray  # int64[m]: where its scores begin
-    values: np.ndarray  # float64[columns, all rows], C-contiguous
 
 
 def choose(name: str = "") -> str:

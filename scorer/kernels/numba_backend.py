@@ -22,9 +22,9 @@ from llvmlite import binding
 from numba import boolean, float64, int8, int32, int64, njit, types, void
 from numba.core import config
 
-from scorer.families.registry import Family
+from scorer.families.base import Family
 
-from .dispatch import Batch
+from .batch import Batch
 
 LANES = 16  # rows are padded to a multiple of it: two registers of AVX-512
 BLOCK = 128  # rows that are taken at once; their features lie in the first-level cache

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.families.registry import Family
+from scorer.families.base import Family
 
-from .dispatch import Batch
+from .batch import Batch
 
 ELEMENTS = 2**15  # numbers of an array that a loop works on: fewer cost calls, more fall out of the caches
 BODY = 2**20  # numbers of the support vectors, or of the precisions, that are held at once

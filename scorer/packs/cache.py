@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from scorer.errors import Unscorable, refused
-from scorer.families.registry import Family, pack_model
+from scorer.families.base import Family, Packed
+from scorer.families.registry import pack_model
+from scorer.model_files import reader
 from scorer.model_files.reader import SIZE_LIMIT, is_skops
 from scorer.storage.blob_store import Container, Content, Oversized
 from shared.contract.domain import Model, Reason
@@ -112,7 +114,7 @@ def _fetch(stores: Stores, model: Model) -> Content:
 
 def _entry(model: Model, content: Content, size_limit: int) -> Entry:
     try:
-        found = pack_model(content.data, size_limit)
+        found = pack_file(content.data, size_limit)
     except Unscorable as error:
         return Entry(model, content.etag, error)
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever is in its file
@@ -140,3 +142,8 @@ def _write(work: Container, name: str, merged: Pack, state: str | None) -> None:
             log.info("pack=%s: another node was quicker; ours is dropped", name)
     except FleetError as error:
         log.warning("pack=%s not written, the next run will try: %s", name, error)
+
+
+def pack_file(data: bytes, size_limit: int = SIZE_LIMIT) -> Packed:
+    """The numbers of a model file. Nothing of the file runs. Raises Unscorable, as the reader and the registry do."""
+    return pack_model(reader.read(data, size_limit))

@@ -24,10 +24,10 @@ import xxhash
 
 from scorer.arrow import encoded, flags, numbers, strings, view
 from scorer.errors import Unscorable
-from scorer.families.registry import HEAD, Family, Packed
-from shared.contract.documents import clip
+from scorer.families.base import HEAD, Family, Packed
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed
+from shared.contract.text import clip
 
 _MAGIC = b"fleetscore pack\n"
 VERSION = 1  # of this layout, of `families` and of what is refused; a pack of another one is made anew

@@ -8,7 +8,7 @@ import numpy as np
 
 from scorer.errors import Unscorable
 from shared.contract.domain import Model, Reason
-from shared.contract.reading_policy import BadRows
+from shared.contract.scoring_options import BadRows
 
 from .frames import Frame
 from .source import Readings

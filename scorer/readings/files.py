@@ -16,7 +16,7 @@ from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
-from shared.contract.reading_policy import Policy
+from shared.contract.scoring_options import ReadingOptions
 
 from .parquet_reader import Footer, open_groups, read_footer, read_group
 from .text_reader import GZIP, PARQUET, Table, gunzipped, read_text
@@ -99,7 +99,7 @@ def tables(
     container: Container,
     files: Sequence[File],
     columns: Columns,
-    policy: Policy,
+    policy: ReadingOptions,
     devices: Sequence[str],
     span: tuple[int, int],
 ) -> Iterator[tuple[File, Table | Damaged]]:
@@ -123,7 +123,7 @@ def _read(
     container: Container,
     file: File,
     columns: Columns,
-    policy: Policy,
+    policy: ReadingOptions,
     devices: Sequence[str],
     span: tuple[int, int],
 ) -> list[Table | Damaged]:
@@ -148,7 +148,7 @@ def _groups(
     file: File,
     footer: Footer,
     columns: Columns,
-    policy: Policy,
+    policy: ReadingOptions,
     devices: Sequence[str],
     span: tuple[int, int],
 ) -> list[Table | Damaged]:

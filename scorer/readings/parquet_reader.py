@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from shared.contract.model_names import Columns
-from shared.contract.reading_policy import Policy
+from shared.contract.scoring_options import ReadingOptions
 
 from . import thrift
 from .cells import BROKEN, unreadable
@@ -204,7 +204,7 @@ def open_groups(file: Any, footer: Footer) -> Any:
         raise unreadable(f"Parquet: {error}") from error
 
 
-def read_group(opened: Any, footer: Footer, group: Group, columns: Columns, policy: Policy) -> Table:
+def read_group(opened: Any, footer: Footer, group: Group, columns: Columns, policy: ReadingOptions) -> Table:
     """The rows of one row group. Raises Unscorable."""
     if group.rows < 0 or group.bytes > GROUP_LIMIT:
         raise unreadable(f"Parquet: row group {group.index} unpacks to {group.bytes} bytes, more than {GROUP_LIMIT}")

@@ -17,7 +17,7 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.model_names import Columns
-from shared.contract.reading_policy import BadRows, Policy
+from shared.contract.scoring_options import BadRows, ReadingOptions
 from shared.contract.windows import EPOCH, MINUTE, Window
 
 from .files import Damaged, File, open_files, tables
@@ -35,7 +35,7 @@ class Readings:
     """All readings of some devices. Built once by `Source.read`; then only asked."""
 
     devices: Mapping[str, int]  # codes, in the order of the ids
-    policy: Policy = field(default_factory=Policy)
+    policy: ReadingOptions = field(default_factory=ReadingOptions)
     sensors: dict[str, int] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
     bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
@@ -129,7 +129,7 @@ class Source:
     container: Container
     columns: Columns
     window: Window | None
-    policy: Policy
+    policy: ReadingOptions
     files: list[File]
 
     @property
@@ -178,7 +178,7 @@ class Source:
 
 
 def open_readings(
-    container: Container, where: Sequence[str], columns: Columns, window: Window | None, policy: Policy
+    container: Container, where: Sequence[str], columns: Columns, window: Window | None, policy: ReadingOptions
 ) -> Source:
     """What lies in the folders and files *where*, within *window* (all there is when None). Raises Unavailable.
 
@@ -193,10 +193,10 @@ def read(
     columns: Columns,
     devices: Sequence[str],
     window: Window | None,
-    policy: Policy | None = None,
+    policy: ReadingOptions | None = None,
 ) -> Readings:
     """All readings of *devices* at once. Raises Unavailable."""
-    return open_readings(container, where, columns, window, policy or Policy()).read(devices)
+    return open_readings(container, where, columns, window, policy or ReadingOptions()).read(devices)
 
 
 def paths(pattern: str, window: Window) -> list[str]:

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from shared.contract.model_names import Columns
-from shared.contract.reading_policy import Policy, TimeFormat
+from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
 from .cells import BROKEN, MISSING, unreadable
 
@@ -93,7 +93,7 @@ def check_columns(names: list[str], columns: Columns) -> None:
         )
 
 
-def read_text(data: bytes, columns: Columns, policy: Policy) -> Table | None:
+def read_text(data: bytes, columns: Columns, policy: ReadingOptions) -> Table | None:
     """The rows of a CSV or JSON lines file, unpacked already; None where there are none. Raises Unscorable."""
     try:
         for beginning, what in _FOREIGN.items():
@@ -184,7 +184,7 @@ def _csv(data: bytes, columns: Columns) -> pa.Table:
     return read(pa.string())  # some cell is no number; which ones, `cells.numbers` says
 
 
-def _json_lines(data: bytes, columns: Columns, policy: Policy) -> pa.Table:
+def _json_lines(data: bytes, columns: Columns, policy: ReadingOptions) -> pa.Table:
     """By pyarrow where each column is of one kind; else line by line. Each refuses a key that is there twice."""
     from pyarrow import json as arrow_json
 

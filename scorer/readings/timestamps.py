@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.arrow import view
-from shared.contract.reading_policy import TimeFormat
+from shared.contract.scoring_options import TimeFormat
 from shared.contract.windows import EPOCH
 
 from .cells import encoded, filled, is_text, unreadable, whole

@@ -25,12 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from scorer.estimators.score_model import Scored, score_one
+from scorer.estimators.score_model import score_one
+from scorer.predictions.outcome import Scored
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
-from shared.contract.documents import Verdict, clip
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Unavailable
+from shared.contract.report import Verdict
+from shared.contract.text import clip
 
 from . import pipe, replies
 from .pipe import Frame, Garbled, Kind, Line

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from scorer.estimators.score_model import Scored, changed
+from scorer.predictions.outcome import Scored, changed
 from scorer.predictions.table import Predictions
 from scorer.readings.source import Readings
-from shared.contract.documents import Verdict, clip
 from shared.contract.domain import SKIPS, Model, Reason
+from shared.contract.report import Verdict
+from shared.contract.text import clip
 
 HEAD = 2**14  # bytes that the line may have
 _ROW = 8 + 8 + 8 + 1  # bytes of an instant, a value, a score, and a label

@@ -27,13 +27,14 @@ from typing import NoReturn
 
 import numpy as np
 
-from scorer.estimators.score_model import Scored, blame
+from scorer.estimators.score_model import blame
 from scorer.model_files import allowlist
+from scorer.predictions.outcome import Scored
 from scorer.processes import die_with, signal_name
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
-from shared.contract.documents import Verdict
 from shared.contract.domain import Model, Reason
+from shared.contract.report import Verdict
 
 from . import isolation, pipe, replies
 from .pipe import Frame, Garbled, Kind, Line

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.families.registry import Family
+from scorer.families.base import Family
 from scorer.kernels import dispatch
-from scorer.kernels.dispatch import Batch
+from scorer.kernels.batch import Batch
 from scorer.packs.pack import Pack
 from scorer.predictions.table import Rows, ranges
 from scorer.readings.features import Signal

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from scorer.estimators.score_model import Scored
 from scorer.predictions import part_files
+from scorer.predictions.outcome import Scored
 from scorer.predictions.table import SCHEMA, Predictions
 from scorer.storage.blob_store import Container
-from shared.contract.documents import Manifest, Report, Verdict, clip
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed, NotFound
+from shared.contract.manifest import Manifest
 from shared.contract.paths import report_path
+from shared.contract.report import Report, Verdict
+from shared.contract.text import clip
 
 log = logging.getLogger(__name__)
 

@@ -18,17 +18,18 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.errors import Unscorable
-from scorer.estimators.score_model import Scored
 from scorer.packs.cache import Ready, Stores, fetch
+from scorer.predictions.outcome import Scored
 from scorer.predictions.table import Predictions, Rows, to_table, together
 from scorer.readings import features
 from scorer.readings.features import Signal
 from scorer.readings.source import REPEATED, Readings
 from scorer.sandbox.pool import Children
 from scorer.storage.blob_store import Content
-from shared.contract.documents import Verdict, clip
 from shared.contract.domain import SKIPS, Model, Reason
+from shared.contract.report import Verdict
 from shared.contract.scoring_options import OtherVersion, OtherVersions
+from shared.contract.text import clip
 
 from . import batching
 from .batching import Joined
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Progress:
+class DoneCount:
     """How many models are done. One thread counts, another tells."""
 
     done: int = 0
@@ -112,7 +113,7 @@ class Slab:
     rows: pa.Table
 
 
-def score(portion: Portion, means: Means, progress: Progress, notes: Notes) -> Slab:
+def score(portion: Portion, means: Means, progress: DoneCount, notes: Notes) -> Slab:
     """Judge every model of the portion. Raises Unavailable where stores or children cannot be had."""
     ended = _Ended(portion.models, portion.ready, progress)
     ended.take(portion.carried)
@@ -203,7 +204,7 @@ class _Ended:
 
     models: Sequence[Model]
     ready: Ready
-    progress: Progress
+    progress: DoneCount
     etags: dict[int, str] = field(default_factory=dict)  # of what was scored, where that is not what was planned
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     rows: list[Rows] = field(default_factory=list)

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from shared.contract.documents import digest
 from shared.contract.errors import Malformed, Misconfigured, NotFound, Unavailable
+from shared.contract.text import make_digest
 
 from .range_reader import Opened, open_ranges, translated
 
@@ -241,7 +241,7 @@ class Folder:
             if most is not None and size > most:
                 raise Oversized(size)
             data = file.read()
-        return Content(data, digest(data))
+        return Content(data, make_digest(data))
 
     def map(self, path: str) -> Mapped:
         """See Container."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.contract.documents import clip
 from shared.contract.errors import Misconfigured, NotFound, Unavailable
+from shared.contract.text import clip
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore

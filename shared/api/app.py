@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
-from shared.control.loop import ControlPlane
+from shared.control.services import Services
 
 from . import backfills, operations, run_actions, run_queries
 from .auth import Answer, Guard, Role, roles_of
@@ -39,8 +39,8 @@ PAGE_HEADERS = {
 }
 
 
-def create_api(plane: ControlPlane, guard: Guard, clock: Callable[[], datetime]) -> FastAPI:
-    """The application over a control plane. *clock* tells the time, in UTC."""
+def create_api(services: Services, guard: Guard, clock: Callable[[], datetime]) -> FastAPI:
+    """The application over a control services. *clock* tells the time, in UTC."""
     app = FastAPI(
         title="fleetscore",
         version="1",
@@ -56,13 +56,13 @@ def create_api(plane: ControlPlane, guard: Guard, clock: Callable[[], datetime])
     _add_errors(app)
     _add_guard(app, guard)
     for router in (
-        run_actions.wishes(plane, clock),
-        run_actions.rounds(plane, clock),
-        run_queries.runs(plane),
-        run_queries.details(plane),
-        backfills.backfills(plane, clock),
-        operations.schedule(plane, clock),
-        operations.quarantine(plane),
+        run_actions.wishes(services, clock),
+        run_actions.rounds(services, clock),
+        run_queries.runs(services),
+        run_queries.details(services),
+        backfills.backfills(services, clock),
+        operations.schedule(services, clock),
+        operations.quarantine(services),
     ):
         app.include_router(router)
     _add_pages(app)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.contract.windows import Window
-from shared.control.open_runs import backfill_decision
+from shared.planning.backfill import backfill_decision
 from shared.state.requests import Backfill, BackfillState, Scope
 from shared.state.runs import Run
 

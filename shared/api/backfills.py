@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 
 from shared.contract.errors import Conflict, Malformed
 from shared.contract.windows import Window, format_length
-from shared.control.loop import ControlPlane
+from shared.control.services import Services
 from shared.ports import Ledger
 from shared.state.requests import Backfill, BackfillState, Scope, Wish, WishKind
 
@@ -90,10 +90,10 @@ def _add(ledger: Ledger, wanted: Backfill) -> Backfill | None:
     return None
 
 
-def backfills(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:
+def backfills(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Ask for backfills, list them, show one, cancel one."""
     router = APIRouter(prefix="/api/backfills", tags=["backfills"])
-    ledger, length = plane.ledger, plane.rules.window
+    ledger, length = services.ledger, services.rules.window
 
     def told(backfill: Backfill, status: int, response: Response) -> BackfillView:
         response.status_code = status

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.contract.documents import Verdict
 from shared.contract.domain import Outcome, Reason, outcome_of
 from shared.contract.paths import job_name
+from shared.contract.report import Verdict
 from shared.ports import Sighting
 from shared.state.runs import AttemptState, Chunk, ChunkState
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request, Response
 
 from shared.contract.errors import NotFound
-from shared.control.loop import ControlPlane
+from shared.control.services import Services
 from shared.state.requests import SCHEDULE, Quarantined, Wish, WishKind
 
 from . import run_views
@@ -16,13 +16,13 @@ from .run_actions import waiting
 from .run_views import Health
 
 
-def schedule(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:
+def schedule(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Health, and the pause of the schedule."""
     router = APIRouter(prefix="/api", tags=["schedule"])
-    ledger = plane.ledger
+    ledger = services.ledger
 
     def told() -> Health:
-        now, due = clock(), plane.rules.schedule.next_fire
+        now, due = clock(), services.rules.schedule.next_fire
         return run_views.health(ledger.heartbeat(), now, due(now), waiting(ledger, WishKind.PAUSE, SCHEDULE))
 
     @router.get("/health", responses={503: {"model": Health, "description": "the timer does not beat"}})
@@ -54,19 +54,19 @@ def schedule(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:
     return router
 
 
-def quarantine(plane: ControlPlane) -> APIRouter:
+def quarantine(services: Services) -> APIRouter:
     """Models that are left out since they crash or hang what scores them."""
     router = APIRouter(prefix="/api/quarantine", tags=["quarantine"])
 
     @router.get("")
     def page() -> tuple[Quarantined, ...]:
         """All models in quarantine, by id. One leaves it when its file changes, or when a person strikes it off."""
-        return tuple(plane.ledger.quarantine())
+        return tuple(services.ledger.quarantine())
 
     @router.delete("", status_code=204)
     def strike_off(model: str) -> None:
         """Let the next plan have this model again. It is named in the query: hosts decode a path once too often."""
-        if not plane.ledger.remove_quarantined(model):
+        if not services.ledger.remove_quarantined(model):
             raise NotFound(f"no model {model!r} in quarantine")
 
     return router

@@ -17,8 +17,8 @@ from pydantic import ConfigDict, Field
 
 from shared.contract.errors import Conflict, Malformed, NotFound
 from shared.contract.windows import Window, format_length
-from shared.control.loop import ControlPlane
 from shared.control.options import Rules
+from shared.control.services import Services
 from shared.ports import Ledger
 from shared.state.requests import Wish, WishKind
 from shared.state.runs import Phase
@@ -136,10 +136,10 @@ def _ask_limits(ledger: Ledger, wish: Wish) -> None:
             ledger.remove_wish(older)
 
 
-def wishes(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:
+def wishes(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Ask for runs, and for what is to become of them."""
     router = APIRouter(prefix="/api/runs", tags=["wishes"])
-    ledger, rules = plane.ledger, plane.rules
+    ledger, rules = services.ledger, services.rules
 
     @router.post("", status_code=202, responses=_known("the window has its run already"))
     def ask(response: Response, asked: AskedRun | None = None) -> RunView:
@@ -184,10 +184,10 @@ def wishes(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:
     return router
 
 
-def rounds(plane: ControlPlane, clock: Callable[[], datetime]) -> APIRouter:
+def rounds(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Ask for a further round of a run that is over."""
     router = APIRouter(prefix="/api/runs/{run_id}", tags=["wishes"])
-    ledger, rules = plane.ledger, plane.rules
+    ledger, rules = services.ledger, services.rules
 
     def again(run_id: str, kind: WishKind, response: Response) -> RunView:
         run, _ = look(ledger, rules, run_id)

@@ -9,11 +9,12 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from shared.contract import paths
-from shared.contract.documents import Manifest, Report, Verdict
 from shared.contract.domain import Reason
 from shared.contract.errors import NotFound
+from shared.contract.manifest import Manifest
+from shared.contract.report import Report, Verdict
 from shared.contract.windows import Window
-from shared.control.loop import ControlPlane
+from shared.control.services import Services
 from shared.ports import Blobs
 from shared.state.requests import WishKind
 from shared.state.runs import Chunk, Run
@@ -30,10 +31,10 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
 
 
-def runs(plane: ControlPlane) -> APIRouter:
+def runs(services: Services) -> APIRouter:
     """List runs, and show one."""
     router = APIRouter(prefix="/api/runs", tags=["runs"])
-    ledger, rules = plane.ledger, plane.rules
+    ledger, rules = services.ledger, services.rules
 
     @router.get("")
     def page(limit: Limit = PAGE, cursor: Cursor = None) -> RunPage:
@@ -58,10 +59,10 @@ def runs(plane: ControlPlane) -> APIRouter:
     return router
 
 
-def details(plane: ControlPlane) -> APIRouter:
+def details(services: Services) -> APIRouter:
     """Look into a run: its chunks, what failed, what a job printed."""
     router = APIRouter(prefix="/api/runs/{run_id}", tags=["details"])
-    ledger, app = plane.ledger, plane.rules.policy.app
+    ledger, app = services.ledger, services.rules.policy.app
 
     def planned(run_id: str) -> Run:
         try:
@@ -74,7 +75,7 @@ def details(plane: ControlPlane) -> APIRouter:
         """The chunks of a run. `live=1` asks the cluster itself what it says of their jobs, for this page."""
         run = planned(run_id)
         found = ledger.chunk_page(run.id, limit, cursor)
-        seen = plane.cluster.observe([run.id]) if live else None
+        seen = services.cluster.observe([run.id]) if live else None
         return ChunkPage(tuple(chunk_views.chunk_view(app, one, seen) for one in found.items), found.cursor)
 
     @router.get("/failures")
@@ -90,7 +91,7 @@ def details(plane: ControlPlane) -> APIRouter:
             failure
             for one in found.items
             if one.state.terminal and any(group.reason is reason for group in one.failures)
-            for failure in chunk_views.model_failures(one.id, _verdicts(plane.work, one), reason)
+            for failure in chunk_views.model_failures(one.id, _verdicts(services.work, one), reason)
         ]
         return ModelFailurePage(tuple(items), found.cursor)
 
@@ -102,9 +103,9 @@ def details(plane: ControlPlane) -> APIRouter:
         if not 1 <= number < one.next_attempt:
             raise NotFound(f"chunk {chunk_id} of run {run_id} had {one.next_attempt - 1} attempts, not {number}")
         try:
-            return plane.work.read(paths.log_path(one.run, one.id, number)).decode(errors="replace")
+            return services.work.read(paths.log_path(one.run, one.id, number)).decode(errors="replace")
         except NotFound:
-            return plane.cluster.log(paths.job_name(app, one.run, one.id, number))
+            return services.cluster.log(paths.job_name(app, one.run, one.id, number))
 
     return router
 

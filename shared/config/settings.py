@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.contract.errors import Misconfigured
 from shared.contract.model_names import DEFAULT_PATTERN, Columns, ModelNames
-from shared.contract.reading_policy import BadRows, TimeFormat
-from shared.contract.scoring_options import OtherVersions
-from shared.planning.chunking import CatchUp, ChunkSize
+from shared.contract.scoring_options import BadRows, OtherVersions, TimeFormat
+from shared.planning.chunking import ChunkSize
+from shared.planning.due_windows import CatchUp
 from shared.planning.schedule import Schedule, parse_zone
 
 from . import setting_types

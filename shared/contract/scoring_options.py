@@ -7,7 +7,31 @@ from enum import StrEnum
 from typing import Any, Self
 
 from .errors import Malformed
-from .reading_policy import BadRows, Policy, TimeFormat
+
+
+class BadRows(StrEnum):
+    """What becomes of a row with a cell that is neither a number nor missing, or with a time that is none."""
+
+    SKIP = "skip"  # it is counted and left out, of the models that would have used the cell
+    FAIL = "fail"  # the models that would have used the cell fail
+
+
+class TimeFormat(StrEnum):
+    """How the files write instants. A column of timestamps says it by itself, and is taken under each of these."""
+
+    ISO = "iso"  # ISO 8601; without an offset it is UTC
+    S = "s"  # since 1970
+    MS = "ms"
+    US = "us"
+    NS = "ns"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How a fleet's readings are taken."""
+
+    bad_rows: BadRows = BadRows.SKIP
+    time: TimeFormat = TimeFormat.ISO
 
 
 class OtherVersion(StrEnum):
@@ -49,10 +73,10 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoringPolicy:
+class ScoringOptions:
     """All of it."""
 
-    readings: Policy = field(default_factory=Policy)
+    readings: ReadingOptions = field(default_factory=ReadingOptions)
     other_versions: OtherVersions = field(default_factory=OtherVersions)
     limits: Limits = field(default_factory=Limits)
 
@@ -64,7 +88,7 @@ class ScoringPolicy:
     def from_json(cls, doc: dict[str, Any]) -> Self:
         """Raises KeyError, TypeError, ValueError."""
         return cls(
-            Policy(BadRows(doc["readings"]["bad_rows"]), TimeFormat(doc["readings"]["time"])),
+            ReadingOptions(BadRows(doc["readings"]["bad_rows"]), TimeFormat(doc["readings"]["time"])),
             OtherVersions(*(OtherVersion(doc["other_versions"][kind]) for kind in OtherVersions.__slots__)),
             Limits(**doc["limits"]),
         )

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shared.contract import documents, paths
+from shared.contract import paths
 from shared.contract.domain import POISON, Reason
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
+from shared.contract.manifest import build_command
+from shared.contract.text import clip
 from shared.planning.plan_writer import Drafting, read_plan
 from shared.ports import Blobs, Cluster, JobSpec, Ledger, Sighting, Stopwatch
 from shared.state.requests import Quarantined, Wish, WishKind
@@ -26,6 +28,7 @@ from . import maintenance
 from .commit import copy_parts, earlier_lies
 from .open_runs import Opening
 from .options import Rules
+from .services import Services
 from .tick import Tick
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,11 @@ class ControlPlane:
     stopwatch: Stopwatch
     rules: Rules = field(default_factory=Rules)
 
+    @property
+    def services(self) -> Services:
+        """What HTTP may use of it."""
+        return Services(self.ledger, self.cluster, self.work, self.rules)
+
     def tick(self, now: datetime) -> None:
         """Open the runs that are asked for or due, and move every open run on by one step.
 
@@ -66,7 +74,7 @@ class ControlPlane:
         beat = replace(beat, ticked_at=now, throttled_until=tick.throttled_until, pruned_at=pruned_at)
         if tick.nodes:
             beat = replace(beat, nodes=tick.nodes, nodes_at=now)
-        self._remember(replace(beat, trouble=documents.clip(tick.trouble)))
+        self._remember(replace(beat, trouble=clip(tick.trouble)))
 
     def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:
         opening = Opening(self.ledger, self.rules)
@@ -313,7 +321,7 @@ class ControlPlane:
         assert attempt
         manifest = f"{self.work.url}/{paths.manifest_path(chunk.run, chunk.manifest)}"
         name = paths.job_name(self.rules.policy.app, chunk.run, chunk.id, attempt.number)
-        command = documents.command(
+        command = build_command(
             manifest, attempt.number, careful=attempt.careful, carry=attempt.carry, pardon=attempt.pardon
         )
         return JobSpec(name, chunk.run, command, self.rules.policy.job_timeout)

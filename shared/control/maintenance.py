@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.contract import paths
-from shared.contract.documents import Report
 from shared.contract.domain import Reason
 from shared.contract.errors import Malformed, NotFound
+from shared.contract.report import Report
 from shared.contract.windows import EPOCH, Window
-from shared.planning.chunking import Plan
+from shared.planning.plan import Plan
 from shared.planning.plan_writer import read_plan
 from shared.ports import Blobs, Ledger
 from shared.state.requests import BackfillState

@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 from shared.contract.domain import Reason
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.windows import Window
-from shared.planning import chunking
+from shared.planning import due_windows
+from shared.planning.backfill import backfill_decision
 from shared.ports import Ledger
-from shared.state.requests import Backfill, BackfillState, Scope, Wish, WishKind
+from shared.state.requests import Backfill, BackfillState, Wish, WishKind
 from shared.state.runs import Phase, Run
 
 from .options import Rules
@@ -50,17 +51,6 @@ def reopened(run: Run, kind: WishKind, asked_at: datetime, asked_by: str, now: d
         reason=None,
         message="",
     )
-
-
-def backfill_decision(run: Run | None, scope: Scope) -> WishKind | None:
-    """What a backfill does with a window whose run stands so; None: it is left alone."""
-    if run is None or run.phase is Phase.MISSED:
-        return WishKind.RUN
-    if not run.phase.terminal or scope is Scope.MISSING:
-        return None
-    if scope is Scope.ALL:
-        return WishKind.REPROCESS
-    return None if run.phase is Phase.SUCCEEDED else WishKind.REDRIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +126,7 @@ class Opening:
 
         Returns the end of the last window that was decided, and whether all that are due were.
         """
-        found = chunking.due(self.rules.schedule, self.rules.window, watermark, now, self.rules.catch_up)
+        found = due_windows.due(self.rules.schedule, self.rules.window, watermark, now, self.rules.catch_up)
         for stretch in found.missed:
             message = f"{stretch.start:%Y-%m-%d %H:%M} to {stretch.end:%Y-%m-%d %H:%M} UTC: too late to catch up"
             missed = Run(stretch, Phase.MISSED, now, ended_at=now, reason=Reason.TOO_LATE, message=message)

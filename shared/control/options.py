@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from shared.planning.chunking import CatchUp
+from shared.planning.due_windows import CatchUp
 from shared.planning.plan_writer import DraftingRules
 from shared.planning.schedule import Schedule
 from shared.tracking.run_limits import Policy

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any
 
-from shared.contract.documents import SCHEMA, PackSpan
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
-from shared.contract.windows import Window
-from shared.state.runs import Chunk, Run
+from shared.contract.manifest import PackSpan
+from shared.state.runs import Run
 
-from .schedule import Schedule
-
-CATCH_UP_LIMIT = 24  # windows that may wait; older ones are missed
 CHUNK_SECONDS = 120  # the least work that is worth the start of a job
 CHUNK_MOST = 50_000  # models that `auto` puts into a chunk: what a tick holds in memory does not grow with the fleet
 FIRST_RATE = 300.0  # models per second and process, until a run has shown its own
@@ -30,46 +22,6 @@ PACK_LEAST = 4_096  # models; a cut comes after twice as many on average
 PACK_MOST_SCALES = 4  # times the least
 PACK_MOST = PACK_MOST_SCALES * PACK_LEAST
 PACK_BYTES = 256 * 2**20  # of model files
-
-
-class CatchUp(StrEnum):
-    """What becomes of windows that fell due while nobody looked."""
-
-    ALL = "all"  # the newest CATCH_UP_LIMIT are scored, oldest first
-    LATEST = "latest"  # only the newest is
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """The windows that fell due since the watermark: a stretch that is given up, and those that wait."""
-
-    missed: tuple[Window, ...]
-    waiting: tuple[Window, ...]
-
-
-def due(schedule: Schedule, length: timedelta, watermark: datetime | None, now: datetime, catch_up: CatchUp) -> Due:
-    """Which windows are to be opened, oldest first, and which will never be.
-
-    A closed window becomes due at the schedule's first instant at or after its end. So those are due whose end is no
-    later than the schedule's last instant: early, late, doubled or missed ticks change nothing.
-    """
-    if watermark is not None and now < watermark + length:
-        return Due((), ())  # no further window has even closed
-    newest_end = Window.containing(schedule.last_fire(now), length).start
-    if watermark is None:
-        return Due((), (Window(newest_end - length, length),))
-    missed = []
-    first = Window.containing(watermark, length).start
-    if first < watermark:  # the length was changed: a window that began before the watermark would score rows twice
-        first += length
-        if first <= newest_end:
-            missed.append(Window(watermark, first - watermark))
-    count = max(0, (newest_end - first) // length)
-    keep = min(count, CATCH_UP_LIMIT if catch_up is CatchUp.ALL else 1)
-    if count > keep:
-        missed.append(Window(first, (count - keep) * length))
-    waiting = tuple(Window(newest_end - n * length, length) for n in range(keep, 0, -1))
-    return Due(tuple(missed), waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,36 +123,3 @@ def doubtful(models: int, listed_before: int | None, last: int) -> bool:
     if listed_before is not None:
         return models < SHRINKAGE * listed_before
     return models == 0 or models < SHRINKAGE * last
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The chunks of a run, as committed by one create-once write. Never edited."""
-
-    chunks: tuple[Chunk, ...]
-    ignored: int = 0
-
-    @property
-    def models(self) -> int:
-        """The plan's total."""
-        return sum(chunk.models for chunk in self.chunks)
-
-    def to_bytes(self) -> bytes:
-        """JSON; the same plan gives the same bytes."""
-        rows = [[c.id, c.manifest, c.models, c.first, c.last] for c in self.chunks]
-        return json.dumps({"schema": SCHEMA, "ignored": self.ignored, "chunks": rows}, separators=(",", ":")).encode()
-
-    @classmethod
-    def from_bytes(cls, run: Run, data: bytes, now: datetime) -> Plan:
-        """The plan as waiting chunks of the run's round, since *now*; raises Malformed."""
-        try:
-            doc: dict[str, Any] = json.loads(data)
-            if doc["schema"] != SCHEMA:
-                raise Malformed(f"wanted schema {SCHEMA}, found {doc['schema']!r}")
-            rows = [
-                Chunk(run.id, str(chunk), str(manifest), int(models), str(first), str(last), since=now, round=run.round)
-                for chunk, manifest, models, first, last in doc["chunks"]
-            ]
-            return cls(tuple(rows), int(doc["ignored"]))
-        except (KeyError, TypeError, ValueError, Malformed) as error:
-            raise Malformed(f"plan of run {run.id}: {error}") from error

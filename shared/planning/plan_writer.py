@@ -13,17 +13,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from shared.contract import documents, paths
-from shared.contract.documents import Manifest
+from shared.contract import paths
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed, NotFound
+from shared.contract.manifest import Manifest
 from shared.contract.model_names import Blob, Columns, Ignored, ModelNames
-from shared.contract.scoring_options import ScoringPolicy
+from shared.contract.scoring_options import ScoringOptions
+from shared.contract.text import make_digest
 from shared.ports import Blobs, Ledger
 from shared.state.runs import Chunk, Phase, Run
 
 from . import chunking
-from .chunking import ChunkSize, Plan
+from .chunking import ChunkSize
+from .plan import Plan
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class DraftingRules:
     model_names: ModelNames = field(default_factory=ModelNames)
     readings_path: str = "date=%Y-%m-%d/hour=%H/"
     columns: Columns = field(default_factory=Columns)
-    policy: ScoringPolicy = field(default_factory=ScoringPolicy)
+    policy: ScoringOptions = field(default_factory=ScoringOptions)
 
 
 def read_plan(work: Blobs, run: Run, number: int, now: datetime) -> Plan:
@@ -158,7 +160,7 @@ class Drafting:
             packs=() if run.plans else cut.packs,
         )
         data = manifest.to_bytes()
-        digest = documents.digest(data)
+        digest = make_digest(data)
         self.work.create(paths.manifest_path(run.id, digest), data)
         names = [model.name for model in cut.models]
         return Chunk(run.id, manifest.chunk, digest, len(names), min(names), max(names))

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from shared.contract.documents import Report, clip
 from shared.contract.domain import Part, Reason
 from shared.contract.paths import job_name
+from shared.contract.report import Report
+from shared.contract.text import clip
 from shared.contract.windows import EPOCH
 from shared.ports import Sighting
 from shared.state.requests import WishKind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.contract.documents import Report
+from shared.contract.report import Report
 from shared.ports import Sighting
 
 

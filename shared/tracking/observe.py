@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from shared.contract import paths
-from shared.contract.documents import Progress, Report
 from shared.contract.domain import Part
 from shared.contract.errors import Malformed, NotFound
+from shared.contract.report import Progress, Report
 from shared.ports import Blobs, Sighting
 from shared.state.runs import Chunk, ChunkState
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.contract.documents import clip
 from shared.contract.domain import Outcome, Reason, Tally, merge_failures
 from shared.contract.paths import parse_job_name
+from shared.contract.text import clip
 from shared.ports import Sighting
 from shared.state.runs import AttemptState, Chunk, Phase, Run
 

@@ -29,9 +29,9 @@ from shared.adapters.azure.table_rows import (
 )
 from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryLedger
-from shared.contract.documents import MESSAGE_LIMIT
 from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
+from shared.contract.text import MESSAGE_LIMIT
 from shared.contract.windows import Window
 from shared.ports import Ledger, Page
 from shared.state.requests import SCHEDULE, Backfill, BackfillState, Quarantined, Scope, Wish, WishKind

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
-from shared.contract.documents import Manifest, Progress, Report, Verdict
 from shared.contract.domain import POISON, Model, Part, Reason
+from shared.contract.manifest import Manifest
+from shared.contract.report import Progress, Report, Verdict
 from shared.state.runs import JobState
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from shared.contract import paths
 from shared.contract.domain import Reason
 from shared.contract.windows import Window
-from shared.planning.chunking import Plan
+from shared.planning.plan import Plan
 from shared.state.requests import Backfill, BackfillState, Scope, WishKind
 from shared.state.runs import ChunkState, Phase, Run
 from tests.core.nodes import FATES

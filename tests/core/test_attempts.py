@@ -8,8 +8,8 @@ import pytest
 
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
-from shared.contract.documents import Progress, Report, Verdict
 from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.report import Progress, Report, Verdict
 from shared.contract.windows import EPOCH, Window
 from shared.ports import Sighting
 from shared.state.requests import WishKind

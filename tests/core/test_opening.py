@@ -11,9 +11,10 @@ from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, Mem
 from shared.contract.domain import Reason, Tally
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
-from shared.control.open_runs import DECISIONS, UNKNOWN, Opening, backfill_decision, reopened
+from shared.control.open_runs import DECISIONS, UNKNOWN, Opening, reopened
 from shared.control.options import Rules
-from shared.planning.chunking import CatchUp
+from shared.planning.backfill import backfill_decision
+from shared.planning.due_windows import CatchUp
 from shared.planning.schedule import Schedule
 from shared.state.requests import SCHEDULE, Backfill, BackfillState, Scope, Wish, WishKind
 from shared.state.runs import Phase, Run

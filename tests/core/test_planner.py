@@ -8,24 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.documents import PackSpan
 from shared.contract.domain import Model, Tally
 from shared.contract.errors import Malformed
+from shared.contract.manifest import PackSpan
 from shared.contract.windows import DAY, Window
-from shared.planning.chunking import (
-    PACK_LEAST,
-    PACK_MOST,
-    CatchUp,
-    ChunkSize,
-    Due,
-    Plan,
-    cut,
-    doubtful,
-    due,
-    pack_scale,
-    packs,
-    worthwhile,
-)
+from shared.planning.chunking import PACK_LEAST, PACK_MOST, ChunkSize, cut, doubtful, pack_scale, packs, worthwhile
+from shared.planning.due_windows import CatchUp, Due, due
+from shared.planning.plan import Plan
 from shared.planning.schedule import Schedule
 from shared.state.runs import Chunk, Phase, Run
 

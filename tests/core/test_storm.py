@@ -16,7 +16,7 @@ from shared.contract.domain import Reason, Tally
 from shared.contract.errors import Conflict
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
-from shared.planning.chunking import CatchUp
+from shared.planning.due_windows import CatchUp
 from shared.ports import JobSpec, Refusal
 from shared.state.requests import Wish, WishKind
 from shared.state.runs import ChunkState, JobState, Phase, Run

@@ -9,10 +9,10 @@ import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
-from shared.contract.documents import Report, Verdict
 from shared.contract.domain import Part, Reason, Tally
 from shared.contract.errors import Unavailable
 from shared.contract.model_names import Blob
+from shared.contract.report import Report, Verdict
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.options import Rules

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.documents import Report, Verdict
 from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.report import Report, Verdict
 from shared.contract.windows import DAY, Window
 from shared.ports import Sighting
 from shared.state.requests import WishKind

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract import documents, paths
-from shared.contract.documents import Manifest, Progress, Report, Verdict
+from shared.contract import paths
 from shared.contract.domain import SKIPS, Failure, Model, Outcome, Part, Reason, Tally, merge_failures, outcome_of
 from shared.contract.errors import Malformed
+from shared.contract.manifest import Manifest, build_command
 from shared.contract.model_names import EXTENSIONS, Blob, Columns, Ignored, ModelNames, id_problem
+from shared.contract.report import Progress, Report, Verdict
+from shared.contract.text import MESSAGE_LIMIT, clip
 from shared.contract.windows import EPOCH, Window, format_length, parse_length
 from shared.ports import JobSpec
 from shared.state.requests import Wish, WishKind
@@ -218,14 +220,14 @@ def test_names_of_jobs_and_signs_come_apart_as_they_were_put_together() -> None:
     [(False, 0, ""), (True, 0, " --careful"), (False, 3, " --carry 3"), (True, 3, " --careful --carry 3")],
 )
 def test_an_order_is_one_command_on_every_cluster(careful: bool, carry: int, words: str) -> None:
-    found = " ".join(documents.command("https://w/m.json", 4, careful=careful, carry=carry))
+    found = " ".join(build_command("https://w/m.json", 4, careful=careful, carry=carry))
     assert found == f"python -m scorer --manifest https://w/m.json --attempt 4{words}"
 
 
 def test_two_orders_of_one_name_are_told_apart_by_what_they_do_and_not_by_their_wall_time() -> None:
-    plain = JobSpec("a", RUN, documents.command("https://w/m.json", 4), timedelta(hours=1))
+    plain = JobSpec("a", RUN, build_command("https://w/m.json", 4), timedelta(hours=1))
     assert replace(plain, timeout=timedelta(hours=2)).digest == plain.digest
-    assert replace(plain, command=documents.command("https://w/m.json", 4, careful=True)).digest != plain.digest
+    assert replace(plain, command=build_command("https://w/m.json", 4, careful=True)).digest != plain.digest
 
 
 def test_a_run_has_one_plan_and_one_more_for_each_extension() -> None:
@@ -258,8 +260,8 @@ def test_a_progress_that_is_none_is_no_harm(metadata: dict[str, str]) -> None:
 
 
 def test_a_message_is_one_line_that_fits() -> None:
-    assert documents.clip("a\n  b\tc") == "a b c"
-    assert len(documents.clip("x" * 9999)) == documents.MESSAGE_LIMIT
+    assert clip("a\n  b\tc") == "a b c"
+    assert len(clip("x" * 9999)) == MESSAGE_LIMIT
 
 
 def test_failures_of_one_reason_are_one_group_and_the_largest_comes_first() -> None:

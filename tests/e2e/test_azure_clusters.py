@@ -122,7 +122,7 @@ def test_a_run_gives_the_same_predictions_as_on_dask(fleet: Place, azure: Azure)
     assert replace(run.tally, seconds=0) == replace(dask.ledger.run(RUN).tally, seconds=0)
     assert parts(there) == parts(fleet)
     assert len(parts(there)) == 3
-    http = TestClient(create_api(plane, Guard(), lambda: NOW))
+    http = TestClient(create_api(plane.services, Guard(), lambda: NOW))
     log = http.get(f"/api/runs/{RUN}/logs/c00001")
     assert (log.status_code, "4 models" in log.text) == (200, True)
     nodes = plane.ledger.heartbeat().nodes
@@ -164,7 +164,7 @@ def test_a_cluster_that_wants_to_be_left_alone_for_an_hour_is_and_the_run_says_u
     until = plane.ledger.run(RUN).throttled_until
     assert until
     assert 3600 <= (until - NOW).total_seconds() < 3660
-    app = create_api(plane, bootstrap.guard(fleet.settings), lambda: NOW)
+    app = create_api(plane.services, bootstrap.guard(fleet.settings), lambda: NOW)
     assert TestClient(app).get("/api/health").json()["throttled_until"] is not None
     tick_until(plane, until, over(plane, RUN))
     assert plane.ledger.run(RUN).phase is Phase.SUCCEEDED
@@ -173,7 +173,7 @@ def test_a_cluster_that_wants_to_be_left_alone_for_an_hour_is_and_the_run_says_u
 def test_a_cancel_leaves_no_job_behind(fleet: Place, azure: Azure) -> None:
     plane = fleet.plane(CHUNK_SIZE="1", **azure.settings)
     plane.tick(NOW)
-    http = TestClient(create_api(plane, Guard(), lambda: NOW))
+    http = TestClient(create_api(plane.services, Guard(), lambda: NOW))
     assert http.post(f"/api/runs/{RUN}/cancel").status_code == 202
     tick_until(plane, NOW, over(plane, RUN))
     seen = plane.cluster.observe([RUN])

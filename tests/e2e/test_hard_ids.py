@@ -35,9 +35,9 @@ from shared.api.app import create_api
 from shared.api.auth import Guard
 from shared.config import settings
 from shared.contract import paths
-from shared.contract.documents import Report, Verdict
 from shared.contract.domain import Model, Reason
 from shared.contract.model_names import shown
+from shared.contract.report import Report, Verdict
 from shared.control.loop import ControlPlane
 from shared.ports import JobSpec
 from shared.state.requests import Quarantined
@@ -111,7 +111,7 @@ def place(azurite: Azurite, fresh_name: str) -> Iterator[Place]:
 
 @contextmanager
 def over_http(plane: ControlPlane) -> Iterator[TestClient]:
-    with TestClient(create_api(plane, Guard(), lambda: NOW)) as client:
+    with TestClient(create_api(plane.services, Guard(), lambda: NOW)) as client:
         yield client
 
 
@@ -258,7 +258,7 @@ def test_every_id_can_be_struck_off_the_quarantine_by_its_url(place: Place) -> N
         plane.ledger.add_quarantined(Quarantined(one, "e", Reason.CRASHED, f"{one!r} died", RUN, NOW))
     with over_http(plane) as http:
         assert sorted(found["model"] for found in http.get("/api/quarantine").json()) == sorted(models)
-    app = AsgiMiddleware(create_api(plane, Guard(), lambda: NOW))
+    app = AsgiMiddleware(create_api(plane.services, Guard(), lambda: NOW))
     for one in models:
         assert asyncio.run(struck_off(app, one)) == 204
     assert plane.ledger.quarantine() == []

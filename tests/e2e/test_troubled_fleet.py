@@ -69,7 +69,7 @@ def test_each_is_named_with_its_reason_and_the_others_are_scored(place: Place, t
     plane = place.plane(CHUNK_SIZE="4")
     tick_until(plane, NOW, over(plane, RUN))
 
-    http = TestClient(create_api(plane, Guard(), lambda: NOW))
+    http = TestClient(create_api(plane.services, Guard(), lambda: NOW))
     run = http.get(f"/api/runs/{RUN}").json()
     assert run["phase"] == "partial"
     counts = {"total": 11, "done": 11, "scored": 6, "failed": 4, "skipped": 1, "ignored": 1}

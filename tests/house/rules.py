@@ -62,10 +62,9 @@ EXCEPTIONS: Mapping[str, set[str]] = {
     "scorer.errors": _CONTRACT,
     "scorer.arrow": set(),
     "scorer.processes": set(),
-    "scorer.commands.convert_models": _SCORING | {"scorer.estimators"},
+    "scorer.commands.convert_models": _STORAGE | {"scorer.estimators", "scorer.commands.folders"},
     # Sent by value and run on a worker, where the scorer is; the app itself never imports it.
     "shared.adapters.dask_cluster": _PORTS | {"scorer.commands.dask_launcher"},
-    # The bounds of opening, and what the effects of planning need of it, are pure; these two have effects.
 }
 
 _CLOUDS = {"azure", "obstore", "distributed", "dask", "msrest", "adlfs"}
@@ -76,12 +75,11 @@ PURE = ("shared.contract", "shared.state", "shared.planning", "shared.tracking")
 IMPURE = {"shared.planning.plan_writer", "shared.tracking.observe"}
 # Packages from outside: which modules of ours, by prefix, may import them.
 ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {
-    frozenset(_CLOUDS): ("shared.adapters", "scorer.storage", "scorer.sinks"),
+    frozenset(_CLOUDS): ("shared.adapters", "scorer.storage", "scorer.sinks", "scorer.commands.dask_launcher"),
     frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_backend",),
     frozenset(_NUMBERS): ("scorer",),
     frozenset(_LIBRARIES): ("scorer.estimators", "scorer.sandbox.supervisor", "scorer.commands.convert_models"),
 }
-"""Each rule that a set of sources breaks is said in a sentence by `find_violations`."""
 
 
 def find_violations(sources: Mapping[str, str]) -> list[str]:

@@ -20,9 +20,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from shared.contract import documents, paths
-from shared.contract.documents import Manifest, PackSpan, Report, Verdict
+from shared.contract import paths
 from shared.contract.domain import Model
+from shared.contract.manifest import Manifest, PackSpan, build_command
+from shared.contract.report import Report, Verdict
+from shared.contract.text import make_digest
 from shared.contract.windows import Window
 from tests.clouds.stand_in import Answer, Request, StandIn
 from tests.image import places
@@ -106,13 +108,13 @@ def order(account: Account, fresh_name: str) -> Order:
         found.upload_blob(f"{HOUR.start:date=%Y-%m-%d/hour=%H}/a.parquet", parquet.getvalue())
         manifest = Manifest(HOUR, CHUNK, tuple(fleet), url["models"], url["readings"], url["work"])
         manifest = replace(manifest, packs=(PackSpan("p", len(fleet)),))
-        name = paths.manifest_path(HOUR.id, documents.digest(manifest.to_bytes()))
+        name = paths.manifest_path(HOUR.id, make_digest(manifest.to_bytes()))
         work.upload_blob(name, manifest.to_bytes())
     return Order(f"{url['work']}/{name}", f"{fresh_name}-work")
 
 
 def command(order: Order, attempt: int = 1) -> str:
-    return shlex.join(documents.command(order.url, attempt))
+    return shlex.join(build_command(order.url, attempt))
 
 
 def test_every_module_of_the_image_is_compiled_and_none_is_a_test(image: Image) -> None:

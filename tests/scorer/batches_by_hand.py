@@ -12,8 +12,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer.families.registry import Family
-from scorer.kernels.dispatch import Batch
+from scorer.families.base import Family
+from scorer.kernels.batch import Batch
 
 _KERNELS = {"rbf": Family.RBF, "linear": Family.LINEAR, "poly": Family.POLY, "sigmoid": Family.SIGMOID}
 

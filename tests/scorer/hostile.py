@@ -15,7 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 from sklearn.svm import OneClassSVM
 
-from scorer.estimators.score_model import Scored, score_one
+from scorer.estimators.score_model import score_one
+from scorer.predictions.outcome import Scored
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorer.families.registry import HEAD, Family, Packed
+from scorer.families.base import HEAD, Family, Packed
 
 
 def decision(packed: Packed, rows: np.ndarray) -> np.ndarray:

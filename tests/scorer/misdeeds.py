@@ -13,14 +13,15 @@ import time
 
 import numpy as np
 
-from scorer.estimators.score_model import Scored, score_one
+from scorer.estimators.score_model import score_one
+from scorer.predictions.outcome import Scored
 from scorer.predictions.table import Predictions
 from scorer.readings.frames import Frame
 from scorer.readings.source import Readings
 from scorer.sandbox import pipe, replies
 from scorer.storage.blob_store import Content
-from shared.contract.documents import Verdict
 from shared.contract.domain import Model
+from shared.contract.report import Verdict
 
 SEEN: list[str] = []  # the devices that this child has been asked for
 

@@ -6,7 +6,7 @@ import sys
 
 import misdeeds
 
-from scorer.estimators.score_model import Scored
+from scorer.predictions.outcome import Scored
 from scorer.readings.source import Readings
 from scorer.sandbox import isolation
 from scorer.storage.blob_store import Content

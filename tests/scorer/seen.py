@@ -10,11 +10,11 @@ from scorer.readings.source import Readings
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model, Reason
 from shared.contract.model_names import Columns
-from shared.contract.reading_policy import BadRows, Policy
+from shared.contract.scoring_options import BadRows, ReadingOptions
 from shared.contract.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
-FAIL = Policy(bad_rows=BadRows.FAIL)
+FAIL = ReadingOptions(bad_rows=BadRows.FAIL)
 
 
 def read(
@@ -22,13 +22,13 @@ def read(
     *devices: str,
     window: Window | None = HOUR,
     columns: Columns | None = None,
-    policy: Policy | None = None,
+    policy: ReadingOptions | None = None,
 ) -> Readings:
     return source.read(Folder(root), [""], columns or Columns(), devices or ("pump",), window, policy)
 
 
 def read_text(
-    root: Path, text: str | bytes, *devices: str, columns: Columns | None = None, policy: Policy | None = None
+    root: Path, text: str | bytes, *devices: str, columns: Columns | None = None, policy: ReadingOptions | None = None
 ) -> Readings:
     (root / "a").write_bytes(text.encode() if isinstance(text, str) else text)
     return read(root, *devices, columns=columns, policy=policy)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.estimators.score_model import Scored
+from scorer.predictions.outcome import Scored
 from scorer.predictions.table import Predictions
 from scorer.sandbox import replies
-from shared.contract.documents import Verdict
 from shared.contract.domain import Model, Reason
+from shared.contract.report import Verdict
 
 MODEL = Model("d", "", "d.skops", "planned")
 READINGS = misdeeds.readings("d", np.arange(9.0).reshape(3, 3))

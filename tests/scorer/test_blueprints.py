@@ -28,9 +28,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.errors import Unscorable
-from scorer.families import registry
 from scorer.model_files import reader
 from scorer.model_files.reader import Blueprint
+from scorer.packs.cache import pack_file
 from shared.contract.domain import Reason
 
 UNREADABLE, TRUST, LARGE = Reason.UNREADABLE_MODEL, Reason.UNTRUSTED_MODEL, Reason.TOO_LARGE
@@ -318,7 +318,7 @@ def test_a_hostile_file_is_refused_with_its_reason_in_little_memory(what: str) -
     tracemalloc.start()
     try:
         with pytest.raises(Unscorable) as caught:
-            registry.pack_model(data, 48 * MIB)
+            pack_file(data, 48 * MIB)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -351,7 +351,7 @@ def test_nothing_that_a_file_brings_along_is_run(wrap: Any, tmp_path: Path) -> N
     data = wrap(calls(marker))
 
     with pytest.raises(Unscorable) as caught:
-        registry.pack_model(data)
+        pack_file(data)
 
     assert caught.value.reason in (Reason.UNTRUSTED_MODEL, Reason.UNREADABLE_MODEL)
     assert not marker.exists()
@@ -363,7 +363,7 @@ def test_a_file_cut_anywhere_is_unreadable(dump: Any, normal: np.ndarray) -> Non
 
     for end in [*range(1, 40), *range(40, len(data) - 1, len(data) // 60)]:
         with pytest.raises(Unscorable) as caught:
-            registry.pack_model(data[:end])
+            pack_file(data[:end])
         assert caught.value.reason is Reason.UNREADABLE_MODEL, end
 
 
@@ -377,7 +377,7 @@ def test_a_file_with_bytes_changed_is_packed_or_refused_and_nothing_else(dump: A
         for at in random.integers(0, len(data), random.integers(1, 4)):
             data[at] = random.integers(0, 256)
         with suppress(Unscorable):
-            assert np.isfinite(registry.pack_model(bytes(data), MIB).numbers[3:]).all()
+            assert np.isfinite(pack_file(bytes(data), MIB).numbers[3:]).all()
 
 
 def test_a_pickle_of_too_many_steps_is_too_large(monkeypatch: pytest.MonkeyPatch, normal: np.ndarray) -> None:
@@ -385,7 +385,7 @@ def test_a_pickle_of_too_many_steps_is_too_large(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("scorer.model_files.pickle_reader.STEPS", 100)
 
     with pytest.raises(Unscorable) as caught:
-        registry.pack_model(data)
+        pack_file(data)
 
     assert (caught.value.reason, str(caught.value)) == (LARGE, "wanted a pickle of at most 100 steps, found more")
 
@@ -395,7 +395,7 @@ def test_what_is_nested_deep_is_thrown_away_without_harm() -> None:
     models = P + SVM + b"\x940" + b"h\x00)\x81" * 50_000 + b"b" * 49_999 + b"."
 
     with pytest.raises(Unscorable) as caught:
-        registry.pack_model(lists)
+        pack_file(lists)
     assert caught.value.reason is Reason.NOT_A_DETECTOR
     assert reader.read(models).kind == "sklearn.svm._classes.OneClassSVM"
 
@@ -406,14 +406,14 @@ def test_an_attribute_that_would_take_for_ever_to_show_is_not_shown(name: str, n
     data = data[:-1] + b"}" + text(name) + doubled(100) + b"sb."
 
     with suppress(Unscorable):  # or not, where nobody looks at it
-        registry.pack_model(data)
+        pack_file(data)
 
 
 def test_a_pipeline_that_holds_itself_is_no_detector() -> None:
     pipeline = b"csklearn.pipeline\nPipeline\n)\x81\x94}" + text("steps") + b"](" + text("a") + b"h\x00\x86esb."
 
     with pytest.raises(Unscorable) as caught:
-        registry.pack_model(P + pipeline)
+        pack_file(P + pipeline)
 
     assert caught.value.reason is Reason.NOT_A_DETECTOR
 

@@ -18,10 +18,11 @@ import pytest
 from scorer.predictions.table import Predictions, to_parquet, to_table, together
 from scorer.scoring.carry_over import Carried, take_over
 from scorer.storage.blob_store import Content, Folder
-from shared.contract.documents import Manifest, Report, Verdict
 from shared.contract.domain import Model, Part, Reason
 from shared.contract.errors import Unavailable
+from shared.contract.manifest import Manifest
 from shared.contract.paths import parts_prefix, report_path
+from shared.contract.report import Report, Verdict
 from shared.contract.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")

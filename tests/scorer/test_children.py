@@ -36,7 +36,8 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import OneClassSVM
 
-from scorer.estimators.score_model import Scored, score_one
+from scorer.estimators.score_model import score_one
+from scorer.predictions.outcome import Scored
 from scorer.sandbox.pool import GROUP, Children, Item
 from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable

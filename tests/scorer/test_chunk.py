@@ -26,7 +26,7 @@ from scorer.predictions.table import to_parquet
 from scorer.readings import source
 from scorer.sandbox.pool import Children
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import Means, Notes, Portion, Progress, Slab
+from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion, Slab
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model, Reason
 from shared.contract.model_names import Columns
@@ -53,7 +53,7 @@ def portion(root: Path, files: dict[str, bytes], rows: str = WIDE, **given: Any)
 
 
 def score(children: Children, work: Portion, notes: Notes | None = None, **means: Any) -> Slab:
-    progress = Progress(done=1)
+    progress = DoneCount(done=1)
     slab = pipeline.score(work, Means(children, **means), progress, notes or Notes())
     assert [verdict.model for verdict in slab.verdicts] == [model.id for model in work.models]
     assert progress.done == 1 + len(work.models)

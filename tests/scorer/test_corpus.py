@@ -32,14 +32,15 @@ from scorer.packs.cache import Stores, bring
 from scorer.readings import features, source
 from scorer.sandbox.pool import Children
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import Means, Notes, Portion, Progress
+from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion
 from scorer.storage.blob_store import Folder
-from shared.contract.documents import Manifest, PackSpan, Report, Verdict, digest
 from shared.contract.domain import Model, Reason
+from shared.contract.manifest import Manifest, PackSpan
 from shared.contract.model_names import Columns
 from shared.contract.paths import manifest_path, pack_path, report_path
-from shared.contract.reading_policy import BadRows, Policy
-from shared.contract.scoring_options import Limits, ScoringPolicy
+from shared.contract.report import Report, Verdict
+from shared.contract.scoring_options import BadRows, Limits, ReadingOptions, ScoringOptions
+from shared.contract.text import make_digest
 
 MODELS = corpus_models.models()
 READINGS = corpus_readings.readings()
@@ -118,7 +119,7 @@ def judged(bad: BadModel, children: Children, place: Path) -> tuple[Verdict, str
     models, notes = [Model("pump", "", bad.name, "planned")], Notes()
     try:
         ready = bring(Stores(Folder(place / "models"), Folder(place), LIMIT), "", models)
-        slab = pipeline.score(Portion(models, ready, found), Means(children), Progress(), notes)
+        slab = pipeline.score(Portion(models, ready, found), Means(children), DoneCount(), notes)
     finally:
         (place / "models" / bad.name).unlink()
     return slab.verdicts[0], "; ".join(notes.remarks)
@@ -154,11 +155,11 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
     for name in names:
         corpus.put(tmp_path / "models" / name, bads.get(name) or BadModel(name, pickle.dumps(good), None, ""))
     (tmp_path / "readings/date=2026-11-21/hour=07/a.csv").write_bytes(rows_of(names))
-    policy = ScoringPolicy(limits=Limits(model_bytes=LIMIT, model_seconds=60, model_memory=2**29))
+    policy = ScoringOptions(limits=Limits(model_bytes=LIMIT, model_seconds=60, model_memory=2**29))
     urls = [(tmp_path / folder).as_uri() for folder in ("models", "readings", "work")]
     models = tuple(Model(name, "", name, "planned") for name in names)
     manifest = Manifest(HOUR, "c00000", models, *urls, policy=policy, packs=(PackSpan("p", len(models)),))
-    path = manifest_path(HOUR.id, digest(manifest.to_bytes()))
+    path = manifest_path(HOUR.id, make_digest(manifest.to_bytes()))
     (tmp_path / "work" / path).parent.mkdir(parents=True)
     (tmp_path / "work" / path).write_bytes(manifest.to_bytes())
     before = (os.system, subprocess.Popen, Path.cwd(), dict(os.environ), np.geterr(), os.umask(0o22), os.umask(0o22))
@@ -208,7 +209,7 @@ before = set(sys.modules)
 for path in sorted(Path("models").iterdir()):
     if path.stat().st_size < 2**30:
         try:
-            registry.pack_model(path.read_bytes(), {LIMIT})
+            pack_file(path.read_bytes(), {LIMIT})
         except Unscorable:
             pass
 print(sorted(set(sys.modules) - before - {{"encodings.utf_16"}}))
@@ -230,7 +231,7 @@ PUMP = Model("pump", "", "pump.skops", "etag")
 def seen(one: BadReadings, rule: BadRows, root: Path) -> tuple[Reason | tuple[float, ...], str]:
     """What a model of one feature sees of a file, and what is said."""
     (root / one.name).write_bytes(one.data)
-    found = read(root, "fan0", "pump", policy=Policy(rule))
+    found = read(root, "fan0", "pump", policy=ReadingOptions(rule))
     try:
         signal = features.signal(found, PUMP, features.find(found, PUMP), (), 1)
     except Unscorable as error:

@@ -23,18 +23,19 @@ import pytest
 import xxhash
 
 from scorer.errors import Unscorable
-from scorer.estimators.score_model import Scored
-from scorer.families import registry
-from scorer.families.registry import HEAD, Family, Packed
+from scorer.families.base import HEAD, Family, Packed
 from scorer.packs import pack
+from scorer.packs.cache import pack_file
 from scorer.packs.pack import Entry
+from scorer.predictions.outcome import Scored
 from scorer.predictions.table import Predictions
 from scorer.readings.frames import Frame
 from scorer.readings.source import Readings
 from scorer.sandbox import replies
-from shared.contract.documents import Manifest, PackSpan, Report, Verdict
 from shared.contract.domain import Model, Part, Reason
 from shared.contract.errors import Malformed
+from shared.contract.manifest import Manifest, PackSpan
+from shared.contract.report import Report, Verdict
 from shared.contract.windows import Window
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +81,7 @@ def mutated(data: bytes, others: list[bytes], random: np.random.Generator) -> by
 
 def through_models(data: bytes) -> object:
     try:
-        found = registry.pack_model(data, MODEL_LIMIT)
+        found = pack_file(data, MODEL_LIMIT)
     except Unscorable as error:
         return error.reason
     if found.family is not Family.KEPT:  # and now the doors behind it
@@ -178,9 +179,7 @@ def seeds(door: str) -> list[bytes]:
     files = [data for data in files if data[:1] in (b"\x80", b"P", b"\x1f", b"x", b"B", b"\xfd")]
     if door == "models":
         return files
-    entries = [
-        Entry(replace(MODEL, device=f"d{i}"), "e", registry.pack_model(data), file=data) for i, data in enumerate(files)
-    ]
+    entries = [Entry(replace(MODEL, device=f"d{i}"), "e", pack_file(data), file=data) for i, data in enumerate(files)]
     refused = Entry(MODEL, "e", Unscorable(Reason.EMPTY_MODEL, "the file is empty"))
     return [pack.to_bytes(pack.build(some)) for some in (entries[:1], entries[::9], [refused, *entries[::20]], [])]
 

@@ -28,8 +28,8 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.svm import OneClassSVM
 
 from scorer.errors import Unscorable
-from scorer.families import registry
-from scorer.families.registry import HEAD, Family, Packed
+from scorer.families.base import HEAD, Family, Packed
+from scorer.packs.cache import pack_file
 from shared.contract.domain import Reason
 
 DETECTORS = {
@@ -95,7 +95,7 @@ def fit(detector: str, scaler: str, rows: Any) -> Any:
 
 def refusal(model: Any, dump: Any = pickle.dumps) -> tuple[Reason, str]:
     with pytest.raises(Unscorable) as caught:
-        registry.pack_model(dump(model) if not isinstance(model, bytes) else model)
+        pack_file(dump(model) if not isinstance(model, bytes) else model)
     return caught.value.reason, str(caught.value)
 
 
@@ -119,7 +119,7 @@ def test_the_numbers_give_the_scores_and_labels_of_scikit_learn(
 ) -> None:
     model = fit(detector, scaler, normal)
 
-    packed = registry.pack_model(dump(model))
+    packed = pack_file(dump(model))
 
     wanted = model.decision_function(rows)
     found = decision(packed, rows)
@@ -138,14 +138,14 @@ def test_the_numbers_give_the_scores_and_labels_of_scikit_learn(
 def test_every_format_gives_the_same_numbers_to_the_bit(kind: str, detector: str, normal: np.ndarray) -> None:
     model = fit(detector, "minmax to a range, clipped", pd.DataFrame(normal, columns=["a", "b", "c"]))
 
-    assert same(registry.pack_model(FORMATS[kind](model)), registry.pack_model(pickle.dumps(model)))
+    assert same(pack_file(FORMATS[kind](model)), pack_file(pickle.dumps(model)))
 
 
 def test_the_layout_is_as_documented(normal: np.ndarray) -> None:
     model = make_pipeline(MinMaxScaler((-1, 2), clip=True), OneClassSVM(kernel="poly", degree=2, coef0=0.5)).fit(normal)
     scaler, svm = model[0], model[1]
 
-    packed = registry.pack_model(skops.io.dumps(model))
+    packed = pack_file(skops.io.dumps(model))
 
     head = [2, -1, 2, svm.intercept_[0], svm._gamma, 0.5, 2, len(svm.support_)]
     body = [scaler.min_, scaler.scale_, svm.dual_coef_[0], svm.support_vectors_.ravel()]
@@ -153,7 +153,7 @@ def test_the_layout_is_as_documented(normal: np.ndarray) -> None:
 
 
 def test_a_model_that_does_not_clip_is_told_so_by_infinities(normal: np.ndarray) -> None:
-    packed = registry.pack_model(pickle.dumps(fit("rbf", "minmax", normal)))
+    packed = pack_file(pickle.dumps(fit("rbf", "minmax", normal)))
 
     assert packed.numbers[:3].tolist() == [2, -np.inf, np.inf]
 
@@ -165,7 +165,7 @@ def test_a_model_that_was_fitted_on_float32_gives_its_scores(
     for scaler in ("alone", "standard", "minmax", "robust"):
         model = fit(detector, scaler, normal.astype(np.float32))
 
-        packed = registry.pack_model(skops.io.dumps(model))
+        packed = pack_file(skops.io.dumps(model))
 
         np.testing.assert_allclose(decision(packed, rows), model.decision_function(rows), rtol=1e-12, atol=1e-9)
 
@@ -176,22 +176,20 @@ def test_the_names_of_features_are_kept_in_their_order(dump: str, scaler: str, n
     names = ["rpm", "Öldruck", "a b"]
     model = fit("rbf", scaler, pd.DataFrame(normal, columns=names))
 
-    assert registry.pack_model(FORMATS[dump](model)).features == tuple(names)
+    assert pack_file(FORMATS[dump](model)).features == tuple(names)
 
 
 def test_one_support_vector_of_one_feature_gives_the_score_zero_at_itself() -> None:
     model = OneClassSVM(nu=0.5).fit(np.zeros((2, 1)))
 
-    packed = registry.pack_model(pickle.dumps(model))
+    packed = pack_file(pickle.dumps(model))
 
     assert decision(packed, np.zeros((1, 1))).tolist() == model.decision_function(np.zeros((1, 1))).tolist() == [0.0]
     assert anomalies(packed, np.zeros(1)).tolist() == [True]
 
 
 def test_trees_are_laid_out_so_that_every_walk_ends(normal: np.ndarray) -> None:
-    packed = registry.pack_model(
-        pickle.dumps(IsolationForest(n_estimators=4, max_features=2, random_state=0).fit(normal))
-    )
+    packed = pack_file(pickle.dumps(IsolationForest(n_estimators=4, max_features=2, random_state=0).fit(normal)))
 
     roots, nodes = np.split(packed.integers, [4])
     feature, left, right = nodes.reshape(3, -1)
@@ -219,7 +217,7 @@ def test_trees_are_laid_out_so_that_every_walk_ends(normal: np.ndarray) -> None:
 )
 @pytest.mark.parametrize("dump", [pickle.dumps, skops.io.dumps, to_joblib])
 def test_what_is_safe_and_no_packed_family_is_kept(make: Any, dump: Any, normal: np.ndarray) -> None:
-    packed = registry.pack_model(dump(make(normal)))
+    packed = pack_file(dump(make(normal)))
 
     assert (packed.family, packed.width, packed.features, packed.made_by) == (Family.KEPT, 0, (), "1.9.1")
     assert (len(packed.numbers), len(packed.integers), packed.strict) == (0, 0, False)
@@ -228,13 +226,13 @@ def test_what_is_safe_and_no_packed_family_is_kept(make: Any, dump: Any, normal:
 def test_sparse_support_vectors_are_kept(normal: np.ndarray) -> None:
     model = OneClassSVM().fit(sparse.csr_matrix(normal))
 
-    assert registry.pack_model(skops.io.dumps(model)).family is Family.KEPT
+    assert pack_file(skops.io.dumps(model)).family is Family.KEPT
 
 
 def test_a_pipeline_of_a_detector_alone_is_packed(normal: np.ndarray) -> None:
     model = OneClassSVM().fit(normal)
 
-    assert same(registry.pack_model(pickle.dumps(make_pipeline(model))), registry.pack_model(pickle.dumps(model)))
+    assert same(pack_file(pickle.dumps(make_pipeline(model))), pack_file(pickle.dumps(model)))
 
 
 @pytest.mark.parametrize("dump", [pickle.dumps, skops.io.dumps])
@@ -398,7 +396,7 @@ def test_an_attribute_that_is_missing_is_named(name: str, normal: np.ndarray) ->
 def test_a_node_of_two_parents_is_found_where_no_path_lengths_are_kept(normal: np.ndarray) -> None:
     forest = IsolationForest(n_estimators=2, random_state=0).fit(normal)
     del forest._decision_path_lengths, forest._average_path_length_per_tree
-    assert registry.pack_model(pickle.dumps(forest)).family is Family.FOREST
+    assert pack_file(pickle.dumps(forest)).family is Family.FOREST
     forest.estimators_[1].tree_.children_right[0] = 1
 
     assert refusal(forest) == (
@@ -411,7 +409,7 @@ def test_a_forest_that_is_too_large_to_pack_is_kept(normal: np.ndarray, monkeypa
     forest = pickle.dumps(IsolationForest(n_estimators=3, random_state=0).fit(normal))
     monkeypatch.setattr("scorer.families.isolation_forest.MOST_NODES", 100)
 
-    assert registry.pack_model(forest).family is Family.KEPT
+    assert pack_file(forest).family is Family.KEPT
 
 
 def test_packing_imports_no_estimators_library(normal: np.ndarray, tmp_path: Path) -> None:
@@ -419,8 +417,8 @@ def test_packing_imports_no_estimators_library(normal: np.ndarray, tmp_path: Pat
     for name, dump in FORMATS.items():
         (tmp_path / name).write_bytes(dump(model))
     code = (
-        "import pathlib, sys; from scorer.families import registry\n"
-        "for path in pathlib.Path(sys.argv[1]).iterdir(): registry.pack_model(path.read_bytes())\n"
+        "import pathlib, sys; from scorer.packs.cache import pack_file\n"
+        "for path in pathlib.Path(sys.argv[1]).iterdir(): pack_file(path.read_bytes())\n"
         "print({'sklearn', 'skops', 'joblib', 'pandas', 'scipy'} & set(sys.modules))"
     )
 
@@ -434,7 +432,7 @@ def test_the_original_models_are_packed_with_the_version_that_made_them(seed: Pa
     paths = sorted((seed / "models").iterdir())
     for path in paths:
         data = path.read_bytes()
-        packed = registry.pack_model(data)
+        packed = pack_file(data)
         with pytest.warns(UserWarning, match="0.19.2"):
             svm = pickle.loads(_todays(data)).steps[1][1]
         assert (packed.family, packed.width, packed.made_by, packed.strict) == (Family.RBF, 1, "0.19.2", True)

@@ -27,10 +27,12 @@ from sklearn.svm import OneClassSVM
 from scorer.commands import score_chunk
 from scorer.commands.score_chunk import How
 from scorer.sandbox.pool import Children
-from shared.contract.documents import Manifest, PackSpan, Report, digest
 from shared.contract.domain import Model, Reason, Tally
+from shared.contract.manifest import Manifest, PackSpan
 from shared.contract.paths import manifest_path, report_path
-from shared.contract.scoring_options import Limits, ScoringPolicy
+from shared.contract.report import Report
+from shared.contract.scoring_options import Limits, ScoringOptions
+from shared.contract.text import make_digest
 
 COUNT = 10_000
 CRASHED, ENDLESS, RAISED = Reason.CRASHED, Reason.ENDLESS, Reason.ESTIMATOR_ERROR
@@ -118,12 +120,12 @@ class Chunk:
         pq.write_table(
             pa.table(columns), root / "readings/date=2026-11-21/hour=07/a.parquet", row_group_size=1000 * len(ROWS)
         )
-        policy = ScoringPolicy(limits=Limits(model_bytes=LIMIT, model_seconds=2, model_memory=300 * 2**20))
+        policy = ScoringOptions(limits=Limits(model_bytes=LIMIT, model_seconds=2, model_memory=300 * 2**20))
         urls = [(root / folder).as_uri() for folder in ("models", "readings", "work")]
         models = tuple(Model(name, "", name, "planned") for name in self.names)
         packs = (PackSpan("first", COUNT // 2), PackSpan("second", COUNT - COUNT // 2))
         data = Manifest(HOUR, "c00000", models, *urls, policy=policy, packs=packs).to_bytes()
-        path = root / "work" / manifest_path(HOUR.id, digest(data))
+        path = root / "work" / manifest_path(HOUR.id, make_digest(data))
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
         self.url = path.as_uri()

@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer.families import registry
-from scorer.families.registry import Family
+from scorer.families.base import Family
 from scorer.kernels import dispatch
+from scorer.packs.cache import pack_file
 from shared.contract.errors import Misconfigured
 
 BOTH = ("numba", "numpy")
@@ -265,7 +265,7 @@ def test_large_groups_are_cut_and_lose_nothing() -> None:
 def test_a_packed_file_scores_as_the_estimator_does(detector: Any, scaler: str) -> None:
     data = np.random.default_rng(1).normal([3.0, 40.0], [1.0, 9.0], (50, 2))
     model = fit(detector, data, SCALERS[scaler])
-    packed = registry.pack_model(pickle.dumps(model))
+    packed = pack_file(pickle.dumps(model))
     rows = np.concatenate([data, data * 3.0])
     its = Model(packed.family, packed.width, packed.strict, packed.numbers, packed.integers)
     ((scores, anomalies),) = score([its], [rows])

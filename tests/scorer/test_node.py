@@ -22,12 +22,13 @@ from sklearn.svm import OneClassSVM
 from scorer.__main__ import main
 from scorer.commands import score_chunk
 from scorer.predictions.table import SCHEMA
-from shared.contract import documents
-from shared.contract.documents import Manifest, PackSpan, Report, digest
 from shared.contract.domain import Model, Reason, Tally
+from shared.contract.manifest import Manifest, PackSpan, build_command
 from shared.contract.model_names import Columns
 from shared.contract.paths import manifest_path, pack_path, parts_prefix, progress_path, report_path
-from shared.contract.scoring_options import Limits, ScoringPolicy
+from shared.contract.report import Report
+from shared.contract.scoring_options import Limits, ScoringOptions
+from shared.contract.text import make_digest
 from shared.contract.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
@@ -116,7 +117,7 @@ def manifest(place: Place, svm: OneClassSVM) -> Manifest:
 @pytest.fixture
 def order(place: Place, manifest: Manifest) -> str:
     """The manifest's URL."""
-    path = manifest_path(HOUR.id, digest(manifest.to_bytes()))
+    path = manifest_path(HOUR.id, make_digest(manifest.to_bytes()))
     place.write("work", path, manifest.to_bytes())
     return f"{place.url('work')}/{path}"
 
@@ -406,7 +407,7 @@ def poisoned(place: Place, svm: OneClassSVM) -> str:
         place.url("models"),
         place.url("readings"),
         place.url("work"),
-        policy=ScoringPolicy(limits=Limits(model_seconds=5.0, model_memory=300 * 2**20)),
+        policy=ScoringOptions(limits=Limits(model_seconds=5.0, model_memory=300 * 2**20)),
     )
     place.write("work", "m.json", manifest.to_bytes())
     return f"{place.url('work')}/m.json"
@@ -441,7 +442,7 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: OneClassSVM) -> None:
     score_chunk.run(order, 1, place.storage)
     place.write("models", "old/x.pkl", pickle.dumps(svm))
-    arguments = documents.command(order, 2, careful=True, carry=1)[1:]
+    arguments = build_command(order, 2, careful=True, carry=1)[1:]
 
     ended = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
@@ -528,7 +529,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_files_the_cores_and_th
 ) -> None:
     _, wanted = run_packed(place, packed, 1)
     assert run_packed(place, packed, 2, cores=3)[1] == wanted
-    short = replace(packed, policy=ScoringPolicy(limits=Limits(readings_memory=1)))
+    short = replace(packed, policy=ScoringOptions(limits=Limits(readings_memory=1)))
     assert run_packed(place, short, 3)[1] == wanted
 
     whole = place.read("readings", READINGS).decode().splitlines()

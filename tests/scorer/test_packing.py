@@ -13,10 +13,10 @@ from sklearn.neighbors import LocalOutlierFactor
 from scorer.packs.cache import Ready, Stores, bring
 from scorer.packs.pack import from_buffer
 from scorer.storage.blob_store import Content, Folder, Mapped
-from shared.contract.documents import digest
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed, Unavailable
 from shared.contract.paths import pack_path
+from shared.contract.text import make_digest
 
 DATA = np.random.default_rng(7).normal(size=(60, 3))
 LINES = [pickle.dumps(SGDOneClassSVM(random_state=0, nu=nu).fit(DATA)) for nu in (0.1, 0.5)]
@@ -88,7 +88,7 @@ class Place:
 
     def fleet(self) -> list[Model]:
         """As it would be planned now."""
-        return [Model(name, "", f"{name}.pkl", digest(data)) for name, data in sorted(self.files.items())]
+        return [Model(name, "", f"{name}.pkl", make_digest(data)) for name, data in sorted(self.files.items())]
 
     def stores(self, **given: object) -> tuple[Stores, Watched]:
         """Both folders, watched as one."""
@@ -180,7 +180,7 @@ def test_a_model_that_is_gone_or_changed_since_the_plan_is_told(place: Place) ->
     place.put("d", LINES[0])
     ready = bring(place.stores()[0], "p", fleet)
     assert ready.refused[0].reason is Reason.MODEL_REMOVED
-    assert ready.etags == {3: digest(LINES[0])}
+    assert ready.etags == {3: make_digest(LINES[0])}
     del place.files["a"]
     stores, watched = place.stores()
     assert told(bring(stores, "p", place.fleet())) == told(ready)[1:]

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.errors import Unscorable
-from scorer.families.registry import Family, Packed
+from scorer.families.base import Family, Packed
 from scorer.packs import pack
 from scorer.packs.pack import EMPTY, Entry, Pack, build, from_buffer, to_bytes
 from shared.contract.domain import Model, Reason

@@ -21,7 +21,7 @@ from scorer.storage.blob_store import Folder
 from scorer.storage.range_reader import Opened
 from shared.contract.domain import Reason
 from shared.contract.model_names import Columns
-from shared.contract.reading_policy import Policy
+from shared.contract.scoring_options import ReadingOptions
 
 DEVICES = [f"d{i:03}" for i in range(100)]
 ROWS = 10  # a device
@@ -44,7 +44,7 @@ def write(path: Path, rows: pa.Table, **how: object) -> None:
 
 
 def open_folder(root: Path) -> Source:
-    return source.open_readings(Folder(root), [""], Columns(), HOUR, Policy())
+    return source.open_readings(Folder(root), [""], Columns(), HOUR, ReadingOptions())
 
 
 def groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -52,7 +52,7 @@ def groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     real = files.read_group
 
-    def counted(opened: object, footer: object, group: Group, columns: Columns, policy: Policy) -> Table:
+    def counted(opened: object, footer: object, group: Group, columns: Columns, policy: ReadingOptions) -> Table:
         seen.append(group.index)
         return real(opened, footer, group, columns, policy)  # type: ignore[arg-type]  # passed on
 
@@ -200,7 +200,9 @@ def test_long_texts_that_repeat_are_kept_once(tmp_path: Path) -> None:
     rows = table().append_column("note", notes)
     write(tmp_path / "a", rows, row_group_size=1000)
     one = open_folder(tmp_path)
-    (part,) = [part for _, part in files.tables(one.container, one.files, Columns(), Policy(), DEVICES, (0, 2**62))]
+    (part,) = [
+        part for _, part in files.tables(one.container, one.files, Columns(), ReadingOptions(), DEVICES, (0, 2**62))
+    ]
 
     assert isinstance(part, Table)
     assert part.rows["note"].nbytes < 10**7  # and not 10**9

@@ -15,13 +15,13 @@ from scorer.readings import source
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Reason
 from shared.contract.model_names import Columns
-from shared.contract.reading_policy import BadRows, Policy, TimeFormat
+from shared.contract.scoring_options import BadRows, ReadingOptions, TimeFormat
 
 LONG = "time,device,sensor,value\n"
 
 
 def test_settings_are_parsed_by_their_names() -> None:
-    assert Policy() == Policy(BadRows("skip"), TimeFormat("iso"))
+    assert ReadingOptions() == ReadingOptions(BadRows("skip"), TimeFormat("iso"))
     assert [str(form) for form in TimeFormat] == ["iso", "s", "ms", "us", "ns"]
     assert [str(bad) for bad in BadRows] == ["skip", "fail"]
 
@@ -175,7 +175,7 @@ def test_times_that_count_from_1970_are_read_by_setting(unit: str, form: str, tm
     if form.startswith("parquet"):
         pq.write_table(pa.table(table), tmp_path / "a")
 
-    found = read(tmp_path, policy=Policy(time=TimeFormat(unit)))
+    found = read(tmp_path, policy=ReadingOptions(time=TimeFormat(unit)))
 
     assert see(found) == [("07:15:00", [1.0])]
 
@@ -184,11 +184,11 @@ def test_a_fraction_of_a_second_counts_and_iso_is_no_count(tmp_path: Path) -> No
     seconds = int(MOMENT.timestamp())
     times = [f"{seconds}.25", "2026-11-21T07:20", f"{seconds}x", "99999999999999999"]
     text = "time,device,value\n" + "".join(f"{time},pump,{i}\n" for i, time in enumerate(times, 1))
-    found = read_text(tmp_path, text, policy=Policy(time=TimeFormat.S))
+    found = read_text(tmp_path, text, policy=ReadingOptions(time=TimeFormat.S))
 
     assert see(found) == [("07:15:00.25", [1.0])]
     assert (found.unusable, [cell.text for cell in found.bad[0]]) == (3, ["2026-11-21T07:20"])
-    failing = read_text(tmp_path, text, policy=Policy(BadRows.FAIL, TimeFormat.S))
+    failing = read_text(tmp_path, text, policy=ReadingOptions(BadRows.FAIL, TimeFormat.S))
     assert refusal(failing)[1] == "a: column 'time' has '2026-11-21T07:20', wanted seconds since 1970"
 
 

@@ -16,7 +16,7 @@ from scorer.readings import features, source
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model, Reason
 from shared.contract.model_names import Columns
-from shared.contract.reading_policy import Policy
+from shared.contract.scoring_options import ReadingOptions
 from shared.contract.windows import Window
 
 
@@ -198,7 +198,7 @@ def test_a_cell_that_is_no_number_fails_only_its_own_device_and_sensor_where_bad
 
 @pytest.mark.parametrize("policy", [None, FAIL])
 def test_a_wide_cell_that_is_no_number_spoils_only_the_models_that_want_its_column(
-    policy: Policy | None, tmp_path: Path
+    policy: ReadingOptions | None, tmp_path: Path
 ) -> None:
     found = read_text(
         tmp_path,
@@ -213,7 +213,7 @@ def test_a_wide_cell_that_is_no_number_spoils_only_the_models_that_want_its_colu
 
 
 @pytest.mark.parametrize("policy", [None, FAIL])
-def test_a_time_that_is_none_spoils_only_its_own_device(policy: Policy | None, tmp_path: Path) -> None:
+def test_a_time_that_is_none_spoils_only_its_own_device(policy: ReadingOptions | None, tmp_path: Path) -> None:
     text = "time,device,value\nyesterday,pump,1\n2026-11-21T07:00,fan,2\n"
     found = read_text(tmp_path, text, "pump", "fan", policy=policy)
 

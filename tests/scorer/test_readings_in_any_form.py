@@ -23,7 +23,7 @@ from scorer.errors import Unscorable
 from scorer.readings import features
 from scorer.readings.source import Readings
 from shared.contract.domain import Model
-from shared.contract.reading_policy import BadRows, Policy
+from shared.contract.scoring_options import BadRows, ReadingOptions
 
 DEVICES = ["fan", "mill", "pump 7", "ünï", "NA"]
 SENSORS = ["bar", "rpm", "1"]
@@ -203,7 +203,7 @@ def test_a_mutated_file_is_read_or_refused_and_nothing_else(bad_rows: BadRows, t
         data = mutated(chance.choice(originals), originals, chance)
         (tmp_path / "a").write_bytes(data)
         try:
-            found = read(tmp_path, *DEVICES, policy=Policy(bad_rows))
+            found = read(tmp_path, *DEVICES, policy=ReadingOptions(bad_rows))
             seen(found), found.remarks(), found.of("fan")
         except Exception as error:
             (Path(tmp_path) / "culprit").write_bytes(data)

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from misdeeds import item
 
-from scorer.estimators.score_model import Scored
+from scorer.predictions.outcome import Scored
 from scorer.readings.source import Readings
 from scorer.sandbox import seccomp
 from scorer.sandbox.pool import Children

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from shared.contract.documents import clip
 from shared.contract.errors import Conflict, FleetError, Malformed, NotFound, Unavailable
+from shared.contract.text import clip
 
 from .auth import nobody_signed_in, retry_after
 

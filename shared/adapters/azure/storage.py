@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.contract.documents import clip
 from shared.contract.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
+from shared.contract.text import clip
 
 from .auth import default_credential, nobody_signed_in, retry_after
 

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from shared.contract.documents import MESSAGE_LIMIT
 from shared.contract.domain import Failure
 from shared.contract.errors import Malformed
+from shared.contract.text import MESSAGE_LIMIT
 from shared.contract.windows import MINUTE, Window
 from shared.state.runs import Chunk, Result, Run
 

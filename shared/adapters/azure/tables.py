@@ -21,8 +21,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from shared.contract.documents import MESSAGE_LIMIT
 from shared.contract.errors import Conflict, Malformed, NotFound
+from shared.contract.text import MESSAGE_LIMIT
 from shared.ports import Page
 from shared.state.requests import Backfill, Quarantined, Wish, WishKind
 from shared.state.runs import Chunk, Heartbeat, Run

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.arm import translated
-from shared.contract.documents import clip
 from shared.contract.errors import FleetError, Misconfigured, NotFound
+from shared.contract.text import clip
 from shared.ports import Sighting
 from shared.state.runs import JobState
 

@@ -16,8 +16,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from shared.contract.documents import clip
 from shared.contract.errors import NotFound, Unavailable
+from shared.contract.text import clip
 from shared.ports import JobSpec, Refusal, Sighting
 from shared.state.runs import JobState, Nodes
 

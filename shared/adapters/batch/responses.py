@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.adapters.azure.auth import nobody_signed_in, retry_after
-from shared.contract.documents import clip
 from shared.contract.errors import Unavailable
+from shared.contract.text import clip
 from shared.ports import Sighting
 from shared.state.runs import JobState
 

@@ -1,0 +1,37 @@
+"""Folders at a desk: the models in them, and whether they can be written to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from scorer.storage.blob_store import Folder
+from shared.contract.domain import Model
+from shared.contract.errors import Malformed
+from shared.contract.model_names import Blob, Ignored, ModelNames
+
+NAME_LIMIT = 255  # bytes of a file's name
+
+
+def list_fleet(models: Path, names: ModelNames) -> list[Model]:
+    """The models of a folder, in the order of their names. Raises Malformed where there are none."""
+    if not models.is_dir():
+        raise Malformed(f"--models: wanted a folder, found {'a file' if models.exists() else 'nothing'} at {models}")
+    ignored = Ignored()
+    files = (name for name in Folder(models).list("") if not name.rsplit("/", 1)[-1].startswith("."))
+    fleet = list(names.fleet((Blob(name, "", 0) for name in files), ignored))
+    if not fleet:
+        raise Malformed(f"--models: wanted files named {names.pattern}, found none in {models}")
+    return fleet
+
+
+def check_target(option: str, target: Path) -> None:
+    """Learn before the work whether files can be written there: by trying, since permissions do not tell it all."""
+    try:
+        if target.exists() and not target.is_dir():
+            raise Malformed(f"{option}: wanted a folder, found a file at {target}")
+        whole = target.absolute()
+        with TemporaryDirectory(prefix=".", dir=next(path for path in (whole, *whole.parents) if path.exists())):
+            return
+    except OSError as error:
+        raise Malformed(f"{option}: wanted a folder that can be written, found {target}: {error.strerror}") from error

@@ -1,0 +1,80 @@
+"""What every family shares: the layout of a packed model's numbers.
+
+    numbers   head (8) | shift (width) | scale (width) | body
+    head      scaler, low, high, intercept, gamma, coef0, degree, n
+    scaler    0: none; 1: (x - shift) / scale; 2: x * scale + shift, then clipped to low..high
+    body      RBF, POLY, SIGMOID   coef (n), support vectors (n, width)
+              LINEAR               weights (width)
+              ENVELOPE             location (width), precision (width, width)
+              FOREST               see isolation_forest.py; gamma is the normalising path length, n the number of trees
+
+The score is intercept plus the sum of the body's terms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+HEAD = 8
+
+MOST_NUMBERS = 2**24  # of one model: 128 MiB; what is larger is KEPT, in a child with a limit on its memory
+
+
+class Family(IntEnum):
+    """Which arithmetic gives the score."""
+
+    KEPT = 0
+    RBF = 1
+    LINEAR = 2
+    POLY = 3
+    SIGMOID = 4
+    ENVELOPE = 5
+    FOREST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """All that scoring needs of a model. KEPT: safe and readable, but scikit-learn itself must score it."""
+
+    family: Family
+    width: int  # features that it wants; 0 where KEPT
+    features: tuple[str, ...]  # their names; () where it was fitted without
+    made_by: str  # the scikit-learn that made it; "" where the file does not say
+    strict: bool  # an anomaly is a score of 0 or less; else below 0
+    numbers: np.ndarray  # float64, 1-D, as above
+    integers: np.ndarray  # int32, 1-D; empty but for FOREST
+
+
+def no_integers() -> np.ndarray:
+    """What a family that has no integers holds of them: int32[0]."""
+    return np.empty(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a detector alone gives; None in place of it means KEPT."""
+
+    family: Family
+    width: int
+    intercept: float
+    numbers: tuple[np.ndarray, ...]
+    gamma: float = 0.0
+    coef0: float = 0.0
+    degree: float = 0.0
+    count: int = 0
+    integers: np.ndarray = field(default_factory=no_integers)
+
+
+@dataclass(frozen=True, slots=True)
+class Scaler:
+    """What the scaler before a model does; `mode`, `low` and `high` as in the head."""
+
+    mode: int
+    shift: np.ndarray
+    scale: np.ndarray
+    low: float = -math.inf
+    high: float = math.inf

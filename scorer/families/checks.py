@@ -1,0 +1,41 @@
+"""Checks of a fitted estimator's attributes: afterwards native code may trust the numbers blindly."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+def read_array(state: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of numbers of just this shape. Raises KeyError, ValueError."""
+    array = state[name]
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise ValueError(f"{name} is not an array of numbers")
+    if array.shape != shape:
+        raise ValueError(f"{name} is {array.shape} where {shape} is wanted")
+    return array
+
+
+def read_number(state: dict[str, Any], name: str) -> float:
+    """A number, or the only one in an array. Raises KeyError, ValueError."""
+    value = state[name]
+    if isinstance(value, np.ndarray):
+        value = value.item()
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{name} is not a finite number")
+    return float(value)
+
+
+def check_numeric(name: str, found: np.ndarray) -> None:
+    """Raises ValueError for an array whose elements are no numbers."""
+    if found.dtype.kind not in "fiu":
+        raise ValueError(f"{name} holds no numbers but {found.dtype.name}")
+
+
+def check_equal(name: str, found: object, wanted: object) -> None:
+    """Raises ValueError where two of a file's statements contradict each other."""
+    if found != wanted:
+        said = found if type(found) in (int, bool) else f"a {type(found).__name__}"  # never what may be endless to show
+        raise ValueError(f"{name} is {said} where {wanted} is wanted")

@@ -1,0 +1,153 @@
+"""What a node says of a chunk: its progress, and at its end the report. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+from .documents import SCHEMA, _count, _instant, _parse
+from .domain import SKIPS, Failure, Part, Reason, Tally, merge_failures, outcome_of
+from .errors import Malformed
+from .paths import parts_prefix
+from .text import clip
+
+PARTS_LIMIT = 100  # of one report: they all stand in the chunk's row
+
+_PART = re.compile(r"results/[\w-]+/[\w-]+/[\w-]+(\.[\w-]+)*", re.ASCII)
+
+
+class Verdict(NamedTuple):
+    """How one model of a chunk ended: scored (*reason* is None), or failed or skipped for a reason.
+
+    A tuple, since a run has one for each model: a frozen dataclass takes four times as long to make.
+    """
+
+    model: str  # its id
+    rows: int = 0
+    anomalies: int = 0
+    reason: Reason | None = None
+    message: str = ""
+    etag: str = ""  # of what was scored, where that is not what the manifest named
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a node says of a finished chunk: every model's verdict, in the manifest's order, and the parts.
+
+    `warnings` are sentences for a person about what did not fail: columns left out, rows counted and ignored.
+    """
+
+    run: str
+    chunk: str
+    attempt: int
+    started_at: datetime
+    ended_at: datetime
+    verdicts: tuple[Verdict, ...]
+    parts: tuple[Part, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def tally(self) -> Tally:
+        """The verdicts, counted."""
+        reasons = Counter(v.reason for v in self.verdicts)
+        skipped = sum(reasons[reason] for reason in SKIPS)
+        return Tally(
+            scored=reasons[None],
+            failed=len(self.verdicts) - reasons[None] - skipped,
+            skipped=skipped,
+            rows=sum(v.rows for v in self.verdicts),
+            anomalies=sum(v.anomalies for v in self.verdicts),
+            seconds=max(0.0, (self.ended_at - self.started_at).total_seconds()),
+        )
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What was not scored, grouped by reason."""
+        return merge_failures(
+            Failure(v.reason, outcome_of(v.reason), 1, v.model, v.message) for v in self.verdicts if v.reason
+        )
+
+    def to_bytes(self) -> bytes:
+        """JSON, columnar: a scored model costs two small integers."""
+        doc = {
+            "schema": SCHEMA,
+            "run": self.run,
+            "chunk": self.chunk,
+            "attempt": self.attempt,
+            "started_at": self.started_at.isoformat(),
+            "ended_at": self.ended_at.isoformat(),
+            "models": [v.model for v in self.verdicts],
+            "rows": [v.rows for v in self.verdicts],
+            "anomalies": [v.anomalies for v in self.verdicts],
+            "reasons": {i: [v.reason, v.message] for i, v in enumerate(self.verdicts) if v.reason},
+            "etags": {i: v.etag for i, v in enumerate(self.verdicts) if v.etag},
+            "parts": [asdict(part) for part in self.parts],
+            "warnings": self.warnings,
+        }
+        return json.dumps(doc, separators=(",", ":"), allow_nan=False).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Report:
+        """Raises Malformed."""
+
+        def build(doc: dict[str, Any]) -> Report:
+            verdicts = [
+                Verdict(model, _count(rows), _count(anomalies))
+                for model, rows, anomalies in zip(doc["models"], doc["rows"], doc["anomalies"], strict=True)
+            ]
+            for i, (reason, message) in doc["reasons"].items():
+                verdicts[int(i)] = verdicts[int(i)]._replace(reason=Reason(reason), message=clip(message))
+            for i, etag in doc["etags"].items():
+                verdicts[int(i)] = verdicts[int(i)]._replace(etag=str(etag))
+            return cls(
+                run=doc["run"],
+                chunk=doc["chunk"],
+                attempt=_count(doc["attempt"]),
+                started_at=_instant(doc["started_at"]),
+                ended_at=_instant(doc["ended_at"]),
+                verdicts=tuple(verdicts),
+                parts=tuple(
+                    Part(str(p["path"]), _count(p["bytes"]), str(p["md5"]), _count(p["rows"])) for p in doc["parts"]
+                ),
+                warnings=tuple(map(str, doc["warnings"])),
+            )
+
+        return _parse(data, "report", build)
+
+    def check(self, run: str, chunk: str, attempt: int, models: int) -> None:
+        """That this report is the one asked for and adds up; raises Malformed. Storage is not asked."""
+        found = (self.run, self.chunk, self.attempt, len(self.verdicts))
+        if found != (run, chunk, attempt, models):
+            raise Malformed(f"wanted the report of {run} {chunk}-{attempt} over {models} models, found {found}")
+        written, told = sum(p.rows for p in self.parts), sum(v.rows for v in self.verdicts)
+        if written != told:
+            raise Malformed(f"report of {run} {chunk}-{attempt}: its parts hold {written} rows, its models {told}")
+        if len(self.parts) > PARTS_LIMIT:
+            raise Malformed(f"report of {run} {chunk}-{attempt}: wanted {PARTS_LIMIT} parts, found {len(self.parts)}")
+        for part in self.parts:
+            if not _PART.fullmatch(part.path) or not part.path.startswith(parts_prefix(run, chunk)):
+                raise Malformed(f"report of {run} {chunk}-{attempt}: names a part outside its folder, {part.path!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an attempt has come, by its own word: the metadata of its progress blob."""
+
+    done: int
+    models: int
+
+    def to_metadata(self) -> dict[str, str]:
+        """Metadata values are text everywhere."""
+        return {"done": str(self.done), "models": str(self.models)}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
+        """Lenient: progress decides nothing, so what cannot be read is nothing done."""
+        values = [metadata.get(key, "") for key in ("done", "models")]
+        done, models = (int(v) if v.isdecimal() else 0 for v in values)
+        return cls(min(done, models), models)
