@@ -206,7 +206,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--into", type=Path, help="a document whose tables are replaced")
     options = parser.parse_args(words)
     if unknown := set(options.sections) - set(SECTIONS):
-        parser.error(f"wanted sections of {', '.join(SECTIONS)}, found {', '.join(sorted(unknown))}")
+        parser.error(f"expected sections of {', '.join(SECTIONS)}, got {', '.join(sorted(unknown))}")
     parts = around(BEGIN, END, options.into.read_text()) if options.into else None  # before minutes are spent on it
     text = report(options.sections or SECTIONS, SMALLEST if options.smallest else Sizes())
     if parts:

@@ -39,5 +39,5 @@ def around(begin: str, end: str, document: str) -> tuple[str, str]:
     before, found, rest = document.partition(begin)
     _, closed, after = rest.partition(end)
     if not closed:
-        sys.exit(f"wanted a document with {begin.strip()} and {end}, found none of them")
+        sys.exit(f"expected a document with {begin.strip()} and {end}, got none of them")
     return before + found, closed + after

@@ -102,7 +102,7 @@ def _plane(ledger: TableLedger, work: AzureBlobs, calls: Counter[str], keep: tim
 
 def _waiting(index: int) -> Chunk:
     """A chunk for which a tick has nothing to do."""
-    name = paths.chunk_id(index)
+    name = paths.make_chunk_id(index)
     return Chunk(NEWEST.id, name, "0" * 16, 100, "pump-0000000", "pump-0000099", not_before=NOON + HOUR)
 
 

@@ -66,7 +66,7 @@ def _plan(container: Callable[[int], Blobs], models: int, size: int | None, rate
     drafting = Drafting(fleet, fleet, fleet, counted(MemoryLedger(), "ledger", calls), rules)
     with measured(calls) as cost:
         planned = drafting.plan(run, earlier, NOON)
-    assert planned.models == models, f"wanted a plan of {models} models, found {planned.models}"
+    assert planned.models == models, f"expected a plan of {models} models, got {planned.models}"
     chunks = read_plan(fleet, run, 0, NOON).chunks
     return Planned(len(chunks), max(chunk.models for chunk in chunks), cost)
 

@@ -205,7 +205,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--temporary", type=Path, help="where the fleets lie meanwhile: some 15 GB")
     options = parser.parse_args(words)
     if unknown := set(options.sections) - set(SECTIONS):
-        parser.error(f"wanted sections of {', '.join(SECTIONS)}, found {', '.join(sorted(unknown))}")
+        parser.error(f"expected sections of {', '.join(SECTIONS)}, got {', '.join(sorted(unknown))}")
     parts = around(BEGIN, END, options.into.read_text()) if options.into else None  # before minutes are spent on it
     with tempfile.TemporaryDirectory(prefix="fleetscore-bench-", dir=options.temporary) as folder:
         text, plot = run(Path(folder), QUICK if options.quick else Sizes(), options.sections or SECTIONS)

@@ -62,7 +62,7 @@ def spend(commands: Sequence[Sequence[str]], at_once: int, environment: Mapping[
 
     Raises RuntimeError, with what was printed, where one does not end well.
     """
-    assert ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, "wanted Linux"
+    assert ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, "expected Linux"
     tree, waiting, running = _Tree(), deque(commands), dict[int, subprocess.Popen[bytes]]()
     with tempfile.TemporaryFile() as said:
         before, began = _waited_for(), time.perf_counter()

@@ -1,7 +1,7 @@
 """The fleet that is scored: really trained models in files of their own, an hour of readings, and the right answers.
 
 A few hundred one-class SVMs behind a scaler are trained, and repeated under further ids until the fleet is as large as
-wanted; so are their readings. So scikit-learn's scores of the distinct ones are those of all, and every row of every
+expected; so are their readings. So scikit-learn's scores of the distinct ones are those of all, and every row of every
 prediction can be checked.
 """
 
@@ -68,7 +68,7 @@ class Fleet:
         return self.root / "readings" / FOLDER
 
     def distinct(self, kind: str) -> list[bytes]:
-        """The files of the distinct models; made when they are first wanted, so that they stay the same."""
+        """The files of the distinct models; made when they are first expected, so that they stay the same."""
         folder = self.base / f"{self.vectors}-vectors-{kind}"
         if not folder.exists():
             files = _train(self.vectors) if kind == "pkl" else map(_CONVERT[kind], self.distinct("pkl"))
@@ -179,10 +179,10 @@ def check(fleet: Fleet, paths: Sequence[Path], models: int, tolerance: float = T
     for table in _tables(paths):
         device, row = _devices(table), np.searchsorted(_times(fleet.rows), table["time"].cast(pa.int64()).to_numpy())
         np.add.at(seen, device * fleet.rows + row, 1)
-        wanted, scores = right[device % fleet.blocks, row], table["score"].to_numpy()
-        clear = np.abs(wanted) > TOLERANCE
-        wrong = (table["anomaly"].to_numpy() == 1) != (wanted <= 0)
-        largest = max(found.largest, float(np.abs(scores - wanted).max()))
+        expected, scores = right[device % fleet.blocks, row], table["score"].to_numpy()
+        clear = np.abs(expected) > TOLERANCE
+        wrong = (table["anomaly"].to_numpy() == 1) != (expected <= 0)
+        largest = max(found.largest, float(np.abs(scores - expected).max()))
         found = Checked(found.rows + len(row), largest, found.labels + int(np.count_nonzero(wrong & clear)))
     assert (seen == 1).all(), f"{np.count_nonzero(seen != 1)} rows are missing or doubled in {paths[0].parent}"
     assert found.largest <= tolerance, f"a score differs by {found.largest} in {paths[0].parent}"

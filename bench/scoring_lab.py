@@ -67,7 +67,7 @@ class Measured:
 
 
 class Lab:
-    """Fleets are made when they are first wanted, below *base*; Azurite is started so, too, and ends with `close`."""
+    """Fleets are made when they are first expected, below *base*; Azurite is started so, too, and ends with `close`."""
 
     def __init__(self, base: Path, cores: int) -> None:
         self.base, self.cores = base, cores

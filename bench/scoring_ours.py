@@ -15,7 +15,7 @@ from scorer.packs.cache import pack_file
 from scorer.storage.blob_store import Container, open_container
 from shared.contract import paths
 from shared.contract.domain import Model
-from shared.contract.manifest import Manifest, PackSpan, build_command
+from shared.contract.manifest import Manifest, PackRef, build_command
 from shared.contract.report import Report
 from shared.contract.text import make_digest
 
@@ -63,9 +63,9 @@ def order(fleet: Fleet, kind: str, place: Place, cores: int) -> list[str]:
     etags, work, urls = [make_digest(data) for data in fleet.distinct(kind)], place.container(), []
     for index, chunk in enumerate(chunks(fleet, cores)):
         models = tuple(_models(chunk, kind, etags))
-        spans = tuple(PackSpan(_pack_name(pack), len(pack)) for pack in _packs(chunk))
+        spans = tuple(PackRef(_pack_name(pack), len(pack)) for pack in _packs(chunk))
         data = Manifest(
-            WINDOW, paths.chunk_id(index), models, place.models, place.readings, place.work, packs=spans
+            WINDOW, paths.make_chunk_id(index), models, place.models, place.readings, place.work, packs=spans
         ).to_bytes()
         path = paths.manifest_path(WINDOW.id, make_digest(data))
         work.write(path, data)
@@ -102,7 +102,7 @@ def parts(place: Place, orders: int, attempt: int) -> list[str]:
     """The names of an attempt's predictions in the working container; fails where a model was not scored."""
     work, names = place.container(), []
     for index in range(orders):
-        told = Report.from_bytes(work.read(paths.report_path(WINDOW.id, paths.chunk_id(index), attempt)).data)
-        assert told.tally.scored == len(told.verdicts), f"{told.chunk}: {told.failures}"
+        told = Report.from_bytes(work.read(paths.report_path(WINDOW.id, paths.make_chunk_id(index), attempt)).data)
+        assert told.tally.scored == len(told.results), f"{told.chunk}: {told.failures}"
         names += [part.path for part in told.parts]
     return names

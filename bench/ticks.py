@@ -19,7 +19,7 @@ from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
 from shared.contract.domain import Part
-from shared.contract.report import Progress, Report, Verdict
+from shared.contract.report import ModelResult, Progress, Report
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.options import Rules
@@ -112,7 +112,7 @@ class _World:
         path = f"{paths.parts_prefix(WINDOW.id, chunk)}0.parquet"
         self.nodes.write(path, DATA)
         first = int(chunk[1:]) * self.models
-        verdicts = tuple(Verdict(model_id(number), ROWS, 1) for number in range(first, first + self.models))
+        verdicts = tuple(ModelResult(model_id(number), ROWS, 1) for number in range(first, first + self.models))
         part = Part(path, len(DATA), MD5, ROWS * self.models)
         report = Report(WINDOW.id, chunk, attempt, self.now, self.now, verdicts, (part,))
         self.nodes.write(paths.report_path(WINDOW.id, chunk, attempt), report.to_bytes())
@@ -136,7 +136,7 @@ def one_by_one(store: str, chunks: int, models: int) -> list[tuple[str, Cost]]:
             world.ledger.add_wish(Wish(WishKind.PAUSE, SCHEDULE, world.now))
             world.now += timedelta(days=91)
             costs.append(("prune the run, 91 days later", world.tick(chunks)))
-            assert not world.ledger.runs(1).items, "wanted the run to be pruned, found it"
+            assert not world.ledger.runs(1).items, "expected the run to be pruned, but it is there"
     return costs
 
 
@@ -160,8 +160,8 @@ def to_the_end(store: str, chunks: int, models: int, max_in_flight: int) -> tupl
 
 def _check_over(world: _World) -> None:
     run = world.ledger.run(WINDOW.id)
-    found, wanted = (run.phase, run.tally.scored), (Phase.SUCCEEDED, world.models * world.chunks)
-    assert found == wanted, f"wanted a run that ends as {wanted}, found {found}: {run.message}"
+    found, expected = (run.phase, run.tally.scored), (Phase.SUCCEEDED, world.models * world.chunks)
+    assert found == expected, f"expected a run that ends as {expected}, got {found}: {run.message}"
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def _stay(servers: list[stack.Server], until: datetime) -> None:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"wanted a number of at least 1, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
     return int(text)
 
 

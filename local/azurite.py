@@ -127,7 +127,7 @@ def _refuse_taken(service: str, port: int) -> None:
     with socket.socket() as probe:
         if port and probe.connect_ex((HOST, port)) == 0:
             raise Misconfigured(
-                f"wanted port {port} of {HOST} for Azurite's {service} service, found another process listening there; "
+                f"expected port {port} of {HOST} for Azurite's {service} service, got another process listening there; "
                 "stop that one or choose another port"
             )
 
@@ -146,11 +146,11 @@ def _wait(process: subprocess.Popen[bytes], log: Path) -> Azurite:
     process.kill()
     process.wait()
     log.unlink()
-    raise Unavailable(f"wanted Azurite to listen within {START_LIMIT} s, found {how}; it said: {said or 'nothing'}")
+    raise Unavailable(f"expected Azurite to listen within {START_LIMIT} s, got {how}; it said: {said or 'nothing'}")
 
 
 def _node() -> tuple[str, Sequence[str]]:
-    """Node.js and the command of npm: those on PATH, else those of the Python package, installed when first wanted."""
+    """Node.js and the command of npm: those on PATH, else those of the Python package, installed when needed."""
     node, npm = shutil.which("node"), shutil.which("npm")
     version = _run([node, "--version"]).strip() if node else "none"
     if node and npm and int(version.removeprefix("v").split(".")[0]) >= NODE:
@@ -162,7 +162,7 @@ def _node() -> tuple[str, Sequence[str]]:
             _run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_WHEEL])
         except Misconfigured as error:
             raise Misconfigured(
-                f"wanted Node.js {NODE} or newer with npm on PATH for Azurite, found {version}; {error}"
+                f"expected Node.js {NODE} or newer with npm on PATH for Azurite, got {version}; {error}"
             ) from error
         wheel = _wheel()
         assert wheel  # pip has just said so

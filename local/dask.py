@@ -72,7 +72,7 @@ def start(
         if line.startswith(READY):
             return LocalDask(line.removeprefix(READY).strip(), process)
     process.communicate()
-    raise Unavailable(f"wanted a Dask scheduler on 127.0.0.1:{port}, found that it ended with {process.returncode}")
+    raise Unavailable(f"expected a Dask scheduler on 127.0.0.1:{port}, but it ended with {process.returncode}")
 
 
 def serve(args: argparse.Namespace, over: threading.Event) -> None:
@@ -134,7 +134,7 @@ def main() -> int:
         _check_free(args.port)
         serve(args, over)
     except (OSError, RuntimeError) as error:
-        print(f"wanted a Dask scheduler on 127.0.0.1:{args.port}, found: {error}", file=sys.stderr)
+        print(f"expected a Dask scheduler on 127.0.0.1:{args.port}, got: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -105,7 +105,7 @@ def _ask(url: str) -> dict[str, Any] | None:
             return answer.json
         raise OSError(f"{answer.status} {answer.body.decode(errors='replace')}")
     except (OSError, ValueError) as error:
-        raise Unavailable(f"wanted an answer from {url}, found {error}") from error
+        raise Unavailable(f"expected an answer from {url}, got {error}") from error
 
 
 def _waiting(url: str, window: Window) -> tuple[str, str]:

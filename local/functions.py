@@ -57,7 +57,7 @@ def functions_of(app: func.FunctionApp) -> list[Function]:
     served = [one for one in found if one.trigger["type"] == "timerTrigger" or one.trigger.get("route") == ROUTE]
     if len(served) < len(found):
         others = ", ".join(one.name for one in found if one not in served)
-        raise Misconfigured(f"wanted timers and an HTTP function on {ROUTE} in function_app.py, found also: {others}")
+        raise Misconfigured(f"expected timers and an HTTP function on {ROUTE} in function_app.py, got also: {others}")
     return found
 
 
@@ -65,7 +65,7 @@ def _with_settings(schedule: str) -> str:
     """A schedule with the setting it names in percent signs put in."""
     name = re.fullmatch("%(.+)%", schedule)
     if name and name[1] not in os.environ:
-        raise Misconfigured(f"wanted a setting {name[1]} for the schedule {schedule} in function_app.py, found none")
+        raise Misconfigured(f"expected a setting {name[1]} for the schedule {schedule} in function_app.py, got none")
     return os.environ[name[1]] if name else schedule
 
 

@@ -114,13 +114,13 @@ class Handler(BaseHTTPRequestHandler):
             return func.HttpResponse(json.dumps(status), mimetype="application/json")
         timer = self.host.timers.get(path.removeprefix("/admin/functions/"))
         if self.command != "POST" or timer is None:
-            return func.HttpResponse("wanted POST /admin/functions/ and the name of a timer", status_code=404)
+            return func.HttpResponse("expected POST /admin/functions/ and the name of a timer", status_code=404)
         try:
             asked = json.loads(body)
         except ValueError:
             asked = None
         if not isinstance(asked, dict) or not isinstance(asked.get("input"), str):
-            return func.HttpResponse('wanted {"input": ""} as the body', status_code=400)
+            return func.HttpResponse('expected {"input": ""} as the body', status_code=400)
         asyncio.run_coroutine_threadsafe(timer.call_now(), self.host.loop)
         return func.HttpResponse(status_code=202)
 
@@ -135,7 +135,7 @@ async def serve(app: Any, port: int, prefix: str) -> None:
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except OSError as error:
-        raise Misconfigured(f"wanted port {port} of 127.0.0.1, found: {error.strerror}") from error
+        raise Misconfigured(f"expected port {port} of 127.0.0.1, got: {error.strerror}") from error
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -175,7 +175,7 @@ def main() -> int:
                 log.warning("%s: nobody reads a setting %s; was %s meant?", options.settings, name, meant[0])
         prefix = read_object(Path("host.json")).get("extensions", {}).get("http", {}).get("routePrefix", "api")
         if not Path("function_app.py").is_file():
-            raise Misconfigured(f"wanted function_app.py in {Path.cwd()}, found none")
+            raise Misconfigured(f"expected function_app.py in {Path.cwd()}, got none")
         app = importlib.import_module("function_app").app
         asyncio.run(serve(app, options.port, f"/{prefix}/".replace("//", "/")))
     except FleetError as error:

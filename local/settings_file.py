@@ -14,11 +14,11 @@ def read_object(path: Path, advice: str = "") -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write the mark
     except OSError as error:
-        raise Malformed(f"wanted the file {path}, found {error.strerror}{advice}") from error
+        raise Malformed(f"expected the file {path}, got {error.strerror}{advice}") from error
     except ValueError as error:
-        raise Malformed(f"wanted JSON in {path}, found {error}") from error
+        raise Malformed(f"expected JSON in {path}, got {error}") from error
     if not isinstance(found, dict):
-        raise Malformed(f"wanted a JSON object in {path}, found {json.dumps(found)}")
+        raise Malformed(f"expected a JSON object in {path}, got {json.dumps(found)}")
     return found
 
 
@@ -27,11 +27,11 @@ def read_settings(path: Path) -> dict[str, str]:
     found = read_object(path, ": copy local.settings.example.json there")
     encrypted, values = found.get("IsEncrypted"), found.get("Values")
     if encrypted is not False:
-        raise Malformed(f'wanted "IsEncrypted": false in {path}, found {json.dumps(encrypted)}')
+        raise Malformed(f'expected "IsEncrypted": false in {path}, got {json.dumps(encrypted)}')
     if not isinstance(values, dict):
-        raise Malformed(f'wanted an object of settings as "Values" in {path}, found {json.dumps(values)}')
+        raise Malformed(f'expected an object of settings as "Values" in {path}, got {json.dumps(values)}')
     problems = [
-        f'wanted text in quotes as "{name}" in {path}, found {json.dumps(value)}'
+        f'expected text in quotes as "{name}" in {path}, got {json.dumps(value)}'
         for name, value in values.items()
         if not isinstance(value, str)
     ]

@@ -118,8 +118,8 @@ def _azurite_ports(storage: str) -> dict[str, int]:
     ports = {service.lower(): int(port) for service, port in found}
     if set(ports) != set(AZURITE_PORTS):
         raise Misconfigured(
-            "STORAGE: wanted UseDevelopmentStorage=true for the local stack, or the connection string of an Azurite on "
-            "127.0.0.1 with its three endpoints, found another account; what is demonstrated stays on this machine"
+            "STORAGE: expected UseDevelopmentStorage=true for the local stack, or the connection string of an Azurite "
+            "on 127.0.0.1 with its three endpoints, got another account; what is demonstrated stays on this machine"
         )
     return {service: ports[service] for service in AZURITE_PORTS}
 
@@ -138,7 +138,7 @@ def _dask(settings: Settings, folder: Path, stack: ExitStack) -> Server:
             DaskCluster(address).observe([])
         except Unavailable as error:
             raise Misconfigured(
-                f"wanted a Dask scheduler at {address}, found something else there, or nothing: stop it, or choose "
+                f"expected a Dask scheduler at {address}, got something else there, or nothing: stop it, or choose "
                 f"another port by DASK_SCHEDULER ({error})"
             ) from error
         return Server("Dask", address)
@@ -160,7 +160,7 @@ def _check_host(url: str, port: int) -> None:
         if "ticked_at" in web.get(f"{url}/api/health").json:
             return
     raise Misconfigured(
-        f"wanted port {port} of 127.0.0.1 for the development host, found another process listening there; stop that "
+        f"expected port {port} of 127.0.0.1 for the development host, got another process listening there; stop that "
         "one, or choose another port, as in make demo PORT=7072"
     )
 
@@ -176,4 +176,4 @@ def _wait_for_host(process: subprocess.Popen[bytes], url: str, log: Path) -> Non
     if process.poll() == 2:  # noqa: PLR2004  # its exit code for what a person must change
         raise Misconfigured(said)
     how = "silence" if process.poll() is None else f"exit code {process.returncode}"
-    raise Unavailable(f"wanted the development host at {url} within {HOST_LIMIT} s, found {how}; it said: {said}")
+    raise Unavailable(f"expected the development host at {url} within {HOST_LIMIT} s, got {how}; it said: {said}")

@@ -30,7 +30,7 @@ class Answer:
             case dict():
                 return found
             case _:
-                raise ValueError(f"wanted a JSON object, found {found!r}")
+                raise ValueError(f"expected a JSON object, got {found!r}")
 
 
 def get(url: str) -> Answer:

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None and (options.manifest is None or options.attempt is None):
-        parser.error("wanted folder, convert, or both --manifest and --attempt")
+        parser.error("expected folder, convert, or both --manifest and --attempt")
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("azure").setLevel(logging.WARNING)
     try:
@@ -89,7 +89,7 @@ def _cores() -> int:
     """How many this process may use: as `NODE_CORES` says, else all that it was given."""
     said = os.environ.get("NODE_CORES", "")
     if said and not (said.isdecimal() and int(said)):
-        raise Misconfigured(f"NODE_CORES: wanted a number of cores of at least 1, found {said!r}")
+        raise Misconfigured(f"NODE_CORES: expected a number of cores of at least 1, got {said!r}")
     if said:
         return int(said)
     seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

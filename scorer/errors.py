@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.contract.domain import Model, Reason
-from shared.contract.model_names import refusal, shown
+from shared.contract.model_names import explain_refusal, format_name
 
 _REFUSALS = {
     Reason.AMBIGUOUS: "more than one file holds this model; {} is one of them",
@@ -13,7 +13,7 @@ _REFUSALS = {
 
 
 class Unscorable(Exception):
-    """This model cannot be scored, for *reason*; the message says what was wanted and what was found."""
+    """This model cannot be scored, for *reason*; the message says what was expected and what was found."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -24,5 +24,7 @@ def refused(model: Model) -> Unscorable:
     """Why a model that was refused by its name is not scored. Its file is not even looked at."""
     assert model.refused
     if model.refused is Reason.BAD_NAME:
-        return Unscorable(model.refused, f"{shown(model.name)!r} gives no usable id: {refusal(model.name)}")
+        return Unscorable(
+            model.refused, f"{format_name(model.name)!r} gives no usable id: {explain_refusal(model.name)}"
+        )
     return Unscorable(model.refused, _REFUSALS.get(model.refused, "{} was refused by the plan").format(model.name))

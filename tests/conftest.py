@@ -65,7 +65,7 @@ def unused_endpoint() -> Iterator[str]:
 def seed() -> Path:
     """The original sample: its models, and its readings."""
     if "FLEETSCORE_DATA" not in os.environ:
-        pytest.skip("the original sample's data is wanted at FLEETSCORE_DATA")
+        pytest.skip("the original sample's data is expected at FLEETSCORE_DATA")
     return Path(os.environ["FLEETSCORE_DATA"]) / "seed"
 
 

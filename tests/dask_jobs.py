@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from shared.contract.paths import job_name, manifest_path
+from shared.contract.paths import make_job_name, manifest_path
 from shared.ports import JobSpec
 
 WAIT = 20  # seconds: a worker needs two of them to start
@@ -84,7 +84,7 @@ def make_job(tmp_path: Path, run: str, index: int = 0, timeout: float = 120) -> 
     (tmp_path / "work").mkdir(exist_ok=True)
     manifest = (tmp_path / "work" / manifest_path(run, "0123")).as_uri()
     command = ("python", "-c", SCRIPT, str(folder), "--manifest", manifest)
-    return Job(JobSpec(job_name("test", run, chunk, 1), run, command, timedelta(seconds=timeout)), folder)
+    return Job(JobSpec(make_job_name("test", run, chunk, 1), run, command, timedelta(seconds=timeout)), folder)
 
 
 def rival_of(job: Job, tmp_path: Path) -> Job:

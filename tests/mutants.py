@@ -53,7 +53,9 @@ class Fault:
     def planted(self, source: str) -> str:
         """The source with the fault in it; raises ValueError where its place is not found just once."""
         if (found := source.count(self.old)) != 1:
-            raise ValueError(f"{self.name}: wanted its text once in {self.file}, found it {found} times: {self.old!r}")
+            raise ValueError(
+                f"{self.name}: expected its text once in {self.file}, found it {found} times: {self.old!r}"
+            )
         return source.replace(self.old, self.new)
 
 
@@ -92,7 +94,7 @@ def first_red(tree: Path) -> str | None:
             continue
         red = re.search(r"^FAILED (\S+?::[\w:]+)", done.stdout, re.MULTILINE)
         if done.returncode != 1 or not red:
-            raise RuntimeError(f"wanted tests that pass or fail, found {done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise RuntimeError(f"expected tests that pass or fail, got {done.stdout[-2000:]}{done.stderr[-2000:]}")
         return red[1]
     return None
 
@@ -122,7 +124,7 @@ def try_all(chosen: Sequence[Fault]) -> Sequence[Verdict]:
             trees.put(Path(place) / str(number))
         whole = first_red(Path(place) / "0")
         if whole:
-            raise RuntimeError(f"wanted tests that are green without a fault, found {whole} red")
+            raise RuntimeError(f"expected tests that are green without a fault, got {whole} red")
         return list(hands.map(lambda fault: plant(fault, trees), chosen))
 
 
@@ -145,11 +147,11 @@ def main(words: Sequence[str] | None = None) -> int:
     before, after = "", ""
     if asked.into:
         if asked.words:
-            parser.error("wanted all faults for the document, found words that choose some")
+            parser.error("expected all faults for the document, got words that choose some")
         before, _, rest = asked.into.read_text().partition(BEGIN)
         _, mark, after = rest.partition(END)
         if not mark:
-            parser.error(f"wanted a document with {BEGIN.strip()} and {END}, found none in {asked.into}")
+            parser.error(f"expected a document with {BEGIN.strip()} and {END}, got none in {asked.into}")
     began = time.monotonic()
     verdicts = try_all(chosen)
     unseen = [verdict for verdict in verdicts if verdict.red is None]

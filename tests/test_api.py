@@ -130,10 +130,10 @@ def test_without_a_window_the_last_closed_one_is_meant(world: World) -> None:
 @pytest.mark.parametrize(
     ("window", "detail"),
     [
-        ("yesterday", "wanted a window such as"),
+        ("yesterday", "expected a window such as"),
         ("20261121T1115Z-PT1H", "such as 20261121T1100Z-PT1H"),
-        ("20261121T0000Z-P1D", "wanted a window of PT1H"),
-        ("20261121T1200Z-PT1H", "wanted a window that has closed, at the latest 20261121T1100Z-PT1H"),
+        ("20261121T0000Z-P1D", "expected a window of PT1H"),
+        ("20261121T1200Z-PT1H", "expected a window that has closed, at the latest 20261121T1100Z-PT1H"),
     ],
 )
 def test_a_window_that_cannot_be_scored_is_refused(world: World, window: str, detail: str) -> None:
@@ -151,13 +151,13 @@ def test_a_body_that_is_none_is_a_problem(world: World, body: str) -> None:
     ("path", "status", "detail"),
     [
         ("/api/runs/20200101T0000Z-PT1H", 404, "no run 20200101T0000Z-PT1H"),
-        ("/api/runs/nonsense", 400, "wanted a window"),
+        ("/api/runs/nonsense", 400, "expected a window"),
         ("/api/runs/20200101T0000Z-PT1H/chunks", 404, "no run"),
         (f"/api/runs/{WINDOW}/failures/bored", 400, "reason"),
         (f"/api/runs/{WINDOW}/logs/c99999", 404, "no chunk c99999"),
         (f"/api/runs/{WINDOW}/logs/c00000?attempt=9", 404, "had 1 attempts, not 9"),
         ("/api/runs?limit=0", 400, "query.limit"),
-        ("/api/runs?cursor=x", 400, "wanted a cursor"),
+        ("/api/runs?cursor=x", 400, "expected a cursor"),
         ("/api/nothing", 404, "Not Found: GET /api/nothing"),
     ],
 )
@@ -185,7 +185,7 @@ def test_a_probe_may_ask_for_the_head_only(over: World) -> None:
 
 def test_a_body_that_is_not_called_json_is_told_what_is_wanted(world: World) -> None:
     found = client(world).post("/api/runs", content='{"window": null}', headers={"Content-Type": "text/plain"})
-    assert is_problem(found, 400, "wanted JSON, with Content-Type: application/json")
+    assert is_problem(found, 400, "expected JSON, with Content-Type: application/json")
 
 
 def test_a_method_that_is_not_offered_is_a_problem(world: World) -> None:
@@ -470,7 +470,7 @@ def test_who_lacks_a_role_is_told_which(world: World) -> None:
     http = client(world, SIGN_IN)
     told = [http.post("/api/runs", headers={"X-MS-CLIENT-PRINCIPAL": principal(*r)}) for r in (["Reader"], [])]
     assert [found.json()["detail"].split(";")[0] for found in told] == [
-        "wanted the app role Operator, found Reader", "wanted the app role Operator, found none",
+        "expected the app role Operator, got Reader", "expected the app role Operator, got none",
     ]  # fmt: skip
 
 

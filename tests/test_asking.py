@@ -81,7 +81,7 @@ def test_a_redrive_scores_in_a_further_round_what_was_left_over(over: World) -> 
     told = http.post(f"{HERE}/redrive")
     assert (told.status_code, told.json()["phase"], told.json()["round"]) == (200, "running", 1)
     assert (run(http)["redo"], kinds(over)) == ("redrive", [])
-    assert is_problem(http.post(f"{HERE}/reprocess"), 409, f"wanted a run that is over, found {WINDOW} open to redrive")
+    assert is_problem(http.post(f"{HERE}/reprocess"), 409, f"expected a run that is over, got {WINDOW} open to redrive")
     over.beat_until_over()
     told = run(http)
     assert (told["phase"], told["round"], told["redo"]) == ("succeeded", 1, "redrive")
@@ -142,11 +142,11 @@ def test_only_a_run_that_is_over_is_opened_again(world: World, path: str) -> Non
     world.beat()
     http.post("/api/runs", json={"window": asked})
     for run_id, status, detail in [
-        (WINDOW, 409, f"wanted a run that is over, found {WINDOW} running: cancel it or wait"),
-        (asked, 409, f"wanted a run that is over, found {asked} requested"),
+        (WINDOW, 409, f"expected a run that is over, got {WINDOW} running: cancel it or wait"),
+        (asked, 409, f"expected a run that is over, got {asked} requested"),
         (MISSED.id, 409, "was missed: ask for its window by POST /api/runs"),
         ("20200101T0000Z-PT1H", 404, "no run 20200101T0000Z-PT1H"),
-        ("nonsense", 400, "wanted a window"),
+        ("nonsense", 400, "expected a window"),
     ]:
         assert is_problem(http.post(f"/api/runs/{run_id}/{path}"), status, detail)
     assert kinds(world) == [WishKind.RUN]
@@ -274,7 +274,7 @@ def test_limits_that_two_ask_for_at_once_hold_both() -> None:
 @pytest.mark.parametrize(
     ("path", "body", "detail"),
     [
-        ("limits", {}, "wanted max_in_flight, tolerated_failures or both, found neither"),
+        ("limits", {}, "expected max_in_flight, tolerated_failures or both, got neither"),
         ("limits", {"max_in_flight": None, "tolerated_failures": None}, "found neither"),
         ("limits", {"max_in_flight": 0}, "max_in_flight: Input should be greater than or equal to 1, found 0"),
         ("limits", {"tolerated_failures": 101}, "tolerated_failures: Input should be less than or equal to 100"),
@@ -295,7 +295,7 @@ def test_a_body_that_says_something_else_is_a_problem(
 
 def test_a_run_that_is_over_has_no_limits(over: World) -> None:
     told = client(over).post(f"{HERE}/limits", json={"max_in_flight": 1})
-    assert is_problem(told, 409, f"wanted a run that is open, found {WINDOW} partial")
+    assert is_problem(told, 409, f"expected a run that is open, got {WINDOW} partial")
     assert is_problem(
         client(over).post("/api/runs/20200101T0000Z-PT1H/limits", json={"max_in_flight": 1}), 404, "no run"
     )
@@ -470,10 +470,10 @@ def test_a_range_is_told_by_instants_or_by_windows(
         ("2026-11-21T08:00Z", "2026-11-21T11:00:01Z", "such as at 2026-11-21T11:00Z"),
         ("2026-11-21T08:00Z", "2026-11-21T13:00Z", "that have closed, which end by 2026-11-21T12:00Z"),
         ("2026-11-21T08:00Z", "2026-11-21T08:00Z", "found 2026-11-21T08:00:00+00:00 to 2026-11-21T08:00:00+00:00"),
-        ("2026-11-21T09:00Z", "2026-11-21T08:00Z", "wanted a range"),
-        ("2025-09-30T19:00Z", "2026-11-21T12:00Z", "wanted at most 10000 windows, found 10001"),
+        ("2026-11-21T09:00Z", "2026-11-21T08:00Z", "expected a range"),
+        ("2025-09-30T19:00Z", "2026-11-21T12:00Z", "expected at most 10000 windows, got 10001"),
         ("0001-01-01T00:00+23:59", "2026-11-21T12:00Z", "or an instant"),
-        ("0001-01-01T00:00Z", "2026-11-21T12:00Z", "wanted at most 10000 windows"),
+        ("0001-01-01T00:00Z", "2026-11-21T12:00Z", "expected at most 10000 windows"),
     ],
 )
 def test_a_range_that_cannot_be_filled_is_refused(

@@ -20,7 +20,7 @@ def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
-            Misconfigured, match=rf"wanted port {port} of 127\.0\.0\.1 for Azurite's table service, found"
+            Misconfigured, match=rf"expected port {port} of 127\.0\.0\.1 for Azurite's table service, got"
         ):
             start(table_port=port)
 

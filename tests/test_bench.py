@@ -58,6 +58,6 @@ def test_ticks_and_history_are_measured_on_azurite_too(tmp_path: Path) -> None:
 def test_a_document_without_marks_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
     document.write_text("no marks")
-    with pytest.raises(SystemExit, match="wanted a document with <!-- control-plane -->"):
+    with pytest.raises(SystemExit, match="expected a document with <!-- control-plane -->"):
         control_plane.main(["--into", str(document)])
     assert document.read_text() == "no marks"

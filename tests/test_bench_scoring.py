@@ -138,7 +138,7 @@ def test_the_limit_counts_products_and_exponentials() -> None:
 def test_a_document_without_marks_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
     document.write_text("no marks")
-    with pytest.raises(SystemExit, match="wanted a document with <!-- scoring -->"):
+    with pytest.raises(SystemExit, match="expected a document with <!-- scoring -->"):
         scoring.main(["--into", str(document)])
     assert document.read_text() == "no marks"
 

@@ -26,7 +26,7 @@ from core.world import EARLIER, WINDOW, World
 from shared.api.app import create_api
 from shared.api.auth import Guard
 from shared.contract.domain import Reason
-from shared.contract.paths import job_name
+from shared.contract.paths import make_job_name
 from shared.contract.windows import Window
 from shared.state.requests import SCHEDULE, Quarantined, WishKind
 from shared.state.runs import Heartbeat, Nodes, Phase
@@ -113,7 +113,7 @@ def world() -> World:
     world.now, world.fates = datetime(2026, 11, 21, 13, 5, tzinfo=UTC), ["well"] + ["waits"] * 99
     for _ in range(8):
         world.beat()
-    world.cluster.logs[job_name("fleetscore", WINDOW, "c00000", 1)] = f"scoring {HOSTILE}"
+    world.cluster.logs[make_job_name("fleetscore", WINDOW, "c00000", 1)] = f"scoring {HOSTILE}"
     return world
 
 
@@ -122,9 +122,9 @@ def browser() -> Iterator[Browser]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        missing = "wanted the package playwright, to drive a browser"
+        missing = "expected the package playwright, to drive a browser"
     else:
-        missing = "" if CHROMIUM else "wanted Chromium as `chromium` on the PATH, to look at the page"
+        missing = "" if CHROMIUM else "expected Chromium as `chromium` on the PATH, to look at the page"
     if missing and os.environ.get("CI") == "true":
         pytest.fail(missing)
     if missing:
@@ -326,7 +326,7 @@ def test_a_window_that_cannot_be_is_refused_in_the_words_of_the_app(page: Page, 
     assert page.locator("dialog[open]").count() == 1  # the browser holds it back
     page.get_by_label("Window", exact=True).fill("20261121T0000Z-PT2H")
     page.keyboard.press("Enter")
-    page.get_by_role("status").get_by_text("wanted a window of PT1H as WINDOW tiles the day").wait_for()
+    page.get_by_role("status").get_by_text("expected a window of PT1H as WINDOW tiles the day").wait_for()
     assert world.ledger.wishes() == []
 
 
@@ -384,7 +384,7 @@ def test_a_ledger_without_runs_says_what_will_happen(page: Page, world: World, s
 
 @pytest.mark.parametrize("guard", [Guard(sha256(b"read").hexdigest(), sha256(b"operate").hexdigest())])
 def test_a_key_is_asked_for_and_asked_for_again_when_it_is_wrong(page: Page, world: World) -> None:
-    for key, why in [("guess", "wanted a key"), ("operate", "the key that was entered is not known here")]:
+    for key, why in [("guess", "expected a key"), ("operate", "the key that was entered is not known here")]:
         page.locator("#key-why").get_by_text(why).wait_for()
         page.get_by_label("Key", exact=True).fill(key)
         page.get_by_role("button", name="Use this key").click()
@@ -405,12 +405,12 @@ def test_who_signed_in_is_asked_for_no_key_and_told_which_role_is_wanted(page: P
     page.context.set_extra_http_headers(principal())
     page.goto(page.url)
     page.get_by_text("You may not see this").wait_for()
-    assert "wanted the app role Reader or Operator, found none" in page.inner_text("#outage")
+    assert "expected the app role Reader or Operator, got none" in page.inner_text("#outage")
     page.context.set_extra_http_headers(principal("Reader"))
     page.goto(page.url)
     page.get_by_role("button", name="Cancel this run").first.click()
     page.get_by_role("button", name="Cancel the run").click()
-    page.get_by_text("wanted the app role Operator, found Reader").wait_for()
+    page.get_by_text("expected the app role Operator, got Reader").wait_for()
     assert not page.locator("dialog[open]").count()
     assert wishes(world) == []
     page.context.set_extra_http_headers(principal("Operator"))

@@ -206,8 +206,8 @@ def test_of_two_clients_with_different_content_at_the_same_time_one_is_refused_e
     names = {job.name for job in firsts}
     assert (refused[0] | refused[1], refused[0] & refused[1]) == (names, set())
     eventually(lambda: {s.state for s in cluster.observe([run]).values()} == {JobState.SUCCEEDED})
-    wanted = [(int(job.name not in refused[0]), int(job.name not in refused[1])) for job in firsts]
-    assert [(job.starts, rival.starts) for job, rival in zip(firsts, rivals, strict=True)] == wanted
+    expected = [(int(job.name not in refused[0]), int(job.name not in refused[1])) for job in firsts]
+    assert [(job.starts, rival.starts) for job, rival in zip(firsts, rivals, strict=True)] == expected
 
 
 def test_other_content_asked_for_right_after_a_cancel_is_what_runs(own_cluster: LocalDask, tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ except Unavailable as error:
     told = subprocess.run(order, cwd=HOME, check=False, capture_output=True, text=True, timeout=10)
     assert (told.returncode, told.stderr) == (0, "")
     assert told.stdout == (
-        "wanted an answer of the Dask scheduler at tcp://127.0.0.1:1, "
+        "expected an answer of the Dask scheduler at tcp://127.0.0.1:1, "
         "found: Timed out trying to connect to tcp://127.0.0.1:1 after 5 s\n1\n"
     )
 
@@ -399,4 +399,4 @@ def test_a_port_that_is_taken_is_said(own_cluster: LocalDask) -> None:
     order = [sys.executable, "-m", "local.dask", "--port", port]
     told = subprocess.run(order, cwd=HOME, check=False, capture_output=True, text=True, timeout=30)
     assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr == f"wanted a Dask scheduler on 127.0.0.1:{port}, found: [Errno 98] Address already in use\n"
+    assert told.stderr == f"expected a Dask scheduler on 127.0.0.1:{port}, got: [Errno 98] Address already in use\n"

@@ -73,7 +73,7 @@ def settings_table() -> str:
 def shown(name: str) -> str:
     """A default as a person would write it."""
     spelled = {
-        "storage": "*wanted*", "heartbeat": "*wanted*", "schedule": "`0 5 * * * *`", "chunk_size": "`auto`",
+        "storage": "*expected*", "heartbeat": "*expected*", "schedule": "`0 5 * * * *`", "chunk_size": "`auto`",
         "model_names": "`{device}[/{sensor}].{ext}`", "readings_columns": "as they are called",
         "prune_predictions": "`false`", "other_versions": "`warn`",
     }  # fmt: skip
@@ -89,8 +89,8 @@ def test_the_settings_table_is_that_of_the_code() -> None:
 
 def test_a_default_in_the_table_is_the_one_that_counts() -> None:
     told = {n.upper(): shown(n).strip("`") for n in Settings.model_fields if shown(n).startswith("`")}
-    wanted = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
-    assert settings.load({**wanted, **told}) == settings.load(wanted)
+    expected = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
+    assert settings.load({**expected, **told}) == settings.load(expected)
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)

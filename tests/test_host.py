@@ -18,13 +18,13 @@ from tests.hosted import ROOT, DevelopmentHost, deployed
 NEVER = "0 0 0 29 2 *"  # not while these tests run
 YEARS_AGO = "2020-02-29T00:00:00+00:00"
 SETTINGS_REFUSED = [
-    ("{", "wanted JSON in"),
-    ("[]", "wanted a JSON object in"),
-    ("{}", 'wanted "IsEncrypted": false in'),
+    ("{", "expected JSON in"),
+    ("[]", "expected a JSON object in"),
+    ("{}", 'expected "IsEncrypted": false in'),
     ('{"IsEncrypted": true, "Values": {}}', "found true"),
-    ('{"IsEncrypted": false}', 'wanted an object of settings as "Values"'),
-    ('{"IsEncrypted": false, "Values": {"A": "1", "B": 2, "C": null}}', 'wanted text in quotes as "B"'),
-    ('{"IsEncrypted": false, "Values": {"A": "1", "B": 2, "C": null}}', 'wanted text in quotes as "C"'),
+    ('{"IsEncrypted": false}', 'expected an object of settings as "Values"'),
+    ('{"IsEncrypted": false, "Values": {"A": "1", "B": 2, "C": null}}', 'expected text in quotes as "B"'),
+    ('{"IsEncrypted": false, "Values": {"A": "1", "B": 2, "C": null}}', 'expected text in quotes as "C"'),
 ]
 
 
@@ -229,7 +229,7 @@ def test_a_port_that_is_taken_is_named(app: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = refused(app, settings(app), "--port", str(port))
-    assert said == f"wanted port {port} of 127.0.0.1, found: Address already in use\n"
+    assert said == f"expected port {port} of 127.0.0.1, got: Address already in use\n"
 
 
 @pytest.mark.stack
@@ -241,10 +241,10 @@ def test_a_setting_that_is_almost_one_of_ours_is_told(app: Path) -> None:
 
 @pytest.mark.stack
 def test_every_problem_of_a_misconfigured_app_is_told(app: Path) -> None:
-    told = r"'wanted A, found none\nwanted B, found 7'"
+    told = r"'expected A, got none\nwanted B, got 7'"
     text = f"from shared.contract.errors import Misconfigured\nraise Misconfigured({told})\n"
     (app / "function_app.py").write_text(text)
-    assert refused(app, settings(app)) == "wanted A, found none\nwanted B, found 7\n"
+    assert refused(app, settings(app)) == "expected A, got none\nwanted B, got 7\n"
 
 
 @pytest.mark.stack
@@ -253,12 +253,12 @@ def test_what_is_missing_or_malformed_is_told(app: Path) -> None:
     assert "found '7' in '0 0 0 * * 7'" in refused(app, settings(app, HEARTBEAT="0 0 0 * * 7"))
     assert "local.settings.example.json" in refused(app, {}, "--settings", "nowhere.json")
     (app / "host.json").write_text("{")
-    assert "wanted JSON in host.json" in refused(app, settings(app))
+    assert "expected JSON in host.json" in refused(app, settings(app))
     (app / "host.json").unlink()
-    assert "wanted the file host.json, found No such file" in refused(app, settings(app))
+    assert "expected the file host.json, got No such file" in refused(app, settings(app))
     (app / "host.json").write_text("{}")
     with (app / "function_app.py").open("a") as text:
         text.write("\n\n@app.route('other')\ndef other(req: func.HttpRequest) -> str:\n    return ''\n")
     assert "found also: other" in refused(app, settings(app))
     (app / "function_app.py").unlink()
-    assert "wanted function_app.py in" in refused(app, settings(app))
+    assert "expected function_app.py in" in refused(app, settings(app))

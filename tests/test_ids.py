@@ -25,7 +25,16 @@ from scorer.storage.blob_store import open_container
 from shared.adapters.azure import table_rows
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed
-from shared.contract.model_names import EXTENSIONS, ID_LIMIT, Blob, Ignored, ModelNames, id_problem, refusal, shown
+from shared.contract.model_names import (
+    EXTENSIONS,
+    ID_LIMIT,
+    Blob,
+    IgnoredFiles,
+    ModelNames,
+    explain_refusal,
+    find_id_problem,
+    format_name,
+)
 from shared.state.requests import Quarantined
 
 DOOR = ModelNames()
@@ -99,7 +108,7 @@ def name_of(device: str, sensor: str, extension: str = ".skops") -> str:
 
 
 def model_of(name: str, pattern: str = DOOR.pattern) -> Model | None:
-    return ModelNames(pattern).model(Blob(name, "e", 5))
+    return ModelNames(pattern).parse_model(Blob(name, "e", 5))
 
 
 def test_the_tables_say_nothing_twice() -> None:
@@ -114,25 +123,25 @@ def test_a_name_that_is_let_in_gives_exactly_its_ids(device: str, sensor: str) -
     found = model_of(name)
     assert found == Model(device, sensor, name, "e")
     assert found.size == 5
-    assert shown(name) == name
+    assert format_name(name) == name
 
 
 @pytest.mark.parametrize(("name", "why"), REFUSED)
 def test_a_name_that_is_refused_says_why_in_one_line(name: str, why: str) -> None:
     found = model_of(name)
-    assert found == Model(".", shown(name), name, "e", Reason.BAD_NAME)
+    assert found == Model(".", format_name(name), name, "e", Reason.BAD_NAME)
     assert found.size == 5
-    for line in (refusal(name), found.id):
+    for line in (explain_refusal(name), found.id):
         assert line.splitlines() == [line]
         assert line.encode().decode() == line
-    assert why in refusal(name)
+    assert why in explain_refusal(name)
 
 
 def test_all_names_together_are_as_many_models_and_each_keeps_its_fate() -> None:
     names = sorted([*(name_of(*ids) for ids in IDS), *dict(REFUSED)])
-    ignored = Ignored()
-    found = list(DOOR.fleet([Blob(name, "e", 5) for name in names], ignored))
-    assert ignored == Ignored()
+    ignored = IgnoredFiles()
+    found = list(DOOR.list_fleet([Blob(name, "e", 5) for name in names], ignored))
+    assert ignored == IgnoredFiles()
     assert sorted(model.name for model in found) == names
     assert len({model.id for model in found}) == len(found)
     assert {model.name for model in found if model.refused} == set(dict(REFUSED))
@@ -166,8 +175,8 @@ def test_all_names_together_are_as_many_models_and_each_keeps_its_fate() -> None
 def test_where_a_pattern_can_split_a_name_in_two_ways_it_is_refused(
     pattern: str, name: str, ids: tuple[str, str] | None
 ) -> None:
-    wanted = Model(*ids, name, "e") if ids else Model(".", name, name, "e", Reason.BAD_NAME)
-    assert model_of(name, pattern) == wanted
+    expected = Model(*ids, name, "e") if ids else Model(".", name, name, "e", Reason.BAD_NAME)
+    assert model_of(name, pattern) == expected
 
 
 @pytest.mark.parametrize("name", ["README", "model_1", "model__1", "models_1_2", "model_1/2", "model_1_2/3", ""])
@@ -204,7 +213,7 @@ def test_a_name_without_extension_that_a_pattern_does_not_fit_is_no_model_s(name
     ],
 )
 def test_a_pattern_that_gives_two_names_one_id_or_leaves_its_place_is_malformed(pattern: str) -> None:
-    with pytest.raises(Malformed, match="wanted a pattern"):
+    with pytest.raises(Malformed, match="expected a pattern"):
         ModelNames(pattern)
 
 
@@ -247,15 +256,15 @@ def test_any_ids_come_back_as_they_are_or_are_refused(pattern: str, device: str,
     name = rendered(pattern, device, sensor, extension)
     found = model_of(name, pattern)
     assert found  # it has the ending of a model
-    usable = id_problem(device) is None and (id_problem(sensor) is None or (not sensor and "[" in pattern))
+    usable = find_id_problem(device) is None and (find_id_problem(sensor) is None or (not sensor and "[" in pattern))
     if found.refused:
-        assert found == Model(".", shown(name), name, "e", Reason.BAD_NAME)
+        assert found == Model(".", format_name(name), name, "e", Reason.BAD_NAME)
         # A slash can be split in one way only; and Azure drops the dots before it.
         assert not usable or "/{sensor}" not in pattern or (sensor and device.endswith("."))
         return
     assert (found.device, found.sensor) == (device, sensor) or not usable
-    assert id_problem(found.device) is None
-    assert not found.sensor or id_problem(found.sensor) is None
+    assert find_id_problem(found.device) is None
+    assert not found.sensor or find_id_problem(found.sensor) is None
     assert found.id.splitlines() == [found.id]
     assert stays(name)
 
@@ -300,8 +309,8 @@ def test_of_two_files_of_one_model_neither_is_scored_and_no_model_is_lost(
     names = sorted({stem + extension for stem, extension in parts} | {f"model_{stem}{e}" for stem, e in parts})
     alone = [model for name in names if (model := model_of(name, pattern))]
     ids = [model.id for model in alone]
-    ignored = Ignored()
-    together = list(ModelNames(pattern).fleet([Blob(name, "e", 5) for name in names], ignored))
+    ignored = IgnoredFiles()
+    together = list(ModelNames(pattern).list_fleet([Blob(name, "e", 5) for name in names], ignored))
     assert sorted(model.id for model in together) == sorted(set(ids))
     assert len(names) == len(alone) + ignored.count
     for model in together:
@@ -310,15 +319,15 @@ def test_of_two_files_of_one_model_neither_is_scored_and_no_model_is_lost(
 
 @given(SOME, SOME)
 def test_two_names_are_never_shown_alike_and_always_in_one_line(one: str, other: str) -> None:
-    assert (shown(one) == shown(other)) == (one == other)
-    assert len(shown(one).splitlines()) <= 1
-    assert shown(one).encode().decode() == shown(one)
+    assert (format_name(one) == format_name(other)) == (one == other)
+    assert len(format_name(one).splitlines()) <= 1
+    assert format_name(one).encode().decode() == format_name(one)
 
 
 def test_a_blob_that_is_no_model_s_is_shown_in_one_line_too() -> None:
-    ignored = Ignored()
-    assert list(DOOR.fleet([Blob("two\nlines.txt", "e", 5)], ignored)) == []
-    assert ignored == Ignored(1, ["two\\nlines.txt"])
+    ignored = IgnoredFiles()
+    assert list(DOOR.list_fleet([Blob("two\nlines.txt", "e", 5)], ignored)) == []
+    assert ignored == IgnoredFiles(1, ["two\\nlines.txt"])
 
 
 # Where ids go

@@ -29,7 +29,7 @@ def test_faults_have_names_of_their_own() -> None:
 
 
 def test_a_fault_whose_place_is_gone_is_not_planted() -> None:
-    with pytest.raises(ValueError, match=r"wanted its text once in here\.py, found it 0 times: 'then'"):
+    with pytest.raises(ValueError, match=r"expected its text once in here\.py, found it 0 times: 'then'"):
         Fault("a fault", "here.py", "then", "now").planted("something else")
 
 
@@ -41,8 +41,8 @@ def test_every_fault_was_seen_by_a_test_that_there_is() -> None:
     for name, _, red, _ in told():
         file, _, test = red.partition("::")
         if red != NEVER_ENDS:
-            wanted = rf"\b{re.escape(test.rpartition('::')[2])}\b|^Test{test.removeprefix('Test').split('::')[0]} ="
-            assert re.search(wanted, (ROOT / file).read_text(), re.MULTILINE), name
+            expected = rf"\b{re.escape(test.rpartition('::')[2])}\b|^Test{test.removeprefix('Test').split('::')[0]} ="
+            assert re.search(expected, (ROOT / file).read_text(), re.MULTILINE), name
 
 
 def test_a_document_gets_the_table_of_all_faults_or_none() -> None:

@@ -128,15 +128,15 @@ def test_forwards_and_backwards_through_a_change_of_clocks_a_schedule_names_the_
 
     start, end = changed - DAY, changed + 2 * DAY
     span = [start + n * timedelta(minutes=1) for n in range((end - start) // timedelta(minutes=1))]
-    wanted = [instant for instant in span if fires(instant)]
+    expected = [instant for instant in span if fires(instant)]
     forwards = [schedule.next_fire(start - SECOND)]
     while forwards[-1] < end:
         forwards.append(schedule.next_fire(forwards[-1]))
-    assert forwards[:-1] == wanted
+    assert forwards[:-1] == expected
     backwards = [schedule.last_fire(end - SECOND)]
     while backwards[-1] >= start:
         backwards.append(schedule.last_fire(backwards[-1] - SECOND))
-    assert backwards[-2::-1] == wanted
+    assert backwards[-2::-1] == expected
     now = data.draw(st.sampled_from(span), label="now") + data.draw(st.timedeltas(timedelta(), timedelta(minutes=1)))
     assert schedule.last_fire(now) <= now < schedule.next_fire(now)
     assert schedule.next_fire(schedule.last_fire(now)) == schedule.next_fire(now)
@@ -146,7 +146,7 @@ def test_forwards_and_backwards_through_a_change_of_clocks_a_schedule_names_the_
 def test_a_zone_that_is_none_is_refused(zone: str) -> None:
     with pytest.raises(Malformed) as caught:
         Schedule("0 5 * * * *", zone)
-    told = f"wanted a time zone by its IANA name such as Europe/Berlin or UTC, found {zone!r}"
+    told = f"expected a time zone by its IANA name such as Europe/Berlin or UTC, got {zone!r}"
     assert str(caught.value) == told
 
 
@@ -158,7 +158,7 @@ REFUSED = [  # the text, and what the message says was wanted and found
     ("%HEARTBEAT%", "found 1 in"),
     ("00:05:00", "found the time span '00:05:00'"),
     ("1.00:00:00", "found the time span"),
-    ("0 5 * * * 7", "wanted days of the week from 0 (Sunday) to 6 or by name, as in 1 or 1-5 or 1,5 or */2, found '7'"),
+    ("0 5 * * * 7", "expected days of the week from 0 (Sunday) to 6 or by name, as in 1 or 1-5 or 1,5 or */2, got '7'"),
     ("0 5 * * * 5-7", "found '5-7' in '0 5 * * * 5-7'"),
     ("0 0 0 * * 1#2", "found '1#2'"),
     ("0 0 0 * * 5L", "found '5L'"),
@@ -210,7 +210,7 @@ def test_what_the_host_refuses_or_misreads_is_refused_with_what_was_wanted_and_f
     with pytest.raises(Malformed) as caught:
         Schedule(text)
     assert said in str(caught.value)
-    assert str(caught.value).startswith("wanted ")
+    assert str(caught.value).startswith("expected ")
 
 
 def test_two_schedules_of_one_text_and_zone_are_equal() -> None:

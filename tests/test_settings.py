@@ -106,8 +106,8 @@ def test_what_a_cluster_cannot_be_reached_without_is_wanted_with_all_else_that_i
             {**{name: value for name, value in given.items() if name in AZURITE or name == "CLUSTER"}, "WINDOW": "PT7H"}
         )
     _, *problems = str(caught.value).splitlines()
-    wanted = sorted({*given} - {*AZURITE, "CLUSTER"})
-    assert sorted(line.split(":")[0].strip() for line in problems) == sorted([*wanted, "WINDOW"])
+    expected = sorted({*given} - {*AZURITE, "CLUSTER"})
+    assert sorted(line.split(":")[0].strip() for line in problems) == sorted([*expected, "WINDOW"])
     for line in problems:
         assert "WINDOW" in line or line.endswith(f", for CLUSTER={given['CLUSTER']}, found nothing"), line
 

@@ -206,14 +206,14 @@ def test_a_port_that_another_process_has_is_told(home: Home) -> None:
         services = home.start("services")
         said = services.communicate()[0].splitlines()[-1]
     assert services.returncode == 2
-    assert said.startswith(f"wanted a Dask scheduler at tcp://127.0.0.1:{home.dask}, found something else there")
+    assert said.startswith(f"expected a Dask scheduler at tcp://127.0.0.1:{home.dask}, got something else there")
 
 
 def test_a_host_that_is_not_ours_is_told(home: Home) -> None:
     with ThreadingHTTPServer(("127.0.0.1", home.host), BaseHTTPRequestHandler) as other, ExitStack() as entered:
         threading.Thread(target=other.serve_forever, args=(0.05,), daemon=True).start()
         try:
-            with pytest.raises(Misconfigured, match=f"wanted port {home.host} of .*choose another port"):
+            with pytest.raises(Misconfigured, match=f"expected port {home.host} of .*choose another port"):
                 entered.enter_context(stack.host(home.host, home.settings_file, home.folder))
         finally:
             other.shutdown()

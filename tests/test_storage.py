@@ -155,7 +155,7 @@ def test_a_connection_string_holds_all_and_is_never_shown(setting: str) -> None:
 
 @pytest.mark.parametrize("setting", ["", "pumps", "http://pumps.blob.core.windows.net", "https://pumps.example.com/x"])
 def test_what_names_no_account_is_refused(setting: str) -> None:
-    with pytest.raises(Misconfigured, match=f"wanted a storage account .* found {len(setting)} characters"):
+    with pytest.raises(Misconfigured, match=f"expected a storage account .* got {len(setting)} characters"):
         Account(setting)
 
 

@@ -9,7 +9,7 @@ from scorer.estimators import loader
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Reason
 from shared.contract.errors import Malformed
-from shared.contract.model_names import ModelNames, shown
+from shared.contract.model_names import ModelNames, format_name
 
 from .folders import NAME_LIMIT, check_target, list_fleet
 
@@ -24,7 +24,7 @@ def convert(models: Path, to: Path, names: ModelNames) -> int:
     fleet = list_fleet(models, names)
     here, there = models.resolve(), to.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):  # originals overwritten, or each model there twice
-        raise Malformed(f"--to: wanted a folder apart from the models, found {to} and {models}")
+        raise Malformed(f"--to: expected a folder apart from the models, got {to} and {models}")
     check_target("--to", to)
     files, target, failed = Folder(models), Folder(to), 0
     for model in fleet:
@@ -38,7 +38,7 @@ def convert(models: Path, to: Path, names: ModelNames) -> int:
             loader.load(data)  # what we write must pass our own door
         except Unscorable as error:
             failed += 1
-            print(f"failed: {shown(model.name)}: {error.reason}: {error}")
+            print(f"failed: {format_name(model.name)}: {error.reason}: {error}")
             continue
         target.write(f"{model.id}.skops", data)
         print(f"converted: {model.name} -> {to / model.id}.skops")

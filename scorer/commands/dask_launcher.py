@@ -1,6 +1,6 @@
 """Runs one job's command on a Dask worker and sees it to its end, be that its own, the worker's, or our order.
 
-    run()     on a thread of the worker: starts the keeper, tells it when the job is no longer wanted, raises JobEnded
+    run()     on a thread of the worker: starts the keeper, tells it when the job is no longer expected, raises JobEnded
     main()    the keeper, a process of its own: watches the command, stops its whole group, brings its log to storage
     command   python -m scorer ..., a session of its own
 
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from scorer.processes import die_with, signal_name
 from shared.contract.paths import log_path, parse_job_name
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -52,7 +52,7 @@ def run(name: str, digest: str, command: Sequence[str], timeout: float) -> NoRet
     from distributed import Reschedule, get_worker
 
     logging.getLogger("distributed.worker").addFilter(_no_end)
-    worker, wanted = get_worker(), True
+    worker, expected = get_worker(), True
     order = [sys.executable, "-m", "scorer.commands.dask_launcher", str(output_path(worker, name)), name, str(timeout)]
     program = [sys.executable, *command[1:]] if command[0] == "python" else command
     with subprocess.Popen(  # noqa: S603  # what to run is what the control plane wrote
@@ -61,12 +61,12 @@ def run(name: str, digest: str, command: Sequence[str], timeout: float) -> NoRet
         assert keeper.stdin
         assert keeper.stdout
         while keeper.poll() is None:
-            if wanted and not _is_wanted(worker, name, digest):
-                wanted = False
+            if expected and not _is_wanted(worker, name, digest):
+                expected = False
                 keeper.stdin.close()
             time.sleep(BEAT)
         answer = keeper.stdout.read()
-    if not wanted:
+    if not expected:
         raise Reschedule  # nobody hears it, or somebody has asked for the job again meanwhile: then it starts anew
     if not answer:
         raise JobEnded(False, f"its keeper was killed, status {keeper.returncode}", "")
@@ -111,7 +111,7 @@ def main(path: str, name: str, timeout: float, command: Sequence[str]) -> None:
     _cut(output, LOG_LIMIT)
     data = os.pread(output, LOG_LIMIT, 0)
     text = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in data.decode(errors="replace"))
-    detail = clip(": ".join([how, *text.strip().splitlines()[-1:]]))
+    detail = clip_text(": ".join([how, *text.strip().splitlines()[-1:]]))
     _store(name, command, data + f"\n-- {detail}\n".encode())
     Path(path).unlink(missing_ok=True)
     with suppress(BrokenPipeError):  # the worker that would hear it is dead

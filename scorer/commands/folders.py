@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
-from shared.contract.model_names import Blob, Ignored, ModelNames
+from shared.contract.model_names import Blob, IgnoredFiles, ModelNames
 
 NAME_LIMIT = 255  # bytes of a file's name
 
@@ -16,12 +16,12 @@ NAME_LIMIT = 255  # bytes of a file's name
 def list_fleet(models: Path, names: ModelNames) -> list[Model]:
     """The models of a folder, in the order of their names. Raises Malformed where there are none."""
     if not models.is_dir():
-        raise Malformed(f"--models: wanted a folder, found {'a file' if models.exists() else 'nothing'} at {models}")
-    ignored = Ignored()
+        raise Malformed(f"--models: expected a folder, got {'a file' if models.exists() else 'nothing'} at {models}")
+    ignored = IgnoredFiles()
     files = (name for name in Folder(models).list("") if not name.rsplit("/", 1)[-1].startswith("."))
-    fleet = list(names.fleet((Blob(name, "", 0) for name in files), ignored))
+    fleet = list(names.list_fleet((Blob(name, "", 0) for name in files), ignored))
     if not fleet:
-        raise Malformed(f"--models: wanted files named {names.pattern}, found none in {models}")
+        raise Malformed(f"--models: expected files named {names.pattern}, got none in {models}")
     return fleet
 
 
@@ -29,9 +29,9 @@ def check_target(option: str, target: Path) -> None:
     """Learn before the work whether files can be written there: by trying, since permissions do not tell it all."""
     try:
         if target.exists() and not target.is_dir():
-            raise Malformed(f"{option}: wanted a folder, found a file at {target}")
+            raise Malformed(f"{option}: expected a folder, got a file at {target}")
         whole = target.absolute()
         with TemporaryDirectory(prefix=".", dir=next(path for path in (whole, *whole.parents) if path.exists())):
             return
     except OSError as error:
-        raise Malformed(f"{option}: wanted a folder that can be written, found {target}: {error.strerror}") from error
+        raise Malformed(f"{option}: expected a folder that can be written, got {target}: {error.strerror}") from error

@@ -32,8 +32,8 @@ from scorer.storage.blob_store import Container, open_container, split_url
 from shared.contract import paths
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import FleetError
-from shared.contract.manifest import Manifest, PackSpan
-from shared.contract.report import Progress, Report, Verdict
+from shared.contract.manifest import Manifest, PackRef
+from shared.contract.report import ModelResult, Progress, Report
 
 UNPACKED = 10_000  # models that are scored together where there are no packs
 PROGRESS_EVERY = 3.0  # seconds, at most
@@ -64,7 +64,7 @@ def run(manifest_url: str, attempt: int, storage: str = "", how: How | None = No
     run_id, limits = manifest.window.id, manifest.policy.limits
     work = open_container(manifest.work_url, storage)
     log.info("run=%s chunk=%s attempt=%s: %s models", run_id, manifest.chunk, attempt, len(manifest.models))
-    notes, verdicts, parts = Notes(), list[Verdict](), Parts(work, run_id, manifest.chunk)
+    notes, verdicts, parts = Notes(), list[ModelResult](), Parts(work, run_id, manifest.chunk)
     with (
         _progress(work, paths.progress_path(run_id, manifest.chunk, attempt), len(manifest.models)) as progress,
         Children(cores, patience=limits.model_seconds, memory=limits.model_memory) as children,
@@ -90,7 +90,7 @@ def run(manifest_url: str, attempt: int, storage: str = "", how: How | None = No
         attempt=attempt,
         started_at=started,
         ended_at=datetime.now(UTC),
-        verdicts=tuple(verdicts),
+        results=tuple(verdicts),
         parts=parts.close(),
         warnings=warnings,
     )
@@ -133,11 +133,11 @@ class _Order:
                     yield self._portion(manifest.models[at : at + span.models], span.name, found, done)
                     at += span.models
 
-    def _passes(self, source: Source) -> Iterator[Sequence[PackSpan]]:
+    def _passes(self, source: Source) -> Iterator[Sequence[PackRef]]:
         """The packs for which readings are read at once: each alone where they lie sorted, else as many as fit."""
         spans, models = self.manifest.packs, len(self.manifest.models)
         if not spans:
-            spans = tuple(PackSpan("", min(UNPACKED, models - at)) for at in range(0, models, UNPACKED))
+            spans = tuple(PackRef("", min(UNPACKED, models - at)) for at in range(0, models, UNPACKED))
         passes = (
             len(spans)
             if source.divisible

@@ -20,11 +20,11 @@ from scorer.sandbox.pool import Children
 from scorer.scoring import pipeline
 from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion, Slab
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Outcome, outcome_of
+from shared.contract.domain import Outcome, decide_outcome
 from shared.contract.errors import Malformed
 from shared.contract.model_names import Columns, ModelNames
-from shared.contract.paths import chunk_id, prediction_path
-from shared.contract.report import Verdict
+from shared.contract.paths import make_chunk_id, prediction_path
+from shared.contract.report import ModelResult
 from shared.contract.scoring_options import ScoringOptions
 from shared.contract.windows import EPOCH, MINUTE, Window
 
@@ -84,11 +84,11 @@ def parse_window(text: str) -> Window:
         start, end = (datetime.fromisoformat(part) for part in text.split("/"))
     except ValueError:
         raise Malformed(
-            f"--window: wanted START/END such as 2026-11-21T07:00/2026-11-21T08:00, found {text!r}"
+            f"--window: expected START/END such as 2026-11-21T07:00/2026-11-21T08:00, got {text!r}"
         ) from None
     start, end = (t.astimezone(UTC) if t.tzinfo else t.replace(tzinfo=UTC) for t in (start, end))
     if end <= start or (end - start) % MINUTE or (start - EPOCH) % MINUTE:
-        raise Malformed(f"--window: wanted a START before its END, both at whole minutes, found {text!r}")
+        raise Malformed(f"--window: expected a START before its END, both at whole minutes, got {text!r}")
     return Window(start, end - start)
 
 
@@ -103,7 +103,7 @@ def parse_columns(text: str) -> Columns:
 def _source(readings_at: Path, readings_path: str, window: Window | None) -> tuple[Folder, list[str]]:
     """The folder to read from, and what to read of it."""
     if not readings_at.exists():
-        raise Malformed(f"--readings: wanted a file or a folder, found nothing at {readings_at}")
+        raise Malformed(f"--readings: expected a file or a folder, got nothing at {readings_at}")
     if readings_at.is_file():
         return Folder(readings_at.parent), [readings_at.name]
     if "%" not in readings_path:
@@ -116,7 +116,7 @@ def _source(readings_at: Path, readings_path: str, window: Window | None) -> tup
 def _keep_apart(predictions: Path, readings_at: Path, readings_path: str) -> None:
     """Predictions among the readings would be read as readings the next time."""
     if predictions.resolve().is_relative_to(readings_at.resolve()) and not readings_path:
-        raise Malformed(f"--predictions: wanted a folder outside the readings, found {predictions} in {readings_at}")
+        raise Malformed(f"--predictions: expected a folder outside the readings, got {predictions} in {readings_at}")
 
 
 def _windows(window: Window | None, every: timedelta | None, found: Readings) -> list[Window]:
@@ -127,7 +127,7 @@ def _windows(window: Window | None, every: timedelta | None, found: Readings) ->
         return [Window(EPOCH + tile * length, length) for tile in sorted(tiles)]
     length = every or window.length
     if window.length % length:
-        raise Malformed(f"--every: wanted a length that divides the window of {window.length}, found {length}")
+        raise Malformed(f"--every: expected a length that divides the window of {window.length}, got {length}")
     return [Window(window.start + i * length, length) for i in range(window.length // length)]
 
 
@@ -140,7 +140,7 @@ def _write(predictions: Path, windows: Sequence[Window], table: pa.Table) -> Non
     bounds = np.searchsorted(of_window[order], np.arange(len(windows) + 1))
     ordered = table.take(numbers(order))
     for i, window in enumerate(windows):
-        path = prediction_path(window, chunk_id(0), 0)
+        path = prediction_path(window, make_chunk_id(0), 0)
         rows = ordered.slice(bounds[i], bounds[i + 1] - bounds[i])
         if rows.num_rows:
             target.write(path, to_parquet(rows))
@@ -149,10 +149,10 @@ def _write(predictions: Path, windows: Sequence[Window], table: pa.Table) -> Non
                 target.remove(stale.relative_to(predictions).as_posix())
 
 
-def _summary(verdicts: Sequence[Verdict], windows: int, predictions: Path) -> int:
+def _summary(verdicts: Sequence[ModelResult], windows: int, predictions: Path) -> int:
     """Print how it went: each model that failed by name, those skipped by reason. Returns the exit code."""
-    failed = [v for v in verdicts if outcome_of(v.reason) is Outcome.FAILED]
-    skipped = Counter(v.reason for v in verdicts if outcome_of(v.reason) is Outcome.SKIPPED)
+    failed = [v for v in verdicts if decide_outcome(v.reason) is Outcome.FAILED]
+    skipped = Counter(v.reason for v in verdicts if decide_outcome(v.reason) is Outcome.SKIPPED)
     for verdict in failed:
         print(f"failed: {verdict.model}: {verdict.reason}: {verdict.message}")
     for reason, count in sorted(skipped.items()):

@@ -34,14 +34,14 @@ def check(estimator: Any) -> None:
 
     kind = type(estimator).__name__
     if not isinstance(estimator, BaseEstimator):
-        raise Unscorable(Reason.NOT_A_DETECTOR, f"wanted an outlier detector, found a {kind}")
+        raise Unscorable(Reason.NOT_A_DETECTOR, f"expected an outlier detector, got a {kind}")
     parts = steps(estimator)
     if not (is_outlier_detector(parts[-1]) and hasattr(estimator, "predict")):
         raise Unscorable(
-            Reason.NOT_A_DETECTOR, f"wanted an outlier detector, found a {kind} that ends in {type(parts[-1]).__name__}"
+            Reason.NOT_A_DETECTOR, f"expected an outlier detector, got a {kind} that ends in {type(parts[-1]).__name__}"
         )
     if not hasattr(estimator, "decision_function"):
-        raise Unscorable(Reason.NOT_A_DETECTOR, f"wanted a decision_function for new readings, this {kind} has none")
+        raise Unscorable(Reason.NOT_A_DETECTOR, f"expected a decision_function for new readings, this {kind} has none")
     for part in parts:
         try:
             check_is_fitted(part)
@@ -79,7 +79,7 @@ def judge(estimator: Any, features: Any) -> tuple[np.ndarray, np.ndarray]:
     scores = np.asarray(estimator.decision_function(features), np.float64)
     rows = len(features)
     if scores.shape != (rows,):
-        raise Unscorable(Reason.BAD_SCORES, f"wanted {rows} scores for {rows} rows, found an array of {scores.shape}")
+        raise Unscorable(Reason.BAD_SCORES, f"expected {rows} scores for {rows} rows, got an array of {scores.shape}")
     if not np.isfinite(scores).all():
         raise Unscorable(Reason.BAD_SCORES, f"{np.count_nonzero(~np.isfinite(scores))} of {rows} scores are no numbers")
     last = type(steps(estimator)[-1])
@@ -89,7 +89,7 @@ def judge(estimator: Any, features: Any) -> tuple[np.ndarray, np.ndarray]:
         return scores, scores < 0
     labels = np.asarray(estimator.predict(features))
     if labels.shape != (rows,) or not np.isin(labels, (-1, 1)).all():
-        raise Unscorable(Reason.NOT_A_DETECTOR, "wanted predict to say +1 or -1 for each row, found something else")
+        raise Unscorable(Reason.NOT_A_DETECTOR, "expected predict to say +1 or -1 for each row, got something else")
     return scores, labels == -1
 
 
@@ -118,11 +118,11 @@ def _svm_contradiction(svm: Any) -> str:
         "n_features_in_": (svm.n_features_in_, width),
         "shape_fit_": (svm.shape_fit_[1], width),
     }
-    for name, (found, wanted) in shapes.items():
-        if found != wanted:
-            return f"{name} is {found} where {count} support vectors of {width} features want {wanted}"
+    for name, (found, expected) in shapes.items():
+        if found != expected:
+            return f"{name} is {found} where {count} support vectors of {width} features want {expected}"
     if not count or svm.kernel not in KERNELS:
-        return f"{count} support vectors with the kernel {svm.kernel!r}, wanted some with one of {', '.join(KERNELS)}"
+        return f"{count} support vectors with the kernel {svm.kernel!r}, expected some with one of {', '.join(KERNELS)}"
     numbers = (svm.support_vectors_, svm._dual_coef_, svm._intercept_)
     for matrix in numbers:
         if _is_sparse(matrix):

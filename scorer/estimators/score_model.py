@@ -18,8 +18,8 @@ from scorer.readings.features import Signal
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
-from shared.contract.report import Verdict
-from shared.contract.text import clip
+from shared.contract.report import ModelResult
+from shared.contract.text import clip_text
 
 from . import loader, outlier_detector
 from .loader import Detector
@@ -39,18 +39,18 @@ def score_one(model: Model, content: Content | Exception, readings: Readings) ->
             scores, anomalies = outlier_detector.judge(detector.estimator, _features(detector, signal.values))
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever it does
         reason, message = blame(error, made_by)
-        return Scored(Verdict(model.id, reason=reason, message=message, etag=changed(etag, model)))
+        return Scored(ModelResult(model.id, reason=reason, message=message, etag=changed(etag, model)))
     value = signal.values[:, 0] if signal.values.shape[1] == 1 else None
     predictions = Predictions(model, etag, signal.time, value, scores, anomalies)
-    verdict = Verdict(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=changed(etag, model))
+    verdict = ModelResult(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=changed(etag, model))
     return Scored(verdict, predictions, signal.left_out, signal.repeated, made_by)
 
 
 def blame(error: BaseException, made_by: str = "") -> tuple[Reason, str]:
     """The reason and the message for a verdict."""
     if isinstance(error, Unscorable):
-        return error.reason, clip(str(error))
-    message = clip(f"{type(error).__name__}: {error}")
+        return error.reason, clip_text(str(error))
+    message = clip_text(f"{type(error).__name__}: {error}")
     if type(error).__name__ == "NotFittedError":  # by name: importing scikit-learn for it would cost a second
         return Reason.UNFITTED_MODEL, message
     return Reason.INCOMPATIBLE_MODEL if made_by else Reason.ESTIMATOR_ERROR, message

@@ -14,7 +14,7 @@ def read_array(state: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.n
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise ValueError(f"{name} is not an array of numbers")
     if array.shape != shape:
-        raise ValueError(f"{name} is {array.shape} where {shape} is wanted")
+        raise ValueError(f"{name} is {array.shape} where {shape} is expected")
     return array
 
 
@@ -34,8 +34,8 @@ def check_numeric(name: str, found: np.ndarray) -> None:
         raise ValueError(f"{name} holds no numbers but {found.dtype.name}")
 
 
-def check_equal(name: str, found: object, wanted: object) -> None:
+def check_equal(name: str, found: object, expected: object) -> None:
     """Raises ValueError where two of a file's statements contradict each other."""
-    if found != wanted:
+    if found != expected:
         said = found if type(found) in (int, bool) else f"a {type(found).__name__}"  # never what may be endless to show
-        raise ValueError(f"{name} is {said} where {wanted} is wanted")
+        raise ValueError(f"{name} is {said} where {expected} is expected")

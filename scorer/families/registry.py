@@ -70,7 +70,7 @@ def _parts(model: Blueprint) -> list[Blueprint]:
     if kind not in (_SVM, _SGD, _ENVELOPE, _FOREST, _NEIGHBOURS) or not novelty:
         raise Unscorable(
             Reason.NOT_A_DETECTOR,
-            f"wanted an outlier detector, found a {_short(model.kind)} that ends in {_short(kind)}",
+            f"expected an outlier detector, got a {_short(model.kind)} that ends in {_short(kind)}",
         )
     steps = [step for _, step in model.state["steps"]] if model.kind == PIPELINE else [model]
     for part in steps:

@@ -56,6 +56,6 @@ def read_sgd_svm(state: dict[str, Any]) -> Body | None:
         raise ValueError("coef_ is empty")
     check_numeric("coef_", weights)
     if state["coef_"].shape not in ((width,), (1, width)):
-        raise ValueError(f"coef_ is {state['coef_'].shape} where {(1, width)} is wanted")
+        raise ValueError(f"coef_ is {state['coef_'].shape} where {(1, width)} is expected")
     check_equal("n_features_in_", state.get("n_features_in_", width), width)
     return Body(Family.LINEAR, width, -read_number(state, "offset_"), (weights,))

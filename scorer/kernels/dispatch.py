@@ -37,7 +37,7 @@ def choose(name: str = "") -> str:
     Raises Misconfigured for another name, and where "numba" was asked for by name and cannot be had.
     """
     if name not in ("", "numba", "numpy"):
-        raise Misconfigured(f"KERNELS: wanted numba or numpy, found {name!r}")
+        raise Misconfigured(f"KERNELS: expected numba or numpy, got {name!r}")
     _chosen.clear()
     if name != "numpy":
         try:

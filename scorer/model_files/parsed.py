@@ -30,14 +30,14 @@ def dtype(code: str, order: str) -> np.dtype[Any]:
         return np.dtype(order + code)
     if code in ("O", "O8"):
         return np.dtype(object)
-    raise ValueError(f"wanted an array of numbers or text, found one of {code[:20]!r}")
+    raise ValueError(f"expected an array of numbers or text, got one of {code[:20]!r}")
 
 
 def record(names: list[str], fields: dict[str, Any], size: int) -> np.dtype[Any]:
     """The type of items with named fields: for each name a type of numbers and its offset. Raises ValueError."""
     parts = [fields[name] for name in names]
     if len(names) > FIELDS or any(not isinstance(kind, np.dtype) or kind.kind not in "biuf" for kind, _ in parts):
-        raise ValueError("wanted fields of numbers")
+        raise ValueError("expected fields of numbers")
     kinds, offsets = zip(*parts, strict=True)
     return np.dtype({"names": names, "formats": list(kinds), "offsets": list(offsets), "itemsize": size})
 
@@ -45,7 +45,7 @@ def record(names: list[str], fields: dict[str, Any], size: int) -> np.dtype[Any]
 def length(kind: np.dtype[Any], shape: Any) -> int:
     """The bytes that an array takes: *shape* is a tuple, or a number for one dimension. Raises ValueError."""
     if kind.hasobject or not kind.itemsize:
-        raise ValueError(f"wanted an array of numbers, found one of {kind.kind!r} with {kind.itemsize} bytes each")
+        raise ValueError(f"expected an array of numbers, got one of {kind.kind!r} with {kind.itemsize} bytes each")
     sizes = (shape,) if type(shape) is int else shape
     if type(sizes) is not tuple or len(sizes) > DIMENSIONS:
         raise ValueError("an array has an impossible shape")
@@ -59,9 +59,9 @@ def length(kind: np.dtype[Any], shape: Any) -> int:
 
 def array(content: Any, kind: np.dtype[Any], shape: Any, order: str) -> np.ndarray:
     """An array laid over bytes of the file, no byte copied; they must be as many as it wants. Raises ValueError."""
-    wanted = length(kind, shape)
-    if len(content) != wanted:
-        raise ValueError(f"an array wants {wanted} bytes, found {len(content)}")
+    expected = length(kind, shape)
+    if len(content) != expected:
+        raise ValueError(f"an array wants {expected} bytes, got {len(content)}")
     flat: np.ndarray = np.frombuffer(content, kind)
     return flat.reshape(shape, order="F" if order == "F" else "C")
 

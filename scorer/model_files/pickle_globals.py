@@ -70,7 +70,7 @@ def charge(steps: Iterator[None], count: int) -> None:
 def _text(value: Any) -> str:
     """The value, which is text. Anything else is not even hashed or shown: the file would decide how long it takes."""
     if type(value) is not str:
-        raise ValueError("wanted text, found something else")
+        raise ValueError("expected text, got something else")
     return value
 
 
@@ -87,7 +87,7 @@ def call(named: Any, args: Any, steps: Iterator[None]) -> Any:
         case "numpy._core.multiarray.scalar":
             kind, content = args
             if kind.kind not in "biuf":
-                raise ValueError(f"wanted a number, found one of {kind.kind!r}")
+                raise ValueError(f"expected a number, got one of {kind.kind!r}")
             return parsed.array(content, kind, (), "C").item()
         case "_codecs.encode":  # how protocol 2 spells bytes
             text = _text(args[0])
@@ -107,7 +107,7 @@ def built(pending: Any, state: Any, steps: Iterator[None]) -> Any:
     if pending.name == _DTYPE:
         _, order, inner, names, fields, size, *_ = state
         if inner is not None:
-            raise ValueError("wanted items that are numbers, found items that are arrays")
+            raise ValueError("expected items that are numbers, got items that are arrays")
         if not names:
             return parsed.dtype(_text(pending.args[0]), _text(order))
         charge(steps, 50)
@@ -115,6 +115,6 @@ def built(pending: Any, state: Any, steps: Iterator[None]) -> Any:
     _, shape, kind, fortran, content = state
     if kind.hasobject:
         if type(content) is not list:
-            raise ValueError("wanted the objects of an array as a list")
+            raise ValueError("expected the objects of an array as a list")
         return content
     return parsed.array(content, kind, shape, "F" if fortran else "C")

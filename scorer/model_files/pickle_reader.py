@@ -178,7 +178,7 @@ def _read(data: bytes, at: int, steps: Iterator[None], *, nested: bool) -> tuple
                 raise ValueError("an opcode that no estimator needs: INST")
             case _:
                 raise ValueError(f"an opcode that no estimator needs: 0x{code:02x}")
-    raise Unscorable(Reason.TOO_LARGE, f"wanted a pickle of at most {STEPS} steps, found more")
+    raise Unscorable(Reason.TOO_LARGE, f"expected a pickle of at most {STEPS} steps, got more")
 
 
 def _two_lines(data: bytes, at: int) -> tuple[str, str, int]:
@@ -227,7 +227,7 @@ def _set(target: Any, items: list[Any]) -> None:
     keys = items[::2]
     for key in keys:
         if type(key) is not str and not (isinstance(key, int) and -_SMALL < key < _SMALL):
-            raise ValueError(f"wanted text or a small number as a key, found a {type(key).__name__}")
+            raise ValueError(f"expected text or a small number as a key, got a {type(key).__name__}")
     target.update(zip(keys, items[1::2], strict=True))
 
 

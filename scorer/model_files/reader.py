@@ -42,7 +42,7 @@ def read(data: bytes, size_limit: int = SIZE_LIMIT) -> Blueprint:
     except Exception as error:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"truncated or corrupt: {error}") from error
     if type(value) is not Blueprint:
-        raise Unscorable(Reason.NOT_A_DETECTOR, f"wanted an outlier detector, found a {type(value).__name__}")
+        raise Unscorable(Reason.NOT_A_DETECTOR, f"expected an outlier detector, got a {type(value).__name__}")
     return value
 
 
@@ -85,4 +85,4 @@ def decompressed(data: bytes, size_limit: int) -> bytes:
 
 def too_large(size_limit: int) -> Unscorable:
     """The refusal of a file that is, or unpacks to, more than the limit in bytes."""
-    return Unscorable(Reason.TOO_LARGE, f"wanted at most {size_limit // 2**20} MiB, found more")
+    return Unscorable(Reason.TOO_LARGE, f"expected at most {size_limit // 2**20} MiB, got more")

@@ -84,9 +84,9 @@ def read(data: bytes, size_limit: int) -> Any:
     """
     archive = _Archive(memoryview(data), _directory(data))
     if sum(entry.size for entry in archive.entries.values()) > size_limit:
-        raise Unscorable(Reason.TOO_LARGE, f"wanted at most {size_limit // 2**20} MiB, found more")
+        raise Unscorable(Reason.TOO_LARGE, f"expected at most {size_limit // 2**20} MiB, got more")
     if archive.entries["schema.json"].size > SCHEMA_LIMIT:
-        raise Unscorable(Reason.TOO_LARGE, f"wanted a schema of at most {SCHEMA_LIMIT // 2**20} MiB, found more")
+        raise Unscorable(Reason.TOO_LARGE, f"expected a schema of at most {SCHEMA_LIMIT // 2**20} MiB, got more")
     foreign: list[Blueprint] = []
     value = _value(json.loads(bytes(_unpacked(archive, "schema.json"))), archive, foreign)
     if foreign and foreign[-1] is not parsed.last_step(value):  # a classifier is told that it is one
@@ -196,7 +196,7 @@ def _short_plain(text: str) -> Any:
 def _scalar(text: str) -> Any:
     value = json.loads(text)
     if isinstance(value, list | dict):
-        raise ValueError("wanted a number or text in a node of JSON, found a container")  # noqa: TRY004  # of the file
+        raise ValueError("expected a number or text in a node of JSON, got a container")  # noqa: TRY004  # of the file
     return value
 
 

@@ -67,9 +67,9 @@ def bring(stores: Stores, name: str, models: Sequence[Model], done: Collection[i
         old, state, name = EMPTY, None, ""
     rows = old.find(models)
     refusals = {place: refused(model) for place, model in enumerate(models) if model.refused}
-    wanted = [place for place in np.flatnonzero(rows < 0).tolist() if place not in done and place not in refusals]
+    expected = [place for place in np.flatnonzero(rows < 0).tolist() if place not in done and place not in refusals]
     entries: dict[int, Entry] = {}
-    for place, content in zip(wanted, fetch(stores, [models[place] for place in wanted]), strict=True):
+    for place, content in zip(expected, fetch(stores, [models[place] for place in expected]), strict=True):
         if isinstance(content, Unscorable):
             refusals[place] = content
         else:
@@ -109,7 +109,7 @@ def _fetch(stores: Stores, model: Model) -> Content:
         raise Unscorable(Reason.MODEL_REMOVED, f"{model.name} was there when the run was planned") from error
     except Oversized as error:
         limit = f"{stores.size_limit / 2**20:g} MiB"
-        raise Unscorable(Reason.TOO_LARGE, f"wanted at most {limit}, found {error.args[0]} bytes") from error
+        raise Unscorable(Reason.TOO_LARGE, f"expected at most {limit}, got {error.args[0]} bytes") from error
 
 
 def _entry(model: Model, content: Content, size_limit: int) -> Entry:

@@ -27,7 +27,7 @@ from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 
 _MAGIC = b"fleetscore pack\n"
 VERSION = 1  # of this layout, of `families` and of what is refused; a pack of another one is made anew
@@ -134,9 +134,9 @@ class Pack:
 
         int64, one a model. A pack of just these models is seen by comparing columns; else a row costs a microsecond.
         """
-        wanted = [strings([getattr(m, name) for m in models]) for name in ("device", "sensor", "etag")]
+        expected = [strings([getattr(m, name) for m in models]) for name in ("device", "sensor", "etag")]
         if all(
-            self.rows.column(name).equals(ids) for name, ids in zip(("device", "sensor", "etag"), wanted, strict=True)
+            self.rows.column(name).equals(ids) for name, ids in zip(("device", "sensor", "etag"), expected, strict=True)
         ):
             return np.arange(len(models))
         keys = zip(*(self.rows.column(name).to_pylist() for name in ("device", "sensor", "etag")), strict=True)
@@ -171,7 +171,7 @@ def build(entries: Sequence[Entry]) -> Pack:
         encoded([p.made_by if p else "" for p in sound]),
         flags(np.array([e.skops for e in entries])),
         encoded([r.reason if r else "" for r in reasons]),
-        strings([clip(str(r)) if r else "" for r in reasons]),
+        strings([clip_text(str(r)) if r else "" for r in reasons]),
         _listed([p.numbers if p else _NONE for p in sound], np.float64),
         _listed([p.integers if p else _NONE for p in sound], np.int32),
         _binaries([e.file for e in entries]),
@@ -216,10 +216,10 @@ def from_buffer(data: memoryview) -> Pack:
     """The pack in a file, where it lies. Raises Malformed for what is none, and says what it is."""
     head, body = bytes(data[:_HEAD]), data[_HEAD:]
     if not head.startswith(_MAGIC):
-        raise Malformed(f"wanted a pack, found {len(data)} bytes that begin with {head[:16]!r}")
+        raise Malformed(f"expected a pack, got {len(data)} bytes that begin with {head[:16]!r}")
     version = int.from_bytes(head[16:24], "little")
     if version != VERSION:
-        raise Malformed(f"wanted a pack of version {VERSION}, found {version}")
+        raise Malformed(f"expected a pack of version {VERSION}, got {version}")
     if head != _head(body):
         raise Malformed("a corrupt pack: its content is not what its head says")
     try:
@@ -263,9 +263,9 @@ def _unsound(pack: Pack) -> str:
         Family.ENVELOPE: width + width * width,
         Family.FOREST: nodes,
     }
-    for one, wanted in body.items():
+    for one, expected in body.items():
         its = family == one
-        if (length[its] != (HEAD + 2 * width + wanted)[its]).any():
+        if (length[its] != (HEAD + 2 * width + expected)[its]).any():
             return f"{one.name} with a wrong number of numbers"
     forest = family == Family.FOREST
     if (integers[~forest] != 0).any() or (integers[forest] != (n + 3 * nodes)[forest]).any():

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from scorer.predictions.table import Predictions
 from shared.contract.domain import Model
-from shared.contract.report import Verdict
+from shared.contract.report import ModelResult
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """One model's verdict, its predictions if there are any, and what a person should hear all the same."""
 
-    verdict: Verdict
+    verdict: ModelResult
     predictions: Predictions | None = None
     left_out: int = 0  # rows that lacked a feature
     repeated: int = 0  # rows that a file of other columns replaced

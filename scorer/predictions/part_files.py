@@ -56,14 +56,14 @@ def read(work: Container, part: Part) -> pa.Table:
     data = work.read(part.path).data
     found = _described(part.path, data, part.rows)
     if (found.bytes, found.md5) != (part.bytes, part.md5):
-        wanted = f"{part.bytes} bytes with MD5 {part.md5}"
-        raise Malformed(f"{part.path}: wanted {wanted}, found {found.bytes} with {found.md5}")
+        expected = f"{part.bytes} bytes with MD5 {part.md5}"
+        raise Malformed(f"{part.path}: expected {expected}, got {found.bytes} with {found.md5}")
     try:
         table = parquet.read_table(pa.BufferReader(data))
     except (pa.ArrowException, OSError) as error:
         raise Malformed(f"{part.path}: {error}") from error
     if not table.schema.equals(SCHEMA):
-        raise Malformed(f"{part.path}: wanted columns {SCHEMA.names}, found {table.schema.names}")
+        raise Malformed(f"{part.path}: expected columns {SCHEMA.names}, got {table.schema.names}")
     return table
 
 

@@ -79,7 +79,7 @@ def ids(column: pa.ChunkedArray, name: str) -> tuple[list[str], np.ndarray]:
     array = whole(column)
     kind = array.type
     if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-        raise unreadable(f"column {name!r} is {kind}, wanted text or whole numbers")
+        raise unreadable(f"column {name!r} is {kind}, expected text or whole numbers")
     texts, indices = encoded(array)
     return [*texts.to_pylist(), ""], indices
 

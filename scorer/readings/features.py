@@ -12,7 +12,7 @@ from shared.contract.scoring_options import BadRows
 
 from .frames import Frame
 from .source import Readings
-from .timestamps import wanted
+from .timestamps import expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +137,23 @@ def _part(readings: Readings, model: Model, excerpt: Excerpt, names: tuple[str, 
     found = {known[code]: code for code in np.unique(sensor)}
     _check(tuple(sorted(found)), names, count)
     distinct = np.unique(time)
-    wanted = names or tuple(sorted(found))
-    pivoted = np.full((len(distinct), len(wanted)), np.nan)
+    expected = names or tuple(sorted(found))
+    pivoted = np.full((len(distinct), len(expected)), np.nan)
     latest = np.full(len(distinct), -1)  # the latest file with a reading of a wanted sensor; any other row comes later
-    for column, name in enumerate(wanted):
+    for column, name in enumerate(expected):
         of = sensor == found[name]
         row = np.searchsorted(distinct, time[of])
         pivoted[row, column] = values[of, 0]
         latest[row] = np.maximum(latest[row], file[of])
-    return _Part(distinct, pivoted, latest, wanted)
+    return _Part(distinct, pivoted, latest, expected)
 
 
 def _check(found: tuple[str, ...], names: tuple[str, ...], count: int | None) -> None:
-    """That the features found are those wanted, by name where there are names, else by number."""
+    """That the features found are those expected, by name where there are names, else by number."""
     wrong = bool(set(names) - set(found)) if names else count not in (None, len(found))
     if wrong:
-        wanted = _listed(names) if names else f"{count} feature{'s' * (count != 1)}"
-        raise Unscorable(Reason.WRONG_FEATURES, f"wants {wanted}; the readings have {_listed(found)}")
+        expected = _listed(names) if names else f"{count} feature{'s' * (count != 1)}"
+        raise Unscorable(Reason.WRONG_FEATURES, f"wants {expected}; the readings have {_listed(found)}")
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -167,7 +167,7 @@ def _refuse_bad(readings: Readings, model: Model, names: tuple[str, ...]) -> Non
         other_sensor = model.sensor and cell.sensor is not None and cell.sensor != readings.sensors.get(model.sensor)
         other_column = wide and cell.is_feature and names and cell.column not in names
         if not (other_sensor or other_column):
-            kind = "a number" if cell.is_feature else wanted(readings.policy.time)
+            kind = "a number" if cell.is_feature else expected(readings.policy.time)
             raise Unscorable(
-                Reason.BAD_READINGS, f"{cell.file}: column {cell.column!r} has {cell.text!r}, wanted {kind}"
+                Reason.BAD_READINGS, f"{cell.file}: column {cell.column!r} has {cell.text!r}, expected {kind}"
             )

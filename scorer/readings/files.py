@@ -28,7 +28,7 @@ KEPT = 256 * 2**20  # bytes of small files that stay in memory from when they ar
 
 @dataclass(slots=True)
 class File:
-    """A file of readings, as far as it is known before anyone's readings are wanted."""
+    """A file of readings, as far as it is known before anyone's readings are expected."""
 
     name: str
     place: int  # in the order of the files
@@ -152,15 +152,15 @@ def _groups(
     devices: Sequence[str],
     span: tuple[int, int],
 ) -> list[Table | Damaged]:
-    """The row groups that may hold what is wanted."""
-    wanted = [group for group in footer.groups if group.may_hold(devices, *span)]
-    if not wanted:
+    """The row groups that may hold what is expected."""
+    expected = [group for group in footer.groups if group.may_hold(devices, *span)]
+    if not expected:
         return []
     parts: list[Table | Damaged] = []
     last, file.kept = file.kept, None
     with closing(_handle(container, file)) as handle:
         opened = open_groups(handle, footer)
-        for group in wanted:
+        for group in expected:
             if last and last[0] == group.index:
                 parts.append(last[1])
                 continue
@@ -168,9 +168,9 @@ def _groups(
                 parts.append(read_group(opened, footer, group, columns, policy))
             except Unscorable as error:
                 parts.append(Damaged(str(error), group.low, group.high))
-    high, end = wanted[-1].high, parts[-1]
+    high, end = expected[-1].high, parts[-1]
     if isinstance(end, Table) and high is not None and high > devices[-1]:
-        file.kept = wanted[-1].index, end
+        file.kept = expected[-1].index, end
     return parts
 
 

@@ -211,7 +211,7 @@ def read_group(opened: Any, footer: Footer, group: Group, columns: Columns, poli
     try:
         rows = opened.read_row_group(group.index)
         if rows.num_rows != group.rows:
-            raise unreadable(f"Parquet: row group {group.index} has {rows.num_rows} rows, wanted {group.rows}")
+            raise unreadable(f"Parquet: row group {group.index} has {rows.num_rows} rows, expected {group.rows}")
         return Table(columns, rows, footer.has_sensor, policy.time)
     except BROKEN as error:
         raise unreadable(f"Parquet: row group {group.index}: {error}") from error

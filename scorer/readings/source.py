@@ -150,11 +150,11 @@ class Source:
 
     def read(self, devices: Sequence[str]) -> Readings:
         """The readings of *devices*. A file that cannot be read is remembered, with why. Raises Unavailable."""
-        wanted = sorted(set(devices))
-        found = Readings({device: code for code, device in enumerate(wanted)}, self.policy)
+        expected = sorted(set(devices))
+        found = Readings({device: code for code, device in enumerate(expected)}, self.policy)
         span = _span(self.window)
         pieces: dict[tuple[tuple[str, ...], bool, bool], list[Piece]] = {}
-        for file, part in tables(self.container, self.files, self.columns, self.policy, wanted, span):
+        for file, part in tables(self.container, self.files, self.columns, self.policy, expected, span):
             if isinstance(part, Damaged):
                 found.lose(file, part)
                 continue
@@ -167,7 +167,7 @@ class Source:
                 pieces.setdefault((part.features, part.long, part.has_sensor), []).append(piece)
         for features, long, has_sensor in list(pieces):
             alike = pieces.pop((features, long, has_sensor))
-            frame, repeated = assemble(alike, features, long, len(wanted), len(found.sensors))
+            frame, repeated = assemble(alike, features, long, len(expected), len(found.sensors))
             found.frames.append(frame)
             found.repeated += repeated
         return found

@@ -88,8 +88,8 @@ def check_columns(names: list[str], columns: Columns) -> None:
         raise unreadable(f"has the column {repeated[0]!r} more than once")
     if columns.time not in names or columns.device not in names or not features(names, columns):
         raise unreadable(
-            f"wanted columns {columns.time!r}, {columns.device!r} and {columns.value!r} or features, "
-            f"found {', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # one can take in
+            f"expected columns {columns.time!r}, {columns.device!r} and {columns.value!r} or features, "
+            f"got {', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # one can take in
         )
 
 
@@ -98,13 +98,13 @@ def read_text(data: bytes, columns: Columns, policy: ReadingOptions) -> Table | 
     try:
         for beginning, what in _FOREIGN.items():
             if data[:4096].lstrip().startswith(beginning):
-                raise unreadable(f"is {what}; wanted columns as CSV, JSON lines or Parquet")
+                raise unreadable(f"is {what}; expected columns as CSV, JSON lines or Parquet")
         data = _utf8(data)
         start = data[:4096].lstrip()
         if not start and not data.strip():
             return None
         if b"\0" in data:
-            raise unreadable("holds NUL bytes; wanted text in UTF-8, or Parquet")
+            raise unreadable("holds NUL bytes; expected text in UTF-8, or Parquet")
         rows = _json_lines(data, columns, policy) if start.startswith(b"{") else _csv(data, columns)
     except BROKEN as error:
         raise unreadable(_first_line(error)) from error
@@ -222,7 +222,7 @@ def _by_line(data: bytes) -> pa.Table:
             except (ValueError, RecursionError) as error:
                 raise unreadable(f"JSON parse error in line {number}: {_first_line(error)}") from error
             if not isinstance(row, dict):
-                raise unreadable(f"JSON parse error in line {number}: wanted an object")
+                raise unreadable(f"JSON parse error in line {number}: expected an object")
             rows.append({key: None if cell is None else str(cell) for key, cell in row.items()})
     names = list(dict.fromkeys(name for row in rows for name in row))
     return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})

@@ -37,13 +37,13 @@ def _struct(data: bytes, at: int, depth: int) -> tuple[Struct, int]:
 
 def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
     if depth < 0:
-        raise ValueError(f"wanted structs no deeper than {DEPTH_LIMIT}")
+        raise ValueError(f"expected structs no deeper than {DEPTH_LIMIT}")
     if kind in (_I16, _I32, _I64):
         return _zigzag(data, at)
     if kind == _BINARY:
         length, at = _varint(data, at)
         if length > len(data) - at:
-            raise ValueError(f"wanted {length} bytes, found {len(data) - at}")
+            raise ValueError(f"expected {length} bytes, got {len(data) - at}")
         return data[at : at + length], at + length
     if kind == _STRUCT:
         return _struct(data, at, depth)
@@ -53,7 +53,7 @@ def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
         return data[at], at + 1
     if kind == _DOUBLE:
         return data[at : at + 8], at + 8
-    raise ValueError(f"wanted a kind of value that Parquet uses, found {kind}")  # maps, too, it does not
+    raise ValueError(f"expected a kind of value that Parquet uses, got {kind}")  # maps, too, it does not
 
 
 def _list(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
@@ -76,7 +76,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return found, at
         shift += 7
         if shift > 63:  # noqa: PLR2004  # no number is longer
-            raise ValueError("wanted a number of 64 bits")
+            raise ValueError("expected a number of 64 bits")
 
 
 def _zigzag(data: bytes, at: int) -> tuple[int, int]:

@@ -36,7 +36,7 @@ _ISO = re.compile(
 )
 
 
-def wanted(form: TimeFormat) -> str:
+def expected(form: TimeFormat) -> str:
     """What a cell of time should hold, for a message."""
     return _FORMATS[form]
 
@@ -56,12 +56,12 @@ def instants(column: pa.ChunkedArray, name: str, form: TimeFormat) -> np.ndarray
         if form is TimeFormat.ISO:
             raise _hint(name, kind)
         return _epoch(array, form)
-    raise unreadable(f"column {name!r} is {kind}, wanted timestamps or {_FORMATS[form]}")
+    raise unreadable(f"column {name!r} is {kind}, expected timestamps or {_FORMATS[form]}")
 
 
 def _hint(name: str, kind: object) -> Exception:
     return unreadable(
-        f"column {name!r} holds whole numbers ({kind}), wanted an ISO 8601 time; where they count from 1970, the "
+        f"column {name!r} holds whole numbers ({kind}), expected an ISO 8601 time; where they count from 1970, the "
         "setting for the format of time says so: s, ms, us or ns"
     )
 

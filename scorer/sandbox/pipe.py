@@ -122,7 +122,7 @@ class Line:
             return _HEADER.size - len(self._heard)
         *_, length = _HEADER.unpack_from(self._heard)
         if length > limit:
-            raise Garbled(f"wanted at most {limit} bytes, {length} were announced")
+            raise Garbled(f"expected at most {limit} bytes, {length} were announced")
         return _HEADER.size + int(length) - len(self._heard)
 
 

@@ -31,8 +31,8 @@ from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Unavailable
-from shared.contract.report import Verdict
-from shared.contract.text import clip
+from shared.contract.report import ModelResult
+from shared.contract.text import clip_text
 
 from . import pipe, replies
 from .pipe import Frame, Garbled, Kind, Line
@@ -190,8 +190,8 @@ class Children:
             log.info("model=%s ended well alone; it is not to blame", model.id)
             return found[0]
         log.warning("child ended at model=%s alone: %s; it is to blame", model.id, died.how)
-        message = clip(f"{died.how}, when it was tried again alone")
-        return Scored(Verdict(model.id, reason=died.reason, message=message, etag=content.etag))
+        message = clip_text(f"{died.how}, when it was tried again alone")
+        return Scored(ModelResult(model.id, reason=died.reason, message=message, etag=content.etag))
 
     def _ask(self, lane: _Lane, items: Sequence[Item], *, alone: bool) -> tuple[list[Scored], Died | None]:
         """What becomes of models in this lane's child, up to the one over which it died.

@@ -15,8 +15,8 @@ from scorer.predictions.outcome import Scored, changed
 from scorer.predictions.table import Predictions
 from scorer.readings.source import Readings
 from shared.contract.domain import SKIPS, Model, Reason
-from shared.contract.report import Verdict
-from shared.contract.text import clip
+from shared.contract.report import ModelResult
+from shared.contract.text import clip_text
 
 HEAD = 2**14  # bytes that the line may have
 _ROW = 8 + 8 + 8 + 1  # bytes of an instant, a value, a score, and a label
@@ -78,16 +78,18 @@ def parse(data: bytes, model: Model, etag: str, readings: Readings) -> Scored:
     if reason is not None:
         if rows or body:
             raise ValueError(f"{rows} rows of a model that failed")
-        verdict = Verdict(model.id, reason=Reason(reason), message=clip(head["message"]), etag=changed(etag, model))
+        verdict = ModelResult(
+            model.id, reason=Reason(reason), message=clip_text(head["message"]), etag=changed(etag, model)
+        )
         return Scored(verdict)
     if not 0 < rows <= readings.rows or max(head["left_out"], head["repeated"]) > readings.rows:
         raise ValueError(f"{rows} rows, and {head['left_out']} left out, of {readings.rows} that were given")
-    wanted = rows * (_ROW if head["valued"] else _ROW - 8)
-    if len(body) != wanted:
-        raise ValueError(f"wanted {wanted} bytes of arrays, found {len(body)}")
+    expected = rows * (_ROW if head["valued"] else _ROW - 8)
+    if len(body) != expected:
+        raise ValueError(f"expected {expected} bytes of arrays, got {len(body)}")
     time, score = np.frombuffer(body, "<i8", rows), np.frombuffer(body, "<f8", rows, 8 * rows)
     value = np.frombuffer(body, "<f8", rows, 16 * rows) if head["valued"] else None
-    label = np.frombuffer(body, "u1", rows, wanted - rows)
+    label = np.frombuffer(body, "u1", rows, expected - rows)
     given = {instant for frame in readings.frames for instant in frame.time.tolist()}  # NumPy would take 100 us
     if not given.issuperset(time.tolist()) or not (time[1:] > time[:-1]).all():
         raise ValueError("instants that were not given, or out of order")
@@ -95,7 +97,7 @@ def parse(data: bytes, model: Model, etag: str, readings: Readings) -> Scored:
         raise ValueError("scores or values that are no numbers")
     if label.max() > 1:
         raise ValueError("labels that are none")
-    verdict = Verdict(model.id, rows, int(np.count_nonzero(label)), etag=changed(etag, model))
+    verdict = ModelResult(model.id, rows, int(np.count_nonzero(label)), etag=changed(etag, model))
     predictions = Predictions(model, etag, time, value, score, label.astype(bool))
     return Scored(verdict, predictions, head["left_out"], head["repeated"], made_by)
 

@@ -34,7 +34,7 @@ from scorer.processes import die_with, signal_name
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
-from shared.contract.report import Verdict
+from shared.contract.report import ModelResult
 
 from . import isolation, pipe, replies
 from .pipe import Frame, Garbled, Kind, Line
@@ -71,12 +71,12 @@ class _Child:
 
 def main(order: str) -> None:
     """Keep a child for each of the *order*'s lanes, until the node hangs up."""
-    wanted = json.loads(order)
-    module, _, name = wanted["scoring"].partition(":")
+    expected = json.loads(order)
+    module, _, name = expected["scoring"].partition(":")
     _preload()
     scoring: Scoring = getattr(importlib.import_module(module), name)
-    limits = Limits(wanted["patience"], wanted["memory"])
-    lanes: list[list[int]] = wanted["lanes"]
+    limits = Limits(expected["patience"], expected["memory"])
+    lanes: list[list[int]] = expected["lanes"]
     us = os.getpid()
     for lane in lanes:
         if os.fork() == 0:
@@ -265,7 +265,7 @@ def _scored(scoring: Scoring, model: Model, content: Content, readings: Readings
         return scoring(model, content, readings)
     except BaseException as error:  # noqa: BLE001  # SystemExit too is only this model's word
         reason, message = blame(error)
-        return Scored(Verdict(model.id, reason=reason, message=message))
+        return Scored(ModelResult(model.id, reason=reason, message=message))
 
 
 if __name__ == "__main__":

@@ -53,19 +53,19 @@ def plain(models: Sequence[Model], pack: Pack, rows: np.ndarray, readings: Readi
         return None
     frame = readings.frames[0]
     places = np.flatnonzero(rows >= 0)
-    wanted = models if len(places) == len(models) else [models[place] for place in places.tolist()]
+    expected = models if len(places) == len(models) else [models[place] for place in places.tolist()]
     rows = rows[places]
-    span = _span(wanted, frame, readings)
-    layout, layouts = _layouts(wanted, pack, rows, frame)
+    span = _span(expected, frame, readings)
+    layout, layouts = _layouts(expected, pack, rows, frame)
     fit = (span.rows > 0) & (layout >= 0) & (pack.numpy("family")[rows] != Family.KEPT)
     if readings.damaged:
-        fit &= np.array([readings.devices[model.device] not in readings.damaged for model in wanted], bool)
+        fit &= np.array([readings.devices[model.device] not in readings.damaged for model in expected], bool)
     for index, columns in enumerate(layouts):
         used = columns[columns >= 0]
         fit &= (layout != index) | _complete(frame, used, span)
         if readings.bad:
             spoilt = _spoilt(readings, {frame.features[column] for column in used})
-            fit &= (layout != index) | ~np.array([readings.devices[model.device] in spoilt for model in wanted], bool)
+            fit &= (layout != index) | ~np.array([readings.devices[model.device] in spoilt for model in expected], bool)
     if not fit.any():
         return None
     first, lengths = span.first[fit], span.rows[fit]

@@ -21,8 +21,8 @@ from shared.contract.domain import Model
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.paths import report_path
-from shared.contract.report import Report, Verdict
-from shared.contract.text import clip
+from shared.contract.report import ModelResult, Report
+from shared.contract.text import clip_text
 
 log = logging.getLogger(__name__)
 
@@ -43,25 +43,27 @@ def take_over(work: Container, manifest: Manifest, attempt: int) -> Carried:
         report = _report(work, manifest, attempt)
         tables = [part_files.read(work, part) for part in report.parts]
         table = pa.concat_tables([SCHEMA.empty_table(), *tables])
-        scored = _scored(manifest.models, report.verdicts, table)
+        scored = _scored(manifest.models, report.results, table)
     except (NotFound, Malformed) as error:
         log.warning("nothing is carried over from attempt %s: %s", attempt, error)
-        return Carried({}, (clip(f"attempt {attempt} could not be carried over, all models were scored: {error}"),))
+        return Carried(
+            {}, (clip_text(f"attempt {attempt} could not be carried over, all models were scored: {error}"),)
+        )
     log.info("carried=%s models, %s rows from attempt %s", len(scored), table.num_rows, attempt)
     told = f"attempt {attempt}: "
-    return Carried(scored, tuple(w if w.startswith("attempt ") else clip(f"{told}{w}") for w in report.warnings))
+    return Carried(scored, tuple(w if w.startswith("attempt ") else clip_text(f"{told}{w}") for w in report.warnings))
 
 
 def _report(work: Container, manifest: Manifest, attempt: int) -> Report:
     run, chunk, models = manifest.window.id, manifest.chunk, manifest.models
     report = Report.from_bytes(work.read(report_path(run, chunk, attempt)).data)
-    report.check(run, chunk, attempt, len(models))
-    if [v.model for v in report.verdicts] != [m.id for m in models]:
+    report.check_against(run, chunk, attempt, len(models))
+    if [v.model for v in report.results] != [m.id for m in models]:
         raise Malformed(f"report of {run} {chunk}-{attempt}: its models are not the manifest's")
     return report
 
 
-def _scored(models: Sequence[Model], verdicts: Sequence[Verdict], table: pa.Table) -> dict[int, Scored]:
+def _scored(models: Sequence[Model], verdicts: Sequence[ModelResult], table: pa.Table) -> dict[int, Scored]:
     """The models that were scored, with their rows cut out of the table. Raises Malformed.
 
     Rows lie in the models' order, so the verdicts say where each model's must begin and end. That they do is seen by
@@ -71,12 +73,12 @@ def _scored(models: Sequence[Model], verdicts: Sequence[Verdict], table: pa.Tabl
     etags = [verdicts[i].etag or models[i].etag for i in places]
     ends = np.cumsum([0, *(verdicts[i].rows for i in places)])
     of_row = pa.array(np.repeat(np.arange(len(places)), np.diff(ends)))
-    wanted = {
+    expected = {
         "device": [models[i].device for i in places],
         "sensor": [models[i].sensor or None for i in places],
         "model": etags,
     }
-    for name, ids in wanted.items():
+    for name, ids in expected.items():
         if table[name] != pa.chunked_array([pa.array(ids, pa.string()).take(of_row)]):
             raise Malformed(f"the rows of its part are not those of its models, by their column {name!r}")
     time, score = (table[name].cast(kind).to_numpy() for name, kind in (("time", pa.int64()), ("score", pa.float64())))

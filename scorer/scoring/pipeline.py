@@ -27,9 +27,9 @@ from scorer.readings.source import REPEATED, Readings
 from scorer.sandbox.pool import Children
 from scorer.storage.blob_store import Content
 from shared.contract.domain import SKIPS, Model, Reason
-from shared.contract.report import Verdict
+from shared.contract.report import ModelResult
 from shared.contract.scoring_options import OtherVersion, OtherVersions
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 
 from . import batching
 from .batching import Joined
@@ -109,7 +109,7 @@ class Portion:
 class Slab:
     """What came of a portion: a verdict for each of its models, in their order, and their rows."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[ModelResult, ...]
     rows: pa.Table
 
 
@@ -161,7 +161,7 @@ def _refused_versions(portion: Portion, policy: OtherVersions, notes: Notes) -> 
         if place in portion.carried:
             continue
         if (policy.skops if skops[row] else policy.pickle) is OtherVersion.REFUSE:
-            message = f"made by scikit-learn {version}, wanted {here}, as OTHER_VERSIONS says"
+            message = f"made by scikit-learn {version}, expected {here}, as OTHER_VERSIONS says"
             refused[place] = Unscorable(Reason.INCOMPATIBLE_MODEL, message)
         elif not pack.kept[row]:  # of those a child tells
             notes.made_by.setdefault(version, []).append(portion.models[place].id)
@@ -206,7 +206,7 @@ class _Ended:
     ready: Ready
     progress: DoneCount
     etags: dict[int, str] = field(default_factory=dict)  # of what was scored, where that is not what was planned
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    verdicts: dict[int, ModelResult] = field(default_factory=dict)
     rows: list[Rows] = field(default_factory=list)
     predictions: list[tuple[int, Predictions]] = field(default_factory=list)
 
@@ -223,7 +223,7 @@ class _Ended:
             rows, anomalies = rows.only(~bad), anomalies[~bad]
         changed = self.ready.etags
         for place, count, found in zip(rows.places.tolist(), rows.lengths.tolist(), anomalies.tolist(), strict=True):
-            self.verdicts[place] = Verdict(self.models[place].id, count, found, etag=changed.get(place, ""))
+            self.verdicts[place] = ModelResult(self.models[place].id, count, found, etag=changed.get(place, ""))
         self.rows.append(rows)
         self.progress.done += len(rows.places)
 
@@ -239,7 +239,9 @@ class _Ended:
     def refuse(self, place: int, error: Unscorable) -> None:
         """A model that cannot be scored."""
         etag = self.ready.etags.get(place, "")
-        self.verdicts[place] = Verdict(self.models[place].id, reason=error.reason, message=clip(str(error)), etag=etag)
+        self.verdicts[place] = ModelResult(
+            self.models[place].id, reason=error.reason, message=clip_text(str(error)), etag=etag
+        )
         self.progress.done += 1
 
     def slab(self) -> Slab:

@@ -102,8 +102,8 @@ def open_container(url: str, storage: str = "") -> Container:
     account = [] if ".blob." in parts.netloc else [segments.pop(0)]
     if parts.scheme not in ("http", "https") or not parts.netloc or not any(segments):
         raise Malformed(
-            "wanted https://ACCOUNT.blob.core.windows.net/CONTAINER, http://HOST:PORT/ACCOUNT/CONTAINER or "
-            f"file:///PATH, found {url!r}"
+            "expected https://ACCOUNT.blob.core.windows.net/CONTAINER, http://HOST:PORT/ACCOUNT/CONTAINER or "
+            f"file:///PATH, got {url!r}"
         )
     endpoint = "/".join([f"{parts.scheme}://{parts.netloc}", *account])
     name = account[0] if account else parts.netloc.split(".")[0]
@@ -114,7 +114,7 @@ def split_url(url: str) -> tuple[str, str]:
     """A blob's URL as the URL of what holds it and its name there."""
     holder, _, name = url.rstrip("/").rpartition("/")
     if "://" not in holder or not name:
-        raise Malformed(f"wanted the URL of a blob, found {url!r}")
+        raise Malformed(f"expected the URL of a blob, got {url!r}")
     return holder, unquote(name)
 
 
@@ -136,7 +136,9 @@ def _azure(endpoint: str, account: str, container: str, prefix: str, storage: st
     elif endpoint.startswith("https://"):
         options["credential_provider"] = _identity()
     else:
-        raise Misconfigured(f"STORAGE: wanted a connection string of {endpoint}, since that takes no managed identity")
+        raise Misconfigured(
+            f"STORAGE: expected a connection string of {endpoint}, since that takes no managed identity"
+        )
     return AzureStore(container, prefix=prefix or None, **options)
 
 

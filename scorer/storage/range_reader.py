@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.contract.errors import Misconfigured, NotFound, Unavailable
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore
@@ -117,7 +117,7 @@ def _unsigned(url: str, said: str) -> Unavailable | None:
     found = re.search(r"\tManagedIdentityCredential: (.+)", said)
     return Unavailable(
         f"{url}: no identity to sign in with (AZURE_CLIENT_ID wants to be the client id of one that this node has): "
-        f"{clip(found[1] if found else said)}"
+        f"{clip_text(found[1] if found else said)}"
     )
 
 

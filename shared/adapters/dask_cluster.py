@@ -167,7 +167,7 @@ class DaskCluster:
             return asyncio.run(converse())
         except Exception as error:  # what a scheduler raises is sent back and raised here: it may be anything
             what = str(error) or f"{type(error).__name__} within {LIMIT} s"
-            raise Unavailable(f"wanted an answer of the Dask scheduler at {self._address}, found: {what}") from error
+            raise Unavailable(f"expected an answer of the Dask scheduler at {self._address}, got: {what}") from error
 
 
 async def _look(client: Client, marks: Sequence[str]) -> list[_Task]:

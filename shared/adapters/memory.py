@@ -76,7 +76,7 @@ class MemoryBlobs:
         data = source.read(path)
         there = self._blobs.get(name)
         if (there.etag if there else None) != replaces:
-            raise Conflict(f"{self._url}/{name}: wanted etag {replaces}, found {there.etag if there else None}")
+            raise Conflict(f"{self._url}/{name}: expected etag {replaces}, got {there.etag if there else None}")
         self.write(name, data)
         return self.head(name)
 
@@ -193,7 +193,7 @@ class MemoryLedger:
         if cursor is not None:
             after = cursor.split("|")
             if len(after) != 2:  # noqa: PLR2004  # start|id
-                raise Malformed(f"wanted a cursor of an earlier page, found {cursor!r}")
+                raise Malformed(f"expected a cursor of an earlier page, got {cursor!r}")
             newest = [r for r in newest if [r.window.start.isoformat(), r.id] < after]
         page = tuple(newest[:limit])
         more = len(newest) > limit
@@ -304,6 +304,6 @@ class MemoryLedger:
         return self._quarantine.pop(model, None) is not None
 
 
-def _same(found: str, wanted: str, what: str) -> None:
-    if found != wanted:
-        raise Conflict(f"{what}: wanted version {wanted}, found {found}")
+def _same(found: str, expected: str, what: str) -> None:
+    if found != expected:
+        raise Conflict(f"{what}: expected version {expected}, got {found}")

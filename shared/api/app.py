@@ -48,7 +48,7 @@ def create_api(services: Services, guard: Guard, clock: Callable[[], datetime]) 
         docs_url=None,  # both pages load their scripts from elsewhere
         redoc_url=None,
         responses={
-            400: {"description": "not of the form that is wanted"},
+            400: {"description": "not of the form that is expected"},
             404: {"description": "no such thing"},
             503: {"description": "storage or cluster does not answer; try again"},
         },
@@ -82,7 +82,7 @@ def _told(error: Any) -> str:
     """What pydantic found, in a sentence."""
     where = ".".join(map(str, error["loc"]))
     if error["type"] == "json_invalid" or isinstance(error.get("input"), bytes):
-        return f"{where}: wanted JSON, with Content-Type: application/json"
+        return f"{where}: expected JSON, with Content-Type: application/json"
     return f"{where}: {error['msg']}, found {error.get('input')!r}"
 
 
@@ -148,7 +148,7 @@ def _refusal(guard: Guard, request: Request) -> Response | None:
         case Answer.FORBIDDEN if not page:
             return problem(403, _forbidden(principal, operates=operates))
         case Answer.UNKNOWN if not page:
-            return problem(401, "wanted a key as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
+            return problem(401, "expected a key as `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"})
         case _:
             return None
 
@@ -160,9 +160,9 @@ def _key(request: Request) -> str:
 def _forbidden(principal: str, *, operates: bool) -> str:
     if not principal:
         return "this key may read; to start, stop or change something wants the operator's key"
-    wanted = f"the app role {Role.OPERATOR}" if operates else f"the app role {Role.READER} or {Role.OPERATOR}"
+    expected = f"the app role {Role.OPERATOR}" if operates else f"the app role {Role.READER} or {Role.OPERATOR}"
     found = ", ".join(sorted(roles_of(principal))) or "none"
-    return f"wanted {wanted}, found {found}; who owns the app's registration at Microsoft Entra can give it to you"
+    return f"expected {expected}, got {found}; who owns the app's registration at Microsoft Entra can give it to you"
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -84,8 +84,8 @@ def preview(backfill: Backfill, length: timedelta, runs: Iterable[Run]) -> Previ
     """What the ticks would do with each window of its span; *runs* are those whose windows start in it."""
     span, there = backfill.span, {run.id: run for run in runs}
     windows = [Window(span.start + n * length, length).id for n in range(span.length // length)]
-    wanted = (backfill_decision(there.get(window), backfill.scope) for window in windows)
-    actions = [Action(kind or Action.NOTHING) for kind in wanted]
+    expected = (backfill_decision(there.get(window), backfill.scope) for window in windows)
+    actions = [Action(kind or Action.NOTHING) for kind in expected]
     found = Counter(actions)
     return Preview(
         id=backfill.id,

@@ -49,8 +49,8 @@ def _edge(text: str) -> Window:
         return Window(instant.astimezone(UTC), timedelta())
     except (ValueError, OverflowError):
         raise Malformed(
-            "wanted a window such as 20261121T0700Z-PT1H, or an instant with its offset such as 2026-11-21T07:00:00Z, "
-            f"found {text!r}"
+            "expected a window such as 20261121T0700Z-PT1H, or an instant with its offset such as 2026-11-21T07:00Z, "
+            f"got {text!r}"
         ) from None
 
 
@@ -60,33 +60,33 @@ def closed_span(asked: AskedBackfill, length: timedelta, now: datetime) -> Windo
     last = Window.containing(now, length).start
     if not start < end <= last:
         raise Malformed(
-            f"wanted a range of windows that have closed, which end by {last:%Y-%m-%dT%H:%MZ}, "
-            f"found {start.isoformat()} to {end.isoformat()}"
+            f"expected a range of windows that have closed, which end by {last:%Y-%m-%dT%H:%MZ}, "
+            f"got {start.isoformat()} to {end.isoformat()}"
         )
     if (end - start) / length > MAX_WINDOWS:
-        raise Malformed(f"wanted at most {MAX_WINDOWS} windows, found {(end - start) / length:.0f}")
+        raise Malformed(f"expected at most {MAX_WINDOWS} windows, got {(end - start) / length:.0f}")
     for edge in (start, end):
         tile = Window.containing(edge, length)
         if edge != tile.start:
             raise Malformed(
-                f"wanted a range that begins and ends between two windows of {format_length(length)}, as WINDOW "
-                f"tiles the day, such as at {tile.start:%Y-%m-%dT%H:%MZ}, found {edge.isoformat()}"
+                f"expected a range that begins and ends between two windows of {format_length(length)}, as WINDOW "
+                f"tiles the day, such as at {tile.start:%Y-%m-%dT%H:%MZ}, got {edge.isoformat()}"
             )
     return Window(start, end - start)
 
 
-def _add(ledger: Ledger, wanted: Backfill) -> Backfill | None:
+def _add(ledger: Ledger, expected: Backfill) -> Backfill | None:
     """Ask for a backfill, in place of the same one if that is over; returns the one that is open. Raises Conflict."""
-    if ledger.add_backfill(wanted):
+    if ledger.add_backfill(expected):
         return None
-    there = ledger.backfill(wanted.id)
+    there = ledger.backfill(expected.id)
     if there.state is BackfillState.OPEN:
         if waiting(ledger, WishKind.CANCEL, there.id):
-            raise Conflict(f"wanted a backfill that is open or over, found {there.id} about to be cancelled: wait")
+            raise Conflict(f"expected a backfill that is open or over, got {there.id} about to be cancelled: wait")
         return there
-    ledger.remove_wish(Wish(WishKind.CANCEL, there.id, wanted.asked_at))  # of the pass before: its runs may still end
+    ledger.remove_wish(Wish(WishKind.CANCEL, there.id, expected.asked_at))  # of the pass before: its runs may still end
     ledger.remove_backfill(there.id)
-    ledger.add_backfill(wanted)  # False: somebody else did in this moment; it is the same
+    ledger.add_backfill(expected)  # False: somebody else did in this moment; it is the same
     return None
 
 
@@ -116,14 +116,14 @@ def backfills(services: Services, clock: Callable[[], datetime]) -> APIRouter:
         """
         now = clock()
         span = closed_span(asked, length, now)
-        wanted = Backfill(f"backfill-{span.id}-{asked.scope}", span, asked.scope, asked.max_open, now, span.start)
+        expected = Backfill(f"backfill-{span.id}-{asked.scope}", span, asked.scope, asked.max_open, now, span.start)
         if asked.dry_run:
-            return preview(wanted, length, ledger.runs_in(span.start, span.end))
-        response.headers["Location"] = f"/api/backfills/{wanted.id}"
-        there = _add(ledger, wanted)
+            return preview(expected, length, ledger.runs_in(span.start, span.end))
+        response.headers["Location"] = f"/api/backfills/{expected.id}"
+        there = _add(ledger, expected)
         if there:
             return told(there, 200, response)
-        return told(wanted, 202, response)
+        return told(expected, 202, response)
 
     @router.get("")
     def page() -> tuple[BackfillView, ...]:

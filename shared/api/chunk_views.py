@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.contract.domain import Outcome, Reason, outcome_of
-from shared.contract.paths import job_name
-from shared.contract.report import Verdict
+from shared.contract.domain import Outcome, Reason, decide_outcome
+from shared.contract.paths import make_job_name
+from shared.contract.report import ModelResult
 from shared.ports import Sighting
 from shared.state.runs import AttemptState, Chunk, ChunkState
 
@@ -115,7 +115,7 @@ def chunk_view(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None = Non
 def _attempts(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None) -> tuple[AttemptView, ...]:
     views = []
     for attempt in chunk.attempts:
-        name = job_name(app, chunk.run, chunk.id, attempt.number)
+        name = make_job_name(app, chunk.run, chunk.id, attempt.number)
         said = None if seen is None else str(seen[name].state) if name in seen else "unknown"
         views.append(
             AttemptView(
@@ -133,8 +133,8 @@ def _attempts(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None) -> tu
     return tuple(views)
 
 
-def model_failures(chunk: str, verdicts: Sequence[Verdict], reason: Reason) -> tuple[ModelFailure, ...]:
+def model_failures(chunk: str, verdicts: Sequence[ModelResult], reason: Reason) -> tuple[ModelFailure, ...]:
     """The models of one chunk that were not scored for this reason."""
     return tuple(
-        ModelFailure(v.model, chunk, reason, outcome_of(reason), v.message) for v in verdicts if v.reason is reason
+        ModelFailure(v.model, chunk, reason, decide_outcome(reason), v.message) for v in verdicts if v.reason is reason
     )

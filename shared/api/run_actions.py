@@ -74,10 +74,10 @@ def closed_window(text: str | None, rules: Rules, now: datetime) -> Window:
     if window != Window.containing(window.start, length):
         near = Window.containing(window.start, length).id
         raise Malformed(
-            f"wanted a window of {format_length(length)} as WINDOW tiles the day, such as {near}, found {text}"
+            f"expected a window of {format_length(length)} as WINDOW tiles the day, such as {near}, got {text}"
         )
     if window.end > now:
-        raise Malformed(f"wanted a window that has closed, at the latest {last.id}, found {text}, which ends later")
+        raise Malformed(f"expected a window that has closed, at the latest {last.id}, got {text}, which ends later")
     return window
 
 
@@ -114,7 +114,7 @@ def can_reopen(run: RunView, kind: WishKind) -> bool:
     """Whether a run is to be opened again; False where that is under way, or nothing is left. Raises Conflict."""
     if run.phase is Phase.MISSED:
         raise Conflict(
-            f"wanted a run that is over, found that {run.id} was missed: ask for its window by POST /api/runs, "
+            f"expected a run that is over, but {run.id} was missed: ask for its window by POST /api/runs, "
             "or for several by POST /api/backfills"
         )
     if run.phase.terminal:
@@ -122,7 +122,7 @@ def can_reopen(run: RunView, kind: WishKind) -> bool:
     if run.redo is kind and not run.cancelled_at:
         return False
     doing = "being cancelled" if run.cancelled_at else f"open to {run.redo}" if run.redo else run.phase
-    raise Conflict(f"wanted a run that is over, found {run.id} {doing}: cancel it or wait")
+    raise Conflict(f"expected a run that is over, got {run.id} {doing}: cancel it or wait")
 
 
 def _ask_limits(ledger: Ledger, wish: Wish) -> None:
@@ -174,10 +174,10 @@ def wishes(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     def limits(run_id: str, asked: AskedLimits, response: Response) -> RunView:
         """Ask for other limits of an open run; they hold until its round is over."""
         if asked.max_in_flight is None and asked.tolerated_failures is None:
-            raise Malformed("body: wanted max_in_flight, tolerated_failures or both, found neither")
+            raise Malformed("body: expected max_in_flight, tolerated_failures or both, got neither")
         view, _ = look(ledger, rules, run_id)
         if view.phase.terminal:
-            raise Conflict(f"wanted a run that is open, found {view.id} {view.phase}")
+            raise Conflict(f"expected a run that is open, got {view.id} {view.phase}")
         _ask_limits(ledger, Wish(WishKind.LIMITS, view.id, clock(), asked.max_in_flight, asked.tolerated_failures))
         return told(view, 202, response)
 
@@ -198,7 +198,7 @@ def rounds(services: Services, clock: Callable[[], datetime]) -> APIRouter:
             ledger.add_wish(Wish(kind, run.id, now))
             return told(run, 202, response)
         if not run.phase.terminal and waiting(ledger, WishKind.CANCEL, run.id):
-            raise Conflict(f"wanted a run that is over, found {run.id} about to be cancelled: wait until it is")
+            raise Conflict(f"expected a run that is over, got {run.id} about to be cancelled: wait until it is")
         return told(run, 200, response)
 
     @router.post("/redrive", status_code=202, responses=_known("all is scored, or it is being redriven") | CONFLICT)

@@ -12,7 +12,7 @@ from shared.contract import paths
 from shared.contract.domain import Reason
 from shared.contract.errors import NotFound
 from shared.contract.manifest import Manifest
-from shared.contract.report import Report, Verdict
+from shared.contract.report import ModelResult, Report
 from shared.contract.windows import Window
 from shared.control.services import Services
 from shared.ports import Blobs
@@ -105,14 +105,14 @@ def details(services: Services) -> APIRouter:
         try:
             return services.work.read(paths.log_path(one.run, one.id, number)).decode(errors="replace")
         except NotFound:
-            return services.cluster.log(paths.job_name(app, one.run, one.id, number))
+            return services.cluster.log(paths.make_job_name(app, one.run, one.id, number))
 
     return router
 
 
-def _verdicts(work: Blobs, chunk: Chunk) -> Sequence[Verdict]:
+def _verdicts(work: Blobs, chunk: Chunk) -> Sequence[ModelResult]:
     """Every model of a chunk that is over: by its report, or by its manifest where it was given up whole."""
     if chunk.committed:
-        return Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, chunk.committed.attempt))).verdicts
+        return Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, chunk.committed.attempt))).results
     manifest = Manifest.from_bytes(work.read(paths.manifest_path(chunk.run, chunk.manifest)))
-    return [Verdict(model.id, reason=chunk.reason, message=chunk.message) for model in manifest.models]
+    return [ModelResult(model.id, reason=chunk.reason, message=chunk.message) for model in manifest.models]

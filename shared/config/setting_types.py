@@ -1,4 +1,4 @@
-"""The forms that settings come in: each type reads a text, and says what was wanted and what was found. Pure."""
+"""The forms that settings come in: each type reads a text, and says what was expected and what was found. Pure."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def parsed(parse: Callable[[str], T]) -> PlainValidator:
     return PlainValidator(read)
 
 
-def _like(pattern: str, wanted: str, *, told: bool = True) -> AfterValidator:
-    """Let a text pass that is of this form, or empty. *wanted* says which form that is; *told*: what was found too."""
+def _like(pattern: str, expected: str, *, told: bool = True) -> AfterValidator:
+    """Let a text pass that is of this form, or empty. *expected* says which form that is; *told*: what came, too."""
 
     def check(text: str) -> str:
         if text and not re.fullmatch(pattern, text):
             found = f", found {text!r}" if told else ""
-            raise ValueError(f"wanted {wanted}{found}")
+            raise ValueError(f"expected {expected}{found}")
         return text
 
     return AfterValidator(check)
@@ -50,13 +50,13 @@ def _resource(kind: str) -> AfterValidator:
 
 def _tiles_a_day(length: timedelta) -> timedelta:
     if DAY % length and length % DAY:
-        raise ValueError(f"wanted a divisor or a multiple of a day, found {format_length(length)}")
+        raise ValueError(f"expected a divisor or a multiple of a day, got {format_length(length)}")
     return length
 
 
 def _hour_path(text: str) -> str:
     if text.startswith("/") or ".." in text or "\\" in text:
-        raise Malformed(f"wanted a path within the readings such as date=%Y-%m-%d/hour=%H/, found {text!r}")
+        raise Malformed(f"expected a path within the readings such as date=%Y-%m-%d/hour=%H/, got {text!r}")
     return text
 
 
@@ -66,15 +66,15 @@ def _span(value: object) -> timedelta:
     except ValidationError:
         span = timedelta()
     if span <= timedelta():
-        raise ValueError(f"wanted an ISO 8601 duration such as PT10M or PT30S, found {value!r}")
+        raise ValueError(f"expected an ISO 8601 duration such as PT10M or PT30S, got {value!r}")
     return span
 
 
 def _storage(text: str) -> str:
     if not re.fullmatch(r"https://[^/?#]+/?|(.*;)?(AccountName|BlobEndpoint)=.+|UseDevelopmentStorage=true;?", text):
         raise ValueError(
-            "wanted https://ACCOUNT.blob.core.windows.net, a connection string or UseDevelopmentStorage=true, "
-            f"found {len(text)} characters that are none of these"
+            "expected https://ACCOUNT.blob.core.windows.net, a connection string or UseDevelopmentStorage=true, "
+            f"got {len(text)} characters that are none of these"
         )
     return text
 

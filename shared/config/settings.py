@@ -1,6 +1,6 @@
 """The settings, from the environment. The only room that reads it.
 
-All problems are found at once, and each is told by the setting's name, with what was wanted and what was found. The
+All problems are found at once, and each is told by the setting's name, with what was expected and what was found. The
 table in the README is made from the descriptions here.
 """
 
@@ -134,27 +134,27 @@ class Settings(BaseModel):
         "tcp://127.0.0.1:8786", description="the address of the Dask scheduler"
     )
     aml_workspace: setting_types.WorkspaceId = Field(
-        "", description="the Azure ML workspace, by its resource id; wanted for `azureml`"
+        "", description="the Azure ML workspace, by its resource id; expected for `azureml`"
     )
     aml_compute: setting_types.Compute = Field("scorer", description="its compute cluster")
     aml_environment: setting_types.Environment = Field(
-        "", description="the scorer's environment there, `NAME:VERSION`; wanted for `azureml`"
+        "", description="the scorer's environment there, `NAME:VERSION`; expected for `azureml`"
     )
     arm_endpoint: Endpoint = Field(
         "https://management.azure.com", description="Azure's Resource Manager; another one in sovereign clouds"
     )
     batch_endpoint: Endpoint = Field(
-        "", description="the Azure Batch account, `https://ACCOUNT.REGION.batch.azure.com`; wanted for `batch`"
+        "", description="the Azure Batch account, `https://ACCOUNT.REGION.batch.azure.com`; expected for `batch`"
     )
     batch_pool: setting_types.PoolId = Field("scorer", description="its pool")
     batch_image: setting_types.Image = Field(
-        "", description="the scorer's container image, `REGISTRY/NAME:TAG`; wanted for `batch`"
+        "", description="the scorer's container image, `REGISTRY/NAME:TAG`; expected for `batch`"
     )
     batch_identity: setting_types.IdentityId = Field(
         "", description="the identity by which Batch brings a job's log into storage, by its resource id"
     )
     node_client_id: setting_types.ClientId = Field(
-        "", description="the identity by which jobs at Azure reach storage, by its client id; wanted for `azureml`"
+        "", description="the identity by which jobs at Azure reach storage, by its client id; expected for `azureml`"
     )
     max_in_flight: Count = Field(100, description="jobs of a run at the cluster at once")
     max_retries: Annotated[int, Field(ge=0)] = Field(2, description="times that a chunk's failed job is tried again")
@@ -230,11 +230,11 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
 def _absent(given: Mapping[str, str]) -> list[str]:
     """What the cluster that is chosen cannot be reached without."""
     cluster = given.get("cluster")
-    wanted = next((names for kind, names in _WANTED.items() if kind == cluster), ())
-    what = {name: str(Settings.model_fields[name].description).partition("; wanted for")[0] for name in wanted}
+    expected = next((names for kind, names in _WANTED.items() if kind == cluster), ())
+    what = {name: str(Settings.model_fields[name].description).partition("; expected for")[0] for name in expected}
     return [
-        f"  {name.upper()}: wanted {what[name]}, for CLUSTER={cluster}, found nothing"
-        for name in wanted
+        f"  {name.upper()}: expected {what[name]}, for CLUSTER={cluster}, got nothing"
+        for name in expected
         if name not in given
     ]
 
@@ -242,7 +242,7 @@ def _absent(given: Mapping[str, str]) -> list[str]:
 def _problem(problem: Any) -> str:
     name = str(problem["loc"][0])
     if problem["type"] == "missing":
-        return f"  {name.upper()}: wanted {Settings.model_fields[name].description}, found nothing"
+        return f"  {name.upper()}: expected {Settings.model_fields[name].description}, got nothing"
     said = str(problem["msg"]).removeprefix("Value error, ")
     extra = Settings.model_fields[name].json_schema_extra
     secret = isinstance(extra, dict) and setting_types.SECRET in extra

@@ -15,30 +15,34 @@ from .errors import Malformed
 SCHEMA = 1  # of manifest, report and plan; a reader refuses what it does not know
 
 
-def _instant(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        raise ValueError(f"wanted a time with an offset, found {text!r}")
-    return found
+def parse_instant(text: str) -> datetime:
+    """A time that says its offset; raises ValueError."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"expected a time with an offset, got {text!r}")
+    return instant
 
 
-def _count(value: object) -> int:
+def parse_count(value: object) -> int:
+    """A whole number of at least 0; raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"wanted a count, found {value!r}")
+        raise ValueError(f"expected a count, got {value!r}")
     return value
 
 
 T = TypeVar("T")
 
 
-def _parse(data: bytes, what: str, build: Callable[[dict[str, Any]], T]) -> T:
+def parse_document(data: bytes, what: str, build: Callable[[dict[str, Any]], T]) -> T:
+    """The document of *what* that *build* makes of its JSON; raises Malformed."""
+
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
 
     try:
         doc = json.loads(data, parse_constant=refuse)
         if doc["schema"] != SCHEMA:
-            raise Malformed(f"{what}: wanted schema {SCHEMA}, found {doc['schema']!r}")
+            raise Malformed(f"{what}: expected schema {SCHEMA}, got {doc['schema']!r}")
         return build(doc)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, Malformed) as error:
         raise Malformed(f"{what}: {type(error).__name__}: {error}") from error

@@ -83,7 +83,7 @@ SKIPS = frozenset({Reason.NO_READINGS, Reason.MODEL_REMOVED, Reason.QUARANTINED}
 POISON = frozenset({Reason.CRASHED, Reason.ENDLESS})  # such a model is put into quarantine
 
 
-def outcome_of(reason: Reason | None) -> Outcome:
+def decide_outcome(reason: Reason | None) -> Outcome:
     """What a node's reason makes of a model; None is scored."""
     if reason is None:
         return Outcome.SCORED
@@ -126,11 +126,11 @@ class Failure:
 def merge_failures(groups: Iterable[Failure]) -> tuple[Failure, ...]:
     """One group a reason, the largest first; the first example of each stands."""
     merged: dict[Reason, Failure] = {}
-    for one in groups:
-        seen = merged.get(one.reason)
-        count = one.models + (seen.models if seen else 0)
-        first = seen or one
-        merged[one.reason] = Failure(first.reason, first.outcome, count, first.example, first.message)
+    for failure in groups:
+        earlier = merged.get(failure.reason)
+        count = failure.models + (earlier.models if earlier else 0)
+        first = earlier or failure
+        merged[failure.reason] = Failure(first.reason, first.outcome, count, first.example, first.message)
     return tuple(sorted(merged.values(), key=lambda f: (-f.models, f.reason)))
 
 

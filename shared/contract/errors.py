@@ -20,7 +20,7 @@ class Misconfigured(FleetError):
 
 
 class Malformed(FleetError):
-    """A document, an id or a request is not of its form. Says what was wanted, what was found, and where."""
+    """A document, an id or a request is not of its form. Says what was expected, what was found, and where."""
 
 
 class NotFound(FleetError):

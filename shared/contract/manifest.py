@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from .documents import SCHEMA, _count, _parse
+from .documents import SCHEMA, parse_count, parse_document
 from .domain import Model, Reason
 from .model_names import Columns
 from .scoring_options import ScoringOptions
@@ -28,7 +28,7 @@ def build_command(
 
 
 @dataclass(frozen=True, slots=True)
-class PackSpan:
+class PackRef:
     """The next so many models of a manifest, and the name of the pack that they share."""
 
     name: str
@@ -53,7 +53,7 @@ class Manifest:
     readings_path: str = "date=%Y-%m-%d/hour=%H/"
     columns: Columns = field(default_factory=Columns)
     policy: ScoringOptions = field(default_factory=ScoringOptions)
-    packs: tuple[PackSpan, ...] = ()
+    packs: tuple[PackRef, ...] = ()
 
     def to_bytes(self) -> bytes:
         """JSON, columnar; the same manifest gives the same bytes."""
@@ -82,7 +82,7 @@ class Manifest:
             models = [Model(*row) for row in zip(devices, sensors, names, etags, strict=True)]
             for i, reason in doc["refused"].items():
                 models[int(i)] = replace(models[int(i)], refused=Reason(reason))
-            packs = tuple(PackSpan(str(name), _count(count)) for name, count in doc["packs"])
+            packs = tuple(PackRef(str(name), parse_count(count)) for name, count in doc["packs"])
             if packs and sum(span.models for span in packs) != len(models):
                 raise ValueError(f"its packs are of {sum(span.models for span in packs)} models, it has {len(models)}")
             return cls(
@@ -98,4 +98,4 @@ class Manifest:
                 packs=packs,
             )
 
-        return _parse(data, "manifest", build)
+        return parse_document(data, "manifest", build)

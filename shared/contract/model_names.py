@@ -36,7 +36,7 @@ class Blob:
 
 
 @dataclass(slots=True)
-class Ignored:
+class IgnoredFiles:
     """Blobs that lie among the models and are none: how many, and the first few."""
 
     count: int = 0
@@ -46,10 +46,10 @@ class Ignored:
         """Count one; memory does not grow with them."""
         self.count += 1
         if self.count <= 3:  # noqa: PLR2004  # enough for a person to see what they are
-            self.examples.append(shown(name))
+            self.examples.append(format_name(name))
 
 
-def id_problem(text: str) -> str | None:
+def find_id_problem(text: str) -> str | None:
     """Why *text* cannot be the id of a device or a sensor; None when it can."""
     if not text or text in (".", ".."):
         return "is empty or a path's dots"
@@ -65,7 +65,7 @@ def id_problem(text: str) -> str | None:
     return None
 
 
-def shown(name: str) -> str:
+def format_name(name: str) -> str:
     """A blob's name as one line that every log and document can hold; two names are never shown alike.
 
     A name that gives good ids is shown as it is.
@@ -73,20 +73,20 @@ def shown(name: str) -> str:
     return _UNUSABLE.sub(lambda c: c[0].encode("unicode_escape").decode(), name)
 
 
-def refusal(name: str) -> str:
+def explain_refusal(name: str) -> str:
     """Why a blob of this name is refused as BAD_NAME, as far as the name alone can tell; the pattern knows the rest."""
-    for part in name.removesuffix(_extension(name)).split("/"):
-        problem = id_problem(part)
+    for part in name.removesuffix(_split_extension(name)).split("/"):
+        problem = find_id_problem(part)
         if problem:
-            return f"its part {shown(part)[:80]!r} {problem}"
+            return f"its part {format_name(part)[:80]!r} {problem}"
     if _drops_dots(name):
         return "a part of it ends in a dot, which Azure drops"
     return "it fits MODEL_NAMES in no way or in more than one, or not with ids that can be used"
 
 
-def _refused(blob: Blob) -> Model:
+def _make_refused_model(blob: Blob) -> Model:
     """A model whose name gives no ids. Its own id, `./` and the name, is no other model's, good or bad."""
-    return Model(".", shown(blob.name), blob.name, blob.etag, Reason.BAD_NAME, blob.size)
+    return Model(".", format_name(blob.name), blob.name, blob.etag, Reason.BAD_NAME, blob.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,32 +104,32 @@ class ModelNames:
     def __post_init__(self) -> None:
         """Raises Malformed for a pattern that cannot work."""
         stem = self.pattern.removesuffix(".{ext}")
-        if not _works(stem):
+        if not _is_unambiguous(stem):
             raise Malformed(
-                "wanted a pattern with {device} once and perhaps {sensor}, both or [a part with the sensor] between "
+                "expected a pattern with {device} once and perhaps {sensor}, both or [a part with the sensor] between "
                 "the slashes of a plain path, and .{ext} at its end, "
-                f"such as {DEFAULT_PATTERN}, found {self.pattern!r}"
+                f"such as {DEFAULT_PATTERN}, got {self.pattern!r}"
             )
-        object.__setattr__(self, "_lazy", re.compile(_regex(stem, "+?")))
-        object.__setattr__(self, "_greedy", re.compile(_regex(stem, "+")))
+        object.__setattr__(self, "_lazy", re.compile(_build_regex(stem, "+?")))
+        object.__setattr__(self, "_greedy", re.compile(_build_regex(stem, "+")))
 
-    def model(self, blob: Blob) -> Model | None:
+    def parse_model(self, blob: Blob) -> Model | None:
         """The model that a blob holds, perhaps refused; None where the name is not a model's at all."""
-        extension = _extension(blob.name)
+        extension = _split_extension(blob.name)
         if not extension and "{ext}" in self.pattern:
             return None
         stem = blob.name.removesuffix(extension)
         lazy, greedy = self._lazy.fullmatch(stem), self._greedy.fullmatch(stem)
         if lazy is None or greedy is None:
             # It has the ending of a model, so somebody means it as one: say so rather than pass over it.
-            return _refused(blob) if extension else None
+            return _make_refused_model(blob) if extension else None
         ids = lazy.groupdict()
-        bad = any(id_problem(text) for text in ids.values() if text is not None)
+        bad = any(find_id_problem(text) for text in ids.values() if text is not None)
         if bad or lazy.groups() != greedy.groups() or _drops_dots(blob.name):
-            return _refused(blob)
+            return _make_refused_model(blob)
         return Model(ids["device"], ids.get("sensor") or "", blob.name, blob.etag, size=blob.size)
 
-    def fleet(self, blobs: Iterable[Blob], ignored: Ignored) -> Iterator[Model]:
+    def list_fleet(self, blobs: Iterable[Blob], ignored: IgnoredFiles) -> Iterator[Model]:
         """The models of a sorted listing, as it streams by; names that are no model's go to *ignored*.
 
         Two blobs of one model are both refused as ambiguous, and count as one model. Such names differ in the
@@ -140,19 +140,19 @@ class ModelNames:
         for blob in blobs:
             for passed in [i for i, (beginning, _) in held.items() if not blob.name.startswith(beginning)]:
                 yield held.pop(passed)[1]
-            model = self.model(blob)
+            model = self.parse_model(blob)
             if model is None:
                 ignored.append(blob.name)
             elif model.id in held:
                 beginning, rival = held[model.id]
                 held[model.id] = beginning, replace(rival, refused=rival.refused or Reason.AMBIGUOUS)
             else:
-                extension = _extension(blob.name)
+                extension = _split_extension(blob.name)
                 held[model.id] = blob.name.removesuffix(extension) + ("." if extension else ""), model
         yield from (model for _, model in held.values())
 
 
-def _extension(name: str) -> str:
+def _split_extension(name: str) -> str:
     return next((e for e in EXTENSIONS if name.endswith(e)), "")
 
 
@@ -161,7 +161,7 @@ def _drops_dots(name: str) -> bool:
     return any(part.endswith(".") for part in name.split("/"))
 
 
-def _works(stem: str) -> bool:
+def _is_unambiguous(stem: str) -> bool:
     """Whether names of this pattern give one pair of ids each, and stay where they are."""
     whole, bare = _OPTIONAL.sub(lambda part: part[0][1:-1], stem), _OPTIONAL.sub("", stem)
     if bare.count("{device}") != 1 or whole.count("{sensor}") > 1:
@@ -169,10 +169,10 @@ def _works(stem: str) -> bool:
     samples = {text.replace("{device}", "d").replace("{sensor}", "s") for text in (whole, bare)}
     # A part that the pattern itself leaves empty or makes of dots would be read as another path.
     parts = [part for sample in samples for part in sample.split("/")]
-    return not any(id_problem(part) or _drops_dots(part) or set(part) & set("[]{}") for part in parts)
+    return not any(find_id_problem(part) or _drops_dots(part) or set(part) & set("[]{}") for part in parts)
 
 
-def _regex(stem: str, repeat: str) -> str:
+def _build_regex(stem: str, repeat: str) -> str:
     pieces = {
         "{device}": f"(?P<device>[^/]{repeat})",
         "{sensor}": f"(?P<sensor>[^/]{repeat})",
@@ -198,5 +198,5 @@ class Columns:
         given = {key.strip(): name.strip() for key, _, name in pairs}
         known = cls.__slots__
         if len(given) < len(pairs) or not all(given.values()) or set(given) - set(known):
-            raise Malformed(f"wanted KEY=NAME,... with keys of {', '.join(known)}, found {text!r}")
+            raise Malformed(f"expected KEY=NAME,... with keys of {', '.join(known)}, got {text!r}")
         return replace(cls(), **given)

@@ -13,20 +13,20 @@ _JOB = re.compile(r"(?P<app>.+)-(?P<run>\d{8}T\d{4}Z-P[0-9DTHM]+)-(?P<chunk>c\d+
 _SIGN = re.compile(r"runs/[^/]+/signs/(?P<chunk>c\d+)-(?P<attempt>\d+)\.(?P<kind>progress|report)")
 
 
-def chunk_id(index: int) -> str:
+def make_chunk_id(index: int) -> str:
     """`c00042`: sorts by index up to the most chunks that a run may have."""
     return f"c{index:05d}"
 
 
-def job_name(app: str, run: str, chunk: str, attempt: int) -> str:
+def make_job_name(app: str, run: str, chunk: str, attempt: int) -> str:
     """The idempotency key of an attempt, at every cluster."""
     return f"{app}-{run}-{chunk}-{attempt}"
 
 
 def parse_job_name(name: str) -> tuple[str, str, int] | None:
     """(run, chunk, attempt) of a name that `job_name` made; None for any other."""
-    found = _JOB.fullmatch(name)
-    return (found["run"], found["chunk"], int(found["attempt"])) if found else None
+    match = _JOB.fullmatch(name)
+    return (match["run"], match["chunk"], int(match["attempt"])) if match else None
 
 
 RUNS_PREFIX = "runs/"
@@ -47,25 +47,25 @@ def manifest_path(run: str, digest: str) -> str:
     return f"{run_prefix(run)}manifests/{digest}.json"
 
 
-def signs_prefix(run: str) -> str:
+def attempts_prefix(run: str) -> str:
     """Where one listing finds every progress and every report of a run."""
     return f"{run_prefix(run)}signs/"
 
 
 def progress_path(run: str, chunk: str, attempt: int) -> str:
     """An empty blob; its metadata is the progress, its etag the sign of life."""
-    return f"{signs_prefix(run)}{chunk}-{attempt}.progress"
+    return f"{attempts_prefix(run)}{chunk}-{attempt}.progress"
 
 
 def report_path(run: str, chunk: str, attempt: int) -> str:
     """Create-once, written last."""
-    return f"{signs_prefix(run)}{chunk}-{attempt}.report"
+    return f"{attempts_prefix(run)}{chunk}-{attempt}.report"
 
 
-def parse_sign(path: str) -> tuple[str, int, str] | None:
+def parse_attempt_path(path: str) -> tuple[str, int, str] | None:
     """(chunk, attempt, "progress" or "report") of a path under `signs_prefix`; None for any other."""
-    found = _SIGN.fullmatch(path)
-    return (found["chunk"], int(found["attempt"]), found["kind"]) if found else None
+    match = _SIGN.fullmatch(path)
+    return (match["chunk"], int(match["attempt"]), match["kind"]) if match else None
 
 
 def log_path(run: str, chunk: str, attempt: int) -> str:

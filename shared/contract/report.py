@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
-from .documents import SCHEMA, _count, _instant, _parse
-from .domain import SKIPS, Failure, Part, Reason, Tally, merge_failures, outcome_of
+from .documents import SCHEMA, parse_count, parse_document, parse_instant
+from .domain import SKIPS, Failure, Part, Reason, Tally, decide_outcome, merge_failures
 from .errors import Malformed
 from .paths import parts_prefix
-from .text import clip
+from .text import clip_text
 
 PARTS_LIMIT = 100  # of one report: they all stand in the chunk's row
 
 _PART = re.compile(r"results/[\w-]+/[\w-]+/[\w-]+(\.[\w-]+)*", re.ASCII)
 
 
-class Verdict(NamedTuple):
+class ModelResult(NamedTuple):
     """How one model of a chunk ended: scored (*reason* is None), or failed or skipped for a reason.
 
     A tuple, since a run has one for each model: a frozen dataclass takes four times as long to make.
@@ -47,21 +47,21 @@ class Report:
     attempt: int
     started_at: datetime
     ended_at: datetime
-    verdicts: tuple[Verdict, ...]
+    results: tuple[ModelResult, ...]
     parts: tuple[Part, ...]
     warnings: tuple[str, ...] = ()
 
     @property
     def tally(self) -> Tally:
         """The verdicts, counted."""
-        reasons = Counter(v.reason for v in self.verdicts)
+        reasons = Counter(v.reason for v in self.results)
         skipped = sum(reasons[reason] for reason in SKIPS)
         return Tally(
             scored=reasons[None],
-            failed=len(self.verdicts) - reasons[None] - skipped,
+            failed=len(self.results) - reasons[None] - skipped,
             skipped=skipped,
-            rows=sum(v.rows for v in self.verdicts),
-            anomalies=sum(v.anomalies for v in self.verdicts),
+            rows=sum(v.rows for v in self.results),
+            anomalies=sum(v.anomalies for v in self.results),
             seconds=max(0.0, (self.ended_at - self.started_at).total_seconds()),
         )
 
@@ -69,7 +69,7 @@ class Report:
     def failures(self) -> tuple[Failure, ...]:
         """What was not scored, grouped by reason."""
         return merge_failures(
-            Failure(v.reason, outcome_of(v.reason), 1, v.model, v.message) for v in self.verdicts if v.reason
+            Failure(v.reason, decide_outcome(v.reason), 1, v.model, v.message) for v in self.results if v.reason
         )
 
     def to_bytes(self) -> bytes:
@@ -81,11 +81,11 @@ class Report:
             "attempt": self.attempt,
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
-            "models": [v.model for v in self.verdicts],
-            "rows": [v.rows for v in self.verdicts],
-            "anomalies": [v.anomalies for v in self.verdicts],
-            "reasons": {i: [v.reason, v.message] for i, v in enumerate(self.verdicts) if v.reason},
-            "etags": {i: v.etag for i, v in enumerate(self.verdicts) if v.etag},
+            "models": [v.model for v in self.results],
+            "rows": [v.rows for v in self.results],
+            "anomalies": [v.anomalies for v in self.results],
+            "reasons": {i: [v.reason, v.message] for i, v in enumerate(self.results) if v.reason},
+            "etags": {i: v.etag for i, v in enumerate(self.results) if v.etag},
             "parts": [asdict(part) for part in self.parts],
             "warnings": self.warnings,
         }
@@ -97,38 +97,39 @@ class Report:
 
         def build(doc: dict[str, Any]) -> Report:
             verdicts = [
-                Verdict(model, _count(rows), _count(anomalies))
+                ModelResult(model, parse_count(rows), parse_count(anomalies))
                 for model, rows, anomalies in zip(doc["models"], doc["rows"], doc["anomalies"], strict=True)
             ]
             for i, (reason, message) in doc["reasons"].items():
-                verdicts[int(i)] = verdicts[int(i)]._replace(reason=Reason(reason), message=clip(message))
+                verdicts[int(i)] = verdicts[int(i)]._replace(reason=Reason(reason), message=clip_text(message))
             for i, etag in doc["etags"].items():
                 verdicts[int(i)] = verdicts[int(i)]._replace(etag=str(etag))
             return cls(
                 run=doc["run"],
                 chunk=doc["chunk"],
-                attempt=_count(doc["attempt"]),
-                started_at=_instant(doc["started_at"]),
-                ended_at=_instant(doc["ended_at"]),
-                verdicts=tuple(verdicts),
+                attempt=parse_count(doc["attempt"]),
+                started_at=parse_instant(doc["started_at"]),
+                ended_at=parse_instant(doc["ended_at"]),
+                results=tuple(verdicts),
                 parts=tuple(
-                    Part(str(p["path"]), _count(p["bytes"]), str(p["md5"]), _count(p["rows"])) for p in doc["parts"]
+                    Part(str(p["path"]), parse_count(p["bytes"]), str(p["md5"]), parse_count(p["rows"]))
+                    for p in doc["parts"]
                 ),
                 warnings=tuple(map(str, doc["warnings"])),
             )
 
-        return _parse(data, "report", build)
+        return parse_document(data, "report", build)
 
-    def check(self, run: str, chunk: str, attempt: int, models: int) -> None:
+    def check_against(self, run: str, chunk: str, attempt: int, models: int) -> None:
         """That this report is the one asked for and adds up; raises Malformed. Storage is not asked."""
-        found = (self.run, self.chunk, self.attempt, len(self.verdicts))
-        if found != (run, chunk, attempt, models):
-            raise Malformed(f"wanted the report of {run} {chunk}-{attempt} over {models} models, found {found}")
-        written, told = sum(p.rows for p in self.parts), sum(v.rows for v in self.verdicts)
-        if written != told:
-            raise Malformed(f"report of {run} {chunk}-{attempt}: its parts hold {written} rows, its models {told}")
+        identity = (self.run, self.chunk, self.attempt, len(self.results))
+        if identity != (run, chunk, attempt, models):
+            raise Malformed(f"expected the report of {run} {chunk}-{attempt} over {models} models, got {identity}")
+        written, reported = sum(p.rows for p in self.parts), sum(v.rows for v in self.results)
+        if written != reported:
+            raise Malformed(f"report of {run} {chunk}-{attempt}: its parts hold {written} rows, its models {reported}")
         if len(self.parts) > PARTS_LIMIT:
-            raise Malformed(f"report of {run} {chunk}-{attempt}: wanted {PARTS_LIMIT} parts, found {len(self.parts)}")
+            raise Malformed(f"report of {run} {chunk}-{attempt}: expected {PARTS_LIMIT} parts, got {len(self.parts)}")
         for part in self.parts:
             if not _PART.fullmatch(part.path) or not part.path.startswith(parts_prefix(run, chunk)):
                 raise Malformed(f"report of {run} {chunk}-{attempt}: names a part outside its folder, {part.path!r}")

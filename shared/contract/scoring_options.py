@@ -59,7 +59,7 @@ class OtherVersions:
                 raise ValueError
             return replace(cls(), **{kind: OtherVersion(word) for kind, word in given})
         except (ValueError, TypeError):
-            raise Malformed(f"wanted warn, refuse, or skops=warn,pickle=refuse, found {text!r}") from None
+            raise Malformed(f"expected warn, refuse, or skops=warn,pickle=refuse, got {text!r}") from None
 
 
 @dataclass(frozen=True, slots=True)

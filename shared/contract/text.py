@@ -7,7 +7,7 @@ import hashlib
 MESSAGE_LIMIT = 300  # characters of an error's text that are kept for one model
 
 
-def clip(message: str) -> str:
+def clip_text(message: str) -> str:
     """A message in one line that fits where it is kept, and that every log, table and document can hold."""
     legible = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in message[: 10 * MESSAGE_LIMIT])
     line = " ".join(legible.split())

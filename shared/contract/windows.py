@@ -18,10 +18,10 @@ _WINDOW = re.compile(r"(?P<start>\d{8}T\d{4}Z)-(?P<length>P[0-9DTHM]+)")
 
 def parse_length(text: str) -> timedelta:
     """An ISO 8601 duration of whole minutes, `PT15M`, `PT1H` or `P1D`; raises Malformed."""
-    found = _LENGTH.fullmatch(text)
-    length = timedelta(**{unit: int(n) for unit, n in found.groupdict(default="0").items()}) if found else timedelta()
+    match = _LENGTH.fullmatch(text)
+    length = timedelta(**{unit: int(n) for unit, n in match.groupdict(default="0").items()}) if match else timedelta()
     if not length:
-        raise Malformed(f"wanted an ISO 8601 duration of whole minutes such as PT1H, found {text!r}")
+        raise Malformed(f"expected an ISO 8601 duration of whole minutes such as PT1H, got {text!r}")
     return length
 
 
@@ -54,15 +54,15 @@ class Window:
     @classmethod
     def parse(cls, text: str) -> Window:
         """The inverse of `id`; raises Malformed."""
-        found = _WINDOW.fullmatch(text)
+        match = _WINDOW.fullmatch(text)
         try:
-            if found is None:
+            if match is None:
                 raise ValueError
-            start = datetime.strptime(found["start"], "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
-            window = cls(start, parse_length(found["length"]))
+            start = datetime.strptime(match["start"], "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+            window = cls(start, parse_length(match["length"]))
             _ = window.end  # the last years of the calendar overflow
         except (ValueError, OverflowError):
-            raise Malformed(f"wanted a window such as 20261121T0700Z-PT1H, found {text!r}") from None
+            raise Malformed(f"expected a window such as 20261121T0700Z-PT1H, got {text!r}") from None
         return window
 
     @classmethod

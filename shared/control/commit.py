@@ -38,7 +38,7 @@ def _put(work: Blobs, predictions: Blobs, name: str, part: Part, old: Part | Non
     except Conflict:  # an earlier tick was killed after it had copied, or another host was quicker
         there = predictions.head(name)
     if (there.size, there.md5) != (part.bytes, part.md5):
-        raise Malformed(f"{predictions.url}/{name} is not ours: wanted {part}, found {there}")
+        raise Malformed(f"{predictions.url}/{name} is not ours: expected {part}, got {there}")
     return replace(part, etag=there.etag)
 
 

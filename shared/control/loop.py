@@ -16,7 +16,7 @@ from shared.contract import paths
 from shared.contract.domain import POISON, Reason
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.contract.manifest import build_command
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 from shared.planning.plan_writer import Drafting, read_plan
 from shared.ports import Blobs, Cluster, JobSpec, Ledger, Sighting, Stopwatch
 from shared.state.requests import Quarantined, Wish, WishKind
@@ -74,7 +74,7 @@ class ControlPlane:
         beat = replace(beat, ticked_at=now, throttled_until=tick.throttled_until, pruned_at=pruned_at)
         if tick.nodes:
             beat = replace(beat, nodes=tick.nodes, nodes_at=now)
-        self._remember(replace(beat, trouble=clip(tick.trouble)))
+        self._remember(replace(beat, trouble=clip_text(tick.trouble)))
 
     def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:
         opening = Opening(self.ledger, self.rules)
@@ -262,7 +262,7 @@ class ControlPlane:
     def _quarantine(self, run: Run, moved: Sequence[Chunk], evidence: Evidence, now: datetime) -> None:
         """Put the models that a chosen report calls poison on the list. Before the choice is saved, so none is lost."""
         chosen = [evidence.reports[c.id] for c in moved if c.chosen and c.id in evidence.reports]
-        for verdict in (v for report in chosen for v in report.verdicts if v.reason in POISON):
+        for verdict in (v for report in chosen for v in report.results if v.reason in POISON):
             assert verdict.reason
             log.error("model=%s in quarantine: %s: %s", verdict.model, verdict.reason, verdict.message)
             found = Quarantined(verdict.model, verdict.etag, verdict.reason, verdict.message, run.id, now)
@@ -320,7 +320,7 @@ class ControlPlane:
         attempt = attempts.to_submit(chunk)
         assert attempt
         manifest = f"{self.work.url}/{paths.manifest_path(chunk.run, chunk.manifest)}"
-        name = paths.job_name(self.rules.policy.app, chunk.run, chunk.id, attempt.number)
+        name = paths.make_job_name(self.rules.policy.app, chunk.run, chunk.id, attempt.number)
         command = build_command(
             manifest, attempt.number, careful=attempt.careful, carry=attempt.carry, pardon=attempt.pardon
         )

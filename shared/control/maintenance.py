@@ -120,7 +120,7 @@ def _reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Repo
     for number in reversed(numbers):
         try:
             report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, number)))
-            report.check(chunk.run, chunk.id, number, chunk.models)
+            report.check_against(chunk.run, chunk.id, number, chunk.models)
         except (Malformed, NotFound) as error:
             log.warning("run=%s chunk=%s attempt=%d: report refused: %s", chunk.run, chunk.id, number, error)
             continue

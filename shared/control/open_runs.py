@@ -108,7 +108,7 @@ class Opening:
         """
         run = self.ledger.run(wish.target)
         if run.phase is Phase.MISSED:
-            raise Malformed(f"wanted a run to {wish.kind}, found that {run.id} was missed: ask for the run itself")
+            raise Malformed(f"expected a run to {wish.kind}, but {run.id} was missed: ask for the run itself")
         if not run.phase.terminal:
             return [wish] if run.redo is wish.kind else []
         if run.granted == wish.asked_at and run.redo is wish.kind:  # killed before the wish was removed
@@ -190,18 +190,18 @@ class Opening:
             run = None
         if run and run.granted == backfill.asked_at:
             return True
-        wanted = backfill_decision(run, backfill.scope)
-        if wanted is None:
+        expected = backfill_decision(run, backfill.scope)
+        if expected is None:
             return False
         new = Run(window, Phase.PLANNING, now, asked_by=backfill.id, granted=backfill.asked_at)
         if run is None:
             if not self.ledger.add_run(new):
                 return None
-        elif wanted is WishKind.RUN:
+        elif expected is WishKind.RUN:
             self.ledger.save_run(replace(new, version=run.version))
         else:
-            self.ledger.save_run(reopened(run, wanted, backfill.asked_at, backfill.id, now))
-        log.info("run=%s opened by %s: %s", window.id, backfill.id, wanted)
+            self.ledger.save_run(reopened(run, expected, backfill.asked_at, backfill.id, now))
+        log.info("run=%s opened by %s: %s", window.id, backfill.id, expected)
         return True
 
     def drop_idle(self, wishes: Sequence[Wish]) -> None:

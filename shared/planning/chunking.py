@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
-from shared.contract.manifest import PackSpan
+from shared.contract.manifest import PackRef
 from shared.state.runs import Run
 
 CHUNK_SECONDS = 120  # the least work that is worth the start of a job
@@ -36,7 +36,7 @@ class ChunkSize:
         if text == "auto":
             return cls()
         if not text.isdecimal() or int(text) < 1:
-            raise Malformed(f"wanted auto or a number of models of at least 1, found {text!r}")
+            raise Malformed(f"expected auto or a number of models of at least 1, got {text!r}")
         return cls(int(text))
 
 
@@ -53,7 +53,7 @@ class Cut:
     """The models of one chunk, and how they lie in packs."""
 
     models: tuple[Model, ...]
-    packs: tuple[PackSpan, ...] = ()
+    packs: tuple[PackRef, ...] = ()
 
 
 def cut(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[Cut]:
@@ -67,10 +67,10 @@ def cut(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[Cut]:
         yield from _by_number(models, size.models)
         return
     chunk: list[Model] = []
-    spans: list[PackSpan] = []
+    spans: list[PackRef] = []
     for name, pack in packs(models, pack_scale(least)):
         chunk += pack
-        spans.append(PackSpan(name, len(pack)))
+        spans.append(PackRef(name, len(pack)))
         if len(chunk) >= least:
             yield Cut(tuple(chunk), tuple(spans))
             chunk, spans = [], []
@@ -86,7 +86,7 @@ def _by_number(models: Iterable[Model], count: int) -> Iterator[Cut]:
             return
         names = (f"{count}-{index:05d}-{n}" for n in itertools.count())
         starts = range(0, len(batch), PACK_MOST) if count > 1 else ()
-        yield Cut(batch, tuple(PackSpan(name, min(PACK_MOST, len(batch) - at)) for name, at in zip(names, starts)))  # noqa: B905  # names are without end
+        yield Cut(batch, tuple(PackRef(name, min(PACK_MOST, len(batch) - at)) for name, at in zip(names, starts)))  # noqa: B905  # names are without end
 
 
 def pack_scale(least: int) -> int:

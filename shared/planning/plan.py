@@ -35,7 +35,7 @@ class Plan:
         try:
             doc: dict[str, Any] = json.loads(data)
             if doc["schema"] != SCHEMA:
-                raise Malformed(f"wanted schema {SCHEMA}, found {doc['schema']!r}")
+                raise Malformed(f"expected schema {SCHEMA}, got {doc['schema']!r}")
             rows = [
                 Chunk(run.id, str(chunk), str(manifest), int(models), str(first), str(last), since=now, round=run.round)
                 for chunk, manifest, models, first, last in doc["chunks"]

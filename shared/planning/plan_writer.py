@@ -17,7 +17,7 @@ from shared.contract import paths
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.manifest import Manifest
-from shared.contract.model_names import Blob, Columns, Ignored, ModelNames
+from shared.contract.model_names import Blob, Columns, IgnoredFiles, ModelNames
 from shared.contract.scoring_options import ScoringOptions
 from shared.contract.text import make_digest
 from shared.ports import Blobs, Ledger
@@ -52,7 +52,7 @@ def read_plan(work: Blobs, run: Run, number: int, now: datetime) -> Plan:
 class _Listing:
     """What a listing of the models held beside those that are new."""
 
-    ignored: Ignored = field(default_factory=Ignored)
+    ignored: IgnoredFiles = field(default_factory=IgnoredFiles)
     planned: int = 0  # models that an earlier plan of the run holds
 
 
@@ -126,7 +126,7 @@ class Drafting:
         """The models as they are listed, those in quarantine refused; without those that an earlier plan holds."""
         quarantine = {found.model: found.etag for found in self.ledger.quarantine()}
         planned = self._planned(run)
-        for model in self.rules.model_names.fleet(_once(self.models.list()), listing.ignored):
+        for model in self.rules.model_names.list_fleet(_once(self.models.list()), listing.ignored):
             if planned and _mark(model) in planned:
                 listing.planned += 1
                 continue
@@ -149,7 +149,7 @@ class Drafting:
         """
         manifest = Manifest(
             window=run.window,
-            chunk=paths.chunk_id(index),
+            chunk=paths.make_chunk_id(index),
             models=cut.models,
             models_url=self.models.url,
             readings_url=self.readings.url,
@@ -165,7 +165,7 @@ class Drafting:
         names = [model.name for model in cut.models]
         return Chunk(run.id, manifest.chunk, digest, len(names), min(names), max(names))
 
-    def _empty(self, run: Run, ignored: Ignored, now: datetime) -> Run:
+    def _empty(self, run: Run, ignored: IgnoredFiles, now: datetime) -> Run:
         others = f", but {ignored.count} other blobs, such as {ignored.examples[0]}" if ignored.count else ""
         message = f"no models named {self.rules.model_names.pattern} in {self.models.url}{others}"
         return replace(

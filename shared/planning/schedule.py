@@ -88,20 +88,20 @@ def _parse(text: str) -> str:
     """*text* with six fields, each a list of numbers; raises Malformed."""
     if _TIME_SPAN.fullmatch(text.strip()):
         raise Malformed(
-            f"wanted a schedule in NCRONTAB such as 0 */5 * * * * (every five minutes), found the time span {text!r}"
+            f"expected a schedule in NCRONTAB such as 0 */5 * * * * (every five minutes), got the time span {text!r}"
         )
     words = [word for word in text.split(" ") if word]
     if len(words) not in (5, 6):
         raise Malformed(
-            "wanted a schedule of 5 fields (minute, hour, day, month, day of the week) or of 6 (the second before "
-            f"them), found {len(words)} in {text!r}"
+            "expected a schedule of 5 fields (minute, hour, day, month, day of the week) or of 6 (the second before "
+            f"them), got {len(words)} in {text!r}"
         )
     lists = []
     for kind, word in zip(_FIELDS, ["0"] * (6 - len(words)) + words, strict=True):
         try:
             lists.append(",".join(map(str, sorted(kind.values(word)))))
         except ValueError:
-            raise Malformed(f"wanted {kind.noun}, as in 1 or 1-5 or 1,5 or */2, found {word!r} in {text!r}") from None
+            raise Malformed(f"expected {kind.noun}, as in 1 or 1-5 or 1,5 or */2, got {word!r} in {text!r}") from None
     return " ".join(lists)
 
 
@@ -110,7 +110,7 @@ def parse_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of the database is an OSError
-        raise Malformed(f"wanted a time zone by its IANA name such as Europe/Berlin or UTC, found {name!r}") from None
+        raise Malformed(f"expected a time zone by its IANA name such as Europe/Berlin or UTC, got {name!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Schedule:
             self.next_fire(EPOCH)
         except CroniterBadDateError:
             raise Malformed(
-                f"wanted a schedule with a date that comes to pass, found only days that no such month has in "
+                f"expected a schedule with a date that comes to pass, got only days that no such month has in "
                 f"{self.text!r}"
             ) from None
 

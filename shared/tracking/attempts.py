@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from shared.contract.domain import Part, Reason
-from shared.contract.paths import job_name
+from shared.contract.paths import make_job_name
 from shared.contract.report import Report
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 from shared.contract.windows import EPOCH
 from shared.ports import Sighting
 from shared.state.requests import WishKind
@@ -47,8 +47,8 @@ def ends_jobs(run: Run) -> bool:
 def reopened(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     """The chunk, made to wait again where the run's round wants that of it."""
     over = chunk.state.terminal and chunk.round < run.round
-    wanted = run.redo is WishKind.REPROCESS or (run.redo is WishKind.REDRIVE and chunk.tally.scored < chunk.models)
-    if not (over and wanted) or run.cancelled_at or run.stopped:
+    expected = run.redo is WishKind.REPROCESS or (run.redo is WishKind.REDRIVE and chunk.tally.scored < chunk.models)
+    if not (over and expected) or run.cancelled_at or run.stopped:
         return chunk
     return replace(
         chunk,
@@ -86,7 +86,7 @@ def _looked_after(chunk: Chunk, evidence: Evidence, policy: Policy, now: datetim
     """The chunk, charged for attempts that came to nothing, and those whose end was not seen."""
     attempts = []
     for attempt in chunk.attempts:
-        name = job_name(policy.app, chunk.run, chunk.id, attempt.number)
+        name = make_job_name(policy.app, chunk.run, chunk.id, attempt.number)
         sign = evidence.signs.get((chunk.id, attempt.number))
         found = _look(attempt, sign, evidence.jobs, name, policy, now)
         if isinstance(found, _End):
@@ -205,7 +205,7 @@ def _charge(chunk: Chunk, number: int, end: _End, name: str, policy: Policy, now
         not_before=now + wait,
         next_attempt=max(chunk.next_attempt, number + 1),
         reason=end.reason,
-        message=clip(end.message),
+        message=clip_text(end.message),
     )
 
 
@@ -302,7 +302,7 @@ def _passed_by(chunk: Chunk, report: Report, policy: Policy, now: datetime) -> C
     assert chunk.committed
     scored, before = report.tally.scored, chunk.committed.tally.scored
     end = _End(Reason.WORSE, f"attempt {report.attempt} scored {scored} models; {before} are committed, and stay")
-    name = job_name(policy.app, chunk.run, chunk.id, report.attempt)
+    name = make_job_name(policy.app, chunk.run, chunk.id, report.attempt)
     left = tuple(attempt for attempt in chunk.attempts if attempt.number != report.attempt)
     chunk = _charge(chunk, report.attempt, end, name, policy, now)
     return replace(chunk, attempts=left, first_attempt=report.attempt + 1)
@@ -333,7 +333,7 @@ def passed_over(chunk: Chunk, now: datetime) -> Chunk:
 
 def refused(chunk: Chunk, message: str, now: datetime) -> Chunk:
     """The cluster will never take this job."""
-    return _end(replace(chunk, reason=Reason.REJECTED, message=clip(message)), ChunkState.FAILED, now)
+    return _end(replace(chunk, reason=Reason.REJECTED, message=clip_text(message)), ChunkState.FAILED, now)
 
 
 def committed(chunk: Chunk, parts: tuple[Part, ...], now: datetime) -> Chunk:
@@ -346,4 +346,4 @@ def committed(chunk: Chunk, parts: tuple[Part, ...], now: datetime) -> Chunk:
 def uncommittable(chunk: Chunk, message: str, now: datetime, *, earlier_lies: bool) -> Chunk:
     """Its parts cannot be put where they belong. *earlier_lies*: those of an earlier round are there as they were."""
     left = chunk if earlier_lies else replace(chunk, committed=None)
-    return _end(replace(left, reason=Reason.COMMIT_CONFLICT, message=clip(message)), ChunkState.FAILED, now)
+    return _end(replace(left, reason=Reason.COMMIT_CONFLICT, message=clip_text(message)), ChunkState.FAILED, now)

@@ -42,8 +42,8 @@ def read_signs(work: Blobs, run_id: str) -> tuple[dict[tuple[str, int], Sign], d
     """Progress by chunk and attempt; and the attempts that have reported, by chunk, the earliest first."""
     signs: dict[tuple[str, int], Sign] = {}
     reported: dict[str, list[int]] = {}
-    for blob in work.describe(paths.signs_prefix(run_id)):
-        match paths.parse_sign(blob.name):
+    for blob in work.describe(paths.attempts_prefix(run_id)):
+        match paths.parse_attempt_path(blob.name):
             case (chunk, attempt, "progress"):
                 signs[chunk, attempt] = Sign(blob.etag, Progress.from_metadata(blob.metadata).done)
             case (chunk, attempt, "report"):
@@ -63,7 +63,7 @@ def _first_valid(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Report | 
 def valid_report(work: Blobs, chunk: Chunk, attempt: int) -> Report:
     """The report of an attempt: it adds up, and its parts lie in storage as it says. Raises Malformed, NotFound."""
     report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, attempt)))
-    report.check(chunk.run, chunk.id, attempt, chunk.models)
+    report.check_against(chunk.run, chunk.id, attempt, chunk.models)
     for part in report.parts:
         _check_part(work, part)
     return report
@@ -72,4 +72,4 @@ def valid_report(work: Blobs, chunk: Chunk, attempt: int) -> Report:
 def _check_part(work: Blobs, part: Part) -> None:
     found = work.head(part.path)
     if (found.size, found.md5) != (part.bytes, part.md5):
-        raise Malformed(f"{part.path}: wanted {part.bytes} bytes of MD5 {part.md5}, found {found}")
+        raise Malformed(f"{part.path}: expected {part.bytes} bytes of MD5 {part.md5}, got {found}")

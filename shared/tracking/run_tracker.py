@@ -1,6 +1,6 @@
 """Decides what becomes of a run and its chunks, given what is seen. Pure: doing it is the control plane's work.
 
-What is wanted stands in the rows of the run and its chunks, what is seen comes as evidence, and `advance` closes the
+What is expected stands in the rows of the run and its chunks, what is seen comes as evidence, and `advance` closes the
 gap. What has to be done then can be read off the rows it returns: an attempt that is `submitting` is to be submitted, a
 chunk that is `committing` is to be copied. Either may be asked for again at every tick until its end was written down.
 """
@@ -14,7 +14,7 @@ from datetime import datetime
 
 from shared.contract.domain import Outcome, Reason, Tally, merge_failures
 from shared.contract.paths import parse_job_name
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 from shared.ports import Sighting
 from shared.state.runs import AttemptState, Chunk, Phase, Run
 
@@ -47,7 +47,7 @@ class Step:
 
 
 def advance(run: Run, chunks: Sequence[Chunk], evidence: Evidence, policy: Policy, now: datetime) -> Step:
-    """Set what is wanted beside what is seen, and say how the run and every chunk stand now."""
+    """Set what is expected beside what is seen, and say how the run and every chunk stand now."""
     run = _stop(run, chunks, policy, now)
     moved = [attempts.follow(run, attempts.reopened(run, chunk, now), evidence, policy, now) for chunk in chunks]
     room = (run.max_in_flight or policy.max_in_flight) - sum(a.state.in_flight for c in moved for a in c.attempts)
@@ -121,7 +121,7 @@ def _stop(run: Run, chunks: Sequence[Chunk], policy: Policy, now: datetime) -> R
         return run
     ended = [c for c in chunks if c.state.terminal and c.round == run.round]
     found = _overdue(run, policy, now) or _too_many(run, ended, policy) or _circuit(ended)
-    return replace(run, stopped=found[0], message=clip(found[1])) if found else run
+    return replace(run, stopped=found[0], message=clip_text(found[1])) if found else run
 
 
 def _overdue(run: Run, policy: Policy, now: datetime) -> tuple[Reason, str] | None:

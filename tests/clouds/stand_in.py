@@ -142,7 +142,7 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is nothing to print about: the test says what it wanted."""
+        """A client that went away is nothing to print about: the test says what it expected."""
 
 
 def _handler(stand_in: StandIn) -> type[BaseHTTPRequestHandler]:

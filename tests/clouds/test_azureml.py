@@ -13,7 +13,7 @@ import pytest
 from shared.adapters.azureml.cluster import STATES, WHYS_LIMIT, AzureMLCluster
 from shared.adapters.azureml.run_history import LOG_LIMIT
 from shared.contract.errors import Misconfigured, NotFound, Unavailable
-from shared.contract.paths import job_name
+from shared.contract.paths import make_job_name
 from shared.ports import JobSpec, Refusal, Sighting
 from shared.state.runs import JobState, Nodes
 from tests.clouds.azureml import COMPUTE, ENVIRONMENT, EXISTS, PREEMPTED, WORKSPACE
@@ -29,7 +29,7 @@ DISCOVERY = ["GET ", "GET /discovery"]
 
 
 def spec(index: int = 0, command: tuple[str, ...] = RUNS_ON, run: str = RUN) -> JobSpec:
-    return JobSpec(job_name("fleet", run, f"c{index:05d}", 1), run, command, timedelta(hours=1))
+    return JobSpec(make_job_name("fleet", run, f"c{index:05d}", 1), run, command, timedelta(hours=1))
 
 
 def see(world: AzureMLWorld, job: JobSpec) -> Sighting:
@@ -301,7 +301,7 @@ def test_a_compute_without_nodes_is_told(azureml_world: AzureMLWorld, missing: s
 
 @pytest.mark.parametrize(("workspace", "environment"), [("ws-local", ENVIRONMENT), (WORKSPACE, "no-version")])
 def test_a_setting_of_the_wrong_form_is_told_at_once(workspace: str, environment: str) -> None:
-    with pytest.raises(Misconfigured, match=r"wanted a .*, found '(ws-local|no-version)'"):
+    with pytest.raises(Misconfigured, match=r"expected a .*, got '(ws-local|no-version)'"):
         AzureMLCluster(workspace, COMPUTE, environment)
 
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.data]
 
 def example(name: str) -> Any:
     if "FLEETSCORE_DATA" not in os.environ:
-        pytest.skip("the official examples are wanted beside FLEETSCORE_DATA")
+        pytest.skip("the official examples are expected beside FLEETSCORE_DATA")
     path = Path(os.environ["FLEETSCORE_DATA"]).parent / "specs" / "azure" / "examples" / f"{name}.json"
     return json.loads(path.read_text())
 

@@ -29,7 +29,7 @@ COUNTS = f"GET /jobs/{JOB}/taskcounts"
 
 
 def spec(index: int = 0, *command: str, run: str = RUN, app: str = "test", attempt: int = 1) -> JobSpec:
-    name = paths.job_name(app, run, paths.chunk_id(index), attempt)
+    name = paths.make_job_name(app, run, paths.make_chunk_id(index), attempt)
     return JobSpec(name, run, command or ("python", "-c", f"print({index})"), timedelta(minutes=5))
 
 

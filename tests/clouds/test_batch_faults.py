@@ -30,7 +30,7 @@ QUEUED = Sighting(JobState.QUEUED, "Batch calls it active")
 
 
 def spec(index: int = 0, text: str = "") -> JobSpec:
-    name = paths.job_name("test", RUN, paths.chunk_id(index), 1)
+    name = paths.make_job_name("test", RUN, paths.make_chunk_id(index), 1)
     return JobSpec(name, RUN, ("echo", text), timedelta(minutes=5))
 
 

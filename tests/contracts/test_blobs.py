@@ -361,7 +361,7 @@ def test_a_copy_from_another_account_is_refused_before_anything_is_asked() -> No
 
 
 def test_a_setting_that_is_no_account_is_refused_without_repeating_it() -> None:
-    with pytest.raises(Misconfigured, match="wanted a storage account as https://ACCOUNT") as caught:
+    with pytest.raises(Misconfigured, match="expected a storage account as https://ACCOUNT") as caught:
         AzureBlobs(ACCOUNT_KEY, "models")
     assert ACCOUNT_KEY not in str(caught.value)
 

@@ -325,7 +325,7 @@ def test_an_empty_ledger_has_no_runs_in_any_span(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("cursor", ["nonsense", "watch-20261121T0700Z-PT1H", "c00001", "run-"])
 def test_a_cursor_of_nobody_is_malformed(ledger: Ledger, cursor: str) -> None:
-    with pytest.raises(Malformed, match=r"wanted .*cursor"):
+    with pytest.raises(Malformed, match=r"expected .*cursor"):
         ledger.runs(5, cursor)
 
 
@@ -838,10 +838,10 @@ def test_a_mark_that_outlived_its_run_is_removed_with_it(tables: TableLedger, ta
 
 def test_a_row_of_another_schema_or_with_nonsense_is_malformed_and_named() -> None:
     row = {**dump(WHOLE_CHUNK, WHOLE_CHUNK.run, WHOLE_CHUNK.id), "schema": 1}
-    with pytest.raises(Malformed, match="row 20261121T0700Z-PT1H/c00000: wanted schema 2, found 1"):
+    with pytest.raises(Malformed, match="row 20261121T0700Z-PT1H/c00000: expected schema 2, got 1"):
         load(Chunk, row)
     for broken in ({"state": "napping"}, {"chosen_json": "{"}, {"models": "many"}, {"committed_json": '{"attempt":1}'}):
-        with pytest.raises(Malformed, match="row 20261121T0700Z-PT1H/c00000: wanted a Chunk, found"):
+        with pytest.raises(Malformed, match="row 20261121T0700Z-PT1H/c00000: expected a Chunk, got"):
             load(Chunk, {**row, "schema": 2, **broken})
 
 
@@ -884,7 +884,7 @@ def test_a_long_list_goes_on_in_further_properties_and_is_whole_or_nothing() -> 
     row = dump(long, "p", "r")
     assert [name for name in row if name.startswith("chosen")] == [f"chosen_json{i}" for i in ("", 1, 2, 3)]
     assert load(Chunk, row) == long
-    with pytest.raises(Malformed, match="row p/r: wanted a Chunk, found"):
+    with pytest.raises(Malformed, match="row p/r: expected a Chunk, got"):
         load(Chunk, {name: content for name, content in row.items() if name != "chosen_json2"})
 
 
@@ -898,13 +898,13 @@ def test_a_long_list_goes_on_in_further_properties_and_is_whole_or_nothing() -> 
     ],
 )
 def test_what_cannot_be_cut_and_does_not_fit_is_malformed(chunk: Chunk, found: str) -> None:
-    with pytest.raises(Malformed, match=f"row p/r: wanted .*{found}"):
+    with pytest.raises(Malformed, match=f"row p/r: expected .*{found}"):
         dump(fitted(chunk), "p", "r")
 
 
 @pytest.mark.parametrize("text", ["", "a/b", "a\\b", "a#b", "a?b", "a\nb", "a\x7fb", "\ud800", "x" * 1024])
 def test_a_key_that_the_store_refuses_is_refused_at_the_door(text: str) -> None:
-    with pytest.raises(Malformed, match="wanted a table's key"):
+    with pytest.raises(Malformed, match="expected a table's key"):
         key(text)
 
 

@@ -11,7 +11,7 @@ from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
 from shared.contract.domain import POISON, Model, Part, Reason
 from shared.contract.manifest import Manifest
-from shared.contract.report import Progress, Report, Verdict
+from shared.contract.report import ModelResult, Progress, Report
 from shared.state.runs import JobState
 
 
@@ -119,16 +119,22 @@ def process(
     yield True
 
 
-def _carried(work: MemoryBlobs, run: str, chunk: str, attempt: int) -> dict[str, tuple[Verdict, list[list[object]]]]:
+def _carried(
+    work: MemoryBlobs, run: str, chunk: str, attempt: int
+) -> dict[str, tuple[ModelResult, list[list[object]]]]:
     """What an earlier attempt scored, with its rows."""
     if not attempt:
         return {}
     report = Report.from_bytes(work.read(paths.report_path(run, chunk, attempt)))
     rows = [row for part in report.parts for row in json.loads(work.read(part.path))]
-    return {v.model: (v, [row for row in rows if row[0] == v.model]) for v in report.verdicts if v.reason is None}
+    return {v.model: (v, [row for row in rows if row[0] == v.model]) for v in report.results if v.reason is None}
 
 
-def _verdict(fleet: Mapping[str, Reason | None], model: Model, *, pardon: bool) -> Verdict:
+def _verdict(fleet: Mapping[str, Reason | None], model: Model, *, pardon: bool) -> ModelResult:
     refused = None if pardon and model.refused is Reason.QUARANTINED else model.refused
     reason = refused or fleet[model.id]
-    return Verdict(model.id, 0, 0, reason, f"{model.id} {reason}", model.etag) if reason else Verdict(model.id, 3, 1)
+    return (
+        ModelResult(model.id, 0, 0, reason, f"{model.id} {reason}", model.etag)
+        if reason
+        else ModelResult(model.id, 3, 1)
+    )

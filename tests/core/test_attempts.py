@@ -9,7 +9,7 @@ import pytest
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
 from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
-from shared.contract.report import Progress, Report, Verdict
+from shared.contract.report import ModelResult, Progress, Report
 from shared.contract.windows import EPOCH, Window
 from shared.ports import Sighting
 from shared.state.requests import WishKind
@@ -80,8 +80,8 @@ def result(scored: int, attempt: int = 1) -> Result:
 
 
 def report(scored: int, attempt: int = 1) -> Report:
-    verdicts = [Verdict(model, 1) for model in "abc"[:scored]]
-    verdicts += [Verdict(model, reason=R.NO_READINGS, message="none") for model in "abc"[scored:]]
+    verdicts = [ModelResult(model, 1) for model in "abc"[:scored]]
+    verdicts += [ModelResult(model, reason=R.NO_READINGS, message="none") for model in "abc"[scored:]]
     return Report(RUN.id, "c00000", attempt, NOW, NOW, tuple(verdicts), result(scored, attempt).parts)
 
 
@@ -396,7 +396,7 @@ def test_the_first_valid_report_of_a_round_is_taken() -> None:
     work = MemoryBlobs()
     lay(work, report(3, attempt=1), data=b"spoilt")
     work.write(paths.report_path(RUN.id, "c00000", 2), b"{")
-    lay(work, replace(report(3, attempt=3), verdicts=(Verdict("a", 3),)))  # forgets two models
+    lay(work, replace(report(3, attempt=3), verdicts=(ModelResult("a", 3),)))  # forgets two models
     gone = lay(work, report(3, attempt=4))
     work.delete(gone.parts[0].path)
     told = lay(work, report(3, attempt=9))

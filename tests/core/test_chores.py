@@ -257,7 +257,7 @@ def test_chunks_that_were_lost_do_not_keep_those_from_ending_well_that_were_repo
     for blob in list(world.predictions.list()):
         world.predictions.delete(blob.name)
     for i in range(3):
-        world.work.delete(paths.report_path(WINDOW, paths.chunk_id(i), 1))
+        world.work.delete(paths.report_path(WINDOW, paths.make_chunk_id(i), 1))
     rebuild(world)
     world.plane.tick(world.now)
     found = world.ledger.run(WINDOW)

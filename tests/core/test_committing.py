@@ -111,8 +111,8 @@ def test_other_content_in_its_place_is_left_alone(place: Place) -> None:
     place.choose(b"one")
     name = prediction_path(WINDOW, "c00000", 0)
     etag = place.predictions.write(name, b"somebody else's")
-    wanted = r"memory://predictions/date=2026-11-21/.*c00000-0\.parquet is not ours: wanted Part\(.*\), found Found\("
-    with pytest.raises(FleetError, match=wanted):
+    expected = r"memory://predictions/date=2026-11-21/.*c00000-0\.parquet is not ours: expected Part\(.*\), got Found\("
+    with pytest.raises(FleetError, match=expected):
         place.copy()
     assert (place.predictions.read(name), found(place).etag) == (b"somebody else's", etag)
 

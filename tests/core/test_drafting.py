@@ -11,11 +11,11 @@ from tests.core.world import WINDOW, World
 GOOD: dict[str, Reason | None] = {"pump1": None, "pump2": None, "pump3": None}
 
 
-def calls(wanted: str) -> list[int]:
+def calls(expected: str) -> list[int]:
     """When a run makes this call in fair weather."""
     weather = Weather()
     a_run(weather, ())
-    return [number for number, call in enumerate(weather.calls) if call == wanted]
+    return [number for number, call in enumerate(weather.calls) if call == expected]
 
 
 def test_the_plan_that_was_written_first_stands_though_its_host_was_killed() -> None:

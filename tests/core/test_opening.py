@@ -221,7 +221,7 @@ def test_a_window_that_was_missed_cannot_be_redriven(caplog: pytest.LogCaptureFi
     one = opening(run(phase=P.MISSED))
     grant(one, wish(WishKind.REDRIVE))
     assert (one.ledger.wishes(), stored(one)) == ([], run(phase=P.MISSED))
-    why = f"wanted a run to redrive, found that {TARGET} was missed: ask for the run itself"
+    why = f"expected a run to redrive, but {TARGET} was missed: ask for the run itself"
     assert errors(caplog) == [f"wish=redrive-{TARGET} dropped: {why}"]
 
 
@@ -407,21 +407,21 @@ def test_a_backfill_decides_by_its_scope(
     assert decided == [missing, failed, everything]
     if phase is P.REQUESTED:
         return  # such a run is a wish, and has no row
-    for scope, wanted in zip((Scope.MISSING, Scope.FAILED, Scope.ALL), decided, strict=True):
+    for scope, decision in zip((Scope.MISSING, Scope.FAILED, Scope.ALL), decided, strict=True):
         one = opening(*([before] if before else []))
         one.ledger.add_backfill(backfill(hours=1, scope=scope))
         after = fill(one)
         done = {"state": BackfillState.DONE, "ended_at": NOW}
-        expected = backfill(hours=1, scope=scope, cursor=window(1).start, opened=bool(wanted), passed=not wanted)
+        expected = backfill(hours=1, scope=scope, cursor=window(1).start, opened=bool(decision), passed=not decision)
         assert after == replace(expected, **done)  # type: ignore[arg-type]
-        match wanted:
+        match decision:
             case None:
                 assert stored(one, 0) == before
             case WishKind.RUN:
                 assert stored(one, 0) == Run(window(0), P.PLANNING, NOW, asked_by=BACKFILL, granted=NOW - HOUR)
             case _:
                 assert before
-                assert stored(one, 0) == reopened(before, wanted, NOW - HOUR, BACKFILL, NOW)
+                assert stored(one, 0) == reopened(before, decision, NOW - HOUR, BACKFILL, NOW)
 
 
 def test_a_backfill_opens_a_few_at_a_time_until_it_is_done() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.contract.domain import Model, Tally
 from shared.contract.errors import Malformed
-from shared.contract.manifest import PackSpan
+from shared.contract.manifest import PackRef
 from shared.contract.windows import DAY, Window
 from shared.planning.chunking import PACK_LEAST, PACK_MOST, ChunkSize, cut, doubtful, pack_scale, packs, worthwhile
 from shared.planning.due_windows import CatchUp, Due, due
@@ -108,15 +108,15 @@ def test_a_numbered_chunk_holds_so_many_models(count: int, size: int, sizes: lis
 
 def test_a_numbered_chunk_names_its_packs_by_its_place() -> None:
     assert [one.packs for one in cut(models(5), ChunkSize(3), 1)] == [
-        (PackSpan("3-00000-0", 3),),
-        (PackSpan("3-00001-0", 2),),
+        (PackRef("3-00000-0", 3),),
+        (PackRef("3-00001-0", 2),),
     ]
     whole = PACK_MOST * 2 + 1
     assert [one.packs for one in cut(models(whole), ChunkSize(whole), 1)] == [
         (
-            PackSpan(f"{whole}-00000-0", PACK_MOST),
-            PackSpan(f"{whole}-00000-1", PACK_MOST),
-            PackSpan(f"{whole}-00000-2", 1),
+            PackRef(f"{whole}-00000-0", PACK_MOST),
+            PackRef(f"{whole}-00000-1", PACK_MOST),
+            PackRef(f"{whole}-00000-2", 1),
         )
     ]
 
@@ -217,5 +217,5 @@ def test_a_plan_that_is_none_is_malformed(data: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "many", "AUTO"])
 def test_a_chunk_size_is_auto_or_a_number(text: str) -> None:
-    with pytest.raises(Malformed, match="wanted auto or a number"):
+    with pytest.raises(Malformed, match="expected auto or a number"):
         ChunkSize.parse(text)

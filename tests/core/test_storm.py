@@ -168,7 +168,7 @@ def test_what_a_redrive_cannot_carry_over_is_not_lost() -> None:
 
 def test_a_name_that_another_job_has_is_passed_over_and_that_job_cancelled() -> None:
     world = World(dict(FLEET))
-    name = paths.job_name("fleetscore", WINDOW, "c00000", 1)
+    name = paths.make_job_name("fleetscore", WINDOW, "c00000", 1)
     world.cluster.submit([JobSpec(name, WINDOW, ("another", "command"), timedelta(hours=1))])
     world.started.add(name)
     run = world.beat_until_over()
@@ -208,7 +208,9 @@ def test_a_model_that_was_in_quarantine_is_scored_when_a_person_asks_again() -> 
     assert (run.phase, counts(run.tally)) == (Phase.SUCCEEDED, Tally(scored=2))
     redriven = world.ledger.chunk(hour, "c00000").committed
     assert redriven
-    assert "--careful" in world.cluster.jobs[paths.job_name("fleetscore", hour, "c00000", redriven.attempt)].command
+    assert (
+        "--careful" in world.cluster.jobs[paths.make_job_name("fleetscore", hour, "c00000", redriven.attempt)].command
+    )
 
 
 def test_a_run_that_fails_more_than_is_tolerated_starts_nothing_more() -> None:

@@ -12,7 +12,7 @@ from shared.contract import paths
 from shared.contract.domain import Part, Reason, Tally
 from shared.contract.errors import Unavailable
 from shared.contract.model_names import Blob
-from shared.contract.report import Report, Verdict
+from shared.contract.report import ModelResult, Report
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.options import Rules
@@ -106,7 +106,7 @@ def run(hour: int = 11, chunks: int = 1, **known: object) -> Run:
 
 
 def chunk(of: Run, index: int = 0, **known: object) -> Chunk:
-    made = Chunk(of.id, paths.chunk_id(index), "abc", 1, "a", "a", since=NOW)
+    made = Chunk(of.id, paths.make_chunk_id(index), "abc", 1, "a", "a", since=NOW)
     return replace(made, **known)  # type: ignore[arg-type]
 
 
@@ -147,7 +147,7 @@ def waiting(chunks: int, **known: object) -> Place:
 
 
 def job(index: int, attempt: int = 1) -> str:
-    return f"fleetscore-{run().id}-{paths.chunk_id(index)}-{attempt}"
+    return f"fleetscore-{run().id}-{paths.make_chunk_id(index)}-{attempt}"
 
 
 # The time budget
@@ -212,7 +212,7 @@ def _report(place: Place) -> None:
     """The node of the running chunk writes its part and its report."""
     part = Part(f"results/{run().id}/c00000/x", 1, "", 1)
     part = replace(part, md5=_written(place.work, part.path))
-    report = Report(run().id, "c00000", 1, NOW, NOW, (Verdict("a", 1),), (part,))
+    report = Report(run().id, "c00000", 1, NOW, NOW, (ModelResult("a", 1),), (part,))
     place.work.write(paths.report_path(run().id, "c00000", 1), report.to_bytes())
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract import paths
-from shared.contract.domain import SKIPS, Failure, Model, Outcome, Part, Reason, Tally, merge_failures, outcome_of
+from shared.contract.domain import SKIPS, Failure, Model, Outcome, Part, Reason, Tally, decide_outcome, merge_failures
 from shared.contract.errors import Malformed
 from shared.contract.manifest import Manifest, build_command
-from shared.contract.model_names import EXTENSIONS, Blob, Columns, Ignored, ModelNames, id_problem
-from shared.contract.report import Progress, Report, Verdict
-from shared.contract.text import MESSAGE_LIMIT, clip
+from shared.contract.model_names import EXTENSIONS, Blob, Columns, IgnoredFiles, ModelNames, find_id_problem
+from shared.contract.report import ModelResult, Progress, Report
+from shared.contract.text import MESSAGE_LIMIT, clip_text
 from shared.contract.windows import EPOCH, Window, format_length, parse_length
 from shared.ports import JobSpec
 from shared.state.requests import Wish, WishKind
@@ -43,7 +43,7 @@ def test_a_length_has_one_spelling(minutes: int, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "1h", "PT", "P", "PT0H", "PT1S", "P1W", "-PT1H", "PT1H ", "PT1.5H", "P99999D"])
 def test_a_length_that_is_none_is_malformed(text: str) -> None:
-    with pytest.raises(Malformed, match="wanted an ISO 8601 duration"):
+    with pytest.raises(Malformed, match="expected an ISO 8601 duration"):
         parse_length(text)
 
 
@@ -52,7 +52,7 @@ def test_a_length_that_is_none_is_malformed(text: str) -> None:
     ["", "now", "20261121T0700Z", "20261321T0700Z-PT1H", "20261121T0700-PT1H", f"{RUN}/..", "99991231T2300Z-P9D"],
 )  # fmt: skip
 def test_a_window_that_is_none_is_malformed(text: str) -> None:
-    with pytest.raises(Malformed, match="wanted"):
+    with pytest.raises(Malformed, match="expected"):
         Window.parse(text)
 
 
@@ -83,27 +83,29 @@ def test_windows_tile_utc_from_midnight(instant: datetime, minutes: int) -> None
     ],
 )
 def test_a_blob_s_name_gives_the_ids(pattern: str, name: str, device: str, sensor: str, refused: Reason | None) -> None:
-    found = ModelNames(pattern).model(Blob(name, "etag", 1))
+    found = ModelNames(pattern).parse_model(Blob(name, "etag", 1))
     assert found
     assert (found.device, found.sensor, found.refused) == (device, sensor, refused)
 
 
 @pytest.mark.parametrize("name", ["README.md", "pump1", "a/b.txt", "pump.skops.bak"])
 def test_what_is_named_as_no_model_is_ignored(name: str) -> None:
-    assert ModelNames().model(Blob(name, "etag", 1)) is None
+    assert ModelNames().parse_model(Blob(name, "etag", 1)) is None
 
 
 @pytest.mark.parametrize(
     "pattern", ["", "model", "{device}{device}", "{dev}", "{device}[", "{device}]{ext}x", "[{sensor}]"]
 )
 def test_a_pattern_that_cannot_work_is_malformed(pattern: str) -> None:
-    with pytest.raises(Malformed, match="wanted a pattern"):
+    with pytest.raises(Malformed, match="expected a pattern"):
         ModelNames(pattern)
 
 
-def fleet(names: list[str], pattern: str = "{device}[/{sensor}].{ext}") -> tuple[dict[str, Reason | None], Ignored]:
-    ignored = Ignored()
-    models = list(ModelNames(pattern).fleet([Blob(n, "etag", 1) for n in sorted(names)], ignored))
+def fleet(
+    names: list[str], pattern: str = "{device}[/{sensor}].{ext}"
+) -> tuple[dict[str, Reason | None], IgnoredFiles]:
+    ignored = IgnoredFiles()
+    models = list(ModelNames(pattern).list_fleet([Blob(n, "etag", 1) for n in sorted(names)], ignored))
     assert len({m.id for m in models}) == len(models)
     return {m.id: m.refused for m in models}, ignored
 
@@ -112,29 +114,29 @@ def test_two_files_of_one_model_are_refused_together_and_count_once() -> None:
     names = ["a.joblib", "a.b.skops", "a.k/x.skops", "a.skops", "a/b.pkl", "a/b.skops", "a/b.pickle", "ab.skops"]
     found, ignored = fleet(names)
     assert found == {"a": Reason.AMBIGUOUS, "a.b": None, "a.k/x": None, "a/b": Reason.AMBIGUOUS, "ab": None}
-    assert ignored == Ignored()
+    assert ignored == IgnoredFiles()
 
 
 @given(st.lists(st.tuples(st.text("ab./-", min_size=1, max_size=4), st.sampled_from(["", *EXTENSIONS])), unique=True))
 def test_ambiguity_is_found_whatever_lies_between(files: list[tuple[str, str]]) -> None:
     names = sorted({stem + extension for stem, extension in files})
     door = ModelNames("{device}[/{sensor}]")
-    ids = [m.id for n in names if (m := door.model(Blob(n, "e", 1))) and not m.refused]
+    ids = [m.id for n in names if (m := door.parse_model(Blob(n, "e", 1))) and not m.refused]
     found, _ = fleet(names, "{device}[/{sensor}]")
     assert {i for i, refused in found.items() if refused is Reason.AMBIGUOUS} >= {i for i in ids if ids.count(i) > 1}
     assert {i for i, refused in found.items() if refused is None} == {i for i in ids if ids.count(i) == 1}
 
 
 def test_ignored_names_do_not_fill_the_memory() -> None:
-    ignored = Ignored()
+    ignored = IgnoredFiles()
     for i in range(1000):
         ignored.append(str(i))
-    assert ignored == Ignored(1000, ["0", "1", "2"])
+    assert ignored == IgnoredFiles(1000, ["0", "1", "2"])
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "a/b", "a\\b", "a\n", " a", "a ", "x" * 256, "\x7f", "\ud800"])
 def test_a_bad_id_says_why(text: str) -> None:
-    assert id_problem(text)
+    assert find_id_problem(text)
 
 
 # The contract
@@ -147,9 +149,9 @@ def manifest() -> Manifest:
 
 def report() -> Report:
     verdicts = (
-        Verdict("1/2", 5, 2),
-        Verdict("ü", reason=Reason.AMBIGUOUS, message="two files"),
-        Verdict("x", 1, etag="e"),
+        ModelResult("1/2", 5, 2),
+        ModelResult("ü", reason=Reason.AMBIGUOUS, message="two files"),
+        ModelResult("x", 1, etag="e"),
     )
     parts = (Part(f"results/{RUN}/c00000/ab.parquet", 9, "md5", 6),)
     return Report(RUN, "c00000", 2, NOW, NOW + timedelta(seconds=3), verdicts, parts, ("one row left out",))
@@ -187,32 +189,32 @@ def test_a_report_that_is_none_is_malformed(data: bytes) -> None:
 
 @pytest.mark.parametrize("change", [{"run": "x"}, {"chunk": "c00001"}, {"attempt": 3}, {"models": 2}])
 def test_a_report_of_something_else_is_refused(change: dict[str, Any]) -> None:
-    report().check(RUN, "c00000", 2, 3)
-    wanted: dict[str, Any] = {"run": RUN, "chunk": "c00000", "attempt": 2, "models": 3, **change}
-    with pytest.raises(Malformed, match="wanted the report of"):
-        report().check(**wanted)
+    report().check_against(RUN, "c00000", 2, 3)
+    expected: dict[str, Any] = {"run": RUN, "chunk": "c00000", "attempt": 2, "models": 3, **change}
+    with pytest.raises(Malformed, match="expected the report of"):
+        report().check_against(**expected)
 
 
 @pytest.mark.parametrize("path", ["models/a", f"results/{RUN}/c00001/x", f"results/{RUN}/c00000/../../x"])
 def test_a_report_cannot_name_a_part_outside_its_folder(path: str) -> None:
     hostile = replace(report(), parts=(replace(report().parts[0], path=path),))
     with pytest.raises(Malformed, match="outside its folder"):
-        hostile.check(RUN, "c00000", 2, 3)
+        hostile.check_against(RUN, "c00000", 2, 3)
 
 
 def test_a_report_whose_rows_do_not_add_up_is_refused() -> None:
     with pytest.raises(Malformed, match="its parts hold 7 rows, its models 6"):
-        replace(report(), parts=(replace(report().parts[0], rows=7),)).check(RUN, "c00000", 2, 3)
+        replace(report(), parts=(replace(report().parts[0], rows=7),)).check_against(RUN, "c00000", 2, 3)
 
 
 def test_names_of_jobs_and_signs_come_apart_as_they_were_put_together() -> None:
-    name = paths.job_name("fleet-score", RUN, "c00042", 3)
+    name = paths.make_job_name("fleet-score", RUN, "c00042", 3)
     assert name == f"fleet-score-{RUN}-c00042-3"
     assert paths.parse_job_name(name) == (RUN, "c00042", 3)
     assert paths.parse_job_name("somebody-else-s-job") is None
-    assert paths.parse_sign(paths.progress_path(RUN, "c00042", 3)) == ("c00042", 3, "progress")
-    assert paths.parse_sign(paths.report_path(RUN, "c00042", 3)) == ("c00042", 3, "report")
-    assert paths.parse_sign(paths.log_path(RUN, "c00042", 3)) is None
+    assert paths.parse_attempt_path(paths.progress_path(RUN, "c00042", 3)) == ("c00042", 3, "progress")
+    assert paths.parse_attempt_path(paths.report_path(RUN, "c00042", 3)) == ("c00042", 3, "report")
+    assert paths.parse_attempt_path(paths.log_path(RUN, "c00042", 3)) is None
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_a_run_has_one_plan_and_one_more_for_each_extension() -> None:
 def test_everything_of_a_run_lies_under_its_own_prefixes_and_no_other_run_s() -> None:
     window, longer = Window.parse(RUN), Window.parse("20261121T0700Z-PT15H")
     assert paths.parts_prefix(RUN, "c00001") == f"results/{RUN}/c00001/"
-    for path in (paths.plan_path, paths.signs_prefix):
+    for path in (paths.plan_path, paths.attempts_prefix):
         assert path(RUN).startswith(paths.run_prefix(RUN))
         assert not path(longer.id).startswith(paths.run_prefix(RUN))
     assert paths.prediction_path(window, "c00042", 0).startswith(paths.prediction_prefix(window, "c00042"))
@@ -260,8 +262,8 @@ def test_a_progress_that_is_none_is_no_harm(metadata: dict[str, str]) -> None:
 
 
 def test_a_message_is_one_line_that_fits() -> None:
-    assert clip("a\n  b\tc") == "a b c"
-    assert len(clip("x" * 9999)) == MESSAGE_LIMIT
+    assert clip_text("a\n  b\tc") == "a b c"
+    assert len(clip_text("x" * 9999)) == MESSAGE_LIMIT
 
 
 def test_failures_of_one_reason_are_one_group_and_the_largest_comes_first() -> None:
@@ -283,5 +285,5 @@ def test_tallies_add_up() -> None:
 
 
 def test_skips_are_no_failures() -> None:
-    assert {r for r in Reason if outcome_of(r) is Outcome.SKIPPED} == SKIPS
-    assert outcome_of(None) is Outcome.SCORED
+    assert {r for r in Reason if decide_outcome(r) is Outcome.SKIPPED} == SKIPS
+    assert decide_outcome(None) is Outcome.SCORED

@@ -16,7 +16,7 @@ from typing import Any
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
-from shared.contract.domain import Outcome, Reason, Tally, outcome_of
+from shared.contract.domain import Outcome, Reason, Tally, decide_outcome
 from shared.contract.errors import FleetError
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
@@ -221,7 +221,7 @@ class World:
 
     def expected(self) -> Tally:
         """Models by outcome, where nothing keeps them from being tried."""
-        outcomes = [outcome_of(reason) for reason in self.fleet.values()]
+        outcomes = [decide_outcome(reason) for reason in self.fleet.values()]
         return Tally(
             scored=outcomes.count(Outcome.SCORED),
             failed=outcomes.count(Outcome.FAILED),

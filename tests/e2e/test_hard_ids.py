@@ -36,8 +36,8 @@ from shared.api.auth import Guard
 from shared.config import settings
 from shared.contract import paths
 from shared.contract.domain import Model, Reason
-from shared.contract.model_names import shown
-from shared.contract.report import Report, Verdict
+from shared.contract.model_names import format_name
+from shared.contract.report import ModelResult, Report
 from shared.control.loop import ControlPlane
 from shared.ports import JobSpec
 from shared.state.requests import Quarantined
@@ -144,10 +144,10 @@ def written(rows: Mapping[str, list[Any]], kind: str) -> bytes:
     return sink.getvalue()
 
 
-def verdicts(plane: ControlPlane, attempt: int) -> list[Verdict]:
+def verdicts(plane: ControlPlane, attempt: int) -> list[ModelResult]:
     """What the reports of that attempt say of each model."""
     reports = [paths.report_path(RUN, chunk.id, attempt) for chunk in plane.ledger.chunks(RUN)]
-    return [verdict for path in reports for verdict in Report.from_bytes(plane.work.read(path)).verdicts]
+    return [verdict for path in reports for verdict in Report.from_bytes(plane.work.read(path)).results]
 
 
 def give_long(place: Place, ids: list[tuple[str, str]]) -> None:
@@ -166,7 +166,7 @@ def model() -> bytes:
     return pickle.dumps(OneClassSVM(nu=0.1).fit(np.random.default_rng(0).normal(size=(50, 1))))
 
 
-def wanted(ids: list[tuple[str, str]]) -> list[Row]:
+def expected(ids: list[tuple[str, str]]) -> list[Row]:
     """What consumers shall read, and nothing else."""
     return sorted(((d, s or None, [i + f / 8 for f in range(len(FORMATS))]) for i, (d, s) in enumerate(ids)), key=repr)
 
@@ -197,7 +197,7 @@ def test_every_id_is_scored_under_its_own_name_or_named_among_the_failures(
     assert isinstance(plane.cluster, MemoryCluster)
 
     folder = place.download("predictions", tmp_path / "predictions")
-    assert by_pyarrow(folder) == by_duckdb(folder) == wanted(ids)
+    assert by_pyarrow(folder) == by_duckdb(folder) == expected(ids)
     for job in plane.cluster.jobs.values():  # once more, by what the first left for the next: its packs
         score_chunk.run(manifest_of(job), 2, place.environment["STORAGE"])
     assert verdicts(plane, 2) == verdicts(plane, 1)
@@ -209,7 +209,7 @@ def test_every_id_is_scored_under_its_own_name_or_named_among_the_failures(
         assert {g["reason"]: g["models"] for g in groups} == {"bad_name": len(STORED), "ambiguous": 1}
         refused = http.get(f"/api/runs/{RUN}/failures/bad_name").json()
         assert refused["next"] is None
-        assert sorted(item["model"] for item in refused["items"]) == sorted(f"./{shown(name)}" for name in STORED)
+        assert sorted(item["model"] for item in refused["items"]) == sorted(f"./{format_name(name)}" for name in STORED)
         assert all(item["message"] for item in refused["items"])
         assert [m["model"] for m in http.get(f"/api/runs/{RUN}/failures/ambiguous").json()["items"]] == ["twice"]
         chunks = http.get(f"/api/runs/{RUN}/chunks").json()["items"]
@@ -233,7 +233,7 @@ def test_a_column_of_a_wide_file_may_have_any_sensor_s_name(place: Place, tmp_pa
 
     played(place)
 
-    assert by_pyarrow(place.download("predictions", tmp_path / "predictions")) == wanted(ids)
+    assert by_pyarrow(place.download("predictions", tmp_path / "predictions")) == expected(ids)
 
 
 def test_names_as_the_original_sample_has_them_are_split_in_one_way_or_refused(place: Place, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_names_as_the_original_sample_has_them_are_split_in_one_way_or_refused(p
 
     plane = played(place, MODEL_NAMES="model_{device}_{sensor}")
 
-    assert by_pyarrow(place.download("predictions", tmp_path / "predictions")) == wanted(good)
+    assert by_pyarrow(place.download("predictions", tmp_path / "predictions")) == expected(good)
     with over_http(plane) as http:
         refused = http.get(f"/api/runs/{RUN}/failures/bad_name").json()["items"]
     assert sorted(item["model"] for item in refused) == sorted(f"./{name}" for name in bad)

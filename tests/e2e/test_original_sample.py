@@ -64,12 +64,12 @@ def test_its_five_hours_hold_6757_anomalies_in_17768_rows(
 def check_readers(folder: Path, seed: Path) -> None:
     """DuckDB, pandas and pyarrow each read the folder as one table, and each reading is in it once."""
     told = pd.read_csv(seed / "sensor_data.csv", dtype={"Device": str, "Tag": str}, parse_dates=["TS"])
-    wanted = set(zip(told["TS"].dt.tz_localize("UTC"), told["Device"], told["Tag"], told["Value"], strict=True))
-    assert len(wanted) == 17_768
+    expected = set(zip(told["TS"].dt.tz_localize("UTC"), told["Device"], told["Tag"], told["Value"], strict=True))
+    assert len(expected) == 17_768
 
     frame = pd.read_parquet(folder)
     rows = set(zip(frame["time"], frame["device"], frame["sensor"], frame["value"], strict=True))
-    assert (len(frame), rows, frame["anomaly"].sum()) == (17_768, wanted, 6_757)
+    assert (len(frame), rows, frame["anomaly"].sum()) == (17_768, expected, 6_757)
 
     table = dataset.dataset(folder, partitioning="hive").to_table()
     assert (table.num_rows, sum(table["anomaly"].to_pylist())) == (17_768, 6_757)

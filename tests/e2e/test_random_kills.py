@@ -129,9 +129,9 @@ def test_twenty_kills_change_no_row(calm: Place, stack: Stack) -> None:
     told = kill_at_random(stack, random.Random(SEED))
     wait_for_end(stack, told)
     ledger = stack.place.plane().ledger
-    [killed], [wanted] = ([*one.runs(9).items] for one in (ledger, calm.plane().ledger))
+    [killed], [expected] = ([*one.runs(9).items] for one in (ledger, calm.plane().ledger))
     assert (killed.phase, killed.models, killed.tally.rows) == (Phase.PARTIAL, 26, 24 * 60), told
-    assert ended(killed) == ended(wanted), told
+    assert ended(killed) == ended(expected), told
     pd.testing.assert_frame_equal(stack.place.rows(), calm.rows())
     eventually(lambda: not jobs_of(stack.cluster))  # nothing is left running
     attempts = sum(chunk.next_attempt - 1 for chunk in ledger.chunks(WINDOW.id))

@@ -94,10 +94,10 @@ def score(hosts: Hosts, closed: int) -> None:
     if closed > 1:
         hosts.tick(end - timedelta(minutes=SKEW) - timedelta(seconds=1))  # too early on either clock
         hosts.tick(end + timedelta(minutes=hosts.rng.uniform(0, 2 * SKEW)))  # perhaps early, perhaps late
-    wanted = {window.id for window in WINDOWS[:closed]}
+    expected = {window.id for window in WINDOWS[:closed]}
     while True:
         runs = hosts.planes[0].ledger.runs(50).items
-        assert {run.id for run in runs} <= wanted
+        assert {run.id for run in runs} <= expected
         if len(runs) == closed and all(run.phase.terminal for run in runs):
             return
         passed = time.monotonic() - began

@@ -112,17 +112,17 @@ def token(request: Request, audience: str = "https://storage.azure.com") -> Answ
 
 def azure_ml(request: Request) -> Answer:
     """What a job of Azure ML finds at MSI_ENDPOINT; AzureMLCredential of azure-identity asks it."""
-    wanted = {"api-version": "2017-09-01", "resource": "https://storage.azure.com", "clientid": CLIENT}
-    if request.query != wanted or request.headers.get("secret") != SECRET:
-        return Answer(400, {"error": f"wanted {wanted}"})
+    expected = {"api-version": "2017-09-01", "resource": "https://storage.azure.com", "clientid": CLIENT}
+    if request.query != expected or request.headers.get("secret") != SECRET:
+        return Answer(400, {"error": f"expected {expected}"})
     return token(request)
 
 
 def metadata(request: Request) -> Answer:
     """What every machine in Azure finds at 169.254.169.254, a task of Azure Batch too."""
-    wanted = {"api-version": "2018-02-01", "resource": "https://storage.azure.com", "client_id": CLIENT}
-    if request.query != wanted or request.headers.get("metadata") != "true":
-        return Answer(400, {"error": "invalid_request", "error_description": f"wanted {wanted}"})
+    expected = {"api-version": "2018-02-01", "resource": "https://storage.azure.com", "client_id": CLIENT}
+    if request.query != expected or request.headers.get("metadata") != "true":
+        return Answer(400, {"error": "invalid_request", "error_description": f"expected {expected}"})
     return token(request)
 
 

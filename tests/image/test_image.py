@@ -22,8 +22,8 @@ from sklearn.svm import OneClassSVM
 
 from shared.contract import paths
 from shared.contract.domain import Model
-from shared.contract.manifest import Manifest, PackSpan, build_command
-from shared.contract.report import Report, Verdict
+from shared.contract.manifest import Manifest, PackRef, build_command
+from shared.contract.report import ModelResult, Report
 from shared.contract.text import make_digest
 from shared.contract.windows import Window
 from tests.clouds.stand_in import Answer, Request, StandIn
@@ -107,7 +107,7 @@ def order(account: Account, fresh_name: str) -> Order:
         ]
         found.upload_blob(f"{HOUR.start:date=%Y-%m-%d/hour=%H}/a.parquet", parquet.getvalue())
         manifest = Manifest(HOUR, CHUNK, tuple(fleet), url["models"], url["readings"], url["work"])
-        manifest = replace(manifest, packs=(PackSpan("p", len(fleet)),))
+        manifest = replace(manifest, packs=(PackRef("p", len(fleet)),))
         name = paths.manifest_path(HOUR.id, make_digest(manifest.to_bytes()))
         work.upload_blob(name, manifest.to_bytes())
     return Order(f"{url['work']}/{name}", f"{fresh_name}-work")
@@ -140,7 +140,7 @@ def test_a_job_scores_its_chunk_in_the_image_and_signs_in_once_by_managed_identi
     assert asked == 1
     report, rows = order.read(account, 1)
     counted = {device: int((model.predict(values(device)) != 1).sum()) for device, model in MODELS.items()}
-    assert report.verdicts == tuple(Verdict(device, 60, counted[device]) for device in MODELS)
+    assert report.results == tuple(ModelResult(device, 60, counted[device]) for device in MODELS)
     assert report.warnings == ()  # the sandbox is whole
     for device, model in MODELS.items():
         scores = rows[rows["device"] == device]["score"].to_numpy()
@@ -183,5 +183,5 @@ def test_a_job_without_a_right_in_the_storage_says_which_is_wanted(
         done = image.run(command(order), environment, tmp_path)
 
     holder, _, name = order.url.rpartition("/")
-    wanted = "this identity wants the role Storage Blob Data Contributor there"
-    assert (done.returncode, done.stderr) == (1, f"scorer: {holder} refused us '{name}': {wanted}\n")
+    expected = "this identity wants the role Storage Blob Data Contributor there"
+    assert (done.returncode, done.stderr) == (1, f"scorer: {holder} refused us '{name}': {expected}\n")

@@ -61,8 +61,8 @@ class _Reader:
     def value(self) -> str:
         return self.tokens[self.at][1]
 
-    def fail(self, wanted: str) -> Wrong:
-        return Wrong(f"line {self.tokens[self.at][2]}: wanted {wanted}, found {self.value()!r}")
+    def fail(self, expected: str) -> Wrong:
+        return Wrong(f"line {self.tokens[self.at][2]}: expected {expected}, got {self.value()!r}")
 
     def next(self, kind: str, value: str | None = None) -> str:
         if self.kind() != kind or (value is not None and self.value() != value):

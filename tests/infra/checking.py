@@ -86,13 +86,13 @@ class _Look:
 
     def fields(self, value: Any, shape: Mapping[str, Any], path: str) -> Iterator[str]:
         if not isinstance(value, Mapping):
-            yield f"{path}: wanted an object, found {value!r}"
+            yield f"{path}: expected an object, got {value!r}"
             return
         properties = dict(shape["properties"])
         if by := shape.get("by"):
             kind = shape["kinds"].get(value.get(by))
             if kind is None:
-                yield f"{path}.{by}: wanted one of {sorted(shape['kinds'])}, found {value.get(by)!r}"
+                yield f"{path}.{by}: expected one of {sorted(shape['kinds'])}, got {value.get(by)!r}"
                 return
             properties |= kind["properties"]
         for key, given in value.items():
@@ -107,14 +107,14 @@ class _Look:
                 yield f"{path}.{key}: no such property; there are {sorted(properties)}"
         for key, (_, mark) in properties.items():
             if mark == "required" and key not in value:
-                yield f"{path}.{key} is wanted"
+                yield f"{path}.{key} is expected"
 
     def one(self, value: Any, type_: str, path: str) -> Iterator[str]:  # noqa: C901, PLR0912  # one case a kind
         if value is None:
             return
         if type_.endswith("[]"):
             if not isinstance(value, list):
-                yield f"{path}: wanted a list, found {value!r}"
+                yield f"{path}: expected a list, got {value!r}"
                 return
             for at, item in enumerate(value):
                 yield from self.one(item, type_[:-2], f"{path}[{at}]")
@@ -131,10 +131,10 @@ class _Look:
             yield from self.record(value, type_, path)
         elif isinstance(value, bool):
             if "bool" not in names:
-                yield f"{path}: wanted {type_}, found {value}"
+                yield f"{path}: expected {type_}, got {value}"
         elif isinstance(value, int):
             if "int" not in names:
-                yield f"{path}: wanted {type_}, found {value}"
+                yield f"{path}: expected {type_}, got {value}"
         # An open list of words may have others beside: but those that we use stand in it.
         elif value not in literals if literals else "string" not in names:
-            yield f"{path}: wanted {type_}, found {value!r}"
+            yield f"{path}: expected {type_}, got {value!r}"

@@ -121,7 +121,7 @@ class Template:
     def _parameter(self, statement: Statement) -> Any:
         name = statement.name
         if name not in self._given and statement.value is None:
-            raise Wrong(f"{self.path.name}: parameter {name} is wanted")
+            raise Wrong(f"{self.path.name}: parameter {name} is expected")
         value = self._given[name] if name in self._given else self.value(statement.value, {})
         rules = {rule: self.value(given[0], {}) for rule, given in statement.decorators.items() if given}
         size = value if isinstance(value, int) else len(value)
@@ -168,7 +168,7 @@ class Template:
         elif parent and type_.rpartition("/")[0] != parent.type:
             raise Wrong(f"{place}: {type_} does not lie in {parent.type}")
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", version):
-            raise Wrong(f"{place}: wanted a version that is no preview, found {version!r}")
+            raise Wrong(f"{place}: expected a version that is no preview, got {version!r}")
         scope = self.value(written["scope"], local).id if "scope" in written else parent.id if parent else self.scope
         for name in self.value(written["dependsOn"], local) if "dependsOn" in written else []:
             assert name is None or isinstance(name, Resource | Template)
@@ -201,7 +201,7 @@ class Template:
     def _true(self, value: Any, local: Mapping[str, Any]) -> bool:
         found = self.value(value, local)
         if not isinstance(found, bool):
-            raise Wrong(f"{self.path.name}: wanted true or false, found {found!r}")
+            raise Wrong(f"{self.path.name}: expected true or false, got {found!r}")
         return found
 
     def value(self, value: Any, local: Mapping[str, Any]) -> Any:  # noqa: C901, PLR0911, PLR0912  # one case a kind

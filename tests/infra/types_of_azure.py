@@ -36,12 +36,12 @@ def main() -> None:
     """Fetch, read, prune, write."""
     from .checking import check, deployed_types, used
 
-    wanted = sorted(deployed_types())
+    expected = sorted(deployed_types())
     with tempfile.TemporaryDirectory() as folder:
-        found = {name: of_npm for name in wanted if name not in OF_PYPI for of_npm in [_of_npm(name, Path(folder))]}
+        found = {name: of_npm for name in expected if name not in OF_PYPI for of_npm in [_of_npm(name, Path(folder))]}
         _run(sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--target", folder, PYPI)
         sys.path.insert(0, folder)
-        found |= {name: _of_pypi(*OF_PYPI[name]) for name in wanted if name in OF_PYPI}
+        found |= {name: _of_pypi(*OF_PYPI[name]) for name in expected if name in OF_PYPI}
     touched = used(found)
     for name, resource in found.items():
         resource["types"] = {each: resource["types"][each] for each in sorted(touched[name])}

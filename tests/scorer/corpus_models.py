@@ -53,7 +53,7 @@ def models() -> list[BadModel]:
     """All of them; the same each time."""
     rows = [*_files(), *_cut(), *_bombs(), *_zips(), *_schemas(), *_headers(), *_hostile(), *_things(), *_versions()]
     found = [BadModel(*row) for row in rows]
-    found.append(BadModel("five-gigabytes-of-zeros", pickle.dumps(_svm()), LARGE, "wanted at most", 5 * 2**30))
+    found.append(BadModel("five-gigabytes-of-zeros", pickle.dumps(_svm()), LARGE, "expected at most", 5 * 2**30))
     return [*found, *(BadModel(*row) for row in contradictions())]
 
 
@@ -103,11 +103,11 @@ def _cut() -> Iterator[Row]:
 def _bombs() -> Iterator[Row]:
     tuples = b"".join(b"0j" + i + b"j" + i + b"\x86r" + j for i, j in _numbers(100))
     yield from [
-        ("bomb-zlib", zlib.compress(BOMB), LARGE, "wanted at most"),
-        ("bomb-gzip", gzip.compress(BOMB, mtime=0), LARGE, "wanted at most"),
-        ("bomb-bz2", bz2.compress(BOMB), LARGE, "wanted at most"),
-        ("bomb-xz", lzma.compress(BOMB, preset=0), LARGE, "wanted at most"),
-        ("bomb-zip", zipped({"schema.json": b"{}", "a.npy": BOMB}, zipfile.ZIP_DEFLATED), LARGE, "wanted at most"),
+        ("bomb-zlib", zlib.compress(BOMB), LARGE, "expected at most"),
+        ("bomb-gzip", gzip.compress(BOMB, mtime=0), LARGE, "expected at most"),
+        ("bomb-bz2", bz2.compress(BOMB), LARGE, "expected at most"),
+        ("bomb-xz", lzma.compress(BOMB, preset=0), LARGE, "expected at most"),
+        ("bomb-zip", zipped({"schema.json": b"{}", "a.npy": BOMB}, zipfile.ZIP_DEFLATED), LARGE, "expected at most"),
         ("bomb-steps", P + b"]" + b"N0" * 10**6 + b".", LARGE, "steps"),
         ("nested-lists", P + b"]" * 10**5 + b"a" * (10**5 - 1) + b".", NO_DETECTOR, "found a list"),
         ("nested-tuples", P + b")" + b"\x85" * 10**6 + b".", NO_DETECTOR, "found a tuple"),
@@ -150,7 +150,7 @@ def _zips() -> Iterator[Row]:
     yield "zip-with-names-that-go-up", zipped(upwards), UNREADABLE, "corrupt"
     yield "zip-with-more-beside", zipped({**good, "../" + MARKER: b"x", "/tmp/" + MARKER: b"x"}), None, ""
     yield "zip-without-directory", data[:-22], UNREADABLE, "directory"
-    yield "zip-declares-4-gb", edited(data, b"PK\1\2", 24, "<I", 2**32 - 2), LARGE, "wanted at most"
+    yield "zip-declares-4-gb", edited(data, b"PK\1\2", 24, "<I", 2**32 - 2), LARGE, "expected at most"
     yield "zip-declares-less", edited(deflated, b"PK\1\2", 24, "<I", 10), UNREADABLE, "directory says"
     yield "zip-declares-more", edited(data, b"PK\1\2", 24, "<I", 10**5), UNREADABLE, "directory says"
     yield "zip-points-outside", edited(data, b"PK\1\2", 42, "<I", 10**8), UNREADABLE, ""
@@ -190,7 +190,7 @@ def _schemas() -> Iterator[Row]:
     yield "schema-a-list", _with_schema(b"[]"), UNREADABLE, "corrupt"
     yield "schema-of-nodes-nested-deep", _with_schema(deep * 5000 + b"]}" * 5000), UNREADABLE, "nested deeper"
     yield "schema-of-lists-nested-deep", _with_schema(b"[" * 10**5), UNREADABLE, "nested deeper"
-    yield "schema-of-40-mib", _with_schema(b" " * (40 * 2**20)), LARGE, "wanted"
+    yield "schema-of-40-mib", _with_schema(b" " * (40 * 2**20)), LARGE, "expected"
     yield "schema-that-points-at-itself", zipped({**good, "schema.json": json.dumps(cyclic).encode()}), UNREADABLE, ""
     yield "schema-in-utf-16", _with_schema(good["schema.json"].decode().encode("utf-16")), None, ""
     yield "schema-with-half-a-character", skops_of(x=half), UNTRUSTED, "not on the list"
@@ -323,8 +323,8 @@ def _things() -> Iterator[Row]:
     for name, thing in others.items():
         yield f"{name}-pickle-4", pickle.dumps(thing, 4), UNTRUSTED, "not on the allow-list"
     for name in ("classifier", "regressor", "clusterer"):
-        yield f"{name}-skops", to_skops(others[name]), NO_DETECTOR, "wanted an outlier detector"
-    yield "class-of-a-detector", pickle.dumps(OneClassSVM), NO_DETECTOR, "wanted an outlier detector"
+        yield f"{name}-skops", to_skops(others[name]), NO_DETECTOR, "expected an outlier detector"
+    yield "class-of-a-detector", pickle.dumps(OneClassSVM), NO_DETECTOR, "expected an outlier detector"
 
 
 def _versions() -> Iterator[Row]:

@@ -68,17 +68,19 @@ def _texts() -> Iterator[BadReadings]:
     yield _file("avro.csv", b"Obj\x01\x04\x16avro.schema", WHOLE, "is an Avro file")
     yield _file("orc.csv", b"ORC\x08\x03", WHOLE, "is an ORC file")
     yield _file("zip.csv", b"PK\x03\x04" + bytes(30), WHOLE, "is a zip archive")
-    yield _file("git-lfs-pointer.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", WHOLE, "wanted")
+    yield _file(
+        "git-lfs-pointer.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", WHOLE, "expected"
+    )
     yield _file("semicolons.csv", GOOD.replace(",", ";"), WHOLE, "found 'time;device;value'")
-    yield _file("tabs.csv", GOOD.replace(",", "\t"), WHOLE, "wanted columns")
-    yield _file("no-header.csv", GOOD.removeprefix(HEAD), WHOLE, "wanted columns 'time'")
+    yield _file("tabs.csv", GOOD.replace(",", "\t"), WHOLE, "expected columns")
+    yield _file("no-header.csv", GOOD.removeprefix(HEAD), WHOLE, "expected columns 'time'")
     yield _file("header-in-capitals.csv", GOOD.replace(HEAD, "Time,Device,Value\n"), WHOLE, "found 'Time'")
     yield _file("header-with-spaces.csv", GOOD.replace(HEAD, "time, device, value\n"), WHOLE, "found 'time', ' device'")
     yield _file("header-quoted.csv", GOOD.replace(HEAD, '"time","device","value"\n'), BOTH)
     yield _file("header-over-two-lines.csv", '"ti\nme",time,device,value\n1,2,pump,1\n', WHOLE, "in two ways")
     yield _file("header-of-an-empty-name.csv", _lines("07:00,pump,1,9", head="time,device,value,\n"), (1.0,))
     yield _file("comma-behind.csv", GOOD.replace("1\n", "1,\n").replace("2\n", "2,\n"), WHOLE, "Expected 3 columns")
-    yield _file("no-time.csv", "device,value\npump,1\n", WHOLE, "wanted columns 'time'")
+    yield _file("no-time.csv", "device,value\npump,1\n", WHOLE, "expected columns 'time'")
     yield _file("no-device.csv", "time,value\n2026-11-21T07:00,1\n", WHOLE, "'device'")
     yield _file("no-value.csv", "time,device\n2026-11-21T07:00,pump\n", WHOLE, "or features")
     yield _file("value-twice.csv", _lines("07:00,pump,1,2", head="time,device,value,value\n"), WHOLE, "more than once")
@@ -119,7 +121,7 @@ def _cells() -> Iterator[BadReadings]:
 
 
 def _times() -> Iterator[BadReadings]:
-    said = "wanted an ISO 8601 time"
+    said = "expected an ISO 8601 time"
     for name, cell in {
         "german": "21.11.2026 07:01", "american": "11/21/2026 07:01", "words": "yesterday", "empty": "",
         "february-30": "2026-02-30T07:01", "hour-25": "2026-11-21T25:01", "time-alone": "07:01",
@@ -162,7 +164,7 @@ def _json() -> Iterator[BadReadings]:
     yield _file("object-in-a-number.json", good + late + '{"a":1}}\n', (1.0,), LEFT_OUT, BAD)
     yield _file("null.json", good + late + "null}\n", (1.0,), LEFT_OUT)
     yield _file("true.json", good + late + "true}\n", (1.0,), LEFT_OUT, BAD)
-    yield _file("no-device.json", '{"time":"2026-11-21T07:00Z","value":1}\n', WHOLE, "wanted columns")
+    yield _file("no-device.json", '{"time":"2026-11-21T07:00Z","value":1}\n', WHOLE, "expected columns")
     yield _file("a-key-more.json", _row(note="x"), (1.0,))
     yield _file("half-a-character.json", good + late + '"\\ud800"}\n', WHOLE, "surrogates not allowed")
     yield _file("half-a-character-as-device.json", good + _row(device="\ud800"), WHOLE, "surrogates not allowed")
@@ -213,11 +215,11 @@ def _parquet() -> Iterator[BadReadings]:
     yield _file("footer-of-nothing.parquet", good[:-8] + bytes(4) + b"PAR1", WHOLE, "Parquet")
     yield _file("footer-of-noise.parquet", good[:-60] + b"\x15" * 52 + good[-8:], WHOLE, "Parquet")
     yield _file("flipped-bit.parquet", bytes(flipped), WHOLE, "Parquet")
-    yield _file("no-time.parquet", _to_parquet(time=None), WHOLE, "wanted columns")
+    yield _file("no-time.parquet", _to_parquet(time=None), WHOLE, "expected columns")
     yield _file("no-value.parquet", _to_parquet(value=None), WHOLE, "or features")
     yield _file("time-as-text.parquet", _to_parquet(time=["2026-11-21T07:00", "x"]), (1.0,), LEFT_OUT, BAD)
     yield _file("time-as-numbers.parquet", _to_parquet(time=[1795244400, 1]), WHOLE, "s, ms, us or ns")
-    yield _file("time-as-a-list.parquet", _to_parquet(time=[[1], [2]]), WHOLE, "wanted timestamps")
+    yield _file("time-as-a-list.parquet", _to_parquet(time=[[1], [2]]), WHOLE, "expected timestamps")
     yield _file("device-as-numbers-with-fractions.parquet", _to_parquet(device=[1.5, 2.5]), WHOLE, "whole numbers")
     yield _file("device-of-bytes.parquet", _to_parquet(device=[b"\xff", b"pump"]), WHOLE, "")
     yield _file("value-as-text.parquet", _to_parquet(value=["1", "ERR"]), (1.0,), LEFT_OUT, BAD)

@@ -21,7 +21,7 @@ from scorer.readings.source import Readings
 from scorer.sandbox import pipe, replies
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
-from shared.contract.report import Verdict
+from shared.contract.report import ModelResult
 
 SEEN: list[str] = []  # the devices that this child has been asked for
 
@@ -50,7 +50,7 @@ def item(device: str, data: bytes = b"", values: np.ndarray | None = None) -> tu
 def say(model: Model, number: float) -> Scored:
     """A well-formed answer about one reading."""
     predictions = Predictions(model, "etag", np.array([0]), None, np.array([number], np.float64), np.array([False]))
-    return Scored(Verdict(model.id, 1, 0), predictions)
+    return Scored(ModelResult(model.id, 1, 0), predictions)
 
 
 def scoring(model: Model, content: Content, found: Readings) -> Scored:

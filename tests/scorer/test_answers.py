@@ -16,18 +16,18 @@ from scorer.predictions.outcome import Scored
 from scorer.predictions.table import Predictions
 from scorer.sandbox import replies
 from shared.contract.domain import Model, Reason
-from shared.contract.report import Verdict
+from shared.contract.report import ModelResult
 
 MODEL = Model("d", "", "d.skops", "planned")
 READINGS = misdeeds.readings("d", np.arange(9.0).reshape(3, 3))
 TIME = np.array([0, 2_000_000])  # of the second row nothing came
 TRUE = Scored(
-    Verdict("d", 2, 1, etag="found"),
+    ModelResult("d", 2, 1, etag="found"),
     Predictions(MODEL, "found", TIME, None, np.array([0.5, -0.5]), np.array([False, True])),
     left_out=1,
     made_by="1.5.2",
 )
-FAILED = Scored(Verdict("d", reason=Reason.WRONG_FEATURES, message="wants 2 features", etag="found"))
+FAILED = Scored(ModelResult("d", reason=Reason.WRONG_FEATURES, message="wants 2 features", etag="found"))
 
 
 def parsed(data: bytes) -> Scored:

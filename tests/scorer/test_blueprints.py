@@ -387,7 +387,7 @@ def test_a_pickle_of_too_many_steps_is_too_large(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(Unscorable) as caught:
         pack_file(data)
 
-    assert (caught.value.reason, str(caught.value)) == (LARGE, "wanted a pickle of at most 100 steps, found more")
+    assert (caught.value.reason, str(caught.value)) == (LARGE, "expected a pickle of at most 100 steps, got more")
 
 
 def test_what_is_nested_deep_is_thrown_away_without_harm() -> None:
@@ -425,9 +425,9 @@ def test_a_blueprint_says_what_the_estimator_holds(dump: Any, normal: np.ndarray
     blueprint = reader.read(dump(model))
 
     assert blueprint.kind == "sklearn.pipeline.Pipeline"
-    for (name, found), (wanted_name, wanted) in zip(blueprint.state["steps"], model.steps, strict=True):
-        assert (name, found.kind) == (wanted_name, f"{type(wanted).__module__}.{type(wanted).__qualname__}")
-        state = wanted.__getstate__()
+    for (name, found), (wanted_name, expected) in zip(blueprint.state["steps"], model.steps, strict=True):
+        assert (name, found.kind) == (wanted_name, f"{type(expected).__module__}.{type(expected).__qualname__}")
+        state = expected.__getstate__()
         assert set(found.state) - {"__args__"} == set(state)
         for key, value in state.items():
             np.testing.assert_array_equal(found.state[key], value)
@@ -452,11 +452,11 @@ def test_arrays_come_in_every_type_and_order(dump: Any) -> None:
 
     state = reader.read(dump(svm)).state
 
-    for name, wanted in arrays.items():
-        np.testing.assert_array_equal(state[name], wanted)
+    for name, expected in arrays.items():
+        np.testing.assert_array_equal(state[name], expected)
         assert (state[name].shape, state[name].dtype.newbyteorder("=")) == (
-            wanted.shape,
-            wanted.dtype.newbyteorder("="),
+            expected.shape,
+            expected.dtype.newbyteorder("="),
         )
 
 

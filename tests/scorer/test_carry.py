@@ -22,7 +22,7 @@ from shared.contract.domain import Model, Part, Reason
 from shared.contract.errors import Unavailable
 from shared.contract.manifest import Manifest
 from shared.contract.paths import parts_prefix, report_path
-from shared.contract.report import Report, Verdict
+from shared.contract.report import ModelResult, Report
 from shared.contract.windows import Window
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
@@ -37,11 +37,11 @@ MODELS = (
 )
 MANIFEST = Manifest(HOUR, CHUNK, MODELS, "", "", "")
 VERDICTS = (
-    Verdict("a#b/x", 2, 1),
-    Verdict("a", 3, 2, etag="newer"),
-    Verdict("a/y", 1, 1),
-    Verdict("bad", reason=Reason.BAD_SCORES, message="2 of 2 scores are no numbers"),
-    Verdict("none"),
+    ModelResult("a#b/x", 2, 1),
+    ModelResult("a", 3, 2, etag="newer"),
+    ModelResult("a/y", 1, 1),
+    ModelResult("bad", reason=Reason.BAD_SCORES, message="2 of 2 scores are no numbers"),
+    ModelResult("none"),
 )
 
 
@@ -98,10 +98,10 @@ def test_every_model_that_was_scored_is_taken_over_with_its_verdict_and_its_rows
         2: (VERDICTS[2], "3"),
         4: (VERDICTS[4], None),  # scored, and had no rows
     }
-    for place, wanted in enumerate(PREDICTIONS):
+    for place, expected in enumerate(PREDICTIONS):
         taken = carried.scored[place].predictions
         assert taken
-        assert table_of([taken]).equals(table_of([wanted]))
+        assert table_of([taken]).equals(table_of([expected]))
 
 
 def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) -> None:
@@ -115,7 +115,7 @@ def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) 
 
 
 def test_an_attempt_that_scored_nothing_gives_nothing_and_is_no_trouble(work: Folder) -> None:
-    none = tuple(Verdict(model.id, reason=Reason.NO_READINGS) for model in MODELS)
+    none = tuple(ModelResult(model.id, reason=Reason.NO_READINGS) for model in MODELS)
     write(work, replace(report_of(work), verdicts=none, parts=()))
 
     assert take_over(work, MANIFEST, 1) == Carried({})
@@ -195,12 +195,12 @@ def part_with_a_row_too_many_for_one_and_too_few_for_another(work: Folder) -> No
     [
         (gone, "no file"),
         (cut, "report: JSONDecodeError"),
-        (of_another_chunk, "wanted the report of"),
+        (of_another_chunk, "expected the report of"),
         (of_other_models, "its models are not the manifest's"),
         (part_gone, "no file"),
         (part_with_a_flipped_bit, "with MD5"),
         (part_that_is_no_parquet, "Parquet"),
-        (part_of_other_columns, "wanted columns"),
+        (part_of_other_columns, "expected columns"),
         (part_in_another_order, "by their column 'device'"),
         (part_with_rows_of_a_model_that_failed, "by their column 'device'"),
         (part_with_another_sensor, "by their column 'sensor'"),

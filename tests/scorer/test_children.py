@@ -68,13 +68,13 @@ POISON = {
     "hang-up": (Reason.CRASHED, "its process hung up and went on"),
     "garbage": (
         Reason.CRASHED,
-        f"{UNUSABLE}: wanted at most 16409 bytes, {2**64 - 1} were announced",
+        f"{UNUSABLE}: expected at most 16409 bytes, {2**64 - 1} were announced",
     ),
     "stop": (Reason.ENDLESS, "came to no end within 2 s"),
     "half-an-answer": (Reason.CRASHED, "its process ended with exit code 1"),
     "endless-answer": (
         Reason.CRASHED,
-        f"{UNUSABLE}: wanted at most 16409 bytes, {2**40} were announced",
+        f"{UNUSABLE}: expected at most 16409 bytes, {2**40} were announced",
     ),
     "no-json": (
         Reason.CRASHED,

@@ -245,7 +245,7 @@ def test_a_model_of_another_version_is_told_of_or_refused(
         assert notes.remarks == ("1 models were made by scikit-learn 1.8.0 and loaded by 1.9.1, such as old",)
     else:
         assert reasons(slab) == [None, Reason.INCOMPATIBLE_MODEL]
-        assert slab.verdicts[1].message == "made by scikit-learn 1.8.0, wanted 1.9.1, as OTHER_VERSIONS says"
+        assert slab.verdicts[1].message == "made by scikit-learn 1.8.0, expected 1.9.1, as OTHER_VERSIONS says"
         assert notes.remarks == ()
 
 

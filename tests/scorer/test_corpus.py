@@ -35,10 +35,10 @@ from scorer.scoring import pipeline
 from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model, Reason
-from shared.contract.manifest import Manifest, PackSpan
+from shared.contract.manifest import Manifest, PackRef
 from shared.contract.model_names import Columns
 from shared.contract.paths import manifest_path, pack_path, report_path
-from shared.contract.report import Report, Verdict
+from shared.contract.report import ModelResult, Report
 from shared.contract.scoring_options import BadRows, Limits, ReadingOptions, ScoringOptions
 from shared.contract.text import make_digest
 
@@ -111,7 +111,7 @@ def marked(place: Path) -> list[Path]:
     return [*place.rglob(f"*{MARKER}*"), *ROOT.glob(MARKER), *Path("/tmp").glob(MARKER)]
 
 
-def judged(bad: BadModel, children: Children, place: Path) -> tuple[Verdict, str]:
+def judged(bad: BadModel, children: Children, place: Path) -> tuple[ModelResult, str]:
     """What becomes of a model alone, and what is remarked."""
     corpus.put(place / "models" / bad.name, bad)
     (place / "alone.csv").write_bytes(rows_of(["pump"]))
@@ -158,7 +158,7 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
     policy = ScoringOptions(limits=Limits(model_bytes=LIMIT, model_seconds=60, model_memory=2**29))
     urls = [(tmp_path / folder).as_uri() for folder in ("models", "readings", "work")]
     models = tuple(Model(name, "", name, "planned") for name in names)
-    manifest = Manifest(HOUR, "c00000", models, *urls, policy=policy, packs=(PackSpan("p", len(models)),))
+    manifest = Manifest(HOUR, "c00000", models, *urls, policy=policy, packs=(PackRef("p", len(models)),))
     path = manifest_path(HOUR.id, make_digest(manifest.to_bytes()))
     (tmp_path / "work" / path).parent.mkdir(parents=True)
     (tmp_path / "work" / path).write_bytes(manifest.to_bytes())
@@ -178,11 +178,11 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
     assert (tmp_path / "work" / pack_path("p")).is_file()
     parts = [(tmp_path / "work" / report.parts[0].path).read_bytes() for report in reports]
     table = pq.read_table(pa.BufferReader(parts[0]))
-    wanted = good.decision_function(np.array([[10 + i % 3, 20, 30 + i % 7] for i in range(20)], float))
+    expected = good.decision_function(np.array([[10 + i % 3, 20, 30 + i % 7] for i in range(20)], float))
     scores, devices = np.array(table["score"]), np.array(table["device"])
     for name in names:
         if name not in bads:
-            np.testing.assert_allclose(scores[devices == name], wanted, atol=1e-9)
+            np.testing.assert_allclose(scores[devices == name], expected, atol=1e-9)
     assert parts[0] == parts[1]
     assert marked(tmp_path) == []
     after = (os.system, subprocess.Popen, Path.cwd(), dict(os.environ), np.geterr(), os.umask(0o22), os.umask(0o22))

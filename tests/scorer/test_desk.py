@@ -218,24 +218,24 @@ def test_odd_ids_come_through_as_they_are(device: str, fleet: Path, svm: OneClas
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--window", "2026-11-21T07:00"], "--window: wanted START/END"),
-        (["--window", "2026-11-21T08:00/2026-11-21T07:00"], "--window: wanted a START before its END"),
+        (["--window", "2026-11-21T07:00"], "--window: expected START/END"),
+        (["--window", "2026-11-21T08:00/2026-11-21T07:00"], "--window: expected a START before its END"),
         (["--window", "2026-11-21T07:00:30/2026-11-21T08:00"], "both at whole minutes"),
         (
             ["--window", "2026-11-21T07:00/2026-11-21T08:00", "--every", "PT25M"],
-            "--every: wanted a length that divides",
+            "--every: expected a length that divides",
         ),
-        (["--every", "1h"], "wanted an ISO 8601 duration"),
-        (["--columns", "time=TS,unit=x"], "--columns: wanted KEY=NAME"),
-        (["--columns", "time"], "--columns: wanted KEY=NAME"),
-        (["--model-names", "model_{sensor}"], "wanted a pattern with {device} once"),
-        (["--models", "{root}/readings"], "--models: wanted files named {device}[/{sensor}].{ext}, found none"),
-        (["--models", "nowhere"], "--models: wanted a folder, found nothing at nowhere"),
-        (["--readings", "nowhere"], "--readings: wanted a file or a folder, found nothing at nowhere"),
+        (["--every", "1h"], "expected an ISO 8601 duration"),
+        (["--columns", "time=TS,unit=x"], "--columns: expected KEY=NAME"),
+        (["--columns", "time"], "--columns: expected KEY=NAME"),
+        (["--model-names", "model_{sensor}"], "expected a pattern with {device} once"),
+        (["--models", "{root}/readings"], "--models: expected files named {device}[/{sensor}].{ext}, got none"),
+        (["--models", "nowhere"], "--models: expected a folder, got nothing at nowhere"),
+        (["--readings", "nowhere"], "--readings: expected a file or a folder, got nothing at nowhere"),
         (["--readings-path", "hour=%H/"], "they want a --window"),
-        (["--predictions", "{root}/readings/a.csv"], "--predictions: wanted a folder, found a file"),
-        (["--predictions", "{root}/readings/out"], "--predictions: wanted a folder outside the readings"),
-        (["--predictions", "/proc/no/such"], "wanted a folder that can be written, found /proc/no/such: No such file"),
+        (["--predictions", "{root}/readings/a.csv"], "--predictions: expected a folder, got a file"),
+        (["--predictions", "{root}/readings/out"], "--predictions: expected a folder outside the readings"),
+        (["--predictions", "/proc/no/such"], "expected a folder that can be written, got /proc/no/such: No such file"),
         (["--predictions", "{root}/readings/a.csv/out"], "a.csv/out: Not a directory"),
     ],
 )
@@ -347,7 +347,7 @@ def test_models_are_not_converted_into_their_own_folder(
 
     said = capsys.readouterr()
     assert code == 2
-    assert "--to: wanted a folder apart from the models" in said.err
+    assert "--to: expected a folder apart from the models" in said.err
     assert len(said.err.splitlines()) == 1
     assert (said.out, sorted(fleet.rglob("*"))) == ("", before)
 
@@ -357,7 +357,7 @@ def test_converting_to_a_place_that_takes_no_files_ends_with_2(
     to: str, fleet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["convert", "--models", str(fleet / "models"), "--to", to.format(root=fleet)]) == 2
-    assert capsys.readouterr().err.startswith("scorer: --to: wanted a folder")
+    assert capsys.readouterr().err.startswith("scorer: --to: expected a folder")
 
 
 def test_convert_never_runs_what_is_in_a_pickle(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,8 +34,8 @@ from scorer.readings.source import Readings
 from scorer.sandbox import replies
 from shared.contract.domain import Model, Part, Reason
 from shared.contract.errors import Malformed
-from shared.contract.manifest import Manifest, PackSpan
-from shared.contract.report import Report, Verdict
+from shared.contract.manifest import Manifest, PackRef
+from shared.contract.report import ModelResult, Report
 from shared.contract.windows import Window
 
 ROOT = Path(__file__).parents[2]
@@ -135,7 +135,7 @@ def through_answers(data: bytes) -> object:
 def through_reports(data: bytes) -> object:
     try:
         found = Report.from_bytes(data)
-        found.check("run", "c00000", 1, 3)
+        found.check_against("run", "c00000", 1, 3)
     except Malformed:
         return None
     assert found.tally.models == 3
@@ -170,7 +170,7 @@ def seeds(door: str) -> list[bytes]:
             models = (MODEL, replace(MODEL, refused=Reason.AMBIGUOUS))
             window = Window.parse("20261121T0700Z-PT1H")
             manifest = Manifest(window, "c00000", models, "file:///m", "file:///r", "file:///w")
-            return [manifest.to_bytes(), replace(manifest, packs=(PackSpan("p", 2),)).to_bytes()]
+            return [manifest.to_bytes(), replace(manifest, packs=(PackRef("p", 2),)).to_bytes()]
     import corpus_formats
     import corpus_wrong
 
@@ -187,13 +187,17 @@ def seeds(door: str) -> list[bytes]:
 def _answers() -> Iterator[bytes]:
     for value in (None, np.ones(3)):
         found = Predictions(MODEL, "etag", TIMES, value, np.array([0.5, -0.5, 1]), np.array([False, True, False]))
-        yield replies.to_bytes(Scored(Verdict("d", 3, 1), found, left_out=1, made_by="1.5.2"))
-    yield replies.to_bytes(Scored(Verdict("d", reason=Reason.WRONG_FEATURES, message="wants 2 features")))
+        yield replies.to_bytes(Scored(ModelResult("d", 3, 1), found, left_out=1, made_by="1.5.2"))
+    yield replies.to_bytes(Scored(ModelResult("d", reason=Reason.WRONG_FEATURES, message="wants 2 features")))
 
 
 def _reports() -> Iterator[bytes]:
     now = datetime(2026, 11, 21, 8, tzinfo=UTC)
-    verdicts = (Verdict("a", 3, 1), Verdict("b", reason=Reason.CRASHED, message="its process"), Verdict("c", etag="e"))
+    verdicts = (
+        ModelResult("a", 3, 1),
+        ModelResult("b", reason=Reason.CRASHED, message="its process"),
+        ModelResult("c", etag="e"),
+    )
     part = Part("results/run/c00000/abc.parquet", 100, "md5", 3)
     yield Report("run", "c00000", 1, now, now, verdicts, (part,), ("1 rows were left out",)).to_bytes()
 

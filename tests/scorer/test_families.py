@@ -121,10 +121,10 @@ def test_the_numbers_give_the_scores_and_labels_of_scikit_learn(
 
     packed = pack_file(dump(model))
 
-    wanted = model.decision_function(rows)
+    expected = model.decision_function(rows)
     found = decision(packed, rows)
-    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-9)
-    sure = np.abs(wanted) > 1e-9
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-9)
+    sure = np.abs(expected) > 1e-9
     assert (anomalies(packed, found) == (model.predict(rows) == -1))[sure].all()
     assert (packed.family, packed.width, packed.features, packed.made_by) == (DETECTORS[detector][0], 3, (), "1.9.1")
     assert packed.strict == isinstance(DETECTORS[detector][1], OneClassSVM)
@@ -245,7 +245,7 @@ def test_what_is_no_detector_is_refused(dump: Any, normal: np.ndarray) -> None:
         "LocalOutlierFactor that ends in LocalOutlierFactor": LocalOutlierFactor().fit(normal),
     }
     for text, thing in found.items():
-        assert refusal(thing, dump) == (Reason.NOT_A_DETECTOR, f"wanted an outlier detector, found a {text}")
+        assert refusal(thing, dump) == (Reason.NOT_A_DETECTOR, f"expected an outlier detector, got a {text}")
 
 
 def test_a_classifier_is_told_so_by_skops_and_not_read_from_a_pickle(normal: np.ndarray) -> None:

@@ -169,7 +169,7 @@ def test_an_empty_file_says_so() -> None:
 
 
 def test_a_file_over_the_limit_says_so(svm: OneClassSVM) -> None:
-    too_large = (Reason.TOO_LARGE, "wanted at most 0 MiB, found more")
+    too_large = (Reason.TOO_LARGE, "expected at most 0 MiB, got more")
 
     assert refusal(pickle.dumps(svm), size_limit=1000) == too_large
     assert refusal(zlib.compress(bytes(10**6)), size_limit=10**5) == too_large
@@ -195,11 +195,11 @@ def test_noise_is_unreadable() -> None:
 @pytest.mark.parametrize(
     ("thing", "message"),
     [
-        ({"a": 1}, "wanted an outlier detector, found a dict"),
-        (StandardScaler(), "wanted an outlier detector, found a StandardScaler that ends in StandardScaler"),
+        ({"a": 1}, "expected an outlier detector, got a dict"),
+        (StandardScaler(), "expected an outlier detector, got a StandardScaler that ends in StandardScaler"),
         (
             LocalOutlierFactor(),
-            "wanted an outlier detector, found a LocalOutlierFactor that ends in LocalOutlierFactor",
+            "expected an outlier detector, got a LocalOutlierFactor that ends in LocalOutlierFactor",
         ),
     ],
 )

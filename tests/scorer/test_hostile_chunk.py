@@ -28,7 +28,7 @@ from scorer.commands import score_chunk
 from scorer.commands.score_chunk import How
 from scorer.sandbox.pool import Children
 from shared.contract.domain import Model, Reason, Tally
-from shared.contract.manifest import Manifest, PackSpan
+from shared.contract.manifest import Manifest, PackRef
 from shared.contract.paths import manifest_path, report_path
 from shared.contract.report import Report
 from shared.contract.scoring_options import Limits, ScoringOptions
@@ -123,7 +123,7 @@ class Chunk:
         policy = ScoringOptions(limits=Limits(model_bytes=LIMIT, model_seconds=2, model_memory=300 * 2**20))
         urls = [(root / folder).as_uri() for folder in ("models", "readings", "work")]
         models = tuple(Model(name, "", name, "planned") for name in self.names)
-        packs = (PackSpan("first", COUNT // 2), PackSpan("second", COUNT - COUNT // 2))
+        packs = (PackRef("first", COUNT // 2), PackRef("second", COUNT - COUNT // 2))
         data = Manifest(HOUR, "c00000", models, *urls, policy=policy, packs=packs).to_bytes()
         path = root / "work" / manifest_path(HOUR.id, make_digest(data))
         path.parent.mkdir(parents=True)
@@ -134,27 +134,27 @@ class Chunk:
         """The report of an attempt and its part; they agree."""
         score_chunk.run(self.url, attempt, how=how, cores=2)
         report = Report.from_bytes((self.root / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes())
-        report.check(HOUR.id, "c00000", attempt, COUNT)
+        report.check_against(HOUR.id, "c00000", attempt, COUNT)
         (part,) = report.parts
         return report, (self.root / "work" / part.path).read_bytes()
 
     def check(self, report: Report, part: bytes) -> None:
         """Each bad model is named for what it is, and each other is scored as scikit-learn scores it."""
-        failed = {verdict.model: verdict for verdict in report.verdicts if verdict.reason}
+        failed = {verdict.model: verdict for verdict in report.results if verdict.reason}
         told = {self.names[place]: (bad.name, bad.reason) for place, bad in self.bads.items()}
         assert {name: (told.get(name, ("", None))[0], v.reason) for name, v in failed.items()} == told
         for place, bad in self.bads.items():
             assert bad.says in failed[self.names[place]].message
         labels = [int(anomalies.sum()) for *_, anomalies in self.good]
-        rows = {v.model: (v.rows, v.anomalies) for v in report.verdicts if not v.reason}
+        rows = {v.model: (v.rows, v.anomalies) for v in report.results if not v.reason}
         left = [i for i in range(COUNT) if i not in self.bads]
         assert rows == {self.names[i]: (len(ROWS), labels[self.kind[i]]) for i in left}
         table = pq.read_table(pa.BufferReader(part), columns=["device", "score", "anomaly"])
         assert table["device"].to_pylist() == [self.names[i] for i in left for _ in ROWS]
-        wanted = np.concatenate([self.good[self.kind[i]][1] for i in left])
-        np.testing.assert_allclose(np.array(table["score"]), wanted, rtol=0, atol=1e-9)
+        expected = np.concatenate([self.good[self.kind[i]][1] for i in left])
+        np.testing.assert_allclose(np.array(table["score"]), expected, rtol=0, atol=1e-9)
         anomalies = np.concatenate([self.good[self.kind[i]][2] for i in left])
-        sure = np.abs(wanted) > 1e-9
+        sure = np.abs(expected) > 1e-9
         assert (np.array(table["anomaly"]) == anomalies)[sure].all()
         assert report.tally.scored == COUNT - len(self.bads)
         assert list(self.root.rglob(f"*{MARKER}*")) == []
@@ -181,8 +181,8 @@ def test_one_of_each_misbehaving_kind_among_ten_thousand_is_named_and_all_others
 
     chunk.check(cold, part)
     chunk.check(warm, again)
-    assert [(v.model, v.reason, v.message) for v in cold.verdicts] == [
-        (v.model, v.reason, v.message) for v in warm.verdicts
+    assert [(v.model, v.reason, v.message) for v in cold.results] == [
+        (v.model, v.reason, v.message) for v in warm.results
     ]
     assert part == again
     assert cold.warnings == warm.warnings

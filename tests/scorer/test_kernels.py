@@ -289,7 +289,7 @@ def test_no_models_and_no_rows_give_no_scores() -> None:
 
 
 def test_another_name_is_refused() -> None:
-    with pytest.raises(Misconfigured, match="wanted numba or numpy, found 'fortran'"):
+    with pytest.raises(Misconfigured, match="expected numba or numpy, got 'fortran'"):
         dispatch.choose("fortran")
 
 

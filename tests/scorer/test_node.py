@@ -23,7 +23,7 @@ from scorer.__main__ import main
 from scorer.commands import score_chunk
 from scorer.predictions.table import SCHEMA
 from shared.contract.domain import Model, Reason, Tally
-from shared.contract.manifest import Manifest, PackSpan, build_command
+from shared.contract.manifest import Manifest, PackRef, build_command
 from shared.contract.model_names import Columns
 from shared.contract.paths import manifest_path, pack_path, parts_prefix, progress_path, report_path
 from shared.contract.report import Report
@@ -137,14 +137,14 @@ def test_a_chunk_is_scored_and_its_report_agrees_with_its_part(
     score_chunk.run(order, 1, place.storage)
 
     report = report_of(place)
-    report.check(HOUR.id, "c00003", 1, len(manifest.models))
+    report.check_against(HOUR.id, "c00003", 1, len(manifest.models))
     (part,) = report.parts
     data = place.read("work", part.path)
     table = predictions(place, report)
     labels = svm.predict(np.array([[10.0 + m % 4] for m in range(60)]))
     each = int((labels != 1).sum())
 
-    assert [(v.model, v.rows, v.anomalies, v.reason, v.etag) for v in report.verdicts] == [
+    assert [(v.model, v.rows, v.anomalies, v.reason, v.etag) for v in report.results] == [
         ("NA/007", 60, each, None, ""),
         ("a#b%20c/50%", 60, each, None, ""),
         ("fan/rpm", 60, each, None, ""),
@@ -203,7 +203,7 @@ def test_a_model_that_changed_since_the_plan_is_scored_as_it_lies_there(
     score_chunk.run(order, 1, place.storage)
 
     report = report_of(place)
-    assert {v.model: v.etag for v in report.verdicts if v.etag} == {"fan/rpm": etag}
+    assert {v.model: v.etag for v in report.results if v.etag} == {"fan/rpm": etag}
     rows = predictions(place, report).to_pandas().query("device == 'fan'")
     assert set(rows["model"]) == {etag}
     np.testing.assert_allclose(rows["score"], newer.decision_function(rows[["value"]].to_numpy()), atol=1e-9)
@@ -216,8 +216,8 @@ def test_a_file_of_readings_that_is_broken_fails_the_chunks_models_by_its_name(p
 
     report = report_of(place)
     assert report.parts == ()
-    assert [v.reason for v in report.verdicts] == 6 * [Reason.UNREADABLE_READINGS] + [Reason.AMBIGUOUS]
-    assert report.verdicts[0].message.startswith("date=2026-11-21/hour=08/late.csv: ")
+    assert [v.reason for v in report.results] == 6 * [Reason.UNREADABLE_READINGS] + [Reason.AMBIGUOUS]
+    assert report.results[0].message.startswith("date=2026-11-21/hour=08/late.csv: ")
 
 
 def test_what_was_left_out_stands_in_the_report_as_warnings(place: Place, order: str) -> None:
@@ -268,7 +268,7 @@ def test_the_command_line_ends_with_0_whatever_the_models_did(place: Place, orde
     [
         ("nothing.json", None, 2, "no "),
         ("noise.json", b"{", 2, "manifest: "),
-        ("newer.json", b'{"schema": 2}', 2, "wanted schema 1, found 2"),
+        ("newer.json", b'{"schema": 2}', 2, "expected schema 1, got 2"),
     ],
 )
 def test_a_node_without_a_manifest_says_so_in_one_line(
@@ -327,10 +327,10 @@ def test_a_redrive_scores_what_was_not_scored_and_carries_the_rest_over(
     score_chunk.run(order, 2, place.storage, score_chunk.How(carry=1))
 
     before, report = report_of(place, 1), report_of(place, 2)
-    report.check(HOUR.id, "c00003", 2, len(manifest.models))
-    assert report.verdicts[:4] == before.verdicts[:4]
-    assert (report.verdicts[4].reason, report.verdicts[4].rows, report.verdicts[4].etag) == (None, 60, etag)
-    assert report.verdicts[5:] == before.verdicts[5:]
+    report.check_against(HOUR.id, "c00003", 2, len(manifest.models))
+    assert report.results[:4] == before.results[:4]
+    assert (report.results[4].reason, report.results[4].rows, report.results[4].etag) == (None, 60, etag)
+    assert report.results[5:] == before.results[5:]
     assert report.warnings == ()
     table, carried = predictions(place, report), predictions(place, before)
     assert table.schema.equals(SCHEMA)
@@ -346,10 +346,12 @@ def test_a_redrive_leaves_the_bytes_that_scoring_all_leaves(place: Place, order:
     score_chunk.run(order, 3, place.storage, score_chunk.How(carry=1))
     score_chunk.run(order, 4, place.storage, score_chunk.How(carry=3))  # what was carried is carried on
 
-    (wanted,), (once,), (twice,) = (report_of(place, attempt).parts for attempt in (2, 3, 4))
-    assert {(part.bytes, part.md5, part.rows) for part in (wanted, once, twice)} == {(wanted.bytes, wanted.md5, 240)}
-    assert len({wanted.path, once.path, twice.path}) == 3
-    assert report_of(place, 4).verdicts == report_of(place, 2).verdicts
+    (expected,), (once,), (twice,) = (report_of(place, attempt).parts for attempt in (2, 3, 4))
+    assert {(part.bytes, part.md5, part.rows) for part in (expected, once, twice)} == {
+        (expected.bytes, expected.md5, 240)
+    }
+    assert len({expected.path, once.path, twice.path}) == 3
+    assert report_of(place, 4).results == report_of(place, 2).results
 
 
 def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
@@ -364,8 +366,8 @@ def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
     report = report_of(place, 2)
     (warning,) = report.warnings
     assert warning.startswith("attempt 1 could not be carried over, all models were scored: ")
-    assert {v.model for v in report.verdicts if v.reason is None} == {"NA/007", "a#b%20c/50%", "fan/rpm", "old/x"}
-    assert {v.model for v in report.verdicts if v.etag} == {"fan/rpm", "old/x"}
+    assert {v.model for v in report.results if v.reason is None} == {"NA/007", "a#b%20c/50%", "fan/rpm", "old/x"}
+    assert {v.model for v in report.results if v.etag} == {"fan/rpm", "old/x"}
     assert predictions(place, report).num_rows == 240
 
 
@@ -377,7 +379,7 @@ def test_an_attempt_with_nothing_to_write_leaves_no_part_and_can_be_carried(plac
     score_chunk.run(order, 2, place.storage, score_chunk.How(carry=1))
 
     assert not [path for path in place.paths("work") if path.endswith(".parquet")]
-    assert report_of(place, 2).verdicts == report_of(place, 1).verdicts
+    assert report_of(place, 2).results == report_of(place, 1).results
     assert report_of(place, 2).warnings == ()
 
 
@@ -420,10 +422,10 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
     score_chunk.run(poisoned, 2, place.storage, score_chunk.How(careful=True))
 
     report = report_of(place, 2)
-    report.check(HOUR.id, "c00003", 2, 200)
+    report.check_against(HOUR.id, "c00003", 2, 200)
     manifest = Manifest.from_bytes(place.read("work", "m.json"))
     etags = {model.id: model.etag for model in manifest.models}
-    assert {v.model: (v.reason, v.message, v.etag) for v in report.verdicts if v.reason or v.etag} == {
+    assert {v.model: (v.reason, v.message, v.etag) for v in report.results if v.reason or v.etag} == {
         device: (reason, f"{how}, when it was tried again alone", etags[device])
         for device, (_, reason, how) in POISON.items()
     }
@@ -436,7 +438,7 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 
     assert report_of(place, 3).tally.scored == 200
     assert report_of(place, 3).tally.rows == 2000
-    assert {v.model for v in report_of(place, 3).verdicts if v.etag} == set(POISON)
+    assert {v.model for v in report_of(place, 3).results if v.etag} == set(POISON)
 
 
 def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: OneClassSVM) -> None:
@@ -456,7 +458,7 @@ def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert lines[1] == "carried=3 models, 180 rows from attempt 1"
     assert lines[-1] == "report written"
-    assert [v.rows for v in report_of(place, 2).verdicts] == [60, 60, 60, 0, 60, 0, 0]
+    assert [v.rows for v in report_of(place, 2).results] == [60, 60, 60, 0, 60, 0, 0]
 
 
 @pytest.mark.parametrize("pardon", [False, True])
@@ -468,7 +470,7 @@ def test_a_model_in_quarantine_is_scored_only_when_it_is_pardoned(
 
     score_chunk.run(f"{place.url('work')}/quarantined.json", 9, place.storage, score_chunk.How(pardon=pardon))
 
-    assert [v.reason for v in report_of(place, 9).verdicts] == [None if pardon else Reason.QUARANTINED]
+    assert [v.reason for v in report_of(place, 9).results] == [None if pardon else Reason.QUARANTINED]
 
 
 @pytest.fixture
@@ -481,7 +483,7 @@ def packed(place: Place, svm: OneClassSVM) -> Manifest:
     for hour, minutes in (("07", range(60)), ("08", range(2))):
         lines = [f"2026-11-21T{hour}:{m:02},{d},{10 + (m + i) % 4}" for i, d in enumerate(devices) for m in minutes]
         place.write("readings", f"date=2026-11-21/hour={hour}/a.csv", "\n".join(["time,device,value", *lines]).encode())
-    spans = (PackSpan("first", 25), PackSpan("then", 15))
+    spans = (PackRef("first", 25), PackRef("then", 15))
     return Manifest(
         HOUR, "c00003", tuple(fleet), place.url("models"), place.url("readings"), place.url("work"), packs=spans
     )
@@ -504,7 +506,7 @@ def test_a_warm_node_reads_packs_alone_and_says_the_same(
 ) -> None:
     caplog.set_level(logging.INFO, "scorer.packs.cache")
     cold, data = run_packed(place, packed, 1)
-    assert [v.reason for v in cold.verdicts if v.reason] == [Reason.UNREADABLE_MODEL]
+    assert [v.reason for v in cold.results if v.reason] == [Reason.UNREADABLE_MODEL]
     made = [record.message for record in caplog.records if record.name == "scorer.packs.cache"]
     assert made == ["pack=first models=25, 25 of them new", "pack=then models=15, 15 of them new"]
     assert [path for path in place.paths("work") if path.startswith("packs/")] == [
@@ -516,7 +518,7 @@ def test_a_warm_node_reads_packs_alone_and_says_the_same(
 
     warm, again = run_packed(place, packed, 2)
 
-    assert (warm.verdicts, warm.warnings) == (cold.verdicts, cold.warnings)
+    assert (warm.results, warm.warnings) == (cold.results, cold.warnings)
     assert again == data
     table = pq.read_table(pa.BufferReader(data))
     assert table["device"].unique().to_pylist() == [m.device for m in packed.models if m.device != "pump-07"]
@@ -527,10 +529,10 @@ def test_a_warm_node_reads_packs_alone_and_says_the_same(
 def test_the_same_input_gives_the_same_bytes_whatever_the_files_the_cores_and_the_memory(
     place: Place, packed: Manifest
 ) -> None:
-    _, wanted = run_packed(place, packed, 1)
-    assert run_packed(place, packed, 2, cores=3)[1] == wanted
+    _, expected = run_packed(place, packed, 1)
+    assert run_packed(place, packed, 2, cores=3)[1] == expected
     short = replace(packed, policy=ScoringOptions(limits=Limits(readings_memory=1)))
-    assert run_packed(place, short, 3)[1] == wanted
+    assert run_packed(place, short, 3)[1] == expected
 
     whole = place.read("readings", READINGS).decode().splitlines()
     place.delete("readings", READINGS)
@@ -538,24 +540,24 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_files_the_cores_and_th
         path = f"date=2026-11-21/hour=07/{'zyx'[i]}.csv"
         place.write("readings", path, "\n".join([whole[0], *rows]).encode())
     report, data = run_packed(place, packed, 4)
-    assert data == wanted
+    assert data == expected
     assert any("were replaced by a later one" in warning for warning in report.warnings)
 
 
 @pytest.mark.parametrize("place", ["folder"], indirect=True)
 def test_a_pack_that_is_torn_or_another_s_changes_nothing_of_the_result(place: Place, packed: Manifest) -> None:
-    report, wanted = run_packed(place, packed, 1)
+    report, expected = run_packed(place, packed, 1)
     good = place.read("work", pack_path("first"))
     for attempt, junk in enumerate((good[:-9], place.read("work", pack_path("then")), b""), 2):
         place.write("work", pack_path("first"), junk)
         again, data = run_packed(place, packed, attempt)
-        assert (again.verdicts, data) == (report.verdicts, wanted)
+        assert (again.results, data) == (report.results, expected)
         assert place.read("work", pack_path("first")) == good
 
 
 @pytest.mark.parametrize("place", ["folder"], indirect=True)
 def test_a_warm_node_imports_neither_pandas_nor_scikit_learn(place: Place, packed: Manifest) -> None:
-    usual = replace(packed, models=packed.models[:5], packs=(PackSpan("few", 5),))
+    usual = replace(packed, models=packed.models[:5], packs=(PackRef("few", 5),))
     run_packed(place, usual, 1)
     program = (
         "import sys; from scorer.commands import score_chunk; "

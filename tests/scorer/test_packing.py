@@ -196,17 +196,17 @@ def test_a_file_that_is_too_large_is_not_read(place: Place) -> None:
 
 @pytest.mark.parametrize("junk", [b"", b"PAR1", b"fleetscore pack\n" + bytes(100)], ids=["empty", "foreign", "torn"])
 def test_a_pack_that_cannot_be_used_is_made_anew(place: Place, junk: bytes) -> None:
-    wanted = told(bring(place.stores()[0], "p", place.fleet()))
+    expected = told(bring(place.stores()[0], "p", place.fleet()))
     good = place.pack.read_bytes()
     place.pack.write_bytes(junk)
-    assert told(bring(place.stores()[0], "p", place.fleet())) == wanted
+    assert told(bring(place.stores()[0], "p", place.fleet())) == expected
     assert place.pack.read_bytes() == good
 
 
 @pytest.mark.parametrize("call", ["map", "exchange"])
 def test_a_store_that_does_not_answer_for_packs_costs_the_pack_only(place: Place, call: str) -> None:
-    wanted = told(bring(place.stores()[0], "", place.fleet()))
-    assert told(bring(place.stores(fail=call)[0], "p", place.fleet())) == wanted
+    expected = told(bring(place.stores()[0], "", place.fleet()))
+    assert told(bring(place.stores(fail=call)[0], "p", place.fleet())) == expected
     assert not place.pack.exists()
 
 
@@ -220,14 +220,14 @@ def test_killed_at_any_point_of_a_refresh_nothing_is_lost(place: Place, *, after
     bring(place.stores()[0], "p", place.fleet())
     place.put("d", LINES[0])
     place.put("e", LINES[1])
-    wanted = told(bring(place.stores()[0], "", place.fleet()))
+    expected = told(bring(place.stores()[0], "", place.fleet()))
     old = place.pack.read_bytes()
     for cut in range(10):
         place.pack.write_bytes(old)
         try:
             bring(place.stores(cut=cut, after=after)[0], "p", place.fleet())
         except Cut:
-            assert told(bring(place.stores()[0], "p", place.fleet())) == wanted
+            assert told(bring(place.stores()[0], "p", place.fleet())) == expected
             continue
         assert cut == 4  # map, two reads, exchange
         return

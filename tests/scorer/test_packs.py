@@ -55,7 +55,7 @@ def entries() -> list[Entry]:
                 data if packed.family is Family.KEPT else b"",
             )
         )
-    refused = Unscorable(Reason.NOT_A_DETECTOR, "wanted an outlier detector, found a dict 😀")
+    refused = Unscorable(Reason.NOT_A_DETECTOR, "expected an outlier detector, got a dict 😀")
     return [*found, Entry(model("z"), "e9", refused)]
 
 
@@ -80,18 +80,18 @@ def entry_of(whole: Pack, row: int) -> Entry:
     return Entry(one, whole.etag(row), packed, bool(whole.numpy("skops")[row]), whole.file(row))
 
 
-def assert_same(found: Entry, wanted: Entry) -> None:
-    assert (found.model, found.etag, found.file) == (wanted.model, wanted.etag, wanted.file)
-    assert found.skops == (wanted.skops and isinstance(wanted.packed, Packed))
-    if isinstance(wanted.packed, Unscorable):
+def assert_same(found: Entry, expected: Entry) -> None:
+    assert (found.model, found.etag, found.file) == (expected.model, expected.etag, expected.file)
+    assert found.skops == (expected.skops and isinstance(expected.packed, Packed))
+    if isinstance(expected.packed, Unscorable):
         assert isinstance(found.packed, Unscorable)
-        assert (found.packed.reason, str(found.packed)) == (wanted.packed.reason, str(wanted.packed))
+        assert (found.packed.reason, str(found.packed)) == (expected.packed.reason, str(expected.packed))
         return
     assert isinstance(found.packed, Packed)
     for name in ("family", "width", "features", "made_by", "strict"):
-        assert getattr(found.packed, name) == getattr(wanted.packed, name), name
-    np.testing.assert_array_equal(found.packed.numbers, wanted.packed.numbers)
-    np.testing.assert_array_equal(found.packed.integers, wanted.packed.integers)
+        assert getattr(found.packed, name) == getattr(expected.packed, name), name
+    np.testing.assert_array_equal(found.packed.numbers, expected.packed.numbers)
+    np.testing.assert_array_equal(found.packed.integers, expected.packed.integers)
 
 
 def test_what_goes_in_comes_out(entries: list[Entry]) -> None:
@@ -99,8 +99,8 @@ def test_what_goes_in_comes_out(entries: list[Entry]) -> None:
     data = to_bytes(build(entries))
     found = from_buffer(memoryview(data))
     assert len(found) == len(entries)
-    for row, wanted in enumerate(entries):
-        assert_same(entry_of(found, row), wanted)
+    for row, expected in enumerate(entries):
+        assert_same(entry_of(found, row), expected)
     assert to_bytes(found) == data == to_bytes(build(entries))
 
 
@@ -122,10 +122,10 @@ def test_a_model_is_found_by_its_id_and_the_etag_of_its_file(entries: list[Entry
 def test_a_merged_pack_has_the_rows_that_were_wanted_in_their_order(entries: list[Entry]) -> None:
     old, fresh = build(entries[:6]), build(entries[6:])
     merged = old.merged(np.array([5, -1, 0, -1, -1]), fresh)
-    wanted = [entries[5], entries[6], entries[0], entries[7], entries[8]]
-    for row, entry in enumerate(wanted):
+    expected = [entries[5], entries[6], entries[0], entries[7], entries[8]]
+    for row, entry in enumerate(expected):
         assert_same(entry_of(merged, row), entry)
-    assert to_bytes(merged) == to_bytes(build(wanted))
+    assert to_bytes(merged) == to_bytes(build(expected))
     assert old.merged(np.arange(6), EMPTY) is old
     assert len(old.merged(np.empty(0, np.int64), EMPTY)) == 0
 
@@ -168,8 +168,8 @@ def ipc(table: pa.Table) -> bytes:
 def test_what_is_no_pack_is_told(entries: list[Entry]) -> None:
     body = to_bytes(build(entries))[64:]
     for data, said in [
-        (memoryview(b"PAR1" * 40), r"wanted a pack, found 160 bytes that begin with b'PAR1"),
-        (headed(body, version=pack.VERSION + 1), f"wanted a pack of version {pack.VERSION}, found"),
+        (memoryview(b"PAR1" * 40), r"expected a pack, got 160 bytes that begin with b'PAR1"),
+        (headed(body, version=pack.VERSION + 1), f"expected a pack of version {pack.VERSION}, got"),
         (headed(b"no arrow at all"), "a foreign pack: "),
         (headed(ipc(pa.table({"a": [1]}))), r"a foreign pack: its columns are \['a'\]"),
     ]:

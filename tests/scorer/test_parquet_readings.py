@@ -165,11 +165,14 @@ def test_where_nothing_tells_whose_rows_are_damaged_all_fail(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        (table().drop_columns(["time"]), "wanted columns 'time'"),
+        (table().drop_columns(["time"]), "expected columns 'time'"),
         (table().select(["time", "device"]), "and 'value' or features"),
         (table().append_column("a", table()["a"]), "has the column 'a' more than once"),
-        (table().set_column(0, "time", pa.array([b"x"] * 1000, pa.binary(1))), "wanted timestamps or an ISO 8601 time"),
-        (table().set_column(1, "device", table()["a"]), "column 'device' is double, wanted text or whole numbers"),
+        (
+            table().set_column(0, "time", pa.array([b"x"] * 1000, pa.binary(1))),
+            "expected timestamps or an ISO 8601 time",
+        ),
+        (table().set_column(1, "device", table()["a"]), "column 'device' is double, expected text or whole numbers"),
         (table().set_column(1, "device", pa.array([b"\xff"] * 1000)), "UTF8"),
     ],
 )

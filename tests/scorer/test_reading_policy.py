@@ -39,7 +39,7 @@ def test_a_row_that_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> No
     failing = read_text(tmp_path, text, policy=FAIL)
     assert refusal(failing, "pump/rpm") == (
         Reason.BAD_READINGS,
-        "a: column 'time' has 'noon', wanted an ISO 8601 time",
+        "a: column 'time' has 'noon', expected an ISO 8601 time",
     )
     assert failing.remarks() == [(1, "readings had no usable value and were left out")]
 
@@ -47,7 +47,7 @@ def test_a_row_that_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> No
 def test_a_device_of_which_no_row_can_be_used_has_failed_and_is_not_without_readings(tmp_path: Path) -> None:
     found = read_text(tmp_path, LONG + "2026-11-21T07:00,pump,rpm,ERR\n2026-11-21T07:00,fan,rpm,1\n", "pump", "fan")
 
-    assert refusal(found, "pump/rpm") == (Reason.BAD_READINGS, "a: column 'value' has 'ERR', wanted a number")
+    assert refusal(found, "pump/rpm") == (Reason.BAD_READINGS, "a: column 'value' has 'ERR', expected a number")
     assert refusal(found, "pump/bar") == (Reason.NO_READINGS, "the window has no readings of it")
 
 
@@ -66,7 +66,7 @@ def test_a_column_of_texts_hurts_only_who_wants_it_and_is_named_once(tmp_path: P
     found = read_text(tmp_path, "time,device,a,status\n" + rows, "pump", "fan")
 
     assert [values for _, values in see(found, "fan", names=("a",))] == [[0], [1], [2]]
-    assert refusal(found, "fan", count=2) == (Reason.BAD_READINGS, "a: column 'status' has 'ok', wanted a number")
+    assert refusal(found, "fan", count=2) == (Reason.BAD_READINGS, "a: column 'status' has 'ok', expected a number")
     assert found.remarks() == [(1, "columns hold no numbers, such as 'status' in a")]
 
 
@@ -112,7 +112,7 @@ def test_a_broken_file_of_the_next_folder_fails_too_and_says_why_it_was_read(tmp
 
     reason, message = refusal(found)
     assert reason is Reason.UNREADABLE_READINGS
-    assert message.startswith("08/a: wanted columns")
+    assert message.startswith("08/a: expected columns")
     assert message.endswith(" (the folder after the window's, which may hold late readings)")
 
 
@@ -189,7 +189,7 @@ def test_a_fraction_of_a_second_counts_and_iso_is_no_count(tmp_path: Path) -> No
     assert see(found) == [("07:15:00.25", [1.0])]
     assert (found.unusable, [cell.text for cell in found.bad[0]]) == (3, ["2026-11-21T07:20"])
     failing = read_text(tmp_path, text, policy=ReadingOptions(BadRows.FAIL, TimeFormat.S))
-    assert refusal(failing)[1] == "a: column 'time' has '2026-11-21T07:20', wanted seconds since 1970"
+    assert refusal(failing)[1] == "a: column 'time' has '2026-11-21T07:20', expected seconds since 1970"
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string()])

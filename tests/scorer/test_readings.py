@@ -190,9 +190,9 @@ def test_a_cell_that_is_no_number_fails_only_its_own_device_and_sensor_where_bad
 
     assert see(found, "fan/rpm") == [("07:00:00", [2.0])]
     assert see(found, "pump/bar") == [("07:00:00", [1.0])]
-    assert refusal(found, "pump/rpm") == (Reason.BAD_READINGS, "a: column 'value' has 'ERR', wanted a number")
+    assert refusal(found, "pump/rpm") == (Reason.BAD_READINGS, "a: column 'value' has 'ERR', expected a number")
     assert refusal(found, "pump")[0] is Reason.BAD_READINGS
-    assert refusal(found, "mill/rpm") == (Reason.BAD_READINGS, "a: column 'value' has '3,5', wanted a number")
+    assert refusal(found, "mill/rpm") == (Reason.BAD_READINGS, "a: column 'value' has '3,5', expected a number")
     assert refusal(found, "saw/rpm")[0] is Reason.BAD_READINGS
 
 
@@ -208,7 +208,7 @@ def test_a_wide_cell_that_is_no_number_spoils_only_the_models_that_want_its_colu
 
     assert see(found, "fan", count=2) == [("07:00:00", [1.0, 2.0])]
     assert see(found, "pump", names=("a",)) == [("07:00:00", [1.0])]
-    assert refusal(found, "pump", count=2) == (Reason.BAD_READINGS, "a: column 'b' has 'x', wanted a number")
+    assert refusal(found, "pump", count=2) == (Reason.BAD_READINGS, "a: column 'b' has 'x', expected a number")
     assert refusal(found, "pump/b", count=1)[0] is Reason.BAD_READINGS
 
 
@@ -220,7 +220,7 @@ def test_a_time_that_is_none_spoils_only_its_own_device(policy: ReadingOptions |
     assert see(found, "fan") == [("07:00:00", [2.0])]
     assert refusal(found, "pump") == (
         Reason.BAD_READINGS,
-        "a: column 'time' has 'yesterday', wanted an ISO 8601 time",
+        "a: column 'time' has 'yesterday', expected an ISO 8601 time",
     )
 
 
@@ -233,7 +233,7 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         ("time,device,value\n2026-11-21T07:00,pump,1,\n2026-11-21T07:01,pump,2,\n", "Expected 3 columns, got 4"),
         ("time,device,value\n2026-11-21T07:00,pump,3,14\n", "Expected 3 columns, got 4"),
         ("time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:0", "Expected 3 columns, got 1"),
-        ("2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n", "wanted columns 'time', 'device' and 'value'"),
+        ("2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n", "expected columns 'time', 'device' and 'value'"),
         ("time;device;value\n2026-11-21T07:00;pump;1\n", "found 'time;device;value'"),
         (GOOD.replace("pump", "pu\0mp"), "NUL bytes"),
         (GOOD.encode("utf-16-le"), "NUL bytes"),  # no mark tells it
@@ -249,7 +249,7 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         (gzip.compress(GOOD.encode())[:-9], "truncated or corrupt gzip"),
         (b"PAR1 and no more", "Parquet"),
         ('{"time": "2026-11-21T07:00", "device": "pump", "value": 1}\n{"time": "2026', "JSON parse error"),
-        ('{"device": "pump", "value": 1}\n', "wanted columns 'time'"),
+        ('{"device": "pump", "value": 1}\n', "expected columns 'time'"),
         ('"ti\nme",time,device,value\n1,2026-11-21T07:00,pump,1\n', "has a header that can be read in two ways"),
         ("time,device\n2026-11-21T07:00,pump\n", "and 'value' or features, found 'time', 'device'"),
     ],

@@ -165,9 +165,9 @@ def test_a_wrong_key_is_refused_with_the_role_that_is_wanted(azurite: Azurite, f
 @pytest.mark.parametrize(
     ("url", "storage", "error", "says"),
     [
-        ("ftp://x/y", "", Malformed, "wanted https://ACCOUNT"),
+        ("ftp://x/y", "", Malformed, "expected https://ACCOUNT"),
         ("https://a.blob.core.windows.net", "", Malformed, "found 'https://a.blob.core.windows.net'"),
-        ("http://127.0.0.1:1/devstoreaccount1", "", Malformed, "wanted https://ACCOUNT"),
+        ("http://127.0.0.1:1/devstoreaccount1", "", Malformed, "expected https://ACCOUNT"),
         ("models", "", Malformed, "found 'models'"),
         ("file://host/x", "", Malformed, "file:///PATH"),
         ("file:///no/such/folder", "", Misconfigured, "there is no folder at /no/such/folder"),
@@ -175,13 +175,13 @@ def test_a_wrong_key_is_refused_with_the_role_that_is_wanted(azurite: Azurite, f
             "http://127.0.0.1:1/devstoreaccount1/c",
             "",
             Misconfigured,
-            "STORAGE: wanted a connection string of http://127",
+            "STORAGE: expected a connection string of http://127",
         ),
         (
             "http://127.0.0.1:1/devstoreaccount1/c",
             "AccountName=devstoreaccount1;AccountKey=eA==;BlobEndpoint=http://127.0.0.1:2/devstoreaccount1",
             Misconfigured,
-            "STORAGE: wanted a connection string of http://127.0.0.1:1/devstoreaccount1",
+            "STORAGE: expected a connection string of http://127.0.0.1:1/devstoreaccount1",
         ),
     ],
 )
@@ -199,7 +199,7 @@ def test_a_blobs_url_is_a_container_and_a_name() -> None:
     url = "https://a.blob.core.windows.net/work/runs/20261121T0700Z-PT1H/manifests/0f.json"
 
     assert split_url(url) == (url.rpartition("/")[0], "0f.json")
-    with pytest.raises(Malformed, match=r"wanted the URL of a blob, found 'manifest\.json'"):
+    with pytest.raises(Malformed, match=r"expected the URL of a blob, got 'manifest\.json'"):
         split_url("manifest.json")
 
 

@@ -41,8 +41,8 @@ async def ask(kind: str, message: Any) -> Any:
 async def index(app: str) -> list[Any]:
     """The functions of the app, indexed and loaded."""
     await ask("worker_init_request", protos.WorkerInitRequest(host_version="4.1037.0", function_app_directory=app))
-    wanted = protos.FunctionsMetadataRequest(function_app_directory=app)
-    functions = list((await ask("functions_metadata_request", wanted)).function_metadata_results)
+    expected = protos.FunctionsMetadataRequest(function_app_directory=app)
+    functions = list((await ask("functions_metadata_request", expected)).function_metadata_results)
     for one in functions:
         load = protos.FunctionLoadRequest(function_id=one.function_id, metadata=one)
         await ask("function_load_request", load)

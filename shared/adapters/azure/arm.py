@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shared.contract.errors import Conflict, FleetError, Malformed, NotFound, Unavailable
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 
 from .auth import nobody_signed_in, retry_after
 
@@ -43,7 +43,7 @@ def translated(where: str, rights: str) -> Iterator[None]:
         raise _translate(error, where, rights) from error
     except (RequestException, ValueError, TypeError, LookupError, AttributeError) as error:
         # It broke off in the middle, or is not of its form: then somebody between us and Azure has answered.
-        what = f"{type(error).__name__}: {clip(str(error))}"
+        what = f"{type(error).__name__}: {clip_text(str(error))}"
         raise Unavailable(f"{where}: the answer cannot be read: {what}") from error
 
 
@@ -80,4 +80,4 @@ def _said(error: AzureError) -> str:
     text = getattr(getattr(error, "error", None), "message", None) or str(error)
     if tried := re.search(r"ManagedIdentityCredential: .*", text):  # of many lines the one that matters in Azure
         text = tried[0]
-    return clip(re.sub(r"\?[^\s'\")]*", "", text))
+    return clip_text(re.sub(r"\?[^\s'\")]*", "", text))

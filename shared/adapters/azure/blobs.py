@@ -99,7 +99,7 @@ class AzureBlobs:
 
     def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> Found:
         if source.url.rpartition("/")[0] != self.url.rpartition("/")[0]:
-            raise Malformed(f"wanted a source in the account of {self.url}, found {source.url}")
+            raise Malformed(f"expected a source in the account of {self.url}, got {source.url}")
         url = f"{source.url}/{quote(path)}"
         try:
             self._copy(url, name, replaces)
@@ -151,7 +151,7 @@ class AzureBlobs:
                 case "pending":
                     time.sleep(0.2)
                 case "failed" | "aborted":
-                    raise Unavailable(f"copy to {self._at(name)} {properties.copy.status}: wanted it to succeed")
+                    raise Unavailable(f"copy to {self._at(name)} {properties.copy.status}: expected it to succeed")
                 case _:
                     return _found(properties)
         raise Unavailable(f"copy to {self._at(name)} was still pending after {COPY_LIMIT} s")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.contract.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 
 from .auth import default_credential, nobody_signed_in, retry_after
 
@@ -40,8 +40,8 @@ class Account:
     def __post_init__(self) -> None:
         if not self._is_url and not re.search(r"AccountName=|Endpoint=|UseDevelopmentStorage=true", self.setting):
             raise Misconfigured(
-                "wanted a storage account as https://ACCOUNT.blob.core.windows.net, as a connection string, or as "
-                f"UseDevelopmentStorage=true, found {len(self.setting)} characters that are none of these"
+                "expected a storage account as https://ACCOUNT.blob.core.windows.net, as a connection string, or as "
+                f"UseDevelopmentStorage=true, got {len(self.setting)} characters that are none of these"
             )
 
     def __repr__(self) -> str:
@@ -118,4 +118,4 @@ def _header(error: HttpResponseError, name: str) -> str:
 def _said(error: AzureError) -> str:
     """The text in one line, without the queries of URLs, which may hold a signature."""
     text = str(error).split("\nRequestId", 1)[0].split("\nErrorCode", 1)[0]
-    return clip(re.sub(r"\?[^\s'\")]*", "", text))
+    return clip_text(re.sub(r"\?[^\s'\")]*", "", text))

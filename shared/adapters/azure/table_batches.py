@@ -173,5 +173,5 @@ def _if_version(version: str) -> Mapping[str, Any]:
     from azure.core import MatchConditions
 
     if not version:
-        raise Conflict("wanted a row that was read before it is saved, found one without a version")
+        raise Conflict("expected a row that was read before it is saved, got one without a version")
     return {"etag": version, "match_condition": MatchConditions.IfNotModified}

@@ -48,7 +48,7 @@ Row = dict[str, Any]
 def key(text: str) -> str:
     """*text*, that it can be a partition's or a row's key; raises Malformed."""
     if not text or len(text) > KEY_LIMIT or _FORBIDDEN.search(text):
-        raise Malformed(f"wanted a table's key without / \\ # ? and control characters, found {text[:80]!r}")
+        raise Malformed(f"expected a table's key without / \\ # ? and control characters, got {text[:80]!r}")
     return text
 
 
@@ -66,7 +66,7 @@ def run_keys(start: datetime, end: datetime) -> tuple[str, str]:
 def run_cursor(text: str) -> str:
     """*text*, that it is a run's row key; raises Malformed."""
     if not _RUN_KEY.fullmatch(text):
-        raise Malformed(f"wanted the cursor of an earlier page of runs, found {text[:80]!r}")
+        raise Malformed(f"expected the cursor of an earlier page of runs, got {text[:80]!r}")
     return key(text)
 
 
@@ -95,13 +95,13 @@ def load(kind: type[T], row: Mapping[str, Any], **version: str) -> T:
 
     where = f"row {row['PartitionKey']}/{row['RowKey']}"
     if row.get("schema") != SCHEMA:
-        raise Malformed(f"{where}: wanted schema {SCHEMA}, found {row.get('schema')!r}: another version wrote it")
+        raise Malformed(f"{where}: expected schema {SCHEMA}, got {row.get('schema')!r}: another version wrote it")
     try:
         nested = {n.removesuffix("_json"): json.loads(_gathered(n, row)) for n in row if n.endswith("_json")}
         adapter: TypeAdapter[T] = _adapter(cast("Any", kind))
         return adapter.validate_python({**row, **nested, **version})
     except (ValidationError, ValueError) as error:
-        raise Malformed(f"{where}: wanted a {kind.__name__}, found {error}") from error
+        raise Malformed(f"{where}: expected a {kind.__name__}, got {error}") from error
 
 
 def fitted(value: R) -> R:
@@ -177,14 +177,14 @@ def _check_size(row: Row) -> None:
         try:
             units = _units(content) if isinstance(content, str) else 0
         except UnicodeEncodeError as error:
-            raise Malformed(f"{where}: wanted text in {name}, found {error}") from error
+            raise Malformed(f"{where}: expected text in {name}, got {error}") from error
         if units > PROPERTY_LIMIT:
             raise Malformed(
-                f"{where}: wanted at most {PROPERTY_LIMIT} in a property, found {name} of {units} characters"
+                f"{where}: expected at most {PROPERTY_LIMIT} in a property, got {name} of {units} characters"
             )
         size += 20 + 2 * (len(name) + units)  # the store's own formula, rounded up
     if size > ENTITY_LIMIT:
-        raise Malformed(f"{where}: wanted at most {ENTITY_LIMIT} bytes in a row, found {size}")
+        raise Malformed(f"{where}: expected at most {ENTITY_LIMIT} bytes in a row, got {size}")
 
 
 def _units(text: str) -> int:

@@ -85,7 +85,7 @@ class AzureMLCluster:
         self._compute, self._client_id, self._arm, self._given = compute, client_id, arm.rstrip("/"), credential
         name, colon, version = environment.partition(":")
         if not (name and colon and version):
-            raise Misconfigured(f"wanted a registered environment as NAME:VERSION, found {environment!r}")
+            raise Misconfigured(f"expected a registered environment as NAME:VERSION, got {environment!r}")
         self._environment = f"{self._workspace.id}/environments/{name}/versions/{version}"
         self._ends: dict[str, Sighting] = {}  # of failed jobs, as the run history told them
 
@@ -199,7 +199,7 @@ class AzureMLCluster:
                 found = self._client.compute.get(*self._workspace.scope, self._compute)["properties"]
                 if found["computeType"] != "AmlCompute":
                     raise Unavailable(
-                        f"wanted {self._compute} to be an AmlCompute cluster, found {found['computeType']}"
+                        f"expected {self._compute} to be an AmlCompute cluster, got {found['computeType']}"
                     )
                 counts = found.get("properties") or {}  # none while it is being made
                 states = (counts.get("nodeStateCounts") or {}).items()

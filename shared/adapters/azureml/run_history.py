@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.arm import translated
 from shared.contract.errors import FleetError, Misconfigured, NotFound
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 from shared.ports import Sighting
 from shared.state.runs import JobState
 
@@ -54,7 +54,7 @@ class Workspace:
         if found := _ID.fullmatch(text):
             return Workspace(**found.groupdict())
         form = "/subscriptions/S/resourceGroups/G/providers/Microsoft.MachineLearningServices/workspaces/W"
-        raise Misconfigured(f"wanted a workspace as {form}, found {text!r}")
+        raise Misconfigured(f"expected a workspace as {form}, got {text!r}")
 
     @property
     def id(self) -> str:
@@ -99,16 +99,16 @@ class RunHistory:
         try:
             details = self._details(name)
         except FleetError as error:
-            return Sighting(JobState.FAILED, clip(f"Azure ML calls it Failed, and not why: {error}"))
+            return Sighting(JobState.FAILED, clip_text(f"Azure ML calls it Failed, and not why: {error}"))
         said = details.message
         of_azure, _, own = said.partition(_OWN_WORDS)
         if _TAKEN_AWAY.search(of_azure):
-            return Sighting(JobState.LOST, clip(said))
+            return Sighting(JobState.LOST, clip_text(said))
         code = _CODE.search(of_azure)
         if not code:
-            return Sighting(JobState.FAILED, clip(said or "Azure ML calls it Failed, and says no more"))
+            return Sighting(JobState.FAILED, clip_text(said or "Azure ML calls it Failed, and says no more"))
         last = self._last_line(details) or _last_line(own)
-        return Sighting(JobState.FAILED, clip(": ".join(filter(None, [f"exit code {code[1]}", last]))))
+        return Sighting(JobState.FAILED, clip_text(": ".join(filter(None, [f"exit code {code[1]}", last]))))
 
     def log(self, name: str) -> str:
         """What a job printed so far, the end of it. Raises NotFound."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from shared.contract.errors import NotFound, Unavailable
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 from shared.ports import JobSpec, Refusal, Sighting
 from shared.state.runs import JobState, Nodes
 
@@ -84,7 +84,7 @@ class BatchCluster:
             self._find_words(t, failed)
         for name in failed:
             if words := self._words.get(name):
-                seen[name] = replace(seen[name], detail=clip(f"{seen[name].detail}: {words}"))
+                seen[name] = replace(seen[name], detail=clip_text(f"{seen[name].detail}: {words}"))
         return seen
 
     def cancel(self, names: Collection[str]) -> None:
@@ -244,7 +244,7 @@ class BatchCluster:
                 return
             _make_room(self._words, WORDS_KEPT)
             lines = output.decode(errors="replace").strip().splitlines()
-            self._words[name] = clip(lines[-1]) if lines else ""
+            self._words[name] = clip_text(lines[-1]) if lines else ""
 
 
 def _make_room(kept: dict[str, Any], limit: int) -> None:

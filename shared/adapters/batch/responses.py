@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shared.adapters.azure.auth import nobody_signed_in, retry_after
 from shared.contract.errors import Unavailable
-from shared.contract.text import clip
+from shared.contract.text import clip_text
 from shared.ports import Sighting
 from shared.state.runs import JobState
 
@@ -60,7 +60,7 @@ def _end(info: BatchTaskExecutionInfo) -> Sighting:
         return Sighting(JobState.FAILED, f"exit code {info.exit_code}")
     details = [detail.value or "" for detail in failure.details or ()]
     container = (info.container_info.error or "") if info.container_info else ""
-    what = clip(": ".join(filter(None, [failure.code, failure.message, *details, container])))
+    what = clip_text(": ".join(filter(None, [failure.code, failure.message, *details, container])))
     if failure.code == "TaskEnded":
         # The same code for a task that somebody ended and for one that took too long; only the text tells them apart.
         late = "maximum execution time" in what or "wall clock" in what.lower()
@@ -81,7 +81,7 @@ def said(error: BatchError | None) -> str:
         return "no reason given"
     message = ((error.message.value if error.message else "") or "").split("\nRequestId")[0]
     values = [f"{value.key}={value.value}" for value in error.error_values or ()]
-    return clip(": ".join(filter(None, [error.code, message, ", ".join(values), _ADVICE.get(error.code or "")])))
+    return clip_text(": ".join(filter(None, [error.code, message, ", ".join(values), _ADVICE.get(error.code or "")])))
 
 
 def translate(error: AzureError, where: str) -> Unavailable:
@@ -100,4 +100,4 @@ def translate(error: AzureError, where: str) -> Unavailable:
 
 
 def _first_line(error: AzureError) -> str:
-    return clip(str(error).split("\nContent:")[0])
+    return clip_text(str(error).split("\nContent:")[0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from shared.contract.paths import job_name, log_path, parse_job_name
+from shared.contract.paths import log_path, make_job_name, parse_job_name
 from shared.ports import JobSpec
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Orders:
     def place(self, name: str) -> tuple[str, str] | None:
         """The Batch job and the task of a job's name; None where it is no name of this app's."""
         found = parse_job_name(name)
-        if found is None or name != job_name(self.app, *found):
+        if found is None or name != make_job_name(self.app, *found):
             return None
         run, chunk, attempt = found
         return self.job_id(run), f"{chunk}-{attempt}"
