@@ -1,7 +1,7 @@
 """The settings, from the environment. The only room that reads it.
 
 All problems are found at once, and each is told by the setting's name, with what was expected and what was found. The
-table in docs/settings.md is made from the descriptions here.
+table in the README is made from the descriptions here.
 """
 
 from __future__ import annotations
