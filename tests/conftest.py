@@ -18,8 +18,8 @@ from local.azurite import Azurite
 from local.dask import LocalDask
 from tests.clouds.azureml_world import azureml_world
 from tests.clouds.batch_world import batch_service, batch_world
-from tests.e2e.place import Place
-from tests.worker.fixtures import worker, worker_code
+from tests.stack.e2e.place import Place
+from tests.stack.worker.fixtures import worker, worker_code
 
 __all__ = ["azureml_world", "batch_service", "batch_world", "worker", "worker_code"]  # fixtures, for all tests
 
