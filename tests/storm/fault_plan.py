@@ -112,7 +112,7 @@ class Weather:
         self.calls: list[str] = []
         self.struck = 0  # faults that came to pass
         self._late: list[tuple[int, Callable[[], Any]]] = []
-        self._before: dict[Any, Any] = {}  # what a read answered the last time
+        self.reads: dict[Any, Any] = {}  # what a read answered the last time
 
     def around(self, port: str, method: str, key: Any, call: Callable[[], Any]) -> Any:
         number = len(self.calls)
@@ -133,8 +133,8 @@ class Weather:
             call()
         if fault.error is not None:
             raise fault.error.with_traceback(None)
-        if fault.name == "stale read" and key in self._before:
-            return _fresh(self._before[key])
+        if fault.name == "stale read" and key in self.reads:
+            return _fresh(self.reads[key])
         answer = self._remembered(method, key, call)
         return answer if fault.name == "stale read" else (_cut_short if "short" in fault.name else _doubled)(answer)
 
@@ -144,7 +144,7 @@ class Weather:
             return answer
         if isinstance(answer, Iterator):
             answer = _Listing(answer)
-        self._before[key] = answer
+        self.reads[key] = answer
         return _fresh(answer)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -69,54 +69,81 @@ class Order:
         return cls(Manifest.from_bytes(work.read(path)), attempt, "--careful" in words, "--pardon" in words, carry)
 
 
-def process(
-    work: MemoryBlobs,
-    order: Order,
-    fleet: Mapping[str, Reason | None],
-    how: Process,
-    clock: Callable[[], datetime],
-    name_part: Callable[[], str],
-) -> Iterator[bool]:
-    """One write a step; True once the report is there."""
-    manifest, attempt = order.manifest, order.attempt
-    run, chunk, started = manifest.window.id, manifest.chunk, clock()
-    if how.dies_before == 0:
-        return
-    naps = 1 if how.dies_before == 10**6 else how.nap + 1
-    for beat in range(naps):
-        progress = Progress(beat, len(manifest.models)).to_metadata()
-        work.write(paths.progress_path(run, chunk, attempt), b"", progress)
-        yield False
-    while how.nap == 10**6:  # alive, and does nothing
-        yield False
-    if how.dies_before == 1 or (
-        not order.careful and any(fleet[model.id] in POISON and not model.refused for model in manifest.models)
-    ):
-        return
-    carried = {} if how.loses_what_it_carries else _carried(work, run, chunk, order.carry)
-    verdicts = [
-        carried[model.id][0] if model.id in carried else _verdict(fleet, model, pardon=order.pardon)
-        for model in manifest.models
-    ]
-    if how.forgets_a_model:
-        del verdicts[0]
-    rows = [
-        row
-        for v in verdicts
-        for row in (carried[v.model][1] if v.model in carried else [[v.model, run, s, attempt] for s in range(v.rows)])
-    ]
-    parts = []
-    if rows:
+@dataclass(slots=True)
+class Running:
+    """A process of a node at its work: one write a step. It holds nothing of the world: a copy goes on alone."""
+
+    order: Order
+    how: Process
+    started: datetime | None = None
+    beats: int = 0
+    scored: tuple[tuple[ModelResult, ...], tuple[Part, ...]] | None = None  # once its part is written
+    is_over: bool = False
+
+    def step(
+        self, work: MemoryBlobs, fleet: Mapping[str, Reason | None], now: datetime, name_part: Callable[[], str]
+    ) -> bool | None:
+        """Make the next write. True once the report is there, None where the process has ended."""
+        how = self.how
+        if self.started is None:
+            self.started, self.is_over = now, how.dies_before == 0
+        if self.is_over:
+            return None
+        if self.beats < (1 if how.dies_before == 10**6 else how.nap + 1):
+            manifest = self.order.manifest
+            progress = Progress(self.beats, len(manifest.models)).to_metadata()
+            work.write(paths.progress_path(manifest.window.id, manifest.chunk, self.order.attempt), b"", progress)
+            self.beats += 1
+            return False
+        if how.nap == 10**6:  # alive, and does nothing
+            return False
+        if self.scored is None:
+            self.is_over = how.dies_before == 1 or self._is_poisoned(fleet)
+            if self.is_over:
+                return None
+            self.scored = self._score(work, fleet, name_part)
+            if self.scored[1]:
+                return False
+        self.is_over = True
+        return None if how.dies_before == 2 else self._report(work, now)
+
+    def _is_poisoned(self, fleet: Mapping[str, Reason | None]) -> bool:
+        models = self.order.manifest.models
+        return not self.order.careful and any(fleet[model.id] in POISON and not model.refused for model in models)
+
+    def _score(
+        self, work: MemoryBlobs, fleet: Mapping[str, Reason | None], name_part: Callable[[], str]
+    ) -> tuple[tuple[ModelResult, ...], tuple[Part, ...]]:
+        manifest, attempt = self.order.manifest, self.order.attempt
+        run, chunk = manifest.window.id, manifest.chunk
+        carried = {} if self.how.loses_what_it_carries else _carried(work, run, chunk, self.order.carry)
+        verdicts = [
+            carried[model.id][0] if model.id in carried else _verdict(fleet, model, pardon=self.order.pardon)
+            for model in manifest.models
+        ]
+        if self.how.forgets_a_model:
+            del verdicts[0]
+        rows = [
+            row
+            for v in verdicts
+            for row in (
+                carried[v.model][1] if v.model in carried else [[v.model, run, s, attempt] for s in range(v.rows)]
+            )
+        ]
+        if not rows:
+            return tuple(verdicts), ()
         data = json.dumps(rows).encode()
         path = f"{paths.parts_prefix(run, chunk)}{name_part()}.parquet"
-        work.write(path, data[:-1] if how.spoils_part else data)
-        parts = [Part(path, len(data), work.head(path).md5, len(rows))]
-        yield False
-    if how.dies_before == 2:
-        return
-    report = Report(run, chunk, attempt, started, clock() + timedelta(seconds=10), tuple(verdicts), tuple(parts))
-    work.create(paths.report_path(run, chunk, attempt), report.to_bytes())
-    yield True
+        work.write(path, data[:-1] if self.how.spoils_part else data)
+        return tuple(verdicts), (Part(path, len(data), work.head(path).md5, len(rows)),)
+
+    def _report(self, work: MemoryBlobs, now: datetime) -> bool:
+        assert self.scored
+        assert self.started
+        run, chunk, attempt = self.order.manifest.window.id, self.order.manifest.chunk, self.order.attempt
+        report = Report(run, chunk, attempt, self.started, now + timedelta(seconds=10), *self.scored)
+        work.create(paths.report_path(run, chunk, attempt), report.to_bytes())
+        return True
 
 
 def _carried(

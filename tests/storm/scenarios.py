@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 
 from shared.contract import paths
 from shared.contract.domain import Reason
@@ -14,8 +16,9 @@ from shared.contract.windows import Window
 from shared.planning.plan import Plan
 from shared.state.requests import Backfill, BackfillState, Scope, WishKind
 from shared.state.runs import ChunkState, Phase, Run
-from tests.storm.fault_plan import BY_NAME, FAULTS, Weather, shows
+from tests.storm.fault_plan import BY_NAME, FAULTS, Fault, Weather, shows
 from tests.storm.nodes import FATES
+from tests.storm.rehearsal import Rehearsal, TakenUp
 from tests.storm.world import EARLIER, NOON, WINDOW, World, counts
 
 FLEET: dict[str, Reason | None] = {
@@ -219,12 +222,28 @@ SCENARIOS = {
 }
 
 
+@cache
+def rehearse(name: str) -> Rehearsal:
+    """A story in fair weather, beat by beat."""
+    scenario, rehearsal = SCENARIOS[name], Rehearsal(Weather())
+    with playing(rehearsal):
+        scenario.holds(scenario.play(rehearsal.weather, scenario.fates))
+    return rehearsal
+
+
+@contextmanager
+def playing(script: Rehearsal | TakenUp | None) -> Iterator[None]:
+    """Let all worlds follow it."""
+    World.script = script
+    try:
+        yield
+    finally:
+        World.script = None
+
+
 def calm_calls(name: str) -> list[str]:
     """The calls of a story in fair weather, in their order."""
-    weather = Weather()
-    scenario = SCENARIOS[name]
-    scenario.holds(scenario.play(weather, scenario.fates))
-    return weather.calls
+    return rehearse(name).weather.calls
 
 
 def single_faults(name: str) -> list[dict[int, str]]:
@@ -236,14 +255,21 @@ def single_faults(name: str) -> list[dict[int, str]]:
     ]
 
 
+def faults_of(names: Mapping[int, str]) -> dict[int, Fault]:
+    """The faults of these names, each by the number of its call."""
+    return {number: BY_NAME[name] for number, name in names.items()}
+
+
 def strike(name: str, faults: Mapping[int, str], fates: Sequence[str] | None = None) -> int:
     """Play a story in this weather: faults by the number of the call. Returns how many of them came to pass.
 
     Raises AssertionError, and tells how to repeat it.
     """
-    scenario, weather = SCENARIOS[name], Weather({number: BY_NAME[fault] for number, fault in faults.items()})
+    scenario, weather = SCENARIOS[name], Weather(faults_of(faults))
+    own = fates is None or list(fates) == list(scenario.fates)  # else its beats were never rehearsed
     try:
-        scenario.holds(scenario.play(weather, scenario.fates if fates is None else fates))
+        with playing(TakenUp(rehearse(name), weather, min(faults)) if own and faults else None):
+            scenario.holds(scenario.play(weather, scenario.fates if fates is None else fates))
     except Exception as error:
         calls = {number: weather.calls[number] for number in faults if number < len(weather.calls)}
         raise AssertionError(

@@ -1,4 +1,4 @@
-"""Plays stories in many weathers, on all cores, and counts what came to pass."""
+"""Plays stories in many weathers and counts what came to pass: on all cores, where no other tests run beside it."""
 
 from __future__ import annotations
 
@@ -36,21 +36,10 @@ class Outcome:
     broken: tuple[str, ...]
 
 
-_TOLD: list[str] = []
-
-
-def told() -> Sequence[str]:
-    """What the storms of this session have to tell."""
-    return _TOLD
-
-
-def tell(line: str) -> None:
-    """Keep a line for the end of the session."""
-    _TOLD.append(line)
-
-
 def play(cases: Sequence[Case]) -> Outcome:
-    """Play all of them, on all cores."""
+    """Play all of them. Among workers of pytest-xdist here: then the other cores have other tests to run."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return _play(cases)
     batches = [cases[i : i + BATCH] for i in range(0, len(cases), BATCH)]
     with ProcessPoolExecutor(os.cpu_count(), get_context("forkserver")) as pool:
         outcomes = list(pool.map(_play, batches))
@@ -59,13 +48,17 @@ def play(cases: Sequence[Case]) -> Outcome:
 
 
 def _play(cases: Sequence[Case]) -> Outcome:
-    logging.disable(logging.CRITICAL)
     struck, broken = 0, []
-    for case in cases:
-        try:
-            struck += strike(case.story, case.faults, case.fates)
-        except AssertionError as error:
-            broken.append(str(error)[:600])
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        for case in cases:
+            try:
+                struck += strike(case.story, case.faults, case.fates)
+            except AssertionError as error:
+                broken.append(str(error)[:600])
+    finally:
+        logging.disable(disabled)
     return Outcome(len(cases), struck, tuple(broken))
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
@@ -27,7 +27,8 @@ from shared.state.requests import Wish, WishKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Phase, Run
 from shared.tracking.run_limits import Policy
 from tests.storm.fault_plan import Exposed, Killed, Weather
-from tests.storm.nodes import FATES, Order, Process, process
+from tests.storm.nodes import FATES, Order, Process, Running
+from tests.storm.rehearsal import Rehearsal, TakenUp
 
 NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 BEAT = timedelta(seconds=10)  # few enough beats to a run that no second window falls due
@@ -50,6 +51,8 @@ POLICY = Policy(
 class World:
     """Everything there is: the stores, the cluster with its nodes, the app, a clock."""
 
+    script: ClassVar[Rehearsal | TakenUp | None] = None  # of the story that is played just now
+
     fleet: dict[str, Reason | None]  # model id -> how it ends on a node
     fates: list[str] = field(default_factory=list)  # of the jobs, in the order in which they start; then all is well
     chunk_size: int = 2
@@ -68,7 +71,7 @@ class World:
         self.ledger.save_heartbeat(Heartbeat(watermark=EARLIER.window.end))
         self.random = random.Random(0)
         self.started: set[str] = set()
-        self.processes: list[tuple[str, Iterator[bool]]] = []  # by job; a job may run twice
+        self.processes: list[tuple[str, Running]] = []  # by job; a job may run twice
         self.before: tuple[dict[str, Run], dict[tuple[str, str], Chunk]] = ({}, {})
         self._read: dict[str, tuple[str, list[Any]]] = {}  # what consumers read of a blob, by its etag
         self.plane = self.host()
@@ -95,11 +98,15 @@ class World:
 
     def beat(self) -> None:
         """One tick of the app, whatever becomes of it; then the cluster and its nodes move."""
+        if self.script and self.script.recall(self):
+            return
         with suppress(Killed, FleetError):
             self.plane.tick(self.now)
         self.move_nodes()
         self.check()
         self.now += BEAT
+        if self.script:
+            self.script.record(self)
 
     def beat_until_quiet(self, limit: int = 300) -> None:
         """Until no wish waits, every run is over, and there was time for orphans to be found."""
@@ -137,10 +144,10 @@ class World:
             stopped = (
                 seen_now and seen_now.state is JobState.CANCELLED and self.random.random() < 0.5
             )  # in time, or not
-            step = "over" if stopped else next(one, "over")
-            if step == "over":
-                self.processes.remove((name, one))
-            if seen_now and not seen_now.state.over and step in ("over", True):
+            step = None if stopped else one.step(self.work, self.fleet, self.now, self._name)
+            if step is None:
+                self.processes = [each for each in self.processes if each[1] is not one]
+            if seen_now and not seen_now.state.over and step is not False:
                 self.cluster.set(name, JobState.SUCCEEDED if step is True else JobState.FAILED)
 
     def _start(self, name: str, fate: str) -> None:
@@ -156,8 +163,7 @@ class World:
         else:
             self.cluster.set(name, said, fate)
         for how in processes:
-            order = Order.of(command, self.work)
-            self.processes.append((name, process(self.work, order, self.fleet, how, lambda: self.now, self._name)))
+            self.processes.append((name, Running(Order.of(command, self.work), how)))
 
     def _name(self) -> str:
         return f"{self.random.getrandbits(64):x}"

@@ -124,7 +124,7 @@ def write(data: bytes) -> None:
 def mark() -> bytes:
     """What the answer to this order has to bear; found as one that has taken over the process might find it."""
     frame = sys._getframe()
-    while "replies" not in frame.f_locals:
+    while "mark" not in frame.f_locals:
         assert frame.f_back
         frame = frame.f_back
     found: bytes = frame.f_locals["mark"]

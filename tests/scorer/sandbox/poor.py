@@ -21,5 +21,5 @@ def without(*_: object) -> int:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
-if sys.argv[0].endswith("keeper.py"):
+if sys.argv[0].endswith("supervisor.py"):
     isolation._landlock = without
