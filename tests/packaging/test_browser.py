@@ -21,7 +21,7 @@ def test_the_browser_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_browser_that_is_named_and_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CHROMIUM", str(tmp_path / "none"))
-    with pytest.raises(Misconfigured, match="CHROMIUM: expected the path of a browser, got '.*none'"):
+    with pytest.raises(Misconfigured, match=r"CHROMIUM: expected the path of a browser, got '.*none'"):
         find_browser()
 
 
