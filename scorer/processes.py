@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
@@ -20,6 +21,11 @@ def die_with(parent: int) -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def list_module_folders() -> str:
+    """The folders that this process imports from, as PYTHONPATH, so that a Python that it starts imports the same."""
+    return os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
 
 
 def signal_name(number: int) -> str:

@@ -13,12 +13,10 @@ from shared.control import maintenance
 from . import bootstrap
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str], program: str = "python -m shared") -> int:
     """0 when it is done, 1 where it cannot be, 2 for wrong usage."""
     if words != ["rebuild"]:
-        print(
-            "usage: python -m shared rebuild\n\nRestores the runs of a ledger that was lost; docs/runbook.md says when."
-        )
+        print(f"usage: {program} rebuild\n\nRestores the runs of a ledger that was lost; docs/runbook.md says when.")
         return 2
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:

@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from scorer.processes import die_with, signal_name
+from scorer.processes import die_with, list_module_folders, signal_name
 from shared.contract.paths import log_path, parse_job_name
 from shared.contract.text import clip_text
 
@@ -56,7 +56,12 @@ def run(name: str, digest: str, command: Sequence[str], timeout: float) -> NoRet
     order = [sys.executable, "-m", "scorer.commands.dask_launcher", str(output_path(worker, name)), name, str(timeout)]
     program = [sys.executable, *command[1:]] if command[0] == "python" else command
     with subprocess.Popen(  # noqa: S603  # what to run is what the control plane wrote
-        [*order, *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [*order, *program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # The modules are those of this process; what lies in the folder that a worker was started in is none.
+        env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": list_module_folders()},
+        start_new_session=True,
     ) as keeper:
         assert keeper.stdin
         assert keeper.stdout

@@ -34,6 +34,7 @@ from shared.contract.domain import Model, Reason
 from shared.contract.errors import FleetError
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.report import ModelResult, Progress, Report
+from shared.contract.version import VERSION
 
 UNPACKED = 10_000  # models that are scored together where there are no packs
 PROGRESS_EVERY = 3.0  # seconds, at most
@@ -93,6 +94,7 @@ def run(manifest_url: str, attempt: int, storage: str = "", how: How | None = No
         results=tuple(verdicts),
         parts=parts.close(),
         warnings=warnings,
+        version=VERSION,
     )
     first = work.create(paths.report_path(run_id, manifest.chunk, attempt), report.to_bytes())
     tally = report.tally

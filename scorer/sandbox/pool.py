@@ -27,6 +27,7 @@ from typing import Self
 
 from scorer.estimators.score_model import score_one
 from scorer.predictions.outcome import Scored
+from scorer.processes import list_module_folders
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
@@ -294,6 +295,5 @@ def _environment() -> dict[str, str]:
     """All that a keeper has: where Python and we are, and that it is to use one thread."""
     kept = {name: text for name, text in os.environ.items() if name in INHERITED or name.startswith(INHERITED_OF)}
     threads = {f"{library}_NUM_THREADS": "1" for library in THREADS}
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     # Arrow's allocator starts a thread of its own unless told otherwise, and who forks must have none.
-    return {**kept, **threads, "PYTHONPATH": path, "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    return {**kept, **threads, "PYTHONPATH": list_module_folders(), "JE_ARROW_MALLOC_CONF": "background_thread:false"}

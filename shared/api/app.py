@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
+from shared.contract.version import VERSION
 from shared.control.services import Services
 
 from . import backfills, operations, run_actions, run_queries
@@ -43,7 +44,7 @@ def create_api(services: Services, guard: Guard, clock: Callable[[], datetime]) 
     """The application over a control services. *clock* tells the time, in UTC."""
     app = FastAPI(
         title="fleetscore",
-        version="1",
+        version=VERSION,
         description="Scores a fleet of per-device models on a schedule. Errors are RFC 9457 problems.",
         docs_url=None,  # both pages load their scripts from elsewhere
         redoc_url=None,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.contract.domain import Failure, Outcome, Reason
+from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from shared.state.requests import Wish, WishKind
 from shared.state.runs import ChunkState, Heartbeat, Phase, Run
@@ -116,6 +117,7 @@ class Health:
     paused_since: datetime | None  # no window is opened for the schedule until it is resumed
     throttled_until: datetime | None  # the cluster wants to be left alone until then
     nodes: NodesView | None  # null until they were counted once
+    version: str  # of the app; empty for who may not read
 
 
 def run_view(run: Run, silence: timedelta) -> RunView:
@@ -194,13 +196,13 @@ def health(beat: Heartbeat, now: datetime, next_due: datetime, paused: Wish | No
     late = beat.ticked_at is None or now - beat.ticked_at > LATE
     since = paused.asked_at if paused else None
     throttled = beat.throttled_until if beat.throttled_until and beat.throttled_until > now else None
-    return Health(late, beat.ticked_at, beat.watermark, beat.trouble, next_due, since, throttled, _nodes(beat))
+    return Health(late, beat.ticked_at, beat.watermark, beat.trouble, next_due, since, throttled, _nodes(beat), VERSION)
 
 
 def for_strangers(told: Health) -> Health:
-    """The same for who may not read: without names of what lies in Azure, and without the size of the cluster."""
+    """The same for who may not read: without names of what lies in Azure, the cluster's size, and the version."""
     trouble = "told to who may read: GET /api/schedule" if told.trouble else ""
-    return replace(told, trouble=trouble, throttled_until=None, nodes=None)
+    return replace(told, trouble=trouble, throttled_until=None, nodes=None, version="")
 
 
 def _nodes(beat: Heartbeat) -> NodesView | None:

@@ -50,6 +50,7 @@ class Report:
     results: tuple[ModelResult, ...]
     parts: tuple[Part, ...]
     warnings: tuple[str, ...] = ()
+    version: str = ""  # of the scorer that wrote it; nodes before 0.2.0 did not say
 
     @property
     def tally(self) -> Tally:
@@ -88,6 +89,7 @@ class Report:
             "etags": {i: v.etag for i, v in enumerate(self.results) if v.etag},
             "parts": [asdict(part) for part in self.parts],
             "warnings": self.warnings,
+            "version": self.version,
         }
         return json.dumps(doc, separators=(",", ":"), allow_nan=False).encode()
 
@@ -116,6 +118,7 @@ class Report:
                     for p in doc["parts"]
                 ),
                 warnings=tuple(map(str, doc["warnings"])),
+                version=clip_text(str(doc.get("version", ""))),
             )
 
         return parse_document(data, "report", build)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from local import azurite
+from local import azurite, npm
 from local.processes import DIE_WITH_PARENT
 from tests.clouds.stand_in import Answer, Request, StandIn
 
@@ -52,7 +52,7 @@ def account(folder: Path) -> Iterator[Account]:
     """While the body runs. Azurite looks at a token's audience, issuer and times, not at its signature."""
     authority, own, log = folder / "authority.pem", folder / "own.pem", folder / "azurite.log"
     _certify(authority, own)
-    node, _ = azurite._node()
+    node, _ = npm.find_node()
     options = ["--oauth", "basic", "--cert", own, "--key", own, "--blobPort", "0"]
     options += ["--skipApiVersionCheck", "--inMemoryPersistence", "--disableTelemetry"]
     script = azurite.install().with_name("blob") / "main.js"

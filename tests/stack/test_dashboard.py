@@ -7,8 +7,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -22,19 +20,20 @@ from typing import TYPE_CHECKING, Any
 import httpx2 as httpx
 import pytest
 
+from local.browser import find_browser
 from shared.api.app import create_api
 from shared.api.auth import Guard
 from shared.contract.domain import Reason
+from shared.contract.errors import Misconfigured
 from shared.contract.paths import make_job_name
 from shared.contract.windows import Window
 from shared.state.requests import SCHEDULE, Quarantined, WishKind
 from shared.state.runs import Heartbeat, Nodes, Phase
 from tests.storm.world import EARLIER, WINDOW, World
 
-if TYPE_CHECKING:  # where it is not installed, these tests are skipped
+if TYPE_CHECKING:  # imported late: it takes a while
     from playwright.sync_api import Browser, Locator, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = "--no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic"
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'"
 BROWSERS_OWN_WORDS = (
@@ -117,18 +116,14 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
     try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing = "expected the package playwright, to drive a browser"
-    else:
-        missing = "" if CHROMIUM else "expected Chromium as `chromium` on the PATH, to look at the page"
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(missing)
-    if missing:
-        pytest.skip(missing)
+        command = find_browser()
+    except Misconfigured as error:
+        pytest.skip(str(error))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()])
+        browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox", *QUIET.split()])
         yield browser
         browser.close()
 

@@ -29,6 +29,7 @@ from shared.contract.paths import manifest_path, pack_path, parts_prefix, progre
 from shared.contract.report import Report
 from shared.contract.scoring_options import Limits, ScoringOptions
 from shared.contract.text import make_digest
+from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from tests.patience import patience
 
@@ -138,6 +139,7 @@ def test_a_chunk_is_scored_and_its_report_agrees_with_its_part(
     score_chunk.run(order, 1, place.storage)
 
     report = report_of(place)
+    assert report.version == VERSION
     report.check_against(HOUR.id, "c00003", 1, len(manifest.models))
     (part,) = report.parts
     data = place.read("work", part.path)

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from shared.api.auth import Guard
 from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
+from shared.contract.version import VERSION
 from shared.control.loop import ControlPlane
 from shared.state.requests import WishKind
 from shared.state.runs import JobState, Nodes, Phase
@@ -252,6 +253,7 @@ def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one(
         "late": False, "ticked_at": "2026-11-21T12:05:00Z", "decided_until": "2026-11-21T12:00:00Z", "trouble": "",
         "next_due": "2026-11-21T13:05:00Z", "paused_since": None, "throttled_until": None,
         "nodes": {"current": 0, "target": 0, "states": {}, "observed_at": "2026-11-21T12:05:00Z"},
+        "version": VERSION,
     }  # fmt: skip
     world.now += timedelta(minutes=11)
     assert http.get("/api/health").status_code == 503
@@ -294,7 +296,7 @@ def test_strangers_are_told_whether_the_timer_beats_and_no_names(
     )
     told = client(world, guard).get("/api/health", headers=headers).json()
     assert (told["late"], told["ticked_at"], told["trouble"]) == (False, "2026-11-21T12:05:00Z", trouble)
-    assert (told["nodes"] is None) == trouble.startswith("told")
+    assert (told["nodes"] is None, told["version"] == "") == (trouble.startswith("told"),) * 2
 
 
 def test_who_may_read_is_told_all_of_the_schedule(world: World) -> None:

@@ -154,13 +154,19 @@ def report() -> Report:
         ModelResult("x", 1, etag="e"),
     )
     parts = (Part(f"results/{RUN}/c00000/ab.parquet", 9, "md5", 6),)
-    return Report(RUN, "c00000", 2, NOW, NOW + timedelta(seconds=3), verdicts, parts, ("one row left out",))
+    return Report(RUN, "c00000", 2, NOW, NOW + timedelta(seconds=3), verdicts, parts, ("one row left out",), "0.2.0")
 
 
 def test_the_documents_come_back_as_they_went() -> None:
     assert Manifest.from_bytes(manifest().to_bytes()) == manifest()
     assert Report.from_bytes(report().to_bytes()) == report()
     assert Progress.from_metadata(Progress(3, 9).to_metadata()) == Progress(3, 9)
+
+
+def test_a_report_of_before_it_said_its_version_is_read() -> None:
+    document = json.loads(report().to_bytes())
+    assert document.pop("version") == "0.2.0"
+    assert Report.from_bytes(json.dumps(document).encode()) == replace(report(), version="")
 
 
 def test_a_report_is_counted() -> None:
