@@ -6,10 +6,12 @@ PORT ?= 7071
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
+WORKERS ?= 3
+PYTEST := $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run setup services host check test bench bench-scoring mutants deploy upload-models teardown clean
+.PHONY: help demo run setup services host check test test-long bench bench-scoring mutants deploy upload-models teardown clean
 
 wanted = command -v $(1) >/dev/null || { echo "wanted $(1) on the PATH, found none: $(2)" >&2; exit 2; }
 
@@ -35,10 +37,16 @@ check: $(READY) ## ruff, mypy, the walls and the tests that need no server
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q -m "not stack"
+	$(PYTEST) -m "not stack"
 
-test: $(READY) ## the tests that need servers, which they start
-	$(PY) -m pytest -q -m stack
+test: $(READY) ## everything: ruff, mypy, and all tests
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PYTEST)
+
+test-long: $(READY) ## all tests, with 10,000 drawn storms
+	FLEETSCORE_STORMS=10000 $(PYTEST)
 
 bench: $(READY) ## what the control plane costs with a million models, into docs/benchmarks.md
 	@$(PY) -m bench.control_plane --into docs/benchmarks.md

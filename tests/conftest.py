@@ -56,6 +56,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # what was imported stays: looking through it again and again takes minutes of a run
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # or what is collected last, such as DuckDB, takes it for a leak
+
+
 @pytest.fixture
 def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Keep a line for the end of the session."""

@@ -13,8 +13,9 @@ import psutil
 
 from shared.contract.paths import make_job_name, manifest_path
 from shared.ports import JobSpec
+from tests.patience import patience
 
-WAIT = 20  # seconds: a worker needs two of them to start
+WAIT = patience(20)  # seconds: a worker needs two of them to start
 
 # Notes each start and the processes it made; then ends as `end` says, when there is such a file.
 SCRIPT = """

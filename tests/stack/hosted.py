@@ -16,6 +16,8 @@ from typing import Self
 
 import httpx2 as httpx
 
+from tests.patience import patience
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,8 +45,8 @@ class DevelopmentHost:
         return self.log.read_text()
 
     def until(self, pattern: str, times: int = 1) -> list[str]:
-        """What it has printed of *pattern*, once that is so many; it has 20 seconds."""
-        deadline = time.monotonic() + 20
+        """What it has printed of *pattern*, once that is so many; it has 20 seconds on a quiet machine."""
+        deadline = time.monotonic() + patience(20)
         while len(found := re.findall(pattern, self.said)) < times:
             assert time.monotonic() < deadline, f"no {pattern!r} in {self.said}"
             assert self.process.poll() is None, f"it ended before {pattern!r}: {self.said}"
@@ -59,7 +61,7 @@ class DevelopmentHost:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Sends a signal, if it still runs, and returns the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(patience(20))
 
     def __enter__(self) -> Self:
         return self

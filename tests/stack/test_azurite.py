@@ -14,6 +14,7 @@ import pytest
 from local.azurite import start
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.contract.errors import Misconfigured
+from tests.patience import patience
 
 
 def test_a_port_that_is_taken_is_named() -> None:
@@ -46,7 +47,7 @@ def test_it_dies_with_a_parent_that_is_killed() -> None:
         child = psutil.Process(int(parent.stdout.readline()))
         assert child.is_running()
         parent.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience(10)
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "Azurite outlived its parent"
         time.sleep(0.05)

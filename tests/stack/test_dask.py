@@ -24,9 +24,10 @@ from shared.contract.paths import log_path, parse_job_name
 from shared.ports import Sighting
 from shared.state.runs import JobState
 from tests.conftest import WORKERS
+from tests.patience import patience
 from tests.stack.dask_jobs import Job, eventually, fresh_run, gone, make_job, rival_of
 
-CANCEL_LIMIT = 2  # seconds
+CANCEL_LIMIT = patience(2)  # seconds
 
 
 @pytest.fixture
@@ -340,7 +341,7 @@ def test_a_scheduler_that_does_not_answer_is_unavailable(own_cluster: LocalDask)
             DaskCluster(own_cluster.address).observe([])
     finally:
         os.kill(own_cluster.process.pid, signal.SIGCONT)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < patience(10)
 
 
 def test_a_scheduler_out_of_reach_is_named_and_a_process_that_asked_ends_in_silence(dask_cluster: LocalDask) -> None:

@@ -27,6 +27,7 @@ from shared.contract.paths import manifest_path, report_path
 from shared.contract.report import Report
 from shared.contract.scoring_options import Limits, ScoringOptions
 from shared.contract.text import make_digest
+from tests.patience import patience
 from tests.scorer.corpus import corpus, corpus_models
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel
 from tests.scorer.corpus.corpus_formats import DATA, to_skops
@@ -34,12 +35,13 @@ from tests.scorer.readings.seen import HOUR
 from tests.scorer.sandbox import hostile
 
 COUNT = 10_000
+SECONDS = patience(2)  # for a model; a good one takes a thousandth of it
 CRASHED, ENDLESS, RAISED = Reason.CRASHED, Reason.ENDLESS, Reason.ESTIMATOR_ERROR
 UNUSABLE = "its process gave no answer that can be used"
 DEEDS = {
-    "hang": (ENDLESS, "came to no end within 2 s"),
-    "hang-in-c": (ENDLESS, "came to no end within 2 s"),
-    "stop": (ENDLESS, "came to no end within 2 s"),
+    "hang": (ENDLESS, f"came to no end within {SECONDS} s"),
+    "hang-in-c": (ENDLESS, f"came to no end within {SECONDS} s"),
+    "stop": (ENDLESS, f"came to no end within {SECONDS} s"),
     "eat": (CRASHED, "took more than 300 MiB of memory"),
     "eat-at-once": (RAISED, "MemoryError"),
     "start-threads": (CRASHED, "started more than 64 threads"),
@@ -77,7 +79,7 @@ def misbehaving() -> list[BadModel]:
     """One of each kind."""
     kinds = [BadModel(deed, hostile.that(deed), reason, says) for deed, (reason, says) in DEEDS.items()]
     kinds += [
-        BadModel("a million trees", hostile.that_takes_for_ever(), ENDLESS, "came to no end within 2 s"),
+        BadModel("a million trees", hostile.that_takes_for_ever(), ENDLESS, f"came to no end within {SECONDS} s"),
         BadModel("features by the billion", hostile.that_wants_memory(), RAISED, "MemoryError"),
     ]
     return kinds + [bad for bad in corpus_models.models() if bad.name in CORPUS]
@@ -119,7 +121,7 @@ class Chunk:
         pq.write_table(
             pa.table(columns), root / "readings/date=2026-11-21/hour=07/a.parquet", row_group_size=1000 * len(ROWS)
         )
-        policy = ScoringOptions(limits=Limits(model_bytes=LIMIT, model_seconds=2, model_memory=300 * 2**20))
+        policy = ScoringOptions(limits=Limits(model_bytes=LIMIT, model_seconds=SECONDS, model_memory=300 * 2**20))
         urls = [(root / folder).as_uri() for folder in ("models", "readings", "work")]
         models = tuple(Model(name, "", name, "planned") for name in self.names)
         packs = (PackRef("first", COUNT // 2), PackRef("second", COUNT - COUNT // 2))

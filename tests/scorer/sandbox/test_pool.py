@@ -38,11 +38,12 @@ from scorer.predictions.outcome import Scored
 from scorer.sandbox.pool import GROUP, Children, Item
 from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
+from tests.patience import patience
 from tests.scorer.fleets import DETECTORS
 from tests.scorer.sandbox import misdeeds
 from tests.scorer.sandbox.misdeeds import item
 
-PATIENCE = 2.0  # an innocent model takes a thousandth of it
+PATIENCE = patience(3)  # an innocent model takes a thousandth of it, one that eats 300 MiB half a second
 MEMORY = 300 * 2**20
 
 
@@ -55,13 +56,13 @@ def children() -> Iterator[Children]:
 
 UNUSABLE = "its process gave no answer that can be used"
 POISON = {
-    "hang": (Reason.ENDLESS, "came to no end within 2 s"),
+    "hang": (Reason.ENDLESS, f"came to no end within {PATIENCE} s"),
     "eat": (Reason.CRASHED, "took more than 300 MiB of memory"),
     "start-threads": (Reason.CRASHED, "started more than 64 threads"),
     "exit-0": (Reason.CRASHED, "its process ended with exit code 0"),
     "exit-3": (Reason.CRASHED, "its process ended with exit code 3"),
     "abort": (Reason.CRASHED, "its process ended by SIGABRT"),
-    "hang-in-c": (Reason.ENDLESS, "came to no end within 2 s"),
+    "hang-in-c": (Reason.ENDLESS, f"came to no end within {PATIENCE} s"),
     "kill": (Reason.CRASHED, "its process ended by SIGKILL"),
     "signal-35": (Reason.CRASHED, "its process ended by signal 35"),
     "segfault": (Reason.CRASHED, "its process ended by SIGSEGV"),
@@ -70,7 +71,7 @@ POISON = {
         Reason.CRASHED,
         f"{UNUSABLE}: expected at most 16409 bytes, {2**64 - 1} were announced",
     ),
-    "stop": (Reason.ENDLESS, "came to no end within 2 s"),
+    "stop": (Reason.ENDLESS, f"came to no end within {PATIENCE} s"),
     "half-an-answer": (Reason.CRASHED, "its process ended with exit code 1"),
     "endless-answer": (
         Reason.CRASHED,

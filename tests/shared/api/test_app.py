@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from shared.api.app import create_api
 from shared.api.auth import Guard
 from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
@@ -18,14 +17,14 @@ from shared.contract.version import VERSION
 from shared.control.loop import ControlPlane
 from shared.state.requests import WishKind
 from shared.state.runs import JobState, Nodes, Phase
+from tests.shared.api.served import Client
 from tests.storm.world import EARLIER, NOON, WINDOW, World
 
 FLEET: dict[str, Reason | None] = {"pump1": None, "pump2/heat": Reason.UNREADABLE_MODEL, "<b>": Reason.NO_READINGS}
 
 
 def client(world: World, guard: Guard | None = None, plane: ControlPlane | None = None) -> TestClient:
-    api = create_api((plane or world.plane).services, guard or Guard(), lambda: world.now)
-    return TestClient(api, raise_server_exceptions=False)
+    return Client((plane or world.plane).services, guard or Guard(), lambda: world.now)
 
 
 @pytest.fixture
@@ -311,7 +310,7 @@ def test_a_store_that_does_not_answer_is_told_with_when_to_try_again(world: Worl
         raise Unavailable("the ledger does not answer", retry_after=7)
 
     broken = replace(world.plane, ledger=type("Broken", (), {"runs": fail, "run": fail, "heartbeat": fail})())
-    http = TestClient(create_api(broken.services, Guard(), lambda: NOON), raise_server_exceptions=False)
+    http = Client(broken.services, Guard(), lambda: NOON)
     for path in ("/api/runs", f"/api/runs/{WINDOW}", "/api/health"):
         found = http.get(path)
         assert is_problem(found, 503, "the ledger does not answer")
@@ -323,9 +322,7 @@ def test_what_nobody_expected_says_no_more_than_that(world: World) -> None:
         raise ZeroDivisionError("a secret")
 
     broken = replace(world.plane, ledger=type("Broken", (), {"runs": fail})())
-    found = TestClient(create_api(broken.services, Guard(), lambda: NOON), raise_server_exceptions=False).get(
-        "/api/runs"
-    )
+    found = Client(broken.services, Guard(), lambda: NOON).get("/api/runs")
     assert is_problem(found, 500, "this should not have happened")
     assert "secret" not in found.text
 

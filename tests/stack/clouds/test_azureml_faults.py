@@ -20,6 +20,7 @@ from shared.state.runs import JobState
 from tests.clouds.azureml import COMPUTE, ENVIRONMENT, WORKSPACE
 from tests.clouds.azureml_world import AzureMLWorld
 from tests.clouds.stand_in import Answer, Fault, Request
+from tests.patience import patience
 from tests.stack.clouds.test_azureml import RUN, ended, see, spec
 
 NAME = spec().name
@@ -122,7 +123,7 @@ def test_who_wants_to_be_left_alone_is_asked_once_and_nobody_sleeps(
         call(azureml_world.cluster)
     assert raised.value.retry_after == seconds
     assert len(azureml_world.asked()) == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < patience(5)
 
 
 def test_a_date_to_come_back_at_is_read_by_our_clock_where_the_server_tells_no_other() -> None:
@@ -183,7 +184,7 @@ def test_a_workspace_that_hangs_is_left_in_time(
         monkeypatch.setattr(room, name, {**getattr(room, name), "read_timeout": 0.3})
     began = time.monotonic()
     assert "did not answer" in trouble(azureml_world, call, Answer(delay=20))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < patience(5)
 
 
 def test_the_patience_of_one_call_is_some_twenty_seconds() -> None:
@@ -227,7 +228,7 @@ def test_an_identity_that_gets_no_token_waits_for_the_next_tick(azureml_world: A
         Unavailable, match=r"ws-local, asked to take job .*: no identity .*no such identity.*managed id"
     ):
         azureml_world.cluster.submit([spec()])
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < patience(20)
     azureml_world.identity.refusal = None
     if status != 500:  # which azure-identity remembers for a minute
         assert azureml_world.cluster.submit([spec()]) == {}
@@ -241,7 +242,7 @@ def test_a_token_endpoint_that_hangs_is_left_in_time(azureml_world: AzureMLWorld
     began = time.monotonic()
     with pytest.raises(Unavailable, match="no identity to sign in with"):
         cluster.observe([RUN])
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < patience(15)
     credential.close()
 
 
