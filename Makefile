@@ -1,4 +1,4 @@
-# Needs Python 3.11 or later, and nothing else: `make demo`.
+# Needs Python 3.11 or later, and nothing else: `make demo`, `make test`.
 PYTHON ?= python3
 DEVICES ?= 500
 PORT ?= 7071
@@ -6,10 +6,11 @@ PORT ?= 7071
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
+PYTEST := $(PY) -m pytest -q -p tests.left_out
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run setup services host check test bench bench-scoring mutants deploy upload-models teardown clean
+.PHONY: help demo run setup services host rules check test licences bench bench-scoring mutants deploy upload-models teardown clean
 
 wanted = command -v $(1) >/dev/null || { echo "wanted $(1) on the PATH, found none: $(2)" >&2; exit 2; }
 
@@ -31,14 +32,19 @@ services: $(READY) ## Azurite and Dask only, for `func start` or `make host`
 host: $(READY) ## the development host, beside `make services`
 	@$(PY) -m local.host --port $(PORT)
 
-check: $(READY) ## ruff, mypy, the walls and the tests that need no server
+rules: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q -m "not stack"
 
-test: $(READY) ## the tests that need servers, which they start
-	$(PY) -m pytest -q -m stack
+check: rules ## the quick part of `make test`: ruff, mypy, and the tests that need no server
+	$(PYTEST) -m "not stack"
+
+test: rules ## everything: ruff, mypy and all tests; the last lines name what was left out and how to get it
+	$(PYTEST)
+
+licences: $(READY) ## docs/licences.md, from the metadata of what is installed
+	@$(PY) -m tests.packaging.licences --into docs/licences.md
 
 bench: $(READY) ## what the control plane costs with a million models, into docs/benchmarks.md
 	@$(PY) -m bench.control_plane --into docs/benchmarks.md
