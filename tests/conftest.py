@@ -1,11 +1,13 @@
-"""Servers that many tests share, and names that no two tests share."""
+"""Servers that many tests share, names that no two tests share, and how the tests are dealt to workers."""
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -18,8 +20,8 @@ from local.azurite import Azurite
 from local.dask import LocalDask
 from tests.clouds.azureml_world import azureml_world
 from tests.clouds.batch_world import batch_service, batch_world
-from tests.e2e.place import Place
-from tests.worker.fixtures import worker, worker_code
+from tests.stack.e2e.place import Place
+from tests.stack.worker.fixtures import worker, worker_code
 
 __all__ = ["azureml_world", "batch_service", "batch_world", "worker", "worker_code"]  # fixtures, for all tests
 
@@ -27,6 +29,54 @@ hypothesis.settings.register_profile("house", deadline=None)  # a busy machine i
 hypothesis.settings.load_profile("house")
 
 WORKERS = 2  # of the cluster that the tests share
+# What takes longest begins first, so that no worker is left with it at the end.
+FIRST = ("stack/e2e/", "stack/test_image.py", "stack/test_hostile_chunk.py", "storm/", "stack/", "contracts/")
+# Files whose tests may run beside each other, in any worker; all tests of any other file run in one, in their order.
+APART = ("stack/e2e/", "storm/", "shared/api/")
+HERE = Path(__file__).parent
+LOGGERS = ("", "azure", "scorer", "shared", "local", "distributed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> str:
+        return item.path.relative_to(HERE).as_posix()
+
+    def turn(item: pytest.Item) -> int:
+        return next((number for number, start in enumerate(FIRST) if place(item).startswith(start)), len(FIRST))
+
+    items.sort(key=turn)
+    for item in items:
+        if not place(item).startswith(APART):
+            item.add_marker(pytest.mark.xdist_group(place(item)))
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # what was imported stays: looking through it again and again takes minutes of a run
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Keep a line for the end of the session."""
+    return lambda line: record_property("told", line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("passed"):
+        for name, line in report.user_properties:
+            if name == "told":
+                terminalreporter.write_line(str(line))
+
+
+@pytest.fixture(autouse=True)
+def same_levels() -> Iterator[None]:
+    """Commands set the levels of loggers for their whole process; here other tests follow in it."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [each.level for each in loggers]
+    yield
+    for each, level in zip(loggers, levels, strict=True):
+        each.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from .errors import Malformed
 
@@ -49,7 +50,7 @@ class Window:
     @property
     def id(self) -> str:
         """`20261121T0700Z-PT1H`: sorts by start."""
-        return f"{self.start:%Y%m%dT%H%MZ}-{format_length(self.length)}"
+        return _format_id(self.start, self.length)
 
     @classmethod
     def parse(cls, text: str) -> Window:
@@ -69,3 +70,8 @@ class Window:
     def containing(cls, instant: datetime, length: timedelta) -> Window:
         """The tile of *length* that *instant* lies in."""
         return cls(instant - (instant - EPOCH) % length, length)
+
+
+@lru_cache(maxsize=4096)  # a tick asks for the same few ids thousands of times
+def _format_id(start: datetime, length: timedelta) -> str:
+    return f"{start:%Y%m%dT%H%MZ}-{format_length(length)}"

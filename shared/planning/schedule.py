@@ -24,8 +24,10 @@ turns into instants. Where clocks change, no time that is named gets lost, and s
 from __future__ import annotations
 
 import re
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterBadDateError, croniter
@@ -113,18 +115,23 @@ def parse_zone(name: str) -> ZoneInfo:
         raise Malformed(f"expected a time zone by its IANA name such as Europe/Berlin or UTC, got {name!r}") from None
 
 
+@lru_cache(maxsize=64)
+def _start_crontab(lists: str, start: datetime) -> croniter:
+    return croniter(lists, start, ret_type=datetime, day_or=False, second_at_beginning=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When something is due. Raises Malformed for a text that the Functions host would refuse or misread."""
 
     text: str
     zone: str = "UTC"
-    _lists: str = field(init=False, repr=False, compare=False)
+    _crontab: croniter = field(init=False, repr=False, compare=False)  # never moved: `_beside` moves copies
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Reads the text, and looks for one instant: there is none on 30 February."""
-        object.__setattr__(self, "_lists", _parse(self.text))
+        object.__setattr__(self, "_crontab", _start_crontab(_parse(self.text), EPOCH))
         object.__setattr__(self, "_zone", parse_zone(self.zone))
         try:
             self.next_fire(EPOCH)
@@ -170,5 +177,6 @@ class Schedule:
 
     def _beside(self, wall: datetime) -> croniter:
         """All instants are whole seconds, so fractions of one only could mislead croniter, which counts in floats."""
-        start = wall.replace(microsecond=0)
-        return croniter(self._lists, start, ret_type=datetime, day_or=False, second_at_beginning=True)
+        walls = copy(self._crontab)  # to read the text again would take longer than all the rest
+        walls.set_current(wall.replace(microsecond=0), force=True)
+        return walls

@@ -15,7 +15,7 @@ from shared.ports import Sighting
 from shared.state.runs import JobState
 from tests.clouds.batch_service import BatchService, checked
 from tests.clouds.batch_world import cluster_at
-from tests.dask_jobs import eventually, fresh_run, make_job
+from tests.stack.dask_jobs import eventually, fresh_run, make_job
 
 
 def info(**fields: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.clouds.nodes import LocalNodes
-from tests.dask_jobs import eventually
+from tests.stack.dask_jobs import eventually
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from shared.contract.errors import NotFound, Unavailable
 from shared.ports import Cluster
 from shared.state.runs import JobState
 from tests.conftest import WORKERS
-from tests.dask_jobs import Job, eventually, fresh_run, make_job, rival_of
+from tests.stack.dask_jobs import Job, eventually, fresh_run, make_job, rival_of
 
 
 class World(Protocol):

@@ -2,7 +2,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fleets import DETECTORS
+
+from tests.scorer.fleets import DETECTORS
 
 
 @pytest.fixture(params=sorted(DETECTORS))

@@ -1,0 +1,57 @@
+"""Files that misbehave once scikit-learn has them, and a scoring that does what stands behind a good model in its file.
+
+Whatever lies behind the end of a pickle is read by nobody, so such a file passes the door as a good one does.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+from sklearn.svm import OneClassSVM
+
+from scorer.estimators.score_model import score_one
+from scorer.predictions.outcome import Scored
+from scorer.readings.source import Readings
+from scorer.storage.blob_store import Content
+from shared.contract.domain import Model
+from tests.scorer.corpus.corpus_formats import DATA
+from tests.scorer.sandbox.misdeeds import DEEDS
+
+BEHIND = b"what it does: "
+
+
+def scoring(model: Model, content: Content, found: Readings) -> Scored:
+    """Do what stands behind the model; then score it."""
+    deed = content.data.partition(BEHIND)[2].decode()
+    if deed:
+        DEEDS[deed]()
+    return score_one(model, content, found)
+
+
+def kept() -> bytes:
+    """A good model that no kernel knows."""
+    return pickle.dumps(LocalOutlierFactor(novelty=True, n_neighbors=5, leaf_size=5, algorithm="kd_tree").fit(DATA))
+
+
+def that(deed: str) -> bytes:
+    """A file that does this."""
+    return kept() + BEHIND + deed.encode()
+
+
+def that_takes_for_ever() -> bytes:
+    """One tree, named very often: a small file, and a minute for each prediction."""
+    model = IsolationForest(n_estimators=1, max_samples=16, random_state=0).fit(DATA)
+    model.estimators_, model.estimators_features_ = model.estimators_ * 900_000, model.estimators_features_ * 900_000
+    del model._decision_path_lengths, model._average_path_length_per_tree
+    return pickle.dumps(model)
+
+
+def that_wants_memory() -> bytes:
+    """Features by the billion."""
+    model = make_pipeline(PolynomialFeatures(2), OneClassSVM()).fit(DATA)
+    model[0]._n_out_full = 2**33
+    return pickle.dumps(model)

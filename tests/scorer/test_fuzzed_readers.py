@@ -1,0 +1,271 @@
+"""Whatever bytes come to a door, what comes out is a sound value or the door's own error, soon and in little memory.
+
+Each door is tried in a process of its own, so that one that ends it is seen. FLEETSCORE_FUZZ: seconds for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xxhash
+
+from scorer.errors import Unscorable
+from scorer.families.base import HEAD, Family, Packed
+from scorer.packs import pack
+from scorer.packs.cache import pack_file
+from scorer.packs.pack import Entry
+from scorer.predictions.outcome import Scored
+from scorer.predictions.table import Predictions
+from scorer.readings.frames import Frame
+from scorer.readings.source import Readings
+from scorer.sandbox import replies
+from shared.contract.domain import Model, Part, Reason
+from shared.contract.errors import Malformed
+from shared.contract.manifest import Manifest, PackRef
+from shared.contract.report import ModelResult, Report
+from shared.contract.windows import Window
+
+ROOT = Path(__file__).parents[2]
+SECONDS = float(os.environ.get("FLEETSCORE_FUZZ", "15"))
+MOST = 300 * 2**20  # bytes that a door may take beyond what its process began with
+SLOWEST = 3.0  # seconds for one file, on a busy machine
+MODEL_LIMIT = 2**20
+NUMBERS = (b"NaN", b"-1", b"1e999", b"null", b"[]", b"{}", b'""', b"1" * 30, b"true", b'"\\ud800"', b"[" * 9999)
+
+Door = Callable[[bytes], object]
+
+
+def mutated(data: bytes, others: list[bytes], random: np.random.Generator) -> bytes:  # noqa: C901  # a case for each kind of damage
+    """The file with some of what happens to files, and what people do to them on purpose."""
+    changed = bytearray(data)
+    for _ in range(int(random.integers(1, 5))):
+        size = len(changed)
+        if not size:
+            break
+        at, end = sorted(random.integers(0, size + 1, 2).tolist())
+        end = min(end, at + 2 ** int(random.integers(0, 12)))
+        match int(random.integers(0, 10)):
+            case 0 | 1 | 2:
+                changed[at % size] = int(random.integers(0, 256))
+            case 3:
+                changed[at % size] ^= 1 << int(random.integers(0, 8))
+            case 4:
+                del changed[at:end]
+            case 5:
+                changed[at:at] = changed[at:end]
+            case 6:
+                changed[at : at + 4] = int(random.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])).to_bytes(4, "little")
+            case 7:
+                other = others[int(random.integers(0, len(others)))]
+                start = int(random.integers(0, len(other) + 1))
+                changed[at:end] = other[start : start + end - at]
+            case 8:
+                changed[at:end] = NUMBERS[int(random.integers(0, len(NUMBERS)))]
+            case 9:
+                changed = changed[: max(1, end)]
+    return bytes(changed)
+
+
+def through_models(data: bytes) -> object:
+    try:
+        found = pack_file(data, MODEL_LIMIT)
+    except Unscorable as error:
+        return error.reason
+    if found.family is not Family.KEPT:  # and now the doors behind it
+        assert found.width > 0
+        assert np.isfinite(found.numbers[3:]).all()
+        assert found.numbers.dtype == np.float64
+        assert len(found.numbers) >= HEAD + 2 * found.width
+        assert found.family is not Family.FOREST or walks_end(found)
+    return through_packs(pack.to_bytes(pack.build([Entry(Model("d", "", "d", "e"), "e", found)])))
+
+
+def walks_end(found: Packed) -> bool:
+    trees = int(found.numbers[7])
+    feature, left, right = found.integers[trees:].reshape(3, -1)
+    here, inner = np.arange(len(feature)), feature >= 0
+    ahead = ((left > here) & (right > here) & (left < len(here)) & (right < len(here)))[inner].all()
+    return bool(ahead and (feature < found.width).all() and (found.integers[:trees] < len(here)).all())
+
+
+def through_packs(data: bytes) -> object:
+    try:
+        found = pack.from_buffer(memoryview(data))
+    except Malformed as error:
+        return str(error)[:20]
+    for row in range(len(found)):
+        assert found.refusal(row) or found.etag(row) is not None
+        assert isinstance(found.file(row), bytes)
+    assert (found.find([Model("d", "", "d", "e")]) < len(found)).all()
+    for name in ("features", "made_by"):
+        codes, texts = found.texts(name)
+        assert all(texts[code] is not None for code in codes.tolist())
+    return len(found)
+
+
+def through_foreign_packs(data: bytes) -> object:
+    """A pack with a head that fits: by a slip of ours, or by one who may write into the working container."""
+    body = data[64:]
+    told = data[:24] + len(body).to_bytes(8, "little") + xxhash.xxh3_128_digest(body)
+    return through_packs(told.ljust(64, b"\0") + body)
+
+
+def through_answers(data: bytes) -> object:
+    try:
+        found = replies.parse(data, MODEL, "etag", READINGS)
+    except ValueError:
+        return None
+    assert found.verdict.reason or (found.predictions and np.isfinite(found.predictions.score).all())
+    return found.verdict
+
+
+def through_reports(data: bytes) -> object:
+    try:
+        found = Report.from_bytes(data)
+        found.check_against("run", "c00000", 1, 3)
+    except Malformed:
+        return None
+    assert found.tally.models == 3
+    json.dumps([failure.message for failure in found.failures], ensure_ascii=False).encode()
+    return found.to_bytes()
+
+
+def through_manifests(data: bytes) -> object:
+    try:
+        found = Manifest.from_bytes(data)
+    except Malformed:
+        return None
+    return found.to_bytes()
+
+
+MODEL = Model("d", "", "d.skops", "planned")
+TIMES = np.arange(3) * 10**6
+READINGS = Readings(
+    {"d": 0},
+    frames=[Frame(("a",), False, np.array([0, 3]), None, TIMES, np.ones((1, 3)), np.zeros(3, np.int32))],
+)
+
+
+def seeds(door: str) -> list[bytes]:
+    """Valid files of a door. Only here scikit-learn is imported."""
+    match door:
+        case "answers":
+            return list(_answers())
+        case "reports":
+            return list(_reports())
+        case "manifests":
+            models = (MODEL, replace(MODEL, refused=Reason.AMBIGUOUS))
+            window = Window.parse("20261121T0700Z-PT1H")
+            manifest = Manifest(window, "c00000", models, "file:///m", "file:///r", "file:///w")
+            return [manifest.to_bytes(), replace(manifest, packs=(PackRef("p", 2),)).to_bytes()]
+    from tests.scorer.corpus import corpus_formats, corpus_wrong
+
+    fitted = [model for name, model in corpus_wrong.whole().items() if name != "linear"]
+    files = [dump(model) for model in fitted for dump in corpus_formats.FORMATS.values()]
+    files = [data for data in files if data[:1] in (b"\x80", b"P", b"\x1f", b"x", b"B", b"\xfd")]
+    if door == "models":
+        return files
+    entries = [Entry(replace(MODEL, device=f"d{i}"), "e", pack_file(data), file=data) for i, data in enumerate(files)]
+    refused = Entry(MODEL, "e", Unscorable(Reason.EMPTY_MODEL, "the file is empty"))
+    return [pack.to_bytes(pack.build(some)) for some in (entries[:1], entries[::9], [refused, *entries[::20]], [])]
+
+
+def _answers() -> Iterator[bytes]:
+    for value in (None, np.ones(3)):
+        found = Predictions(MODEL, "etag", TIMES, value, np.array([0.5, -0.5, 1]), np.array([False, True, False]))
+        yield replies.to_bytes(Scored(ModelResult("d", 3, 1), found, left_out=1, made_by="1.5.2"))
+    yield replies.to_bytes(Scored(ModelResult("d", reason=Reason.WRONG_FEATURES, message="wants 2 features")))
+
+
+def _reports() -> Iterator[bytes]:
+    now = datetime(2026, 11, 21, 8, tzinfo=UTC)
+    verdicts = (
+        ModelResult("a", 3, 1),
+        ModelResult("b", reason=Reason.CRASHED, message="its process"),
+        ModelResult("c", etag="e"),
+    )
+    part = Part("results/run/c00000/abc.parquet", 100, "md5", 3)
+    yield Report("run", "c00000", 1, now, now, verdicts, (part,), ("1 rows were left out",)).to_bytes()
+
+
+DOORS: dict[str, Door] = {
+    "models": through_models,
+    "packs": through_packs,
+    "foreign packs": through_foreign_packs,
+    "answers": through_answers,
+    "reports": through_reports,
+    "manifests": through_manifests,
+}
+
+
+def fuzz(door: str, folder: Path, seconds: float, seed: int) -> dict[str, Any]:
+    """Try for so long; what was tried last lies in the folder, for the case that nobody comes back."""
+    files = [path.read_bytes() for path in sorted(folder.glob("seed-*"))]
+    random = np.random.default_rng(seed)
+    for data in files:
+        assert DOORS[door](data) is not None, data[:50]
+    began, tried, slowest, faults = time.monotonic(), 0, 0.0, dict[str, str]()
+    memory = peak()
+    last = os.open(folder / "last", os.O_RDWR | os.O_CREAT)
+    while time.monotonic() - began < seconds and len(faults) < 5:
+        data = mutated(files[int(random.integers(0, len(files)))], files, random)
+        os.truncate(last, 0)
+        os.pwrite(last, data, 0)
+        start = time.monotonic()
+        try:
+            DOORS[door](data)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is a fault
+            *_, where = traceback.extract_tb(error.__traceback__)
+            kind = f"{type(error).__name__} in {where.name}, line {where.lineno}"
+            if kind not in faults:
+                faults[kind] = str(folder / f"fault-{len(faults)}")
+                Path(faults[kind]).write_bytes(data)
+        took, tried = time.monotonic() - start, tried + 1
+        if took > slowest:
+            slowest = took
+            (folder / "slowest").write_bytes(data)
+    return {"tried": tried, "slowest": slowest, "grown": peak() - memory, "faults": faults}
+
+
+def peak() -> int:
+    """The most bytes that this process ever held. Not `getrusage`: that begins with what our parent held."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_bytes_bring_a_door_down(door: str, tmp_path: Path) -> None:
+    for i, data in enumerate(seeds(door)):
+        (tmp_path / f"seed-{i:03}").write_bytes(data)
+    seconds = SECONDS / len(DOORS)
+
+    done = subprocess.run(
+        [sys.executable, __file__, door, tmp_path, str(seconds), os.environ.get("FLEETSCORE_FUZZ_SEED", "1")],
+        check=False, capture_output=True, text=True, timeout=seconds + 60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, ""), f"over the file {tmp_path / 'last'}"
+    told = json.loads(done.stdout)
+    print(door, told)  # noqa: T201  # the figures, with -s
+    assert told["faults"] == {}
+    assert told["slowest"] < SLOWEST, f"over the file {tmp_path / 'slowest'}"
+    assert told["grown"] < MOST
+    assert told["tried"] > 50
+
+
+if __name__ == "__main__":
+    print(json.dumps(fuzz(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))))  # noqa: T201  # to the test that has started us

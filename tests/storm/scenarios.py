@@ -1,0 +1,281 @@
+"""What people and clocks do to the app: stories that are played in any weather, and what must hold at their end."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cache
+
+from shared.contract import paths
+from shared.contract.domain import Reason
+from shared.contract.windows import Window
+from shared.planning.plan import Plan
+from shared.state.requests import Backfill, BackfillState, Scope, WishKind
+from shared.state.runs import ChunkState, Phase, Run
+from tests.storm.fault_plan import BY_NAME, FAULTS, Fault, Weather, shows
+from tests.storm.nodes import FATES
+from tests.storm.rehearsal import Rehearsal, TakenUp
+from tests.storm.world import EARLIER, NOON, WINDOW, World, counts
+
+FLEET: dict[str, Reason | None] = {
+    "pump1": None,
+    "pump2": None,
+    "pump3": Reason.NO_READINGS,
+    "pump4/heat": None,
+    "pump4/noise": Reason.UNREADABLE_MODEL,
+}
+TROUBLED = ("well", "twice", "fails", "lost", "silent")
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A story. `play` leaves the world when all is quiet, `holds` says what must be true then."""
+
+    name: str
+    play: Callable[[Weather, Sequence[str]], World]
+    holds: Callable[[World], None]
+    fates: Sequence[str] = ()
+
+
+def a_run(weather: Weather, fates: Sequence[str]) -> World:
+    """From the window that falls due to the last orphan: three chunks."""
+    world = World(dict(FLEET), list(fates), weather=weather)
+    world.beat_until_quiet()
+    return world
+
+
+def is_complete(world: World) -> None:
+    run = world.ledger.run(WINDOW)
+    world.check_complete(run)
+    assert list(world.ledger._runs) == [EARLIER.id, WINDOW]  # P3
+    assert (run.phase, counts(run.tally)) == (Phase.PARTIAL, world.expected())
+
+
+def cancelled(at: int) -> Callable[[Weather, Sequence[str]], World]:
+    """The same, but a person cancels it after so many beats."""
+
+    def play(weather: Weather, fates: Sequence[str]) -> World:
+        world = World(dict(FLEET), list(fates), weather=weather, max_in_flight=2)
+        for _ in range(at):
+            world.beat()
+        world.wish(WishKind.CANCEL)
+        if at == 0:
+            world.wish(WishKind.RUN)
+        world.beat_until_quiet()
+        return world
+
+    return play
+
+
+def is_quiet(world: World) -> None:
+    run = world.ledger.run(WINDOW)
+    world.check_complete(run)
+    assert run.phase in (Phase.CANCELLED, Phase.PARTIAL, Phase.FAILED)
+    assert world.ledger.wishes() == []
+
+
+def a_partial_run(fates: Sequence[str] = ()) -> World:
+    """A run that is over in fair weather, after which somebody mended what failed."""
+    world = a_run(Weather(), ())
+    world.fleet |= {"pump3": None, "pump4/noise": None}
+    world.fates = list(fates)
+    return world
+
+
+def asked_again(*kinds: WishKind) -> Callable[[Weather, Sequence[str]], World]:
+    """A run that is over is asked for again, or that is taken back."""
+
+    def play(weather: Weather, fates: Sequence[str]) -> World:
+        world = a_partial_run(fates)
+        world.models.write("pump5.skops", b"a model")
+        world.models.write("pump6.skops", b"a model")
+        world.fleet |= {"pump5": None, "pump6": None}
+        world.plane = world.host(weather)
+        for kind in kinds:
+            world.wish(kind)
+            if kind is not kinds[-1]:
+                world.beat()
+                world.beat()
+        world.beat_until_quiet()
+        return world
+
+    return play
+
+
+def written_by(world: World, run: Run) -> dict[str, set[int]]:
+    """The attempts that wrote a model's rows, as consumers read them."""
+    found: dict[str, set[int]] = {}
+    for blob in world.predictions.list(paths.predictions_prefix(run.window)):
+        for model, _, _, attempt in json.loads(world.predictions.read(blob.name)):
+            found.setdefault(model, set()).add(attempt)
+    return found
+
+
+def is_redriven(world: World) -> None:
+    """What was scored is carried over; the rest was scored, once the readings were there."""
+    run = world.ledger.run(WINDOW)
+    world.check_complete(run)
+    assert (run.phase, run.round, run.tally.scored) == (Phase.SUCCEEDED, 1, 5)
+    by = written_by(world, run)
+    assert {model: by[model] for model in ("pump1", "pump2", "pump4/heat")} == {
+        "pump1": {1}, "pump2": {1}, "pump4/heat": {1},
+    }  # fmt: skip
+    assert by["pump3"] != {1}
+
+
+def is_reprocessed(world: World) -> None:
+    run = world.ledger.run(WINDOW)
+    world.check_complete(run)
+    assert (run.phase, run.round, run.tally.scored) == (Phase.SUCCEEDED, 1, 5)
+    assert all(1 not in attempts for attempts in written_by(world, run).values())
+
+
+def is_extended(world: World) -> None:
+    """Two models more; nothing of the others was touched."""
+    run = world.ledger.run(WINDOW)
+    world.check_complete(run)
+    assert (run.phase, run.round, run.plans, run.models) == (Phase.PARTIAL, 1, 2, 7)
+    assert counts(run.tally) == replace(counts(run.tally), scored=5, failed=1, skipped=1)
+    plan = Plan.from_bytes(run, world.work.read(paths.plan_path(run.id, 1)), NOON)
+    assert [chunk.id for chunk in plan.chunks] == ["c00003"]
+
+
+def keeps_what_was_committed(world: World) -> None:
+    run = world.ledger.run(WINDOW)
+    world.check_complete(run)
+    assert run.phase in (Phase.PARTIAL, Phase.SUCCEEDED)
+    assert run.tally.scored >= 3
+    assert {"pump1", "pump2", "pump4/heat"} <= set(written_by(world, run))
+    assert {chunk.state for chunk in world.ledger.chunks(WINDOW)} == {ChunkState.COMMITTED}
+
+
+OLDER = [Window(EARLIER.window.start - hours * HOUR, HOUR) for hours in (2, 1)]
+
+
+def filled_back(weather: Weather, fates: Sequence[str]) -> World:
+    """Three windows of the past: one that was never scored, one that went badly, one that went well."""
+    world = World(dict(FLEET))
+    world.now = NOON - timedelta(minutes=30)  # nothing falls due meanwhile
+    world.wish(WishKind.RUN, OLDER[1].id)
+    world.beat_until_quiet()
+    world.fleet |= {"pump3": None, "pump4/noise": None}
+    world.fates = list(fates)
+    span = Window(OLDER[0].start, 3 * HOUR)
+    world.ledger.add_backfill(Backfill("backfill-of-the-test", span, Scope.FAILED, 2, world.now, cursor=span.start))
+    world.plane = world.host(weather)
+    for _ in range(150):
+        world.beat()
+        if world.over and world.ledger.backfills()[0].state is BackfillState.DONE:
+            break
+    for _ in range(8):
+        world.beat()
+    return world
+
+
+def is_filled_back(world: World) -> None:
+    assert set(world.ledger._runs) == {EARLIER.id, *(window.id for window in OLDER)}
+    for window in OLDER:
+        run = world.ledger.run(window.id)
+        world.check_complete(run)
+        assert (run.phase, run.tally.scored, run.round) == (Phase.SUCCEEDED, 5, OLDER.index(window))
+    (backfill,) = world.ledger.backfills()
+    assert (backfill.state, backfill.cursor) == (BackfillState.DONE, backfill.span.end)
+    assert (backfill.opened, backfill.passed) == (2, 1)
+
+
+def with_poison(weather: Weather, fates: Sequence[str]) -> World:
+    """A model that kills the process that scores it."""
+    world = World({**FLEET, "pump2": Reason.CRASHED}, list(fates), weather=weather)
+    world.beat_until_quiet()
+    return world
+
+
+def is_in_quarantine(world: World) -> None:
+    is_complete(world)
+    etag = next(blob.etag for blob in world.models.list("pump2"))
+    (found,) = world.ledger.quarantine()
+    assert (found.model, found.etag, found.reason) == ("pump2", etag, Reason.CRASHED)
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("a run", a_run, is_complete),
+        Scenario("a run whose jobs do badly", a_run, is_complete, TROUBLED),
+        *(Scenario(f"a run cancelled after {at} beats", cancelled(at), is_quiet) for at in range(5)),
+        Scenario("a redrive", asked_again(WishKind.REDRIVE), is_redriven),
+        Scenario(
+            "a redrive whose jobs do badly", asked_again(WishKind.REDRIVE), is_redriven, ("fails", "lost", "twice")
+        ),
+        Scenario("a redrive cancelled", asked_again(WishKind.REDRIVE, WishKind.CANCEL), keeps_what_was_committed),
+        Scenario("a reprocess", asked_again(WishKind.REPROCESS), is_reprocessed),
+        Scenario("a reprocess cancelled", asked_again(WishKind.REPROCESS, WishKind.CANCEL), keeps_what_was_committed),
+        Scenario("an extension", asked_again(WishKind.EXTEND), is_extended),
+        Scenario("a backfill", filled_back, is_filled_back),
+        Scenario("a model that kills its process", with_poison, is_in_quarantine),
+    )
+}
+
+
+@cache
+def rehearse(name: str) -> Rehearsal:
+    """A story in fair weather, beat by beat."""
+    scenario, rehearsal = SCENARIOS[name], Rehearsal(Weather())
+    with playing(rehearsal):
+        scenario.holds(scenario.play(rehearsal.weather, scenario.fates))
+    return rehearsal
+
+
+@contextmanager
+def playing(script: Rehearsal | TakenUp | None) -> Iterator[None]:
+    """Let all worlds follow it."""
+    World.script = script
+    try:
+        yield
+    finally:
+        World.script = None
+
+
+def calm_calls(name: str) -> list[str]:
+    """The calls of a story in fair weather, in their order."""
+    return rehearse(name).weather.calls
+
+
+def single_faults(name: str) -> list[dict[int, str]]:
+    """Each fault at each call that can show it."""
+    return [
+        {number: fault.name}
+        for (number, call), fault in itertools.product(enumerate(calm_calls(name)), FAULTS)
+        if shows(fault, call.partition(".")[2])
+    ]
+
+
+def faults_of(names: Mapping[int, str]) -> dict[int, Fault]:
+    """The faults of these names, each by the number of its call."""
+    return {number: BY_NAME[name] for number, name in names.items()}
+
+
+def strike(name: str, faults: Mapping[int, str], fates: Sequence[str] | None = None) -> int:
+    """Play a story in this weather: faults by the number of the call. Returns how many of them came to pass.
+
+    Raises AssertionError, and tells how to repeat it.
+    """
+    scenario, weather = SCENARIOS[name], Weather(faults_of(faults))
+    own = fates is None or list(fates) == list(scenario.fates)  # else its beats were never rehearsed
+    try:
+        with playing(TakenUp(rehearse(name), weather, min(faults)) if own and faults else None):
+            scenario.holds(scenario.play(weather, scenario.fates if fates is None else fates))
+    except Exception as error:
+        calls = {number: weather.calls[number] for number in faults if number < len(weather.calls)}
+        raise AssertionError(
+            f"strike({name!r}, {dict(faults)}, {fates}) at {calls}: {type(error).__name__}: {error}"
+        ) from error
+    return weather.struck
+
+
+ANY_FATE = [*(fate for fate in FATES if fate != "loses what it carries"), "waits"]
