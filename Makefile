@@ -6,7 +6,7 @@ PORT ?= 7071
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
-PYTEST := $(PY) -m pytest -q -p tests.left_out
+PYTEST := $(PY) -m pytest -q -p tests.left_out -n logical --dist loadgroup
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
