@@ -1,4 +1,4 @@
-# Needs Python 3.11 or later, and nothing else: `make demo`.
+# Needs Python 3.11 or later, and nothing else: `make demo`, `make test`.
 PYTHON ?= python3
 DEVICES ?= 500
 PORT ?= 7071
@@ -7,11 +7,11 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
 WORKERS ?= 3
-PYTEST := $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(PY) -m pytest -q -p tests.left_out -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run setup services host check test test-long bench bench-scoring mutants deploy upload-models teardown clean
+.PHONY: help demo run setup services host rules check test test-long licences bench bench-scoring mutants deploy upload-models teardown clean
 
 wanted = command -v $(1) >/dev/null || { echo "wanted $(1) on the PATH, found none: $(2)" >&2; exit 2; }
 
@@ -33,20 +33,22 @@ services: $(READY) ## Azurite and Dask only, for `func start` or `make host`
 host: $(READY) ## the development host, beside `make services`
 	@$(PY) -m local.host --port $(PORT)
 
-check: $(READY) ## ruff, mypy, the walls and the tests that need no server
+rules: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+check: rules ## the quick part of `make test`: ruff, mypy, and the tests that need no server
 	$(PYTEST) -m "not stack"
 
-test: $(READY) ## everything: ruff, mypy, and all tests
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+test: rules ## everything: ruff, mypy and all tests; the last lines name what was left out and how to get it
 	$(PYTEST)
 
 test-long: $(READY) ## all tests, with 10,000 drawn storms
 	FLEETSCORE_STORMS=10000 $(PYTEST)
+
+licences: $(READY) ## docs/licences.md, from the metadata of what is installed
+	@$(PY) -m tests.packaging.licences --into docs/licences.md
 
 bench: $(READY) ## what the control plane costs with a million models, into docs/benchmarks.md
 	@$(PY) -m bench.control_plane --into docs/benchmarks.md

@@ -59,6 +59,14 @@ def _install() -> Path:
     return home / "run"
 
 
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Its regular files. `extractall` warns without a filter, and Debian 12's Python 3.11.2 knows of none."""
+    for member in archive:
+        if data := archive.extractfile(member):
+            (folder / member.name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / member.name).write_bytes(data.read())
+
+
 def _unpack(node: str, packed: Path, folder: Path) -> None:
     """Put into *folder* the browser and what it needs."""
     folder.mkdir()
@@ -66,7 +74,7 @@ def _unpack(node: str, packed: Path, folder: Path) -> None:
         npm.run_tool([node, "-e", _UNPACK, str(packed / f"{name}.br"), str(folder / name)])
     for name in ("al2023.tar", "fonts.tar"):
         with tarfile.open(folder / name) as archive:
-            archive.extractall(folder, filter="data")
+            _extract(archive, folder)
         (folder / name).unlink()
     (folder / "fonts.conf").write_text(_FONTS)
     (folder / "run").write_text(_SCRIPT)
