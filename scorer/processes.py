@@ -1,4 +1,4 @@
-"""What a process that starts others wants of the system: that they die with it, and how one of them ended."""
+"""Processes that start others: children that end with their parent, and the names of signals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 def die_with(parent: int) -> None:
     """Have the kernel end this process when the thread that started it ends; only Linux can.
 
-    *parent* is the process of that thread: where it is gone already, this one ends here and now.
+    *parent* is the process of that thread: if it has ended already, this process ends at once.
     """
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -22,7 +22,7 @@ def die_with(parent: int) -> None:
             os._exit(1)
 
 
-def signal_name(number: int) -> str:
+def get_signal_name(number: int) -> str:
     """Its name; real-time signals have none in Python, but for the first and the last."""
     try:
         return signal.Signals(number).name

@@ -1,4 +1,4 @@
-"""A keeper on a system without Landlock: imported there, it takes Landlock away."""
+"""A supervisor on a system without Landlock: imported there, it removes Landlock."""
 
 import errno
 import os
@@ -6,14 +6,14 @@ import sys
 
 import misdeeds
 
-from scorer.predictions.outcome import Scored
+from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.source import Readings
 from scorer.sandbox import isolation
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 
 
-def scoring(model: Model, content: Content, found: Readings) -> Scored:
+def scoring(model: Model, content: Content, found: Readings) -> ModelOutcome:
     """As ever."""
     return misdeeds.scoring(model, content, found)
 
@@ -22,5 +22,5 @@ def without(*_: object) -> int:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
-if sys.argv[0].endswith("keeper.py"):
-    isolation._landlock = without
+if sys.argv[0].endswith("supervisor.py"):
+    isolation._call_landlock = without
