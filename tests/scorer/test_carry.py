@@ -116,7 +116,7 @@ def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) 
 
 def test_an_attempt_that_scored_nothing_gives_nothing_and_is_no_trouble(work: Folder) -> None:
     none = tuple(ModelResult(model.id, reason=Reason.NO_READINGS) for model in MODELS)
-    write(work, replace(report_of(work), verdicts=none, parts=()))
+    write(work, replace(report_of(work), results=none, parts=()))
 
     assert carry_over_results(work, MANIFEST, 1) == CarriedResults({})
 
@@ -145,7 +145,7 @@ def of_another_chunk(work: Folder) -> None:
 
 
 def of_other_models(work: Folder) -> None:
-    write(work, replace(report_of(work), verdicts=(VERDICTS[0]._replace(model="a#b/z"), *VERDICTS[1:])))
+    write(work, replace(report_of(work), results=(VERDICTS[0]._replace(model="a#b/z"), *VERDICTS[1:])))
 
 
 def part_gone(work: Folder) -> None:
@@ -201,8 +201,8 @@ def part_with_a_row_too_many_for_one_and_too_few_for_another(work: Folder) -> No
         (part_with_a_flipped_bit, "with MD5"),
         (part_that_is_no_parquet, "Parquet"),
         (part_of_other_columns, "expected columns"),
-        (part_in_another_order, "by their column 'device'"),
-        (part_with_rows_of_a_model_that_failed, "by their column 'device'"),
+        (part_in_another_order, "column 'device'"),
+        (part_with_rows_of_a_model_that_failed, "column 'device'"),
         (part_with_another_sensor, "by their column 'sensor'"),
         (part_with_rows_of_another_version_of_the_model, "by their column 'model'"),
         (part_with_a_row_too_many_for_one_and_too_few_for_another, "by their column 'sensor'"),

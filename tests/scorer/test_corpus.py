@@ -176,7 +176,7 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
         found = {verdict.model: verdict.reason for verdict in report.results}
         assert {name: found[name] for name in bads} == {bad.name: bad.reason for bad in files}
         assert Counter(found[name] for name in names if name not in bads) == {None: len(files) + 1}
-    assert [v.message for v in reports[0].verdicts] == [v.message for v in reports[1].verdicts]
+    assert [v.message for v in reports[0].results] == [v.message for v in reports[1].results]
     assert (tmp_path / "work" / pack_path("p")).is_file()
     parts = [(tmp_path / "work" / report.parts[0].path).read_bytes() for report in reports]
     table = pq.read_table(pa.BufferReader(parts[0]))
