@@ -128,7 +128,7 @@ def _build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--to", type=Path, required=True, help="folder for the skops files, named by the models' ids")
     folder.add_argument("--readings", type=Path, required=True, help="a file or a folder: CSV, JSON lines, Parquet")
     folder.add_argument("--predictions", type=Path, required=True, help="folder for the Parquet files")
-    folder.add_argument("--window", help="START/END in UTC; without it, all that the readings span")
+    folder.add_argument("--window", help="START/END in UTC; without it, all that the readings cover")
     folder.add_argument("--every", help="length of the windows, PT1H where no --window is given")
     folder.add_argument("--columns", default="", help="time=TS,device=Device,sensor=Tag,value=Value")
     folder.add_argument(

@@ -1,4 +1,4 @@
-"""Processes that start others: children that end with their parent, and the names of signals."""
+"""For processes that start others: a child process that ends with its parent, and the names of signals."""
 
 from __future__ import annotations
 

@@ -72,12 +72,12 @@ def run_job(name: str, digest: str, command: Sequence[str], timeout: float) -> N
                 expected = False
                 supervisor.stdin.close()
             time.sleep(BEAT)
-        answer = supervisor.stdout.read()
+        reply = supervisor.stdout.read()
     if not expected:
         raise Reschedule  # cancelled, or submitted again meanwhile: then Dask starts it again
-    if not answer:
+    if not reply:
         raise JobEnded(False, f"its supervisor was killed, status {supervisor.returncode}", "")
-    raise JobEnded(*json.loads(answer))
+    raise JobEnded(*json.loads(reply))
 
 
 def output_path(worker: Worker, name: str) -> Path:

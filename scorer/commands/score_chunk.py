@@ -99,9 +99,7 @@ def run_attempt(
     first = work.create(paths.report_path(run_id, manifest.chunk, attempt), report.to_bytes())
     tally = report.tally
     log.info("scored=%s failed=%s skipped=%s rows=%s", tally.scored, tally.failed, tally.skipped, tally.rows)
-    log.info(
-        "report written" if first else "another process of this attempt wrote its report first; that report counts"
-    )
+    log.info("report written" if first else "another process of this attempt wrote its report first, which counts")
 
 
 def _lift_quarantine(model: Model) -> Model:
@@ -134,12 +132,12 @@ class _ChunkInputs:
                 for message in readings.unreadable:
                     log.error("readings unreadable: %s", message)
                 warnings.add_counts(readings.list_warnings())
-                for span in packs:
-                    pack_carried = {i - start: carried[i] for i in range(start, start + span.models) if i in carried}
+                for pack in packs:
+                    pack_carried = {i - start: carried[i] for i in range(start, start + pack.models) if i in carried}
                     yield self._prepare_pack(
-                        manifest.models[start : start + span.models], span.name, readings, pack_carried
+                        manifest.models[start : start + pack.models], pack.name, readings, pack_carried
                     )
-                    start += span.models
+                    start += pack.models
 
     def _plan_passes(self, source: Source) -> Iterator[Sequence[PackRef]]:
         """The packs whose readings are read at once: one where readings are sorted by device, else as many as fit."""
@@ -154,7 +152,7 @@ class _ChunkInputs:
             else min(len(packs), math.ceil(source.size / self.manifest.policy.limits.readings_memory))
         )
         step = math.ceil(len(packs) / max(1, passes))
-        return (packs[at : at + step] for at in range(0, len(packs), max(1, step)))
+        return (packs[start : start + step] for start in range(0, len(packs), max(1, step)))
 
     def _prepare_pack(
         self, models: Sequence[Model], pack_name: str, readings: Readings, carried: Mapping[int, ModelOutcome]

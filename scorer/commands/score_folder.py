@@ -80,7 +80,7 @@ def score_models(options: ScoreOptions) -> int:
     )
     for warning in sentences:
         print(f"note: {warning}")
-    results = [result for slab in outputs for result in slab.results]
+    results = [result for output in outputs for result in output.results]
     return _print_summary(results, len(windows), options.predictions)
 
 

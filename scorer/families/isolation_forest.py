@@ -89,7 +89,7 @@ def _find_children(
     first, end = np.repeat(roots, sizes), np.repeat(roots + sizes, sizes)
     leaf = nodes["left_child"] == -1
     if not (nodes["right_child"][leaf] == -1).all():
-        raise ValueError("a leaf has one child")
+        raise ValueError("expected leaves without children, got a leaf with one")
     left_child = np.where(leaf, indices, nodes["left_child"] + first)
     right_child = np.where(leaf, indices, nodes["right_child"] + first)
     inner = ~leaf

@@ -82,15 +82,15 @@ def build_model_readings(
         names, count = (model.sensor,), count and 1  # wide: the column of that name is the model's one feature
     if readings.policy.bad_rows is BadRows.FAIL:
         _refuse_bad(readings, model, names)
-    frame_values = [_read_frame_values(readings, model, excerpt, names, count) for excerpt in frame_rows]
+    frame_values = [_read_frame_values(readings, model, entry, names, count) for entry in frame_rows]
     if not frame_values:
         _refuse_bad(readings, model, names)  # bad readings are not the same as none
         raise Unscorable(Reason.NO_READINGS, "the window has no readings of it")
     if not names:
         _check_same_columns(frame_values)
-    time = np.concatenate([values_of_frame.time for values_of_frame in frame_values])
-    values = np.concatenate([values_of_frame.values for values_of_frame in frame_values])
-    order = np.lexsort((np.concatenate([values_of_frame.file for values_of_frame in frame_values]), time))
+    time = np.concatenate([entry.time for entry in frame_values])
+    values = np.concatenate([entry.values for entry in frame_values])
+    order = np.lexsort((np.concatenate([entry.file for entry in frame_values]), time))
     last = np.append(time[order][1:] != time[order][:-1], True)  # of rows with the same time, that of the latest file
     latest = order[last]
     complete = np.isfinite(values[latest]).all(axis=1)
@@ -110,12 +110,12 @@ def _check_same_columns(frame_values: list[_FrameValues]) -> None:
     fitted on, and that of the first file may be wrong: so refuse, and do not sort them.
     """
     first = frame_values[0].columns
-    for values_of_frame in frame_values:
-        if values_of_frame.columns != first:
+    for entry in frame_values:
+        if entry.columns != first:
             raise Unscorable(
                 Reason.WRONG_FEATURES,
                 "has no feature names, so expected files with the same columns in the same order; "
-                f"the readings have {_format_names(first)} and {_format_names(values_of_frame.columns)}",
+                f"the readings have {_format_names(first)} and {_format_names(entry.columns)}",
             )
 
 
@@ -128,9 +128,8 @@ def _read_frame_values(
     if frame.long and model.sensor and frame.sensor is None:
         raise Unscorable(Reason.WRONG_FEATURES, f"expected sensor {model.sensor!r}, the readings have no column for it")
     if frame.long and (model.sensor or frame.sensor is None):
-        _check_features(
-            frame.features, names if len(names) > 1 else (), count
-        )  # one value, whatever its name in training
+        # One value, whatever its name in training.
+        _check_features(frame.features, names if len(names) > 1 else (), count)
         return _FrameValues(time, values, file, frame.features)
     if not frame.long:
         _check_features(frame.features, names, count)
@@ -147,9 +146,7 @@ def _read_frame_values(
     distinct = np.unique(time)
     columns = names or tuple(sorted(sensor_codes))
     pivoted = np.full((len(distinct), len(columns)), np.nan)
-    latest = np.full(
-        len(distinct), -1
-    )  # the latest file with a reading of an expected sensor; any other row comes later
+    latest = np.full(len(distinct), -1)  # the latest file with a reading of an expected sensor
     for column, name in enumerate(columns):
         is_sensor = sensor == sensor_codes[name]
         row = np.searchsorted(distinct, time[is_sensor])

@@ -34,7 +34,7 @@ class SelectedRows:
     bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
     numberless: list[str] = field(default_factory=list)  # wide columns with cells, but without any number
     missing: int = 0  # long rows without a value
-    outside: int = 0  # rows outside the span
+    outside: int = 0  # rows outside the time range
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
 
 
@@ -49,7 +49,7 @@ class FileOrigin:
 def select_rows(
     table: Table, origin: FileOrigin, devices: Mapping[str, int], sensors: dict[str, int], time_range: tuple[int, int]
 ) -> SelectedRows:
-    """The rows of *devices* from span[0] up to but not at span[1]; new sensors are added to *sensors*.
+    """The rows of *devices* from time_range[0] up to but not at time_range[1]; new sensors are added to *sensors*.
 
     Raises Unscorable where the table as a whole cannot be trusted.
     """

@@ -141,9 +141,8 @@ class Source:
         """
         footers = [file.footer for file in self.files if file.size]
         sorted_footers = [footer for footer in footers if footer and footer.by_device]
-        return len(sorted_footers) == len(footers) and 4 * sum(f.largest for f in sorted_footers) <= sum(
-            f.rows for f in sorted_footers
-        )
+        largest, rows = sum(f.largest for f in sorted_footers), sum(f.rows for f in sorted_footers)
+        return len(sorted_footers) == len(footers) and 4 * largest <= rows
 
     @property
     def size(self) -> int:
@@ -202,7 +201,7 @@ def read_readings(
 
 
 def list_paths(pattern: str, window: Window) -> list[str]:
-    """The folders or files that the window's span touches, and the next one."""
+    """The folders or files that the window touches, and the next one."""
     step = MINUTE if "%M" in pattern else timedelta(hours=1)
     first = Window.containing(window.start, step).start
     touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))

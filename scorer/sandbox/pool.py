@@ -111,7 +111,7 @@ class WorkerPool:
     def start_workers(self) -> None:
         """Start the processes, without waiting for them: their imports take 2 s. Raises Unavailable."""
         if not self._workers:
-            self._workers = [_WorkerSlot(line) for line in self._start_supervisor(self._count)]
+            self._workers = [_WorkerSlot(pipe_end) for pipe_end in self._start_supervisor(self._count)]
             for worker in self._workers:
                 self._idle.put(worker)
 
@@ -150,9 +150,9 @@ class WorkerPool:
         """Start a process with *count* supervisors, and return the pipes to them."""
         node_ends, supervisor_ends = [], []
         for _ in range(count):
-            (requests, to_supervisor), (to_node, replies) = os.pipe(), os.pipe()
+            (requests_end, to_supervisor), (to_node, replies_end) = os.pipe(), os.pipe()
             node_ends.append((to_node, to_supervisor))
-            supervisor_ends.append((requests, replies))
+            supervisor_ends.append((requests_end, replies_end))
         config = {"pipes": supervisor_ends, "timeout": self._timeout, "memory": self._memory, "scoring": self._scoring}
         try:
             with self._starting:

@@ -53,9 +53,7 @@ class RunWarnings:
     """Warnings for the report, summed over a chunk: about what a person should know, although nothing failed."""
 
     counts: Counter[str] = field(default_factory=Counter)  # by the rest of the sentence
-    made_by: dict[str, list[str]] = field(
-        default_factory=dict
-    )  # ids of models, by the other version of scikit-learn that made them
+    made_by: dict[str, list[str]] = field(default_factory=dict)  # ids of models, by another version of scikit-learn
 
     def add_counts(self, counted: Iterable[tuple[int, str]]) -> None:
         """Add counts, each with the rest of its sentence."""

@@ -68,7 +68,7 @@ class RangeReader:
     closed: bool = False
 
     def read(self, size: int = -1, /) -> bytes:
-        """See Opened. Raises Unavailable also where the blob has changed."""
+        """See OpenFile. Raises Unavailable also where the blob has changed."""
         import obstore
 
         end = self.size if size < 0 else min(self.position + size, self.size)
@@ -80,16 +80,16 @@ class RangeReader:
             return bytes(obstore.get(self.store, self.path, options=options).bytes())
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """See Opened."""
+        """See OpenFile."""
         self.position = offset + (0, self.position, self.size)[whence]
         return self.position
 
     def tell(self) -> int:
-        """See Opened."""
+        """See OpenFile."""
         return self.position
 
     def close(self) -> None:
-        """See Opened."""
+        """See OpenFile."""
         self.closed = True
 
 

@@ -203,9 +203,9 @@ def part_with_a_row_too_many_for_one_and_too_few_for_another(work: Folder) -> No
         (part_of_other_columns, "expected columns"),
         (part_in_another_order, "column 'device'"),
         (part_with_rows_of_a_model_that_failed, "column 'device'"),
-        (part_with_another_sensor, "by their column 'sensor'"),
-        (part_with_rows_of_another_version_of_the_model, "by their column 'model'"),
-        (part_with_a_row_too_many_for_one_and_too_few_for_another, "by their column 'sensor'"),
+        (part_with_another_sensor, "of its models: column 'sensor'"),
+        (part_with_rows_of_another_version_of_the_model, "of its models: column 'model'"),
+        (part_with_a_row_too_many_for_one_and_too_few_for_another, "of its models: column 'sensor'"),
     ],
 )
 def test_what_does_not_agree_is_not_carried_at_all_and_the_report_will_say_so(
