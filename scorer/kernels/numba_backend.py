@@ -310,12 +310,7 @@ def _readonly(kind, dimensions=1):
     return types.Array(kind, dimensions, "C", readonly=True)
 
 
-_NUMBERS, _INDICES, _SMALL, _SCRATCH = (
-    _readonly(float64),
-    _readonly(int64),
-    _readonly(int32),
-    float64[::1],
-)
+_NUMBERS, _INDICES, _SMALL, _SCRATCH = _readonly(float64), _readonly(int64), _readonly(int32), float64[::1]
 _SIGNATURE = void(
     int64, int64, _readonly(int8), _readonly(boolean), _SMALL, _INDICES, _NUMBERS, _INDICES, _INDICES, _SMALL, _SMALL,
     _readonly(int32, 2), _INDICES, _INDICES, _INDICES, _readonly(float64, 2), types.Array(float64, 2, "C"),

@@ -147,9 +147,8 @@ def _add_vectors(
     j = np.arange(n_terms)[:, None]
     last = np.minimum(j, block.n - 1)
     coef = np.where(j < block.n, _read_body(batch, block, last), 0.0)
-    vectors = _read_body(
-        batch, block, block.n + last * n_features + np.arange(n_features)[:, None, None]
-    )  # [n_features, n, models]
+    index = block.n + last * n_features + np.arange(n_features)[:, None, None]
+    vectors = _read_body(batch, block, index)  # [n_features, n, models]
     step = min(n_terms, max(1, ELEMENTS // score.size))
     space = np.empty((2, step, *score.shape))  # allocated once: each new array of this size costs page faults
     exponent = np.broadcast_to(-head[4] * _LOG2E, score.shape).copy()

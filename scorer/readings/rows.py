@@ -71,9 +71,7 @@ def _select_rows(
     sensor = None
     if table.has_sensor:
         names, indices = read_ids(table.rows[columns.sensor], columns.sensor)
-        used = (
-            names if (indices == len(names) - 1).any() else names[:-1]
-        )  # "" is not needed where each row has a sensor
+        used = names if (indices == len(names) - 1).any() else names[:-1]  # the last is "", for rows without a sensor
         codes = [sensors.setdefault(name, len(sensors)) for name in used]
         sensor = np.array(codes, np.int32).take(indices)
     time = read_instants(table.rows[columns.time], columns.time, table.time_format)

@@ -40,9 +40,7 @@ class Readings:
     frames: list[Frame] = field(default_factory=list)
     bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
     unreadable: list[str] = field(default_factory=list)  # files, and why; all models need them
-    damaged: dict[int, str] = field(
-        default_factory=dict
-    )  # by device: the file with a part that cannot be read, and why
+    damaged: dict[int, str] = field(default_factory=dict)  # by device: a file that cannot be read in part, and why
     numberless: dict[str, str] = field(default_factory=dict)  # wide columns without any number, and a file
     repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
     missing: int = 0  # long rows without a value

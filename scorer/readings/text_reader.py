@@ -164,9 +164,8 @@ def _read_csv(data: bytes, columns: Columns) -> pa.Table:
     # Takes time, so only where a cell may hold an end of line: else a block could end in the middle of the cell.
     parse_options = arrow_csv.ParseOptions(newlines_in_values=b'"' in data)
 
-    read_options = arrow_csv.ReadOptions(
-        use_threads=False
-    )  # files are read in parallel; more threads cost three times as much
+    # Files are read in parallel; more threads cost three times as much.
+    read_options = arrow_csv.ReadOptions(use_threads=False)
 
     def read_cells(number: pa.DataType) -> pa.Table:
         options = arrow_csv.ConvertOptions(

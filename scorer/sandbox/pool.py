@@ -38,13 +38,8 @@ from . import pipe, replies
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
 
 MODEL_TIMEOUT = 60.0  # seconds that a model may take, from its file to its scores
-WORKER_MEMORY = (
-    4 * 2**30
-)  # bytes that a worker process may take in addition to its initial memory, where the machine has them
-REQUEST_MODELS, REQUEST_BYTES = (
-    8,
-    2**16,
-)  # models in one request, and bytes of their files: small models together
+WORKER_MEMORY = 4 * 2**30  # bytes that a worker process may add to its initial memory, where the machine has them
+REQUEST_MODELS, REQUEST_BYTES = 8, 2**16  # models in one request, and bytes of their files: small models together
 QUEUED_REQUESTS = 8  # for each worker process, before the first of them ended; bounds the memory
 SUPERVISOR_TIMEOUT = 180.0  # seconds after the model time-out when a supervisor is given up
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
