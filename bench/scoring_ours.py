@@ -84,7 +84,7 @@ def write_packs(fleet: Fleet, kind: str, place: Place, cores: int) -> None:
             pack.Entry(m, m.etag, packed[i % DISTINCT])
             for i, m in zip(places, _models(places, kind, etags), strict=True)
         ]
-        work.write(paths.pack_path(_pack_name(places)), pack.to_bytes(pack.build(entries)))
+        work.write(paths.pack_path(_pack_name(places)), pack.to_bytes(pack.build_pack(entries)))
 
 
 def commands(urls: Sequence[str], attempt: int) -> list[list[str]]:

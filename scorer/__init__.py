@@ -1,1 +1,1 @@
-"""Runs on nodes: `python -m scorer`. Knows URLs of stores, not which cloud; uses contract, domain, names of shared."""
+"""Runs on nodes: `python -m scorer`. Knows URLs of stores, not which cloud; of `shared` it sees `contract` only."""

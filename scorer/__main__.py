@@ -1,7 +1,7 @@
-"""`python -m scorer`: a chunk on a node (`--manifest`), folders at a desk (`folder`), old models (`convert`).
+"""`python -m scorer`: a chunk on a node (`--manifest`), folders at a desk (`folder`), conversion of models (`convert`).
 
 Exit codes: 0 done; 1 a model failed or none was scored (at a desk), or a store did not answer; 2 a person must change
-something. On a node, models that fail are the report's business: 0 says that the report is written.
+something. On a node 0 means that the report is written: models that fail are named there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-# One thread for each process, said before NumPy is imported: with more, processes on one node fight for its cores.
+# One thread for each process, set before NumPy is imported: with more, processes on one node compete for its cores.
 for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
@@ -25,8 +25,8 @@ from shared.contract.windows import parse_length  # noqa: E402
 
 
 def main(arguments: list[str], program: str = "python -m scorer") -> int:
-    """Do what the command line says; returns the exit code. *program*: the name that usage shows."""
-    parser = _parser(program)
+    """Run the command that the arguments name; returns the exit code. *program*: the name that usage shows."""
+    parser = _build_parser(program)
     options = parser.parse_args(arguments)
     if options.command is None and (options.manifest is None or options.attempt is None):
         parser.error("expected folder, convert, or both --manifest and --attempt")
@@ -35,30 +35,32 @@ def main(arguments: list[str], program: str = "python -m scorer") -> int:
     try:
         match options.command:
             case "folder":
-                return _folder(options)
+                return _score_folder(options)
             case "convert":
                 from scorer.commands import convert_models
 
-                return convert_models.convert(options.models, options.to, ModelNames(options.model_names))
+                return convert_models.convert_folder(options.models, options.to, ModelNames(options.model_names))
             case _:
                 from scorer.commands import score_chunk
 
                 _choose_kernels()
-                how = score_chunk.How(options.careful, options.pardon, options.carry)
-                score_chunk.run(options.manifest, options.attempt, os.environ.get("STORAGE", ""), how, _cores())
+                attempt_options = score_chunk.AttemptOptions(options.careful, options.pardon, options.carry)
+                score_chunk.run_attempt(
+                    options.manifest, options.attempt, os.environ.get("STORAGE", ""), attempt_options, _count_cores()
+                )
                 return 0
     except FleetError as error:
         print(f"scorer: {error}", file=sys.stderr)
         return 2 if isinstance(error, Malformed | Misconfigured | NotFound) else 1
 
 
-def _folder(options: argparse.Namespace) -> int:
+def _score_folder(options: argparse.Namespace) -> int:
     logging.getLogger("scorer").setLevel(logging.ERROR)  # the summary names what failed
     from scorer.commands import score_folder
 
     _choose_kernels()
-    return score_folder.folder(
-        score_folder.Errand(
+    return score_folder.score_models(
+        score_folder.ScoreOptions(
             models=options.models,
             readings=options.readings,
             predictions=options.predictions,
@@ -71,69 +73,72 @@ def _folder(options: argparse.Namespace) -> int:
                 ReadingOptions(BadRows(options.bad_rows), TimeFormat(options.time_format)),
                 OtherVersions.parse(options.other_versions),
             ),
-            cores=_cores(),
+            cores=_count_cores(),
         )
     )
 
 
 def _choose_kernels() -> None:
-    """As `KERNELS` says: numba or numpy. Else what works is found out when it is needed."""
-    said = os.environ.get("KERNELS", "")
-    if said:
+    """Take the backend that `KERNELS` names, numba or numpy; without it the backend is chosen at the first batch."""
+    name = os.environ.get("KERNELS", "")
+    if name:
         from scorer.kernels import dispatch
 
-        dispatch.choose(said)
+        dispatch.choose_backend(name)
 
 
-def _cores() -> int:
-    """How many this process may use: as `NODE_CORES` says, else all that it was given."""
-    said = os.environ.get("NODE_CORES", "")
-    if said and not (said.isdecimal() and int(said)):
-        raise Misconfigured(f"NODE_CORES: expected a number of cores of at least 1, got {said!r}")
-    if said:
-        return int(said)
-    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(seen, _share(Path("/sys/fs/cgroup")) or seen)
+def _count_cores() -> int:
+    """How many cores this process may use: `NODE_CORES`, else what the system and the container allow."""
+    text = os.environ.get("NODE_CORES", "")
+    if text and not (text.isdecimal() and int(text)):
+        raise Misconfigured(f"NODE_CORES: expected a number of cores of at least 1, got {text!r}")
+    if text:
+        return int(text)
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, _read_cpu_limit(Path("/sys/fs/cgroup")) or available)
 
 
-def _share(control: Path) -> int | None:
-    """The cores' worth of time that a container may take, rounded up; None: no limit. Python does not look at it.
+def _read_cpu_limit(folder: Path) -> int | None:
+    """The container's limit of CPU time in cores, rounded up; None: no limit. Python itself does not read it.
 
     https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files and, of version 1, scheduler/sched-bwc.html
     """
     with suppress(OSError, ValueError):
-        quota, period = (control / "cpu.max").read_text().split()
+        quota, period = (folder / "cpu.max").read_text().split()
         return None if quota == "max" else math.ceil(int(quota) / int(period))
     with suppress(OSError, ValueError):
-        quota, period = ((control / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        quota, period = ((folder / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         return None if int(quota) < 0 else math.ceil(int(quota) / int(period))
     return None
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def _build_parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, description="Score models, one for each device.")
     parser.add_argument("--manifest", help="on a node: the URL of the chunk's manifest")
     parser.add_argument("--attempt", type=int, help="on a node: the number of this attempt")
-    parser.add_argument("--careful", action="store_true", help="on a node: in child processes, as a crash wants it")
-    parser.add_argument("--pardon", action="store_true", help="on a node: models too that are in quarantine")
-    parser.add_argument("--carry", type=int, default=0, help="on a node: take over what this attempt has scored")
+    parser.add_argument("--careful", action="store_true", help="on a node: score in worker processes, after a crash")
+    parser.add_argument("--pardon", action="store_true", help="on a node: score models in quarantine too")
+    parser.add_argument("--carry", type=int, default=0, help="on a node: the attempt whose results are carried over")
     commands = parser.add_subparsers(dest="command")
     folder = commands.add_parser("folder", help="score a folder of models; no cloud needed")
-    convert = commands.add_parser("convert", help="write models as skops files, without running what is in them")
+    convert = commands.add_parser("convert", help="write models as skops files, without running their content")
     for command in (folder, convert):
         command.add_argument("--models", type=Path, required=True, help="folder of the models")
         command.add_argument("--model-names", default=DEFAULT_PATTERN, help="how they are named (%(default)s)")
     convert.add_argument("--to", type=Path, required=True, help="folder for the skops files, named by the models' ids")
     folder.add_argument("--readings", type=Path, required=True, help="a file or a folder: CSV, JSON lines, Parquet")
     folder.add_argument("--predictions", type=Path, required=True, help="folder for the Parquet files")
-    folder.add_argument("--window", help="START/END in UTC; without it, all that the readings span")
+    folder.add_argument("--window", help="START/END in UTC; without it, all that the readings cover")
     folder.add_argument("--every", help="length of the windows, PT1H where no --window is given")
     folder.add_argument("--columns", default="", help="time=TS,device=Device,sensor=Tag,value=Value")
     folder.add_argument(
-        "--bad-rows", choices=list(BadRows), default=BadRows.SKIP, help="rows with a cell that is no number"
+        "--bad-rows", choices=list(BadRows), default=BadRows.SKIP, help="rows with a cell that is not a number"
     )
     folder.add_argument(
-        "--time-format", choices=list(TimeFormat), default=TimeFormat.ISO, help="of times that are text or numbers"
+        "--time-format",
+        choices=list(TimeFormat),
+        default=TimeFormat.ISO,
+        help="format of times that are text or numbers",
     )
     folder.add_argument("--other-versions", default="warn", help="models of another scikit-learn: warn or refuse")
     folder.add_argument("--readings-path", default="", help="pattern of an hour's folder, date=%%Y-%%m-%%d/hour=%%H/")

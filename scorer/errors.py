@@ -1,4 +1,4 @@
-"""The one error that a single model's trouble travels as."""
+"""The error of a single model, and why the plan refuses some."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from shared.contract.model_names import explain_refusal, format_name
 
 _REFUSALS = {
     Reason.AMBIGUOUS: "more than one file holds this model; {} is one of them",
-    Reason.QUARANTINED: "{} has ended the process that scored it before; it is tried again once its file changes, or "
-    "somebody strikes it off the quarantine",
+    Reason.QUARANTINED: "{} ended the process that scored it before; it is tried again when its file changes, or when "
+    "an operator releases it from the quarantine",
 }
 
 
 class Unscorable(Exception):
-    """This model cannot be scored, for *reason*; the message says what was expected and what was found."""
+    """This model cannot be scored, for *reason*; the message says what was expected and what came."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-def refused(model: Model) -> Unscorable:
-    """Why a model that was refused by its name is not scored. Its file is not even looked at."""
+def make_refusal(model: Model) -> Unscorable:
+    """The error of a model that the plan refused. Its file is not read."""
     assert model.refused
     if model.refused is Reason.BAD_NAME:
         return Unscorable(

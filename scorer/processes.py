@@ -1,4 +1,4 @@
-"""What a process that starts others wants of the system: that they die with it, and how one of them ended."""
+"""For processes that start others: a child process that ends with its parent, and the names of signals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 def die_with(parent: int) -> None:
     """Have the kernel end this process when the thread that started it ends; only Linux can.
 
-    *parent* is the process of that thread: where it is gone already, this one ends here and now.
+    *parent* is the process of that thread: if it has ended already, this process ends at once.
     """
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -28,7 +28,7 @@ def list_module_folders() -> str:
     return os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
 
 
-def signal_name(number: int) -> str:
+def get_signal_name(number: int) -> str:
     """Its name; real-time signals have none in Python, but for the first and the last."""
     try:
         return signal.Signals(number).name

@@ -1,1 +1,1 @@
-"""What `python -m scorer` can be asked for, one module a command."""
+"""The commands of `python -m scorer`, one module each."""

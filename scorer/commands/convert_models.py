@@ -1,10 +1,10 @@
-"""`python -m scorer convert`: each model of a folder as a skops file. Nothing that stands in a file is run."""
+"""`python -m scorer convert`: each model of a folder as a skops file. No code of a file is run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from scorer.errors import Unscorable, refused
+from scorer.errors import Unscorable, make_refusal
 from scorer.estimators import loader
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Reason
@@ -14,32 +14,34 @@ from shared.contract.model_names import ModelNames, format_name
 from .folders import NAME_LIMIT, check_target, list_fleet
 
 
-def convert(models: Path, to: Path, names: ModelNames) -> int:
-    """Write each model as a skops file named by its id, never running what is in it; 1 when one failed, else 0.
+def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
+    """Write each model as a skops file named by its id, without running its content; 1 when a model failed, else 0.
 
-    Raises Malformed for what cannot be meant, Misconfigured and Unavailable where the files cannot be written.
+    Raises Malformed for options that make no sense, Misconfigured and Unavailable where the files cannot be written.
     """
     import skops.io
 
     fleet = list_fleet(models, names)
-    here, there = models.resolve(), to.resolve()
-    if here.is_relative_to(there) or there.is_relative_to(here):  # originals overwritten, or each model there twice
-        raise Malformed(f"--to: expected a folder apart from the models, got {to} and {models}")
-    check_target("--to", to)
-    files, target, failed = Folder(models), Folder(to), 0
+    source_path, target_path = models.resolve(), target.resolve()
+    if source_path.is_relative_to(target_path) or target_path.is_relative_to(
+        source_path
+    ):  # else originals are overwritten, or models appear twice
+        raise Malformed(f"--to: expected a folder outside the models, got {target} and {models}")
+    check_target("--to", target)
+    files, target_folder, failed = Folder(models), Folder(target), 0
     for model in fleet:
         try:
             if model.refused:
-                raise refused(model)
+                raise make_refusal(model)
             if len(f"{model.id.rsplit('/', 1)[-1]}.skops".encode()) > NAME_LIMIT:
                 raise Unscorable(Reason.BAD_NAME, "its name with the ending .skops is too long for a file")
-            detector = loader.load(files.read(model.name).data)
+            detector = loader.load_model(files.read(model.name).data)
             data = skops.io.dumps(detector.estimator)
-            loader.load(data)  # what we write must pass our own door
+            loader.load_model(data)  # our own loader must accept what we write
         except Unscorable as error:
             failed += 1
             print(f"failed: {format_name(model.name)}: {error.reason}: {error}")
             continue
-        target.write(f"{model.id}.skops", data)
-        print(f"converted: {model.name} -> {to / model.id}.skops")
+        target_folder.write(f"{model.id}.skops", data)
+        print(f"converted: {model.name} -> {target / model.id}.skops")
     return 1 if failed else 0

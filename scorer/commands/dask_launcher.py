@@ -1,11 +1,11 @@
-"""Runs one job's command on a Dask worker and sees it to its end, be that its own, the worker's, or our order.
+"""Runs one job's command on a Dask worker until it ends, the worker ends, or the job is cancelled.
 
-    run()     on a thread of the worker: starts the keeper, tells it when the job is no longer expected, raises JobEnded
-    main()    the keeper, a process of its own: watches the command, stops its whole group, brings its log to storage
-    command   python -m scorer ..., a session of its own
+    run_job()  on a thread of the worker: starts the supervisor, stops it when the job is cancelled, raises JobEnded
+    main()     the supervisor, a separate process: watches the command, stops its process group, stores its log
+    command    python -m scorer ..., a session of its own
 
-The keeper is there because a worker killed with -9 cleans nothing up. Its standard input is the worker's hold on it:
-when that closes, by `run` or by the death of the worker, the command is stopped. Knows nothing of what a job computes.
+The supervisor exists because a worker killed with -9 cleans nothing up. Its standard input is a pipe from the worker:
+when that closes, by `run_job` or at the end of the worker, the command is stopped. Knows nothing of a job's content.
 """
 
 from __future__ import annotations
@@ -25,72 +25,79 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from scorer.processes import die_with, list_module_folders, signal_name
+from scorer.processes import die_with, get_signal_name, list_module_folders
 from shared.contract.paths import log_path, parse_job_name
 from shared.contract.text import clip_text
 
 if TYPE_CHECKING:
     from distributed import Worker
 
-LOG_LIMIT = 256 * 1024  # bytes of output that are kept: its end
-TAIL_LIMIT = 4000  # characters that travel with JobEnded: Dask cuts an exception whose text is longer than 10,000
-BEAT = 0.05  # seconds between two looks
+LOG_LIMIT = 256 * 1024  # bytes kept of the end of the output
+TAIL_LIMIT = 4000  # characters that JobEnded carries: Dask cuts an exception whose text is longer than 10,000
+BEAT = 0.05  # seconds between two checks
 GRACE = 1.0  # seconds between asking a process to end and ending it
-UPLOAD_LIMIT = 10.0  # seconds that a job's end waits for its log to be stored
+UPLOAD_LIMIT = 10.0  # seconds that the end of a job waits until its log is stored
 
 
 class JobEnded(Exception):
-    """A job is over: (whether well, how in one line, the end of what it printed)."""
+    """A job ended: (whether it succeeded, how in one line, the end of its output)."""
 
 
-def run(name: str, digest: str, command: Sequence[str], timeout: float) -> NoReturn:
+def run_job(name: str, digest: str, command: Sequence[str], timeout: float) -> NoReturn:
     """Run a job on the Dask worker that calls this, at most *timeout* seconds, and raise JobEnded.
 
-    A good end is raised too. An exception lives at the scheduler; a result lives on its worker, keeps that worker from
-    being scaled away, and is computed again when the worker dies: the job would run once more after it had ended.
+    Success is raised too. The scheduler keeps an exception; a result stays on its worker, keeps that worker from being
+    scaled down, and is computed again when the worker dies: the job would run once more after it had ended.
     """
     from distributed import Reschedule, get_worker
 
-    logging.getLogger("distributed.worker").addFilter(_no_end)
+    logging.getLogger("distributed.worker").addFilter(_hide_job_end)
     worker, expected = get_worker(), True
-    order = [sys.executable, "-m", "scorer.commands.dask_launcher", str(output_path(worker, name)), name, str(timeout)]
-    program = [sys.executable, *command[1:]] if command[0] == "python" else command
-    with subprocess.Popen(  # noqa: S603  # what to run is what the control plane wrote
-        [*order, *program],
+    supervisor_command = [
+        sys.executable,
+        "-m",
+        "scorer.commands.dask_launcher",
+        str(output_path(worker, name)),
+        name,
+        str(timeout),
+    ]
+    job_command = [sys.executable, *command[1:]] if command[0] == "python" else command
+    with subprocess.Popen(  # noqa: S603  # the control plane wrote the command
+        [*supervisor_command, *job_command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # The modules are those of this process; what lies in the folder that a worker was started in is none.
+        # The modules are those of this process; files in the folder that a worker was started in are no modules.
         env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": list_module_folders()},
         start_new_session=True,
-    ) as keeper:
-        assert keeper.stdin
-        assert keeper.stdout
-        while keeper.poll() is None:
-            if expected and not _is_wanted(worker, name, digest):
+    ) as supervisor:
+        assert supervisor.stdin
+        assert supervisor.stdout
+        while supervisor.poll() is None:
+            if expected and not _is_expected(worker, name, digest):
                 expected = False
-                keeper.stdin.close()
+                supervisor.stdin.close()
             time.sleep(BEAT)
-        answer = keeper.stdout.read()
+        reply = supervisor.stdout.read()
     if not expected:
-        raise Reschedule  # nobody hears it, or somebody has asked for the job again meanwhile: then it starts anew
-    if not answer:
-        raise JobEnded(False, f"its keeper was killed, status {keeper.returncode}", "")
-    raise JobEnded(*json.loads(answer))
+        raise Reschedule  # cancelled, or submitted again meanwhile: then Dask starts it again
+    if not reply:
+        raise JobEnded(False, f"its supervisor was killed, status {supervisor.returncode}", "")
+    raise JobEnded(*json.loads(reply))
 
 
 def output_path(worker: Worker, name: str) -> Path:
-    """Where a job's output lies while it runs."""
+    """The file that holds a job's output while it runs."""
     return Path(worker.local_directory) / f"{name}.log"
 
 
-def _is_wanted(worker: Worker, name: str, digest: str) -> bool:
-    """Whether the scheduler still wants this task.
+def _is_expected(worker: Worker, name: str, digest: str) -> bool:
+    """Whether the scheduler still expects this task.
 
-    Dask tells a running function nothing of this, so this looks at the worker's own record of the task. It covers a
-    cancel, a client that died before its future was published, and a scheduler that has gone, and costs no message.
-    (Asking the scheduler by Event or Variable would cost one a second for each job, and cover the first only.)
-    A name that is cancelled and asked for again between two looks goes on as if nothing had happened: then what is
-    asked for now must still be what runs.
+    Dask does not notify a running function, so this reads the worker's own record of the task. It covers a cancel, a
+    client that died before its future was published, and a scheduler that ended, and costs no message. (Polling the
+    scheduler by Event or Variable would cost a message a second for each job, and cover the first case only.)
+    A name that is cancelled and submitted again between two checks continues to run: so the digest of the task must
+    still be that of the running command.
     """
     from distributed.core import Status
 
@@ -98,76 +105,76 @@ def _is_wanted(worker: Worker, name: str, digest: str) -> bool:
     closing = worker.status in (Status.closing, Status.closed, Status.failed)
     if closing or task is None or task.state not in ("executing", "long-running"):
         return False
-    given: Any = task.run_spec  # has no complete type
-    return bool(given.args[1] == digest)
+    task_spec: Any = task.run_spec  # its type is incomplete
+    return bool(task_spec.args[1] == digest)
 
 
-def _no_end(record: logging.LogRecord) -> bool:
-    """Keep Dask from logging every job's end as an error of its own."""
+def _hide_job_end(record: logging.LogRecord) -> bool:
+    """Keep Dask from logging the end of every job as an error."""
     args = record.args if isinstance(record.args, tuple) else ()
     return not any(isinstance(arg, str) and arg.startswith("JobEnded(") for arg in args)
 
 
 def main(path: str, name: str, timeout: float, command: Sequence[str]) -> None:
-    """Be the keeper of one command: write its output to *path*, and how it ended to standard output."""
-    # Appending, so that the command goes on at the new end after its output was cut.
+    """Supervise one command: write its output to *path*, and how it ended to standard output."""
+    # O_APPEND: after the output is truncated, the command continues at the new end.
     output = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-    well, how = _guard(command, output, timeout)
-    _cut(output, LOG_LIMIT)
+    succeeded, ending = _run_command(command, output, timeout)
+    _truncate_output(output, LOG_LIMIT)
     data = os.pread(output, LOG_LIMIT, 0)
     text = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in data.decode(errors="replace"))
-    detail = clip_text(": ".join([how, *text.strip().splitlines()[-1:]]))
-    _store(name, command, data + f"\n-- {detail}\n".encode())
+    detail = clip_text(": ".join([ending, *text.strip().splitlines()[-1:]]))
+    _store_log(name, command, data + f"\n-- {detail}\n".encode())
     Path(path).unlink(missing_ok=True)
-    with suppress(BrokenPipeError):  # the worker that would hear it is dead
-        os.write(sys.stdout.fileno(), json.dumps([well, detail, text[-TAIL_LIMIT:]]).encode())
+    with suppress(BrokenPipeError):  # the worker that would read it is dead
+        os.write(sys.stdout.fileno(), json.dumps([succeeded, detail, text[-TAIL_LIMIT:]]).encode())
 
 
-def _guard(command: Sequence[str], output: int, timeout: float) -> tuple[bool, str]:
-    """Run the command to its end, or to ours: whether it went well, and how it ended."""
+def _run_command(command: Sequence[str], output: int, timeout: float) -> tuple[bool, str]:
+    """Run the command until it ends or is stopped: whether it succeeded, and how it ended."""
     try:
-        child = subprocess.Popen(  # noqa: S603  # what to run is what the control plane wrote
+        process = subprocess.Popen(  # noqa: S603  # the control plane wrote the command
             command,
-            env={"NODE_CORES": "1", **os.environ},  # a Dask worker runs as many jobs at once as it has cores to give
+            env={"NODE_CORES": "1", **os.environ},  # a Dask worker runs one job for each of its cores
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509  # the keeper has no other thread yet
+            preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509  # the supervisor has no other thread yet
         )
     except OSError as error:
         return False, f"cannot start {command[0]}: {error.strerror}"
-    why = _watch(child, output, timeout)
-    _stop(child)
-    status = child.returncode
-    ended = f"exit code {status}" if status >= 0 else f"killed by {signal_name(-status)}"
-    return not why and status == 0, why or ended
+    stop_reason = _watch_command(process, output, timeout)
+    _stop_command(process)
+    status = process.returncode
+    ending = f"exit code {status}" if status >= 0 else f"killed by {get_signal_name(-status)}"
+    return not stop_reason and status == 0, stop_reason or ending
 
 
-def _watch(child: subprocess.Popen[bytes], output: int, timeout: float) -> str:
-    """Wait for the command's own end, or return why it must be stopped."""
+def _watch_command(process: subprocess.Popen[bytes], output: int, timeout: float) -> str:
+    """Wait until the command ends, or return why it must be stopped."""
     deadline = time.monotonic() + timeout
-    while child.poll() is None:
+    while process.poll() is None:
         if select.select([sys.stdin], [], [], BEAT)[0]:
-            return "stopped, since it was cancelled or its worker died"
+            return "stopped: it was cancelled, or its worker died"
         if time.monotonic() > deadline:
-            return f"stopped, since it took longer than {timeout:g} s"
+            return f"stopped: it took longer than {timeout:g} s"
         if os.fstat(output).st_size > 4 * LOG_LIMIT:
-            _cut(output, LOG_LIMIT)
+            _truncate_output(output, LOG_LIMIT)
     return ""
 
 
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End the command and whatever it started, and is still there."""
-    for order, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
+def _stop_command(process: subprocess.Popen[bytes]) -> None:
+    """End the command and every process of its group."""
+    for number, timeout in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, order)
+            os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            child.wait(patience)
+            process.wait(timeout)
 
 
-def _cut(output: int, limit: int) -> None:
-    """Keep the end of the output. What is printed in just this moment may be lost."""
+def _truncate_output(output: int, limit: int) -> None:
+    """Keep the end of the output. What is printed at the same moment may be lost."""
     size = os.fstat(output).st_size
     if size > limit:
         end = os.pread(output, limit, size - limit)
@@ -175,22 +182,22 @@ def _cut(output: int, limit: int) -> None:
         os.write(output, end)
 
 
-def _store(name: str, command: Sequence[str], data: bytes) -> None:
-    """Bring the output to where the API looks for it. Whether that works changes nothing of how the job ended."""
+def _store_log(name: str, command: Sequence[str], data: bytes) -> None:
+    """Write the output to where the API looks for it. A failure does not change how the job ended."""
 
-    def upload() -> None:
+    def upload_log() -> None:
         try:
             _put_log(name, command, data)
-        except Exception as error:  # noqa: BLE001  # a lost log is told, and no more
+        except Exception as error:  # noqa: BLE001  # a lost log is reported and ignored
             print(f"job={name} log not stored: {error}", file=sys.stderr)
 
-    uploader = threading.Thread(target=upload, daemon=True)
+    uploader = threading.Thread(target=upload_log, daemon=True)
     uploader.start()
     uploader.join(UPLOAD_LIMIT)
 
 
 def _put_log(name: str, command: Sequence[str], data: bytes) -> None:
-    """Write it into the working container, which the manifest's URL tells; a job without one has no such place."""
+    """Write it into the working container, which is part of the manifest's URL; without a manifest it is not stored."""
     from scorer.storage.blob_store import open_container
 
     job = parse_job_name(name)

@@ -1,4 +1,4 @@
-"""Folders at a desk: the models in them, and whether they can be written to."""
+"""Folders at a desk: the models they hold, and whether they can be written to."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ def list_fleet(models: Path, names: ModelNames) -> list[Model]:
 
 
 def check_target(option: str, target: Path) -> None:
-    """Learn before the work whether files can be written there: by trying, since permissions do not tell it all."""
+    """Raises Malformed unless files can be written to a folder: by trying, since permissions do not say everything."""
     try:
         if target.exists() and not target.is_dir():
             raise Malformed(f"{option}: expected a folder, got a file at {target}")
-        whole = target.absolute()
-        with TemporaryDirectory(prefix=".", dir=next(path for path in (whole, *whole.parents) if path.exists())):
+        absolute = target.absolute()
+        with TemporaryDirectory(prefix=".", dir=next(path for path in (absolute, *absolute.parents) if path.exists())):
             return
     except OSError as error:
-        raise Malformed(f"{option}: expected a folder that can be written, got {target}: {error.strerror}") from error
+        raise Malformed(
+            f"{option}: expected a folder that can be written to, got {target}: {error.strerror}"
+        ) from error

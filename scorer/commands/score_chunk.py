@@ -1,7 +1,7 @@
-"""Score one chunk on a node: read the manifest, score portion by portion, write the part, then the report, last.
+"""Score one chunk on a node: read the manifest, score pack by pack, write the part, and the report last.
 
-portion     the models of one pack; so memory does not grow with the chunk
-ahead       while the kernels score a portion, a thread brings the models and the readings of the next one
+Memory is bounded by a pack and does not grow with the chunk. While the kernels score a pack, a thread loads the models
+and the readings of the next one.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from scorer.errors import refused
-from scorer.packs.cache import Ready, Stores, bring
+from scorer.errors import make_refusal
+from scorer.packs.cache import LoadedModels, Stores, load_models
 from scorer.packs.pack import EMPTY
-from scorer.predictions.outcome import Scored
+from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.part_files import Parts
 from scorer.readings import source
 from scorer.readings.source import Readings, Source
-from scorer.sandbox.pool import Children
+from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
-from scorer.scoring.carry_over import take_over
-from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion
+from scorer.scoring.carry_over import carry_over_results
+from scorer.scoring.pipeline import PackInput, ProgressCounter, RunWarnings, ScoringContext
 from scorer.storage.blob_store import Container, open_container, split_url
 from shared.contract import paths
 from shared.contract.domain import Model, Reason
@@ -36,163 +36,179 @@ from shared.contract.manifest import Manifest, PackRef
 from shared.contract.report import ModelResult, Progress, Report
 from shared.contract.version import VERSION
 
-UNPACKED = 10_000  # models that are scored together where there are no packs
+UNPACKED_MODELS = 10_000  # that are scored together where the manifest has no packs
 PROGRESS_EVERY = 3.0  # seconds, at most
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class How:
-    """What is different about this attempt; `shared.contract.manifest.command` writes it."""
+class AttemptOptions:
+    """Options of one attempt; `shared.contract.manifest.command` writes them to the command line."""
 
-    careful: bool = False  # in child processes, so that the report names a model which ends its process
-    pardon: bool = False  # models too that the plan left out because they were in quarantine
-    carry: int = 0  # an earlier attempt: what that scored is taken over from its report and its part
+    isolated: bool = False  # in worker processes, so that the report names a model that ends its process
+    override_quarantine: bool = False  # score models too that the plan refused because they are in quarantine
+    carry_attempt: int = 0  # an earlier attempt, whose results are carried over from its report and its part; 0: none
 
 
-def run(manifest_url: str, attempt: int, storage: str = "", how: How | None = None, cores: int = 1) -> None:
-    """Score the chunk that a manifest orders, and leave its report. Raises FleetError where that cannot be done.
+def run_attempt(
+    manifest_url: str, attempt: int, storage: str = "", options: AttemptOptions | None = None, cores: int = 1
+) -> None:
+    """Score the chunk of a manifest and write its report. Raises FleetError where that is not possible.
 
-    *storage* is a connection string, where no managed identity is used; *cores* of this node are worked with.
+    *storage* is a connection string, for stores without managed identity; *cores* is how many cores to use.
     """
-    how = how or How()
+    options = options or AttemptOptions()
     started = datetime.now(UTC)
-    holder, name = split_url(manifest_url)
-    manifest = Manifest.from_bytes(open_container(holder, storage).read(name).data)
-    if how.pardon:
-        manifest = replace(manifest, models=tuple(_pardoned(model) for model in manifest.models))
+    container_url, name = split_url(manifest_url)
+    manifest = Manifest.from_bytes(open_container(container_url, storage).read(name).data)
+    if options.override_quarantine:
+        manifest = replace(manifest, models=tuple(_lift_quarantine(model) for model in manifest.models))
     run_id, limits = manifest.window.id, manifest.policy.limits
     work = open_container(manifest.work_url, storage)
     log.info("run=%s chunk=%s attempt=%s: %s models", run_id, manifest.chunk, attempt, len(manifest.models))
-    notes, verdicts, parts = Notes(), list[ModelResult](), Parts(work, run_id, manifest.chunk)
+    warnings, results, parts = RunWarnings(), list[ModelResult](), Parts(work, run_id, manifest.chunk)
     with (
-        _progress(work, paths.progress_path(run_id, manifest.chunk, attempt), len(manifest.models)) as progress,
-        Children(cores, patience=limits.model_seconds, memory=limits.model_memory) as children,
+        _report_progress(work, paths.progress_path(run_id, manifest.chunk, attempt), len(manifest.models)) as progress,
+        WorkerPool(cores, timeout=limits.model_seconds, memory=limits.model_memory) as workers,
     ):
-        carried = take_over(work, manifest, how.carry)
-        means = Means(children, cores, manifest.policy.other_versions)
+        carried = carry_over_results(work, manifest, options.carry_attempt)
+        context = ScoringContext(workers, cores, manifest.policy.other_versions)
         stores = Stores(open_container(manifest.models_url, storage), work, limits.model_bytes)
-        order = _Order(manifest, storage, stores, how.careful)
-        with _ahead(order.portions(carried.scored, notes)) as portions, ThreadPoolExecutor(1) as behind:
+        inputs = _ChunkInputs(manifest, storage, stores, options.isolated)
+        with _prefetch_packs(inputs.read_packs(carried.scored, warnings)) as packs, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
-            for portion in portions:
-                slab = pipeline.score(portion, means, progress, notes)
-                verdicts += slab.verdicts
+            for pack_input in packs:
+                output = pipeline.score_pack(pack_input, context, progress, warnings)
+                results += output.results
                 if writing:
                     writing.result()
-                writing = behind.submit(parts.add, slab.rows)
+                writing = writer.submit(parts.add_table, output.rows)
             if writing:
                 writing.result()
-        warnings = (*carried.warnings, *notes.remarks, *children.warnings)
+        sentences = (*carried.warnings, *warnings.sentences, *workers.warnings)
     report = Report(
         run=run_id,
         chunk=manifest.chunk,
         attempt=attempt,
         started_at=started,
         ended_at=datetime.now(UTC),
-        results=tuple(verdicts),
+        results=tuple(results),
         parts=parts.close(),
-        warnings=warnings,
+        warnings=sentences,
         version=VERSION,
     )
     first = work.create(paths.report_path(run_id, manifest.chunk, attempt), report.to_bytes())
     tally = report.tally
     log.info("scored=%s failed=%s skipped=%s rows=%s", tally.scored, tally.failed, tally.skipped, tally.rows)
-    log.info("report written" if first else "another process of this attempt has reported before us; its report counts")
+    log.info("report written" if first else "another process of this attempt wrote its report first, which counts")
 
 
-def _pardoned(model: Model) -> Model:
+def _lift_quarantine(model: Model) -> Model:
     return replace(model, refused=None) if model.refused is Reason.QUARANTINED else model
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
-    """A manifest, and what it is carried out with."""
+class _ChunkInputs:
+    """A manifest, and what scoring it needs."""
 
     manifest: Manifest
     storage: str
     stores: Stores
-    careful: bool
+    isolated: bool
 
-    def portions(self, carried: Mapping[int, Scored], notes: Notes) -> Iterator[Portion]:
-        """The models, pack by pack, each with what is needed to score it; *carried* are by place in the manifest."""
-        manifest, at = self.manifest, 0
-        holder = open_container(manifest.readings_url, self.storage)
-        where = source.paths(manifest.readings_path, manifest.window)
+    def read_packs(self, carried: Mapping[int, ModelOutcome], warnings: RunWarnings) -> Iterator[PackInput]:
+        """The models, pack by pack, with their readings; *carried* is by index in the manifest."""
+        manifest, start = self.manifest, 0
+        container = open_container(manifest.readings_url, self.storage)
+        reading_paths = source.list_paths(manifest.readings_path, manifest.window)
         policy = manifest.policy.readings
-        with closing(source.open_readings(holder, where, manifest.columns, manifest.window, policy)) as opened:
-            for spans in self._passes(opened):
-                count = sum(span.models for span in spans)
-                models = [m for i, m in enumerate(manifest.models[at : at + count], at) if i not in carried]
-                found = opened.read([model.device for model in models])
-                log.info("readings=%s rows", found.rows)
-                for problem in found.unreadable:
-                    log.error("readings unreadable: %s", problem)
-                notes.add(found.remarks())
-                for span in spans:
-                    done = {i - at: carried[i] for i in range(at, at + span.models) if i in carried}
-                    yield self._portion(manifest.models[at : at + span.models], span.name, found, done)
-                    at += span.models
+        with closing(
+            source.open_readings(container, reading_paths, manifest.columns, manifest.window, policy)
+        ) as opened:
+            for packs in self._plan_passes(opened):
+                n_models = sum(pack.models for pack in packs)
+                models = [m for i, m in enumerate(manifest.models[start : start + n_models], start) if i not in carried]
+                readings = opened.read_devices([model.device for model in models])
+                log.info("readings=%s rows", readings.rows)
+                for message in readings.unreadable:
+                    log.error("readings unreadable: %s", message)
+                warnings.add_counts(readings.list_warnings())
+                for pack in packs:
+                    pack_carried = {i - start: carried[i] for i in range(start, start + pack.models) if i in carried}
+                    yield self._prepare_pack(
+                        manifest.models[start : start + pack.models], pack.name, readings, pack_carried
+                    )
+                    start += pack.models
 
-    def _passes(self, source: Source) -> Iterator[Sequence[PackRef]]:
-        """The packs for which readings are read at once: each alone where they lie sorted, else as many as fit."""
-        spans, models = self.manifest.packs, len(self.manifest.models)
-        if not spans:
-            spans = tuple(PackRef("", min(UNPACKED, models - at)) for at in range(0, models, UNPACKED))
+    def _plan_passes(self, source: Source) -> Iterator[Sequence[PackRef]]:
+        """The packs whose readings are read at once: one where readings are sorted by device, else as many as fit."""
+        packs, models = self.manifest.packs, len(self.manifest.models)
+        if not packs:
+            packs = tuple(
+                PackRef("", min(UNPACKED_MODELS, models - start)) for start in range(0, models, UNPACKED_MODELS)
+            )
         passes = (
-            len(spans)
+            len(packs)
             if source.divisible
-            else min(len(spans), math.ceil(source.size / self.manifest.policy.limits.readings_memory))
+            else min(len(packs), math.ceil(source.size / self.manifest.policy.limits.readings_memory))
         )
-        step = math.ceil(len(spans) / max(1, passes))
-        return (spans[at : at + step] for at in range(0, len(spans), max(1, step)))
+        step = math.ceil(len(packs) / max(1, passes))
+        return (packs[start : start + step] for start in range(0, len(packs), max(1, step)))
 
-    def _portion(self, models: Sequence[Model], pack: str, found: Readings, done: Mapping[int, Scored]) -> Portion:
-        if not self.careful:
-            return Portion(models, bring(self.stores, pack, models, done), found, done)
-        door = {place: refused(model) for place, model in enumerate(models) if model.refused}
-        return Portion(models, Ready(EMPTY, np.full(len(models), -1), door, {}), found, done, careful=self.stores)
+    def _prepare_pack(
+        self, models: Sequence[Model], pack_name: str, readings: Readings, carried: Mapping[int, ModelOutcome]
+    ) -> PackInput:
+        if not self.isolated:
+            return PackInput(models, load_models(self.stores, pack_name, models, carried), readings, carried)
+        refusals = {index: make_refusal(model) for index, model in enumerate(models) if model.refused}
+        return PackInput(
+            models,
+            LoadedModels(EMPTY, np.full(len(models), -1), refusals, {}),
+            readings,
+            carried,
+            isolated_stores=self.stores,
+        )
 
 
 @contextmanager
-def _ahead(portions: Iterator[Portion]) -> Iterator[Iterator[Portion]]:
-    """The same portions, each made by a thread while the one before it is scored."""
+def _prefetch_packs(packs: Iterator[PackInput]) -> Iterator[Iterator[PackInput]]:
+    """The same packs, each prepared by a thread while the previous one is scored."""
 
-    def one_ahead(pool: ThreadPoolExecutor) -> Iterator[Portion]:
-        coming = pool.submit(next, portions, None)
-        while portion := coming.result():
-            coming = pool.submit(next, portions, None)
-            yield portion
+    def prefetch_next(pool: ThreadPoolExecutor) -> Iterator[PackInput]:
+        next_pack = pool.submit(next, packs, None)
+        while pack_input := next_pack.result():
+            next_pack = pool.submit(next, packs, None)
+            yield pack_input
 
     with ThreadPoolExecutor(1) as pool:
-        yield one_ahead(pool)
+        yield prefetch_next(pool)
 
 
 @contextmanager
-def _progress(work: Container, path: str, models: int) -> Iterator[DoneCount]:
-    """Tell how many models are done, now and then, while the body runs.
+def _report_progress(work: Container, path: str, models: int) -> Iterator[ProgressCounter]:
+    """Write from time to time how many models are done, while the body runs.
 
-    From a thread of its own: a store that does not answer must not hold up the scoring. It writes only when the count
-    has changed, since a beat that goes on while the work stands still would be a lie.
+    In a thread of its own: a store that does not answer must not delay the scoring. It writes only when the count has
+    changed, so that a node that hangs shows no progress.
     """
-    counter, over = DoneCount(), threading.Event()
+    counter, stopped = ProgressCounter(), threading.Event()
 
-    def tell() -> None:
-        told = -1
-        while told != counter.done or not over.is_set():
-            if told != counter.done:
-                told = counter.done
+    def write_progress() -> None:
+        last_written = -1
+        while last_written != counter.completed or not stopped.is_set():
+            if last_written != counter.completed:
+                last_written = counter.completed
                 try:
-                    work.write(path, b"", Progress(told, models).to_metadata())
+                    work.write(path, b"", Progress(last_written, models).to_metadata())
                 except (FleetError, OSError) as error:
                     log.info("progress not written: %s", error)
-            over.wait(PROGRESS_EVERY)
+            stopped.wait(PROGRESS_EVERY)
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=write_progress, daemon=True)
     thread.start()
     try:
         yield counter
     finally:
-        over.set()
+        stopped.set()
         thread.join(PROGRESS_EVERY)

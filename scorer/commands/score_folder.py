@@ -1,4 +1,4 @@
-"""Score folders, and convert models, at a desk: no cloud, no manifest on disk. Prints for a person."""
+"""Score folders at a desk: no cloud, no manifest on disk. Prints for a person."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from scorer.arrow import numbers
-from scorer.packs.cache import Stores, bring
+from scorer.arrow import build_numbers
+from scorer.packs.cache import Stores, load_models
 from scorer.predictions.table import to_parquet
 from scorer.readings import source
 from scorer.readings.source import MICROSECOND, Readings
-from scorer.sandbox.pool import Children
+from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion, Slab
+from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, RunWarnings, ScoringContext
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Outcome, decide_outcome
 from shared.contract.errors import Malformed
@@ -30,18 +30,18 @@ from shared.contract.windows import EPOCH, MINUTE, Window
 
 from .folders import check_target, list_fleet
 
-PORTION = 10_000  # models that are scored together
+BATCH_MODELS = 10_000  # that are scored together
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """What somebody at a desk wants scored, and how."""
+class ScoreOptions:
+    """The options of the command `folder`."""
 
     models: Path
     readings: Path
     predictions: Path
-    window: Window | None = None  # all that the readings span, where there is none
-    every: timedelta | None = None  # length of the windows that are written; hours, where no window is given
+    window: Window | None = None  # None: all that the readings cover
+    every: timedelta | None = None  # length of the windows that are written; an hour where no window is given
     columns: Columns = field(default_factory=Columns)
     names: ModelNames = field(default_factory=ModelNames)
     readings_path: str = ""
@@ -49,33 +49,39 @@ class Errand:
     cores: int = 1
 
 
-def folder(errand: Errand) -> int:
-    """Score a folder of models; 1 when one failed or none was scored.
+def score_models(options: ScoreOptions) -> int:
+    """Score a folder of models; 1 when a model failed or none was scored.
 
-    Raises Malformed for what cannot be meant, Misconfigured and Unavailable where the predictions cannot be written.
+    Raises Malformed for options that make no sense, Misconfigured and Unavailable where predictions cannot be written.
     """
-    fleet = list_fleet(errand.models, errand.names)
-    store, where = _source(errand.readings, errand.readings_path, errand.window)
-    check_target("--predictions", errand.predictions)
-    _keep_apart(errand.predictions, errand.readings, errand.readings_path)
-    devices, limits = [model.device for model in fleet], errand.policy.limits
-    found = source.read(store, where, errand.columns, devices, errand.window, errand.policy.readings)
-    notes, slabs = Notes(), list[Slab]()
-    notes.add(found.remarks())
-    files = Folder(errand.models)
-    with Children(errand.cores, patience=limits.model_seconds, memory=limits.model_memory) as children:
-        means = Means(children, errand.cores, errand.policy.other_versions)
-        for at in range(0, len(fleet), PORTION):
-            some = fleet[at : at + PORTION]
-            ready = bring(Stores(files, files, limits.model_bytes), "", some)
-            slabs.append(pipeline.score(Portion(some, ready, found), means, DoneCount(), notes))
-        warnings = (*notes.remarks, *children.warnings)
-    windows = _windows(errand.window, errand.every, found)
-    _write(errand.predictions, windows, pa.concat_tables([slab.rows for slab in slabs]).unify_dictionaries())
-    for remark in warnings:
-        print(f"note: {remark}")
-    verdicts = [verdict for slab in slabs for verdict in slab.verdicts]
-    return _summary(verdicts, len(windows), errand.predictions)
+    fleet = list_fleet(options.models, options.names)
+    store, reading_paths = _open_source(options.readings, options.readings_path, options.window)
+    check_target("--predictions", options.predictions)
+    _check_apart(options.predictions, options.readings, options.readings_path)
+    devices, limits = [model.device for model in fleet], options.policy.limits
+    readings = source.read_readings(
+        store, reading_paths, options.columns, devices, options.window, options.policy.readings
+    )
+    warnings, outputs = RunWarnings(), list[PackOutput]()
+    warnings.add_counts(readings.list_warnings())
+    files = Folder(options.models)
+    with WorkerPool(options.cores, timeout=limits.model_seconds, memory=limits.model_memory) as workers:
+        context = ScoringContext(workers, options.cores, options.policy.other_versions)
+        for start in range(0, len(fleet), BATCH_MODELS):
+            models = fleet[start : start + BATCH_MODELS]
+            loaded = load_models(Stores(files, files, limits.model_bytes), "", models)
+            outputs.append(
+                pipeline.score_pack(PackInput(models, loaded, readings), context, ProgressCounter(), warnings)
+            )
+        sentences = (*warnings.sentences, *workers.warnings)
+    windows = _list_windows(options.window, options.every, readings)
+    _write_predictions(
+        options.predictions, windows, pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
+    )
+    for warning in sentences:
+        print(f"note: {warning}")
+    results = [result for output in outputs for result in output.results]
+    return _print_summary(results, len(windows), options.predictions)
 
 
 def parse_window(text: str) -> Window:
@@ -93,52 +99,56 @@ def parse_window(text: str) -> Window:
 
 
 def parse_columns(text: str) -> Columns:
-    """`time=TS,device=Device,...`; what is not named keeps its default. Raises Malformed."""
+    """`time=TS,device=Device,...`; columns that are not named keep their default. Raises Malformed."""
     try:
         return Columns.parse(text)
     except Malformed as error:
         raise Malformed(f"--columns: {error}") from error
 
 
-def _source(readings_at: Path, readings_path: str, window: Window | None) -> tuple[Folder, list[str]]:
-    """The folder to read from, and what to read of it."""
-    if not readings_at.exists():
-        raise Malformed(f"--readings: expected a file or a folder, got nothing at {readings_at}")
-    if readings_at.is_file():
-        return Folder(readings_at.parent), [readings_at.name]
+def _open_source(readings_folder: Path, readings_path: str, window: Window | None) -> tuple[Folder, list[str]]:
+    """The folder to read from, and the paths in it."""
+    if not readings_folder.exists():
+        raise Malformed(f"--readings: expected a file or a folder, got nothing at {readings_folder}")
+    if readings_folder.is_file():
+        return Folder(readings_folder.parent), [readings_folder.name]
     if "%" not in readings_path:
-        return Folder(readings_at), [readings_path]
+        return Folder(readings_folder), [readings_path]
     if window is None:
-        raise Malformed(f"--readings-path: {readings_path!r} has placeholders, and they want a --window")
-    return Folder(readings_at), source.paths(readings_path, window)
+        raise Malformed(f"--readings-path: {readings_path!r} has placeholders, so a --window is needed")
+    return Folder(readings_folder), source.list_paths(readings_path, window)
 
 
-def _keep_apart(predictions: Path, readings_at: Path, readings_path: str) -> None:
-    """Predictions among the readings would be read as readings the next time."""
-    if predictions.resolve().is_relative_to(readings_at.resolve()) and not readings_path:
-        raise Malformed(f"--predictions: expected a folder outside the readings, got {predictions} in {readings_at}")
+def _check_apart(predictions: Path, readings_folder: Path, readings_path: str) -> None:
+    """Refuse a folder inside the readings: its predictions would be read as readings the next time."""
+    if predictions.resolve().is_relative_to(readings_folder.resolve()) and not readings_path:
+        raise Malformed(
+            f"--predictions: expected a folder outside the readings, got {predictions} in {readings_folder}"
+        )
 
 
-def _windows(window: Window | None, every: timedelta | None, found: Readings) -> list[Window]:
+def _list_windows(window: Window | None, every: timedelta | None, readings: Readings) -> list[Window]:
     """The windows to write, in order and of one length."""
     if window is None:
         length = every or timedelta(hours=1)
-        tiles = {int(tile) for frame in found.frames for tile in np.unique(frame.time // (length // MICROSECOND))}
-        return [Window(EPOCH + tile * length, length) for tile in sorted(tiles)]
+        numbers = {
+            int(number) for frame in readings.frames for number in np.unique(frame.time // (length // MICROSECOND))
+        }
+        return [Window(EPOCH + tile * length, length) for tile in sorted(numbers)]
     length = every or window.length
     if window.length % length:
         raise Malformed(f"--every: expected a length that divides the window of {window.length}, got {length}")
     return [Window(window.start + i * length, length) for i in range(window.length // length)]
 
 
-def _write(predictions: Path, windows: Sequence[Window], table: pa.Table) -> None:
-    """A file for each window that has rows; what an earlier run left of these windows goes."""
+def _write_predictions(predictions: Path, windows: Sequence[Window], table: pa.Table) -> None:
+    """Write a file for each window that has rows; files of an earlier run of these windows are removed."""
     target = Folder(predictions)
     starts = [(window.start - EPOCH) // MICROSECOND for window in windows]
-    of_window = np.searchsorted(starts, table["time"].cast(pa.int64()).to_numpy(), "right") - 1
-    order = np.argsort(of_window, kind="stable")  # rows stay by model and time
-    bounds = np.searchsorted(of_window[order], np.arange(len(windows) + 1))
-    ordered = table.take(numbers(order))
+    window_indices = np.searchsorted(starts, table["time"].cast(pa.int64()).to_numpy(), "right") - 1
+    order = np.argsort(window_indices, kind="stable")  # rows stay in the order of model and time
+    bounds = np.searchsorted(window_indices[order], np.arange(len(windows) + 1))
+    ordered = table.take(build_numbers(order))
     for i, window in enumerate(windows):
         path = prediction_path(window, make_chunk_id(0), 0)
         rows = ordered.slice(bounds[i], bounds[i + 1] - bounds[i])
@@ -149,21 +159,21 @@ def _write(predictions: Path, windows: Sequence[Window], table: pa.Table) -> Non
                 target.remove(stale.relative_to(predictions).as_posix())
 
 
-def _summary(verdicts: Sequence[ModelResult], windows: int, predictions: Path) -> int:
-    """Print how it went: each model that failed by name, those skipped by reason. Returns the exit code."""
-    failed = [v for v in verdicts if decide_outcome(v.reason) is Outcome.FAILED]
-    skipped = Counter(v.reason for v in verdicts if decide_outcome(v.reason) is Outcome.SKIPPED)
-    for verdict in failed:
-        print(f"failed: {verdict.model}: {verdict.reason}: {verdict.message}")
+def _print_summary(results: Sequence[ModelResult], windows: int, predictions: Path) -> int:
+    """Print the results: failed models by name, skipped models by reason. Returns the exit code."""
+    failed = [v for v in results if decide_outcome(v.reason) is Outcome.FAILED]
+    skipped = Counter(v.reason for v in results if decide_outcome(v.reason) is Outcome.SKIPPED)
+    for result in failed:
+        print(f"failed: {result.model}: {result.reason}: {result.message}")
     for reason, count in sorted(skipped.items()):
         print(f"skipped: {count} models: {reason}")
-    scored, rows = sum(v.reason is None for v in verdicts), sum(v.rows for v in verdicts)
-    anomalies = sum(v.anomalies for v in verdicts)
+    scored, rows = sum(v.reason is None for v in results), sum(v.rows for v in results)
+    anomalies = sum(v.anomalies for v in results)
     print(
-        f"{scored} of {len(verdicts)} models scored, {len(failed)} failed, {skipped.total()} skipped; "
+        f"{scored} of {len(results)} models scored, {len(failed)} failed, {skipped.total()} skipped; "
         f"{anomalies} anomalies in {rows} rows, {windows} windows, in {predictions}"
     )
     if not scored:
-        ((reason, count),) = Counter(v.reason for v in verdicts).most_common(1)
-        print(f"nothing was scored: {reason} for {count} of {len(verdicts)} models")
+        ((reason, count),) = Counter(v.reason for v in results).most_common(1)
+        print(f"nothing was scored: {reason} for {count} of {len(results)} models")
     return 1 if failed or not scored else 0

@@ -1,1 +1,1 @@
-"""Models scored by their own library. Imported only in the sandbox, and by `convert` at a desk."""
+"""Models scored by their own library. Imported only in the sandbox, and by the command `convert`."""

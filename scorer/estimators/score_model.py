@@ -1,6 +1,6 @@
-"""One model by scikit-learn itself, from its file to its scores. Says and keeps nothing, and knows of no process.
+"""One model scored by scikit-learn itself, from its file to its scores. Logs nothing, and knows of no process.
 
-Whatever a model's file can do, it does here: only a child calls this with a file (`children`).
+A hostile model file may do harm here: only a worker process of the sandbox calls this with a file.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from scorer.errors import Unscorable
-from scorer.predictions.outcome import Scored, changed
+from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.table import Predictions
 from scorer.readings import features
-from scorer.readings.features import Signal
+from scorer.readings.features import ModelReadings
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
@@ -25,29 +25,31 @@ from . import loader, outlier_detector
 from .loader import Detector
 
 
-def score_one(model: Model, content: Content | Exception, readings: Readings) -> Scored:
-    """One model's verdict. Where *content* is an error, that is what the model fails by, and nothing of it runs."""
+def score_model_file(model: Model, content: Content | Exception, readings: Readings) -> ModelOutcome:
+    """One model's result. Where *content* is an error, the model fails by that, and nothing of it runs."""
     etag = made_by = ""
     try:
         if isinstance(content, Exception):
             raise content
         etag = content.etag
-        detector = loader.load(content.data)
+        detector = loader.load_model(content.data)
         made_by = detector.made_by
-        signal = _signal(detector, model, readings)
-        with warnings.catch_warnings(action="ignore"):  # a log with a line for each model helps nobody
-            scores, anomalies = outlier_detector.judge(detector.estimator, _features(detector, signal.values))
-    except Exception as error:  # noqa: BLE001  # a model fails alone, whatever it does
-        reason, message = blame(error, made_by)
-        return Scored(ModelResult(model.id, reason=reason, message=message, etag=changed(etag, model)))
+        signal = _select_readings(detector, model, readings)
+        with warnings.catch_warnings(action="ignore"):  # no log line for each model
+            scores, anomalies = outlier_detector.score_rows(
+                detector.estimator, _arrange_features(detector, signal.values)
+            )
+    except Exception as error:  # noqa: BLE001  # a model fails alone, whatever the error
+        reason, message = classify_error(error, made_by)
+        return ModelOutcome(ModelResult(model.id, reason=reason, message=message, etag=get_changed_etag(etag, model)))
     value = signal.values[:, 0] if signal.values.shape[1] == 1 else None
     predictions = Predictions(model, etag, signal.time, value, scores, anomalies)
-    verdict = ModelResult(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=changed(etag, model))
-    return Scored(verdict, predictions, signal.left_out, signal.repeated, made_by)
+    result = ModelResult(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=get_changed_etag(etag, model))
+    return ModelOutcome(result, predictions, signal.left_out, signal.repeated, made_by)
 
 
-def blame(error: BaseException, made_by: str = "") -> tuple[Reason, str]:
-    """The reason and the message for a verdict."""
+def classify_error(error: BaseException, made_by: str = "") -> tuple[Reason, str]:
+    """The reason and the message of an error, for the model's result."""
     if isinstance(error, Unscorable):
         return error.reason, clip_text(str(error))
     message = clip_text(f"{type(error).__name__}: {error}")
@@ -56,14 +58,14 @@ def blame(error: BaseException, made_by: str = "") -> tuple[Reason, str]:
     return Reason.INCOMPATIBLE_MODEL if made_by else Reason.ESTIMATOR_ERROR, message
 
 
-def _signal(detector: Detector, model: Model, readings: Readings) -> Signal:
+def _select_readings(detector: Detector, model: Model, readings: Readings) -> ModelReadings:
     names = tuple(str(name) for name in getattr(detector.estimator, "feature_names_in_", ()))
     count = getattr(detector.estimator, "n_features_in_", None)
-    return features.signal(readings, model, features.find(readings, model), names, count)
+    return features.build_model_readings(readings, model, features.find_frame_rows(readings, model), names, count)
 
 
-def _features(detector: Detector, values: np.ndarray) -> Any:
-    """As the estimator was given them in training: with names, or without."""
+def _arrange_features(detector: Detector, values: np.ndarray) -> Any:
+    """The features as in training: with names, or without."""
     names = getattr(detector.estimator, "feature_names_in_", None)
     if names is None:
         return values

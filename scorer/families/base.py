@@ -1,11 +1,11 @@
-"""What every family shares: the layout of a packed model's numbers.
+"""The layout of a packed model's numbers, which all families share.
 
-    numbers   head (8) | shift (width) | scale (width) | body
+    numbers   head (8) | shift (n_features) | scale (n_features) | body
     head      scaler, low, high, intercept, gamma, coef0, degree, n
     scaler    0: none; 1: (x - shift) / scale; 2: x * scale + shift, then clipped to low..high
-    body      RBF, POLY, SIGMOID   coef (n), support vectors (n, width)
-              LINEAR               weights (width)
-              ENVELOPE             location (width), precision (width, width)
+    body      RBF, POLY, SIGMOID   coef (n), support vectors (n, n_features)
+              LINEAR               weights (n_features)
+              ENVELOPE             location (n_features), precision (n_features, n_features)
               FOREST               see isolation_forest.py; gamma is the normalising path length, n the number of trees
 
 The score is intercept plus the sum of the body's terms.
@@ -21,11 +21,11 @@ import numpy as np
 
 HEAD = 8
 
-MOST_NUMBERS = 2**24  # of one model: 128 MiB; what is larger is KEPT, in a child with a limit on its memory
+MOST_NUMBERS = 2**24  # of one model: 128 MiB; a larger one is KEPT, and scored in a worker process with a memory limit
 
 
 class Family(IntEnum):
-    """Which arithmetic gives the score."""
+    """The arithmetic of the score."""
 
     KEPT = 0
     RBF = 1
@@ -38,10 +38,10 @@ class Family(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """All that scoring needs of a model. KEPT: safe and readable, but scikit-learn itself must score it."""
+    """All that scoring needs of a model. KEPT: safe and readable, but only scikit-learn itself can score it."""
 
     family: Family
-    width: int  # features that it wants; 0 where KEPT
+    n_features: int  # features that it expects; 0 where KEPT
     features: tuple[str, ...]  # their names; () where it was fitted without
     made_by: str  # the scikit-learn that made it; "" where the file does not say
     strict: bool  # an anomaly is a score of 0 or less; else below 0
@@ -49,29 +49,29 @@ class Packed:
     integers: np.ndarray  # int32, 1-D; empty but for FOREST
 
 
-def no_integers() -> np.ndarray:
-    """What a family that has no integers holds of them: int32[0]."""
+def make_no_integers() -> np.ndarray:
+    """The integers of a family that has none: int32[0]."""
     return np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a detector alone gives; None in place of it means KEPT."""
+    """The numbers of a detector alone; None in its place means KEPT."""
 
     family: Family
-    width: int
+    n_features: int
     intercept: float
     numbers: tuple[np.ndarray, ...]
     gamma: float = 0.0
     coef0: float = 0.0
     degree: float = 0.0
     count: int = 0
-    integers: np.ndarray = field(default_factory=no_integers)
+    integers: np.ndarray = field(default_factory=make_no_integers)
 
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """What the scaler before a model does; `mode`, `low` and `high` as in the head."""
+    """The scaler before a detector; `mode`, `low` and `high` as in the head."""
 
     mode: int
     shift: np.ndarray

@@ -1,4 +1,4 @@
-"""Checks of a fitted estimator's attributes: afterwards native code may trust the numbers blindly."""
+"""Checks of a fitted estimator's attributes: afterwards native code may trust the numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def read_array(state: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of numbers of just this shape. Raises KeyError, ValueError."""
+    """An array of numbers of exactly this shape. Raises KeyError, ValueError."""
     array = state[name]
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise ValueError(f"{name} is not an array of numbers")
@@ -19,7 +19,7 @@ def read_array(state: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.n
 
 
 def read_number(state: dict[str, Any], name: str) -> float:
-    """A number, or the only one in an array. Raises KeyError, ValueError."""
+    """A number, or the only number in an array. Raises KeyError, ValueError."""
     value = state[name]
     if isinstance(value, np.ndarray):
         value = value.item()
@@ -28,14 +28,14 @@ def read_number(state: dict[str, Any], name: str) -> float:
     return float(value)
 
 
-def check_numeric(name: str, found: np.ndarray) -> None:
-    """Raises ValueError for an array whose elements are no numbers."""
-    if found.dtype.kind not in "fiu":
-        raise ValueError(f"{name} holds no numbers but {found.dtype.name}")
+def check_numeric(name: str, array: np.ndarray) -> None:
+    """Raises ValueError for an array whose elements are not numbers."""
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{name} holds elements of {array.dtype.name}")
 
 
-def check_equal(name: str, found: object, expected: object) -> None:
-    """Raises ValueError where two of a file's statements contradict each other."""
-    if found != expected:
-        said = found if type(found) in (int, bool) else f"a {type(found).__name__}"  # never what may be endless to show
-        raise ValueError(f"{name} is {said} where {expected} is expected")
+def check_equal(name: str, actual: object, expected: object) -> None:
+    """Raises ValueError where two attributes contradict each other."""
+    if actual != expected:
+        shown = actual if type(actual) in (int, bool) else f"a {type(actual).__name__}"  # others may be endless to show
+        raise ValueError(f"{name} is {shown} where {expected} is expected")

@@ -9,29 +9,29 @@ import numpy as np
 from .base import Body, Family
 from .checks import check_equal, read_array, read_number
 
-WIDEST_ENVELOPE = 512  # features; checking one takes their third power
+WIDEST_ENVELOPE = 512  # features; a check takes time by their third power
 
 
 def read_envelope(state: dict[str, Any]) -> Body | None:
-    """EllipticEnvelope, by its precision matrix; None where it keeps none."""
+    """EllipticEnvelope, by its precision matrix; None where it stores none."""
     location, precision = state["location_"], state["precision_"]
     if precision is None or not state.get("store_precision", True):
         return None  # scikit-learn inverts the covariance at each prediction
-    width = len(location)
-    if not width:
+    n_features = len(location)
+    if not n_features:
         raise ValueError("location_ is empty")
-    if width > WIDEST_ENVELOPE:
+    if n_features > WIDEST_ENVELOPE:
         return None
-    read_array(state, "location_", (width,))
-    read_array(state, "precision_", (width, width))
-    check_equal("n_features_in_", state.get("n_features_in_", width), width)
+    read_array(state, "location_", (n_features,))
+    read_array(state, "precision_", (n_features, n_features))
+    check_equal("n_features_in_", state.get("n_features_in_", n_features), n_features)
     _check_positive(precision.astype(np.float64))
     numbers = (location, precision.ravel())
-    return Body(Family.ENVELOPE, width, -read_number(state, "offset_"), numbers)
+    return Body(Family.ENVELOPE, n_features, -read_number(state, "offset_"), numbers)
 
 
 def _check_positive(precision: np.ndarray) -> None:
-    """A distance by it must be the root of something; rounding may leave it a little short of that."""
+    """Raises ValueError unless the matrix is positive semidefinite, up to rounding."""
     if not np.isfinite(precision).all():
         raise ValueError("precision_ holds a number that is not finite")
     largest = np.abs(precision).max()

@@ -1,7 +1,7 @@
 """A model file's parsed content -> the numbers that a kernel needs, checked so that native code may trust them.
 
-Attributes are read where scikit-learn itself reads them when it predicts; what is read twice over must agree. Anything
-that is safe and no packed family is KEPT: scikit-learn scores it, in the sandbox. `base` has the layout.
+The attributes are those that scikit-learn itself reads when it predicts; two that say the same must agree. A model
+that is safe and of no packed family is KEPT: scikit-learn scores it, in the sandbox. `base` has the layout.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.model_files import parsed
-from scorer.model_files.parsed import PIPELINE, Blueprint
+from scorer.model_files.parsed import PIPELINE, ParsedObject
 from shared.contract.domain import Reason
 
 from . import isolation_forest
-from .base import Body, Family, Packed, Scaler, no_integers
+from .base import Body, Family, Packed, Scaler, make_no_integers
 from .checks import read_number
 from .covariance import read_envelope
 from .scalers import SCALERS, read_scaler
@@ -32,88 +32,88 @@ _NEIGHBOURS = "sklearn.neighbors._lof.LocalOutlierFactor"
 _VERSION = re.compile(r"\d{1,4}(\.[0-9a-z+-]{1,12}){1,4}")
 
 
-def pack_model(model: Blueprint) -> Packed:
+def pack_model(model: ParsedObject) -> Packed:
     """The numbers of a model.
 
-    Raises Unscorable: NOT_A_DETECTOR, UNFITTED_MODEL, INCOMPATIBLE_MODEL, and UNREADABLE_MODEL for parts that
-    contradict each other.
+    Raises Unscorable: NOT_A_DETECTOR, UNFITTED_MODEL, INCOMPATIBLE_MODEL, and UNREADABLE_MODEL for attributes
+    that contradict each other.
     """
-    made_by = _made_by(model)
+    made_by = _read_version(model)
     try:
-        parts = _parts(model)
-        with np.errstate(all="ignore"):  # what overflows is found not to be finite
-            return _packed(parts, made_by)
+        parts = _list_steps(model)
+        with np.errstate(all="ignore"):  # an overflow is not finite, which is checked
+            return _pack_steps(parts, made_by)
     except KeyError as error:
-        raise _missing(str(error.args[0]), made_by) from error
+        raise _make_missing(str(error.args[0]), made_by) from error
     except (AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"its parts contradict each other: {error}"[:300]) from error
 
 
-def _made_by(model: Blueprint) -> str:
-    said = model.state.get("_sklearn_version")
-    return said if type(said) is str and _VERSION.fullmatch(said) else ""
+def _read_version(model: ParsedObject) -> str:
+    version = model.state.get("_sklearn_version")
+    return version if type(version) is str and _VERSION.fullmatch(version) else ""
 
 
-def _missing(name: str, made_by: str) -> Unscorable:
-    here = importlib.metadata.version("scikit-learn")
-    if made_by not in ("", here):
-        message = f"made by scikit-learn {made_by}, which {here} cannot read: {name} is missing"
+def _make_missing(name: str, made_by: str) -> Unscorable:
+    installed = importlib.metadata.version("scikit-learn")
+    if made_by not in ("", installed):
+        message = f"made by scikit-learn {made_by}, which {installed} cannot read: {name} is missing"
         return Unscorable(Reason.INCOMPATIBLE_MODEL, message)
     return Unscorable(Reason.UNREADABLE_MODEL, f"its parts contradict each other: {name} is missing")
 
 
-def _parts(model: Blueprint) -> list[Blueprint]:
-    """The steps of the model, fitted; the last one detects. Raises Unscorable."""
-    last = parsed.last_step(model)
-    kind = last.kind if type(last) is Blueprint else type(last).__name__
-    novelty = kind != _NEIGHBOURS or last.state.get("novelty") is True
+def _list_steps(model: ParsedObject) -> list[ParsedObject]:
+    """The fitted steps of the model; the last one is the detector. Raises Unscorable."""
+    detector = parsed.get_last_step(model)
+    kind = detector.kind if type(detector) is ParsedObject else type(detector).__name__
+    novelty = kind != _NEIGHBOURS or detector.state.get("novelty") is True
     if kind not in (_SVM, _SGD, _ENVELOPE, _FOREST, _NEIGHBOURS) or not novelty:
         raise Unscorable(
             Reason.NOT_A_DETECTOR,
-            f"expected an outlier detector, got a {_short(model.kind)} that ends in {_short(kind)}",
+            f"expected an outlier detector, got a {_shorten_kind(model.kind)} that ends in {_shorten_kind(kind)}",
         )
     steps = [step for _, step in model.state["steps"]] if model.kind == PIPELINE else [model]
     for part in steps:
-        known = type(part) is Blueprint and part.kind in (*SCALERS, last.kind)
-        if known and not any(name.endswith("_") and name[:2] != "__" for name in part.state):
-            raise Unscorable(Reason.UNFITTED_MODEL, f"this {_short(part.kind)} was never fitted")
+        is_fittable = type(part) is ParsedObject and part.kind in (*SCALERS, detector.kind)
+        if is_fittable and not any(name.endswith("_") and name[:2] != "__" for name in part.state):
+            raise Unscorable(Reason.UNFITTED_MODEL, f"this {_shorten_kind(part.kind)} was never fitted")
     return steps
 
 
-def _short(kind: str) -> str:
+def _shorten_kind(kind: str) -> str:
     return kind.rpartition(".")[2]
 
 
-def _packed(parts: list[Any], made_by: str) -> Packed:
-    first, last = parts[0], parts[-1]
+def _pack_steps(steps: list[Any], made_by: str) -> Packed:
+    first, detector = steps[0], steps[-1]
     body = None
-    if len(parts) == 1 or (len(parts) == 2 and type(first) is Blueprint and first.kind in SCALERS):  # noqa: PLR2004
-        body = _body(last)
+    if len(steps) == 1 or (len(steps) == 2 and type(first) is ParsedObject and first.kind in SCALERS):  # noqa: PLR2004
+        body = _read_body(detector)
     if body is None:
-        return Packed(Family.KEPT, 0, (), made_by, strict=False, numbers=np.empty(0), integers=no_integers())
-    width = body.width
-    scaler = read_scaler(first, width) if len(parts) > 1 else Scaler(0, np.zeros(width), np.ones(width))
+        return Packed(Family.KEPT, 0, (), made_by, strict=False, numbers=np.empty(0), integers=make_no_integers())
+    n_features = body.n_features
+    scaler = read_scaler(first, n_features) if len(steps) > 1 else Scaler(0, np.zeros(n_features), np.ones(n_features))
     numeric = (body.intercept, body.gamma, body.coef0, body.degree)
     head = (scaler.mode, scaler.low, scaler.high, *numeric, body.count)
     numbers = np.concatenate((head, scaler.shift, scaler.scale, *body.numbers), dtype=np.float64)
     if not np.isfinite(numbers[3:]).all():
-        raise ValueError("a number that it holds is not finite")
+        raise ValueError("it holds a number that is not finite")
     if scaler.mode == 1 and not scaler.scale.all():
         raise ValueError("scale_ holds a zero")
-    features = _features(first, width)
-    return Packed(body.family, width, features, made_by, last.kind == _SVM, numbers, body.integers)
+    features = _read_feature_names(first, n_features)
+    return Packed(body.family, n_features, features, made_by, detector.kind == _SVM, numbers, body.integers)
 
 
-def _features(first: Blueprint, width: int) -> tuple[str, ...]:
+def _read_feature_names(first: ParsedObject, n_features: int) -> tuple[str, ...]:
     names = first.state.get("feature_names_in_", ())
     if isinstance(names, np.ndarray):
         names = names.tolist()
-    if names and (len(names) != width or not all(type(name) is str for name in names)):
-        raise ValueError(f"feature_names_in_ is not {width} names")
+    if names and (len(names) != n_features or not all(type(name) is str for name in names)):
+        raise ValueError(f"feature_names_in_ is not {n_features} names")
     return tuple(names)
 
 
-def _body(part: Blueprint) -> Body | None:
+def _read_body(part: ParsedObject) -> Body | None:
     match part.kind:
         case "sklearn.svm._classes.OneClassSVM":
             return read_one_class_svm(part.state)
@@ -122,12 +122,15 @@ def _body(part: Blueprint) -> Body | None:
         case "sklearn.covariance._elliptic_envelope.EllipticEnvelope":
             return read_envelope(part.state)
         case "sklearn.ensemble._iforest.IsolationForest":
-            trees = isolation_forest.trees(part.state)
+            trees = isolation_forest.read_trees(part.state)
             if trees is None:
                 return None
-            width, intercept = part.state.get("n_features_in_", trees.width), -read_number(part.state, "offset_")
+            n_features, intercept = (
+                part.state.get("n_features_in_", trees.n_features),
+                -read_number(part.state, "offset_"),
+            )
             numbers = (trees.thresholds,)
             return Body(
-                Family.FOREST, width, intercept, numbers, trees.normal, count=trees.count, integers=trees.integers
+                Family.FOREST, n_features, intercept, numbers, trees.normal, count=trees.count, integers=trees.integers
             )
     return None

@@ -1,4 +1,4 @@
-"""What a kernel is given: the numbers of many models, and the readings that each of them scores."""
+"""The input of one kernel call: the numbers of many models, and the readings that each of them scores."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """m models and the readings that they score; who builds one has checked all of it, the kernels trust it."""
+    """m models and the readings that they score. Whoever builds a batch has checked it: the kernels trust it."""
 
     family: np.ndarray  # int8[m], never KEPT
     strict: np.ndarray  # bool[m]: an anomaly is a score <= 0, not < 0
-    width: np.ndarray  # int32[m]
-    number_at: np.ndarray  # int64[m]: where a model's numbers begin
-    numbers: np.ndarray  # float64: laid out as families.Packed says
-    integer_at: np.ndarray  # int64[m]
+    n_features: np.ndarray  # int32[m]
+    number_index: np.ndarray  # int64[m]: index of the model's first number
+    numbers: np.ndarray  # float64: the layout is in families/base.py
+    integer_index: np.ndarray  # int64[m]
     integer_count: np.ndarray  # int64[m]
     integers: np.ndarray  # int32
     layout: np.ndarray  # int32[m]: which row of `layouts`
     layouts: np.ndarray  # int32[k, widest]: the row of `values` for each feature; -1 pads
-    first: np.ndarray  # int64[m]: its rows are values[:, first : first + rows]
-    rows: np.ndarray  # int64[m]; 0 is allowed
-    out: np.ndarray  # int64[m]: where its scores begin
+    first: np.ndarray  # int64[m]: its rows are values[:, first : first + n_rows]
+    n_rows: np.ndarray  # int64[m]; 0 is allowed
+    out: np.ndarray  # int64[m]: index of its first score
     values: np.ndarray  # float64[columns, all rows], C-contiguous

@@ -1,7 +1,7 @@
 """The arithmetic of all packed models at once: scores and labels as scikit-learn gives them, without scikit-learn.
 
-Knows numbers only, no files and no ids. `fused` does the work where numba can be had, `padded` with NumPy alone where
-it cannot; both give the same answers. A score depends on its model and its row only: not on the models beside it, nor
+Knows numbers only, no files and no ids. `numba_backend` does the work where numba works, `numpy_backend` where it does
+not; both give the same results. A score depends on its model and its row only: not on the models beside it, nor
 on the number of threads.
 """
 
@@ -22,26 +22,26 @@ from shared.contract.errors import Misconfigured
 
 from .batch import Batch
 
-_BLOCKS = 8  # for each core: so that the last one to end does not keep the others waiting for long
-_STEP = 20  # what one support vector costs a row beyond its features; measured in features
-_WALK = 60  # what one tree costs a row, in the same unit
+_BLOCKS = 8  # for each core: so that cores do not wait long for the last block
+_STEP = 20  # cost of a support vector for a row beyond its features, in units of a feature
+_WALK = 60  # cost of a tree for a row, in the same unit
 
-_chosen: dict[str, ModuleType] = {}  # one entry at most: the name of the kernels in use
+_chosen: dict[str, ModuleType] = {}  # one entry at most: the backend in use, by name
 
 log = logging.getLogger(__name__)
 
 
-def choose(name: str = "") -> str:
-    """Take the kernels called "numba" or "numpy"; "" takes numba's where they work. Returns what is now in use.
+def choose_backend(name: str = "") -> str:
+    """Use the backend "numba" or "numpy"; "" takes numba where it works. Returns the name of the backend in use.
 
-    Raises Misconfigured for another name, and where "numba" was asked for by name and cannot be had.
+    Raises Misconfigured for another name, and where "numba" is named and does not work.
     """
     if name not in ("", "numba", "numpy"):
         raise Misconfigured(f"KERNELS: expected numba or numpy, got {name!r}")
     _chosen.clear()
     if name != "numpy":
         try:
-            with _without_scipy():
+            with _hide_scipy():
                 _chosen["numba"] = importlib.import_module(".numba_backend", __package__)
         except Exception as error:
             if name == "numba":
@@ -49,15 +49,15 @@ def choose(name: str = "") -> str:
             log.warning("kernels=numpy, at a quarter of the speed: numba cannot be used here: %s", error)
     if not _chosen:
         _chosen["numpy"] = importlib.import_module(".numpy_backend", __package__)
-    return in_use()
+    return get_backend()
 
 
 @contextmanager
-def _without_scipy() -> Iterator[None]:
-    """Keep numba from importing SciPy, for products of matrices that these kernels do not make: 0.25 s of each node."""
+def _hide_scipy() -> Iterator[None]:
+    """Keep numba from importing SciPy, for matrix products that these kernels do not use: 0.25 s on each node."""
     hidden = "scipy" not in sys.modules
     if hidden:
-        sys.modules["scipy"] = None  # type: ignore[assignment]  # Python's own way to say that there is none
+        sys.modules["scipy"] = None  # type: ignore[assignment]  # Python's own way to mark a module as absent
     try:
         yield
     finally:
@@ -65,36 +65,38 @@ def _without_scipy() -> Iterator[None]:
             del sys.modules["scipy"]
 
 
-def in_use() -> str:
-    """Whose kernels score: "numba" or "numpy". Chooses, where nobody has."""
-    return next(iter(_chosen), None) or choose()
+def get_backend() -> str:
+    """The name of the backend in use, "numba" or "numpy"; chosen now if it was not before."""
+    return next(iter(_chosen), None) or choose_backend()
 
 
-def score(batch: Batch, total: int, cores: int) -> tuple[np.ndarray, np.ndarray]:
+def score_batch(batch: Batch, total: int, cores: int) -> tuple[np.ndarray, np.ndarray]:
     """The score of every row of every model, float64[total], and whether it is an anomaly, bool[total].
 
-    A score that is not finite stays so, and is no anomaly. Where no model writes, score and label are 0.
+    A score that is not finite stays so, and is no anomaly. Rows that no model writes have score and label 0.
     """
     scores, anomalies = np.zeros(total), np.zeros(total, np.bool_)
-    kernels = _chosen[in_use()]
-    ends = _blocks(batch, cores)
+    kernels = _chosen[get_backend()]
+    ends = _split_batch(batch, cores)
     if len(ends) == 1:
-        kernels.run(batch, 0, ends[0], scores, anomalies)
+        kernels.run_kernels(batch, 0, ends[0], scores, anomalies)
         return scores, anomalies
-    with ThreadPoolExecutor(cores) as pool:  # the kernels hold no GIL where it takes time
-        spans = zip([0, *ends[:-1]], ends, strict=True)
-        for done in [pool.submit(kernels.run, batch, begin, end, scores, anomalies) for begin, end in spans]:
-            done.result()
+    with ThreadPoolExecutor(cores) as pool:  # the kernels release the GIL
+        bounds = zip([0, *ends[:-1]], ends, strict=True)
+        for future in [pool.submit(kernels.run_kernels, batch, begin, end, scores, anomalies) for begin, end in bounds]:
+            future.result()
     return scores, anomalies
 
 
-def _blocks(batch: Batch, cores: int) -> list[int]:
-    """Where each block of models ends; a block is about as much work as the others."""
+def _split_batch(batch: Batch, cores: int) -> list[int]:
+    """The end of each block of models; all blocks are about the same amount of work."""
     if cores == 1 or not len(batch.family):
         return [len(batch.family)]
-    n = batch.numbers[batch.number_at + 7]
+    n = batch.numbers[batch.number_index + 7]
     forest, envelope = batch.family == Family.FOREST, batch.family == Family.ENVELOPE
-    terms = np.where(forest, n * _WALK, np.where(envelope, batch.width * batch.width, n * (batch.width + _STEP)))
-    work = np.cumsum((terms + batch.width + _STEP) * (batch.rows + 1))
+    terms = np.where(
+        forest, n * _WALK, np.where(envelope, batch.n_features * batch.n_features, n * (batch.n_features + _STEP))
+    )
+    work = np.cumsum((terms + batch.n_features + _STEP) * (batch.n_rows + 1))
     shares = np.linspace(0, work[-1], cores * _BLOCKS + 1)[1:-1]
     return [int(end) for end in np.unique([*np.searchsorted(work, shares), len(work)]) if end]

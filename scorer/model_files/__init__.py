@@ -1,1 +1,1 @@
-"""Model files read as data: nothing that stands in them is called."""
+"""Model files read as data: nothing in them is called."""

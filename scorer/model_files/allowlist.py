@@ -1,16 +1,16 @@
-"""What a pickle may name. Everything else is refused when it is named, before anything of the file has run.
+"""The globals that a pickle may name. Any other is refused when it is named, before anything of the file has run.
 
-A pickle is a program whose only words are the globals it names: REDUCE and NEWOBJ call them, BUILD writes into what
-they gave. So each global here must be harmless with any arguments, and must not be the shared object itself where
-BUILD could change it for the neighbours. Hence:
+A pickle is a program that acts through the globals it names: REDUCE and NEWOBJ call them, BUILD writes into their
+results. So each global here must be harmless with any arguments, and must not be a shared object that BUILD could
+change for other models. Hence:
 
-- Estimators are scikit-learn's own classes. Their constructors keep what they are given, and `__setstate__`, which
-  they all have, makes BUILD on the class itself an error.
-- Functions are handed out in a wrapper made for each file, so that BUILD changes the wrapper.
-- `numpy.ndarray` is handed out as a mere token: real dumps only pass it to `_reconstruct`, while calling it could lay
-  an array of objects over chosen bytes.
+- Estimators are scikit-learn's own classes. Their constructors only store their arguments, and `__setstate__`,
+  which they all have, makes BUILD on the class itself an error.
+- A file gets a function in a wrapper of its own, so that BUILD changes the wrapper.
+- For `numpy.ndarray` a file gets a token only: real dumps only pass it to `_reconstruct`, while a call of it could
+  make an array of objects from chosen bytes.
 - `joblib`'s wrapper of an array, a plain class, is subclassed for each file.
-- No `functools`, `operator`, `numpy.load`, no `FunctionTransformer` (it calls what it is given).
+- No `functools`, `operator`, `numpy.load`, no `FunctionTransformer` (it calls its argument).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ FUNCTIONS = frozenset(
         ("sklearn.neighbors._kd_tree", "newObj"),
     }
 )
-# Where older versions kept the same things.
+# Module names of older versions, and today's.
 MOVED = {
     "numpy.core.multiarray": "numpy._core.multiarray",
     "numpy.core.numeric": "numpy._core.numeric",

@@ -1,4 +1,4 @@
-"""What stands for the names, calls and arrays of a pickle while it is read. Nothing here can be called by a file."""
+"""Tokens for the globals, calls and arrays of a pickle while it is read. A file can call none of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scorer.errors import Unscorable
 from shared.contract.domain import Reason
 
 from . import allowlist, parsed
-from .parsed import Blueprint
+from .parsed import ParsedObject
 
 WRAPPER = "joblib.NumpyArrayWrapper"  # announces an array in joblib's files
 _DTYPE = "numpy.dtype"
@@ -20,23 +20,23 @@ _LONGEST_STATE = 12  # of an array or a type of arrays
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """What the file gets for a name: nothing that could be called."""
+    """The token that a file gets for a global: it cannot be called."""
 
     name: str
 
 
 @dataclass(slots=True)
-class Pending:
-    """An array or a type of arrays that was announced; BUILD will say what it is."""
+class PendingArray:
+    """An array or a type of arrays that was announced; BUILD will describe it."""
 
     name: str
     args: tuple[Any, ...]
-    memo: int = -1  # where the file will look for it again
+    memo: int = -1  # the memo number under which the file finds it again
 
 
-def _globals() -> dict[tuple[str, str], Global]:
-    """Every name on the allow-list, where it is and where older versions had it."""
-    named = {
+def _list_globals() -> dict[tuple[str, str], Global]:
+    """Every global of the allow-list, under its module's name of today and of older versions."""
+    names = {
         *allowlist.CLASSES,
         *allowlist.FUNCTIONS,
         ("numpy._core.multiarray", "_reconstruct"),
@@ -44,77 +44,79 @@ def _globals() -> dict[tuple[str, str], Global]:
         ("_codecs", "encode"),
         ("__builtin__", "bytes"),
     }
-    known = {(module, name): Global(f"{module}.{name}") for module, name in named}
+    table = {(module, name): Global(f"{module}.{name}") for module, name in names}
     for old, new in allowlist.MOVED.items():
-        known |= {(old, name): known[module, name] for module, name in named if module == new}
-    return known | {("joblib.numpy_pickle", "NumpyArrayWrapper"): Global(WRAPPER)}
+        table |= {(old, name): table[module, name] for module, name in names if module == new}
+    return table | {("joblib.numpy_pickle", "NumpyArrayWrapper"): Global(WRAPPER)}
 
 
-_GLOBALS = _globals()
+_GLOBALS = _list_globals()
 
 
-def named(module: Any, name: Any) -> Global:
-    """What the file gets for a global that it names. Raises Unscorable, ValueError."""
+def find_global(module: Any, name: Any) -> Global:
+    """The token that a file gets for a global. Raises Unscorable, ValueError."""
     try:
-        return _GLOBALS[_text(module), _text(name)]
+        return _GLOBALS[_check_text(module), _check_text(name)]
     except KeyError:
-        said = f"{module}.{name}"[:200]
-        raise Unscorable(Reason.UNTRUSTED_MODEL, f"the pickle names {said}, which is not on the allow-list") from None
+        full_name = f"{module}.{name}"[:200]
+        raise Unscorable(
+            Reason.UNTRUSTED_MODEL, f"the pickle names {full_name}, which is not on the allow-list"
+        ) from None
 
 
-def charge(steps: Iterator[None], count: int) -> None:
-    """Count as *count* steps what a single opcode makes of long things that the file may name again and again."""
+def charge_steps(steps: Iterator[None], count: int) -> None:
+    """Count *count* steps for one opcode whose time depends on long values that a file may use again and again."""
     next(islice(steps, count, count), None)
 
 
-def _text(value: Any) -> str:
-    """The value, which is text. Anything else is not even hashed or shown: the file would decide how long it takes."""
+def _check_text(value: Any) -> str:
+    """The value if it is text. Anything else is neither hashed nor shown: the file would decide how long that takes."""
     if type(value) is not str:
         raise ValueError("expected text, got something else")
     return value
 
 
-def call(named: Any, args: Any, steps: Iterator[None]) -> Any:
-    """What stands for a call, or for a new object."""
-    if type(named) is not Global or type(args) is not tuple:
-        raise ValueError("a call of something that is no class and no function")
-    match named.name:
+def make_call(function: Any, args: Any, steps: Iterator[None]) -> Any:
+    """The token for the result of a call, or for a new object."""
+    if type(function) is not Global or type(args) is not tuple:
+        raise ValueError("expected a call of a class or a function")
+    match function.name:
         case "numpy.dtype" | "numpy._core.multiarray._reconstruct" | "joblib.NumpyArrayWrapper":
-            return Pending(named.name, args)
+            return PendingArray(function.name, args)
         case "numpy._core.numeric._frombuffer":
             content, kind, shape, order = args
-            return parsed.array(content, kind, shape, order)
+            return parsed.make_array(content, kind, shape, order)
         case "numpy._core.multiarray.scalar":
             kind, content = args
             if kind.kind not in "biuf":
                 raise ValueError(f"expected a number, got one of {kind.kind!r}")
-            return parsed.array(content, kind, (), "C").item()
-        case "_codecs.encode":  # how protocol 2 spells bytes
-            text = _text(args[0])
-            charge(steps, len(text) // 64)
+            return parsed.make_array(content, kind, (), "C").item()
+        case "_codecs.encode":  # the form of bytes in protocol 2
+            text = _check_text(args[0])
+            charge_steps(steps, len(text) // 64)
             return text.encode("latin-1")
         case "__builtin__.bytes":
             return b""
         case "numpy.ndarray":
             raise ValueError("a call of numpy.ndarray itself")
-    return Blueprint(named.name, {"__args__": args})
+    return ParsedObject(function.name, {"__args__": args})
 
 
-def built(pending: Any, state: Any, steps: Iterator[None]) -> Any:
-    """The type or the array that was announced."""
-    if type(pending) is not Pending or type(state) is not tuple or len(state) > _LONGEST_STATE:
-        raise ValueError("a state for something that takes none")
-    if pending.name == _DTYPE:
+def build_array(announced: Any, state: Any, steps: Iterator[None]) -> Any:
+    """The type or the array that was announced, from its state."""
+    if type(announced) is not PendingArray or type(state) is not tuple or len(state) > _LONGEST_STATE:
+        raise ValueError("a state for an object that takes none")
+    if announced.name == _DTYPE:
         _, order, inner, names, fields, size, *_ = state
         if inner is not None:
             raise ValueError("expected items that are numbers, got items that are arrays")
         if not names:
-            return parsed.dtype(_text(pending.args[0]), _text(order))
-        charge(steps, 50)
-        return parsed.record([_text(name) for name in names[: parsed.FIELDS + 1]], fields, size)
+            return parsed.make_dtype(_check_text(announced.args[0]), _check_text(order))
+        charge_steps(steps, 50)
+        return parsed.make_record_dtype([_check_text(name) for name in names[: parsed.FIELDS + 1]], fields, size)
     _, shape, kind, fortran, content = state
     if kind.hasobject:
         if type(content) is not list:
             raise ValueError("expected the objects of an array as a list")
         return content
-    return parsed.array(content, kind, shape, "F" if fortran else "C")
+    return parsed.make_array(content, kind, shape, "F" if fortran else "C")

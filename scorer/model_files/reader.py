@@ -1,7 +1,7 @@
-"""The bytes of a model blob -> a Blueprint: what the file says, as values that do nothing. Nothing of it runs.
+"""The bytes of a model file -> a ParsedObject: its content as inert values. Nothing of it runs.
 
-What a file is, its content says, not its name. No estimator's library is imported here, so this room costs
-microseconds where those cost seconds, and a hostile file has nothing to reach for.
+The content decides the format, not the name. No estimator's library is imported here, so this takes microseconds where
+those take seconds, and a hostile file finds nothing to call.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from scorer.errors import Unscorable
 from shared.contract.domain import Reason
 
 from . import pickle_reader, skops_reader
-from .parsed import Blueprint
+from .parsed import ParsedObject
 
-SIZE_LIMIT = 256 * 2**20  # bytes of one model, packed or not
-LZMA_MEMORY = 256 * 2**20  # bytes that a file may make xz take; its own highest preset takes 65 MiB
+SIZE_LIMIT = 256 * 2**20  # bytes of one model, compressed or not
+LZMA_MEMORY = 256 * 2**20  # bytes that xz may use for a file; its highest preset uses 65 MiB
 
 
-def read(data: bytes, size_limit: int = SIZE_LIMIT) -> Blueprint:
-    """What a model file holds: skops, or a pickle (joblib's too, compressed or not) of allowed globals only.
+def read_model(data: bytes, size_limit: int = SIZE_LIMIT) -> ParsedObject:
+    """The content of a model file: skops, or a pickle (joblib's too, compressed or not) of allowed globals only.
 
     Raises Unscorable: EMPTY_MODEL, TOO_LARGE, UNREADABLE_MODEL, UNTRUSTED_MODEL, NOT_A_DETECTOR.
     """
     if not data:
         raise Unscorable(Reason.EMPTY_MODEL, "the file is empty")
     if len(data) > size_limit:
-        raise too_large(size_limit)
-    data = decompressed(data, size_limit)
+        raise make_too_large(size_limit)
+    data = decompress_model(data, size_limit)
     try:
-        value = _value(data, size_limit)
+        value = _read_value(data, size_limit)
     except Unscorable:
         raise
     except RecursionError:
@@ -41,7 +41,7 @@ def read(data: bytes, size_limit: int = SIZE_LIMIT) -> Blueprint:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"truncated or corrupt: {type(error).__name__} {error}") from error
     except Exception as error:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"truncated or corrupt: {error}") from error
-    if type(value) is not Blueprint:
+    if type(value) is not ParsedObject:
         raise Unscorable(Reason.NOT_A_DETECTOR, f"expected an outlier detector, got a {type(value).__name__}")
     return value
 
@@ -51,18 +51,18 @@ def is_skops(data: bytes) -> bool:
     return data[:2] == b"PK"
 
 
-def _value(data: bytes, size_limit: int) -> Any:
+def _read_value(data: bytes, size_limit: int) -> Any:
     if is_skops(data):
-        return skops_reader.read(data, size_limit)
+        return skops_reader.read_skops(data, size_limit)
     if data[:1] == b"\x80":
-        return pickle_reader.read(data)
+        return pickle_reader.read_pickle(data)
     raise Unscorable(
         Reason.UNREADABLE_MODEL, f"neither skops nor a pickle of protocol 2 or later: it begins with {data[:12]!r}"
     )
 
 
-def decompressed(data: bytes, size_limit: int) -> bytes:
-    """What zlib, gzip, bzip2 or xz packed, as joblib does on request; other bytes as they are. Raises Unscorable."""
+def decompress_model(data: bytes, size_limit: int) -> bytes:
+    """The content of zlib, gzip, bzip2 or xz, which joblib can write; other bytes unchanged. Raises Unscorable."""
     reader: Any
     if data[:1] == b"\x78" or data[:2] == b"\x1f\x8b":
         reader = zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header, the largest window
@@ -77,12 +77,12 @@ def decompressed(data: bytes, size_limit: int) -> bytes:
     except (zlib.error, OSError, lzma.LZMAError) as error:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"corrupt compression: {error}") from error
     if len(plain) > size_limit:
-        raise too_large(size_limit)
+        raise make_too_large(size_limit)
     if not reader.eof:
         raise Unscorable(Reason.UNREADABLE_MODEL, "truncated: its compressed content has no end")
     return plain
 
 
-def too_large(size_limit: int) -> Unscorable:
-    """The refusal of a file that is, or unpacks to, more than the limit in bytes."""
+def make_too_large(size_limit: int) -> Unscorable:
+    """The error of a file that has, or unpacks to, more bytes than the limit."""
     return Unscorable(Reason.TOO_LARGE, f"expected at most {size_limit // 2**20} MiB, got more")

@@ -1,6 +1,6 @@
-"""Brings the models of a portion together: from their pack what it has, the rest from their files, and the pack anew.
+"""Loads the models of a pack: from the pack file those that it has, the others from their files; then updates the pack.
 
-No result depends on a pack, nor on whether it could be written: what goes wrong with one is told and passed over.
+No result depends on a pack, nor on whether it could be written: an error with one is logged and ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.errors import Unscorable, refused
+from scorer.errors import Unscorable, make_refusal
 from scorer.families.base import Family, Packed
 from scorer.families.registry import pack_model
 from scorer.model_files import reader
@@ -28,14 +28,14 @@ from . import pack
 from .pack import EMPTY, Entry, Pack
 
 FETCHERS = 8
-AHEAD = 64  # files that are fetched before their turn; bounds the memory
+AHEAD = 64  # files that are fetched ahead; bounds the memory
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Where models lie, where packs do, and how large the file of a model may be."""
+    """The containers of models and of packs, and the limit of a model file's size."""
 
     models: Container
     work: Container
@@ -43,55 +43,55 @@ class Stores:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The models of a portion: model `i` is row `rows[i]` of the pack, where that is not -1.
+class LoadedModels:
+    """The models of a pack: model `i` is row `rows[i]` of the pack, where that is not -1.
 
-    A refusal goes before what a pack holds. *etags* are of the files whose content changed since the plan.
+    A refusal takes precedence over the pack. *etags* are of the files that changed since the plan.
     """
 
     pack: Pack
     rows: np.ndarray
-    refused: dict[int, Unscorable]
+    refusals: dict[int, Unscorable]
     etags: dict[int, str]
 
 
-def bring(stores: Stores, name: str, models: Sequence[Model], done: Collection[int] = ()) -> Ready:
-    """Have the models ready to score, but for those at the places *done*. Without a *name* there is no pack.
+def load_models(stores: Stores, name: str, models: Sequence[Model], excluded: Collection[int] = ()) -> LoadedModels:
+    """Load the models to score, without those at the indices *excluded*. Without a *name* there is no pack.
 
-    Raises Unavailable and Misconfigured when the store of the models does not answer.
+    Raises Unavailable and Misconfigured where the store of the models does not answer.
     """
     try:
-        old, state = _read(stores.work, name) if name else (EMPTY, None)
+        old, state = _read_pack(stores.work, name) if name else (EMPTY, None)
     except FleetError as error:
         log.warning("pack=%s not read, all models are fetched: %s", name, error)
         old, state, name = EMPTY, None, ""
-    rows = old.find(models)
-    refusals = {place: refused(model) for place, model in enumerate(models) if model.refused}
-    expected = [place for place in np.flatnonzero(rows < 0).tolist() if place not in done and place not in refusals]
+    rows = old.find_rows(models)
+    refusals = {index: make_refusal(model) for index, model in enumerate(models) if model.refused}
+    missing = [index for index in np.flatnonzero(rows < 0).tolist() if index not in excluded and index not in refusals]
     entries: dict[int, Entry] = {}
-    for place, content in zip(expected, fetch(stores, [models[place] for place in expected]), strict=True):
+    for index, content in zip(missing, fetch_files(stores, [models[index] for index in missing]), strict=True):
         if isinstance(content, Unscorable):
-            refusals[place] = content
+            refusals[index] = content
         else:
-            entries[place] = _entry(models[place], content, stores.size_limit)
-    places = np.union1d(np.flatnonzero(rows >= 0), np.array(list(entries), np.int64))
-    merged = old.merged(rows[places], pack.build(list(entries.values())))
-    if name and merged is not old:
-        _write(stores.work, name, merged, state)
-        log.info("pack=%s models=%s, %s of them new", name, len(merged), len(entries))
-    at = np.full(len(models), -1)
-    at[places] = np.arange(len(places))
-    etags = {place: entry.etag for place, entry in entries.items() if entry.etag != entry.model.etag}
-    return Ready(merged, at, refusals, etags)
+            entries[index] = _build_entry(models[index], content, stores.size_limit)
+    indices = np.union1d(np.flatnonzero(rows >= 0), np.array(list(entries), np.int64))
+    new_pack = old.merge_rows(rows[indices], pack.build_pack(list(entries.values())))
+    if name and new_pack is not old:
+        _write_pack(stores.work, name, new_pack, state)
+        log.info("pack=%s models=%s, %s of them new", name, len(new_pack), len(entries))
+    row_of_model = np.full(len(models), -1)
+    row_of_model[indices] = np.arange(len(indices))
+    etags = {index: entry.etag for index, entry in entries.items() if entry.etag != entry.model.etag}
+    return LoadedModels(new_pack, row_of_model, refusals, etags)
 
 
-def fetch(stores: Stores, models: Sequence[Model]) -> Iterator[Content | Unscorable]:
-    """Each model's file, or why there is none, in their order. Raises Unavailable, Misconfigured."""
+def fetch_files(stores: Stores, models: Sequence[Model]) -> Iterator[Content | Unscorable]:
+    """Each model's file, or the error in its place, in their order. Raises Unavailable, Misconfigured."""
     with ThreadPoolExecutor(FETCHERS) as pool:
         waiting: deque[Future[Content]] = deque()
         rest = iter(models)
         while True:
-            waiting.extend(pool.submit(_fetch, stores, m) for m in itertools.islice(rest, AHEAD - len(waiting)))
+            waiting.extend(pool.submit(_fetch_file, stores, m) for m in itertools.islice(rest, AHEAD - len(waiting)))
             if not waiting:
                 return
             try:
@@ -100,50 +100,52 @@ def fetch(stores: Stores, models: Sequence[Model]) -> Iterator[Content | Unscora
                 yield error
 
 
-def _fetch(stores: Stores, model: Model) -> Content:
+def _fetch_file(stores: Stores, model: Model) -> Content:
     if model.refused:
-        raise refused(model)
+        raise make_refusal(model)
     try:
         return stores.models.read(model.name, stores.size_limit)
     except NotFound as error:
-        raise Unscorable(Reason.MODEL_REMOVED, f"{model.name} was there when the run was planned") from error
+        raise Unscorable(
+            Reason.MODEL_REMOVED, f"{model.name} existed when the run was planned, and was removed since"
+        ) from error
     except Oversized as error:
         limit = f"{stores.size_limit / 2**20:g} MiB"
         raise Unscorable(Reason.TOO_LARGE, f"expected at most {limit}, got {error.args[0]} bytes") from error
 
 
-def _entry(model: Model, content: Content, size_limit: int) -> Entry:
+def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
     try:
-        found = pack_file(content.data, size_limit)
+        packed = pack_file(content.data, size_limit)
     except Unscorable as error:
         return Entry(model, content.etag, error)
-    except Exception as error:  # noqa: BLE001  # a model fails alone, whatever is in its file
+    except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds
         return Entry(model, content.etag, Unscorable(Reason.UNREADABLE_MODEL, f"{type(error).__name__}: {error}"))
-    kept = content.data if found.family is Family.KEPT else b""
-    return Entry(model, content.etag, found, is_skops(content.data), kept)
+    file = content.data if packed.family is Family.KEPT else b""
+    return Entry(model, content.etag, packed, is_skops(content.data), file)
 
 
-def _read(work: Container, name: str) -> tuple[Pack, str | None]:
-    """The pack as it lies there, and its state; an empty one where there is none that can be used."""
+def _read_pack(work: Container, name: str) -> tuple[Pack, str | None]:
+    """The stored pack and its state; an empty pack where there is none that can be used."""
     try:
-        found = work.map(pack_path(name))
+        mapped = work.map(pack_path(name))
     except NotFound:
         return EMPTY, None
     try:
-        return pack.from_buffer(found.data), found.state
+        return pack.from_buffer(mapped.data), mapped.state
     except Malformed as error:
-        log.warning("pack=%s is made anew: %s", name, error)
-        return EMPTY, found.state
+        log.warning("pack=%s is built again: %s", name, error)
+        return EMPTY, mapped.state
 
 
-def _write(work: Container, name: str, merged: Pack, state: str | None) -> None:
+def _write_pack(work: Container, name: str, new_pack: Pack, state: str | None) -> None:
     try:
-        if not work.exchange(pack_path(name), pack.to_bytes(merged), state):
-            log.info("pack=%s: another node was quicker; ours is dropped", name)
+        if not work.exchange(pack_path(name), pack.to_bytes(new_pack), state):
+            log.info("pack=%s: another node wrote it first; ours is dropped", name)
     except FleetError as error:
         log.warning("pack=%s not written, the next run will try: %s", name, error)
 
 
 def pack_file(data: bytes, size_limit: int = SIZE_LIMIT) -> Packed:
     """The numbers of a model file. Nothing of the file runs. Raises Unscorable, as the reader and the registry do."""
-    return pack_model(reader.read(data, size_limit))
+    return pack_model(reader.read_model(data, size_limit))

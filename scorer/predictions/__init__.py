@@ -1,1 +1,1 @@
-"""What models said, as the table that consumers read."""
+"""Predictions of models, as the table that consumers read."""

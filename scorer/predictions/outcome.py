@@ -1,4 +1,4 @@
-"""How one model ended, with its predictions if there are any."""
+"""The outcome of one model, with its predictions if there are any."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from shared.contract.report import ModelResult
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """One model's verdict, its predictions if there are any, and what a person should hear all the same."""
+class ModelOutcome:
+    """One model's result, its predictions if there are any, and counts for the warnings."""
 
-    verdict: ModelResult
+    result: ModelResult
     predictions: Predictions | None = None
     left_out: int = 0  # rows that lacked a feature
     repeated: int = 0  # rows that a file of other columns replaced
-    made_by: str = ""  # the other scikit-learn that made it
+    made_by: str = ""  # the version of scikit-learn that made it, where it is not the installed one
 
 
-def changed(etag: str, model: Model) -> str:
-    """The etag for the verdict: only where it is not the manifest's."""
+def get_changed_etag(etag: str, model: Model) -> str:
+    """The etag for the result: "" where it is the manifest's."""
     return etag if etag != model.etag else ""

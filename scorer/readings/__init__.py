@@ -1,1 +1,1 @@
-"""A window's readings from files to arrays, a device's rows side by side, in order of time."""
+"""A window's readings, from files to arrays: the rows of a device side by side, in order of time."""

@@ -1,4 +1,4 @@
-"""Columns of ids and of numbers -> NumPy arrays. What a cell holds is decided here, once for each distinct text."""
+"""Columns of ids and of numbers -> NumPy arrays. Texts are parsed here, once for each distinct text."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.arrow import strings, view
+from scorer.arrow import build_strings, view_numbers
 from scorer.errors import Unscorable
 from shared.contract.domain import Reason
 
-MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "None", "nan", "null")  # where a number was wanted
+MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "None", "nan", "null")  # where a number is expected
 
-# What the parsers raise over a file that is damaged, or made to do damage.
+# Exceptions of the parsers for a damaged or hostile file.
 BROKEN = (
     pa.ArrowException, csv.Error, OSError, ValueError, LookupError, ArithmeticError, MemoryError, RecursionError,
 )  # fmt: skip
@@ -22,13 +22,13 @@ BROKEN = (
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 
 
-def unreadable(message: str) -> Unscorable:
-    """The refusal of a whole file."""
+def make_unreadable(message: str) -> Unscorable:
+    """The error of a whole file."""
     return Unscorable(Reason.UNREADABLE_READINGS, message)
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether cells are texts, as they are or by a dictionary."""
+    """Whether cells are texts, plain or in a dictionary."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(
@@ -40,8 +40,8 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def whole(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one piece; without a copy where it is that already. A dictionary of anything but text is undone."""
+def combine_chunks(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; without a copy where it is one already. A dictionary of anything but text is decoded."""
     if pa.types.is_dictionary(column.type) and not is_text(column.type):
         column = column.cast(column.type.value_type)
     if column.num_chunks == 1:
@@ -51,64 +51,64 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks()
 
 
-def filled(array: pa.Array, null: float) -> np.ndarray:
-    """Numbers, *null* where there is none; without a copy where there are all. Arrow's `fill_null` imports pandas."""
+def fill_nulls(array: pa.Array, null: float) -> np.ndarray:
+    """Numbers, *null* where one is missing; without a copy where none is. Arrow's `fill_null` imports pandas."""
     if not array.null_count:
-        return view(array)
+        return view_numbers(array)
     data = pa.Array.from_buffers(array.type, len(array), [None, array.buffers()[1]], offset=array.offset)
-    numbers = view(data).copy()
-    numbers[~view(array.is_valid())] = null
+    numbers = view_numbers(data).copy()
+    numbers[~view_numbers(array.is_valid())] = null
     return numbers
 
 
-def encoded(array: pa.Array) -> tuple[pa.StringArray, np.ndarray]:
-    """The distinct texts of a column, and each row's place among them: behind the last one where it has none."""
+def encode_texts(array: pa.Array) -> tuple[pa.StringArray, np.ndarray]:
+    """The distinct texts of a column, and the index of each row's text: for a row without text, that after the last."""
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
     texts = array.dictionary.cast(pa.string())
     if texts.null_count:
         texts = texts.fill_null("")
-    return texts, filled(array.indices, len(texts))
+    return texts, fill_nulls(array.indices, len(texts))
 
 
-def ids(column: pa.ChunkedArray, name: str) -> tuple[list[str], np.ndarray]:
-    """The distinct ids of a column, the last one "" for rows without, and each row's place among them.
+def read_ids(column: pa.ChunkedArray, name: str) -> tuple[list[str], np.ndarray]:
+    """The distinct ids of a column, the last one "" for rows without, and the index of each row's id.
 
-    Ids stay what they are: they were never taken for anything else. Raises Unscorable.
+    Ids stay text: they were never parsed as anything else. Raises Unscorable.
     """
-    array = whole(column)
+    array = combine_chunks(column)
     kind = array.type
     if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-        raise unreadable(f"column {name!r} is {kind}, expected text or whole numbers")
-    texts, indices = encoded(array)
+        raise make_unreadable(f"column {name!r} is {kind}, expected text or whole numbers")
+    texts, indices = encode_texts(array)
     return [*texts.to_pylist(), ""], indices
 
 
-def numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray | None]:
-    """A column as float64, NaN where nothing usable stands; and where that is neither number nor missing, if anywhere.
+def read_numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray | None]:
+    """A column as float64, NaN for unusable cells; and a mask of cells that are neither number nor missing, or None.
 
     Without a copy where it is float64 already and has no nulls.
     """
-    array = whole(column)
+    array = combine_chunks(column)
     kind = array.type
     if pa.types.is_boolean(kind):
         array = array.cast(pa.int8())
         kind = array.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return filled(array.cast(pa.float64(), safe=False), np.nan), None
+        return fill_nulls(array.cast(pa.float64(), safe=False), np.nan), None
     if pa.types.is_null(kind):
         return np.full(len(array), np.nan), None
     if not is_text(kind):
-        return np.full(len(array), np.nan), view(array.is_valid())
-    texts, indices = encoded(array)
-    values, bad = _parsed(texts)
+        return np.full(len(array), np.nan), view_numbers(array.is_valid())
+    texts, indices = encode_texts(array)
+    values, bad = _parse_texts(texts)
     return np.append(values, np.nan).take(indices), np.append(bad, False).take(indices) if bad.any() else None
 
 
-def _parsed(texts: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
+def _parse_texts(texts: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     texts = pc.utf8_trim_whitespace(texts)
     good = pc.match_substring_regex(texts, _NUMBER)
-    here = view(good)
+    is_number = view_numbers(good)
     values = np.full(len(texts), np.nan)
-    values[here] = view(texts.filter(good).cast(pa.float64()))
-    return values, ~here & ~view(pc.is_in(texts, strings(MISSING)))
+    values[is_number] = view_numbers(texts.filter(good).cast(pa.float64()))
+    return values, ~is_number & ~view_numbers(pc.is_in(texts, build_strings(MISSING)))

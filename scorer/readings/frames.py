@@ -1,4 +1,4 @@
-"""Rows of files with the same columns -> one frame, sorted and each instant once. Knows codes, not names."""
+"""Rows of files with the same columns -> one frame, sorted, each time once. Knows codes, not names."""
 
 from __future__ import annotations
 
@@ -20,80 +20,80 @@ class Frame:
     sensor: np.ndarray | None  # int32 codes
     time: np.ndarray  # int64, microseconds
     values: np.ndarray  # (features, rows), C-contiguous: one feature's values lie side by side
-    file: np.ndarray  # int32: which file, by its place in their order
+    file: np.ndarray  # int32: the index of the file
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Rows of one file, in its order."""
+class FileRows:
+    """Rows of one file, in the file's order."""
 
     device: np.ndarray  # int32 codes
     sensor: np.ndarray | None  # int32 codes
     time: np.ndarray  # int64, microseconds
     values: tuple[np.ndarray, ...]  # float64, one for each feature
-    file: int  # its place in the order of the files
+    file: int  # its index in the order of the files
 
 
-def assemble(
-    pieces: Sequence[Piece], features: tuple[str, ...], long: bool, devices: int, sensors: int
+def assemble_frame(
+    file_rows: Sequence[FileRows], features: tuple[str, ...], long: bool, devices: int, sensors: int
 ) -> tuple[Frame, int]:
-    """A frame of all *pieces*, and how many rows a later one of the same device, sensor and time has replaced.
+    """A frame of all *file_rows*, and how many rows were replaced by a later one of the same device, sensor and time.
 
     Rows that are sorted already are copied once, and not sorted again.
     """
-    device, time = _joined([p.device for p in pieces]), _joined([p.time for p in pieces])
-    parts = [p.sensor for p in pieces if p.sensor is not None]
-    sensor = _joined(parts) if parts else None
-    kept = _order(_keys(device, sensor, devices, sensors), time)
-    repeated = 0 if kept is None else len(time) - len(kept)
+    device, time = _join_arrays([p.device for p in file_rows]), _join_arrays([p.time for p in file_rows])
+    sensor_columns = [p.sensor for p in file_rows if p.sensor is not None]
+    sensor = _join_arrays(sensor_columns) if sensor_columns else None
+    order = _find_order(_combine_keys(device, sensor, devices, sensors), time)
+    repeated = 0 if order is None else len(time) - len(order)
     values = np.empty((len(features), len(time) - repeated))
     for i, row in enumerate(values):
-        columns = [p.values[i] for p in pieces]
-        if kept is None:
+        columns = [p.values[i] for p in file_rows]
+        if order is None:
             np.concatenate(columns, out=row)
         else:
-            np.take(_joined(columns), kept, out=row, mode="clip")  # "raise" would buffer; they are in bounds
-    places = np.array([p.file for p in pieces], np.int32)
-    file = np.broadcast_to(places[:1], time.shape)  # takes no memory
-    if (places != places[0]).any():
-        file = np.repeat(places, [len(p.time) for p in pieces])
-    if kept is not None:
-        device, time, file = device[kept], time[kept], file[kept]
-        sensor = None if sensor is None else sensor[kept]
+            np.take(_join_arrays(columns), order, out=row, mode="clip")  # "raise" would buffer; they are in bounds
+    file_indices = np.array([p.file for p in file_rows], np.int32)
+    file = np.broadcast_to(file_indices[:1], time.shape)  # takes no memory
+    if (file_indices != file_indices[0]).any():
+        file = np.repeat(file_indices, [len(p.time) for p in file_rows])
+    if order is not None:
+        device, time, file = device[order], time[order], file[order]
+        sensor = None if sensor is None else sensor[order]
     starts = np.searchsorted(device, np.arange(devices + 1, dtype=device.dtype))
     return Frame(features, long, starts, sensor, time, values, file), repeated
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+def _join_arrays(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _keys(device: np.ndarray, sensor: np.ndarray | None, devices: int, sensors: int) -> np.ndarray:
-    """One number for device and sensor, in their order."""
+def _combine_keys(device: np.ndarray, sensor: np.ndarray | None, devices: int, sensors: int) -> np.ndarray:
+    """One sort key for device and sensor."""
     if sensor is None:
         return device
-    width = np.dtype(np.int32 if devices * sensors < np.iinfo(np.int32).max else np.int64)
-    keys: np.ndarray = device.astype(width, copy=False) * width.type(sensors) + sensor
+    dtype = np.dtype(np.int32 if devices * sensors < np.iinfo(np.int32).max else np.int64)
+    keys: np.ndarray = device.astype(dtype, copy=False) * dtype.type(sensors) + sensor
     return keys
 
 
-def _order(key: np.ndarray, time: np.ndarray) -> np.ndarray | None:
-    """The rows to keep, by key and time; of equal ones the last. None where all are, as they stand."""
-    if ((key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & (time[1:] > time[:-1]))).all():
+def _find_order(keys: np.ndarray, time: np.ndarray) -> np.ndarray | None:
+    """The rows to keep, by key and time; of equal rows the last. None where all rows are kept in their order."""
+    if ((keys[1:] > keys[:-1]) | ((keys[1:] == keys[:-1]) & (time[1:] > time[:-1]))).all():
         return None
-    order = _stable(key)
-    sorted_key, sorted_time = key[order], time[order]
+    order = _sort_stable(keys)
+    sorted_key, sorted_time = keys[order], time[order]
     same = sorted_key[1:] == sorted_key[:-1]
     if (same & (sorted_time[1:] < sorted_time[:-1])).any():  # within a key they are not by time yet
-        order = _stable((time - time.min()).view(np.uint64))  # taken modulo 2**64 no difference is too large
-        order = order[_stable(key[order])]
+        order = _sort_stable((time - time.min()).view(np.uint64))  # modulo 2**64 no difference is too large
+        order = order[_sort_stable(keys[order])]
         sorted_time = time[order]
     last = ~(same & (sorted_time[1:] == sorted_time[:-1]))
     return order if last.all() else order[np.append(last, True)]
 
 
-def _stable(numbers: np.ndarray) -> np.ndarray:
-    """The order of numbers from 0 on, equal ones as they stand: digit by digit, which takes linear time."""
+def _sort_stable(numbers: np.ndarray) -> np.ndarray:
+    """The stable order of numbers from 0 on: digit by digit, which takes linear time."""
     highest = int(numbers.max())
     order = np.argsort(numbers.astype(np.uint16), kind="stable")
     for shift in range(_DIGIT, highest.bit_length(), _DIGIT):

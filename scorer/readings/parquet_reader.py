@@ -1,4 +1,4 @@
-"""Files of Parquet: what their footers tell of each row group, and its rows. Reads only what it is asked for."""
+"""Parquet files: the footer with its row groups, and the rows of single row groups. Reads no more than needed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 from . import thrift
-from .cells import BROKEN, unreadable
-from .text_reader import Table, check_columns, features
+from .cells import BROKEN, make_unreadable
+from .text_reader import Table, check_columns, list_features
 
 GROUP_LIMIT = 2**32  # bytes that a row group may take in memory
 
 MAGIC = b"PAR1"
 TAIL = 2**16  # bytes of a file's end that are read first; most footers are shorter
 
-# Fields of a footer, by the numbers that parquet.thrift gives them.
+# Fields of a footer, by their numbers in parquet.thrift.
 _SCHEMA, _GROUPS = 2, 4
 _KIND, _NAME, _CHILDREN, _CONVERTED, _LOGICAL = 1, 4, 5, 6, 10  # of an element of the schema
 _CHUNKS, _BYTES, _ROWS = 1, 2, 3  # of a row group
@@ -34,8 +34,8 @@ _PER_SECOND = {1: 10**3, 2: 10**6, 3: 10**9, 9: 10**3, 10: 10**6}  # by a timest
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """A row group. Devices and instants lie between these, where the file tells them."""
+class RowGroup:
+    """A row group, with the bounds of its devices and times where the file has statistics."""
 
     index: int
     rows: int
@@ -44,77 +44,77 @@ class Group:
     high: str | None
     first: int | None  # microseconds since 1970
     last: int | None
-    has_sensor: bool  # any row may say one
+    has_sensor: bool  # any row may have one
 
     def may_hold(self, devices: Sequence[str], start: int, end: int) -> bool:
-        """Whether rows of one of the sorted *devices* may be in it, from *start* up to but not at *end*."""
+        """Whether it may hold rows of one of the sorted *devices*, from *start* up to but not at *end*."""
         if self.first is not None and self.last is not None and (self.last < start or self.first >= end):
             return False
         if self.low is None or self.high is None:
             return True
-        place = bisect_left(devices, self.low)
-        return place < len(devices) and devices[place] <= self.high
+        index = bisect_left(devices, self.low)
+        return index < len(devices) and devices[index] <= self.high
 
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a file tells about itself."""
+    """The footer of a file."""
 
     metadata: Any
     texts: tuple[str, ...]  # columns whose cells are texts
     features: int
     has_sensor: bool
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroup, ...]
 
     @property
     def by_device(self) -> bool:
-        """Whether the statistics show that the rows are sorted by device, at least from group to group."""
+        """Whether the statistics show that the rows are sorted by device, at least between row groups."""
         ends = [(group.low, group.high) for group in self.groups if group.rows]
-        known = [(low, high) for low, high in ends if low is not None and high is not None]
-        return len(known) == len(ends) and all(before[1] <= after[0] for before, after in pairwise(known))
+        bounded = [(low, high) for low, high in ends if low is not None and high is not None]
+        return len(bounded) == len(ends) and all(before[1] <= after[0] for before, after in pairwise(bounded))
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return sum(group.rows for group in self.groups)
 
     @property
     def largest(self) -> int:
-        """How many rows the largest group has."""
+        """The number of rows of the largest row group."""
         return max((group.rows for group in self.groups), default=0)
 
 
 def read_footer(file: Any, columns: Columns) -> Footer:
-    """What *file*, seekable and open, tells about itself. Raises Unscorable; what *file* raises goes through.
+    """The footer of *file*, seekable and open. Raises Unscorable; errors of *file* itself pass through.
 
-    The row groups are read by our own parser: where a footer contradicts itself, pyarrow's accessors of column chunks
-    throw what nobody catches, and the process aborts. What pyarrow does under guard, opening and reading, it does.
+    The row groups are parsed here: where a footer contradicts itself, pyarrow's accessors of column chunks throw a C++
+    exception that is not caught, and the process aborts. pyarrow opens and reads, which is safe.
     """
     from pyarrow import parquet
 
     try:
-        data = _footer(file)
+        data = _read_footer_bytes(file)
         opened = parquet.ParquetFile(pa.BufferReader(MAGIC + data + len(data).to_bytes(4, "little") + MAGIC))
         names = opened.schema_arrow.names
         check_columns(names, columns)
-        found = thrift.parse(data)
-        leaves = _leaves(found[_SCHEMA])
-        places = [leaves.get(name.encode()) for name in (columns.device, columns.time, columns.sensor)]
-        groups = tuple(_group(i, group, places) for i, group in enumerate(found.get(_GROUPS, ())))
+        fields = thrift.parse_struct(data)
+        leaves = _list_leaves(fields[_SCHEMA])
+        key_leaves = [leaves.get(name.encode()) for name in (columns.device, columns.time, columns.sensor)]
+        groups = tuple(_parse_group(i, group, key_leaves) for i, group in enumerate(fields.get(_GROUPS, ())))
         texts = [name for name in names if (leaf := leaves.get(name.encode())) and leaf.kind == _BYTE_ARRAY]
         has_sensor = columns.sensor in names and any(group.has_sensor for group in groups)
-        return Footer(opened.metadata, tuple(texts), len(features(names, columns)), has_sensor, groups)
-    except (*BROKEN, AttributeError, TypeError) as error:  # the last two where a field is of another kind
-        raise unreadable(f"Parquet: {error}") from error
+        return Footer(opened.metadata, tuple(texts), len(list_features(names, columns)), has_sensor, groups)
+    except (*BROKEN, AttributeError, TypeError) as error:  # the last two where a field has another type
+        raise make_unreadable(f"Parquet: {error}") from error
 
 
-def _footer(file: Any) -> bytes:
+def _read_footer_bytes(file: Any) -> bytes:
     size = file.seek(0, 2)
     file.seek(max(0, size - TAIL))
     tail = bytes(file.read(TAIL))
     length = int.from_bytes(tail[-8:-4], "little")
     if tail[-4:] != MAGIC or length > size - 12:
-        raise unreadable("Parquet: has no end; it is truncated, or encrypted")
+        raise make_unreadable("Parquet: expected a footer at its end; it is truncated, or encrypted")
     if length > len(tail) - 8:
         file.seek(size - 8 - length)
         return bytes(file.read(length))
@@ -123,16 +123,16 @@ def _footer(file: Any) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A column at the top of the schema that holds single values."""
+    """A top-level column of the schema that holds single values."""
 
-    place: int  # among the column chunks of a row group
+    index: int  # among the column chunks of a row group
     kind: int
     per_second: int  # of a timestamp; else 0
 
 
-def _leaves(schema: list[thrift.Struct]) -> dict[bytes, _Leaf]:
-    """Such columns by their names. The schema is a tree, each element before its children."""
-    found, place, open_children = {}, 0, [schema[0].get(_CHILDREN, 0)]
+def _list_leaves(schema: list[thrift.Struct]) -> dict[bytes, _Leaf]:
+    """Top-level columns of single values, by name. The schema is a tree, each element before its children."""
+    leaves, index, open_children = {}, 0, [schema[0].get(_CHILDREN, 0)]
     for element in schema[1:]:
         while open_children and not open_children[-1]:
             open_children.pop()
@@ -141,9 +141,9 @@ def _leaves(schema: list[thrift.Struct]) -> dict[bytes, _Leaf]:
             open_children.append(element[_CHILDREN])
             continue
         if len(open_children) == 1:
-            found[element[_NAME]] = _Leaf(place, element[_KIND], _per_second(element))
-        place += 1
-    return found
+            leaves[element[_NAME]] = _Leaf(index, element[_KIND], _per_second(element))
+        index += 1
+    return leaves
 
 
 def _per_second(element: thrift.Struct) -> int:
@@ -152,35 +152,35 @@ def _per_second(element: thrift.Struct) -> int:
     return _PER_SECOND.get(unit, 0) if element[_KIND] == _INT64 else 0
 
 
-def _group(index: int, group: thrift.Struct, places: list[_Leaf | None]) -> Group:
-    device, time, sensor = (_statistics(group, leaf) for leaf in places)
-    rows, scale = group[_ROWS], places[1].per_second if places[1] else 0
+def _parse_group(index: int, group: thrift.Struct, leaves: list[_Leaf | None]) -> RowGroup:
+    device, time, sensor = (_get_statistics(group, leaf) for leaf in leaves)
+    rows, scale = group[_ROWS], leaves[1].per_second if leaves[1] else 0
     times = (time.get(_LEAST, b""), time.get(_GREATEST, b""))
-    texts = places[0] is not None and places[0].kind == _BYTE_ARRAY
+    texts = leaves[0] is not None and leaves[0].kind == _BYTE_ARRAY
     first = last = None
     if scale and time.get(_NULLS) == 0 and all(len(t) == 8 for t in times):  # noqa: PLR2004  # bytes of an INT64
         first, last = (int.from_bytes(t, "little", signed=True) * 10**6 // scale for t in times)
-    return Group(
+    return RowGroup(
         index,
         rows,
         max(group[_BYTES], rows * 8 * len(group[_CHUNKS])),
-        _decoded(device.get(_LEAST)) if texts else None,
-        _decoded(device.get(_GREATEST)) if texts else None,
+        _decode_bound(device.get(_LEAST)) if texts else None,
+        _decode_bound(device.get(_GREATEST)) if texts else None,
         first,
         last,
         sensor.get(_NULLS) != rows,
     )
 
 
-def _statistics(group: thrift.Struct, leaf: _Leaf | None) -> thrift.Struct:
+def _get_statistics(group: thrift.Struct, leaf: _Leaf | None) -> thrift.Struct:
     if leaf is None:
         return {}
-    chunk: thrift.Struct = group[_CHUNKS][leaf.place][_CHUNK]
+    chunk: thrift.Struct = group[_CHUNKS][leaf.index][_CHUNK]
     statistics: thrift.Struct = chunk.get(_STATISTICS, {}) if chunk[_CHUNK_KIND] == leaf.kind else {}
     return statistics
 
 
-def _decoded(bound: Any) -> str | None:
+def _decode_bound(bound: Any) -> str | None:
     try:
         return bound.decode() if isinstance(bound, bytes) else None
     except UnicodeDecodeError:  # some writers cut in the middle of a character
@@ -188,7 +188,7 @@ def _decoded(bound: Any) -> str | None:
 
 
 def open_groups(file: Any, footer: Footer) -> Any:
-    """*file* ready for `read_group`. Raises Unscorable."""
+    """*file* opened for `read_group`. Raises Unscorable."""
     from pyarrow import parquet
 
     try:
@@ -201,17 +201,19 @@ def open_groups(file: Any, footer: Footer) -> Any:
             pre_buffer=True,
         )
     except BROKEN as error:
-        raise unreadable(f"Parquet: {error}") from error
+        raise make_unreadable(f"Parquet: {error}") from error
 
 
-def read_group(opened: Any, footer: Footer, group: Group, columns: Columns, policy: ReadingOptions) -> Table:
+def read_group(opened: Any, footer: Footer, group: RowGroup, columns: Columns, policy: ReadingOptions) -> Table:
     """The rows of one row group. Raises Unscorable."""
     if group.rows < 0 or group.bytes > GROUP_LIMIT:
-        raise unreadable(f"Parquet: row group {group.index} unpacks to {group.bytes} bytes, more than {GROUP_LIMIT}")
+        raise make_unreadable(
+            f"Parquet: row group {group.index} unpacks to {group.bytes} bytes, more than {GROUP_LIMIT}"
+        )
     try:
         rows = opened.read_row_group(group.index)
         if rows.num_rows != group.rows:
-            raise unreadable(f"Parquet: row group {group.index} has {rows.num_rows} rows, expected {group.rows}")
+            raise make_unreadable(f"Parquet: row group {group.index} has {rows.num_rows} rows, expected {group.rows}")
         return Table(columns, rows, footer.has_sensor, policy.time)
     except BROKEN as error:
-        raise unreadable(f"Parquet: row group {group.index}: {error}") from error
+        raise make_unreadable(f"Parquet: row group {group.index}: {error}") from error

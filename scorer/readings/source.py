@@ -1,9 +1,9 @@
-"""A window's readings for the devices of a chunk: found, read, sorted, counted.
+"""A window's readings for the devices of a chunk: listed, read, sorted, counted.
 
-Files are found by the pattern of their folders: those that the window touches and the next one, since writers sort by
-arrival. Rows outside the window are passed over. A value that is missing or not finite is left out and counted; of
+The pattern of the folders gives the files: the folders that the window touches and the next one, since writers sort by
+arrival. Rows outside the window are ignored. A value that is missing or not finite is left out and counted; of
 readings with the same time, device and sensor the last one counts, in the order of the files' names. A file that
-cannot be read fails all who could have needed it, also one in the next folder: it may hold a late reading.
+cannot be read fails all models that may need it, also in the next folder: it may hold a late reading.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import BadRows, ReadingOptions
 from shared.contract.windows import EPOCH, MINUTE, Window
 
-from .files import Damaged, File, open_files, tables
-from .frames import Frame, Piece, assemble
-from .rows import BadCell, Origin, take
+from .files import DamagedRange, File, open_files, read_tables
+from .frames import FileRows, Frame, assemble_frame
+from .rows import BadCell, FileOrigin, select_rows
 from .text_reader import Table
 from .timestamps import NO_TIME
 
@@ -32,7 +32,7 @@ REPEATED = "readings were replaced by a later one of the same time, device and s
 
 @dataclass(slots=True)
 class Readings:
-    """All readings of some devices. Built once by `Source.read`; then only asked."""
+    """All readings of some devices. Built by `Source.read_devices`; then only read."""
 
     devices: Mapping[str, int]  # codes, in the order of the ids
     policy: ReadingOptions = field(default_factory=ReadingOptions)
@@ -40,9 +40,7 @@ class Readings:
     frames: list[Frame] = field(default_factory=list)
     bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
     unreadable: list[str] = field(default_factory=list)  # files, and why; all models need them
-    damaged: dict[int, str] = field(
-        default_factory=dict
-    )  # by device: the file with a part that cannot be read, and why
+    damaged: dict[int, str] = field(default_factory=dict)  # by device: a file that cannot be read in part, and why
     numberless: dict[str, str] = field(default_factory=dict)  # wide columns without any number, and a file
     repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
     missing: int = 0  # long rows without a value
@@ -51,34 +49,34 @@ class Readings:
 
     @property
     def rows(self) -> int:
-        """How many rows there are to score."""
+        """The number of rows to score."""
         return sum(len(frame.time) for frame in self.frames)
 
-    def add(self, table: Table, file: File, span: tuple[int, int]) -> Piece | None:
-        """Take the rows of a table and remember what was wrong with others. Raises Unscorable."""
-        taken = take(table, Origin(file.name, file.place), self.devices, self.sensors, span)
-        for device, cells in taken.bad.items():
+    def add_table(self, table: Table, file: File, time_range: tuple[int, int]) -> FileRows | None:
+        """Select the usable rows of a table, and count and record the others. Raises Unscorable."""
+        selected = select_rows(table, FileOrigin(file.name, file.index), self.devices, self.sensors, time_range)
+        for device, cells in selected.bad.items():
             self.bad.setdefault(device, []).extend(cells)
-        for name in taken.numberless:
+        for name in selected.numberless:
             self.numberless.setdefault(name, file.name)
-        self.missing += taken.missing
-        self.outside += 0 if file.late else taken.outside
-        self.unusable += taken.unusable
-        return taken.piece
+        self.missing += selected.missing
+        self.outside += 0 if file.late else selected.outside
+        self.unusable += selected.unusable
+        return selected.file_rows
 
-    def lose(self, file: File, part: Damaged) -> None:
-        """Remember whose readings may be in what cannot be read."""
+    def add_damage(self, file: File, damaged_range: DamagedRange) -> None:
+        """Record the devices whose readings may be in a range that cannot be read."""
         late = " (the folder after the window's, which may hold late readings)" * file.late
-        message = f"{file.name}: {part.why}{late}"
-        if part.low is None or part.high is None:
+        message = f"{file.name}: {damaged_range.problem}{late}"
+        if damaged_range.low is None or damaged_range.high is None:
             self.unreadable.append(message)
             return
         for device, code in self.devices.items():
-            if part.low <= device <= part.high:
+            if damaged_range.low <= device <= damaged_range.high:
                 self.damaged.setdefault(code, message)
 
-    def of(self, device: str) -> Readings:
-        """Just that device's readings: small, cheap to send. They count nothing, so that nothing counts twice."""
+    def select_device(self, device: str) -> Readings:
+        """The readings of one device only: small, cheap to send. Its counts are 0, so that nothing counts twice."""
         code = self.devices[device]
         frames = []
         for frame in self.frames:
@@ -94,37 +92,37 @@ class Readings:
         return Readings(
             {device: 0},
             self.policy,
-            self._sensors_of(code, frames),
+            self._select_sensors(code, frames),
             frames,
             {0: self.bad[code]} if code in self.bad else {},
             self.unreadable[:1],
             {0: self.damaged[code]} if code in self.damaged else {},
         )
 
-    def _sensors_of(self, code: int, frames: Sequence[Frame]) -> dict[str, int]:
+    def _select_sensors(self, code: int, frames: Sequence[Frame]) -> dict[str, int]:
         used = {int(s) for frame in frames if frame.sensor is not None for s in np.unique(frame.sensor)}
         used |= {cell.sensor for cell in self.bad.get(code, []) if cell.sensor is not None}
         return {name: sensor for name, sensor in self.sensors.items() if sensor in used}
 
-    def remarks(self) -> list[tuple[int, str]]:
-        """What a person should hear although nothing failed by it: how many, and a sentence that goes on from there."""
+    def list_warnings(self) -> list[tuple[int, str]]:
+        """Warnings for the report: each a count, and the rest of its sentence."""
         skips = self.policy.bad_rows is BadRows.SKIP
         column, file = next(iter(self.numberless.items()), ("", ""))
-        why = next(iter(self.damaged.values()), "")
-        said = [
+        problem = next(iter(self.damaged.values()), "")
+        counts = [
             (self.missing, "readings had no usable value and were left out"),
-            (self.unusable * skips, "rows had a cell that is no number, or no time, and were left out"),
+            (self.unusable * skips, "rows had a cell that is not a number, or not a time, and were left out"),
             (self.repeated, REPEATED),
-            (self.outside, "rows lay outside the window and were ignored"),
+            (self.outside, "rows were outside the window and were ignored"),
             (len(self.numberless), f"columns hold no numbers, such as {column!r} in {file}"),
-            (len(self.damaged), f"devices may have readings in a part of a file that cannot be read: {why}"),
+            (len(self.damaged), f"devices may have readings in a part of a file that cannot be read: {problem}"),
         ]
-        return [(count, text) for count, text in said if count]
+        return [(count, text) for count, text in counts if count]
 
 
 @dataclass(slots=True)
 class Source:
-    """A window's files, ready to be read for some devices after others."""
+    """A window's files, which are read for some devices at a time."""
 
     container: Container
     columns: Columns
@@ -134,87 +132,88 @@ class Source:
 
     @property
     def divisible(self) -> bool:
-        """Whether reading some devices costs about their share: files of Parquet, cut finely, sorted by device.
+        """Whether reading some devices costs about their share: Parquet files of small row groups, sorted by device.
 
-        They are sorted where the statistics of their row groups show it. One row group a file is kept from one read
-        to the next, so these must be a small part of all.
+        They are sorted where the statistics of their row groups show it. One row group of each file is kept from one
+        read to the next, so these must be a small share of all.
         """
         footers = [file.footer for file in self.files if file.size]
-        known = [footer for footer in footers if footer and footer.by_device]
-        return len(known) == len(footers) and 4 * sum(f.largest for f in known) <= sum(f.rows for f in known)
+        sorted_footers = [footer for footer in footers if footer and footer.by_device]
+        largest, rows = sum(f.largest for f in sorted_footers), sum(f.rows for f in sorted_footers)
+        return len(sorted_footers) == len(footers) and 4 * largest <= rows
 
     @property
     def size(self) -> int:
-        """Bytes in memory that reading all takes, estimated."""
+        """Bytes in memory that reading all files takes, estimated."""
         return sum(file.size for file in self.files)
 
-    def read(self, devices: Sequence[str]) -> Readings:
-        """The readings of *devices*. A file that cannot be read is remembered, with why. Raises Unavailable."""
-        expected = sorted(set(devices))
-        found = Readings({device: code for code, device in enumerate(expected)}, self.policy)
-        span = _span(self.window)
-        pieces: dict[tuple[tuple[str, ...], bool, bool], list[Piece]] = {}
-        for file, part in tables(self.container, self.files, self.columns, self.policy, expected, span):
-            if isinstance(part, Damaged):
-                found.lose(file, part)
+    def read_devices(self, devices: Sequence[str]) -> Readings:
+        """The readings of *devices*. A file that cannot be read is recorded, with the reason. Raises Unavailable."""
+        device_ids = sorted(set(devices))
+        readings = Readings({device: code for code, device in enumerate(device_ids)}, self.policy)
+        time_range = _get_time_range(self.window)
+        file_rows: dict[tuple[tuple[str, ...], bool, bool], list[FileRows]] = {}
+        for file, content in read_tables(self.container, self.files, self.columns, self.policy, device_ids, time_range):
+            if isinstance(content, DamagedRange):
+                readings.add_damage(file, content)
                 continue
             try:
-                piece = found.add(part, file, span)
+                rows = readings.add_table(content, file, time_range)
             except Unscorable as error:
-                found.lose(file, Damaged(str(error)))
+                readings.add_damage(file, DamagedRange(str(error)))
                 continue
-            if piece:
-                pieces.setdefault((part.features, part.long, part.has_sensor), []).append(piece)
-        for features, long, has_sensor in list(pieces):
-            alike = pieces.pop((features, long, has_sensor))
-            frame, repeated = assemble(alike, features, long, len(expected), len(found.sensors))
-            found.frames.append(frame)
-            found.repeated += repeated
-        return found
+            if rows:
+                file_rows.setdefault((content.features, content.long, content.has_sensor), []).append(rows)
+        for features, long, has_sensor in list(file_rows):
+            rows_of_columns = file_rows.pop((features, long, has_sensor))
+            frame, repeated = assemble_frame(rows_of_columns, features, long, len(device_ids), len(readings.sensors))
+            readings.frames.append(frame)
+            readings.repeated += repeated
+        return readings
 
     def close(self) -> None:
-        """Let go of what is kept in memory."""
+        """Release the files that are kept in memory."""
         self.files.clear()
 
 
 def open_readings(
-    container: Container, where: Sequence[str], columns: Columns, window: Window | None, policy: ReadingOptions
+    container: Container, paths: Sequence[str], columns: Columns, window: Window | None, policy: ReadingOptions
 ) -> Source:
-    """What lies in the folders and files *where*, within *window* (all there is when None). Raises Unavailable.
+    """The readings of the folders and files *paths*, within *window* (all readings when None). Raises Unavailable.
 
-    Of several paths the last one is read for late readings only, as `paths` has them.
+    Of several paths the last is read for late readings only, as `list_paths` returns them.
     """
-    return Source(container, columns, window, policy, open_files(container, where, columns))
+    return Source(container, columns, window, policy, open_files(container, paths, columns))
 
 
-def read(
+def read_readings(
     container: Container,
-    where: Sequence[str],
+    paths: Sequence[str],
     columns: Columns,
     devices: Sequence[str],
     window: Window | None,
     policy: ReadingOptions | None = None,
 ) -> Readings:
     """All readings of *devices* at once. Raises Unavailable."""
-    return open_readings(container, where, columns, window, policy or ReadingOptions()).read(devices)
+    return open_readings(container, paths, columns, window, policy or ReadingOptions()).read_devices(devices)
 
 
-def paths(pattern: str, window: Window) -> list[str]:
-    """The folders or files that the window's span touches, and the next one."""
+def list_paths(pattern: str, window: Window) -> list[str]:
+    """The folders or files that the window touches, and the next one."""
     step = MINUTE if "%M" in pattern else timedelta(hours=1)
     first = Window.containing(window.start, step).start
-    touched = list(dict.fromkeys(_render(pattern, first, step, -(-(window.end - first) // step))))
+    touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))
     after = Window.containing(window.end + step - MICROSECOND, step).start
-    following = (path for path in _render(pattern, after, step, 24 * 31 + 1) if path not in touched)
+    following = (path for path in _format_paths(pattern, after, step, 24 * 31 + 1) if path not in touched)
     return [*touched, *list(following)[:1]]
 
 
-def _render(pattern: str, first: datetime, step: timedelta, count: int) -> Iterator[str]:
+def _format_paths(pattern: str, first: datetime, step: timedelta, count: int) -> Iterator[str]:
     return ((first + i * step).strftime(pattern) for i in range(count))
 
 
-def _span(window: Window | None) -> tuple[int, int]:
-    """From which microsecond on, and up to but not at which."""
+def _get_time_range(window: Window | None) -> tuple[int, int]:
+    """The first microsecond of the window, and the first after it."""
     if window is None:
         return NO_TIME + 1, np.iinfo(np.int64).max
     return (window.start - EPOCH) // MICROSECOND, (window.end - EPOCH) // MICROSECOND

@@ -1,7 +1,7 @@
-"""A file of text, CSV or JSON lines -> its rows as Arrow has them. What a file is, its content says.
+"""A text file, CSV or JSON lines -> its rows as an Arrow table. The content decides the format.
 
-Nothing is guessed: a file whose columns shift, repeat or are missing is unreadable as a whole, since no row of it can
-be trusted. A single cell that is no number spoils only its own row.
+Nothing is guessed: a file whose columns shift, repeat or are missing is unreadable as a whole, since none of its rows
+can be trusted. A single cell that is not a number affects only its own row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow as pa
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
-from .cells import BROKEN, MISSING, unreadable
+from .cells import BROKEN, MISSING, make_unreadable
 
 UNPACKED_LIMIT = 2**31  # bytes that a gzip file may unpack to
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
@@ -42,7 +42,7 @@ _FOREIGN = {
     b"[": "a JSON array, not JSON lines",
     b"<": "HTML or XML",
 }
-# The longer ones first: UTF-16's mark is the beginning of UTF-32's.
+# The longer marks first: UTF-16's mark is the beginning of UTF-32's.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -50,31 +50,31 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_TEXT = pa.dictionary(pa.int32(), pa.string())  # what is repeated is kept once
+_TEXT = pa.dictionary(pa.int32(), pa.string())  # repeated texts are stored once
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of a file as it has them. *features* are its columns of numbers; a long file has just the value column."""
+    """Rows of a file, unchanged. *features* are its columns of numbers; a long file has only the value column."""
 
     columns: Columns
     rows: pa.Table
-    has_sensor: bool  # whether a column says which sensor each row is of; it is one answer for the whole file
+    has_sensor: bool  # whether a column names the sensor of each row; the same for the whole file
     time_format: TimeFormat
 
     @property
     def long(self) -> bool:
-        """Whether each row is one reading of one sensor; else it has a column for each feature."""
+        """Whether each row is one reading of one sensor; else there is a column for each feature."""
         return self.columns.value in self.rows.column_names
 
     @property
     def features(self) -> tuple[str, ...]:
         """The columns that hold numbers, in the file's order."""
-        return features(self.rows.column_names, self.columns)
+        return list_features(self.rows.column_names, self.columns)
 
 
-def features(names: list[str], columns: Columns) -> tuple[str, ...]:
-    """Those of a file's columns that hold numbers, in its order; not the index that pandas leaves in Parquet."""
+def list_features(names: list[str], columns: Columns) -> tuple[str, ...]:
+    """The columns of a file that hold numbers, in its order; not the index that pandas stores in Parquet."""
     if columns.value in names:
         return (columns.value,)
     ids = (columns.time, columns.device, columns.sensor)
@@ -82,47 +82,47 @@ def features(names: list[str], columns: Columns) -> tuple[str, ...]:
 
 
 def check_columns(names: list[str], columns: Columns) -> None:
-    """That a file has what readings must have, and each column once. Raises Unscorable."""
+    """Raises Unscorable unless a file has the columns of readings, each once."""
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        raise unreadable(f"has the column {repeated[0]!r} more than once")
-    if columns.time not in names or columns.device not in names or not features(names, columns):
-        raise unreadable(
+        raise make_unreadable(f"has the column {repeated[0]!r} more than once")
+    if columns.time not in names or columns.device not in names or not list_features(names, columns):
+        raise make_unreadable(
             f"expected columns {columns.time!r}, {columns.device!r} and {columns.value!r} or features, "
-            f"got {', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # one can take in
+            f"got {', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # a readable message
         )
 
 
 def read_text(data: bytes, columns: Columns, policy: ReadingOptions) -> Table | None:
-    """The rows of a CSV or JSON lines file, unpacked already; None where there are none. Raises Unscorable."""
+    """The rows of an uncompressed CSV or JSON lines file; None where there are none. Raises Unscorable."""
     try:
-        for beginning, what in _FOREIGN.items():
+        for beginning, description in _FOREIGN.items():
             if data[:4096].lstrip().startswith(beginning):
-                raise unreadable(f"is {what}; expected columns as CSV, JSON lines or Parquet")
-        data = _utf8(data)
+                raise make_unreadable(f"is {description}; expected columns as CSV, JSON lines or Parquet")
+        data = _convert_utf8(data)
         start = data[:4096].lstrip()
         if not start and not data.strip():
             return None
         if b"\0" in data:
-            raise unreadable("holds NUL bytes; expected text in UTF-8, or Parquet")
-        rows = _json_lines(data, columns, policy) if start.startswith(b"{") else _csv(data, columns)
+            raise make_unreadable("expected text in UTF-8, or Parquet, got NUL bytes")
+        rows = _read_json_lines(data, columns, policy) if start.startswith(b"{") else _read_csv(data, columns)
     except BROKEN as error:
-        raise unreadable(_first_line(error)) from error
+        raise make_unreadable(_first_line(error)) from error
     check_columns(rows.column_names, columns)
     name = columns.sensor
     has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
     return Table(columns, rows, has_sensor, policy.time) if rows.num_rows else None
 
 
-def gunzipped(data: bytes) -> bytes:
-    """All members of a gzip file. Raises Unscorable."""
+def decompress_gzip(data: bytes) -> bytes:
+    """The content of all members of a gzip file. Raises Unscorable."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             plain = file.read(UNPACKED_LIMIT + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise unreadable(f"truncated or corrupt gzip: {error}") from error
+        raise make_unreadable(f"truncated or corrupt gzip: {error}") from error
     if len(plain) > UNPACKED_LIMIT:
-        raise unreadable(f"unpacks to more than {UNPACKED_LIMIT} bytes")
+        raise make_unreadable(f"unpacks to more than {UNPACKED_LIMIT} bytes")
     return plain
 
 
@@ -130,8 +130,8 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _utf8(data: bytes) -> bytes:
-    """The text in UTF-8 without a mark. Only a mark tells another encoding; none is guessed. Raises Unscorable."""
+def _convert_utf8(data: bytes) -> bytes:
+    """The text in UTF-8 without a mark. Another encoding is recognised by its mark only. Raises Unscorable."""
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             data = data.removeprefix(mark)
@@ -141,54 +141,55 @@ def _utf8(data: bytes) -> bytes:
     offsets = np.array([0, len(data)], np.int64)
     text = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     try:
-        text.validate(full=True)  # as decode() would, without a second text in memory
+        text.validate(full=True)  # like decode(), without a second text in memory
     except pa.ArrowInvalid:
         try:
             data.decode()
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            raise unreadable(
+            raise make_unreadable(
                 f"is not in UTF-8: line {line} has the byte 0x{data[error.start]:02x}, invalid UTF8; "
-                "another encoding is understood where a byte order mark tells it"
+                "another encoding needs a byte order mark"
             ) from error
         raise
     return data
 
 
-def _csv(data: bytes, columns: Columns) -> pa.Table:
-    """Strict: pyarrow refuses a row with more or fewer cells than the header."""
+def _read_csv(data: bytes, columns: Columns) -> pa.Table:
+    """Strict: a row with more or fewer cells than the header is refused by pyarrow."""
     from pyarrow import csv as arrow_csv
 
     header = next(csv.reader([data.lstrip(b"\r\n").split(b"\n", 1)[0].decode().rstrip("\r")]), [])
     ids = {columns.time, columns.device, columns.sensor}
-    # Costs time, so only where a cell may hold an end of line: else a block could end in the middle of it.
+    # Takes time, so only where a cell may hold an end of line: else a block could end in the middle of the cell.
     parse_options = arrow_csv.ParseOptions(newlines_in_values=b'"' in data)
 
-    read_options = arrow_csv.ReadOptions(use_threads=False)  # files are read side by side; more threads cost thrice
+    # Files are read in parallel; more threads cost three times as much.
+    read_options = arrow_csv.ReadOptions(use_threads=False)
 
-    def read(number: pa.DataType) -> pa.Table:
+    def read_cells(number: pa.DataType) -> pa.Table:
         options = arrow_csv.ConvertOptions(
             column_types={name: _TEXT if name in ids else number for name in header}, null_values=MISSING
         )
-        whole = data if data.endswith(b"\n") else data + b"\n"  # pyarrow takes no header without an end of line
-        rows = arrow_csv.read_csv(pa.BufferReader(whole), read_options, parse_options, options)
+        text = data if data.endswith(b"\n") else data + b"\n"  # pyarrow refuses a header without an end of line
+        rows = arrow_csv.read_csv(pa.BufferReader(text), read_options, parse_options, options)
         if rows.column_names != header:  # then the types above did not apply, and ids may have become numbers
-            raise unreadable(f"has a header that can be read in two ways: {header} and {rows.column_names}")
+            raise make_unreadable(f"has a header that can be read in two ways: {header} and {rows.column_names}")
         return rows
 
     try:
-        return read(pa.float64())
+        return read_cells(pa.float64())
     except pa.ArrowInvalid as error:
         if "conversion error to double" not in str(error):
             raise
-    return read(pa.string())  # some cell is no number; which ones, `cells.numbers` says
+    return read_cells(pa.string())  # some cell is not a number; `cells.read_numbers` finds it
 
 
-def _json_lines(data: bytes, columns: Columns, policy: ReadingOptions) -> pa.Table:
-    """By pyarrow where each column is of one kind; else line by line. Each refuses a key that is there twice."""
+def _read_json_lines(data: bytes, columns: Columns, policy: ReadingOptions) -> pa.Table:
+    """By pyarrow where each column has one type; else line by line. Both refuse a repeated key."""
     from pyarrow import json as arrow_json
 
-    _refuse_depth(data)
+    _check_depth(data)
     ids = [columns.device, columns.sensor]
     texts = [columns.time, *ids] if policy.time is TimeFormat.ISO else ids
     schema = pa.schema([(name, pa.string()) for name in texts])
@@ -197,39 +198,41 @@ def _json_lines(data: bytes, columns: Columns, policy: ReadingOptions) -> pa.Tab
             pa.BufferReader(data), parse_options=arrow_json.ParseOptions(explicit_schema=schema)
         )
     except pa.ArrowInvalid:
-        return _by_line(data)
+        return _read_by_line(data)
     absent = [name for name in texts if rows[name].null_count == rows.num_rows]
-    return rows.drop_columns(absent)  # naming a column makes pyarrow add it
+    return rows.drop_columns(absent)  # pyarrow adds a column that the schema names
 
 
-def _refuse_depth(data: bytes) -> None:
-    """A value that is nested some thousands deep overflows the stack in pyarrow, and so ends the process."""
+def _check_depth(data: bytes) -> None:
+    """Raises Unscorable for deep nesting: thousands of levels overflow the stack in pyarrow and end the process."""
     if data.count(b"[") + data.count(b"{") <= data.count(b"\n") + NESTED_LIMIT:
         return
     bare = np.frombuffer(_QUOTED.sub(b"", data), np.uint8)
     depth = np.cumsum(np.isin(bare, _OPENING).astype(np.int8) - np.isin(bare, _CLOSING).astype(np.int8), dtype=np.int64)
     if len(depth) and depth.max() > NESTED_LIMIT:
-        raise unreadable(f"holds a value that is nested deeper than {NESTED_LIMIT}")
+        raise make_unreadable(f"holds a value that is nested deeper than {NESTED_LIMIT}")
 
 
-def _by_line(data: bytes) -> pa.Table:
-    """Every cell as its text."""
+def _read_by_line(data: bytes) -> pa.Table:
+    """The rows line by line, every cell as text."""
     rows: list[dict[str, str | None]] = []
     for number, line in enumerate(data.split(b"\n"), 1):
         if line.strip():
             try:
-                row = json.loads(line, object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=str)
+                row = json.loads(
+                    line, object_pairs_hook=_build_object, parse_float=str, parse_int=str, parse_constant=str
+                )
             except (ValueError, RecursionError) as error:
-                raise unreadable(f"JSON parse error in line {number}: {_first_line(error)}") from error
+                raise make_unreadable(f"JSON parse error in line {number}: {_first_line(error)}") from error
             if not isinstance(row, dict):
-                raise unreadable(f"JSON parse error in line {number}: expected an object")
+                raise make_unreadable(f"JSON parse error in line {number}: expected an object")
             rows.append({key: None if cell is None else str(cell) for key, cell in row.items()})
     names = list(dict.fromkeys(name for row in rows for name in row))
     return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"a key is there twice among {', '.join(key for key, _ in pairs[:20])}")
-    return found
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError(f"a key is repeated among {', '.join(key for key, _ in pairs[:20])}")
+    return values

@@ -1,7 +1,7 @@
-"""Frames over pipes, between node, keeper and child, without waiting for ever. Knows nothing of what is in a frame.
+"""Frames over pipes, between node, supervisor and worker process, with time-outs. Knows nothing of their content.
 
-An order is of one or more models, and gets an answer for each, in their order. Each model has a mark that nobody can
-guess, and its answer bears it: so one that was sent before its order came, or is another model's, is known for that.
+A request holds one or more models, and gets a reply for each, in their order. Each model has a random mark, and its
+reply must carry it: so a reply that was sent before its request, or is another model's, is recognised.
 """
 
 from __future__ import annotations
@@ -13,146 +13,146 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 MARK = 16  # bytes
-UNUSABLE = "its process gave no answer that can be used"
+UNUSABLE = "its process gave no usable reply"
 _HEADER = struct.Struct(f"<{MARK}sBHQQ")
 _AT_ONCE = 2**20  # bytes that are read at a time
 
 
-class Kind(IntEnum):
-    """What a frame is."""
+class FrameKind(IntEnum):
+    """The kind of a frame."""
 
-    ORDER = 1  # score these
-    ALONE = 2  # score these in a child that has seen no others
-    ANSWER = 3  # what a child says of one; nobody has looked at it yet
-    DIED = 4  # what the keeper says of a child that gave none
-    READY = 5  # of a child that can take orders: what its sandbox lacks
+    REQUEST = 1  # score these models
+    FRESH_REQUEST = 2  # score these in a worker process that has scored no others
+    REPLY = 3  # a worker process's reply for one model; not checked yet
+    DIED = 4  # the supervisor's report of a worker process that gave no reply
+    READY = 5  # a worker process can take requests: what its sandbox lacks
 
 
-class Garbled(Exception):
-    """What came is no frame of a child that does as it should."""
+class InvalidFrame(Exception):
+    """Received bytes are not a frame that a worker process should send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One message. An order says how many answers it wants, and how many bytes each may have (*room*)."""
+    """One message. A request says how many replies it expects, and how many bytes each may have."""
 
     mark: bytes
-    kind: Kind
+    kind: FrameKind
     payload: bytes
     count: int = 1
-    room: int = 0
+    reply_limit: int = 0
 
     def to_bytes(self) -> bytes:
-        """As it goes over a line."""
-        return _HEADER.pack(self.mark, self.kind, self.count, self.room, len(self.payload)) + self.payload
+        """The bytes of the frame."""
+        return _HEADER.pack(self.mark, self.kind, self.count, self.reply_limit, len(self.payload)) + self.payload
 
 
 @dataclass(slots=True)
-class Line:
+class PipeEnd:
     """One end of a pair of pipes."""
 
-    reads: int  # file descriptors; they are ours to close
-    writes: int
+    read_fd: int  # file descriptors, closed by `close`
+    write_fd: int
     _poll: select.poll = field(default_factory=select.poll, init=False)
     _unsent: memoryview = field(default_factory=lambda: memoryview(b""), init=False)
-    _heard: bytearray = field(default_factory=bytearray, init=False)
+    _received: bytearray = field(default_factory=bytearray, init=False)
 
     def __post_init__(self) -> None:
-        for end in (self.reads, self.writes):
+        for end in (self.read_fd, self.write_fd):
             os.set_blocking(end, False)
-        self._poll.register(self.reads, select.POLLIN)
+        self._poll.register(self.read_fd, select.POLLIN)
 
-    def say(self, *frames: Frame) -> None:
-        """Send frames: as much as goes out at once, and the rest while we hear. Raises BrokenPipeError."""
+    def send_frames(self, *frames: Frame) -> None:
+        """Send frames: as much as fits into the pipe, the rest in `receive_frame`. Raises BrokenPipeError."""
         self._unsent = memoryview(b"".join([self._unsent, *(frame.to_bytes() for frame in frames)]))
-        self._push()
+        self._write_unsent()
         if self._unsent:
-            self._poll.register(self.writes, select.POLLOUT)
+            self._poll.register(self.write_fd, select.POLLOUT)
 
-    def hear(self, seconds: float, limit: int) -> Frame | None:
-        """The next frame, of at most *limit* bytes. None when it is not whole yet: wait on and ask again.
+    def receive_frame(self, seconds: float, limit: int) -> Frame | None:
+        """The next frame, of at most *limit* bytes. None when it is not complete yet: call again.
 
-        Waits no longer than *seconds* for the line to move. Raises EOFError, BrokenPipeError, Garbled.
+        Waits at most *seconds* for input or output. Raises EOFError, BrokenPipeError, InvalidFrame.
         """
         ready = dict(self._poll.poll(seconds * 1000))
-        if self.writes in ready:
-            self._push()
+        if self.write_fd in ready:
+            self._write_unsent()
             if not self._unsent:
-                self._poll.unregister(self.writes)
-        if self.reads in ready:
-            return self._pull(limit)
+                self._poll.unregister(self.write_fd)
+        if self.read_fd in ready:
+            return self._read_frame(limit)
         return None
 
-    def stirs(self) -> bool:
-        """Whether anything is there to be heard, the end of the line too."""
-        return bool(self._heard) or self.reads in dict(self._poll.poll(0))
+    def has_input(self) -> bool:
+        """Whether there is anything to receive, or the other end is closed."""
+        return bool(self._received) or self.read_fd in dict(self._poll.poll(0))
 
-    def is_gone(self) -> bool:
-        """Whether nobody holds the other end any more."""
+    def is_closed(self) -> bool:
+        """Whether the other end is closed."""
         return any(event & select.POLLHUP for _, event in self._poll.poll(0))
 
     def close(self) -> None:
-        """Hang up."""
-        os.close(self.reads)
-        os.close(self.writes)
+        """Close both pipes."""
+        os.close(self.read_fd)
+        os.close(self.write_fd)
 
-    def _push(self) -> None:
+    def _write_unsent(self) -> None:
         try:
             while self._unsent:
-                self._unsent = self._unsent[os.write(self.writes, self._unsent) :]
+                self._unsent = self._unsent[os.write(self.write_fd, self._unsent) :]
         except BlockingIOError:
             return
 
-    def _pull(self, limit: int) -> Frame | None:
-        """Read no further than to the end of the frame, so that what follows it is noticed."""
-        while (missing := self._missing(limit)) > 0:
+    def _read_frame(self, limit: int) -> Frame | None:
+        """Read up to the end of the frame only, so that `has_input` shows what follows."""
+        while (missing := self._count_missing(limit)) > 0:
             try:
-                read = os.read(self.reads, min(missing, _AT_ONCE))
+                read = os.read(self.read_fd, min(missing, _AT_ONCE))
             except BlockingIOError:
                 return None
             if not read:
                 raise EOFError
-            self._heard += read
-        frame = _parsed(bytes(self._heard))
-        self._heard.clear()
+            self._received += read
+        frame = _parse_frame(bytes(self._received))
+        self._received.clear()
         return frame
 
-    def _missing(self, limit: int) -> int:
-        if len(self._heard) < _HEADER.size:
-            return _HEADER.size - len(self._heard)
-        *_, length = _HEADER.unpack_from(self._heard)
+    def _count_missing(self, limit: int) -> int:
+        if len(self._received) < _HEADER.size:
+            return _HEADER.size - len(self._received)
+        *_, length = _HEADER.unpack_from(self._received)
         if length > limit:
-            raise Garbled(f"expected at most {limit} bytes, {length} were announced")
-        return _HEADER.size + int(length) - len(self._heard)
+            raise InvalidFrame(f"expected at most {limit} bytes, got a frame of {length}")
+        return _HEADER.size + int(length) - len(self._received)
 
 
-def read(end: int) -> Frame:
+def read_frame(end: int) -> Frame:
     """The next frame from a pipe whose other end is trusted, however long it takes. Raises EOFError."""
-    header = _read(end, _HEADER.size)
+    header = _read_bytes(end, _HEADER.size)
     *_, length = _HEADER.unpack(header)
-    return _parsed(header + _read(end, length))
+    return _parse_frame(header + _read_bytes(end, length))
 
 
-def write(end: int, frame: Frame) -> None:
+def write_frame(end: int, frame: Frame) -> None:
     """Send a whole frame, however long it takes."""
     rest = memoryview(frame.to_bytes())
     while rest:
         rest = rest[os.write(end, rest) :]
 
 
-def _read(end: int, count: int) -> bytes:
-    read = bytearray()
-    while len(read) < count:
-        more = os.read(end, min(count - len(read), _AT_ONCE))
-        if not more:
+def _read_bytes(end: int, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        received = os.read(end, min(count - len(data), _AT_ONCE))
+        if not received:
             raise EOFError
-        read += more
-    return bytes(read)
+        data += received
+    return bytes(data)
 
 
-def _parsed(data: bytes) -> Frame:
-    mark, kind, count, room, _ = _HEADER.unpack_from(data)
+def _parse_frame(data: bytes) -> Frame:
+    mark, kind, count, reply_limit, _ = _HEADER.unpack_from(data)
     try:
-        return Frame(mark, Kind(kind), data[_HEADER.size :], count, room)
+        return Frame(mark, FrameKind(kind), data[_HEADER.size :], count, reply_limit)
     except ValueError as error:
-        raise Garbled(f"a frame of kind {kind}") from error
+        raise InvalidFrame(f"a frame of kind {kind}") from error

@@ -1,8 +1,8 @@
-"""Scores models in child processes, where they can do no harm, and blames the one that ends or holds its process.
+"""Scores models in worker processes, where they can do no harm, and names the model that ends or blocks its process.
 
-Lanes lie side by side; at the other end of each is a keeper with one child (`keeper`). An order is pickled: the node
-wrote it. Nothing that comes back is: see `answers`. What a store does counts against no model, since the node fetches
-the files; a lane that is lost counts against none either. Knows nothing of reports.
+Each pair of pipes leads to a supervisor with one worker process (`supervisor`). A request is pickled: the node wrote
+it. A reply is not: see `replies`. An error of a store counts against no model, since the node fetches the files; a
+supervisor that is lost counts against none either. Knows nothing of reports.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from scorer.estimators.score_model import score_one
-from scorer.predictions.outcome import Scored
+from scorer.estimators.score_model import score_model_file
+from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import list_module_folders
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
@@ -36,86 +36,91 @@ from shared.contract.report import ModelResult
 from shared.contract.text import clip_text
 
 from . import pipe, replies
-from .pipe import Frame, Garbled, Kind, Line
+from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
 
-PATIENCE = 60.0  # seconds that a model may take, from its file to its scores
-MEMORY = 4 * 2**30  # bytes that a child may take beyond what it began with, where the machine has them
-GROUP, GROUP_BYTES = 8, 2**16  # models that go to a child in one order, and bytes of their files: small ones together
-AHEAD = 8  # orders for each lane that are taken up before the first of them has ended; bounds the memory
-SILENCE = 180.0  # seconds beyond its patience after which a keeper is given up
+MODEL_TIMEOUT = 60.0  # seconds that a model may take, from its file to its scores
+WORKER_MEMORY = 4 * 2**30  # bytes that a worker process may add to its initial memory, where the machine has them
+REQUEST_MODELS, REQUEST_BYTES = 8, 2**16  # models in one request, and bytes of their files: small models together
+QUEUED_REQUESTS = 8  # for each worker process, before the first of them ended; bounds the memory
+SUPERVISOR_TIMEOUT = 180.0  # seconds after the model time-out when a supervisor is given up
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
-# What Python may need to start, and what decides how numbers are rounded. Nothing else of our environment goes to a
-# keeper: it holds credentials.
+# Variables that Python may need to start, or that decide how numbers are rounded. No others go to a supervisor: our
+# environment holds credentials.
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "GLIBC_TUNABLES")
-INHERITED_OF = ("OPENBLAS_", "MKL_", "BLIS_", "NPY_")
+INHERITED_PREFIXES = ("OPENBLAS_", "MKL_", "BLIS_", "NPY_")
 
-Scoring = Callable[[Model, Content, Readings], Scored]
-Item = tuple[Model, Content | Exception, Readings]  # of the readings just those of its device
+Scoring = Callable[[Model, Content, Readings], ModelOutcome]
+Item = tuple[Model, Content | Exception, Readings]  # the readings are those of its device only
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Died:
-    """A child's answer that never came, or was none: it ended, or had to be ended, over a model."""
+class WorkerCrash:
+    """A worker process ended, was killed, or gave an invalid reply while it scored a model."""
 
     reason: Reason
-    how: str
+    detail: str
 
 
 @dataclass(slots=True)
-class _Lane:
-    """The line to a keeper, which has one child at a time."""
+class _WorkerSlot:
+    """The pipes to a supervisor, which has one worker process at a time."""
 
-    line: Line
-    is_second: bool = False  # the first one of this lane was lost
-    is_spoilt: bool = False  # its child has said what cannot be used
+    pipe_end: PipeEnd
+    is_replacement: bool = False  # the first supervisor was lost
+    is_suspect: bool = False  # its worker process sent an invalid reply
 
 
-class Children:
-    """Processes that score models; they are there from `prepare` on, and gone when the context ends."""
+class WorkerPool:
+    """Processes that score models; started by `start_workers`, ended with the context."""
 
     def __init__(
-        self, lanes: int, *, patience: float = PATIENCE, memory: int | None = None, scoring: Scoring = score_one
+        self,
+        count: int,
+        *,
+        timeout: float = MODEL_TIMEOUT,
+        memory: int | None = None,
+        scoring: Scoring = score_model_file,
     ) -> None:
-        """For *lanes* models at once, each at most *patience* seconds and *memory* bytes (None: a fair share).
+        """For *count* models at once, each at most *timeout* seconds and *memory* bytes (None: a fair share).
 
-        *scoring* is called in the child, and goes there by its name.
+        *scoring* is called in the worker process, and passed by its name.
         """
-        self._count = lanes
-        self._patience = patience
-        self._memory = min(memory or MEMORY, _share(lanes))
+        self._count = count
+        self._timeout = timeout
+        self._memory = min(memory or WORKER_MEMORY, _compute_memory_share(count))
         self._scoring = f"{scoring.__module__}:{scoring.__qualname__}"
-        self._pool = ThreadPoolExecutor(lanes)
-        self._lanes: list[_Lane] = []
-        self._idle: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(count)
+        self._workers: list[_WorkerSlot] = []
+        self._idle: queue.SimpleQueue[_WorkerSlot] = queue.SimpleQueue()
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._lacking: dict[str, None] = {}
+        self._missing_protections: dict[str, None] = {}
         self._starting = threading.Lock()
-        self._is_over = False
+        self._is_closed = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about what the sandbox of the children lacks on this system; whole when a model was scored."""
-        return tuple(self._lacking)
+        """Sentences about protections that the sandbox lacks on this system; complete after the first model."""
+        return tuple(self._missing_protections)
 
-    def prepare(self) -> None:
-        """Start what scoring needs, and do not wait for it: imports take 2 s. Raises Unavailable."""
-        if not self._lanes:
-            self._lanes = [_Lane(line) for line in self._start(self._count)]
-            for lane in self._lanes:
-                self._idle.put(lane)
+    def start_workers(self) -> None:
+        """Start the processes, without waiting for them: their imports take 2 s. Raises Unavailable."""
+        if not self._workers:
+            self._workers = [_WorkerSlot(pipe_end) for pipe_end in self._start_supervisor(self._count)]
+            for worker in self._workers:
+                self._idle.put(worker)
 
-    def score(self, items: Iterable[Item]) -> Iterator[Scored]:
-        """Each model's verdict, in their order; one that ended two children, the second one fresh, is to blame.
+    def score_items(self, items: Iterable[Item]) -> Iterator[ModelOutcome]:
+        """Each model's outcome, in their order. A model that ended two worker processes, the second a fresh one, fails.
 
-        An item with an error in the place of its file fails by that. Raises Unavailable where a keeper dies twice.
+        An item with an error in place of its file fails by that. Raises Unavailable where a supervisor dies twice.
         """
-        waiting: deque[Future[list[Scored]]] = deque()
+        waiting: deque[Future[list[ModelOutcome]]] = deque()
         try:
-            for group in _groups(items):
-                waiting.append(self._submit(group))
-                while waiting and (len(waiting) >= AHEAD * self._count or waiting[0].done()):
+            for request_items in _split_items(items):
+                waiting.append(self._submit_items(request_items))
+                while waiting and (len(waiting) >= QUEUED_REQUESTS * self._count or waiting[0].done()):
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
@@ -128,172 +133,181 @@ class Children:
 
     def __exit__(self, *_: object) -> None:
         with self._starting:
-            self._is_over = True  # from now on nobody replaces what is killed here
+            self._is_closed = True  # from now on no killed process is replaced
         for process in self._processes:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # the keepers and their children with it
+                os.killpg(process.pid, signal.SIGKILL)  # with its supervisors and worker processes
             process.wait()
-        self._pool.shutdown()  # who still waited for an answer has heard that the line is closed
-        for lane in self._lanes:
-            lane.line.close()
+        self._pool.shutdown()  # threads that waited for a reply got EOFError
+        for worker in self._workers:
+            worker.pipe_end.close()
 
-    def _start(self, count: int) -> list[Line]:
-        """A process with so many keepers, and the lines to them."""
-        near, far = [], []
+    def _start_supervisor(self, count: int) -> list[PipeEnd]:
+        """Start a process with *count* supervisors, and return the pipes to them."""
+        node_ends, supervisor_ends = [], []
         for _ in range(count):
-            (orders, to_keeper), (to_node, replies) = os.pipe(), os.pipe()
-            near.append((to_node, to_keeper))
-            far.append((orders, replies))
-        order = {"lanes": far, "patience": self._patience, "memory": self._memory, "scoring": self._scoring}
+            (requests_end, to_supervisor), (to_node, replies_end) = os.pipe(), os.pipe()
+            node_ends.append((to_node, to_supervisor))
+            supervisor_ends.append((requests_end, replies_end))
+        config = {"pipes": supervisor_ends, "timeout": self._timeout, "memory": self._memory, "scoring": self._scoring}
         try:
             with self._starting:
-                if self._is_over:
-                    raise Unavailable("the children are being ended")
-                self._processes.append(_process(order, [end for ends in far for end in ends]))
+                if self._is_closed:
+                    raise Unavailable("the worker processes are being ended")
+                self._processes.append(_spawn_supervisor(config, [end for ends in supervisor_ends for end in ends]))
         except (OSError, Unavailable) as error:
-            for end in (end for ends in near for end in ends):
+            for end in (end for ends in node_ends for end in ends):
                 os.close(end)
-            raise Unavailable(f"cannot start the process that keeps the children: {error}") from error
+            raise Unavailable(f"cannot start the process that supervises the workers: {error}") from error
         finally:
-            for end in (end for ends in far for end in ends):
+            for end in (end for ends in supervisor_ends for end in ends):
                 os.close(end)
-        return [Line(*ends) for ends in near]
+        return [PipeEnd(*ends) for ends in node_ends]
 
-    def _submit(self, group: Sequence[Item]) -> Future[list[Scored]]:
-        model, content, readings = group[0]
+    def _submit_items(self, items: Sequence[Item]) -> Future[list[ModelOutcome]]:
+        model, content, readings = items[0]
         if isinstance(content, Content):
-            self.prepare()
-            return self._pool.submit(self._score, group)
-        at_once: Future[list[Scored]] = Future()
-        at_once.set_result([score_one(model, content, readings)])  # runs nothing of the model's
-        return at_once
+            self.start_workers()
+            return self._pool.submit(self._score_request, items)
+        future: Future[list[ModelOutcome]] = Future()
+        future.set_result([score_model_file(model, content, readings)])  # runs no code of the model
+        return future
 
-    def _score(self, group: Sequence[Item]) -> list[Scored]:
-        lane = self._idle.get()
+    def _score_request(self, items: Sequence[Item]) -> list[ModelOutcome]:
+        worker = self._idle.get()
         try:
-            ended: list[Scored] = []
-            while len(ended) < len(group):
-                found, died = self._ask(lane, group[len(ended) :], alone=lane.is_spoilt)
-                ended += found
-                if died:
-                    ended.append(self._try_again(lane, group[len(ended)], died))
-            return ended
+            outcomes: list[ModelOutcome] = []
+            while len(outcomes) < len(items):
+                new_outcomes, crash = self._request_outcomes(worker, items[len(outcomes) :], fresh=worker.is_suspect)
+                outcomes += new_outcomes
+                if crash:
+                    outcomes.append(self._retry_alone(worker, items[len(outcomes)], crash))
+            return outcomes
         finally:
-            self._idle.put(lane)
+            self._idle.put(worker)
 
-    def _try_again(self, lane: _Lane, item: Item, before: Died) -> Scored:
-        """A child may die for a reason of its own, so a model is blamed only for what it did to a fresh one, alone."""
+    def _retry_alone(self, worker: _WorkerSlot, item: Item, first_crash: WorkerCrash) -> ModelOutcome:
+        """A worker process may die for other reasons, so a model fails only if it ends a fresh one, alone."""
         model, content, _ = item
         assert isinstance(content, Content)
-        log.warning("child ended at model=%s: %s; trying it alone in a fresh one", model.id, before.how)
-        found, died = self._ask(lane, [item], alone=True)
-        if died is None:
-            log.info("model=%s ended well alone; it is not to blame", model.id)
-            return found[0]
-        log.warning("child ended at model=%s alone: %s; it is to blame", model.id, died.how)
-        message = clip_text(f"{died.how}, when it was tried again alone")
-        return Scored(ModelResult(model.id, reason=died.reason, message=message, etag=content.etag))
+        log.warning(
+            "worker process ended at model=%s: %s; trying the model alone in a fresh one", model.id, first_crash.detail
+        )
+        outcomes, crash = self._request_outcomes(worker, [item], fresh=True)
+        if crash is None:
+            log.info("model=%s was scored alone; it is not the cause", model.id)
+            return outcomes[0]
+        log.warning("worker process ended at model=%s alone: %s; the model is the cause", model.id, crash.detail)
+        message = clip_text(f"{crash.detail}, when it was tried again alone")
+        return ModelOutcome(ModelResult(model.id, reason=crash.reason, message=message, etag=content.etag))
 
-    def _ask(self, lane: _Lane, items: Sequence[Item], *, alone: bool) -> tuple[list[Scored], Died | None]:
-        """What becomes of models in this lane's child, up to the one over which it died.
+    def _request_outcomes(
+        self, worker: _WorkerSlot, items: Sequence[Item], *, fresh: bool
+    ) -> tuple[list[ModelOutcome], WorkerCrash | None]:
+        """The outcomes of models in this worker process, up to the model at which it crashed.
 
-        A lane that is lost over them is replaced, once.
+        A supervisor that is lost meanwhile is replaced, once.
         """
         marks = [os.urandom(pipe.MARK) for _ in items]
         payload = pickle.dumps([(mark, *item) for mark, item in zip(marks, items, strict=True)], protocol=5)
-        room = max(replies.room(readings) for *_, readings in items)
-        order = Frame(marks[0], Kind.ALONE if alone else Kind.ORDER, payload, len(items), room)
+        reply_limit = max(replies.compute_reply_limit(readings) for *_, readings in items)
+        request = Frame(
+            marks[0], FrameKind.FRESH_REQUEST if fresh else FrameKind.REQUEST, payload, len(items), reply_limit
+        )
         while True:
             try:
-                frames = self._exchange(lane.line, order)
+                frames = self._exchange_frames(worker.pipe_end, request)
                 break
-            except (EOFError, OSError, Garbled) as error:
+            except (EOFError, OSError, InvalidFrame) as error:
                 first = items[0][0].id
-                if lane.is_second:
-                    raise Unavailable(f"the process that keeps the children was gone at model={first}") from error
-                log.warning("the keeper of a lane was gone at model=%s; it is replaced", first)
-                (fresh,) = self._start(1)
-                lane.line.close()
-                lane.line, lane.is_second = fresh, True
-        lane.is_spoilt = False
-        ended: list[Scored] = []
+                if worker.is_replacement:
+                    raise Unavailable(f"the process that supervises the workers was lost at model={first}") from error
+                log.warning("a supervisor was lost at model=%s; it is replaced", first)
+                (replacement,) = self._start_supervisor(1)
+                worker.pipe_end.close()
+                worker.pipe_end, worker.is_replacement = replacement, True
+        worker.is_suspect = False
+        outcomes: list[ModelOutcome] = []
         for mark, item, frame in zip(marks, items, frames, strict=False):
-            one = _read(frame, mark, item)
-            if isinstance(one, Died):
-                lane.is_spoilt = frame.kind is Kind.ANSWER
-                return ended, one
-            ended.append(one)
-        return ended, None
+            outcome = _read_reply(frame, mark, item)
+            if isinstance(outcome, WorkerCrash):
+                worker.is_suspect = frame.kind is FrameKind.REPLY
+                return outcomes, outcome
+            outcomes.append(outcome)
+        return outcomes, None
 
-    def _exchange(self, line: Line, order: Frame) -> list[Frame]:
-        """The keeper's answers. Raises EOFError, OSError, Garbled where the keeper is lost."""
-        deadline = time.monotonic() + self._patience * order.count + SILENCE
+    def _exchange_frames(self, pipe_end: PipeEnd, request: Frame) -> list[Frame]:
+        """The supervisor's replies. Raises EOFError, OSError, InvalidFrame where the supervisor is lost."""
+        deadline = time.monotonic() + self._timeout * request.count + SUPERVISOR_TIMEOUT
         frames: list[Frame] = []
-        line.say(order)
-        while len(frames) < order.count and not (frames and frames[-1].kind is Kind.DIED):
-            frame = line.hear(self._patience, order.room)
-            if frame and frame.kind is Kind.READY:
-                self._lacking |= dict.fromkeys(json.loads(frame.payload))
+        pipe_end.send_frames(request)
+        while len(frames) < request.count and not (frames and frames[-1].kind is FrameKind.DIED):
+            frame = pipe_end.receive_frame(self._timeout, request.reply_limit)
+            if frame and frame.kind is FrameKind.READY:
+                self._missing_protections |= dict.fromkeys(json.loads(frame.payload))
             elif frame:
                 frames.append(frame)
             elif time.monotonic() > deadline:
-                raise TimeoutError(f"a keeper said nothing for {SILENCE:g} s")
+                raise TimeoutError(f"a supervisor sent nothing for {SUPERVISOR_TIMEOUT:g} s")
         return frames
 
 
-def _process(order: Mapping[str, object], ends: Sequence[int]) -> subprocess.Popen[bytes]:
+def _spawn_supervisor(config: Mapping[str, object], ends: Sequence[int]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603  # our own program
-        [sys.executable, "-P", "-m", "scorer.sandbox.supervisor", json.dumps(order)],
+        [sys.executable, "-P", "-m", "scorer.sandbox.supervisor", json.dumps(config)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=ends,
-        env=_environment(),
-        start_new_session=True,  # so that Ctrl-C at a desk is the node's business alone
+        env=_build_environment(),
+        start_new_session=True,  # so that Ctrl-C at a desk reaches our process only
     )
 
 
-def _groups(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Small models together, since a message costs as much as a small model; one without a file by itself."""
-    group: list[Item] = []
+def _split_items(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Small models together, since a message costs as much as a small model; a model without a file alone."""
+    request_items: list[Item] = []
     size = 0
     for item in items:
         _, content, _ = item
-        more = len(content.data) if isinstance(content, Content) else GROUP_BYTES + 1
-        if group and (len(group) == GROUP or size + more > GROUP_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(item)
-        size += more
-    if group:
-        yield group
+        n_bytes = len(content.data) if isinstance(content, Content) else REQUEST_BYTES + 1
+        if request_items and (len(request_items) == REQUEST_MODELS or size + n_bytes > REQUEST_BYTES):
+            yield request_items
+            request_items, size = [], 0
+        request_items.append(item)
+        size += n_bytes
+    if request_items:
+        yield request_items
 
 
-def _read(frame: Frame, mark: bytes, item: Item) -> Scored | Died:
-    """What a frame says of a model: the keeper that its child died, or the child what came of it."""
+def _read_reply(frame: Frame, mark: bytes, item: Item) -> ModelOutcome | WorkerCrash:
+    """The content of a frame: a model's outcome, or the crash of its worker process."""
     model, content, readings = item
     assert isinstance(content, Content)
-    if frame.kind is Kind.DIED:
-        told = json.loads(frame.payload)
-        return Died(Reason(told["reason"]), told["how"])
+    if frame.kind is FrameKind.DIED:
+        fields = json.loads(frame.payload)
+        return WorkerCrash(Reason(fields["reason"]), fields["detail"])
     if frame.mark != mark:
-        return Died(Reason.CRASHED, "its process answered what nobody had asked")
+        return WorkerCrash(Reason.CRASHED, "its process replied to another request")
     try:
-        return replies.parse(frame.payload, model, content.etag, readings)
+        return replies.parse_reply(frame.payload, model, content.etag, readings)
     except ValueError as error:
-        return Died(Reason.CRASHED, f"{pipe.UNUSABLE}: {error}")
+        return WorkerCrash(Reason.CRASHED, f"{pipe.UNUSABLE}: {error}")
 
 
-def _share(lanes: int) -> int:
-    """Bytes for each of so many children: together they may take half of what this machine, or container, has."""
-    whole = os.sysconf("SC_PAGESIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # there is no such file, or it says "max"
-        whole = min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(MEMORY, whole // 2 // lanes)
+def _compute_memory_share(count: int) -> int:
+    """Bytes for each of *count* worker processes: together they may take half of the memory of machine or container."""
+    total = os.sysconf("SC_PAGESIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # the file does not exist, or holds "max"
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(WORKER_MEMORY, total // 2 // count)
 
 
-def _environment() -> dict[str, str]:
-    """All that a keeper has: where Python and we are, and that it is to use one thread."""
-    kept = {name: text for name, text in os.environ.items() if name in INHERITED or name.startswith(INHERITED_OF)}
+def _build_environment() -> dict[str, str]:
+    """The whole environment of a supervisor: the paths of Python and our code, and one thread for each library."""
+    inherited = {
+        name: text for name, text in os.environ.items() if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+    }
     threads = {f"{library}_NUM_THREADS": "1" for library in THREADS}
-    # Arrow's allocator starts a thread of its own unless told otherwise, and who forks must have none.
-    return {**kept, **threads, "PYTHONPATH": list_module_folders(), "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    # Arrow's allocator starts a thread by default, and a process that forks must have none.
+    allocator = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    return {**inherited, **threads, **allocator, "PYTHONPATH": list_module_folders()}

@@ -1,11 +1,11 @@
-"""A process between the node and its children: it has the imports, forks a child, watches it, and replaces it.
+"""A process between the node and its worker processes: it has the imports, forks a worker, watches it, and replaces it.
 
-    node      has the stores, the credentials, and threads, so it can neither fork nor load a model (`children`)
-    keeper    one process with everything imported; from it, for each lane, a process that keeps that lane's child
-    child     gives up what it can (`sandbox`), then scores one model after the other until one of them ends it
+    node         has the stores, the credentials, and threads, so it can neither fork nor load a model (`pool`)
+    supervisor   one process with everything imported; it forks one process for each pair of pipes, with one worker
+    worker       restricts itself (`isolation`), then scores one model after the other until one of them ends it
 
-Started with an empty environment. All end when the node does: keepers see their lines close, children die with their
-keeper. Nothing that a child says is looked into here, but for its length.
+Started with an empty environment. All end with the node: supervisors see their pipes close, workers die with their
+supervisor. The content of a worker's reply is not read here, only its size.
 """
 
 from __future__ import annotations
@@ -27,72 +27,72 @@ from typing import NoReturn
 
 import numpy as np
 
-from scorer.estimators.score_model import blame
+from scorer.estimators.score_model import classify_error
 from scorer.model_files import allowlist
-from scorer.predictions.outcome import Scored
-from scorer.processes import die_with, signal_name
+from scorer.predictions.outcome import ModelOutcome
+from scorer.processes import die_with, get_signal_name
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
 from shared.contract.report import ModelResult
 
 from . import isolation, pipe, replies
-from .pipe import Frame, Garbled, Kind, Line
+from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
 
-BEAT = 0.02  # seconds between two looks at a child that is at work; what it can take in so short a time goes beyond
-PAUSE = 1.0  # seconds between two looks at one that is not
-GRACE = 1.0  # seconds that a child which has hung up has to end by itself
-BIRTH = 60.0  # seconds that a child may take to be ready
-THREADS = 64  # of a child; scikit-learn needs one
-ORDER_LIMIT = 2**32  # bytes
+BEAT = 0.02  # seconds between two checks of a busy worker, which may exceed its limits for so long
+PAUSE = 1.0  # seconds between two checks of an idle worker
+GRACE = 1.0  # seconds that a worker which closed its pipe has to end by itself
+START_TIMEOUT = 60.0  # seconds that a worker may take to be ready
+THREADS = 64  # of a worker; scikit-learn needs one
+REQUEST_LIMIT = 2**32  # bytes
 READY_LIMIT = 2**14
 PRELOAD = ("skops.io", "pandas", *sorted({module for module, _ in allowlist.CLASSES | allowlist.FUNCTIONS}))
 
-Scoring = Callable[[Model, Content, Readings], Scored]
+Scoring = Callable[[Model, Content, Readings], ModelOutcome]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a child may take for a model."""
+    """The limits of a worker for a model."""
 
-    patience: float  # seconds, from its file to its scores
-    memory: int  # bytes of its own, beyond what it began with
+    timeout: float  # seconds, from its file to its scores
+    memory: int  # bytes in addition to its initial memory
 
 
 @dataclass(frozen=True, slots=True)
-class _Child:
-    """A process, and the line to it."""
+class _Worker:
+    """A worker process, and the pipes to it."""
 
     pid: int
-    line: Line
+    pipe_end: PipeEnd
     ready: Frame
-    began_with: int  # bytes of its own
+    initial_memory: int  # bytes that it shares with no file
 
 
-def main(order: str) -> None:
-    """Keep a child for each of the *order*'s lanes, until the node hangs up."""
-    expected = json.loads(order)
-    module, _, name = expected["scoring"].partition(":")
-    _preload()
+def main(config_json: str) -> None:
+    """Supervise a worker for each pair of pipes of the configuration, until the node closes them."""
+    config = json.loads(config_json)
+    module, _, name = config["scoring"].partition(":")
+    _preload_libraries()
     scoring: Scoring = getattr(importlib.import_module(module), name)
-    limits = Limits(expected["patience"], expected["memory"])
-    lanes: list[list[int]] = expected["lanes"]
-    us = os.getpid()
-    for lane in lanes:
+    limits = Limits(config["timeout"], config["memory"])
+    pipes: list[list[int]] = config["pipes"]
+    own_pid = os.getpid()
+    for pipe_pair in pipes:
         if os.fork() == 0:
-            die_with(us)
-            for end in (end for other in lanes if other is not lane for end in other):
-                os.close(end)  # else the node would not see it when that lane's keeper ends
-            _keep(Line(*lane), limits, scoring)
-    for end in (end for lane in lanes for end in lane):
+            die_with(own_pid)
+            for end in (end for other in pipes if other is not pipe_pair for end in other):
+                os.close(end)  # else the node would not notice the end of that supervisor
+            _supervise_worker(PipeEnd(*pipe_pair), limits, scoring)
+    for end in (end for pipe_pair in pipes for end in pipe_pair):
         os.close(end)
     with suppress(ChildProcessError):
         while True:
             os.wait()
 
 
-def _preload() -> None:
-    """Do once what children would do each for itself, and have joblib start no threads or processes in them."""
+def _preload_libraries() -> None:
+    """Do once what each worker would do for itself, and keep joblib from starting threads or processes in them."""
     for name in PRELOAD:
         importlib.import_module(name)
     import pandas as pd
@@ -100,172 +100,177 @@ def _preload() -> None:
     from sklearn.svm import OneClassSVM
 
     parallel_config(backend="sequential")
-    for rows in (np.eye(2), pd.DataFrame({"a": [0.0, 1.0]})):  # at its first rows scikit-learn looks round for 50 ms
+    for rows in (
+        np.eye(2),
+        pd.DataFrame({"a": [0.0, 1.0]}),
+    ):  # at its first rows scikit-learn initialises itself for 50 ms
         OneClassSVM().fit(rows).decision_function(rows)
     gc.collect()
-    gc.freeze()  # what a child has from its keeper, it need not search for garbage, and so not copy
+    gc.freeze()  # a worker does not collect garbage in inherited memory, and so does not copy it
 
 
-def _keep(node: Line, limits: Limits, scoring: Scoring) -> NoReturn:
-    """Have a child answer the node's orders, one at a time; where it dies over one, say so in its place."""
+def _supervise_worker(node: PipeEnd, limits: Limits, scoring: Scoring) -> NoReturn:
+    """Pass the node's requests to a worker, one at a time; where it dies at one, reply in its place."""
     try:
-        child, is_fresh = _bear(limits, scoring), True
-        node.say(child.ready)
+        worker, is_fresh = _spawn_worker(limits, scoring), True
+        node.send_frames(worker.ready)
         while True:
-            order = _next_order(node, child, limits)
-            if child.line.stirs() or (order.kind is Kind.ALONE and not is_fresh):
-                _bury(child)
-                child = _bear(limits, scoring)
+            request = _receive_request(node, worker, limits)
+            if worker.pipe_end.has_input() or (request.kind is FrameKind.FRESH_REQUEST and not is_fresh):
+                _reap_worker(worker)
+                worker = _spawn_worker(limits, scoring)
             is_fresh = False
-            found = _ask(child, order, node, limits)
-            node.say(*found)
-            if found[-1].kind is Kind.DIED:
-                _bury(child)
-                child, is_fresh = _bear(limits, scoring), True
+            frames = _request_replies(worker, request, node, limits)
+            node.send_frames(*frames)
+            if frames[-1].kind is FrameKind.DIED:
+                _reap_worker(worker)
+                worker, is_fresh = _spawn_worker(limits, scoring), True
     except (EOFError, BrokenPipeError):
-        os._exit(0)  # the node has hung up; the child dies with us
-    except BaseException as error:  # noqa: BLE001  # the one line that the node's log gets of it
-        print(f"a keeper of children ends: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(0)  # the node closed its end; the worker dies with us
+    except BaseException as error:  # noqa: BLE001  # the one line in the node's log
+        print(f"a supervisor of worker processes ended: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         os._exit(1)
 
 
-def _next_order(node: Line, child: _Child, limits: Limits) -> Frame:
-    """Wait for it, and see that what is left running in the child meanwhile takes no more than it may."""
-    while (order := node.hear(PAUSE, ORDER_LIMIT)) is None:
-        if _excess(child, limits):
-            os.kill(child.pid, signal.SIGKILL)
-    return order
+def _receive_request(node: PipeEnd, worker: _Worker, limits: Limits) -> Frame:
+    """Wait for the next request, and kill a worker that exceeds its limits meanwhile."""
+    while (request := node.receive_frame(PAUSE, REQUEST_LIMIT)) is None:
+        if _find_excess(worker, limits):
+            os.kill(worker.pid, signal.SIGKILL)
+    return request
 
 
-def _ask(child: _Child, order: Frame, node: Line, limits: Limits) -> list[Frame]:
-    """The child's answers to an order; where it died over a model, the last one says how."""
-    found: list[Frame] = []
+def _request_replies(worker: _Worker, request: Frame, node: PipeEnd, limits: Limits) -> list[Frame]:
+    """The worker's replies to a request; where it died at a model, the last frame says how."""
+    frames: list[Frame] = []
     try:
-        child.line.say(order)
-        while len(found) < order.count and not (found and found[-1].kind is Kind.DIED):
-            found.append(_answer(child, order.room, node, limits))
+        worker.pipe_end.send_frames(request)
+        while len(frames) < request.count and not (frames and frames[-1].kind is FrameKind.DIED):
+            frames.append(_receive_reply(worker, request.reply_limit, node, limits))
     except (BrokenPipeError, EOFError):
-        if node.is_gone():
+        if node.is_closed():
             raise EOFError from None
-        found.append(_died(Reason.CRASHED, _manner(child.pid)))
-    except Garbled as error:
-        found.append(_died(Reason.CRASHED, f"{pipe.UNUSABLE}: {error}"))
-    return found
+        frames.append(_make_crash(Reason.CRASHED, _describe_exit(worker.pid)))
+    except InvalidFrame as error:
+        frames.append(_make_crash(Reason.CRASHED, f"{pipe.UNUSABLE}: {error}"))
+    return frames
 
 
-def _answer(child: _Child, room: int, node: Line, limits: Limits) -> Frame:
-    """The child's next answer, or why it is not waited for any longer. Raises EOFError, BrokenPipeError, Garbled."""
-    began = look = time.monotonic()
-    while (answer := child.line.hear(BEAT, room)) is None:
+def _receive_reply(worker: _Worker, reply_limit: int, node: PipeEnd, limits: Limits) -> Frame:
+    """The worker's next reply, or why we stop waiting for it. Raises EOFError, BrokenPipeError, InvalidFrame."""
+    started = last_check = time.monotonic()
+    while (reply := worker.pipe_end.receive_frame(BEAT, reply_limit)) is None:
         now = time.monotonic()
-        if now - look < BEAT:
+        if now - last_check < BEAT:
             continue
-        look = now
-        if now - began > limits.patience:
-            return _died(Reason.ENDLESS, f"came to no end within {limits.patience:g} s")
-        if excess := _excess(child, limits):
-            return _died(Reason.CRASHED, excess)
-        if node.is_gone():
+        last_check = now
+        if now - started > limits.timeout:
+            return _make_crash(Reason.ENDLESS, f"did not end within {limits.timeout:g} s")
+        if excess := _find_excess(worker, limits):
+            return _make_crash(Reason.CRASHED, excess)
+        if node.is_closed():
             raise EOFError
-    if answer.kind is not Kind.ANSWER:
-        raise Garbled(f"a frame of kind {answer.kind}")
-    return answer
+    if reply.kind is not FrameKind.REPLY:
+        raise InvalidFrame(f"a frame of kind {reply.kind}")
+    return reply
 
 
-def _died(reason: Reason, how: str) -> Frame:
-    return Frame(bytes(pipe.MARK), Kind.DIED, json.dumps({"reason": reason, "how": how}).encode())
+def _make_crash(reason: Reason, detail: str) -> Frame:
+    return Frame(bytes(pipe.MARK), FrameKind.DIED, json.dumps({"reason": reason, "detail": detail}).encode())
 
 
-def _manner(pid: int) -> str:
-    """How a child ended that has hung up."""
+def _describe_exit(pid: int) -> str:
+    """How a worker ended that closed its pipe."""
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline:
-        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended:
-            exited = ended.si_code == os.CLD_EXITED
-            how = f"with exit code {ended.si_status}" if exited else f"by {signal_name(ended.si_status)}"
-            return f"its process ended {how}"
+        status = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if status:
+            exited = status.si_code == os.CLD_EXITED
+            ending = f"with exit code {status.si_status}" if exited else f"by {get_signal_name(status.si_status)}"
+            return f"its process ended {ending}"
         time.sleep(BEAT / 10)
-    return "its process hung up and went on"
+    return "its process closed its pipe and continued"
 
 
-def _excess(child: _Child, limits: Limits) -> str:
-    """What it has too much of; "" where all is well, it is gone, or the system does not tell.
+def _find_excess(worker: _Worker, limits: Limits) -> str:
+    """The limit that a worker exceeds; "" where there is none, it has ended, or the system gives no numbers.
 
-    Looked at rather than limited alone: under a limit an allocation fails, and what then happens is the model's choice.
+    Checked in addition to rlimits: under an rlimit an allocation fails, and the model's code decides what follows.
     """
-    memory, threads = _holds(child.pid)
-    if memory > child.began_with + limits.memory:
+    memory, threads = _measure_process(worker.pid)
+    if memory > worker.initial_memory + limits.memory:
         return f"took more than {limits.memory // 2**20} MiB of memory"
     return f"started more than {THREADS} threads" if threads > THREADS else ""
 
 
-def _holds(pid: int) -> tuple[int, int]:
-    """Bytes that a process has for itself alone, or shares with no file; and its threads."""
+def _measure_process(pid: int) -> tuple[int, int]:
+    """The memory of a process in bytes that it shares with no file, and its threads."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0, 0
-    has = {
+    counts = {
         name: int(count) for name, count in re.findall(r"^(RssAnon|RssShmem|Threads):\s*(\d+)", status, re.MULTILINE)
     }
-    return (has.get("RssAnon", 0) + has.get("RssShmem", 0)) * 1024, has.get("Threads", 0)
+    return (counts.get("RssAnon", 0) + counts.get("RssShmem", 0)) * 1024, counts.get("Threads", 0)
 
 
-def _bear(limits: Limits, scoring: Scoring) -> _Child:
-    """A new child, ready for its first order. Raises OSError, EOFError, TimeoutError."""
-    orders, to_child = os.pipe()
-    to_keeper, outgoing = os.pipe()
-    us = os.getpid()
+def _spawn_worker(limits: Limits, scoring: Scoring) -> _Worker:
+    """Start a worker, ready for its first request. Raises OSError, EOFError, TimeoutError."""
+    requests, to_worker = os.pipe()
+    to_supervisor, replies_end = os.pipe()
+    own_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _be_child(us, orders, outgoing, limits, scoring)
-    os.close(orders)
-    os.close(outgoing)
-    line = Line(to_keeper, to_child)
-    deadline = time.monotonic() + BIRTH
-    while (ready := line.hear(BEAT, READY_LIMIT)) is None:
+        _run_worker(own_pid, requests, replies_end, limits, scoring)
+    os.close(requests)
+    os.close(replies_end)
+    pipe_end = PipeEnd(to_supervisor, to_worker)
+    deadline = time.monotonic() + START_TIMEOUT
+    while (ready := pipe_end.receive_frame(BEAT, READY_LIMIT)) is None:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"a new child was not ready within {BIRTH:g} s")
-    return _Child(pid, line, ready, _holds(pid)[0])
+            raise TimeoutError(f"a new worker process was not ready within {START_TIMEOUT:g} s")
+    return _Worker(pid, pipe_end, ready, _measure_process(pid)[0])
 
 
-def _bury(child: _Child) -> None:
-    os.kill(child.pid, signal.SIGKILL)  # it is not reaped yet, so the number is still its own
-    os.waitpid(child.pid, 0)
-    child.line.close()
+def _reap_worker(worker: _Worker) -> None:
+    os.kill(worker.pid, signal.SIGKILL)  # not reaped yet, so the process id is still its own
+    os.waitpid(worker.pid, 0)
+    worker.pipe_end.close()
 
 
-def _be_child(keeper: int, orders: int, outgoing: int, limits: Limits, scoring: Scoring) -> NoReturn:
-    """Be a child: enter the sandbox, answer orders until the line is closed."""
+def _run_worker(supervisor: int, requests: int, replies_end: int, limits: Limits, scoring: Scoring) -> NoReturn:
+    """Be a worker: enter the sandbox, reply to requests until the pipe is closed."""
     try:
-        die_with(keeper)
+        die_with(supervisor)
         nothing = os.open(os.devnull, os.O_RDWR)
-        for end in (0, 1, 2):  # what a model prints is nobody's business, and might look like our log
+        for end in (0, 1, 2):  # the output of a model is dropped: it might look like our log
             os.dup2(nothing, end)
-        low, high = sorted((orders, outgoing))
-        for first, behind in ((3, low), (low + 1, high), (high + 1, os.sysconf("SC_OPEN_MAX"))):
-            os.closerange(first, behind)
-        with suppress(OSError):  # where memory runs out all the same, the kernel is to take this process
+        low, high = sorted((requests, replies_end))
+        for first, last in ((3, low), (low + 1, high), (high + 1, os.sysconf("SC_OPEN_MAX"))):
+            os.closerange(first, last)
+        with suppress(OSError):  # if memory runs out, the kernel should kill this process first
             Path("/proc/self/oom_score_adj").write_text("1000")
-        lacking = isolation.enter(2 * limits.memory)
-        pipe.write(outgoing, Frame(bytes(pipe.MARK), Kind.READY, json.dumps(lacking).encode()))
+        missing_protections = isolation.enter_sandbox(2 * limits.memory)
+        pipe.write_frame(
+            replies_end, Frame(bytes(pipe.MARK), FrameKind.READY, json.dumps(missing_protections).encode())
+        )
         while True:
-            order = pipe.read(orders)
-            for mark, model, content, readings in pickle.loads(order.payload):  # noqa: S301  # the node wrote it
-                one = _scored(scoring, model, content, readings)
-                pipe.write(outgoing, Frame(mark, Kind.ANSWER, replies.to_bytes(one)))
+            request = pipe.read_frame(requests)
+            for mark, model, content, readings in pickle.loads(request.payload):  # noqa: S301  # the node wrote it
+                outcome = _score_safely(scoring, model, content, readings)
+                pipe.write_frame(replies_end, Frame(mark, FrameKind.REPLY, replies.to_bytes(outcome)))
     finally:
         os._exit(1)
 
 
-def _scored(scoring: Scoring, model: Model, content: Content, readings: Readings) -> Scored:
-    """The model's verdict, also where it raises what is not meant to be caught."""
+def _score_safely(scoring: Scoring, model: Model, content: Content, readings: Readings) -> ModelOutcome:
+    """The model's outcome, also for exceptions that are not meant to be caught."""
     try:
         return scoring(model, content, readings)
-    except BaseException as error:  # noqa: BLE001  # SystemExit too is only this model's word
-        reason, message = blame(error)
-        return Scored(ModelResult(model.id, reason=reason, message=message))
+    except BaseException as error:  # noqa: BLE001  # SystemExit too is only an error of this model
+        reason, message = classify_error(error)
+        return ModelOutcome(ModelResult(model.id, reason=reason, message=message))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What an earlier attempt of the chunk has scored, taken over: its verdicts, and the rows of its part.
+"""Carries over what an earlier attempt of the chunk scored: its results, and the rows of its part.
 
-Nothing of it is believed before it agrees: the report with the manifest, the part with the report, row by row. Where
-they do not, nothing is taken over, and all models are scored.
+The report must agree with the manifest, and the part with the report, row by row. Otherwise nothing is carried over,
+and all models are scored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.predictions import part_files
-from scorer.predictions.outcome import Scored
+from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import SCHEMA, Predictions
 from scorer.storage.blob_store import Container
 from shared.contract.domain import Model
@@ -28,33 +28,35 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
-    """What is taken over, by the model's place in the manifest, and what a person should hear of it."""
+class CarriedResults:
+    """Results of an earlier attempt, by the model's index in the manifest, and warnings for the report."""
 
-    scored: Mapping[int, Scored]
+    scored: Mapping[int, ModelOutcome]
     warnings: tuple[str, ...] = ()
 
 
-def take_over(work: Container, manifest: Manifest, attempt: int) -> Carried:
-    """What *attempt* of the same chunk scored; nothing for 0. Raises Unavailable."""
+def carry_over_results(work: Container, manifest: Manifest, attempt: int) -> CarriedResults:
+    """The results of *attempt* of the same chunk; none for 0. Raises Unavailable."""
     if not attempt:
-        return Carried({})
+        return CarriedResults({})
     try:
-        report = _report(work, manifest, attempt)
-        tables = [part_files.read(work, part) for part in report.parts]
+        report = _read_report(work, manifest, attempt)
+        tables = [part_files.read_part(work, part) for part in report.parts]
         table = pa.concat_tables([SCHEMA.empty_table(), *tables])
-        scored = _scored(manifest.models, report.results, table)
+        scored = _match_rows(manifest.models, report.results, table)
     except (NotFound, Malformed) as error:
         log.warning("nothing is carried over from attempt %s: %s", attempt, error)
-        return Carried(
+        return CarriedResults(
             {}, (clip_text(f"attempt {attempt} could not be carried over, all models were scored: {error}"),)
         )
     log.info("carried=%s models, %s rows from attempt %s", len(scored), table.num_rows, attempt)
-    told = f"attempt {attempt}: "
-    return Carried(scored, tuple(w if w.startswith("attempt ") else clip_text(f"{told}{w}") for w in report.warnings))
+    prefix = f"attempt {attempt}: "
+    return CarriedResults(
+        scored, tuple(w if w.startswith("attempt ") else clip_text(f"{prefix}{w}") for w in report.warnings)
+    )
 
 
-def _report(work: Container, manifest: Manifest, attempt: int) -> Report:
+def _read_report(work: Container, manifest: Manifest, attempt: int) -> Report:
     run, chunk, models = manifest.window.id, manifest.chunk, manifest.models
     report = Report.from_bytes(work.read(report_path(run, chunk, attempt)).data)
     report.check_against(run, chunk, attempt, len(models))
@@ -63,31 +65,31 @@ def _report(work: Container, manifest: Manifest, attempt: int) -> Report:
     return report
 
 
-def _scored(models: Sequence[Model], verdicts: Sequence[ModelResult], table: pa.Table) -> dict[int, Scored]:
-    """The models that were scored, with their rows cut out of the table. Raises Malformed.
+def _match_rows(models: Sequence[Model], results: Sequence[ModelResult], table: pa.Table) -> dict[int, ModelOutcome]:
+    """The models that were scored, each with its rows of the table. Raises Malformed.
 
-    Rows lie in the models' order, so the verdicts say where each model's must begin and end. That they do is seen by
-    laying out the columns of ids as they should be, and comparing.
+    Rows are in the models' order, so the results say where the rows of each model begin and end. To check this, the
+    columns of ids are built as they should be, and compared.
     """
-    places = [i for i, verdict in enumerate(verdicts) if verdict.reason is None]
-    etags = [verdicts[i].etag or models[i].etag for i in places]
-    ends = np.cumsum([0, *(verdicts[i].rows for i in places)])
-    of_row = pa.array(np.repeat(np.arange(len(places)), np.diff(ends)))
+    indices = [i for i, result in enumerate(results) if result.reason is None]
+    etags = [results[i].etag or models[i].etag for i in indices]
+    ends = np.cumsum([0, *(results[i].rows for i in indices)])
+    model_of_row = pa.array(np.repeat(np.arange(len(indices)), np.diff(ends)))
     expected = {
-        "device": [models[i].device for i in places],
-        "sensor": [models[i].sensor or None for i in places],
+        "device": [models[i].device for i in indices],
+        "sensor": [models[i].sensor or None for i in indices],
         "model": etags,
     }
     for name, ids in expected.items():
-        if table[name] != pa.chunked_array([pa.array(ids, pa.string()).take(of_row)]):
-            raise Malformed(f"the rows of its part are not those of its models, by their column {name!r}")
+        if table[name] != pa.chunked_array([pa.array(ids, pa.string()).take(model_of_row)]):
+            raise Malformed(f"the rows of its part are not those of its models: column {name!r}")
     time, score = (table[name].cast(kind).to_numpy() for name, kind in (("time", pa.int64()), ("score", pa.float64())))
     value, no_value = table["value"].to_numpy(), table["value"].is_null().to_numpy()
     anomaly = table["anomaly"].to_numpy() != 0
     scored = {}
-    for i, etag, start, end in zip(places, etags, ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+    for i, etag, start, end in zip(indices, etags, ends[:-1].tolist(), ends[1:].tolist(), strict=True):
         rows = slice(start, end)
         values = None if no_value[start:end].any() else value[rows]
         predictions = Predictions(models[i], etag, time[rows], values, score[rows], anomaly[rows])
-        scored[i] = Scored(verdicts[i], predictions if end > start else None)
+        scored[i] = ModelOutcome(results[i], predictions if end > start else None)
     return scored

@@ -91,7 +91,7 @@ class DaskCluster:
             # A nested function is sent by value: the scheduler, which unpacks it too, need not have our code.
             import importlib
 
-            importlib.import_module("scorer.commands.dask_launcher").run(name, digest, command, timeout)
+            importlib.import_module("scorer.commands.dask_launcher").run_job(name, digest, command, timeout)
 
         def differ(digests: Mapping[str, str], dask_scheduler: Any) -> list[str]:
             tasks = dask_scheduler.tasks

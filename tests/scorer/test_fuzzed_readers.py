@@ -27,7 +27,7 @@ from scorer.families.base import HEAD, Family, Packed
 from scorer.packs import pack
 from scorer.packs.cache import pack_file
 from scorer.packs.pack import Entry
-from scorer.predictions.outcome import Scored
+from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import Predictions
 from scorer.readings.frames import Frame
 from scorer.readings.source import Readings
@@ -86,12 +86,12 @@ def through_models(data: bytes) -> object:
     except Unscorable as error:
         return error.reason
     if found.family is not Family.KEPT:  # and now the doors behind it
-        assert found.width > 0
+        assert found.n_features > 0
         assert np.isfinite(found.numbers[3:]).all()
         assert found.numbers.dtype == np.float64
-        assert len(found.numbers) >= HEAD + 2 * found.width
+        assert len(found.numbers) >= HEAD + 2 * found.n_features
         assert found.family is not Family.FOREST or walks_end(found)
-    return through_packs(pack.to_bytes(pack.build([Entry(Model("d", "", "d", "e"), "e", found)])))
+    return through_packs(pack.to_bytes(pack.build_pack([Entry(Model("d", "", "d", "e"), "e", found)])))
 
 
 def walks_end(found: Packed) -> bool:
@@ -99,7 +99,7 @@ def walks_end(found: Packed) -> bool:
     feature, left, right = found.integers[trees:].reshape(3, -1)
     here, inner = np.arange(len(feature)), feature >= 0
     ahead = ((left > here) & (right > here) & (left < len(here)) & (right < len(here)))[inner].all()
-    return bool(ahead and (feature < found.width).all() and (found.integers[:trees] < len(here)).all())
+    return bool(ahead and (feature < found.n_features).all() and (found.integers[:trees] < len(here)).all())
 
 
 def through_packs(data: bytes) -> object:
@@ -108,11 +108,11 @@ def through_packs(data: bytes) -> object:
     except Malformed as error:
         return str(error)[:20]
     for row in range(len(found)):
-        assert found.refusal(row) or found.etag(row) is not None
-        assert isinstance(found.file(row), bytes)
-    assert (found.find([Model("d", "", "d", "e")]) < len(found)).all()
+        assert found.get_refusal(row) or found.get_etag(row) is not None
+        assert isinstance(found.get_file(row), bytes)
+    assert (found.find_rows([Model("d", "", "d", "e")]) < len(found)).all()
     for name in ("features", "made_by"):
-        codes, texts = found.texts(name)
+        codes, texts = found.get_texts(name)
         assert all(texts[code] is not None for code in codes.tolist())
     return len(found)
 
@@ -126,11 +126,11 @@ def through_foreign_packs(data: bytes) -> object:
 
 def through_answers(data: bytes) -> object:
     try:
-        found = replies.parse(data, MODEL, "etag", READINGS)
+        found = replies.parse_reply(data, MODEL, "etag", READINGS)
     except ValueError:
         return None
-    assert found.verdict.reason or (found.predictions and np.isfinite(found.predictions.score).all())
-    return found.verdict
+    assert found.result.reason or (found.predictions and np.isfinite(found.predictions.score).all())
+    return found.result
 
 
 def through_reports(data: bytes) -> object:
@@ -181,14 +181,14 @@ def seeds(door: str) -> list[bytes]:
         return files
     entries = [Entry(replace(MODEL, device=f"d{i}"), "e", pack_file(data), file=data) for i, data in enumerate(files)]
     refused = Entry(MODEL, "e", Unscorable(Reason.EMPTY_MODEL, "the file is empty"))
-    return [pack.to_bytes(pack.build(some)) for some in (entries[:1], entries[::9], [refused, *entries[::20]], [])]
+    return [pack.to_bytes(pack.build_pack(some)) for some in (entries[:1], entries[::9], [refused, *entries[::20]], [])]
 
 
 def _answers() -> Iterator[bytes]:
     for value in (None, np.ones(3)):
         found = Predictions(MODEL, "etag", TIMES, value, np.array([0.5, -0.5, 1]), np.array([False, True, False]))
-        yield replies.to_bytes(Scored(ModelResult("d", 3, 1), found, left_out=1, made_by="1.5.2"))
-    yield replies.to_bytes(Scored(ModelResult("d", reason=Reason.WRONG_FEATURES, message="wants 2 features")))
+        yield replies.to_bytes(ModelOutcome(ModelResult("d", 3, 1), found, left_out=1, made_by="1.5.2"))
+    yield replies.to_bytes(ModelOutcome(ModelResult("d", reason=Reason.WRONG_FEATURES, message="wants 2 features")))
 
 
 def _reports() -> Iterator[bytes]:

@@ -19,8 +19,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.commands import score_chunk
-from scorer.commands.score_chunk import How
-from scorer.sandbox.pool import Children
+from scorer.commands.score_chunk import AttemptOptions
+from scorer.sandbox.pool import WorkerPool
 from shared.contract.domain import Model, Reason, Tally
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.paths import manifest_path, report_path
@@ -131,9 +131,9 @@ class Chunk:
         path.write_bytes(data)
         self.url = path.as_uri()
 
-    def run(self, attempt: int, how: How | None = None) -> tuple[Report, bytes]:
+    def run(self, attempt: int, how: AttemptOptions | None = None) -> tuple[Report, bytes]:
         """The report of an attempt and its part; they agree."""
-        score_chunk.run(self.url, attempt, how=how, cores=2)
+        score_chunk.run_attempt(self.url, attempt, options=how, cores=2)
         report = Report.from_bytes((self.root / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes())
         report.check_against(HOUR.id, "c00000", attempt, COUNT)
         (part,) = report.parts
@@ -165,7 +165,7 @@ class Chunk:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a marker would be; and children here do what stands behind a model."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(score_chunk, "Children", partial(Children, scoring=hostile.scoring))
+    monkeypatch.setattr(score_chunk, "WorkerPool", partial(WorkerPool, scoring=hostile.scoring))
     return tmp_path
 
 
@@ -196,7 +196,7 @@ def test_three_of_ten_thousand_that_kill_their_process_in_three_ways_are_named_b
     }
     chunk = Chunk(here, bads)
 
-    report, part = chunk.run(1, How(careful=True))
+    report, part = chunk.run(1, AttemptOptions(isolated=True))
 
     chunk.check(report, part)
     assert report.tally == Tally(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer.__main__ import _cores, _share
+from scorer.__main__ import _count_cores, _read_cpu_limit
 
 HERE = len(os.sched_getaffinity(0))
 
@@ -32,7 +32,7 @@ def test_a_container_may_use_as_many_cores_as_its_control_group_says(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert _share(tmp_path) == share
+    assert _read_cpu_limit(tmp_path) == share
 
 
 @pytest.mark.parametrize(("share", "cores"), [(None, HERE), (1, 1), (HERE + 1, HERE)])
@@ -40,11 +40,11 @@ def test_all_cores_are_used_that_are_there_and_allowed(
     monkeypatch: pytest.MonkeyPatch, share: int | None, cores: int
 ) -> None:
     monkeypatch.delenv("NODE_CORES", raising=False)
-    monkeypatch.setattr("scorer.__main__._share", lambda _: share)
-    assert _cores() == cores
+    monkeypatch.setattr("scorer.__main__._read_cpu_limit", lambda _: share)
+    assert _count_cores() == cores
 
 
 def test_who_says_how_many_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODE_CORES", "3")
-    monkeypatch.setattr("scorer.__main__._share", lambda _: 1)
-    assert _cores() == 3
+    monkeypatch.setattr("scorer.__main__._read_cpu_limit", lambda _: 1)
+    assert _count_cores() == 3

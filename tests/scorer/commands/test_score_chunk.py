@@ -136,7 +136,7 @@ def predictions(place: Place, report: Report) -> pa.Table:
 def test_a_chunk_is_scored_and_its_report_agrees_with_its_part(
     place: Place, manifest: Manifest, order: str, svm: OneClassSVM
 ) -> None:
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
 
     report = report_of(place)
     assert report.version == VERSION
@@ -172,7 +172,7 @@ def test_a_chunk_is_scored_and_its_report_agrees_with_its_part(
 
 @pytest.mark.parametrize("place", [pytest.param("azurite", marks=pytest.mark.stack)], indirect=True)
 def test_the_last_progress_says_that_all_is_done(place: Place, order: str) -> None:
-    score_chunk.run(order, 2, place.storage)
+    score_chunk.run_attempt(order, 2, place.storage)
 
     assert place.client is not None
     path, container = progress_path(HOUR.id, "c00003", 2), place.url("work").rpartition("/")[2]
@@ -184,9 +184,9 @@ def test_two_processes_of_one_attempt_leave_one_report_and_parts_of_their_own(
     place: Place, order: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "scorer")
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
     first = place.read("work", report_path(HOUR.id, "c00003", 1))
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
 
     parts = [p for p in place.paths("work") if p.startswith(parts_prefix(HOUR.id, "c00003"))]
     assert place.read("work", report_path(HOUR.id, "c00003", 1)) == first
@@ -203,7 +203,7 @@ def test_a_model_that_changed_since_the_plan_is_scored_as_it_lies_there(
     newer = OneClassSVM(nu=0.5).fit(normal[:, :1])
     etag = place.write("models", "fan/rpm.pkl", pickle.dumps(newer))
 
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
 
     report = report_of(place)
     assert {v.model: v.etag for v in report.results if v.etag} == {"fan/rpm": etag}
@@ -215,7 +215,7 @@ def test_a_model_that_changed_since_the_plan_is_scored_as_it_lies_there(
 def test_a_file_of_readings_that_is_broken_fails_the_chunks_models_by_its_name(place: Place, order: str) -> None:
     place.write("readings", "date=2026-11-21/hour=08/late.csv", b"time,device,sensor,value\n1,2\n")
 
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
 
     report = report_of(place)
     assert report.parts == ()
@@ -232,7 +232,7 @@ def test_what_was_left_out_stands_in_the_report_as_warnings(place: Place, order:
     older = pickle.dumps(OneClassSVM(nu=0.1).fit(np.arange(30.0)[:, None])).replace(b"1.9.1", b"1.8.0")
     place.write("models", "fan/rpm.pkl", older)
 
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
 
     assert report_of(place).warnings == (
         "1 readings had no usable value and were left out",
@@ -310,7 +310,7 @@ def test_a_progress_that_cannot_be_written_hurts_nothing(place: Place, order: st
     # A folder lies where the progress would be written.
     place.write("work", f"{progress_path(HOUR.id, 'c00003', 1)}/x", b"")
 
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
 
     assert report_of(place).tally.scored == 3
 
@@ -324,10 +324,10 @@ def mend(place: Place, svm: OneClassSVM, normal: np.ndarray) -> str:
 def test_a_redrive_scores_what_was_not_scored_and_carries_the_rest_over(
     place: Place, manifest: Manifest, order: str, svm: OneClassSVM, normal: np.ndarray
 ) -> None:
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
     etag = mend(place, svm, normal)
 
-    score_chunk.run(order, 2, place.storage, score_chunk.How(carry=1))
+    score_chunk.run_attempt(order, 2, place.storage, score_chunk.AttemptOptions(carry_attempt=1))
 
     before, report = report_of(place, 1), report_of(place, 2)
     report.check_against(HOUR.id, "c00003", 2, len(manifest.models))
@@ -342,12 +342,14 @@ def test_a_redrive_scores_what_was_not_scored_and_carries_the_rest_over(
 
 
 def test_a_redrive_leaves_the_bytes_that_scoring_all_leaves(place: Place, order: str, svm: OneClassSVM) -> None:
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
     place.write("models", "old/x.pkl", pickle.dumps(svm))
-    score_chunk.run(order, 2, place.storage)
+    score_chunk.run_attempt(order, 2, place.storage)
 
-    score_chunk.run(order, 3, place.storage, score_chunk.How(carry=1))
-    score_chunk.run(order, 4, place.storage, score_chunk.How(carry=3))  # what was carried is carried on
+    score_chunk.run_attempt(order, 3, place.storage, score_chunk.AttemptOptions(carry_attempt=1))
+    score_chunk.run_attempt(
+        order, 4, place.storage, score_chunk.AttemptOptions(carry_attempt=3)
+    )  # what was carried is carried on
 
     (expected,), (once,), (twice,) = (report_of(place, attempt).parts for attempt in (2, 3, 4))
     assert {(part.bytes, part.md5, part.rows) for part in (expected, once, twice)} == {
@@ -360,11 +362,11 @@ def test_a_redrive_leaves_the_bytes_that_scoring_all_leaves(place: Place, order:
 def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
     place: Place, order: str, svm: OneClassSVM, normal: np.ndarray
 ) -> None:
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
     place.delete("work", report_of(place).parts[0].path)
     mend(place, svm, normal)
 
-    score_chunk.run(order, 2, place.storage, score_chunk.How(carry=1))
+    score_chunk.run_attempt(order, 2, place.storage, score_chunk.AttemptOptions(carry_attempt=1))
 
     report = report_of(place, 2)
     (warning,) = report.warnings
@@ -377,9 +379,9 @@ def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
 def test_an_attempt_with_nothing_to_write_leaves_no_part_and_can_be_carried(place: Place, order: str) -> None:
     for name in ("fan/rpm.pkl", "a#b%20c/50%.pkl", "NA/007.pkl"):
         place.delete("models", name)
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
 
-    score_chunk.run(order, 2, place.storage, score_chunk.How(carry=1))
+    score_chunk.run_attempt(order, 2, place.storage, score_chunk.AttemptOptions(carry_attempt=1))
 
     assert not [path for path in place.paths("work") if path.endswith(".parquet")]
     assert report_of(place, 2).results == report_of(place, 1).results
@@ -422,7 +424,7 @@ def poisoned(place: Place, svm: OneClassSVM) -> str:
 def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
     place: Place, poisoned: str, svm: OneClassSVM
 ) -> None:
-    score_chunk.run(poisoned, 2, place.storage, score_chunk.How(careful=True))
+    score_chunk.run_attempt(poisoned, 2, place.storage, score_chunk.AttemptOptions(isolated=True))
 
     report = report_of(place, 2)
     report.check_against(HOUR.id, "c00003", 2, 200)
@@ -437,7 +439,7 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 
     for device in POISON:
         place.write("models", f"{device}.pkl", pickle.dumps(svm))
-    score_chunk.run(poisoned, 3, place.storage, score_chunk.How(careful=True, carry=2))
+    score_chunk.run_attempt(poisoned, 3, place.storage, score_chunk.AttemptOptions(isolated=True, carry_attempt=2))
 
     assert report_of(place, 3).tally.scored == 200
     assert report_of(place, 3).tally.rows == 2000
@@ -445,7 +447,7 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 
 
 def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: OneClassSVM) -> None:
-    score_chunk.run(order, 1, place.storage)
+    score_chunk.run_attempt(order, 1, place.storage)
     place.write("models", "old/x.pkl", pickle.dumps(svm))
     arguments = build_command(order, 2, careful=True, carry=1)[1:]
 
@@ -471,7 +473,12 @@ def test_a_model_in_quarantine_is_scored_only_when_it_is_pardoned(
     poison = tuple(replace(model, refused=Reason.QUARANTINED) for model in manifest.models if model.device == "fan")
     place.write("work", "quarantined.json", replace(manifest, models=poison).to_bytes())
 
-    score_chunk.run(f"{place.url('work')}/quarantined.json", 9, place.storage, score_chunk.How(pardon=pardon))
+    score_chunk.run_attempt(
+        f"{place.url('work')}/quarantined.json",
+        9,
+        place.storage,
+        score_chunk.AttemptOptions(override_quarantine=pardon),
+    )
 
     assert [v.reason for v in report_of(place, 9).results] == [None if pardon else Reason.QUARANTINED]
 
@@ -498,7 +505,7 @@ def _column(rows: int) -> np.ndarray:
 
 def run_packed(place: Place, manifest: Manifest, attempt: int, cores: int = 1) -> tuple[Report, bytes]:
     place.write("work", "packed.json", manifest.to_bytes())
-    score_chunk.run(f"{place.url('work')}/packed.json", attempt, place.storage, cores=cores)
+    score_chunk.run_attempt(f"{place.url('work')}/packed.json", attempt, place.storage, cores=cores)
     report = report_of(place, attempt)
     (part,) = report.parts
     return report, place.read("work", part.path)

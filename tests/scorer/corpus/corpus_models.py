@@ -109,12 +109,12 @@ def _bombs() -> Iterator[Row]:
         ("bomb-xz", lzma.compress(BOMB, preset=0), LARGE, "expected at most"),
         ("bomb-zip", zipped({"schema.json": b"{}", "a.npy": BOMB}, zipfile.ZIP_DEFLATED), LARGE, "expected at most"),
         ("bomb-steps", P + b"]" + b"N0" * 10**6 + b".", LARGE, "steps"),
-        ("nested-lists", P + b"]" * 10**5 + b"a" * (10**5 - 1) + b".", NO_DETECTOR, "found a list"),
-        ("nested-tuples", P + b")" + b"\x85" * 10**6 + b".", NO_DETECTOR, "found a tuple"),
-        ("tuple-doubled-100-times", P + b")r" + _number(0) + tuples + b".", NO_DETECTOR, "found a tuple"),
+        ("nested-lists", P + b"]" * 10**5 + b"a" * (10**5 - 1) + b".", NO_DETECTOR, "got a list"),
+        ("nested-tuples", P + b")" + b"\x85" * 10**6 + b".", NO_DETECTOR, "got a tuple"),
+        ("tuple-doubled-100-times", P + b")r" + _number(0) + tuples + b".", NO_DETECTOR, "got a tuple"),
         ("tuple-doubled-100-times-as-key", P + b"})r" + _number(0) + tuples + b"Ns.", UNREADABLE, "as a key"),
         ("bytes-of-8-exabytes", P + b"\x8e" + struct.pack("<Q", 2**63) + b"abc.", UNREADABLE, "corrupt"),
-        ("memo-of-4-billion", P + b"Nr\xff\xff\xff\xff.", NO_DETECTOR, "found a NoneType"),
+        ("memo-of-4-billion", P + b"Nr\xff\xff\xff\xff.", NO_DETECTOR, "got a NoneType"),
         ("number-of-a-million-digits", P + b"\x8b" + struct.pack("<I", 10**6) + b"\x7f" * 10**6 + b".", UNREADABLE, ""),
     ]
 
@@ -291,18 +291,18 @@ def _hostile() -> Iterator[Row]:
 def _things() -> Iterator[Row]:
     label = DATA[:, 0] > 10
     alike: dict[str, tuple[Any, str]] = {
-        "dict": ({"model": _svm()}, "found a dict"),
-        "list-of-models": ([_svm(), _svm()], "found a list"),
-        "int": (42, "found a int"),
-        "none": (None, "found a NoneType"),
-        "text": ("OneClassSVM", "found a str"),
-        "scaler": (StandardScaler().fit(DATA), "found a StandardScaler"),
-        "pca": (PCA(2).fit(DATA), "found a PCA"),
+        "dict": ({"model": _svm()}, "got a dict"),
+        "list-of-models": ([_svm(), _svm()], "got a list"),
+        "int": (42, "got a int"),
+        "none": (None, "got a NoneType"),
+        "text": ("OneClassSVM", "got a str"),
+        "scaler": (StandardScaler().fit(DATA), "got a StandardScaler"),
+        "pca": (PCA(2).fit(DATA), "got a PCA"),
         "pipeline-without-detector": (make_pipeline(StandardScaler(), PCA(2)).fit(DATA), "ends in PCA"),
         "pipeline-detector-first": (make_pipeline(_svm(), StandardScaler()), "ends in StandardScaler"),
-        "pipeline-empty": (make_pipeline(StandardScaler()).set_params(steps=[]), "found a Pipeline"),
-        "lof-without-novelty": (LocalOutlierFactor().fit(DATA), "found a LocalOutlierFactor"),
-        "array": (DATA, "found a ndarray"),
+        "pipeline-empty": (make_pipeline(StandardScaler()).set_params(steps=[]), "got a Pipeline"),
+        "lof-without-novelty": (LocalOutlierFactor().fit(DATA), "got a LocalOutlierFactor"),
+        "array": (DATA, "got a ndarray"),
     }
     for name, (thing, says) in alike.items():
         for kind in ("pickle-4", "skops"):

@@ -71,11 +71,11 @@ def _texts() -> Iterator[BadReadings]:
     yield _file(
         "git-lfs-pointer.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", WHOLE, "expected"
     )
-    yield _file("semicolons.csv", GOOD.replace(",", ";"), WHOLE, "found 'time;device;value'")
+    yield _file("semicolons.csv", GOOD.replace(",", ";"), WHOLE, "got 'time;device;value'")
     yield _file("tabs.csv", GOOD.replace(",", "\t"), WHOLE, "expected columns")
     yield _file("no-header.csv", GOOD.removeprefix(HEAD), WHOLE, "expected columns 'time'")
-    yield _file("header-in-capitals.csv", GOOD.replace(HEAD, "Time,Device,Value\n"), WHOLE, "found 'Time'")
-    yield _file("header-with-spaces.csv", GOOD.replace(HEAD, "time, device, value\n"), WHOLE, "found 'time', ' device'")
+    yield _file("header-in-capitals.csv", GOOD.replace(HEAD, "Time,Device,Value\n"), WHOLE, "got 'Time'")
+    yield _file("header-with-spaces.csv", GOOD.replace(HEAD, "time, device, value\n"), WHOLE, "got 'time', ' device'")
     yield _file("header-quoted.csv", GOOD.replace(HEAD, '"time","device","value"\n'), BOTH)
     yield _file("header-over-two-lines.csv", '"ti\nme",time,device,value\n1,2,pump,1\n', WHOLE, "in two ways")
     yield _file("header-of-an-empty-name.csv", _lines("07:00,pump,1,9", head="time,device,value,\n"), (1.0,))

@@ -22,11 +22,11 @@ from sklearn.svm import OneClassSVM
 
 from scorer.commands import score_chunk
 from scorer.errors import Unscorable
-from scorer.packs.cache import Stores, bring
+from scorer.packs.cache import Stores, load_models
 from scorer.readings import features, source
-from scorer.sandbox.pool import Children
+from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion
+from scorer.scoring.pipeline import PackInput, ProgressCounter, RunWarnings, ScoringContext
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model, Reason
 from shared.contract.manifest import Manifest, PackRef
@@ -88,10 +88,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def children(place: Path) -> Iterator[Children]:
+def children(place: Path) -> Iterator[WorkerPool]:
     """They begin where the marker would be."""
     assert Path.cwd() == place
-    with Children(1, patience=60, memory=2**29) as ready:
+    with WorkerPool(1, timeout=60, memory=2**29) as ready:
         yield ready
 
 
@@ -109,24 +109,26 @@ def marked(place: Path) -> list[Path]:
     return [*place.rglob(f"*{MARKER}*"), *ROOT.glob(MARKER), *Path("/tmp").glob(MARKER)]
 
 
-def judged(bad: BadModel, children: Children, place: Path) -> tuple[ModelResult, str]:
+def judged(bad: BadModel, children: WorkerPool, place: Path) -> tuple[ModelResult, str]:
     """What becomes of a model alone, and what is remarked."""
     corpus.put(place / "models" / bad.name, bad)
     (place / "alone.csv").write_bytes(rows_of(["pump"]))
-    found = source.read(Folder(place), ["alone.csv"], Columns(), ["pump"], None)
-    models, notes = [Model("pump", "", bad.name, "planned")], Notes()
+    found = source.read_readings(Folder(place), ["alone.csv"], Columns(), ["pump"], None)
+    models, notes = [Model("pump", "", bad.name, "planned")], RunWarnings()
     try:
-        ready = bring(Stores(Folder(place / "models"), Folder(place), LIMIT), "", models)
-        slab = pipeline.score(Portion(models, ready, found), Means(children), DoneCount(), notes)
+        ready = load_models(Stores(Folder(place / "models"), Folder(place), LIMIT), "", models)
+        slab = pipeline.score_pack(PackInput(models, ready, found), ScoringContext(children), ProgressCounter(), notes)
     finally:
         (place / "models" / bad.name).unlink()
-    return slab.verdicts[0], "; ".join(notes.remarks)
+    return slab.results[0], "; ".join(notes.sentences)
 
 
 @pytest.mark.parametrize("bad", told(MODELS))
-def test_a_bad_model_alone_gets_its_reason_in_words_and_in_time(bad: BadModel, children: Children, place: Path) -> None:
-    children.prepare()
-    list(children.score([]))
+def test_a_bad_model_alone_gets_its_reason_in_words_and_in_time(
+    bad: BadModel, children: WorkerPool, place: Path
+) -> None:
+    children.start_workers()
+    list(children.score_items([]))
     began = time.monotonic()
 
     verdict, remarks = judged(bad, children, place)
@@ -164,15 +166,15 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
 
     reports = []
     for attempt in (1, 2):  # the second one finds a pack, and refusals in it
-        score_chunk.run(f"{urls[2]}/{path}", attempt, cores=2)
+        score_chunk.run_attempt(f"{urls[2]}/{path}", attempt, cores=2)
         reports.append(Report.from_bytes((tmp_path / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes()))
 
     for report in reports:
-        report.check(HOUR.id, "c00000", 1 + reports.index(report), len(models))
-        found = {verdict.model: verdict.reason for verdict in report.verdicts}
+        report.check_against(HOUR.id, "c00000", 1 + reports.index(report), len(models))
+        found = {verdict.model: verdict.reason for verdict in report.results}
         assert {name: found[name] for name in bads} == {bad.name: bad.reason for bad in files}
         assert Counter(found[name] for name in names if name not in bads) == {None: len(files) + 1}
-    assert [v.message for v in reports[0].verdicts] == [v.message for v in reports[1].verdicts]
+    assert [v.message for v in reports[0].results] == [v.message for v in reports[1].results]
     assert (tmp_path / "work" / pack_path("p")).is_file()
     parts = [(tmp_path / "work" / report.parts[0].path).read_bytes() for report in reports]
     table = pq.read_table(pa.BufferReader(parts[0]))
@@ -201,7 +203,7 @@ def test_no_bad_model_makes_the_node_import_an_estimators_library(tmp_path: Path
     program = f"""
 import sys
 from pathlib import Path
-from scorer.families import registry
+from scorer.packs.cache import pack_file
 from scorer.errors import Unscorable
 before = set(sys.modules)
 for path in sorted(Path("models").iterdir()):
@@ -231,10 +233,10 @@ def seen(one: BadReadings, rule: BadRows, root: Path) -> tuple[Reason | tuple[fl
     (root / one.name).write_bytes(one.data)
     found = read(root, "fan0", "pump", policy=ReadingOptions(rule))
     try:
-        signal = features.signal(found, PUMP, features.find(found, PUMP), (), 1)
+        signal = features.build_model_readings(found, PUMP, features.find_frame_rows(found, PUMP), (), 1)
     except Unscorable as error:
         return error.reason, str(error)
-    return tuple(signal.values[:, 0].tolist()), "; ".join(text for _, text in found.remarks())
+    return tuple(signal.values[:, 0].tolist()), "; ".join(text for _, text in found.list_warnings())
 
 
 @pytest.mark.parametrize("one", READINGS, ids=lambda one: one.name)

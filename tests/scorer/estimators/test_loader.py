@@ -32,7 +32,7 @@ from tests.scorer.fleets import DETECTORS
 
 def refusal(data: bytes, **limits: int) -> tuple[Reason, str]:
     with pytest.raises(Unscorable) as caught:
-        loader.load(data, **limits)
+        loader.load_model(data, **limits)
     return caught.value.reason, str(caught.value)
 
 
@@ -127,7 +127,7 @@ def test_no_pickle_changes_a_shared_object(module: str, name: str) -> None:
     shared = getattr(importlib.import_module(module), name)
 
     with pytest.raises(Unscorable):
-        loader.load(_build(module, name, "poison"))
+        loader.load_model(_build(module, name, "poison"))
 
     assert not hasattr(shared, "poison")
     assert not any(hasattr(f, "poison") for f in vars(allowlist).values())
@@ -293,8 +293,8 @@ def test_neighbours_outside_the_training_rows_are_refused(normal: np.ndarray) ->
 def test_a_model_of_another_version_is_loaded_and_says_so(svm: OneClassSVM) -> None:
     older = pickle.dumps(svm).replace(b"1.9.1", b"1.8.0")
 
-    assert loader.load(older).made_by == "1.8.0"
-    assert loader.load(pickle.dumps(svm)).made_by == ""
+    assert loader.load_model(older).made_by == "1.8.0"
+    assert loader.load_model(pickle.dumps(svm)).made_by == ""
 
 
 def test_a_model_that_another_version_made_differently_is_incompatible(normal: np.ndarray) -> None:
@@ -313,7 +313,7 @@ def test_the_original_models_name_six_globals_and_load(seed: Path) -> None:
     for path in sorted((seed / "models").iterdir()):
         data = path.read_bytes()
         named |= {arg for code, arg, _ in pickletools.genops(data) if code.name == "GLOBAL"}
-        detector = loader.load(data)
+        detector = loader.load_model(data)
         assert detector.made_by == "0.19.2"
         assert detector.estimator.decision_function([[10.0]]).shape == (1,)
 

@@ -10,7 +10,7 @@ from scorer.families.base import HEAD, Family, Packed
 def decision(packed: Packed, rows: np.ndarray) -> np.ndarray:
     """The score of each row, float64, by the layout that `families` documents."""
     mode, low, high, intercept, gamma, coef0, degree, count = packed.numbers[:HEAD]
-    n, width = int(count), packed.width
+    n, width = int(count), packed.n_features
     shift, scale, body = np.split(packed.numbers[HEAD:], [width, 2 * width])
     x = rows.astype(np.float64)
     if mode == 1:
@@ -44,7 +44,7 @@ def path_lengths(packed: Packed, trees: int, row: np.ndarray) -> list[float]:
     """What each tree of a forest adds for a row of float32."""
     roots, nodes = np.split(packed.integers, [trees])
     feature, left, right = nodes.reshape(3, -1)
-    value = packed.numbers[HEAD + 2 * packed.width :]
+    value = packed.numbers[HEAD + 2 * packed.n_features :]
     assert len(value) == len(feature)
     found = []
     for root in roots:

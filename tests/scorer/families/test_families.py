@@ -126,7 +126,12 @@ def test_the_numbers_give_the_scores_and_labels_of_scikit_learn(
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-9)
     sure = np.abs(expected) > 1e-9
     assert (anomalies(packed, found) == (model.predict(rows) == -1))[sure].all()
-    assert (packed.family, packed.width, packed.features, packed.made_by) == (DETECTORS[detector][0], 3, (), "1.9.1")
+    assert (packed.family, packed.n_features, packed.features, packed.made_by) == (
+        DETECTORS[detector][0],
+        3,
+        (),
+        "1.9.1",
+    )
     assert packed.strict == isinstance(DETECTORS[detector][1], OneClassSVM)
     assert (packed.numbers.dtype, packed.numbers.ndim) == (np.float64, 1)
     assert (packed.integers.dtype, packed.integers.ndim) == (np.int32, 1)
@@ -219,7 +224,7 @@ def test_trees_are_laid_out_so_that_every_walk_ends(normal: np.ndarray) -> None:
 def test_what_is_safe_and_no_packed_family_is_kept(make: Any, dump: Any, normal: np.ndarray) -> None:
     packed = pack_file(dump(make(normal)))
 
-    assert (packed.family, packed.width, packed.features, packed.made_by) == (Family.KEPT, 0, (), "1.9.1")
+    assert (packed.family, packed.n_features, packed.features, packed.made_by) == (Family.KEPT, 0, (), "1.9.1")
     assert (len(packed.numbers), len(packed.integers), packed.strict) == (0, 0, False)
 
 
@@ -435,7 +440,7 @@ def test_the_original_models_are_packed_with_the_version_that_made_them(seed: Pa
         packed = pack_file(data)
         with pytest.warns(UserWarning, match="0.19.2"):
             svm = pickle.loads(_todays(data)).steps[1][1]
-        assert (packed.family, packed.width, packed.made_by, packed.strict) == (Family.RBF, 1, "0.19.2", True)
+        assert (packed.family, packed.n_features, packed.made_by, packed.strict) == (Family.RBF, 1, "0.19.2", True)
         assert packed.numbers[HEAD + 2 :].tolist() == [*svm._dual_coef_[0], *svm.support_vectors_.ravel()]
         assert packed.numbers[[3, 4, 7]].tolist() == [svm._intercept_[0], svm._gamma, len(svm.support_)]
     assert len(paths) > 0

@@ -37,16 +37,16 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "file" / "cache"))
-    assert numba_backend._compile(small, float64(float64))(21.0) == 42.0
+    assert numba_backend._compile_kernel(small, float64(float64))(21.0) == 42.0
     assert "cache cannot be used" in caplog.text
 
 
 def test_a_torn_cache_is_no_error(small: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    numba_backend._compile(small, float64(float64))
+    numba_backend._compile_kernel(small, float64(float64))
     assert caplog.text == ""
     for kept in (tmp_path / "cache").rglob("*.nbc"):
         kept.write_bytes(kept.read_bytes()[:100])
-    assert numba_backend._compile(small, float64(float64))(21.0) == 42.0
+    assert numba_backend._compile_kernel(small, float64(float64))(21.0) == 42.0
     assert "cache cannot be used" in caplog.text
 
 

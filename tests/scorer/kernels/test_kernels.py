@@ -45,8 +45,8 @@ FINITE = [  # detectors for which scikit-learn refuses what is not finite
 @pytest.fixture(params=BOTH)
 def chosen(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each of the two implementations."""
-    yield dispatch.choose(request.param)
-    dispatch.choose()
+    yield dispatch.choose_backend(request.param)
+    dispatch.choose_backend()
 
 
 def fit(detector: Any, data: np.ndarray, scaler: Any = None) -> Any:
@@ -56,7 +56,7 @@ def fit(detector: Any, data: np.ndarray, scaler: Any = None) -> Any:
 def score(models: Sequence[Model], rows: Sequence[np.ndarray], cores: int = 1, seed: int = 0) -> list[Any]:
     """Scores and labels of each model."""
     batch, where, total = batch_of(models, rows, seed)
-    scores, anomalies = dispatch.score(batch, total, cores)
+    scores, anomalies = dispatch.score_batch(batch, total, cores)
     return [(scores[here], anomalies[here]) for here in where]
 
 
@@ -125,7 +125,7 @@ def test_both_kernels_say_what_scikit_learn_says(several: list[tuple[Any, np.nda
     models, rows = [by_hand(model) for model, _ in several], [its for _, its in several]
     answers = {}
     for name in BOTH:
-        dispatch.choose(name)
+        dispatch.choose_backend(name)
         answers[name] = score(models, rows, 1, seed)
         for (estimator, its), (scores, anomalies) in zip(several, answers[name], strict=True):
             agrees(estimator, its, scores, anomalies)
@@ -267,7 +267,7 @@ def test_a_packed_file_scores_as_the_estimator_does(detector: Any, scaler: str) 
     model = fit(detector, data, SCALERS[scaler])
     packed = pack_file(pickle.dumps(model))
     rows = np.concatenate([data, data * 3.0])
-    its = Model(packed.family, packed.width, packed.strict, packed.numbers, packed.integers)
+    its = Model(packed.family, packed.n_features, packed.strict, packed.numbers, packed.integers)
     ((scores, anomalies),) = score([its], [rows])
     agrees(model, rows, scores, anomalies)
 
@@ -276,10 +276,10 @@ def test_a_packed_file_scores_as_the_estimator_does(detector: Any, scaler: str) 
 def test_arrays_that_cannot_be_written_such_as_those_of_a_mapped_pack_are_taken_and_left_alone() -> None:
     model, rows = by_hand(EllipticEnvelope(random_state=0).fit(np.eye(9, 2))), np.eye(5, 2)
     batch, (here,), total = batch_of([model], [rows])
-    expected = dispatch.score(batch, total, 1)[0][here]
+    expected = dispatch.score_batch(batch, total, 1)[0][here]
     for name in batch.__slots__:
         getattr(batch, name).flags.writeable = False
-    assert np.array_equal(dispatch.score(batch, total, 1)[0][here], expected)
+    assert np.array_equal(dispatch.score_batch(batch, total, 1)[0][here], expected)
 
 
 @pytest.mark.usefixtures("chosen")
@@ -290,14 +290,14 @@ def test_no_models_and_no_rows_give_no_scores() -> None:
 
 def test_another_name_is_refused() -> None:
     with pytest.raises(Misconfigured, match="expected numba or numpy, got 'fortran'"):
-        dispatch.choose("fortran")
+        dispatch.choose_backend("fortran")
 
 
 def test_numpy_serves_where_numba_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, "scorer.kernels.numba_backend", raising=False)
-    assert (dispatch.choose(), dispatch.in_use()) == ("numpy", "numpy")
+    assert (dispatch.choose_backend(), dispatch.get_backend()) == ("numpy", "numpy")
     with pytest.raises(Misconfigured, match="numba cannot be used here"):
-        dispatch.choose("numba")
+        dispatch.choose_backend("numba")
     monkeypatch.undo()
-    assert dispatch.choose() == "numba"
+    assert dispatch.choose_backend() == "numba"

@@ -29,7 +29,7 @@ from sklearn.svm import OneClassSVM
 
 from scorer.errors import Unscorable
 from scorer.model_files import reader
-from scorer.model_files.reader import Blueprint
+from scorer.model_files.parsed import ParsedObject
 from scorer.packs.cache import pack_file
 from shared.contract.domain import Reason
 
@@ -397,7 +397,7 @@ def test_what_is_nested_deep_is_thrown_away_without_harm() -> None:
     with pytest.raises(Unscorable) as caught:
         pack_file(lists)
     assert caught.value.reason is Reason.NOT_A_DETECTOR
-    assert reader.read(models).kind == "sklearn.svm._classes.OneClassSVM"
+    assert reader.read_model(models).kind == "sklearn.svm._classes.OneClassSVM"
 
 
 @pytest.mark.parametrize("name", ["n_features_in_", "_gamma", "kernel", "shape_fit_", "feature_names_in_", "support_"])
@@ -422,7 +422,7 @@ def test_a_pipeline_that_holds_itself_is_no_detector() -> None:
 def test_a_blueprint_says_what_the_estimator_holds(dump: Any, normal: np.ndarray) -> None:
     model = make_pipeline(StandardScaler(), OneClassSVM(nu=0.1, cache_size=7)).fit(normal)
 
-    blueprint = reader.read(dump(model))
+    blueprint = reader.read_model(dump(model))
 
     assert blueprint.kind == "sklearn.pipeline.Pipeline"
     for (name, found), (wanted_name, expected) in zip(blueprint.state["steps"], model.steps, strict=True):
@@ -450,7 +450,7 @@ def test_arrays_come_in_every_type_and_order(dump: Any) -> None:
     svm = OneClassSVM()
     vars(svm).update(arrays)
 
-    state = reader.read(dump(svm)).state
+    state = reader.read_model(dump(svm)).state
 
     for name, expected in arrays.items():
         np.testing.assert_array_equal(state[name], expected)
@@ -463,21 +463,21 @@ def test_arrays_come_in_every_type_and_order(dump: Any) -> None:
 def test_older_names_of_classes_are_todays() -> None:
     data = P + b"csklearn.svm.classes\nOneClassSVM\n)\x81}" + text("nu") + b"K\x01sb."
 
-    assert reader.read(data) == Blueprint("sklearn.svm._classes.OneClassSVM", {"__args__": (), "nu": 1})
+    assert reader.read_model(data) == ParsedObject("sklearn.svm._classes.OneClassSVM", {"__args__": (), "nu": 1})
 
 
 def test_a_model_that_only_scikit_learn_can_score_is_read_as_well(normal: np.ndarray) -> None:
     model = LocalOutlierFactor(novelty=True, algorithm="ball_tree").fit(normal)
 
     for dump in (pickle.dumps, skops.io.dumps, to_joblib):
-        assert reader.read(dump(model)).state["n_neighbors"] == 20
+        assert reader.read_model(dump(model)).state["n_neighbors"] == 20
 
 
 def test_an_empty_file_and_noise_say_so() -> None:
     found = {}
     for data in (b"", b"<html>not found</html>"):
         with pytest.raises(Unscorable) as caught:
-            reader.read(data)
+            reader.read_model(data)
         found[caught.value.reason] = str(caught.value)
 
     assert found == {

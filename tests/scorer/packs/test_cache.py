@@ -10,9 +10,9 @@ import pytest
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.neighbors import LocalOutlierFactor
 
-from scorer.packs.cache import Ready, Stores, bring
+from scorer.packs.cache import LoadedModels, Stores, load_models
 from scorer.packs.pack import from_buffer
-from scorer.storage.blob_store import Content, Folder, Mapped
+from scorer.storage.blob_store import Content, Folder, MappedContent
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed, Unavailable
 from shared.contract.paths import pack_path
@@ -53,7 +53,7 @@ class Watched:
     def read(self, path: str, most: int | None = None) -> Content:
         return self._call("read", path, most)  # type: ignore[return-value]
 
-    def map(self, path: str) -> Mapped:
+    def map(self, path: str) -> MappedContent:
         return self._call("map", path)  # type: ignore[return-value]
 
     def exchange(self, path: str, data: bytes, state: str | None) -> bool:
@@ -107,29 +107,29 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path, {"a": LINES[0], "b": CORRUPT, "c": KEPT, "d": LINES[1]})
 
 
-def told(ready: Ready) -> list[object]:
+def told(ready: LoadedModels) -> list[object]:
     """What each model of a portion is known as."""
     answers: list[object] = []
     for place, row in enumerate(ready.rows.tolist()):
-        refusal = ready.refused.get(place) or (ready.pack.refusal(row) if row >= 0 else None)
+        refusal = ready.refusals.get(place) or (ready.pack.get_refusal(row) if row >= 0 else None)
         if refusal:
             answers.append(refusal.reason)
         elif row < 0:
             answers.append(None)
         else:
             at, numbers = ready.pack.numbers
-            answers.append((numbers[at[row] : at[row + 1]].tolist(), ready.pack.file(row)))
+            answers.append((numbers[at[row] : at[row + 1]].tolist(), ready.pack.get_file(row)))
     return answers
 
 
 def test_a_fleet_that_does_not_change_reads_one_blob(place: Place) -> None:
     stores, watched = place.stores()
-    first = bring(stores, "p", place.fleet())
+    first = load_models(stores, "p", place.fleet())
     assert sorted(watched.calls) == [
         "exchange packs/p.pack", "map packs/p.pack", "read a.pkl", "read b.pkl", "read c.pkl", "read d.pkl",
     ]  # fmt: skip
     stores, watched = place.stores()
-    again = bring(stores, "p", place.fleet())
+    again = load_models(stores, "p", place.fleet())
     assert watched.calls == ["map packs/p.pack"]
     assert told(again) == told(first)
     assert told(first)[1] == Reason.UNREADABLE_MODEL
@@ -138,19 +138,19 @@ def test_a_fleet_that_does_not_change_reads_one_blob(place: Place) -> None:
 
 def test_without_a_name_there_is_no_pack(place: Place) -> None:
     stores, watched = place.stores()
-    ready = bring(stores, "", place.fleet())
+    ready = load_models(stores, "", place.fleet())
     assert sorted(watched.calls) == ["read a.pkl", "read b.pkl", "read c.pkl", "read d.pkl"]
-    assert told(ready) == told(bring(place.stores()[0], "p", place.fleet()))
+    assert told(ready) == told(load_models(place.stores()[0], "p", place.fleet()))
 
 
 def test_of_ten_thousand_models_only_what_changed_came_or_went_is_touched(tmp_path: Path) -> None:
     place = Place(tmp_path, {f"m{i:05d}": LINES[0] for i in range(10_000)})
-    bring(place.stores()[0], "p", place.fleet())
+    load_models(place.stores()[0], "p", place.fleet())
     place.put("m05000", LINES[1])
     place.put("m05000x", LINES[1])
     del place.files["m07000"]
     stores, watched = place.stores()
-    ready = bring(stores, "p", place.fleet())
+    ready = load_models(stores, "p", place.fleet())
     assert sorted(watched.calls) == [
         "exchange packs/p.pack", "map packs/p.pack", "read m05000.pkl", "read m05000x.pkl",
     ]  # fmt: skip
@@ -158,7 +158,7 @@ def test_of_ten_thousand_models_only_what_changed_came_or_went_is_touched(tmp_pa
     assert told(ready)[0] != told(ready)[5_000]
     assert len(ready.pack) == 10_000
     stores, watched = place.stores()
-    assert told(bring(stores, "p", place.fleet())) == told(ready)
+    assert told(load_models(stores, "p", place.fleet())) == told(ready)
     assert watched.calls == ["map packs/p.pack"]
 
 
@@ -166,11 +166,11 @@ def test_what_was_carried_or_refused_is_not_fetched(place: Place) -> None:
     fleet = place.fleet()
     fleet[0] = replace(fleet[0], refused=Reason.QUARANTINED)
     stores, watched = place.stores()
-    ready = bring(stores, "p", fleet, done=[1, 3])
+    ready = load_models(stores, "p", fleet, excluded=[1, 3])
     assert [call for call in watched.calls if call.startswith("read")] == ["read c.pkl"]
     assert told(ready) == [Reason.QUARANTINED, None, ([], KEPT), None]
     assert len(from_buffer(memoryview(place.pack.read_bytes()))) == 1
-    bring(place.stores()[0], "p", place.fleet())
+    load_models(place.stores()[0], "p", place.fleet())
     assert len(from_buffer(memoryview(place.pack.read_bytes()))) == 4
 
 
@@ -178,56 +178,56 @@ def test_a_model_that_is_gone_or_changed_since_the_plan_is_told(place: Place) ->
     fleet = place.fleet()
     (place.root / "models" / "a.pkl").unlink()
     place.put("d", LINES[0])
-    ready = bring(place.stores()[0], "p", fleet)
-    assert ready.refused[0].reason is Reason.MODEL_REMOVED
+    ready = load_models(place.stores()[0], "p", fleet)
+    assert ready.refusals[0].reason is Reason.MODEL_REMOVED
     assert ready.etags == {3: make_digest(LINES[0])}
     del place.files["a"]
     stores, watched = place.stores()
-    assert told(bring(stores, "p", place.fleet())) == told(ready)[1:]
+    assert told(load_models(stores, "p", place.fleet())) == told(ready)[1:]
     assert watched.calls == ["map packs/p.pack"]  # under its new etag it is there already
 
 
 def test_a_file_that_is_too_large_is_not_read(place: Place) -> None:
     stores, _ = place.stores()
-    ready = bring(replace(stores, size_limit=len(KEPT) - 1), "p", place.fleet())
-    assert ready.refused[2].reason is Reason.TOO_LARGE
-    assert f"found {len(KEPT)} bytes" in str(ready.refused[2])
+    ready = load_models(replace(stores, size_limit=len(KEPT) - 1), "p", place.fleet())
+    assert ready.refusals[2].reason is Reason.TOO_LARGE
+    assert f"got {len(KEPT)} bytes" in str(ready.refusals[2])
 
 
 @pytest.mark.parametrize("junk", [b"", b"PAR1", b"fleetscore pack\n" + bytes(100)], ids=["empty", "foreign", "torn"])
 def test_a_pack_that_cannot_be_used_is_made_anew(place: Place, junk: bytes) -> None:
-    expected = told(bring(place.stores()[0], "p", place.fleet()))
+    expected = told(load_models(place.stores()[0], "p", place.fleet()))
     good = place.pack.read_bytes()
     place.pack.write_bytes(junk)
-    assert told(bring(place.stores()[0], "p", place.fleet())) == expected
+    assert told(load_models(place.stores()[0], "p", place.fleet())) == expected
     assert place.pack.read_bytes() == good
 
 
 @pytest.mark.parametrize("call", ["map", "exchange"])
 def test_a_store_that_does_not_answer_for_packs_costs_the_pack_only(place: Place, call: str) -> None:
-    expected = told(bring(place.stores()[0], "", place.fleet()))
-    assert told(bring(place.stores(fail=call)[0], "p", place.fleet())) == expected
+    expected = told(load_models(place.stores()[0], "", place.fleet()))
+    assert told(load_models(place.stores(fail=call)[0], "p", place.fleet())) == expected
     assert not place.pack.exists()
 
 
 def test_a_store_that_does_not_answer_for_models_is_the_job_s_trouble(place: Place) -> None:
     with pytest.raises(Unavailable):
-        bring(place.stores(fail="read")[0], "p", place.fleet())
+        load_models(place.stores(fail="read")[0], "p", place.fleet())
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_at_any_point_of_a_refresh_nothing_is_lost(place: Place, *, after: bool) -> None:
-    bring(place.stores()[0], "p", place.fleet())
+    load_models(place.stores()[0], "p", place.fleet())
     place.put("d", LINES[0])
     place.put("e", LINES[1])
-    expected = told(bring(place.stores()[0], "", place.fleet()))
+    expected = told(load_models(place.stores()[0], "", place.fleet()))
     old = place.pack.read_bytes()
     for cut in range(10):
         place.pack.write_bytes(old)
         try:
-            bring(place.stores(cut=cut, after=after)[0], "p", place.fleet())
+            load_models(place.stores(cut=cut, after=after)[0], "p", place.fleet())
         except Cut:
-            assert told(bring(place.stores()[0], "p", place.fleet())) == expected
+            assert told(load_models(place.stores()[0], "p", place.fleet())) == expected
             continue
         assert cut == 4  # map, two reads, exchange
         return
@@ -235,15 +235,15 @@ def test_killed_at_any_point_of_a_refresh_nothing_is_lost(place: Place, *, after
 
 
 def test_of_two_nodes_at_once_one_writes_and_both_go_on(place: Place) -> None:
-    bring(place.stores()[0], "p", place.fleet())
+    load_models(place.stores()[0], "p", place.fleet())
     place.put("d", LINES[0])
     slow, _ = place.stores()
     mapped = slow.work.map(pack_path("p"))
-    quick = bring(place.stores()[0], "p", place.fleet())
+    quick = load_models(place.stores()[0], "p", place.fleet())
     written = place.pack.read_bytes()
     assert not slow.work.exchange(pack_path("p"), b"what the slow one made", mapped.state)
     assert not slow.work.exchange(pack_path("p"), b"what the slow one made", None)
     assert place.pack.read_bytes() == written
-    assert told(bring(slow, "p", place.fleet())) == told(quick)
+    assert told(load_models(slow, "p", place.fleet())) == told(quick)
     with pytest.raises(Malformed):
         from_buffer(memoryview(b"what the slow one made"))

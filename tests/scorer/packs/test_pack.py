@@ -17,7 +17,8 @@ from sklearn.svm import OneClassSVM
 from scorer.errors import Unscorable
 from scorer.families.base import Family, Packed
 from scorer.packs import pack
-from scorer.packs.pack import EMPTY, Entry, Pack, build, from_buffer, to_bytes
+from scorer.packs.cache import pack_file
+from scorer.packs.pack import EMPTY, Entry, Pack, build_pack, from_buffer, to_bytes
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed
 
@@ -45,7 +46,7 @@ def entries() -> list[Entry]:
     found = []
     for i, estimator in enumerate(ESTIMATORS):
         data = pickle.dumps(estimator.fit(DATA))
-        packed = pack(data)
+        packed = pack_file(data)
         found.append(
             Entry(
                 model(f"pümp-{i}/{'ab'[i % 2]}"),
@@ -63,21 +64,21 @@ def entry_of(whole: Pack, row: int) -> Entry:
     """What a row says, as it was put in."""
     device, sensor = (whole.rows.column(name)[row].as_py() for name in ("device", "sensor"))
     one = Model(device, sensor, f"{device}/{sensor}.pkl" if sensor else f"{device}.pkl", "1")
-    refused = whole.refusal(row)
+    refused = whole.get_refusal(row)
     if refused:
-        return Entry(one, whole.etag(row), refused)
+        return Entry(one, whole.get_etag(row), refused)
     (number_at, numbers), (integer_at, integers) = whole.numbers, whole.integers
-    (features_of, features), (version_of, versions) = whole.features, whole.texts("made_by")
+    (features_of, features), (version_of, versions) = whole.features, whole.get_texts("made_by")
     packed = Packed(
-        Family(whole.numpy("family")[row]),
-        int(whole.numpy("width")[row]),
+        Family(whole.get_numbers("family")[row]),
+        int(whole.get_numbers("width")[row]),
         features[features_of[row]],
         versions[version_of[row]],
-        bool(whole.numpy("strict")[row]),
+        bool(whole.get_numbers("strict")[row]),
         numbers[number_at[row] : number_at[row + 1]],
         integers[integer_at[row] : integer_at[row + 1]],
     )
-    return Entry(one, whole.etag(row), packed, bool(whole.numpy("skops")[row]), whole.file(row))
+    return Entry(one, whole.get_etag(row), packed, bool(whole.get_numbers("skops")[row]), whole.get_file(row))
 
 
 def assert_same(found: Entry, expected: Entry) -> None:
@@ -96,42 +97,42 @@ def assert_same(found: Entry, expected: Entry) -> None:
 
 def test_what_goes_in_comes_out(entries: list[Entry]) -> None:
     assert {e.packed.family for e in entries if isinstance(e.packed, Packed)} == set(Family)
-    data = to_bytes(build(entries))
+    data = to_bytes(build_pack(entries))
     found = from_buffer(memoryview(data))
     assert len(found) == len(entries)
     for row, expected in enumerate(entries):
         assert_same(entry_of(found, row), expected)
-    assert to_bytes(found) == data == to_bytes(build(entries))
+    assert to_bytes(found) == data == to_bytes(build_pack(entries))
 
 
 def test_an_empty_pack_is_a_pack() -> None:
     found = from_buffer(memoryview(to_bytes(EMPTY)))
     assert len(found) == 0
-    assert found.find([model("a")]).tolist() == [-1]
+    assert found.find_rows([model("a")]).tolist() == [-1]
 
 
 def test_a_model_is_found_by_its_id_and_the_etag_of_its_file(entries: list[Entry]) -> None:
-    whole = build(entries)
+    whole = build_pack(entries)
     planned = [Model(e.model.device, e.model.sensor, e.model.name, e.etag) for e in entries]
-    assert whole.find(planned).tolist() == list(range(len(entries)))
+    assert whole.find_rows(planned).tolist() == list(range(len(entries)))
     others = [planned[3], model("unknown"), Model(planned[1].device, planned[1].sensor, "", "another"), planned[0]]
-    assert whole.find(others).tolist() == [3, -1, -1, 0]
-    assert whole.find([Model(planned[0].device, "", "", planned[0].etag)]).tolist() == [-1]
+    assert whole.find_rows(others).tolist() == [3, -1, -1, 0]
+    assert whole.find_rows([Model(planned[0].device, "", "", planned[0].etag)]).tolist() == [-1]
 
 
 def test_a_merged_pack_has_the_rows_that_were_wanted_in_their_order(entries: list[Entry]) -> None:
-    old, fresh = build(entries[:6]), build(entries[6:])
-    merged = old.merged(np.array([5, -1, 0, -1, -1]), fresh)
+    old, fresh = build_pack(entries[:6]), build_pack(entries[6:])
+    merged = old.merge_rows(np.array([5, -1, 0, -1, -1]), fresh)
     expected = [entries[5], entries[6], entries[0], entries[7], entries[8]]
     for row, entry in enumerate(expected):
         assert_same(entry_of(merged, row), entry)
-    assert to_bytes(merged) == to_bytes(build(expected))
-    assert old.merged(np.arange(6), EMPTY) is old
-    assert len(old.merged(np.empty(0, np.int64), EMPTY)) == 0
+    assert to_bytes(merged) == to_bytes(build_pack(expected))
+    assert old.merge_rows(np.arange(6), EMPTY) is old
+    assert len(old.merge_rows(np.empty(0, np.int64), EMPTY)) == 0
 
 
 def test_a_pack_with_any_bit_turned_is_refused(entries: list[Entry]) -> None:
-    data = to_bytes(build(entries))
+    data = to_bytes(build_pack(entries))
     used = 16 + 8 + 8 + 16  # of the head; the rest of it is nothing
     rng = np.random.default_rng(0)
     for place in [*range(used), *rng.integers(64, len(data), 300).tolist()]:
@@ -142,7 +143,7 @@ def test_a_pack_with_any_bit_turned_is_refused(entries: list[Entry]) -> None:
 
 
 def test_a_pack_that_was_cut_is_refused(entries: list[Entry]) -> None:
-    data = to_bytes(build(entries))
+    data = to_bytes(build_pack(entries))
     for length in [*range(0, 130, 7), *range(130, len(data), len(data) // 50), len(data) - 1]:
         with pytest.raises(Malformed):
             from_buffer(memoryview(data[:length]))
@@ -166,7 +167,7 @@ def ipc(table: pa.Table) -> bytes:
 
 
 def test_what_is_no_pack_is_told(entries: list[Entry]) -> None:
-    body = to_bytes(build(entries))[64:]
+    body = to_bytes(build_pack(entries))[64:]
     for data, said in [
         (memoryview(b"PAR1" * 40), r"expected a pack, got 160 bytes that begin with b'PAR1"),
         (headed(body, version=pack.VERSION + 1), f"expected a pack of version {pack.VERSION}, got"),
@@ -216,14 +217,14 @@ def with_number(table: pa.Table, row: int, place: int, value: float) -> pa.Table
     ids=str,
 )
 def test_a_pack_whose_lengths_disagree_is_refused(entries: list[Entry], change: Callable[[pa.Table], pa.Table]) -> None:
-    table = pa.Table.from_batches([build(entries).rows])
+    table = pa.Table.from_batches([build_pack(entries).rows])
     assert len(from_buffer(headed(ipc(table)))) == len(entries)
     with pytest.raises(Malformed, match="a foreign pack"):
         from_buffer(headed(ipc(change(table))))
 
 
 def test_a_pack_is_mapped_and_not_copied(entries: list[Entry]) -> None:
-    data = to_bytes(build(entries))
+    data = to_bytes(build_pack(entries))
     found = from_buffer(memoryview(data))
     _, numbers = found.numbers
     address = np.frombuffer(data, np.uint8).ctypes.data
@@ -232,7 +233,7 @@ def test_a_pack_is_mapped_and_not_copied(entries: list[Entry]) -> None:
 
 @pytest.mark.parametrize("text", ["no JSON", '{"a": 1}', "[1, 2]", "null"])
 def test_a_pack_whose_names_of_features_are_none_is_refused(text: str, entries: list[Entry]) -> None:
-    table = pa.Table.from_batches([build(entries).rows])
+    table = pa.Table.from_batches([build_pack(entries).rows])
     index = table.schema.get_field_index("features")
     column = pa.array([text] * len(table)).dictionary_encode()
 
@@ -241,7 +242,7 @@ def test_a_pack_whose_names_of_features_are_none_is_refused(text: str, entries: 
 
 
 def test_a_pack_with_a_reason_that_is_none_is_refused(entries: list[Entry]) -> None:
-    table = pa.Table.from_batches([build(entries).rows])
+    table = pa.Table.from_batches([build_pack(entries).rows])
     index = table.schema.get_field_index("reason")
     column = pa.array(["bad luck"] * len(table)).dictionary_encode()
 

@@ -24,7 +24,7 @@ def read(
     columns: Columns | None = None,
     policy: ReadingOptions | None = None,
 ) -> Readings:
-    return source.read(Folder(root), [""], columns or Columns(), devices or ("pump",), window, policy)
+    return source.read_readings(Folder(root), [""], columns or Columns(), devices or ("pump",), window, policy)
 
 
 def read_text(
@@ -40,7 +40,7 @@ def see(
     """The rows that a model sees: the time of day, and the values."""
     device, _, sensor = model.partition("/")
     one = Model(device, sensor, f"{model}.skops", "etag")
-    signal = features.signal(found, one, features.find(found, one), names, count)
+    signal = features.build_model_readings(found, one, features.find_frame_rows(found, one), names, count)
     values = signal.values.tolist()  # no pandas
     times = signal.time.astype("datetime64[us]").astype(str)
     return [(t[11:26].rstrip("0").rstrip("."), v) for t, v in zip(times, values, strict=True)]

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.readings import files, source
-from scorer.readings.parquet_reader import TAIL, Group, read_footer
+from scorer.readings.parquet_reader import TAIL, RowGroup, read_footer
 from scorer.readings.source import Readings, Source
 from scorer.readings.text_reader import Table
 from scorer.storage.blob_store import Folder
-from scorer.storage.range_reader import Opened
+from scorer.storage.range_reader import OpenFile
 from shared.contract.domain import Reason
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
@@ -52,7 +52,7 @@ def groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     real = files.read_group
 
-    def counted(opened: object, footer: object, group: Group, columns: Columns, policy: ReadingOptions) -> Table:
+    def counted(opened: object, footer: object, group: RowGroup, columns: Columns, policy: ReadingOptions) -> Table:
         seen.append(group.index)
         return real(opened, footer, group, columns, policy)  # type: ignore[arg-type]  # passed on
 
@@ -69,12 +69,12 @@ def test_a_portion_of_a_sorted_file_reads_the_row_groups_that_hold_it(
 
     assert one.divisible
     assert seen == []
-    found = [one.read(DEVICES[start : start + 15]) for start in range(0, 100, 15)]
+    found = [one.read_devices(DEVICES[start : start + 15]) for start in range(0, 100, 15)]
 
     assert seen == list(range(10))  # a row group on the border is kept
     assert [r.rows for r in found] == [150] * 6 + [100]
     assert see(found[2], "d044", names=("b", "a"))[:2] == [("07:00:00", [0, 44]), ("07:01:00", [1, 44])]
-    whole = one.read(DEVICES)
+    whole = one.read_devices(DEVICES)
     assert np.array_equal(whole.frames[0].values, np.hstack([r.frames[0].values for r in found]))
     assert one.size == 1000 * 16 * 5
 
@@ -83,7 +83,7 @@ def test_devices_that_nobody_asks_for_cost_no_row_group(tmp_path: Path, monkeypa
     write(tmp_path / "a", table())
     seen = groups_read(monkeypatch)
 
-    found = open_folder(tmp_path).read(["d005", "d005x", "d095", "zebra"])
+    found = open_folder(tmp_path).read_devices(["d005", "d005x", "d095", "zebra"])
 
     assert (seen, found.rows) == ([0, 9], 20)
     assert refusal(found, "zebra")[0] is Reason.NO_READINGS
@@ -97,7 +97,7 @@ def test_row_groups_of_another_time_are_not_read(tmp_path: Path, monkeypatch: py
         write(tmp_path / name, rows)
     seen = groups_read(monkeypatch)
 
-    assert open_folder(tmp_path).read(DEVICES).rows == 100
+    assert open_folder(tmp_path).read_devices(DEVICES).rows == 100
     assert seen == [0]
 
 
@@ -119,7 +119,7 @@ def test_only_files_in_the_order_of_their_devices_can_be_divided(
 
     assert one.divisible is divisible
     for device in ("d000", "d050", "d099"):
-        assert see(one.read([device]), device, names=("a",))[0] == ("07:00:00", [float(device[1:])])
+        assert see(one.read_devices([device]), device, names=("a",))[0] == ("07:00:00", [float(device[1:])])
 
 
 def test_a_file_of_text_beside_them_cannot_be_divided(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_file_of_text_beside_them_cannot_be_divided(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("time,device,a,b\n2026-11-21T07:30,d000,1,2\n")
 
     assert not open_folder(tmp_path).divisible
-    assert open_folder(tmp_path).read(["d000"]).rows == 11
+    assert open_folder(tmp_path).read_devices(["d000"]).rows == 11
 
 
 def damaged(path: Path, device: str) -> None:
@@ -146,10 +146,12 @@ def test_a_damaged_row_group_fails_the_devices_that_may_lie_in_it_and_no_other(t
     reason, message = refusal(found, "d041")
     assert reason is Reason.UNREADABLE_READINGS
     assert message.startswith("a: Parquet: row group 4: ")
-    assert refusal(found.of("d041"), "d041") == (reason, message)
+    assert refusal(found.select_device("d041"), "d041") == (reason, message)
     assert see(found, "d050", names=("a",))[0] == ("07:00:00", [50.0])
     assert (found.unreadable, found.rows) == ([], 900)
-    assert found.remarks() == [(10, f"devices may have readings in a part of a file that cannot be read: {message}")]
+    assert found.list_warnings() == [
+        (10, f"devices may have readings in a part of a file that cannot be read: {message}")
+    ]
 
 
 def test_where_nothing_tells_whose_rows_are_damaged_all_fail(tmp_path: Path) -> None:
@@ -204,12 +206,13 @@ def test_long_texts_that_repeat_are_kept_once(tmp_path: Path) -> None:
     write(tmp_path / "a", rows, row_group_size=1000)
     one = open_folder(tmp_path)
     (part,) = [
-        part for _, part in files.tables(one.container, one.files, Columns(), ReadingOptions(), DEVICES, (0, 2**62))
+        part
+        for _, part in files.read_tables(one.container, one.files, Columns(), ReadingOptions(), DEVICES, (0, 2**62))
     ]
 
     assert isinstance(part, Table)
     assert part.rows["note"].nbytes < 10**7  # and not 10**9
-    assert see(one.read(DEVICES), "d000", names=("a",))[0] == ("07:00:00", [0.0])
+    assert see(one.read_devices(DEVICES), "d000", names=("a",))[0] == ("07:00:00", [0.0])
 
 
 @pytest.mark.parametrize("dictionary", [True, False])
@@ -241,7 +244,7 @@ class Counting(Folder):
 
     sizes: list[int] = field(default_factory=list)
 
-    def open(self, path: str) -> Opened:
+    def open(self, path: str) -> OpenFile:
         file = Folder.open(self, path)
 
         class Counted:
@@ -268,7 +271,7 @@ class Counting(Folder):
 def test_of_a_large_file_only_the_wanted_row_groups_are_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "SMALL", 1000)
+    monkeypatch.setattr(files, "SMALL_FILE", 1000)
     rng = np.random.default_rng(7)
     rows = table([f"d{i:05}" for i in range(10_000)])
     rows = rows.append_column("noise", pa.array(rng.normal(size=rows.num_rows)))
@@ -276,7 +279,7 @@ def test_of_a_large_file_only_the_wanted_row_groups_are_fetched(
     size = (tmp_path / "a").stat().st_size
     folder = Counting(tmp_path)
 
-    found: Readings = source.read(folder, [""], Columns(), ["d05000"], HOUR)
+    found: Readings = source.read_readings(folder, [""], Columns(), ["d05000"], HOUR)
 
     assert found.rows == ROWS
     assert sum(folder.sizes) < size / 4
@@ -285,10 +288,10 @@ def test_of_a_large_file_only_the_wanted_row_groups_are_fetched(
 def test_a_file_that_grows_no_memory_is_forgotten_when_it_was_read(tmp_path: Path) -> None:
     write(tmp_path / "a", table())
     one = open_folder(tmp_path)
-    one.read(DEVICES[:15])
-    assert one.files[0].kept is not None
-    one.read(DEVICES[15:])
-    assert one.files[0].kept is None
+    one.read_devices(DEVICES[:15])
+    assert one.files[0].last_group is not None
+    one.read_devices(DEVICES[15:])
+    assert one.files[0].last_group is None
     one.close()
     assert one.files == []
 
@@ -371,6 +374,6 @@ def test_the_index_that_pandas_leaves_in_a_file_is_no_feature(tmp_path: Path) ->
     frame.to_parquet(tmp_path / "a.parquet")
     assert "__index_level_0__" in pq.read_table(tmp_path / "a.parquet").column_names
 
-    found = source.read(Folder(tmp_path), ["a.parquet"], Columns(), ["a", "b"], None)
+    found = source.read_readings(Folder(tmp_path), ["a.parquet"], Columns(), ["a", "b"], None)
 
     assert [frame.features for frame in found.frames] == [("f",)]

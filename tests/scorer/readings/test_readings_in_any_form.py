@@ -81,7 +81,7 @@ def seen(found: Readings) -> dict[str, list[tuple[int, float]]]:
         for sensor in SENSORS:
             model = Model(device, sensor, "m", "e")
             try:
-                signal = features.signal(found, model, features.find(found, model), (), 1)
+                signal = features.build_model_readings(found, model, features.find_frame_rows(found, model), (), 1)
             except Unscorable as error:
                 told[model.id] = [(0, str(error.reason))]
             else:
@@ -204,7 +204,7 @@ def test_a_mutated_file_is_read_or_refused_and_nothing_else(bad_rows: BadRows, t
         (tmp_path / "a").write_bytes(data)
         try:
             found = read(tmp_path, *DEVICES, policy=ReadingOptions(bad_rows))
-            seen(found), found.remarks(), found.of("fan")
+            seen(found), found.list_warnings(), found.select_device("fan")
         except Exception as error:
             (Path(tmp_path) / "culprit").write_bytes(data)
             raise AssertionError(f"{data!r}") from error

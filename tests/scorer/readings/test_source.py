@@ -234,7 +234,7 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         ("time,device,value\n2026-11-21T07:00,pump,3,14\n", "Expected 3 columns, got 4"),
         ("time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:0", "Expected 3 columns, got 1"),
         ("2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n", "expected columns 'time', 'device' and 'value'"),
-        ("time;device;value\n2026-11-21T07:00;pump;1\n", "found 'time;device;value'"),
+        ("time;device;value\n2026-11-21T07:00;pump;1\n", "got 'time;device;value'"),
         (GOOD.replace("pump", "pu\0mp"), "NUL bytes"),
         (GOOD.encode("utf-16-le"), "NUL bytes"),  # no mark tells it
         (b"Obj\x01\x04\x16avro.schema", "is an Avro file"),
@@ -251,7 +251,7 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         ('{"time": "2026-11-21T07:00", "device": "pump", "value": 1}\n{"time": "2026', "JSON parse error"),
         ('{"device": "pump", "value": 1}\n', "expected columns 'time'"),
         ('"ti\nme",time,device,value\n1,2026-11-21T07:00,pump,1\n', "has a header that can be read in two ways"),
-        ("time,device\n2026-11-21T07:00,pump\n", "and 'value' or features, found 'time', 'device'"),
+        ("time,device\n2026-11-21T07:00,pump\n", "and 'value' or features, got 'time', 'device'"),
     ],
     ids=lambda value: "" if isinstance(value, bytes) or "\n" in value else value,
 )  # fmt: skip
@@ -331,7 +331,7 @@ def test_hidden_files_and_marks_of_other_writers_are_no_readings(tmp_path: Path)
 def test_a_window_reads_the_folders_that_it_touches_and_the_next_one(
     pattern: str, window: str, expected: list[str]
 ) -> None:
-    assert source.paths(pattern, Window.parse(window)) == expected
+    assert source.list_paths(pattern, Window.parse(window)) == expected
 
 
 def test_a_reading_that_arrived_late_is_found_in_the_next_folder(tmp_path: Path) -> None:
@@ -340,8 +340,8 @@ def test_a_reading_that_arrived_late_is_found_in_the_next_folder(tmp_path: Path)
         folder.mkdir(parents=True)
         (folder / "a.csv").write_text(f"time,device,value\n2026-11-21T07:59:{hour},pump,{int(hour)}\n")
 
-    where = source.paths("date=%Y-%m-%d/hour=%H/", HOUR)
-    found = source.read(Folder(tmp_path), where, Columns(), ["pump"], HOUR)
+    where = source.list_paths("date=%Y-%m-%d/hour=%H/", HOUR)
+    found = source.read_readings(Folder(tmp_path), where, Columns(), ["pump"], HOUR)
 
     assert see(found) == [("07:59:07", [7.0]), ("07:59:08", [8.0])]
 
@@ -349,7 +349,7 @@ def test_a_reading_that_arrived_late_is_found_in_the_next_folder(tmp_path: Path)
 def test_a_file_that_is_named_is_read_whatever_it_is_called(tmp_path: Path) -> None:
     (tmp_path / "_a").write_text(GOOD)
 
-    assert len(see(source.read(Folder(tmp_path), ["_a"], Columns(), ["pump"], HOUR))) == 2
+    assert len(see(source.read_readings(Folder(tmp_path), ["_a"], Columns(), ["pump"], HOUR))) == 2
 
 
 def test_files_of_different_columns_are_each_read_by_their_own(tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_an_instant_in_files_of_different_columns_is_seen_once_as_the_later_file
     assert see(again, names=("a", "b")) == [("07:00:00", [1, 2]), ("07:01:00", [3, 4])]
     for one, repeated in ((found, 1), (again, 3)):
         model = Model("pump", "", "pump.skops", "etag")
-        signal = features.signal(one, model, features.find(one, model), ("a", "b"), None)
+        signal = features.build_model_readings(one, model, features.find_frame_rows(one, model), ("a", "b"), None)
         assert (signal.left_out, one.repeated + signal.repeated) == (0, repeated)
 
 

@@ -32,7 +32,7 @@ def test_a_row_that_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> No
     found = read_text(tmp_path, text)
 
     assert see(found, "pump/rpm") == [("07:04:00", [4.0])]
-    assert found.remarks() == [
+    assert found.list_warnings() == [
         (1, "readings had no usable value and were left out"),
         (4, "rows had a cell that is no number, or no time, and were left out"),
     ]
@@ -41,7 +41,7 @@ def test_a_row_that_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> No
         Reason.BAD_READINGS,
         "a: column 'time' has 'noon', expected an ISO 8601 time",
     )
-    assert failing.remarks() == [(1, "readings had no usable value and were left out")]
+    assert failing.list_warnings() == [(1, "readings had no usable value and were left out")]
 
 
 def test_a_device_of_which_no_row_can_be_used_has_failed_and_is_not_without_readings(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_column_of_texts_hurts_only_who_wants_it_and_is_named_once(tmp_path: P
 
     assert [values for _, values in see(found, "fan", names=("a",))] == [[0], [1], [2]]
     assert refusal(found, "fan", count=2) == (Reason.BAD_READINGS, "a: column 'status' has 'ok', expected a number")
-    assert found.remarks() == [(1, "columns hold no numbers, such as 'status' in a")]
+    assert found.list_warnings() == [(1, "columns hold no numbers, such as 'status' in a")]
 
 
 def test_a_column_of_parquet_that_cannot_hold_numbers_hurts_only_who_wants_it(tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_rows_outside_the_window_are_counted_but_not_those_of_the_next_folder(tm
         times = [f"2026-11-21T{hour}:30", f"2026-11-21T{hour}:40", "2026-11-21T05:00"]
         (tmp_path / hour / "a").write_text("time,device,value\n" + "".join(f"{t},{d},1\n" for t in times for d in "pq"))
 
-    found = source.read(Folder(tmp_path), ["07/", "08/"], Columns(), ["p"], HOUR)
+    found = source.read_readings(Folder(tmp_path), ["07/", "08/"], Columns(), ["p"], HOUR)
 
     assert (found.rows, found.outside) == (2, 1)
-    assert found.remarks() == [(1, "rows lay outside the window and were ignored")]
+    assert found.list_warnings() == [(1, "rows lay outside the window and were ignored")]
 
 
 @pytest.mark.parametrize("outside", ["2026-11-21T06:59:59.999999", "2026-11-21T08:00:00"])
@@ -108,7 +108,7 @@ def test_a_broken_file_of_the_next_folder_fails_too_and_says_why_it_was_read(tmp
         (tmp_path / hour).mkdir()
         (tmp_path / hour / "a").write_text(text)
 
-    found = source.read(Folder(tmp_path), ["07/", "08/"], Columns(), ["pump"], HOUR)
+    found = source.read_readings(Folder(tmp_path), ["07/", "08/"], Columns(), ["pump"], HOUR)
 
     reason, message = refusal(found)
     assert reason is Reason.UNREADABLE_READINGS
@@ -233,7 +233,7 @@ def test_what_a_child_is_sent_of_a_device_is_small_and_the_same(tmp_path: Path) 
         tmp_path, LONG + "".join(rows) + "x,mill,volt,1\n2026-11-21T07,fan,amp,1\n", "fan", "mill", "pump"
     )
 
-    one = pickle.loads(pickle.dumps(found.of("mill")))
+    one = pickle.loads(pickle.dumps(found.select_device("mill")))
 
     assert len(pickle.dumps(one)) < 6000
     assert (list(one.devices), sorted(one.sensors), one.rows, one.remarks()) == (

@@ -13,8 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 from sklearn.svm import OneClassSVM
 
-from scorer.estimators.score_model import score_one
-from scorer.predictions.outcome import Scored
+from scorer.estimators.score_model import score_model_file
+from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
@@ -24,12 +24,12 @@ from tests.scorer.sandbox.misdeeds import DEEDS
 BEHIND = b"what it does: "
 
 
-def scoring(model: Model, content: Content, found: Readings) -> Scored:
+def scoring(model: Model, content: Content, found: Readings) -> ModelOutcome:
     """Do what stands behind the model; then score it."""
     deed = content.data.partition(BEHIND)[2].decode()
     if deed:
         DEEDS[deed]()
-    return score_one(model, content, found)
+    return score_model_file(model, content, found)
 
 
 def kept() -> bytes:

@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from scorer.estimators.score_model import score_one
-from scorer.predictions.outcome import Scored
+from scorer.estimators.score_model import score_model_file
+from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import Predictions
 from scorer.readings.frames import Frame
 from scorer.readings.source import Readings
@@ -47,17 +47,17 @@ def item(device: str, data: bytes = b"", values: np.ndarray | None = None) -> tu
     return Model(device, "", device, "planned"), Content(data, "etag"), found
 
 
-def say(model: Model, number: float) -> Scored:
+def say(model: Model, number: float) -> ModelOutcome:
     """A well-formed answer about one reading."""
     predictions = Predictions(model, "etag", np.array([0]), None, np.array([number], np.float64), np.array([False]))
-    return Scored(ModelResult(model.id, 1, 0), predictions)
+    return ModelOutcome(ModelResult(model.id, 1, 0), predictions)
 
 
-def scoring(model: Model, content: Content, found: Readings) -> Scored:
+def scoring(model: Model, content: Content, found: Readings) -> ModelOutcome:
     """Do what the device is called; the score is the process that it was done in. A real file is scored as ever."""
     SEEN.append(model.device)
     if content.data:
-        return score_one(model, content, found)
+        return score_model_file(model, content, found)
     match model.device:
         case "untrue":
             return say(model, np.nan)
@@ -112,7 +112,7 @@ def shout() -> None:
 
 
 def write(data: bytes) -> None:
-    """To the child's line, whichever of its files that is: the only one above the first three that can be written."""
+    """To the worker's pipe, whichever of its files that is: the only one above the first three that can be written."""
     for end in range(3, 64):
         try:
             os.write(end, data)
@@ -122,7 +122,7 @@ def write(data: bytes) -> None:
 
 
 def mark() -> bytes:
-    """What the answer to this order has to bear; found as one that has taken over the process might find it."""
+    """The mark that the reply to this request must carry, read as code that controls the process could read it."""
     frame = sys._getframe()
     while "mark" not in frame.f_locals:
         assert frame.f_back
@@ -132,11 +132,11 @@ def mark() -> bytes:
 
 
 def answer(payload: bytes) -> None:
-    write(pipe.Frame(mark(), pipe.Kind.ANSWER, payload).to_bytes())
+    write(pipe.Frame(mark(), pipe.FrameKind.REPLY, payload).to_bytes())
 
 
 def answer_for_another() -> None:
-    write(pipe.Frame(bytes(16), pipe.Kind.ANSWER, replies.to_bytes(say(Model("", "", "", ""), 1))).to_bytes())
+    write(pipe.Frame(bytes(16), pipe.FrameKind.REPLY, replies.to_bytes(say(Model("", "", "", ""), 1))).to_bytes())
 
 
 def answer_twice() -> None:
@@ -184,11 +184,11 @@ DEEDS = {
     "shout": shout,
     "garbage": lambda: write(b"\xff" * 1000),
     "half-an-answer": lambda: (write(b"\0" * 20), os._exit(1)),
-    "endless-answer": lambda: write(pipe._HEADER.pack(mark(), pipe.Kind.ANSWER, 1, 0, 2**40)),
+    "endless-answer": lambda: write(pipe._HEADER.pack(mark(), pipe.FrameKind.REPLY, 1, 0, 2**40)),
     "no-json": lambda: answer(b"scored"),
     "pickle": lambda: answer(pickle.dumps(Bomb())),
     "another": answer_for_another,
-    "as-the-keeper": lambda: write(pipe.Frame(mark(), pipe.Kind.DIED, b"{}").to_bytes()),
+    "as-the-keeper": lambda: write(pipe.Frame(mark(), pipe.FrameKind.DIED, b"{}").to_bytes()),
     "twice": answer_twice,
     "hang-up": hang_up,
     "not-alone": die_unless_first,

@@ -1,10 +1,10 @@
-"""A keeper on a system without Landlock: imported there, it takes Landlock away."""
+"""A supervisor on a system without Landlock: imported there, it removes Landlock."""
 
 import errno
 import os
 import sys
 
-from scorer.predictions.outcome import Scored
+from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.source import Readings
 from scorer.sandbox import isolation
 from scorer.storage.blob_store import Content
@@ -12,7 +12,7 @@ from shared.contract.domain import Model
 from tests.scorer.sandbox import misdeeds
 
 
-def scoring(model: Model, content: Content, found: Readings) -> Scored:
+def scoring(model: Model, content: Content, found: Readings) -> ModelOutcome:
     """As ever."""
     return misdeeds.scoring(model, content, found)
 
@@ -22,4 +22,4 @@ def without(*_: object) -> int:
 
 
 if sys.argv[0].endswith("supervisor.py"):
-    isolation._landlock = without
+    isolation._call_landlock = without

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scorer.predictions.outcome import Scored
+from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.source import Readings
 from scorer.sandbox import seccomp
-from scorer.sandbox.pool import Children
+from scorer.sandbox.pool import WorkerPool
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from tests.scorer.sandbox import misdeeds
@@ -112,7 +112,7 @@ DEEDS: dict[str, Callable[[int, str], object]] = {
 }
 
 
-def scoring(model: Model, content: Content, _: Readings) -> Scored:
+def scoring(model: Model, content: Content, _: Readings) -> ModelOutcome:
     """Do what the device is called, in the child."""
     if content.data:
         node, file = json.loads(content.data)
@@ -130,45 +130,45 @@ def scoring(model: Model, content: Content, _: Readings) -> Scored:
 
 
 @pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
+def children() -> Iterator[WorkerPool]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORAGE", SECRET)
         patch.setenv("OPENBLAS_NUM_THREADS", "7")
-        with Children(1, patience=20.0, scoring=scoring) as one:
-            one.prepare()
+        with WorkerPool(1, timeout=20.0, scoring=scoring) as one:
+            one.start_workers()
             yield one
 
 
-def test_this_system_offers_all_that_a_sandbox_is_made_of(children: Children) -> None:
-    (one,) = children.score([item("first")])
+def test_this_system_offers_all_that_a_sandbox_is_made_of(children: WorkerPool) -> None:
+    (one,) = children.score_items([item("first")])
 
-    assert one.verdict.reason is None
+    assert one.result.reason is None
     assert children.warnings == ()
 
 
 @pytest.mark.parametrize("deed", sorted(DEEDS))
-def test_a_child_is_refused(deed: str, children: Children, tmp_path: Path) -> None:
+def test_a_child_is_refused(deed: str, children: WorkerPool, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"kept")
 
-    (one,) = children.score([item(deed, json.dumps([os.getpid(), str(file)]).encode())])
+    (one,) = children.score_items([item(deed, json.dumps([os.getpid(), str(file)]).encode())])
 
     refused = ("PermissionError: ", "OSError: [Errno 38] ", "ValueError: not allowed to raise", "OSError: [Errno 24] ")
-    assert one.verdict.reason == "estimator_error", one
-    assert one.verdict.message.startswith(refused)
+    assert one.result.reason == "estimator_error", one
+    assert one.result.message.startswith(refused)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert file.read_bytes() == b"kept"
 
 
 @pytest.mark.parametrize("need", ["secrets", "import", "thread"])
-def test_a_child_has_what_scoring_needs_and_no_secret(need: str, children: Children) -> None:
-    (one,) = children.score([item(need)])
+def test_a_child_has_what_scoring_needs_and_no_secret(need: str, children: WorkerPool) -> None:
+    (one,) = children.score_items([item(need)])
 
-    assert (one.verdict.reason, one.verdict.message) == (None, "")
+    assert (one.result.reason, one.result.message) == (None, "")
 
 
-def test_keeper_and_child_were_never_given_a_secret_and_the_child_has_no_privilege(children: Children) -> None:
-    (one,) = children.score([item("pid")])
+def test_keeper_and_child_were_never_given_a_secret_and_the_child_has_no_privilege(children: WorkerPool) -> None:
+    (one,) = children.score_items([item("pid")])
     assert one.predictions
     child = int(one.predictions.score[0])
     keeper = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
@@ -233,11 +233,11 @@ def test_the_node_hears_what_the_sandbox_lacks_once() -> None:
         poor,  # not above: the keepers of the other tests import this module, and they are not poor
     )
 
-    with Children(2, scoring=poor.scoring) as two:
-        ended = list(two.score(map(item, "abcd")))
+    with WorkerPool(2, scoring=poor.scoring) as two:
+        ended = list(two.score_items(map(item, "abcd")))
 
         assert two.warnings == (f"{READS}: OSError: [Errno 38] Function not implemented",)
-    assert [one.verdict.reason for one in ended] == [None] * 4
+    assert [one.result.reason for one in ended] == [None] * 4
 
 
 ALLOW, KILL, EPERM, ENOSYS = "allow", "kill", "EPERM", "ENOSYS"
@@ -247,7 +247,7 @@ ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "i386": 0x40000003}
 def filtered(machine: str, arch: str, number: int, *arguments: int) -> str:
     """What the filter for *machine* and process 77 does with a call: the kernel's interpreter, as far as we need it."""
     data = struct.pack("=IIQ6Q", number, ARCHES[arch], 0, *arguments, *[0] * (6 - len(arguments)))
-    code = list(struct.iter_unpack("=HBBI", seccomp.program(machine, 77)))
+    code = list(struct.iter_unpack("=HBBI", seccomp.build_program(machine, 77)))
     accumulator = at = 0
     while True:
         operation, true, false, constant = code[at]

@@ -33,9 +33,9 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import OneClassSVM
 
-from scorer.estimators.score_model import score_one
-from scorer.predictions.outcome import Scored
-from scorer.sandbox.pool import GROUP, Children, Item
+from scorer.estimators.score_model import score_model_file
+from scorer.predictions.outcome import ModelOutcome
+from scorer.sandbox.pool import REQUEST_MODELS, Item, WorkerPool
 from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
 from tests.patience import patience
@@ -48,9 +48,9 @@ MEMORY = 300 * 2**20
 
 
 @pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
+def children() -> Iterator[WorkerPool]:
     """Three lanes, so that those who wait for their end do it at the same time."""
-    with Children(3, patience=PATIENCE, memory=MEMORY, scoring=misdeeds.scoring) as three:
+    with WorkerPool(3, timeout=PATIENCE, memory=MEMORY, scoring=misdeeds.scoring) as three:
         yield three
 
 
@@ -97,81 +97,81 @@ FAILED = {
 
 
 def test_each_poison_model_is_named_with_its_etag_and_each_neighbour_is_scored(
-    children: Children, caplog: pytest.LogCaptureFixture
+    children: WorkerPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = [name for bad in (*POISON, *FAILED) for name in (bad, f"after-{bad}")]
     names.remove("after-hang")  # two in a row, right at the beginning
     names.remove("after-fork")  # and one is the last of all
 
-    ended = list(children.score(item(name) for name in names))
+    ended = list(children.score_items(item(name) for name in names))
 
     blamed = {name: (reason, f"{how}, when it was tried again alone") for name, (reason, how) in POISON.items()}
     blamed |= {name: (Reason.ESTIMATOR_ERROR, how) for name, how in FAILED.items()}
-    assert [(v.model, v.reason, v.message) for v in (one.verdict for one in ended)] == [
+    assert [(v.model, v.reason, v.message) for v in (one.result for one in ended)] == [
         (name, *blamed.get(name, (None, ""))) for name in names
     ]
-    assert [v.rows for v in (one.verdict for one in ended)] == [int(name not in blamed) for name in names]
-    assert {v.etag for v in (one.verdict for one in ended)} == {"etag"}  # it is not what was planned
+    assert [v.rows for v in (one.result for one in ended)] == [int(name not in blamed) for name in names]
+    assert {v.etag for v in (one.result for one in ended)} == {"etag"}  # it is not what was planned
     assert [line for line in caplog.messages if "exit-3" in line and "after" not in line] == [
         "child ended at model=exit-3: its process ended with exit code 3; trying it alone in a fresh one",
         "child ended at model=exit-3 alone: its process ended with exit code 3; it is to blame",
     ]
 
 
-def scored_by(one: Scored) -> int:
+def scored_by(one: ModelOutcome) -> int:
     """The process that has scored it."""
     assert one.predictions
     return int(one.predictions.score[0])
 
 
 @pytest.fixture(scope="module")
-def lane() -> Iterator[Children]:
+def lane() -> Iterator[WorkerPool]:
     """One lane, so that all models come to the same child as long as it lives."""
-    with Children(1, patience=20.0, scoring=misdeeds.scoring) as one:
+    with WorkerPool(1, timeout=20.0, scoring=misdeeds.scoring) as one:
         yield one
 
 
 def test_a_child_goes_on_until_it_dies_and_its_death_is_not_the_fault_of_a_model_that_ends_well_alone(
-    lane: Children,
+    lane: WorkerPool,
 ) -> None:
-    a, b, c, d = map(scored_by, lane.score(map(item, ("a", "b", "not-alone", "d"))))
+    a, b, c, d = map(scored_by, lane.score_items(map(item, ("a", "b", "not-alone", "d"))))
 
     assert a == b
     assert c == d
     assert c != b
 
 
-def test_a_child_that_has_said_more_than_it_was_asked_gets_no_other_model(lane: Children) -> None:
-    first, second = map(scored_by, lane.score(map(item, ("twice", "after"))))
+def test_a_child_that_has_said_more_than_it_was_asked_gets_no_other_model(lane: WorkerPool) -> None:
+    first, second = map(scored_by, lane.score_items(map(item, ("twice", "after"))))
 
     assert first != second
 
 
-def test_a_child_that_says_what_cannot_be_true_is_replaced_before_anything_else_is_asked(lane: Children) -> None:
-    *_, mended = lane.score(map(item, ("first", "untrue-unless-first")))
-    *_, untrue, following = lane.score(map(item, ("first", "untrue", "how-many")))
+def test_a_child_that_says_what_cannot_be_true_is_replaced_before_anything_else_is_asked(lane: WorkerPool) -> None:
+    *_, mended = lane.score_items(map(item, ("first", "untrue-unless-first")))
+    *_, untrue, following = lane.score_items(map(item, ("first", "untrue", "how-many")))
 
-    assert mended.verdict.reason is None
-    assert untrue.verdict.reason is Reason.CRASHED
+    assert mended.result.reason is None
+    assert untrue.result.reason is Reason.CRASHED
     assert scored_by(following) == 1
 
 
 def test_a_child_that_died_between_two_models_is_replaced_and_nobody_is_suspected(
-    lane: Children, caplog: pytest.LogCaptureFixture
+    lane: WorkerPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (before,) = map(scored_by, lane.score([item("before")]))
+    (before,) = map(scored_by, lane.score_items([item("before")]))
     os.kill(before, 9)
     wait_for(lambda: not is_alive(before))
-    (after,) = lane.score([item("after")])
+    (after,) = lane.score_items([item("after")])
 
     assert scored_by(after) != before
     assert caplog.messages == []
 
 
-def test_what_a_child_prints_is_heard_by_nobody(lane: Children, capfd: pytest.CaptureFixture[str]) -> None:
-    (one,) = lane.score([item("shout")])
+def test_what_a_child_prints_is_heard_by_nobody(lane: WorkerPool, capfd: pytest.CaptureFixture[str]) -> None:
+    (one,) = lane.score_items([item("shout")])
 
-    assert one.verdict.reason is None
+    assert one.result.reason is None
     assert capfd.readouterr() == ("", "")
 
 
@@ -200,7 +200,7 @@ KEPT = {
 }
 
 
-def test_children_score_as_scikit_learn_does_outside(children: Children, normal: np.ndarray) -> None:
+def test_children_score_as_scikit_learn_does_outside(children: WorkerPool, normal: np.ndarray) -> None:
     normal = normal + np.linspace(0, 1, normal.size).reshape(normal.shape)
     frame = pd.DataFrame(normal, columns=["c", "b", "a"])
     files = {}
@@ -212,10 +212,10 @@ def test_children_score_as_scikit_learn_does_outside(children: Children, normal:
     files |= {"corrupt": b"\x80\x04.", "hostile": pickle.dumps(misdeeds.Bomb())}
     items = [item(name, data, normal[:50] * 1.05) for name, data in files.items()]
 
-    inside, outside = list(children.score(items)), [score_one(*each) for each in items]
+    inside, outside = list(children.score_items(items)), [score_model_file(*each) for each in items]
 
-    assert [one.verdict for one in inside] == [one.verdict for one in outside]
-    assert [one.verdict.model for one in inside if one.verdict.reason] == ["corrupt", "hostile"]
+    assert [one.result for one in inside] == [one.result for one in outside]
+    assert [one.result.model for one in inside if one.result.reason] == ["corrupt", "hostile"]
     for a, b in zip(inside, outside, strict=True):
         if not (a.predictions and b.predictions):
             continue
@@ -225,28 +225,28 @@ def test_children_score_as_scikit_learn_does_outside(children: Children, normal:
         np.testing.assert_allclose(a.predictions.score, b.predictions.score, rtol=1e-9, atol=1e-12)
 
 
-def test_the_value_of_a_model_with_one_feature_comes_back(children: Children) -> None:
+def test_the_value_of_a_model_with_one_feature_comes_back(children: WorkerPool) -> None:
     values = np.linspace(-3, 3, 61).reshape(-1, 1)
     file = pickle.dumps(OneClassSVM(nu=0.1).fit(values))
     model, content, _ = item("one", file)
 
-    (one,) = children.score([(model, content, misdeeds.readings("one", values, ("a",)))])
+    (one,) = children.score_items([(model, content, misdeeds.readings("one", values, ("a",)))])
 
     assert one.predictions
     assert one.predictions.value is not None
     assert one.predictions.value.tolist() == values[:, 0].tolist()
 
 
-def test_three_of_300_models_each_kill_their_process_in_another_way(children: Children, normal: np.ndarray) -> None:
+def test_three_of_300_models_each_kill_their_process_in_another_way(children: WorkerPool, normal: np.ndarray) -> None:
     file = pickle.dumps(OneClassSVM(nu=0.1).fit(normal))
     items = [item(f"m{i}", file) for i in range(300)]
     for place, deed in ((0, "abort"), (137, "segfault"), (299, "exit-3")):
         items[place] = item(deed)
 
-    ended = list(children.score(items))
+    ended = list(children.score_items(items))
 
-    assert [one.verdict.model for one in ended] == [model.id for model, *_ in items]
-    assert {v.model: v.reason for v in (one.verdict for one in ended) if v.reason} == dict.fromkeys(
+    assert [one.result.model for one in ended] == [model.id for model, *_ in items]
+    assert {v.model: v.reason for v in (one.result for one in ended) if v.reason} == dict.fromkeys(
         ("abort", "segfault", "exit-3"), Reason.CRASHED
     )
 
@@ -254,26 +254,26 @@ def test_three_of_300_models_each_kill_their_process_in_another_way(children: Ch
 def test_a_model_without_a_file_fails_by_what_went_wrong_and_needs_no_child() -> None:
     model, _, found = item("a")
 
-    with Children(2) as two:
-        (one,) = two.score([(model, OSError("no such disk"), found)])
+    with WorkerPool(2) as two:
+        (one,) = two.score_items([(model, OSError("no such disk"), found)])
 
         assert two._processes == []
-    assert (one.verdict.reason, one.verdict.message) == (Reason.ESTIMATOR_ERROR, "OSError: no such disk")
+    assert (one.result.reason, one.result.message) == (Reason.ESTIMATOR_ERROR, "OSError: no such disk")
 
 
 def test_the_first_keeper_that_is_lost_is_replaced_and_the_second_is_no_models_fault() -> None:
-    with Children(1, scoring=misdeeds.scoring) as one:
-        (first,) = map(scored_by, one.score([item("a")]))
+    with WorkerPool(1, scoring=misdeeds.scoring) as one:
+        (first,) = map(scored_by, one.score_items([item("a")]))
         kill_and_all_under_it(one, first)
-        (second,) = map(scored_by, one.score([item("b")]))
+        (second,) = map(scored_by, one.score_items([item("b")]))
         kill_and_all_under_it(one, second)
 
         with pytest.raises(Unavailable, match="the process that keeps the children was gone at model=c"):
-            list(one.score([item("c")]))
+            list(one.score_items([item("c")]))
     assert first != second
 
 
-def kill_and_all_under_it(children: Children, child: int) -> None:
+def kill_and_all_under_it(children: WorkerPool, child: int) -> None:
     keeper = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
     children._processes[-1].kill()
     wait_for(lambda: not is_alive(keeper) and not is_alive(child))
@@ -281,15 +281,17 @@ def kill_and_all_under_it(children: Children, child: int) -> None:
 
 def test_nothing_is_left_when_the_context_ends_though_a_child_is_at_work() -> None:
     def items() -> Iterator[Item]:
-        yield from (item("hang") for _ in range(GROUP + 1))  # the first of them are on their way when the last is taken
+        yield from (
+            item("hang") for _ in range(REQUEST_MODELS + 1)
+        )  # the first of them are on their way when the last is taken
         wait_for(lambda: is_busy(pids[0]))
         raise InterruptedError
 
     open_before = sorted(Path("/proc/self/fd").iterdir())
-    with Children(1, scoring=misdeeds.scoring) as one:
-        pids = [*map(scored_by, one.score([item("a")])), one._processes[0].pid]
+    with WorkerPool(1, scoring=misdeeds.scoring) as one:
+        pids = [*map(scored_by, one.score_items([item("a")])), one._processes[0].pid]
         with pytest.raises(InterruptedError):
-            list(one.score(items()))
+            list(one.score_items(items()))
 
     wait_for(lambda: not any(map(is_alive, pids)))
     assert sorted(Path("/proc/self/fd").iterdir()) == open_before

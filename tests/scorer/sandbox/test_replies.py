@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.predictions.outcome import Scored
+from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import Predictions
 from scorer.sandbox import replies
 from shared.contract.domain import Model, Reason
@@ -21,17 +21,17 @@ from tests.scorer.sandbox import misdeeds
 MODEL = Model("d", "", "d.skops", "planned")
 READINGS = misdeeds.readings("d", np.arange(9.0).reshape(3, 3))
 TIME = np.array([0, 2_000_000])  # of the second row nothing came
-TRUE = Scored(
+TRUE = ModelOutcome(
     ModelResult("d", 2, 1, etag="found"),
     Predictions(MODEL, "found", TIME, None, np.array([0.5, -0.5]), np.array([False, True])),
     left_out=1,
     made_by="1.5.2",
 )
-FAILED = Scored(ModelResult("d", reason=Reason.WRONG_FEATURES, message="wants 2 features", etag="found"))
+FAILED = ModelOutcome(ModelResult("d", reason=Reason.WRONG_FEATURES, message="wants 2 features", etag="found"))
 
 
-def parsed(data: bytes) -> Scored:
-    return replies.parse(data, MODEL, "found", READINGS)
+def parsed(data: bytes) -> ModelOutcome:
+    return replies.parse_reply(data, MODEL, "found", READINGS)
 
 
 def changed(**head: object) -> bytes:
@@ -54,7 +54,7 @@ def test_an_answer_is_read_as_it_was_meant() -> None:
         there, here = getattr(found.predictions, name), getattr(TRUE.predictions, name)
         assert (there.tolist(), there.dtype) == (here.tolist(), here.dtype)
     assert (found.predictions.value, found.predictions.etag) == (None, "found")
-    assert len(replies.to_bytes(TRUE)) <= replies.room(READINGS)
+    assert len(replies.to_bytes(TRUE)) <= replies.compute_reply_limit(READINGS)
 
 
 def test_the_value_of_a_single_feature_is_read() -> None:
@@ -70,13 +70,13 @@ def test_a_failure_is_read_as_it_was_meant() -> None:
 
 
 def test_a_message_is_made_legible() -> None:
-    said = replace(FAILED, verdict=FAILED.verdict._replace(message="a\x1b[31m\ud800\nb" + "x" * 1000))
+    said = replace(FAILED, result=FAILED.result._replace(message="a\x1b[31m\ud800\nb" + "x" * 1000))
 
-    message = parsed(replies.to_bytes(said)).verdict.message
+    message = parsed(replies.to_bytes(said)).result.message
 
     assert message.startswith("a\ufffd[31m\ufffd bxxx")
     assert len(message) == 300
-    assert len(replies.to_bytes(said)) <= replies.HEAD
+    assert len(replies.to_bytes(said)) <= replies.HEAD_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -103,23 +103,23 @@ def test_a_message_is_made_legible() -> None:
         (changed(rows=4), "4 rows"),
         (changed(rows=10**30), "rows"),
         (changed(left_out=4), "4 left out, of 3"),
-        (changed(repeated=10**9), "of 3 that were given"),
-        (changed(reason="wrong_features"), "2 rows of a model that failed"),
-        (changed(reason="no_such"), "that no model has"),
-        (changed(reason="crashed"), "that no model has"),
-        (changed(reason="model_removed"), "that no model has"),
-        (changed(reason="quarantined"), "that no model has"),
-        (changed(reason=["wrong_features"]), "that no model has"),
+        (changed(repeated=10**9), "of 3 readings"),
+        (changed(reason="wrong_features"), "2 rows for a failed model"),
+        (changed(reason="no_such"), "that is not of a model"),
+        (changed(reason="crashed"), "that is not of a model"),
+        (changed(reason="model_removed"), "that is not of a model"),
+        (changed(reason="quarantined"), "that is not of a model"),
+        (changed(reason=["wrong_features"]), "that is not of a model"),
         (replies.to_bytes(TRUE)[:-1], "bytes of arrays"),
         (replies.to_bytes(TRUE) + b"x", "bytes of arrays"),
-        (replies.to_bytes(FAILED) + b"x", "of a model that failed"),
-        (told(time=np.array([0, 1])), "instants"),
-        (told(time=np.array([2_000_000, 0])), "instants"),
-        (told(time=np.array([0, 0])), "instants"),
-        (told(score=np.array([0.5, np.nan])), "no numbers"),
-        (told(score=np.array([0.5, np.inf])), "no numbers"),
-        (told(value=np.array([0.5, np.nan])), "no numbers"),
-        (replies.to_bytes(TRUE)[:-1] + b"\x02", "labels that are none"),
+        (replies.to_bytes(FAILED) + b"x", "for a failed model"),
+        (told(time=np.array([0, 1])), "times"),
+        (told(time=np.array([2_000_000, 0])), "times"),
+        (told(time=np.array([0, 0])), "times"),
+        (told(score=np.array([0.5, np.nan])), "not finite"),
+        (told(score=np.array([0.5, np.inf])), "not finite"),
+        (told(value=np.array([0.5, np.nan])), "not finite"),
+        (replies.to_bytes(TRUE)[:-1] + b"\x02", "labels other than"),
     ],
 )
 def test_an_answer_that_cannot_be_true_is_refused(data: bytes, problem: str) -> None:
@@ -138,4 +138,4 @@ def test_whatever_a_child_says_is_an_answer_or_a_value_error(said: bytes | tuple
         found = parsed(data)
     except ValueError:
         return
-    assert found.verdict.model == "d"
+    assert found.result.model == "d"

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.predictions.table import Predictions, to_parquet, to_table, together
-from scorer.scoring.carry_over import Carried, take_over
+from scorer.predictions.table import Predictions, join_predictions, to_parquet, to_table
+from scorer.scoring.carry_over import CarriedResults, carry_over_results
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model, Part, Reason
 from shared.contract.errors import Unavailable
@@ -55,7 +55,7 @@ PREDICTIONS = [said(MODELS[0], "1", 2, 7.5), said(MODELS[1], "newer", 3, None), 
 
 def table_of(predictions: Sequence[Predictions]) -> pa.Table:
     models, etags = [one.model for one in predictions], [one.etag for one in predictions]
-    return to_table(models, etags, [together(list(enumerate(predictions)))])
+    return to_table(models, etags, [join_predictions(list(enumerate(predictions)))])
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def report_of(work: Folder) -> Report:
 
 
 def test_every_model_that_was_scored_is_taken_over_with_its_verdict_and_its_rows(work: Folder) -> None:
-    carried = take_over(work, MANIFEST, 1)
+    carried = carry_over_results(work, MANIFEST, 1)
 
-    found = {i: (one.verdict, one.predictions and one.predictions.etag) for i, one in carried.scored.items()}
+    found = {i: (one.result, one.predictions and one.predictions.etag) for i, one in carried.scored.items()}
     assert carried.warnings == ()
     assert found == {
         0: (VERDICTS[0], "1"),
@@ -107,7 +107,7 @@ def test_every_model_that_was_scored_is_taken_over_with_its_verdict_and_its_rows
 def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) -> None:
     (part,) = report_of(work).parts
 
-    carried = take_over(work, MANIFEST, 1)
+    carried = carry_over_results(work, MANIFEST, 1)
 
     again = table_of([one.predictions for one in carried.scored.values() if one.predictions])
     assert to_parquet(again) == to_parquet(table_of(PREDICTIONS))
@@ -116,19 +116,19 @@ def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) 
 
 def test_an_attempt_that_scored_nothing_gives_nothing_and_is_no_trouble(work: Folder) -> None:
     none = tuple(ModelResult(model.id, reason=Reason.NO_READINGS) for model in MODELS)
-    write(work, replace(report_of(work), verdicts=none, parts=()))
+    write(work, replace(report_of(work), results=none, parts=()))
 
-    assert take_over(work, MANIFEST, 1) == Carried({})
+    assert carry_over_results(work, MANIFEST, 1) == CarriedResults({})
 
 
 def test_what_the_earlier_report_warned_of_is_told_as_its_word(work: Folder) -> None:
     leave(work, table_of(PREDICTIONS), warnings=("attempt 0: long ago", "3 rows were left out"))
 
-    assert take_over(work, MANIFEST, 1).warnings == ("attempt 0: long ago", "attempt 1: 3 rows were left out")
+    assert carry_over_results(work, MANIFEST, 1).warnings == ("attempt 0: long ago", "attempt 1: 3 rows were left out")
 
 
 def test_without_an_attempt_to_carry_nothing_is_read(tmp_path: Path) -> None:
-    assert take_over(Silent(tmp_path), MANIFEST, 0) == Carried({})
+    assert carry_over_results(Silent(tmp_path), MANIFEST, 0) == CarriedResults({})
 
 
 def gone(work: Folder) -> None:
@@ -145,7 +145,7 @@ def of_another_chunk(work: Folder) -> None:
 
 
 def of_other_models(work: Folder) -> None:
-    write(work, replace(report_of(work), verdicts=(VERDICTS[0]._replace(model="a#b/z"), *VERDICTS[1:])))
+    write(work, replace(report_of(work), results=(VERDICTS[0]._replace(model="a#b/z"), *VERDICTS[1:])))
 
 
 def part_gone(work: Folder) -> None:
@@ -201,11 +201,11 @@ def part_with_a_row_too_many_for_one_and_too_few_for_another(work: Folder) -> No
         (part_with_a_flipped_bit, "with MD5"),
         (part_that_is_no_parquet, "Parquet"),
         (part_of_other_columns, "expected columns"),
-        (part_in_another_order, "by their column 'device'"),
-        (part_with_rows_of_a_model_that_failed, "by their column 'device'"),
-        (part_with_another_sensor, "by their column 'sensor'"),
-        (part_with_rows_of_another_version_of_the_model, "by their column 'model'"),
-        (part_with_a_row_too_many_for_one_and_too_few_for_another, "by their column 'sensor'"),
+        (part_in_another_order, "column 'device'"),
+        (part_with_rows_of_a_model_that_failed, "column 'device'"),
+        (part_with_another_sensor, "of its models: column 'sensor'"),
+        (part_with_rows_of_another_version_of_the_model, "of its models: column 'model'"),
+        (part_with_a_row_too_many_for_one_and_too_few_for_another, "of its models: column 'sensor'"),
     ],
 )
 def test_what_does_not_agree_is_not_carried_at_all_and_the_report_will_say_so(
@@ -213,7 +213,7 @@ def test_what_does_not_agree_is_not_carried_at_all_and_the_report_will_say_so(
 ) -> None:
     damage(work)
 
-    carried = take_over(work, MANIFEST, 1)
+    carried = carry_over_results(work, MANIFEST, 1)
 
     (warning,) = carried.warnings
     assert carried.scored == {}
@@ -230,4 +230,4 @@ class Silent(Folder):
 
 def test_a_store_that_does_not_answer_is_asked_again_by_another_attempt(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"c00003-1\.report"):
-        take_over(Silent(tmp_path), MANIFEST, 1)
+        carry_over_results(Silent(tmp_path), MANIFEST, 1)

@@ -19,13 +19,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer.estimators.score_model import score_one
-from scorer.packs.cache import Stores, bring
+from scorer.estimators.score_model import score_model_file
+from scorer.packs.cache import Stores, load_models
 from scorer.predictions.table import to_parquet
 from scorer.readings import source
-from scorer.sandbox.pool import Children
+from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import DoneCount, Means, Notes, Portion, Slab
+from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, RunWarnings, ScoringContext
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model, Reason
 from shared.contract.model_names import Columns
@@ -36,39 +36,39 @@ WIDE = "".join(f"2026-11-21T07:{minute:02},{{device}},{10 + minute % 3},20,3{min
 
 
 @pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    with Children(1) as ready:
+def children() -> Iterator[WorkerPool]:
+    with WorkerPool(1) as ready:
         yield ready
 
 
-def portion(root: Path, files: dict[str, bytes], rows: str = WIDE, **given: Any) -> Portion:
+def portion(root: Path, files: dict[str, bytes], rows: str = WIDE, **given: Any) -> PackInput:
     """Models, and twenty readings of three features for each of their devices."""
     (root / "models").mkdir(exist_ok=True)
     (root / "readings.csv").write_text("time,device,a,b,c\n" + "".join(rows.format(device=device) for device in files))
     for device, data in files.items():
         (root / "models" / device).write_bytes(data)
     models = [Model(device, "", device, "planned") for device in files]
-    found = source.read(Folder(root), ["readings.csv"], Columns(), list(files), None)
-    return Portion(models, bring(Stores(Folder(root / "models"), Folder(root)), "", models), found, **given)
+    found = source.read_readings(Folder(root), ["readings.csv"], Columns(), list(files), None)
+    return PackInput(models, load_models(Stores(Folder(root / "models"), Folder(root)), "", models), found, **given)
 
 
-def score(children: Children, work: Portion, notes: Notes | None = None, **means: Any) -> Slab:
-    progress = DoneCount(done=1)
-    slab = pipeline.score(work, Means(children, **means), progress, notes or Notes())
-    assert [verdict.model for verdict in slab.verdicts] == [model.id for model in work.models]
-    assert progress.done == 1 + len(work.models)
+def score(children: WorkerPool, work: PackInput, notes: RunWarnings | None = None, **means: Any) -> PackOutput:
+    progress = ProgressCounter(completed=1)
+    slab = pipeline.score_pack(work, ScoringContext(children, **means), progress, notes or RunWarnings())
+    assert [verdict.model for verdict in slab.results] == [model.id for model in work.models]
+    assert progress.completed == 1 + len(work.models)
     return slab
 
 
-def rows_of(slab: Slab, device: str) -> dict[str, list[Any]]:
+def rows_of(slab: PackOutput, device: str) -> dict[str, list[Any]]:
     table = slab.rows
     chosen = [i for i, found in enumerate(table["device"].to_pylist()) if found == device]
     found: dict[str, list[Any]] = table.take(pa.array(chosen, pa.int64())).to_pydict()
     return found
 
 
-def reasons(slab: Slab) -> list[Reason | None]:
-    return [verdict.reason for verdict in slab.verdicts]
+def reasons(slab: PackOutput) -> list[Reason | None]:
+    return [verdict.reason for verdict in slab.results]
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def svm(normal: np.ndarray) -> Any:
 
 
 def test_each_way_of_being_scored_says_what_scikit_learn_says(
-    children: Children, normal: np.ndarray, svm: Any, tmp_path: Path
+    children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
 ) -> None:
     lof = LocalOutlierFactor(novelty=True).fit(normal)
     gaps = WIDE.replace("{device},11", "{device},")
@@ -85,7 +85,7 @@ def test_each_way_of_being_scored_says_what_scikit_learn_says(
     gappy = portion(tmp_path, {"gappy": pickle.dumps(svm), "kept": pickle.dumps(lof)}, gaps)
     values = np.array([[10 + minute % 3, 20, 30 + minute % 7] for minute in range(20)], float)
 
-    whole, holes, notes = score(children, work), score(children, gappy), Notes()
+    whole, holes, notes = score(children, work), score(children, gappy), RunWarnings()
     score(children, gappy, notes)
 
     assert reasons(whole) == reasons(holes) == [None, None]
@@ -99,7 +99,7 @@ def test_each_way_of_being_scored_says_what_scikit_learn_says(
         np.testing.assert_allclose(found["score"], estimator.decision_function(at), atol=1e-9)
         assert found["anomaly"] == (estimator.predict(at) == -1).astype(int).tolist()
         assert len(set(found["model"])) == 1
-    assert notes.remarks == ("14 rows lacked one of the features that their model wants and were left out",)
+    assert notes.sentences == ("14 rows lacked one of the features that their model wants and were left out",)
 
 
 def _broken(estimator: Any) -> None:
@@ -124,7 +124,7 @@ def _no_neighbours(estimator: Any) -> None:
 )
 def test_a_model_that_is_not_sound_hurts_no_neighbour(
     name: str, damage: Callable[[Any], None], reason: Reason, says: str,
-    children: Children, normal: np.ndarray, tmp_path: Path,
+    children: WorkerPool, normal: np.ndarray, tmp_path: Path,
 ) -> None:  # fmt: skip
     good = clone(DETECTORS[name]).fit(normal)
     bad = clone(good).fit(normal)
@@ -135,12 +135,12 @@ def test_a_model_that_is_not_sound_hurts_no_neighbour(
     )
 
     assert reasons(slab) == [None, reason, None]
-    assert slab.verdicts[1].message.startswith(says)
+    assert slab.results[1].message.startswith(says)
     assert slab.rows.num_rows == 40
 
 
 def test_a_model_whose_scores_are_no_numbers_fails_alone(
-    children: Children, normal: np.ndarray, svm: Any, tmp_path: Path
+    children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
 ) -> None:
     endless = OneClassSVM(kernel="poly", degree=900, gamma=100.0, nu=0.1).fit(normal / 1e3)
 
@@ -153,7 +153,7 @@ def test_a_model_whose_scores_are_no_numbers_fails_alone(
 
 
 def test_an_estimator_that_warns_leaves_no_line(
-    children: Children, normal: np.ndarray, tmp_path: Path,
+    children: WorkerPool, normal: np.ndarray, tmp_path: Path,
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     caplog.set_level(logging.INFO)
@@ -168,35 +168,35 @@ def test_an_estimator_that_warns_leaves_no_line(
 
 
 def test_many_failures_fill_no_log(
-    children: Children, svm: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    children: WorkerPool, svm: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = {f"d{i}": pickle.dumps(svm) if i % 3 else b"" for i in range(150)}
 
     slab = score(children, portion(tmp_path, files))
 
     assert reasons(slab) == [None if i % 3 else Reason.EMPTY_MODEL for i in range(150)]
-    assert len(caplog.messages) == pipeline.LINES + 1
-    assert caplog.messages[-1] == f"{50 - pipeline.LINES} more models failed; the report names them"
+    assert len(caplog.messages) == pipeline.LOG_LINES + 1
+    assert caplog.messages[-1] == f"{50 - pipeline.LOG_LINES} more models failed; the report names them"
 
 
 def test_no_readings_and_unreadable_ones_go_before_what_is_wrong_with_a_file(
-    children: Children, svm: Any, tmp_path: Path
+    children: WorkerPool, svm: Any, tmp_path: Path
 ) -> None:
     work = portion(tmp_path, {"a": pickle.dumps(svm), "b": b""}, "")
     assert reasons(score(children, work)) == [Reason.NO_READINGS, Reason.NO_READINGS]
     (tmp_path / "torn.csv").write_text("time,device,a,b,c\n1,2\n")
-    torn = source.read(Folder(tmp_path), ["torn.csv"], Columns(), ["a", "b"], None)
+    torn = source.read_readings(Folder(tmp_path), ["torn.csv"], Columns(), ["a", "b"], None)
     assert reasons(score(children, replace(work, readings=torn))) == 2 * [Reason.UNREADABLE_READINGS]
 
 
-def test_what_is_carried_is_not_scored_again(children: Children, svm: Any, tmp_path: Path) -> None:
+def test_what_is_carried_is_not_scored_again(children: WorkerPool, svm: Any, tmp_path: Path) -> None:
     work = portion(tmp_path, {"a": pickle.dumps(svm), "b": pickle.dumps(svm)})
-    earlier = score_one(work.models[0], Content(pickle.dumps(svm), "earlier"), work.readings)
+    earlier = score_model_file(work.models[0], Content(pickle.dumps(svm), "earlier"), work.readings)
     (tmp_path / "models" / "a").write_bytes(b"spoilt since")
 
     again = replace(
         work,
-        ready=bring(Stores(Folder(tmp_path / "models"), Folder(tmp_path)), "", work.models, [0]),
+        ready=load_models(Stores(Folder(tmp_path / "models"), Folder(tmp_path)), "", work.models, [0]),
         carried={0: earlier},
     )
     slab = score(children, again)
@@ -207,14 +207,14 @@ def test_what_is_carried_is_not_scored_again(children: Children, svm: Any, tmp_p
 
 
 def test_a_careful_attempt_says_the_same_as_any_other(
-    children: Children, normal: np.ndarray, svm: Any, tmp_path: Path
+    children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
 ) -> None:
     files = {"a": pickle.dumps(svm), "b": b"", "c": pickle.dumps(LocalOutlierFactor(novelty=True).fit(normal))}
     work = portion(tmp_path, files)
     stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path))
-    nothing = bring(stores, "", work.models, range(len(files)))
+    nothing = load_models(stores, "", work.models, range(len(files)))
 
-    usual, careful = score(children, work), score(children, replace(work, ready=nothing, careful=stores))
+    usual, careful = score(children, work), score(children, replace(work, loaded=nothing, isolated_stores=stores))
 
     assert reasons(careful) == reasons(usual) == [None, Reason.EMPTY_MODEL, None]
     assert careful.rows.drop_columns(["score"]).to_pydict() == usual.rows.drop_columns(["score"]).to_pydict()
@@ -230,10 +230,10 @@ def aged(data: bytes) -> bytes:
 @pytest.mark.parametrize("kind", ["packed", "kept"])
 @pytest.mark.parametrize("policy", list(OtherVersion))
 def test_a_model_of_another_version_is_told_of_or_refused(
-    policy: OtherVersion, kind: str, children: Children, normal: np.ndarray, svm: Any, tmp_path: Path
+    policy: OtherVersion, kind: str, children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
 ) -> None:
     old = aged(pickle.dumps(svm if kind == "packed" else LocalOutlierFactor(novelty=True).fit(normal)))
-    notes = Notes()
+    notes = RunWarnings()
 
     slab = score(
         children, portion(tmp_path, {"a": pickle.dumps(svm), "old": old}), notes,
@@ -242,14 +242,14 @@ def test_a_model_of_another_version_is_told_of_or_refused(
 
     if policy is OtherVersion.WARN:
         assert reasons(slab) == [None, None]
-        assert notes.remarks == ("1 models were made by scikit-learn 1.8.0 and loaded by 1.9.1, such as old",)
+        assert notes.sentences == ("1 models were made by scikit-learn 1.8.0 and loaded by 1.9.1, such as old",)
     else:
         assert reasons(slab) == [None, Reason.INCOMPATIBLE_MODEL]
-        assert slab.verdicts[1].message == "made by scikit-learn 1.8.0, expected 1.9.1, as OTHER_VERSIONS says"
-        assert notes.remarks == ()
+        assert slab.results[1].message == "made by scikit-learn 1.8.0, expected 1.9.1, as OTHER_VERSIONS says"
+        assert notes.sentences == ()
 
 
-def test_each_format_has_a_policy_of_its_own(children: Children, svm: Any, tmp_path: Path) -> None:
+def test_each_format_has_a_policy_of_its_own(children: WorkerPool, svm: Any, tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(skops.io.dumps(svm))) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     old = io.BytesIO()
@@ -266,7 +266,7 @@ def test_each_format_has_a_policy_of_its_own(children: Children, svm: Any, tmp_p
     assert found == [[Reason.INCOMPATIBLE_MODEL, None], [None, Reason.INCOMPATIBLE_MODEL]]
 
 
-def test_the_same_bytes_come_out_whatever_the_number_of_cores(children: Children, svm: Any, tmp_path: Path) -> None:
+def test_the_same_bytes_come_out_whatever_the_number_of_cores(children: WorkerPool, svm: Any, tmp_path: Path) -> None:
     work = portion(tmp_path, {f"d{i:03}": pickle.dumps(svm) for i in range(100)})
 
     one, three = (to_parquet(score(children, work, cores=cores).rows) for cores in (1, 3))

@@ -39,7 +39,10 @@ def score(root: Path, models: Mapping[str, bytes], extension: str = "pkl") -> Ma
     (root / "models").mkdir()
     for device, data in models.items():
         (root / "models" / f"{device}.{extension}").write_bytes(data)
-    assert score_folder.folder(score_folder.Errand(root / "models", root / "readings", root / "predictions")) == 0
+    assert (
+        score_folder.score_models(score_folder.ScoreOptions(root / "models", root / "readings", root / "predictions"))
+        == 0
+    )
     return dict(list(read(root / "predictions").groupby("device")))
 
 
@@ -149,7 +152,7 @@ def test_a_row_that_equals_the_only_support_vector_is_an_anomaly() -> None:
     fitted = OneClassSVM(nu=0.5).fit(np.zeros((2, 1)))
     row = np.zeros((1, 1))
 
-    scores, anomalies = outlier_detector.judge(fitted, row)
+    scores, anomalies = outlier_detector.score_rows(fitted, row)
 
     assert (scores.tolist(), anomalies.tolist(), fitted.predict(row).tolist()) == ([0.0], [True], [-1])
 
@@ -160,7 +163,7 @@ def test_a_score_of_exactly_zero_gets_the_label_that_predict_gives(name: str) ->
     fitted.decision_function = lambda x: np.zeros(len(x))  # their predict asks it, too
     row = np.zeros((1, 1))
 
-    _, anomalies = outlier_detector.judge(fitted, row)
+    _, anomalies = outlier_detector.score_rows(fitted, row)
 
     assert anomalies.tolist() == (fitted.predict(row) != 1).tolist()
 

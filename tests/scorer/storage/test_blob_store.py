@@ -167,9 +167,9 @@ def test_a_wrong_key_is_refused_with_the_role_that_is_wanted(azurite: Azurite, f
     ("url", "storage", "error", "says"),
     [
         ("ftp://x/y", "", Malformed, "expected https://ACCOUNT"),
-        ("https://a.blob.core.windows.net", "", Malformed, "found 'https://a.blob.core.windows.net'"),
+        ("https://a.blob.core.windows.net", "", Malformed, "got 'https://a.blob.core.windows.net'"),
         ("http://127.0.0.1:1/devstoreaccount1", "", Malformed, "expected https://ACCOUNT"),
-        ("models", "", Malformed, "found 'models'"),
+        ("models", "", Malformed, "got 'models'"),
         ("file://host/x", "", Malformed, "file:///PATH"),
         ("file:///no/such/folder", "", Misconfigured, "there is no folder at /no/such/folder"),
         (

@@ -72,7 +72,7 @@ def test_a_blob_that_changes_while_it_is_read_is_never_half_of_each(azurite: Azu
 def test_parquet_is_read_by_ranges_and_a_lost_store_is_no_broken_file(
     place: tuple[Container, Uploader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "SMALL", 10)
+    monkeypatch.setattr(files, "SMALL_FILE", 10)
     monkeypatch.setattr("scorer.storage.range_reader.HEAD", 10)
     container, upload = place
     devices = [f"d{i:03}" for i in range(100) for _ in range(10)]
@@ -82,7 +82,7 @@ def test_parquet_is_read_by_ranges_and_a_lost_store_is_no_broken_file(
     pq.write_table(rows, sink, row_group_size=100)
     upload("a", sink.getvalue().to_pybytes())
 
-    found = source.read(container, [""], Columns(), ["d055"], HOUR)
+    found = source.read_readings(container, [""], Columns(), ["d055"], HOUR)
 
     assert found.frames[0].values.tolist() == [[float(i) for i in range(550, 560)]]
 
@@ -91,7 +91,7 @@ def test_parquet_is_read_by_ranges_and_a_lost_store_is_no_broken_file(
 def test_a_store_that_fails_over_a_file_fails_the_attempt_and_no_model(
     azurite: Azurite, fresh_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "SMALL", 10)
+    monkeypatch.setattr(files, "SMALL_FILE", 10)
     monkeypatch.setattr("scorer.storage.range_reader.HEAD", 10)
     client = ContainerClient.from_connection_string(azurite.connection_string, fresh_name)
     client.create_container()
@@ -114,4 +114,4 @@ def test_a_store_that_fails_over_a_file_fails_the_attempt_and_no_model(
             return file
 
     with pytest.raises(Unavailable):
-        source.read(Changing(), [""], Columns(), ["d"], HOUR)  # type: ignore[arg-type]  # it only reads
+        source.read_readings(Changing(), [""], Columns(), ["d"], HOUR)  # type: ignore[arg-type]  # it only reads

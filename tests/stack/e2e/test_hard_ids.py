@@ -77,7 +77,7 @@ class InProcess:
     def run(self) -> None:
         for name, job in self.cluster.jobs.items():
             if not self.cluster.sightings[name].state.over:
-                score_chunk.run(manifest_of(job), 1, self.storage)
+                score_chunk.run_attempt(manifest_of(job), 1, self.storage)
                 self.cluster.set(name, JobState.SUCCEEDED)
 
 
@@ -197,7 +197,7 @@ def test_every_id_is_scored_under_its_own_name_or_named_among_the_failures(
     folder = place.download("predictions", tmp_path / "predictions")
     assert by_pyarrow(folder) == by_duckdb(folder) == expected(ids)
     for job in plane.cluster.jobs.values():  # once more, by what the first left for the next: its packs
-        score_chunk.run(manifest_of(job), 2, place.environment["STORAGE"])
+        score_chunk.run_attempt(manifest_of(job), 2, place.environment["STORAGE"])
     assert verdicts(plane, 2) == verdicts(plane, 1)
     with over_http(plane) as http:
         run = http.get(f"/api/runs/{RUN}").json()
