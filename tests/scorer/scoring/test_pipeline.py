@@ -196,7 +196,7 @@ def test_what_is_carried_is_not_scored_again(children: WorkerPool, svm: Any, tmp
 
     again = replace(
         work,
-        ready=load_models(Stores(Folder(tmp_path / "models"), Folder(tmp_path)), "", work.models, [0]),
+        loaded=load_models(Stores(Folder(tmp_path / "models"), Folder(tmp_path)), "", work.models, [0]),
         carried={0: earlier},
     )
     slab = score(children, again)
