@@ -214,7 +214,6 @@ def with_number(table: pa.Table, row: int, place: int, value: float) -> pa.Table
         lambda table: with_number(table, 0, 7, float("nan")),
         lambda table: with_number(table, 6, 7, 4),
     ],
-    ids=str,
 )
 def test_a_pack_whose_lengths_disagree_is_refused(entries: list[Entry], change: Callable[[pa.Table], pa.Table]) -> None:
     table = pa.Table.from_batches([build_pack(entries).rows])
