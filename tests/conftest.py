@@ -37,18 +37,23 @@ HERE = Path(__file__).parent
 LOGGERS = ("", "azure", "scorer", "shared", "local", "distributed")
 
 
-@pytest.hookimpl(tryfirst=True)
+def find_place(item: pytest.Item) -> str:
+    """Its file, below `tests`."""
+    return item.path.relative_to(HERE).as_posix()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Here, since pytest-xdist reads the groups before any hook of ours sees all items."""
+    place = find_place(item)
+    if not place.startswith(APART):
+        item.add_marker(pytest.mark.xdist_group(place))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> str:
-        return item.path.relative_to(HERE).as_posix()
+    def find_turn(item: pytest.Item) -> int:
+        return next((number for number, start in enumerate(FIRST) if find_place(item).startswith(start)), len(FIRST))
 
-    def turn(item: pytest.Item) -> int:
-        return next((number for number, start in enumerate(FIRST) if place(item).startswith(start)), len(FIRST))
-
-    items.sort(key=turn)
-    for item in items:
-        if not place(item).startswith(APART):
-            item.add_marker(pytest.mark.xdist_group(place(item)))
+    items.sort(key=find_turn)
 
 
 def pytest_collection_finish() -> None:
