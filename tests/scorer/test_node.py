@@ -390,7 +390,7 @@ _TOWER = b")" + 60 * b"2\x86"  # a tuple of one tuple twice, sixty floors high
 _HEAVY = b"cnumpy._core.multiarray\nscalar\ncnumpy\ndtype\nX\x09\0\0\0V50000000\x85R\x85R"  # 50 MB
 POISON = {
     "pump-050": (b"\x80\x04})" + 300_000 * b"\x85" + b"K\x01s.", Reason.CRASHED, "its process ended by SIGSEGV"),
-    "pump-100": (b"\x80\x04}" + 2 * (_TOWER + b"K\x01s") + b".", Reason.ENDLESS, "came to no end within 5 s"),
+    "pump-100": (b"\x80\x04}" + 2 * (_TOWER + b"K\x01s") + b".", Reason.ENDLESS, "did not end within 5 s"),
     "pump-101": (b"\x80\x04](" + 40 * _HEAVY + b"e.", Reason.CRASHED, "took more than 300 MiB of memory"),
 }
 
