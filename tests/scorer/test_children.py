@@ -112,8 +112,10 @@ def test_each_poison_model_is_named_with_its_etag_and_each_neighbour_is_scored(
     assert [v.rows for v in (one.result for one in ended)] == [int(name not in blamed) for name in names]
     assert {v.etag for v in (one.result for one in ended)} == {"etag"}  # it is not what was planned
     assert [line for line in caplog.messages if "exit-3" in line and "after" not in line] == [
-        "worker process ended at model=exit-3: its process ended with exit code 3; "
-        "trying the model alone in a fresh one",
+        (
+            "worker process ended at model=exit-3: its process ended with exit code 3; "
+            "trying the model alone in a fresh one"
+        ),
         "worker process ended at model=exit-3 alone: its process ended with exit code 3; the model is the cause",
     ]
 
