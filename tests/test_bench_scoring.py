@@ -121,9 +121,9 @@ def test_ours_is_compared_with_the_best_that_people_use() -> None:
 
 def test_what_a_further_model_takes_is_told_without_the_start_of_each_chunk() -> None:
     one = measured("warm", 10)
-    two = replace(one, models=2 * START + 1_000, whole=summarise_runs([Spent(9.0, 2.01, 100.0)]), starts=2)
+    two = replace(one, models=2 * START + 1_000, total=summarise_runs([Spent(9.0, 2.01, 100.0)]), starts=2)
     assert two.micro == pytest.approx(one.micro)
-    assert math.isnan(replace(two, whole=summarise_runs([Spent(9.0, 1.99, 100.0)])).micro)
+    assert math.isnan(replace(two, total=summarise_runs([Spent(9.0, 1.99, 100.0)])).micro)
 
 
 def test_the_plot_has_a_bar_for_each_and_the_limit() -> None:
