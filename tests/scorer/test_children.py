@@ -304,11 +304,11 @@ NODE = """
 import sys
 sys.path[:0] = {path!r}
 import misdeeds
-from scorer.sandbox.pool import Children
-with Children(1, scoring=misdeeds.scoring) as children:
+from scorer.sandbox.pool import WorkerPool
+with WorkerPool(1, scoring=misdeeds.scoring) as workers:
     for name in ("a", "hang"):
-        for one in children.score([misdeeds.item(name)]):
-            print(int(one.predictions.score[0]), children._processes[0].pid, flush=True)
+        for one in workers.score_items([misdeeds.item(name)]):
+            print(int(one.predictions.score[0]), workers._processes[0].pid, flush=True)
 """
 
 

@@ -568,7 +568,7 @@ def test_a_warm_node_imports_neither_pandas_nor_scikit_learn(place: Place, packe
     run_packed(place, usual, 1)
     program = (
         "import sys; from scorer.commands import score_chunk; "
-        f"score_chunk.run({place.url('work') + '/packed.json'!r}, 2); "
+        f"score_chunk.run_attempt({place.url('work') + '/packed.json'!r}, 2); "
         "print([name for name in ('pandas', 'sklearn', 'skops', 'joblib') if name in sys.modules])"
     )
 
