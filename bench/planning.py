@@ -23,7 +23,7 @@ from shared.ports import Blobs
 from shared.state.runs import Phase, Run
 
 from .fleet import Stream
-from .measure import Cost, counted, measured
+from .measure import Cost, count_calls, measure_cost
 
 NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -41,16 +41,16 @@ class Planned:
 
 def in_memory(models: int, size: int | None, rate: float | None) -> Planned:
     """Plan from names that are made up in this process. See `_plan`."""
-    return _plan(lambda count: cast("Blobs", Stream(count)), models, size, rate)
+    return _measure_plan(lambda count: cast("Blobs", Stream(count)), models, size, rate)
 
 
 def over_http(models: int, size: int | None, rate: float | None) -> Planned:
     """Plan through the adapter of Blob Storage, from a container of another process. See `_plan`."""
-    with _service(1) as one, _service(models) as fleet:
-        return _plan(lambda count: AzureBlobs(one if count == 1 else fleet, "models"), models, size, rate)
+    with _serve_listing(1) as small, _serve_listing(models) as large:
+        return _measure_plan(lambda count: AzureBlobs(small if count == 1 else large, "models"), models, size, rate)
 
 
-def _plan(container: Callable[[int], Blobs], models: int, size: int | None, rate: float | None) -> Planned:
+def _measure_plan(container: Callable[[int], Blobs], models: int, size: int | None, rate: float | None) -> Planned:
     """Plan with so many models a chunk, or with `auto` where *size* is None.
 
     *rate* is that of the last run, in models a second and process; None: there was no last run.
@@ -60,11 +60,13 @@ def _plan(container: Callable[[int], Blobs], models: int, size: int | None, rate
     run = Run(Window(NOON - timedelta(minutes=65), HOUR), Phase.PLANNING, NOON)
     last = Run(Window(NOON - timedelta(minutes=125), HOUR), Phase.SUCCEEDED, NOON - HOUR, models=models)
     earlier = [replace(last, tally=Tally(scored=models, seconds=models / rate))] if rate else []
-    one = container(1)
-    Drafting(one, one, one, MemoryLedger(), rules).plan(run, [], NOON)  # loads what is loaded when it is first used
-    fleet = counted(container(models), "blobs", calls)
-    drafting = Drafting(fleet, fleet, fleet, counted(MemoryLedger(), "ledger", calls), rules)
-    with measured(calls) as cost:
+    small = container(1)
+    Drafting(small, small, small, MemoryLedger(), rules).plan(
+        run, [], NOON
+    )  # loads what is loaded when it is first used
+    fleet = count_calls(container(models), "blobs", calls)
+    drafting = Drafting(fleet, fleet, fleet, count_calls(MemoryLedger(), "ledger", calls), rules)
+    with measure_cost(calls) as cost:
         planned = drafting.plan(run, earlier, NOON)
     assert planned.models == models, f"expected a plan of {models} models, got {planned.models}"
     chunks = read_plan(fleet, run, 0, NOON).chunks
@@ -72,7 +74,7 @@ def _plan(container: Callable[[int], Blobs], models: int, size: int | None, rate
 
 
 @contextmanager
-def _service(models: int) -> Iterator[str]:
+def _serve_listing(models: int) -> Iterator[str]:
     """The connection string of a container that lists so many models."""
     command = [sys.executable, "-m", "bench.listing", str(models)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=DIE_WITH_PARENT) as process:  # noqa: PLW1509  # one system call

@@ -31,7 +31,7 @@ from shared.state.runs import Heartbeat, JobState, Phase
 from shared.tracking.run_limits import Policy
 
 from .fleet import Stream, model_id
-from .measure import Cost, counted, measured
+from .measure import Cost, count_calls, measure_cost
 
 NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 BEAT = timedelta(seconds=10)  # few enough beats to a run that no second window falls due
@@ -66,12 +66,12 @@ class _World:
         """One tick, under that limit."""
         fleet = cast("Blobs", Stream(self.models * self.chunks))
         plane = ControlPlane(
-            ledger=counted(self.ledger, "ledger", self.calls),
-            cluster=counted(self.cluster, "cluster", self.calls),
-            models=counted(fleet, "models", self.calls),
+            ledger=count_calls(self.ledger, "ledger", self.calls),
+            cluster=count_calls(self.cluster, "cluster", self.calls),
+            models=count_calls(fleet, "models", self.calls),
             readings=fleet,
-            work=counted(self.work, "work", self.calls),
-            predictions=counted(self.predictions, "predictions", self.calls),
+            work=count_calls(self.work, "work", self.calls),
+            predictions=count_calls(self.predictions, "predictions", self.calls),
             stopwatch=MemoryStopwatch(),  # the pace of submitting, 20 jobs a second, is not waited for
             rules=Rules(
                 drafting=DraftingRules(ChunkSize(self.models)),
@@ -79,7 +79,7 @@ class _World:
                 tick_budget=timedelta(hours=1),
             ),
         )
-        with measured(self.calls) as cost:
+        with measure_cost(self.calls) as cost:
             plane.tick(self.now)
         self.now += BEAT
         return cost
@@ -97,7 +97,7 @@ class _World:
         self._each(JobState.RUNNING, JobState.SUCCEEDED, self._report)
 
     def _each(self, state: JobState, after: JobState, write: Callable[[str, int], None]) -> None:
-        names = [name for name, seen in self.cluster.sightings.items() if seen.state is state]
+        names = [name for name, sighting in self.cluster.sightings.items() if sighting.state is state]
         jobs = [job[1:] for name in names if (job := paths.parse_job_name(name))]
         with ThreadPoolExecutor(NODES) as pool:
             list(pool.map(lambda job: write(*job), jobs))
@@ -120,7 +120,7 @@ class _World:
 
 def one_by_one(store: str, chunks: int, models: int) -> list[tuple[str, Cost]]:
     """A run that does all of one kind in one tick: the kinds of ticks, and what each took."""
-    with _world(store, chunks, models) as world:
+    with _make_world(store, chunks, models) as world:
         costs = [("plan and write the rows", world.tick(max_in_flight=0))]
         costs.append(("submit all", world.tick(chunks)))
         world.start()
@@ -142,7 +142,7 @@ def one_by_one(store: str, chunks: int, models: int) -> list[tuple[str, Cost]]:
 
 def to_the_end(store: str, chunks: int, models: int, max_in_flight: int) -> tuple[int, Cost]:
     """A run as it is by default, so many jobs in flight, which end between two ticks: its ticks, and their cost."""
-    with _world(store, chunks, models) as world:
+    with _make_world(store, chunks, models) as world:
         total, ticks = Cost(), 0
         while not ticks or not world.ledger.run(WINDOW.id).phase.terminal:
             cost = world.tick(max_in_flight)
@@ -160,12 +160,12 @@ def to_the_end(store: str, chunks: int, models: int, max_in_flight: int) -> tupl
 
 def _check_over(world: _World) -> None:
     run = world.ledger.run(WINDOW.id)
-    found, expected = (run.phase, run.tally.scored), (Phase.SUCCEEDED, world.models * world.chunks)
-    assert found == expected, f"expected a run that ends as {expected}, got {found}: {run.message}"
+    actual, expected = (run.phase, run.tally.scored), (Phase.SUCCEEDED, world.models * world.chunks)
+    assert actual == expected, f"expected a run that ends as {expected}, got {actual}: {run.message}"
 
 
 @contextmanager
-def _world(store: str, chunks: int, models: int) -> Iterator[_World]:
+def _make_world(store: str, chunks: int, models: int) -> Iterator[_World]:
     """A world on `memory` or `azurite` in which one window is due."""
     if store == "memory":
         work = MemoryBlobs("memory://work")

@@ -89,7 +89,7 @@ def test_a_job_whose_worker_is_killed_is_lost_and_nothing_of_it_runs_on(own_clus
     eventually(lambda: state(cluster, job) is JobState.LOST)
     eventually(stored_log(tmp_path, job).exists)
     assert stored_log(tmp_path, job).read_text() == (
-        "begun\n\n-- stopped, since it was cancelled or its worker died: begun\n"
+        "begun\n\n-- stopped: it was cancelled or its worker died: begun\n"
     )
     again = make_job(tmp_path, fresh_run())
     again.end()
@@ -303,7 +303,7 @@ def test_a_command_dies_with_its_keeper(cluster: DaskCluster, job: Job) -> None:
     keeper.kill()
     eventually(lambda: gone([command.pid]), seconds=1)
     child.kill()  # the kernel ends only the one
-    eventually(lambda: see(cluster, job) == Sighting(JobState.FAILED, "its keeper was killed, status -9"))
+    eventually(lambda: see(cluster, job) == Sighting(JobState.FAILED, "its supervisor was killed, status -9"))
 
 
 def test_a_worker_that_cannot_run_our_code_says_so(dask_cluster: LocalDask, cluster: DaskCluster, job: Job) -> None:
@@ -322,7 +322,7 @@ def test_a_job_ends_when_its_time_is_up(cluster: DaskCluster, tmp_path: Path) ->
     eventually(lambda: state(cluster, job) is JobState.FAILED)
     seen = see(cluster, job)
     assert seen
-    assert seen.detail == "stopped, since it took longer than 2 s: begun"
+    assert seen.detail == "stopped: it took longer than 2 s: begun"
     assert gone(job.pids)
 
 

@@ -393,7 +393,7 @@ _TOWER = b")" + 60 * b"2\x86"  # a tuple of one tuple twice, sixty floors high
 _HEAVY = b"cnumpy._core.multiarray\nscalar\ncnumpy\ndtype\nX\x09\0\0\0V50000000\x85R\x85R"  # 50 MB
 POISON = {
     "pump-050": (b"\x80\x04})" + 300_000 * b"\x85" + b"K\x01s.", Reason.CRASHED, "its process ended by SIGSEGV"),
-    "pump-100": (b"\x80\x04}" + 2 * (_TOWER + b"K\x01s") + b".", Reason.ENDLESS, "came to no end within 5 s"),
+    "pump-100": (b"\x80\x04}" + 2 * (_TOWER + b"K\x01s") + b".", Reason.ENDLESS, "did not end within 5 s"),
     "pump-101": (b"\x80\x04](" + 40 * _HEAVY + b"e.", Reason.CRASHED, "took more than 300 MiB of memory"),
 }
 
@@ -571,7 +571,7 @@ def test_a_warm_node_imports_neither_pandas_nor_scikit_learn(place: Place, packe
     run_packed(place, usual, 1)
     program = (
         "import sys; from scorer.commands import score_chunk; "
-        f"score_chunk.run({place.url('work') + '/packed.json'!r}, 2); "
+        f"score_chunk.run_attempt({place.url('work') + '/packed.json'!r}, 2); "
         "print([name for name in ('pandas', 'sklearn', 'skops', 'joblib') if name in sys.modules])"
     )
 

@@ -336,9 +336,14 @@ def _versions() -> Iterator[Row]:
     without = _svm()
     del without.__dict__["_gamma"]
     yield "version-older-that-lacks", pickle.dumps(without).replace(b"1.9.1", b"0.9.1"), OLD, "_gamma is missing"
-    yield "fits-two-features", pickle.dumps(OneClassSVM().fit(DATA[:, :2])), Reason.WRONG_FEATURES, "wants 2 features"
+    yield (
+        "fits-two-features",
+        pickle.dumps(OneClassSVM().fit(DATA[:, :2])),
+        Reason.WRONG_FEATURES,
+        "expected 2 features",
+    )
     named = OneClassSVM().fit(pd.DataFrame(DATA, columns=["a", "b", "volt"]))
     yield "wants-another-column", pickle.dumps(named), Reason.WRONG_FEATURES, "volt"
     named.feature_names_in_ = np.array(["a", "b", "\ud800\x1b[31m"], object)
-    yield "wants-half-a-character", pickle.dumps(named, 2), Reason.WRONG_FEATURES, "wants 3"
-    yield "wants-half-a-character-skops", to_skops(named), Reason.WRONG_FEATURES, "wants 3"
+    yield "wants-half-a-character", pickle.dumps(named, 2), Reason.WRONG_FEATURES, "expected 3"
+    yield "wants-half-a-character-skops", to_skops(named), Reason.WRONG_FEATURES, "expected 3"

@@ -87,7 +87,7 @@ def _texts() -> Iterator[BadReadings]:
     yield _file("device-twice.csv", _lines("07:00,pump,fan,2", head="time,device,device,value\n"), WHOLE, "than once")
     yield _file("a-column-more.csv", _lines("07:00,pump,x,1", head="time,device,note,value\n"), (1.0,))
     yield _file(
-        "two-features-for-one.csv", _lines("07:00,pump,1,2", head="time,device,a,b\n"), WRONG, "wants 1 feature"
+        "two-features-for-one.csv", _lines("07:00,pump,1,2", head="time,device,a,b\n"), WRONG, "expected 1 feature"
     )
     yield _file("columns-reordered.csv", "value,time,device\n1,2026-11-21T07:00,pump\n", (1.0,))
     yield _file("cut-in-a-row.csv", GOOD + "2026-11-21T07:02,pu", WHOLE, "Expected 3 columns, got 2")

@@ -198,13 +198,13 @@ from scorer.sandbox import isolation
 def none(*_):
     raise OSError(errno.ENOSYS, "Function not implemented")
 {poverty}
-print(json.dumps(isolation.enter(2**30)))
+print(json.dumps(isolation.enter_sandbox(2**30)))
 """
 PRIVILEGED, READS, CALLS_ALL, IGNORED = (
     "models were scored as privileged as the node",
     "models were scored able to read files of the node (Landlock)",
     "models were scored able to open sockets and to start processes (seccomp)",
-    "models were scored able to open sockets: the kernel took the seccomp filter and ignores it",
+    "models were scored able to open sockets: the kernel accepted the seccomp filter and ignores it",
 )
 
 
@@ -212,7 +212,7 @@ PRIVILEGED, READS, CALLS_ALL, IGNORED = (
     ("poverty", "sentences"),
     [
         ("", []),
-        ("isolation._landlock = none", [f"{READS}: OSError: [Errno 38] Function not implemented"]),
+        ("isolation._call_landlock = none", [f"{READS}: OSError: [Errno 38] Function not implemented"]),
         (
             "platform.machine = lambda: 'riscv64'",
             [f"{PRIVILEGED}: KeyError: 'riscv64'", f"{CALLS_ALL}: KeyError: 'riscv64'"],
