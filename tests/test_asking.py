@@ -275,13 +275,13 @@ def test_limits_that_two_ask_for_at_once_hold_both() -> None:
     ("path", "body", "detail"),
     [
         ("limits", {}, "expected max_in_flight, tolerated_failures or both, got neither"),
-        ("limits", {"max_in_flight": None, "tolerated_failures": None}, "found neither"),
-        ("limits", {"max_in_flight": 0}, "max_in_flight: Input should be greater than or equal to 1, found 0"),
+        ("limits", {"max_in_flight": None, "tolerated_failures": None}, "got neither"),
+        ("limits", {"max_in_flight": 0}, "max_in_flight: Input should be greater than or equal to 1, got 0"),
         ("limits", {"tolerated_failures": 101}, "tolerated_failures: Input should be less than or equal to 100"),
-        ("limits", {"tolerated_failures": -1}, "found -1"),
+        ("limits", {"tolerated_failures": -1}, "got -1"),
         ("limits", {"max_inflight": 1}, "max_inflight"),
         ("limits", None, "body"),
-        ("reprocess", {"models": "some"}, "found 'some'"),
+        ("reprocess", {"models": "some"}, "got 'some'"),
         ("reprocess", {"model": "new"}, "model"),
     ],
 )
@@ -430,7 +430,7 @@ def test_a_cancel_ends_a_backfill_and_its_runs_and_it_can_be_asked_for_again(pas
     past.beat()
     assert [http.post(f"/api/backfills/{name}/cancel").status_code for _ in range(2)] == [202, 202]
     assert kinds(past) == [WishKind.CANCEL]
-    assert is_problem(http.post("/api/backfills", json=body), 409, f"found {name} about to be cancelled")
+    assert is_problem(http.post("/api/backfills", json=body), 409, f"got {name} about to be cancelled")
     past.plane.tick(past.now)
     told = http.get(f"/api/backfills/{name}").json()
     assert (told["state"], told["decided"], run(http, MISSED.id)["cancelled_at"] is None) == ("cancelled", 1, False)
@@ -464,12 +464,12 @@ def test_a_range_is_told_by_instants_or_by_windows(
 @pytest.mark.parametrize(
     ("start", "end", "detail"),
     [
-        ("soon", "2026-11-21T12:00Z", "or an instant with its offset such as 2026-11-21T07:00:00Z, found 'soon'"),
-        ("2026-11-21T08:00", "2026-11-21T12:00Z", "found '2026-11-21T08:00'"),
-        ("2026-11-21T08:30Z", "2026-11-21T12:00Z", "such as at 2026-11-21T08:00Z, found 2026-11-21T08:30:00+00:00"),
+        ("soon", "2026-11-21T12:00Z", "or an instant with its offset such as 2026-11-21T07:00Z, got 'soon'"),
+        ("2026-11-21T08:00", "2026-11-21T12:00Z", "got '2026-11-21T08:00'"),
+        ("2026-11-21T08:30Z", "2026-11-21T12:00Z", "such as at 2026-11-21T08:00Z, got 2026-11-21T08:30:00+00:00"),
         ("2026-11-21T08:00Z", "2026-11-21T11:00:01Z", "such as at 2026-11-21T11:00Z"),
         ("2026-11-21T08:00Z", "2026-11-21T13:00Z", "that have closed, which end by 2026-11-21T12:00Z"),
-        ("2026-11-21T08:00Z", "2026-11-21T08:00Z", "found 2026-11-21T08:00:00+00:00 to 2026-11-21T08:00:00+00:00"),
+        ("2026-11-21T08:00Z", "2026-11-21T08:00Z", "got 2026-11-21T08:00:00+00:00 to 2026-11-21T08:00:00+00:00"),
         ("2026-11-21T09:00Z", "2026-11-21T08:00Z", "expected a range"),
         ("2025-09-30T19:00Z", "2026-11-21T12:00Z", "expected at most 10000 windows, got 10001"),
         ("0001-01-01T00:00+23:59", "2026-11-21T12:00Z", "or an instant"),

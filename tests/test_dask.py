@@ -362,7 +362,7 @@ except Unavailable as error:
     assert (told.returncode, told.stderr) == (0, "")
     assert told.stdout == (
         "expected an answer of the Dask scheduler at tcp://127.0.0.1:1, "
-        "found: Timed out trying to connect to tcp://127.0.0.1:1 after 5 s\n1\n"
+        "got: Timed out trying to connect to tcp://127.0.0.1:1 after 5 s\n1\n"
     )
 
 

@@ -73,7 +73,7 @@ def settings_table() -> str:
 def shown(name: str) -> str:
     """A default as a person would write it."""
     spelled = {
-        "storage": "*expected*", "heartbeat": "*expected*", "schedule": "`0 5 * * * *`", "chunk_size": "`auto`",
+        "storage": "*required*", "heartbeat": "*required*", "schedule": "`0 5 * * * *`", "chunk_size": "`auto`",
         "model_names": "`{device}[/{sensor}].{ext}`", "readings_columns": "as they are called",
         "prune_predictions": "`false`", "other_versions": "`warn`",
     }  # fmt: skip

@@ -41,7 +41,7 @@ def test_the_schedule_is_read_in_its_zone_and_the_heartbeat_in_utc() -> None:
     assert settings.heartbeat == Schedule("0 * * * * *", "UTC")
 
 
-def test_all_problems_are_told_at_once_by_name_with_what_was_wanted_and_found() -> None:
+def test_all_problems_are_told_at_once_by_name_with_what_was_expected_and_got() -> None:
     wrong = {
         "SCHEDULE": "0 5 * * * 7",
         "SCHEDULE_TIME_ZONE": "Mars/Olympus",
@@ -77,7 +77,7 @@ def test_all_problems_are_told_at_once_by_name_with_what_was_wanted_and_found() 
     assert {line.split(":")[0].strip() for line in problems} == set(wrong) | {"HEARTBEAT"}
     for line in problems:
         name = line.split(":")[0].strip()
-        assert "found" in line or name == "OPERATE_KEY_SHA256", line
+        assert "got" in line or name == "OPERATE_KEY_SHA256", line
     assert "my password" not in str(caught.value)
     assert "of mine" not in str(caught.value)
 
@@ -109,7 +109,7 @@ def test_what_a_cluster_cannot_be_reached_without_is_wanted_with_all_else_that_i
     expected = sorted({*given} - {*AZURITE, "CLUSTER"})
     assert sorted(line.split(":")[0].strip() for line in problems) == sorted([*expected, "WINDOW"])
     for line in problems:
-        assert "WINDOW" in line or line.endswith(f", for CLUSTER={given['CLUSTER']}, found nothing"), line
+        assert "WINDOW" in line or line.endswith(f", for CLUSTER={given['CLUSTER']}, got nothing"), line
 
 
 def test_a_cluster_that_is_not_chosen_wants_nothing() -> None:

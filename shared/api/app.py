@@ -83,7 +83,7 @@ def _told(error: Any) -> str:
     where = ".".join(map(str, error["loc"]))
     if error["type"] == "json_invalid" or isinstance(error.get("input"), bytes):
         return f"{where}: expected JSON, with Content-Type: application/json"
-    return f"{where}: {error['msg']}, found {error.get('input')!r}"
+    return f"{where}: {error['msg']}, got {error.get('input')!r}"
 
 
 def _add_errors(app: FastAPI) -> None:

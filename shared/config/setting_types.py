@@ -34,7 +34,7 @@ def _like(pattern: str, expected: str, *, told: bool = True) -> AfterValidator:
 
     def check(text: str) -> str:
         if text and not re.fullmatch(pattern, text):
-            found = f", found {text!r}" if told else ""
+            found = f", got {text!r}" if told else ""
             raise ValueError(f"expected {expected}{found}")
         return text
 

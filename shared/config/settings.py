@@ -1,7 +1,7 @@
 """The settings, from the environment. The only room that reads it.
 
-All problems are found at once, and each is told by the setting's name, with what was expected and what was found. The
-table in the README is made from the descriptions here.
+All problems are reported at once, each with the setting's name, what was expected and what came. The table in the
+documents is made from the descriptions here.
 """
 
 from __future__ import annotations
@@ -134,27 +134,27 @@ class Settings(BaseModel):
         "tcp://127.0.0.1:8786", description="the address of the Dask scheduler"
     )
     aml_workspace: setting_types.WorkspaceId = Field(
-        "", description="the Azure ML workspace, by its resource id; expected for `azureml`"
+        "", description="the Azure ML workspace, by its resource id; needed for `azureml`"
     )
     aml_compute: setting_types.Compute = Field("scorer", description="its compute cluster")
     aml_environment: setting_types.Environment = Field(
-        "", description="the scorer's environment there, `NAME:VERSION`; expected for `azureml`"
+        "", description="the scorer's environment there, `NAME:VERSION`; needed for `azureml`"
     )
     arm_endpoint: Endpoint = Field(
         "https://management.azure.com", description="Azure's Resource Manager; another one in sovereign clouds"
     )
     batch_endpoint: Endpoint = Field(
-        "", description="the Azure Batch account, `https://ACCOUNT.REGION.batch.azure.com`; expected for `batch`"
+        "", description="the Azure Batch account, `https://ACCOUNT.REGION.batch.azure.com`; needed for `batch`"
     )
     batch_pool: setting_types.PoolId = Field("scorer", description="its pool")
     batch_image: setting_types.Image = Field(
-        "", description="the scorer's container image, `REGISTRY/NAME:TAG`; expected for `batch`"
+        "", description="the scorer's container image, `REGISTRY/NAME:TAG`; needed for `batch`"
     )
     batch_identity: setting_types.IdentityId = Field(
         "", description="the identity by which Batch brings a job's log into storage, by its resource id"
     )
     node_client_id: setting_types.ClientId = Field(
-        "", description="the identity by which jobs at Azure reach storage, by its client id; expected for `azureml`"
+        "", description="the identity by which jobs at Azure reach storage, by its client id; needed for `azureml`"
     )
     max_in_flight: Count = Field(100, description="jobs of a run at the cluster at once")
     max_retries: Annotated[int, Field(ge=0)] = Field(2, description="times that a chunk's failed job is tried again")
@@ -231,7 +231,7 @@ def _absent(given: Mapping[str, str]) -> list[str]:
     """What the cluster that is chosen cannot be reached without."""
     cluster = given.get("cluster")
     expected = next((names for kind, names in _WANTED.items() if kind == cluster), ())
-    what = {name: str(Settings.model_fields[name].description).partition("; expected for")[0] for name in expected}
+    what = {name: str(Settings.model_fields[name].description).partition("; needed for")[0] for name in expected}
     return [
         f"  {name.upper()}: expected {what[name]}, for CLUSTER={cluster}, got nothing"
         for name in expected
@@ -246,5 +246,5 @@ def _problem(problem: Any) -> str:
     said = str(problem["msg"]).removeprefix("Value error, ")
     extra = Settings.model_fields[name].json_schema_extra
     secret = isinstance(extra, dict) and setting_types.SECRET in extra
-    found = "" if secret or "found" in said else f", found {problem['input']!r}"
+    found = "" if secret or " got " in said else f", got {problem['input']!r}"
     return f"  {name.upper()}: {said}{found}"

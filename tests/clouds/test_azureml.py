@@ -295,7 +295,7 @@ def test_a_compute_without_nodes_is_told(azureml_world: AzureMLWorld, missing: s
     if missing == "a cluster that is being made":
         assert azureml_world.cluster.nodes() == Nodes(0, 0, {})
         return
-    with pytest.raises(Unavailable, match=f"found {kind}|no such compute"):
+    with pytest.raises(Unavailable, match=f"got {kind}|no such compute"):
         azureml_world.cluster.nodes()
 
 

@@ -356,7 +356,7 @@ def test_the_url_is_where_the_container_answers_and_holds_no_key(azurite: Azurit
 def test_a_copy_from_another_account_is_refused_before_anything_is_asked() -> None:
     here = AzureBlobs("https://here.blob.core.windows.net", "a")
     there = AzureBlobs("https://there.blob.core.windows.net", "a")
-    with pytest.raises(Malformed, match=r"in the account of https://here\.blob.*found https://there\.blob"):
+    with pytest.raises(Malformed, match=r"in the account of https://here\.blob.*got https://there\.blob"):
         here.copy(there, "x", "x", replaces=None)
 
 

@@ -891,9 +891,9 @@ def test_a_long_list_goes_on_in_further_properties_and_is_whole_or_nothing() -> 
 @pytest.mark.parametrize(
     ("chunk", "found"),
     [
-        (replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(PART,) * 10_000)), r"1000000 bytes in a row, found \d{7}"),
-        (replace(WHOLE_CHUNK, last="x" * 32_001), "32000 in a property, found last of 32001 characters"),
-        (replace(WHOLE_CHUNK, last="\ud800"), "text in last, found"),
+        (replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(PART,) * 10_000)), r"1000000 bytes in a row, got \d{7}"),
+        (replace(WHOLE_CHUNK, last="x" * 32_001), "32000 in a property, got last of 32001 characters"),
+        (replace(WHOLE_CHUNK, last="\ud800"), "text in last, got"),
         (replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(replace(PART, path="\ud800"),))), "text in chosen_json"),
     ],
 )

@@ -396,7 +396,7 @@ def test_the_first_valid_report_of_a_round_is_taken() -> None:
     work = MemoryBlobs()
     lay(work, report(3, attempt=1), data=b"spoilt")
     work.write(paths.report_path(RUN.id, "c00000", 2), b"{")
-    lay(work, replace(report(3, attempt=3), verdicts=(ModelResult("a", 3),)))  # forgets two models
+    lay(work, replace(report(3, attempt=3), results=(ModelResult("a", 3),)))  # forgets two models
     gone = lay(work, report(3, attempt=4))
     work.delete(gone.parts[0].path)
     told = lay(work, report(3, attempt=9))

@@ -196,7 +196,7 @@ def test_alerts_listen_for_what_the_app_says() -> None:
     queries = {name: rule["criteria"]["allOf"][0]["query"] for name, rule in rules.items()}
     heard = {name: re.findall('matches regex "([^"]+)"', query) for name, query in queries.items()}
     run = "20261121T0700Z-PT1H"
-    control, opening = ROOT / "shared" / "control.py", ROOT / "shared" / "opening.py"
+    control, opening = ROOT / "shared" / "control" / "loop.py", ROOT / "shared" / "control" / "open_runs.py"
     failed = said(control, "run=%s %s->%s") % (run, "running", "failed", "no model was scored")
     stopped = said(control, "run=%s stopped:") % (run, "deadline", "too long")
     missed = said(opening, "run=%s missed:") % (run, "too old")
