@@ -13,17 +13,17 @@ from starlette.testclient import TestClient
 
 from local import azurite
 from shared.adapters.azure.blobs import AzureBlobs
-from shared.adapters.azure.table_batches import Table, batches, create
-from shared.adapters.azure.table_rows import dump, fitted, run_key
+from shared.adapters.azure.table_batches import Table, make_insert, split_into_batches
+from shared.adapters.azure.table_rows import dump_row, make_run_key, shorten_texts
 from shared.adapters.azure.tables import RUNS, TableLedger
 from shared.adapters.memory import MemoryCluster, MemoryStopwatch
 from shared.api.app import create_api
-from shared.api.auth import Guard
+from shared.api.auth import Authorizer
 from shared.contract import paths
 from shared.contract.domain import Failure, Outcome, Reason, Tally
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
-from shared.control.options import Rules
+from shared.control.options import ControlOptions
 from shared.ports import Blobs
 from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run
 
@@ -58,17 +58,19 @@ def history(sizes: Sequence[int]) -> list[Asked]:
 
 def _history(setting: str, sizes: Sequence[int]) -> Iterator[Asked]:
     table, ledger, calls = Table(setting, "bench"), TableLedger(setting, "bench"), Counter[str]()
-    table.ensure()
+    table.ensure_table()
     ledger.save_heartbeat(Heartbeat(watermark=NEWEST.end))
     work = AzureBlobs(setting, "work")
-    work.ensure()
+    work.ensure_container()
     plane = _plane(ledger, work, calls, FOR_EVER)
-    api = TestClient(create_api(plane.services, Guard(), lambda: NOON))
+    api = TestClient(create_api(plane.services, Authorizer(), lambda: NOON))
     beats = (NOON + timedelta(seconds=second) for second in itertools.count())
     there = 0
     for size in sizes:
-        for batch in batches(create(dump(fitted(run), RUNS, run_key(run.id))) for run in _past(there, size)):
-            table.transact(batch)
+        for batch in split_into_batches(
+            make_insert(dump_row(shorten_texts(run), RUNS, make_run_key(run.id))) for run in _past(there, size)
+        ):
+            table.write_rows(batch)
         there = size
         middle = next(_past(size // 2, size // 2 + 1)).id
         yield Asked("GET /api/runs/{id}", size, _repeated(_asking(api, f"/api/runs/{middle}"), calls))
@@ -96,7 +98,7 @@ def _plane(ledger: TableLedger, work: AzureBlobs, calls: Counter[str], keep: tim
         work=blobs,
         predictions=blobs,
         stopwatch=MemoryStopwatch(),
-        rules=Rules(keep_runs=keep),
+        options=ControlOptions(keep_runs=keep),
     )
 
 

