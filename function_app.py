@@ -16,7 +16,7 @@ from shared import bootstrap
 from shared.config import settings
 from shared.control.loop import ControlPlane
 
-SETTINGS = settings.load()
+SETTINGS = settings.load_settings()
 logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs would log ten lines for each request
 logging.getLogger("azure.identity").setLevel(logging.ERROR)  # and ten for each sign-in that fails, which we tell too
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], 
 @cache
 def plane() -> ControlPlane:
     """The control plane of this process."""
-    return bootstrap.control_plane(SETTINGS)
+    return bootstrap.build_control_plane(SETTINGS)
 
 
 @cache
@@ -36,7 +36,7 @@ def api() -> Asgi:
     """The HTTP app of this process."""
     from shared.api.app import create_api
 
-    return create_api(plane().services, bootstrap.guard(SETTINGS), lambda: datetime.now(UTC))
+    return create_api(plane().services, bootstrap.build_authorizer(SETTINGS), lambda: datetime.now(UTC))
 
 
 async def asgi(

@@ -13,17 +13,17 @@ from starlette.testclient import TestClient
 
 from local import azurite
 from shared.adapters.azure.blobs import AzureBlobs
-from shared.adapters.azure.table_batches import Table, batches, create
-from shared.adapters.azure.table_rows import dump, fitted, run_key
+from shared.adapters.azure.table_batches import Table, make_insert, split_into_batches
+from shared.adapters.azure.table_rows import dump_row, make_run_key, shorten_texts
 from shared.adapters.azure.tables import RUNS, TableLedger
 from shared.adapters.memory import MemoryCluster, MemoryStopwatch
 from shared.api.app import create_api
-from shared.api.auth import Guard
+from shared.api.auth import Authorizer
 from shared.contract import paths
 from shared.contract.domain import Failure, Outcome, Reason, Tally
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
-from shared.control.options import Rules
+from shared.control.options import ControlOptions
 from shared.ports import Blobs
 from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run
 
@@ -58,17 +58,18 @@ def measure_history(sizes: Sequence[int]) -> list[Asked]:
 
 def _measure_queries(setting: str, sizes: Sequence[int]) -> Iterator[Asked]:
     table, ledger, calls = Table(setting, "bench"), TableLedger(setting, "bench"), Counter[str]()
-    table.ensure()
+    table.ensure_table()
     ledger.save_heartbeat(Heartbeat(watermark=NEWEST.end))
     work = AzureBlobs(setting, "work")
-    work.ensure()
+    work.ensure_container()
     plane = _build_plane(ledger, work, calls, FOR_EVER)
-    api = TestClient(create_api(plane.services, Guard(), lambda: NOON))
+    api = TestClient(create_api(plane.services, Authorizer(), lambda: NOON))
     beats = (NOON + timedelta(seconds=second) for second in itertools.count())
     n_runs = 0
     for size in sizes:
-        for batch in batches(create(dump(fitted(run), RUNS, run_key(run.id))) for run in _make_past_runs(n_runs, size)):
-            table.transact(batch)
+        rows = (dump_row(shorten_texts(run), RUNS, make_run_key(run.id)) for run in _make_past_runs(n_runs, size))
+        for batch in split_into_batches(map(make_insert, rows)):
+            table.write_rows(batch)
         n_runs = size
         middle = next(_make_past_runs(size // 2, size // 2 + 1)).id
         yield Asked("GET /api/runs/{id}", size, _repeat_action(_make_request(api, f"/api/runs/{middle}"), calls))
@@ -98,7 +99,7 @@ def _build_plane(ledger: TableLedger, work: AzureBlobs, calls: Counter[str], kee
         work=blobs,
         predictions=blobs,
         stopwatch=MemoryStopwatch(),
-        rules=Rules(keep_runs=keep),
+        options=ControlOptions(keep_runs=keep),
     )
 
 

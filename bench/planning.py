@@ -18,7 +18,7 @@ from shared.adapters.memory import MemoryLedger
 from shared.contract.domain import Tally
 from shared.contract.windows import Window
 from shared.planning.chunking import ChunkSize
-from shared.planning.plan_writer import Drafting, DraftingRules, read_plan
+from shared.planning.plan_writer import PlanOptions, PlanWriter, read_plan
 from shared.ports import Blobs
 from shared.state.runs import Phase, Run
 
@@ -56,18 +56,18 @@ def _measure_plan(container: Callable[[int], Blobs], models: int, size: int | No
     *rate* is that of the last run, in models a second and process; None: there was no last run.
     """
     calls = Counter[str]()
-    rules = DraftingRules(ChunkSize(size), cores=CORES)
+    rules = PlanOptions(ChunkSize(size), cores=CORES)
     run = Run(Window(NOON - timedelta(minutes=65), HOUR), Phase.PLANNING, NOON)
     last = Run(Window(NOON - timedelta(minutes=125), HOUR), Phase.SUCCEEDED, NOON - HOUR, models=models)
     earlier = [replace(last, tally=Tally(scored=models, seconds=models / rate))] if rate else []
     small = container(1)
-    Drafting(small, small, small, MemoryLedger(), rules).plan(
+    PlanWriter(small, small, small, MemoryLedger(), rules).write_plan(
         run, [], NOON
     )  # loads what is loaded when it is first used
     fleet = count_calls(container(models), "blobs", calls)
-    drafting = Drafting(fleet, fleet, fleet, count_calls(MemoryLedger(), "ledger", calls), rules)
+    drafting = PlanWriter(fleet, fleet, fleet, count_calls(MemoryLedger(), "ledger", calls), rules)
     with measure_cost(calls) as cost:
-        planned = drafting.plan(run, earlier, NOON)
+        planned = drafting.write_plan(run, earlier, NOON)
     assert planned.models == models, f"expected a plan of {models} models, got {planned.models}"
     chunks = read_plan(fleet, run, 0, NOON).chunks
     return Planned(len(chunks), max(chunk.models for chunk in chunks), cost)

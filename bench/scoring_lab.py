@@ -153,7 +153,7 @@ class Lab:
         assert self._azurite
         setting = self._azurite.connection_string
         blobs = AzureBlobs(setting, container)
-        blobs.ensure()
+        blobs.ensure_container()
         store = open_container(blobs.url, setting)
         for file in files:
             store.write(file.relative_to(root).as_posix(), file.read_bytes())

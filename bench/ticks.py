@@ -22,13 +22,13 @@ from shared.contract.domain import Part
 from shared.contract.report import ModelResult, Progress, Report
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
-from shared.control.options import Rules
+from shared.control.options import ControlOptions
 from shared.planning.chunking import ChunkSize
-from shared.planning.plan_writer import DraftingRules
+from shared.planning.plan_writer import PlanOptions
 from shared.ports import Blobs, Ledger
-from shared.state.requests import SCHEDULE, Wish, WishKind
+from shared.state.requests import SCHEDULE, Request, RequestKind
 from shared.state.runs import Heartbeat, JobState, Phase
-from shared.tracking.run_limits import Policy
+from shared.tracking.run_limits import RunLimits
 
 from .fleet import Stream, model_id
 from .measure import Cost, count_calls, measure_cost
@@ -73,9 +73,9 @@ class _World:
             work=count_calls(self.work, "work", self.calls),
             predictions=count_calls(self.predictions, "predictions", self.calls),
             stopwatch=MemoryStopwatch(),  # the pace of submitting, 20 jobs a second, is not waited for
-            rules=Rules(
-                drafting=DraftingRules(ChunkSize(self.models)),
-                policy=Policy(max_in_flight=max_in_flight),
+            options=ControlOptions(
+                planning=PlanOptions(ChunkSize(self.models)),
+                limits=RunLimits(max_in_flight=max_in_flight),
                 tick_budget=timedelta(hours=1),
             ),
         )
@@ -102,7 +102,7 @@ class _World:
         with ThreadPoolExecutor(NODES) as pool:
             list(pool.map(lambda job: write(*job), jobs))
         for name in names:
-            self.cluster.set(name, after)
+            self.cluster.set_state(name, after)
 
     def _sign(self, chunk: str, attempt: int, halves: int) -> None:
         progress = Progress(halves * self.models // 2, self.models)
@@ -133,10 +133,10 @@ def one_by_one(store: str, chunks: int, models: int) -> list[tuple[str, Cost]]:
         _check_over(world)
         costs.append(("watch the closed run", world.tick(chunks)))
         if store == "memory":  # its calls are what counts; Azurite takes longer to delete than for all the rest
-            world.ledger.add_wish(Wish(WishKind.PAUSE, SCHEDULE, world.now))
+            world.ledger.add_request(Request(RequestKind.PAUSE, SCHEDULE, world.now))
             world.now += timedelta(days=91)
             costs.append(("prune the run, 91 days later", world.tick(chunks)))
-            assert not world.ledger.runs(1).items, "expected the run to be pruned, but it is there"
+            assert not world.ledger.list_runs(1).items, "expected the run to be pruned, but it is there"
     return costs
 
 
@@ -144,7 +144,7 @@ def to_the_end(store: str, chunks: int, models: int, max_in_flight: int) -> tupl
     """A run as it is by default, so many jobs in flight, which end between two ticks: its ticks, and their cost."""
     with _make_world(store, chunks, models) as world:
         total, ticks = Cost(), 0
-        while not ticks or not world.ledger.run(WINDOW.id).phase.terminal:
+        while not ticks or not world.ledger.read_run(WINDOW.id).phase.terminal:
             cost = world.tick(max_in_flight)
             ticks += 1
             total.seconds += cost.seconds
@@ -159,7 +159,7 @@ def to_the_end(store: str, chunks: int, models: int, max_in_flight: int) -> tupl
 
 
 def _check_over(world: _World) -> None:
-    run = world.ledger.run(WINDOW.id)
+    run = world.ledger.read_run(WINDOW.id)
     actual, expected = (run.phase, run.tally.scored), (Phase.SUCCEEDED, world.models * world.chunks)
     assert actual == expected, f"expected a run that ends as {expected}, got {actual}: {run.message}"
 
@@ -177,9 +177,9 @@ def _make_world(store: str, chunks: int, models: int) -> Iterator[_World]:
     try:
         setting = server.connection_string
         store_of = AzureBlobs(setting, "work")
-        store_of.ensure()
+        store_of.ensure_container()
         predictions = AzureBlobs(setting, "predictions")
-        predictions.ensure()
+        predictions.ensure_container()
         nodes = open_container(store_of.url, setting)
         world = _World(TableLedger(setting, "bench"), store_of, predictions, nodes, models, chunks)
         world.ledger.save_heartbeat(Heartbeat(watermark=WINDOW.start))

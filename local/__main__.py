@@ -46,13 +46,13 @@ def main() -> int:
     try:
         return _run(options, screen)
     except KeyboardInterrupt:
-        code, said = INTERRUPTED, "interrupted"
+        code, message = INTERRUPTED, "interrupted"
     except FleetError as error:
-        code, said = 2 if isinstance(error, Misconfigured | Malformed) else 1, str(error)
+        code, message = 2 if isinstance(error, Misconfigured | Malformed) else 1, str(error)
     finally:
         _end_children()
     screen.clear()
-    print(f"{said}; all that was started here has ended", file=sys.stderr)
+    print(f"{message}; all that was started here has ended", file=sys.stderr)
     return code
 
 
@@ -65,30 +65,30 @@ def _interrupt(*_: int | FrameType | None) -> NoReturn:
 
 def _end_children() -> None:
     """What a start that was interrupted half way has left."""
-    left = psutil.Process().children(recursive=True)
+    children = psutil.Process().children(recursive=True)
     for order in (psutil.Process.terminate, psutil.Process.kill):
-        for child in left:
+        for child in children:
             with suppress(psutil.NoSuchProcess):
                 order(child)
-        _, left = psutil.wait_procs(left, timeout=5)
+        _, children = psutil.wait_procs(children, timeout=5)
 
 
 def _run(options: argparse.Namespace, screen: Screen) -> int:
-    found = _settings(options.settings, screen)
+    values = _settings(options.settings, screen)
     options.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as started:
-        servers = [*started.enter_context(stack.services(found, options.folder.resolve()))]
-        for one in servers:
-            screen.say(one.name, str(one))
+        servers = [*started.enter_context(stack.services(values, options.folder.resolve()))]
+        for server in servers:
+            screen.say(server.name, str(server))
         if options.command == "services":
             screen.say("ready", "for `func start` or `make host`; Ctrl-C stops them")
             _stay(servers, datetime.max.replace(tzinfo=UTC))
-        pumps, stores = DemoFleet(options.devices), Stores.open(found)
+        pumps, stores = DemoFleet(options.devices), Stores.open(values)
         demo.prepare(pumps, stores, screen)  # before the timer: a run that finds no readings skips every model
         host = started.enter_context(stack.host(options.port, options.settings, options.folder))
         screen.say(host.name, str(host))
         servers.append(host)
-        well = demo.tell(demo.follow(host.at, found, servers, screen), stores, screen)
+        well = demo.tell(demo.follow(host.at, values, servers, screen), stores, screen)
         if options.command == "demo":
             screen.say("page", f"{host.at}/, which `make run` keeps up")
             return 0 if well else 1
@@ -105,7 +105,7 @@ def _settings(path: Path, screen: Screen) -> settings.Settings:
         screen.say("settings", f"{path}, a copy of local.settings.example.json")
     for name, value in read_settings(path).items():
         os.environ.setdefault(name, value)  # all that is started here inherits it
-    return settings.load()
+    return settings.load_settings()
 
 
 def _stay(servers: list[stack.Server], until: datetime) -> None:

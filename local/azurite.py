@@ -113,14 +113,16 @@ def _wait(process: subprocess.Popen[bytes], log: Path) -> Azurite:
     """The running Azurite, once all its services have said that they listen."""
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline and process.poll() is None:
-        found = dict(_LISTENING.findall(log.read_text(errors="replace")))
-        if len(found) == 3:  # noqa: PLR2004  # blob, queue, table
-            blob, queue, table = (f"{found[service]}/{ACCOUNT}" for service in ("Blob", "Queue", "Table"))
+        services = dict(_LISTENING.findall(log.read_text(errors="replace")))
+        if len(services) == 3:  # noqa: PLR2004  # blob, queue, table
+            blob, queue, table = (f"{services[service]}/{ACCOUNT}" for service in ("Blob", "Queue", "Table"))
             return Azurite(blob, queue, table, process, log)
         time.sleep(0.05)
-    said = log.read_text(errors="replace")[-1000:].strip()
-    how = "silence" if process.poll() is None else f"exit code {process.returncode}"
+    output = log.read_text(errors="replace")[-1000:].strip()
+    ending = "silence" if process.poll() is None else f"exit code {process.returncode}"
     process.kill()
     process.wait()
     log.unlink()
-    raise Unavailable(f"expected Azurite to listen within {START_LIMIT} s, got {how}; it said: {said or 'nothing'}")
+    raise Unavailable(
+        f"expected Azurite to listen within {START_LIMIT} s, got {ending}; it said: {output or 'nothing'}"
+    )

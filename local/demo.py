@@ -44,9 +44,9 @@ def train(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
     start = time.monotonic()
     screen.show("fleet", f"training a one-class SVM for each of {pumps.devices} pumps, once", "trained 0")
     with closing(fleet.train(pumps, stores)) as progress:  # closed, it leaves the rest undone
-        for done in progress:
-            text = f"{bar(done, pumps.devices)} {done} of {pumps.devices} pumps trained"
-            screen.show("fleet", text, f"trained {4 * done // pumps.devices}")
+        for count in progress:
+            text = f"{bar(count, pumps.devices)} {count} of {pumps.devices} pumps trained"
+            screen.show("fleet", text, f"trained {4 * count // pumps.devices}")
     screen.say("fleet", f"{pumps.devices} pumps, a one-class SVM trained for each in {time.monotonic() - start:.0f} s")
 
 
@@ -61,32 +61,34 @@ def add_readings(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
 
 def due(settings: Settings) -> Window:
     """The last window that the schedule has made due."""
-    return due_windows.due(settings.schedule, settings.window, None, datetime.now(UTC), settings.catch_up).waiting[-1]
+    return due_windows.find_due_windows(
+        settings.schedule, settings.window, None, datetime.now(UTC), settings.catch_up
+    ).waiting[-1]
 
 
 def follow(url: str, settings: Settings, servers: Sequence[Server], screen: Screen) -> dict[str, Any]:
     """Watch the run of the last window that is due until it has ended; raises Unavailable when nothing moves."""
     window, deadline, last = due(settings), time.monotonic() + PATIENCE, ""
-    left: tuple[str, int] | None = None  # a run, and its round that is not what we wait for
+    failed_round: tuple[str, int] | None = None  # a run, and its round that is not what we wait for
     while True:
         stack.check(servers)
-        found = _ask(f"{url}/api/runs/{window.id}")
-        if found is None:
+        run = _ask(f"{url}/api/runs/{window.id}")
+        if run is None:
             window = due(settings)  # an hour may end while we wait
             text, step = _waiting(url, window)
-        elif (found["id"], found["round"]) == left:
+        elif (run["id"], run["round"]) == failed_round:
             text, step = f"{window.id} failed before there was a fleet; a further round is asked for", "again"
-        elif Phase(found["phase"]).terminal and not found["models"]["scored"] and left is None:
-            left = found["id"], found["round"]
+        elif Phase(run["phase"]).terminal and not run["models"]["scored"] and failed_round is None:
+            failed_round = run["id"], run["round"]
             web.post(f"{url}/api/runs/{window.id}/redrive")
             continue
-        elif Phase(found["phase"]).terminal:
+        elif Phase(run["phase"]).terminal:
             screen.clear()
             if not last:
                 screen.say("note", f"{window.id} was scored before; this is what came of it then")
-            return found
+            return run
         else:
-            text, step = _open(found)
+            text, step = _open(run)
         screen.show("run", text, step)
         deadline = deadline if text == last else time.monotonic() + PATIENCE
         if time.monotonic() > deadline:
@@ -114,7 +116,7 @@ def _waiting(url: str, window: Window) -> tuple[str, str]:
     if health.get("trouble"):
         return f"waiting for the timer, which is in trouble: {health['trouble']}", health["trouble"]
     page = _ask(f"{url}/api/runs?limit=1") or {"items": []}
-    earlier = [one["id"] for one in page["items"] if not Phase(one["phase"]).terminal and one["id"] != window.id]
+    earlier = [run["id"] for run in page["items"] if not Phase(run["phase"]).terminal and run["id"] != window.id]
     first = f", which catches up with {earlier[0]} first" if earlier else ""
     return f"{window.id}: waiting for the timer{first}", first
 
@@ -132,7 +134,7 @@ def _open(run: dict[str, Any]) -> tuple[str, str]:
 def tell(run: dict[str, Any], stores: Stores, screen: Screen) -> bool:
     """Print what came of the run; returns whether it succeeded."""
     window, models = Window.parse(run["id"]), run["models"]
-    seen = findings.look(stores, window)
+    findings_seen = findings.look(stores, window)
     folder = prediction_path(window, "", 0).rpartition("/")[0]
     screen.say("run", f"{run['id']} {run['phase']}{': ' * bool(run['message'])}{run['message']}")
     for failure in run["failures"]:
@@ -142,11 +144,11 @@ def tell(run: dict[str, Any], stores: Stores, screen: Screen) -> bool:
     )
     screen.say("found", f"{run['anomalies']:,} anomalies, {run['anomalies'] / max(run['rows'], 1):.1%} of the rows")
     screen.say("took", _pace(run))
-    screen.say("lies in", f"{stores.predictions.url}/{folder}/, {_counted(seen.files, 'Parquet file')}")
-    if seen.by_others:
+    screen.say("lies in", f"{stores.predictions.url}/{folder}/, {_counted(findings_seen.files, 'Parquet file')}")
+    if findings_seen.by_others:
         screen.say("faults", "not judged: this hour was scored before the fleet was made anew")
-    elif seen.spoilt:
-        _tell_faults(seen, screen)
+    elif findings_seen.spoilt:
+        _tell_faults(findings_seen, screen)
     return Phase(run["phase"]) is Phase.SUCCEEDED
 
 
@@ -163,11 +165,11 @@ def _pace(run: dict[str, Any]) -> str:
     )
 
 
-def _tell_faults(seen: findings.Findings, screen: Screen) -> None:
-    kinds = ", ".join(f"{kind} {seen.found.get(kind, 0)}/{count}" for kind, count in seen.faults.items())
-    screen.say("faults", f"{sum(seen.found.values())} of {sum(seen.faults.values())} planted ones show: {kinds}")
-    why = "a model calls about 1% of healthy rows anomalies, and no row alone shows a stuck sensor"
-    screen.say("", f"by rows: precision {seen.precision:.2f}, recall {seen.recall:.2f} ({why})")
+def _tell_faults(result: findings.Findings, screen: Screen) -> None:
+    kinds = ", ".join(f"{kind} {result.found.get(kind, 0)}/{count}" for kind, count in result.faults.items())
+    screen.say("faults", f"{sum(result.found.values())} of {sum(result.faults.values())} planted ones show: {kinds}")
+    reason = "a model calls about 1% of healthy rows anomalies, and no row alone shows a stuck sensor"
+    screen.say("", f"by rows: precision {result.precision:.2f}, recall {result.recall:.2f} ({reason})")
 
 
 def _counted(number: int, noun: str) -> str:

@@ -48,7 +48,7 @@ class Findings:
 def look(stores: Stores, window: Window) -> Findings:
     """Joins the predictions of a window with what was planted in its hours."""
     folder = prediction_path(window, "", 0).rpartition("/")[0] + "/"
-    parts = [blob.name for blob in stores.predictions.list(folder) if f"/{window.id}-" in blob.name]
+    parts = [blob.name for blob in stores.predictions.list_blobs(folder) if f"/{window.id}-" in blob.name]
     rows, alarms, models = 0, set[Reading](), set[str]()
     for part in parts:
         table = _read(stores.predictions.read(part))
@@ -60,16 +60,16 @@ def look(stores: Stores, window: Window) -> Findings:
     hits = alarms & planted.keys()
     # A pump has one fault in an hour at most.
     faults = {(device, Window.containing(time, HOUR), fault) for (time, device), fault in planted.items()}
-    found = {(device, Window.containing(time, HOUR), planted[time, device]) for time, device in hits}
+    detected = {(device, Window.containing(time, HOUR), planted[time, device]) for time, device in hits}
     return Findings(
         rows=rows,
         alarms=len(alarms),
         spoilt=len(planted),
         hits=len(hits),
         faults=Counter(sorted(fault for *_, fault in faults)),
-        found=Counter(fault for *_, fault in found),
+        found=Counter(fault for *_, fault in detected),
         files=len(parts),
-        by_others=not models <= {blob.etag for blob in stores.models.list()},
+        by_others=not models <= {blob.etag for blob in stores.models.list_blobs()},
     )
 
 

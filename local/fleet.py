@@ -55,8 +55,8 @@ class Stores:
             settings.work_container,
         )
         blobs = [AzureBlobs(settings.storage, name) for name in names]
-        for one in blobs:
-            one.ensure()
+        for store in blobs:
+            store.ensure_container()
         return cls(*blobs)
 
 
@@ -77,8 +77,8 @@ class DemoFleet:
         """Names all that models and readings are made from: the numbers here, this code and scikit-learn's version."""
         import sklearn
 
-        here = Path(__file__).parent
-        code = [(here / name).read_bytes() for name in ("fleet.py", "pumps.py")]
+        folder = Path(__file__).parent
+        code = [(folder / name).read_bytes() for name in ("fleet.py", "pumps.py")]
         text = json.dumps(asdict(self)) + sklearn.__version__
         return hashlib.sha256(text.encode() + b"".join(code)).hexdigest()[:16]
 
@@ -94,15 +94,15 @@ def is_there(fleet: DemoFleet, stores: Stores) -> bool:
 def train(fleet: DemoFleet, stores: Stores) -> Generator[int]:
     """Train and store every pump's model, and then the marker; yields how many are done, each time one is."""
     for store in (stores.work, stores.models, stores.readings):  # the marker lies in the first
-        for blob in [blob for blob in store.list() if _OURS.fullmatch(blob.name)]:
+        for blob in [blob for blob in store.list_blobs() if _OURS.fullmatch(blob.name)]:
             store.delete(blob.name)
     # Threads do: libsvm, which is most of the work, runs outside Python's lock and takes one core for each fit.
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         futures = [pool.submit(_train, pump, stores.models) for pump in fleet.pumps]
-        for done, future in enumerate(as_completed(futures), start=1):
+        for count, future in enumerate(as_completed(futures), start=1):
             future.result()
-            yield done
+            yield count
     finally:
         pool.shutdown(cancel_futures=True)
     stores.work.create(MARKER, fleet.digest.encode())
@@ -123,8 +123,8 @@ def write_readings(fleet: DemoFleet, stores: Stores, now: datetime) -> int:
     """Write the hours that are missing of the day before *now*, up to the last that has closed; returns how many."""
     last = Window.containing(now, HOUR).start
     hours = [last - DAY + n * HOUR for n in range(24)]
-    there = {blob.name for blob in stores.readings.list()}
-    missing = [start for start in hours if f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet" not in there]
+    names = {blob.name for blob in stores.readings.list_blobs()}
+    missing = [start for start in hours if f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet" not in names]
     for start in missing:
         _write_hour(fleet.pumps, stores, start)
     return len(missing)

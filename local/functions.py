@@ -49,16 +49,20 @@ class Function:
 
 def functions_of(app: func.FunctionApp) -> list[Function]:
     """What the app registers; raises Misconfigured for what the development host cannot serve."""
-    found = []
-    for one in app.get_functions():
-        bindings = [json.loads(text) for text in one.get_raw_bindings()]
+    functions = []
+    for function in app.get_functions():
+        bindings = [json.loads(text) for text in function.get_raw_bindings()]
         trigger = next(binding for binding in bindings if binding["type"].endswith("Trigger"))
-        found.append(Function(str(one.get_function_name()), trigger, one.get_user_function()))
-    served = [one for one in found if one.trigger["type"] == "timerTrigger" or one.trigger.get("route") == ROUTE]
-    if len(served) < len(found):
-        others = ", ".join(one.name for one in found if one not in served)
-        raise Misconfigured(f"expected timers and an HTTP function on {ROUTE} in function_app.py, got also: {others}")
-    return found
+        functions.append(Function(str(function.get_function_name()), trigger, function.get_user_function()))
+    served = [
+        function
+        for function in functions
+        if function.trigger["type"] == "timerTrigger" or function.trigger.get("route") == ROUTE
+    ]
+    if len(served) < len(functions):
+        names = ", ".join(function.name for function in functions if function not in served)
+        raise Misconfigured(f"expected timers and an HTTP function on {ROUTE} in function_app.py, got also: {names}")
+    return functions
 
 
 def _with_settings(schedule: str) -> str:

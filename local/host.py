@@ -68,14 +68,14 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(411)  # and closes: nobody knows where the next request begins
         body, (path, _, query) = self.rfile.read(int(length)), self.path.partition("?")
         response = self._admin(path, body) if path.startswith("/admin/") else self._app(path, query, body)
-        told = HttpResponseConverter.encode(response, expected_type=None).value  # what the worker sends to its host
-        headers = {name: text.value for name, text in told["headers"].items()}
+        message = HttpResponseConverter.encode(response, expected_type=None).value  # what the worker sends to its host
+        headers = {name: text.value for name, text in message["headers"].items()}
         size = headers.get("content-length") if self.command == "HEAD" else None
         self.send_response(response.status_code)
         for name, text in headers.items():
             if name.lower() not in OURS:
                 self.send_header(name, text)
-        for cookie in told["cookies"] or []:
+        for cookie in message["cookies"] or []:
             for morsel in cookie.values():
                 self.send_header("Set-Cookie", morsel.OutputString())
         if response.status_code != HTTPStatus.NO_CONTENT:
@@ -116,10 +116,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "POST" or timer is None:
             return func.HttpResponse("expected POST /admin/functions/ and the name of a timer", status_code=404)
         try:
-            asked = json.loads(body)
+            document = json.loads(body)
         except ValueError:
-            asked = None
-        if not isinstance(asked, dict) or not isinstance(asked.get("input"), str):
+            document = None
+        if not isinstance(document, dict) or not isinstance(document.get("input"), str):
             return func.HttpResponse('expected {"input": ""} as the body', status_code=400)
         asyncio.run_coroutine_threadsafe(timer.call_now(), self.host.loop)
         return func.HttpResponse(status_code=202)
@@ -128,8 +128,8 @@ class Handler(BaseHTTPRequestHandler):
 async def serve(app: Any, port: int, prefix: str) -> None:
     """Serves and fires until a signal comes. Raises FleetError for what a person must change first."""
     functions = functions_of(app)
-    timers = {one.name: Timer(one) for one in functions if one.trigger["type"] == "timerTrigger"}
-    http = next((one for one in functions if one.name not in timers), None)
+    timers = {function.name: Timer(function) for function in functions if function.trigger["type"] == "timerTrigger"}
+    http = next((function for function in functions if function.name not in timers), None)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     Handler.host = Host(prefix, http, timers, loop, time.monotonic())
     try:
@@ -140,9 +140,9 @@ async def serve(app: Any, port: int, prefix: str) -> None:
         loop.add_signal_handler(number, stop.set)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print("\nFunctions:\n")
-    for one in functions:
+    for function in functions:
         url = f"http://127.0.0.1:{server.server_port}{prefix}{{*route}}"
-        print(f"\t{one.name}: {one.trigger['type'] if one.name in timers else url}\n", flush=True)
+        print(f"\t{function.name}: {function.trigger['type'] if function.name in timers else url}\n", flush=True)
     # A timer's loop ends only by a fault of ours, and then it is better to fall than to beat no more.
     await next(asyncio.as_completed([stop.wait(), *(timer.keep_calling() for timer in timers.values())]))
     await asyncio.to_thread(server.shutdown)
@@ -170,8 +170,8 @@ def main() -> int:
     try:
         for name, value in read_settings(options.settings).items():
             os.environ.setdefault(name, value)
-            meant = get_close_matches(name, settings.names(), 1, 0.8)
-            if meant and name not in settings.names():
+            meant = get_close_matches(name, settings.list_names(), 1, 0.8)
+            if meant and name not in settings.list_names():
                 log.warning("%s: nobody reads a setting %s; was %s meant?", options.settings, name, meant[0])
         prefix = read_object(Path("host.json")).get("extensions", {}).get("http", {}).get("routePrefix", "api")
         if not Path("function_app.py").is_file():

@@ -39,7 +39,7 @@ def _line(topic: str, text: str) -> str:
     return f"{topic:9}{text}"
 
 
-def bar(done: int, total: int) -> str:
+def bar(count: int, total: int) -> str:
     """`[####....]`."""
-    filled = WIDTH * done // max(total, 1)
+    filled = WIDTH * count // max(total, 1)
     return f"[{'#' * filled}{'.' * (WIDTH - filled)}]"

@@ -93,10 +93,10 @@ def host(port: int, settings_file: Path, folder: Path) -> Iterator[Server]:
 
 def check(servers: Sequence[Server]) -> None:
     """That all we started still run; raises Unavailable."""
-    for one in servers:
-        if one.process and one.ended:
-            said = f"; its log: {one.log}" if one.log else ""
-            raise Unavailable(f"{one.name} at {one.at} has ended with {one.process.returncode}{said}")
+    for server in servers:
+        if server.process and server.ended:
+            suffix = f"; its log: {server.log}" if server.log else ""
+            raise Unavailable(f"{server.name} at {server.at} has ended with {server.process.returncode}{suffix}")
 
 
 def _azurite(storage: str, folder: Path, stack: ExitStack) -> Server:
@@ -114,8 +114,8 @@ def _azurite(storage: str, folder: Path, stack: ExitStack) -> Server:
 def _azurite_ports(storage: str) -> dict[str, int]:
     if storage.strip().rstrip(";").lower() == "usedevelopmentstorage=true":
         return AZURITE_PORTS
-    found = re.findall(r"(Blob|Queue|Table)Endpoint=http://127\.0\.0\.1:(\d+)/devstoreaccount1", storage)
-    ports = {service.lower(): int(port) for service, port in found}
+    endpoints = re.findall(r"(Blob|Queue|Table)Endpoint=http://127\.0\.0\.1:(\d+)/devstoreaccount1", storage)
+    ports = {service.lower(): int(port) for service, port in endpoints}
     if set(ports) != set(AZURITE_PORTS):
         raise Misconfigured(
             "STORAGE: expected UseDevelopmentStorage=true for the local stack, or the connection string of an Azurite "
@@ -132,8 +132,8 @@ def _is_azurite(port: int) -> bool:
 
 def _dask(settings: Settings, folder: Path, stack: ExitStack) -> Server:
     address = settings.dask_scheduler
-    found = re.fullmatch(r"tcp://(?:127\.0\.0\.1|localhost):(\d+)", address)
-    if found is None or _listens(int(found[1])):
+    match = re.fullmatch(r"tcp://(?:127\.0\.0\.1|localhost):(\d+)", address)
+    if match is None or _listens(int(match[1])):
         try:
             DaskCluster(address).observe([])
         except Unavailable as error:
@@ -144,7 +144,7 @@ def _dask(settings: Settings, folder: Path, stack: ExitStack) -> Server:
         return Server("Dask", address)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.with_suffix(".log")
-    cluster = dask.start(folder, int(found[1]), log=log)  # Dask complains of workers that close as they should
+    cluster = dask.start(folder, int(match[1]), log=log)  # Dask complains of workers that close as they should
     stack.callback(cluster.stop)
     return Server("Dask", f"{cluster.address}, none to {os.cpu_count()} workers", cluster.process, log)
 
@@ -172,8 +172,8 @@ def _wait_for_host(process: subprocess.Popen[bytes], url: str, log: Path) -> Non
             if web.get(f"{url}/admin/host/status").status == HTTPStatus.OK:
                 return
         time.sleep(0.1)
-    said = log.read_text(errors="replace")[-2000:].strip() or "nothing"
+    output = log.read_text(errors="replace")[-2000:].strip() or "nothing"
     if process.poll() == 2:  # noqa: PLR2004  # its exit code for what a person must change
-        raise Misconfigured(said)
-    how = "silence" if process.poll() is None else f"exit code {process.returncode}"
-    raise Unavailable(f"expected the development host at {url} within {HOST_LIMIT} s, got {how}; it said: {said}")
+        raise Misconfigured(output)
+    ending = "silence" if process.poll() is None else f"exit code {process.returncode}"
+    raise Unavailable(f"expected the development host at {url} within {HOST_LIMIT} s, got {ending}; it said: {output}")

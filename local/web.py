@@ -25,12 +25,12 @@ class Answer:
     @property
     def json(self) -> dict[str, Any]:
         """The JSON object in it; raises ValueError."""
-        found = json.loads(self.body)
-        match found:
+        document = json.loads(self.body)
+        match document:
             case dict():
-                return found
+                return document
             case _:
-                raise ValueError(f"expected a JSON object, got {found!r}")
+                raise ValueError(f"expected a JSON object, got {document!r}")
 
 
 def get(url: str) -> Answer:

@@ -8,7 +8,7 @@ import time
 class MachineStopwatch:
     """Counts on whatever becomes of the time of day."""
 
-    def seconds(self) -> float:
+    def read_seconds(self) -> float:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

@@ -68,7 +68,7 @@ class Reason(StrEnum):
     RAN_TOO_LONG = "ran_too_long"
     REJECTED = "rejected"  # the cluster will never take such a job
     COMMIT_CONFLICT = "commit_conflict"  # something else lies where the part belongs
-    WORSE = "worse"  # a redrive scored fewer models than are committed; those stay
+    REGRESSION = "worse"  # a redrive scored fewer models than are committed; those stay
     # a run ended early, or never began
     EMPTY_FLEET = "empty_fleet"
     CANCELLED = "cancelled"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.adapters.azure.auth import nobody_signed_in, retry_after
+from shared.adapters.azure.auth import make_sign_in_error, parse_retry_after
 from shared.contract.errors import Unavailable
 from shared.contract.text import clip_text
-from shared.ports import Sighting
+from shared.ports import JobStatus
 from shared.state.runs import JobState
 
 if TYPE_CHECKING:
@@ -31,51 +31,53 @@ _ADVICE = {
 }
 
 
-def sighting(task: BatchTask) -> Sighting:
+def read_status(task: BatchTask) -> JobStatus:
     """How a task stands, in our words."""
     info = task.execution_info
     match task.state:
         case "active" if task.previous_state:
             # Nothing of ours puts a task back: its node was pre-empted, removed or rebooted. Batch starts it again by
             # itself (https://learn.microsoft.com/azure/batch/batch-spot-vms), and does not always count it.
-            return Sighting(JobState.QUEUED, "its node was taken away; it waits for another")
+            return JobStatus(JobState.QUEUED, "its node was taken away; it waits for another")
         case "active":
-            return Sighting(JobState.QUEUED, "Batch calls it active")
+            return JobStatus(JobState.QUEUED, "Batch calls it active")
         case "preparing" | "running":
-            where = task.node_info.node_id if task.node_info else "a node that Batch does not name"
+            node = task.node_info.node_id if task.node_info else "a node that Batch does not name"
             again = f", put back {info.requeue_count} times before" if info and info.requeue_count else ""
-            return Sighting(JobState.RUNNING, f"on {where}{again}")
+            return JobStatus(JobState.RUNNING, f"on {node}{again}")
         case "completed" if info:
-            return _end(info)
+            return _read_end(info)
         case other:
-            return Sighting(JobState.DOUBTFUL, f"Batch calls it {other}")
+            return JobStatus(JobState.UNRESPONSIVE, f"Batch calls it {other}")
 
 
-def _end(info: BatchTaskExecutionInfo) -> Sighting:
+def _read_end(info: BatchTaskExecutionInfo) -> JobStatus:
     """How a completed task ended."""
     failure = info.failure_info
     if info.result == "success":
-        return Sighting(JobState.SUCCEEDED, f"exit code {info.exit_code}")
+        return JobStatus(JobState.SUCCEEDED, f"exit code {info.exit_code}")
     if failure is None or failure.code == "FailureExitCode":
-        return Sighting(JobState.FAILED, f"exit code {info.exit_code}")
+        return JobStatus(JobState.FAILED, f"exit code {info.exit_code}")
     details = [detail.value or "" for detail in failure.details or ()]
     container = (info.container_info.error or "") if info.container_info else ""
-    what = clip_text(": ".join(filter(None, [failure.code, failure.message, *details, container])))
+    message = clip_text(": ".join(filter(None, [failure.code, failure.message, *details, container])))
     if failure.code == "TaskEnded":
         # The same code for a task that somebody ended and for one that took too long; only the text tells them apart.
-        late = "maximum execution time" in what or "wall clock" in what.lower()
-        return Sighting(JobState.FAILED, f"took too long: {what}") if late else Sighting(JobState.CANCELLED, what)
+        late = "maximum execution time" in message or "wall clock" in message.lower()
+        return (
+            JobStatus(JobState.FAILED, f"took too long: {message}") if late else JobStatus(JobState.CANCELLED, message)
+        )
     if failure.category == "servererror":
-        return Sighting(JobState.LOST, f"Batch could not see it through: {what}")
-    return Sighting(JobState.FAILED, what)
+        return JobStatus(JobState.LOST, f"Batch could not see it through: {message}")
+    return JobStatus(JobState.FAILED, message)
 
 
-def code_of(error: HttpResponseError) -> str:
+def read_code(error: HttpResponseError) -> str:
     """Batch's own word for what went wrong, such as `JobNotFound`; "" where it was not Batch that answered."""
     return getattr(error.model, "code", None) or ""
 
 
-def said(error: BatchError | None) -> str:
+def describe_error(error: BatchError | None) -> str:
     """What Batch says of an error, in one line."""
     if error is None:
         return "no reason given"
@@ -84,19 +86,19 @@ def said(error: BatchError | None) -> str:
     return clip_text(": ".join(filter(None, [error.code, message, ", ".join(values), _ADVICE.get(error.code or "")])))
 
 
-def translate(error: AzureError, where: str) -> Unavailable:
+def translate_error(error: AzureError, account: str) -> Unavailable:
     """The same as an error of ours. *where* names the account."""
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
     if isinstance(error, HttpResponseError) and error.status_code:
-        found = said(error.model) if code_of(error) else _first_line(error)
-        what = f"{where}: {error.status_code} {found}"
+        detail = describe_error(error.model) if read_code(error) else _first_line(error)
+        message = f"{account}: {error.status_code} {detail}"
         if error.status_code in _DENIED:
-            what += " Give this identity a role that may submit jobs there and read its pools."
-        return Unavailable(what, retry_after(getattr(error.response, "headers", {})))
+            message += " Give this identity a role that may submit jobs there and read its pools."
+        return Unavailable(message, parse_retry_after(getattr(error.response, "headers", {})))
     if isinstance(error, ClientAuthenticationError):
-        return nobody_signed_in(where, _first_line(error))
-    return Unavailable(f"{where} did not answer: {_first_line(error)}")
+        return make_sign_in_error(account, _first_line(error))
+    return Unavailable(f"{account} did not answer: {_first_line(error)}")
 
 
 def _first_line(error: AzureError) -> str:

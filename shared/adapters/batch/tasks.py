@@ -21,7 +21,7 @@ DIGEST = "FLEETSCORE_DIGEST"
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class TaskFactory:
     """How this app's jobs are asked for; `BatchCluster` says what the fields are."""
 
     pool: str
@@ -31,36 +31,36 @@ class Orders:
     identity: str
     client_id: str
 
-    def job_id(self, run: str) -> str:
+    def make_job_id(self, run: str) -> str:
         """The Batch job of a run."""
         return f"{self.app}-{run}"
 
-    def place(self, name: str) -> tuple[str, str] | None:
+    def find_task(self, name: str) -> tuple[str, str] | None:
         """The Batch job and the task of a job's name; None where it is no name of this app's."""
-        found = parse_job_name(name)
-        if found is None or name != make_job_name(self.app, *found):
+        job = parse_job_name(name)
+        if job is None or name != make_job_name(self.app, *job):
             return None
-        run, chunk, attempt = found
-        return self.job_id(run), f"{chunk}-{attempt}"
+        run, chunk, attempt = job
+        return self.make_job_id(run), f"{chunk}-{attempt}"
 
-    def batch_job(self, run: str) -> BatchJobCreateOptions:
+    def build_job(self, run: str) -> BatchJobCreateOptions:
         """It takes tasks until it is deleted, or until LIFETIME is over."""
         from azure.batch import models
 
         return models.BatchJobCreateOptions(
-            id=self.job_id(run),
+            id=self.make_job_id(run),
             pool_info=models.BatchPoolInfo(pool_id=self.pool),
             constraints=models.BatchJobConstraints(max_wall_clock_time=LIFETIME, max_task_retry_count=0),
         )
 
-    def task(self, task_id: str, job: JobSpec) -> BatchTaskCreateOptions:
+    def build_task(self, task_id: str, job: JobSpec) -> BatchTaskCreateOptions:
         """It runs once, unless its node is taken away, as a user of the node's who is no administrator."""
         from azure.batch import models
 
         environment = {DIGEST: job.digest, **({"AZURE_CLIENT_ID": self.client_id} if self.client_id else {})}
         return models.BatchTaskCreateOptions(
             id=task_id,
-            command_line=command_line(job.command),
+            command_line=build_command_line(job.command),
             # Batch maps that user into the container, whatever user the image names; and the image's own working
             # directory is where the scorer lies (https://learn.microsoft.com/azure/batch/batch-docker-container-workloads).
             container_settings=models.BatchTaskContainerSettings(
@@ -72,21 +72,21 @@ class Orders:
             constraints=models.BatchTaskConstraints(
                 max_wall_clock_time=job.timeout, retention_time=FILES_KEPT, max_task_retry_count=0
             ),
-            output_files=[self._upload(job.name)] if self.identity else None,
+            output_files=[self._build_upload(job.name)] if self.identity else None,
         )
 
-    def _upload(self, name: str) -> OutputFile:
+    def _build_upload(self, name: str) -> OutputFile:
         """The node brings the output to where the API looks for logs.
 
         Where it cannot, Batch calls the task failed although its command went well; a report that is there counts.
         """
         from azure.batch import models
 
-        found = parse_job_name(name)
-        assert found, name
+        job = parse_job_name(name)
+        assert job, name
         container = models.OutputFileBlobContainerDestination(
             container_url=self.work_url,
-            path=log_path(*found),
+            path=log_path(*job),
             identity_reference=models.BatchNodeIdentityReference(resource_id=self.identity),
         )
         return models.OutputFile(
@@ -96,7 +96,7 @@ class Orders:
         )
 
 
-def command_line(command: Sequence[str]) -> str:
+def build_command_line(command: Sequence[str]) -> str:
     """The command as Batch takes it: run by the image's shell, both streams in one file.
 
     Batch itself runs no shell, but splits the line as one would

@@ -449,7 +449,7 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: OneClassSVM) -> None:
     score_chunk.run_attempt(order, 1, place.storage)
     place.write("models", "old/x.pkl", pickle.dumps(svm))
-    arguments = build_command(order, 2, careful=True, carry=1)[1:]
+    arguments = build_command(order, 2, isolated=True, carry=1)[1:]
 
     ended = subprocess.run(
         [sys.executable, "-W", "error", *arguments],

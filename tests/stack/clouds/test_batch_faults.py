@@ -15,7 +15,7 @@ from shared.adapters.batch import client
 from shared.adapters.batch.cluster import BatchCluster
 from shared.contract import paths
 from shared.contract.errors import Unavailable
-from shared.ports import JobSpec, Refusal, Sighting
+from shared.ports import JobSpec, JobStatus, Refusal
 from shared.state.runs import JobState
 from tests.clouds.batch_service import BatchService, error
 from tests.clouds.batch_world import cluster_at
@@ -25,7 +25,7 @@ from tests.stack.dask_jobs import eventually, make_job
 
 RUN = "20261121T0700Z-PT1H"
 JOB = f"test-{RUN}"
-QUEUED = Sighting(JobState.QUEUED, "Batch calls it active")
+QUEUED = JobStatus(JobState.QUEUED, "Batch calls it active")
 
 
 def spec(index: int = 0, text: str = "") -> JobSpec:
@@ -60,8 +60,8 @@ CALLS: dict[str, Callable[[BatchCluster], object]] = {
     "submit": lambda cluster: cluster.submit([spec()]),
     "observe": lambda cluster: cluster.observe([RUN]),
     "cancel": lambda cluster: cluster.cancel([spec().name]),
-    "log": lambda cluster: cluster.log(spec().name),
-    "nodes": lambda cluster: cluster.nodes(),
+    "log": lambda cluster: cluster.read_log(spec().name),
+    "nodes": lambda cluster: cluster.count_nodes(),
     "release": lambda cluster: cluster.release(RUN),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -184,7 +184,7 @@ def test_of_tasks_that_are_added_in_part_each_is_told_apart(idle: BatchService) 
     jobs = [spec(0), spec(1, "other content"), spec(2), spec(3), spec(4)]
     refusals = {
         spec(1).name: Refusal(
-            f"Azure Batch at {idle.server.url} has a task {spec(1).name} of other content", taken=True
+            f"Azure Batch at {idle.server.url} has a task {spec(1).name} of other content", name_taken=True
         ),
         spec(2).name: Refusal(
             f"Azure Batch at {idle.server.url} refuses {spec(2).name}: "
@@ -323,5 +323,5 @@ def test_the_last_words_are_not_worth_a_failure(batch_service: BatchService) -> 
     eventually(lambda: batch_service.nodes.look(task.run_as).state == "ended")
     busy = error(503, "ServerBusy", "Not now.")
     batch_service.server.faults.append(Fault(lambda request: "/files" in request.path, busy))
-    assert cluster.observe([RUN]) == {spec().name: Sighting(JobState.FAILED, "exit code 3")}
-    assert cluster.observe([RUN]) == {spec().name: Sighting(JobState.FAILED, "exit code 3: why")}
+    assert cluster.observe([RUN]) == {spec().name: JobStatus(JobState.FAILED, "exit code 3")}
+    assert cluster.observe([RUN]) == {spec().name: JobStatus(JobState.FAILED, "exit code 3: why")}
