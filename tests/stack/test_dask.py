@@ -89,7 +89,7 @@ def test_a_job_whose_worker_is_killed_is_lost_and_nothing_of_it_runs_on(own_clus
     eventually(lambda: state(cluster, job) is JobState.LOST)
     eventually(stored_log(tmp_path, job).exists)
     assert stored_log(tmp_path, job).read_text() == (
-        "begun\n\n-- stopped: it was cancelled or its worker died: begun\n"
+        "begun\n\n-- stopped: it was cancelled, or its worker died: begun\n"
     )
     again = make_job(tmp_path, fresh_run())
     again.end()

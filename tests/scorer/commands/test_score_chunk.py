@@ -194,7 +194,7 @@ def test_two_processes_of_one_attempt_leave_one_report_and_parts_of_their_own(
     assert place.read("work", parts[0]) == place.read("work", parts[1])
     assert [r.message for r in caplog.records if r.name == "scorer.commands.score_chunk"][
         -1
-    ] == "another process of this attempt has reported before us; its report counts"
+    ] == "another process of this attempt wrote its report first, which counts"
 
 
 def test_a_model_that_changed_since_the_plan_is_scored_as_it_lies_there(
@@ -301,7 +301,7 @@ def test_a_store_of_models_that_is_no_store_leaves_no_report(
         os.environ["STORAGE"] = before
 
     assert code == 2
-    assert "there is no " in capsys.readouterr().err
+    assert "expected a folder, got nothing" in capsys.readouterr().err
     assert not [p for p in place.paths("work") if p.endswith((".report", ".parquet"))]
 
 

@@ -236,7 +236,7 @@ def test_what_a_child_is_sent_of_a_device_is_small_and_the_same(tmp_path: Path) 
     one = pickle.loads(pickle.dumps(found.select_device("mill")))
 
     assert len(pickle.dumps(one)) < 6000
-    assert (list(one.devices), sorted(one.sensors), one.rows, one.remarks()) == (
+    assert (list(one.devices), sorted(one.sensors), one.rows, one.list_warnings()) == (
         ["mill"],
         ["bar", "rpm", "volt"],
         120,

@@ -332,7 +332,7 @@ def wait_for(true: Callable[[], bool]) -> None:
 
 
 def is_busy(pid: int) -> bool:
-    """Whether a child is at what has no end: nothing else here takes half a second."""
+    """Whether a child is at what expected a footer: nothing else here takes half a second."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return int(user) + int(system) > os.sysconf("SC_CLK_TCK") // 2
 
