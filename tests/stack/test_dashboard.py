@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2 as httpx
 import pytest
 
+from local import npm
 from local.browser import find_browser
 from shared.api.app import create_api
 from shared.api.auth import Authorizer
@@ -119,13 +120,16 @@ def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     try:
-        command = find_browser()
+        command, (node, _) = find_browser(), npm.find_node()
     except Misconfigured as error:
         pytest.skip(str(error))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox", *QUIET.split()])
-        yield browser
-        browser.close()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PLAYWRIGHT_NODEJS_PATH", node)  # its own wants libatomic, which a bare Debian lacks
+        playwright = sync_playwright().start()
+    browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox", *QUIET.split()])
+    yield browser
+    browser.close()
+    playwright.stop()
 
 
 @pytest.fixture
