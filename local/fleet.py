@@ -1,7 +1,7 @@
 """The demo's fleet in storage: a model for each pump, trained once, and the last day's readings, hour by hour.
 
-What was planted in an hour lies in the working container, in `demo/`; only `local/findings.py` reads it. Nothing is
-ever overwritten: what another version of the demo has made is cleared away first.
+The planted faults of an hour are written to `demo/` in the working container; only `local/findings.py` reads them.
+Nothing is overwritten: files of another version of the demo are removed first.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Stores:
 
     @classmethod
     def open(cls, settings: Settings) -> Stores:
-        """Makes those that are not there."""
+        """Create the missing ones."""
         names = (
             settings.models_container,
             settings.readings_container,
@@ -62,7 +62,7 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class DemoFleet:
-    """So many pumps of one make."""
+    """A number of pumps of one make."""
 
     devices: int
     seed: int = 1
@@ -74,7 +74,7 @@ class DemoFleet:
 
     @property
     def digest(self) -> str:
-        """Names all that models and readings are made from: the numbers here, this code and scikit-learn's version."""
+        """A hash of all that models and readings depend on: the numbers, this code and scikit-learn's version."""
         import sklearn
 
         folder = Path(__file__).parent
@@ -84,7 +84,7 @@ class DemoFleet:
 
 
 def is_there(fleet: DemoFleet, stores: Stores) -> bool:
-    """Whether just this fleet was trained to the end."""
+    """Whether exactly this fleet was trained completely."""
     try:
         return stores.work.read(MARKER).decode() == fleet.digest
     except NotFound:
@@ -93,7 +93,7 @@ def is_there(fleet: DemoFleet, stores: Stores) -> bool:
 
 def train(fleet: DemoFleet, stores: Stores) -> Generator[int]:
     """Train and store every pump's model, and then the marker; yields how many are done, each time one is."""
-    for store in (stores.work, stores.models, stores.readings):  # the marker lies in the first
+    for store in (stores.work, stores.models, stores.readings):  # the marker is in the first
         for blob in [blob for blob in store.list_blobs() if _OURS.fullmatch(blob.name)]:
             store.delete(blob.name)
     # Threads do: libsvm, which is most of the work, runs outside Python's lock and takes one core for each fit.
@@ -131,7 +131,7 @@ def write_readings(fleet: DemoFleet, stores: Stores, now: datetime) -> int:
 
 
 def planted_path(start: datetime) -> str:
-    """Where it stands what was planted in an hour: a row for each spoilt reading, `time, device, fault`."""
+    """The planted faults of an hour: a row for each faulty reading, `time, device, fault`."""
     return f"demo/planted/{start:%Y%m%dT%HZ}.parquet"
 
 
@@ -147,7 +147,7 @@ def _write_hour(pumps: list[Pump], stores: Stores, start: datetime) -> None:
     signals = {name: values[:, i] for i, name in enumerate(SIGNALS)}
     faulty = pa.array(np.concatenate([hour.faulty for hour in hours]))
     planted = pa.table({"time": time, "device": device, "fault": fault}).filter(faulty)
-    # In this order: where there are readings, it is known what was planted in them.
+    # In this order: where readings exist, their faults are known.
     stores.work.create(planted_path(start), _parquet(planted))
     readings = pa.table({"time": time, "device": device, **signals})
     stores.readings.create(f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet", _parquet(readings))
@@ -157,6 +157,6 @@ def _parquet(table: object) -> bytes:
     from pyarrow import parquet
 
     sink = io.BytesIO()
-    # Groups of a hundred devices, which are sorted: who wants a few of them need not read the rest.
+    # Groups of a hundred devices, which are sorted: a reader of a few need not read the rest.
     parquet.write_table(table, sink, row_group_size=100 * MINUTES, use_dictionary=["device"], write_page_checksum=True)
     return sink.getvalue()

@@ -12,7 +12,7 @@ from shared.contract.errors import Malformed
 def read_object(path: Path, advice: str = "") -> dict[str, Any]:
     """The JSON object in a file; raises Malformed, with *advice* where there is no file."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write the mark
+        document = json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write a byte order mark
     except OSError as error:
         raise Malformed(f"expected the file {path}, got {error.strerror}{advice}") from error
     except ValueError as error:
@@ -23,7 +23,7 @@ def read_object(path: Path, advice: str = "") -> dict[str, Any]:
 
 
 def read_settings(path: Path) -> dict[str, str]:
-    """The Values of `local.settings.json`, by name; raises Malformed with every value that is no text."""
+    """The Values of `local.settings.json`, by name; raises Malformed with every value that is not text."""
     document = read_object(path, ": copy local.settings.example.json there")
     encrypted, values = document.get("IsEncrypted"), document.get("Values")
     if encrypted is not False:

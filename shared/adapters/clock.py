@@ -6,7 +6,7 @@ import time
 
 
 class MachineStopwatch:
-    """Counts on whatever becomes of the time of day."""
+    """A monotonic clock: it does not follow changes of the time of day."""
 
     def read_seconds(self) -> float:
         return time.monotonic()

@@ -1,9 +1,8 @@
-"""Jobs on a Dask cluster: any scheduler that `distributed` can reach. Nothing is kept here between two calls.
+"""Jobs on a Dask cluster: any scheduler that `distributed` can reach. No state is kept between two calls.
 
-A job is a task whose key is the job's name, published under that name: so it outlives the client that submitted it,
-and a name is spent as long as the scheduler knows it. What runs on the worker is `scorer.commands.dask_launcher`, which
-says why the end of a job is always an exception. A scheduler that restarts has forgotten all; then the names are left
-out.
+A job is a task whose key is the job's name, published under that name: so it outlives the client that submitted it, and
+a name is used once, as long as the scheduler knows it. The worker runs `scorer.commands.dask_launcher`, which explains
+why a job always ends by an exception. A scheduler that restarts knows no jobs; `observe` then leaves the names out.
 """
 
 from __future__ import annotations
@@ -20,32 +19,32 @@ from shared.ports import JobSpec, JobStatus, Refusal
 from shared.state.runs import JobState, Nodes
 
 T = TypeVar("T")
-Client: TypeAlias = Any  # distributed.Client: only half of its methods have types
+Client: TypeAlias = Any  # distributed.Client: many of its methods have no types
 
 CONNECT_LIMIT = 5  # seconds to reach the scheduler
-LIMIT = 9  # seconds for a whole conversation: a frozen scheduler takes connections, but never answers
-REMEMBERED = 3600  # seconds that an end is told again after it was first told, for those who ask later
+LIMIT = 9  # seconds for a whole call: a frozen scheduler accepts connections, but never answers
+REMEMBERED = 3600  # seconds for which `observe` still returns a job that has ended
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A published job, as the scheduler has it."""
+    """A published job, as the scheduler knows it."""
 
     name: str
     state: str
     executing: bool  # by the worker's last heartbeat; else it waits in the worker's queue
-    error: str | None  # the text of what the job raised; None too when the scheduler itself gave the task up
-    workers: tuple[str, ...]  # where it runs, or where it ended
+    error: str | None  # the text of the exception that the job raised; None also when the scheduler gave up the task
+    workers: tuple[str, ...]  # those that run it, or on which it ended
 
     @property
     def end(self) -> tuple[bool, str, str] | None:
-        """What `scorer.commands.dask_launcher.JobEnded` says: whether well, how, and the end of the output."""
+        """The arguments of `scorer.commands.dask_launcher.JobEnded`: success, detail, and the end of the output."""
         is_ours = (self.error or "").startswith("JobEnded(")
         return ast.literal_eval(self.error.removeprefix("JobEnded")) if self.error and is_ours else None
 
     @property
     def status(self) -> JobStatus:
-        """The same in our words."""
+        """The state in the terms of the port."""
         if self.end:
             well, detail, _ = self.end
             return JobStatus(JobState.SUCCEEDED if well else JobState.FAILED, detail)
@@ -71,10 +70,10 @@ class DaskCluster:
         self._address = address
 
     def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
-        # Between map and publish only this client holds the tasks. If it dies there they are released, `launch` stops
-        # what had begun, and the next tick finds the names unknown. A key that the scheduler has already, ended or
-        # not, stays the task that it is: so two clients may ask at the same time, and one may ask again. What the
-        # task was made with stays too: we look at it only after that, and so whoever came second finds out.
+        # Between map and publish only this client holds the tasks. If it dies there they are released, the launcher
+        # stops what had started, and the next tick finds the names unknown. A key that the scheduler already has,
+        # ended or not, stays the same task with the same arguments: so two clients may submit at the same time, or one
+        # twice. The digests are compared only after that, so the second client sees the difference.
         async def submit_tasks(client: Client) -> list[str]:
             digests = {job.name: job.digest for job in jobs}
             jobs_by_name = {job.name: job for job in jobs}
@@ -94,7 +93,7 @@ class DaskCluster:
             return names
 
         def launch_job(name: str, digest: str, command: Sequence[str], timeout: float) -> None:
-            # A nested function is sent by value: the scheduler, which unpacks it too, need not have our code.
+            # A nested function is sent by value: the scheduler also unpickles it, and need not have this code.
             import importlib
 
             importlib.import_module("scorer.commands.dask_launcher").run_job(name, digest, command, timeout)
@@ -114,7 +113,7 @@ class DaskCluster:
         return {task.name: task.status for task in tasks if (job := jobs[task.name]) and job[0] in runs}
 
     def cancel(self, names: Collection[str]) -> None:
-        # With its publication a task loses the last who wants it; `launch` sees that on the worker.
+        # Without its publication the task has no client left; the launcher sees that on the worker.
         self._run_request(lambda client: client.unpublish_dataset(list(names)))
 
     def read_log(self, name: str) -> str:
@@ -137,7 +136,7 @@ class DaskCluster:
         return text
 
     def count_nodes(self) -> Nodes:
-        # Whoever adapts the cluster knows how far it is to grow; the scheduler does not.
+        # The scheduler does not know the size that the cluster is scaled to.
         def count_workers(dask_scheduler: Any) -> tuple[int, int]:
             workers = dask_scheduler.workers.values()
             return len(workers), sum(bool(worker.processing) for worker in workers)
@@ -156,7 +155,7 @@ class DaskCluster:
             self.cancel(names)
 
     def _run_request(self, request: Callable[[Client], Awaitable[T]]) -> T:
-        """One conversation, with a client and an event loop of its own: costs some 20 ms, and leaves nothing behind."""
+        """Run one call with its own client and event loop: it costs some 20 ms, and leaves nothing behind."""
         import distributed
 
         async def run_request() -> T:
@@ -167,24 +166,24 @@ class DaskCluster:
                 async with asyncio.timeout(LIMIT), client:
                     return await request(client)
             finally:
-                await client.close()  # for the client that was never connected: nobody else closes it
+                await client.close()  # a client that never connected is not closed otherwise
 
         try:
             return asyncio.run(run_request())
-        except Exception as error:  # what a scheduler raises is sent back and raised here: it may be anything
+        except Exception as error:  # exceptions of the scheduler are raised here: they may be of any type
             problem = str(error) or f"{type(error).__name__} within {LIMIT} s"
             raise Unavailable(f"expected an answer of the Dask scheduler at {self._address}, got: {problem}") from error
 
 
 async def _list_tasks(client: Client, marks: Sequence[str]) -> list[_Task]:
-    """The published jobs whose names hold one of *marks*; forgets what ended and was told long ago.
+    """The published jobs whose names contain one of *marks*; jobs that ended long ago are unpublished.
 
-    One question to the scheduler itself: no other part of Dask's API tells what waits from what runs, or how a job
-    ended, without waiting for each future or bothering the workers.
+    One call to the scheduler: no other part of Dask's API separates waiting from running tasks, or says how a job
+    ended, without waiting for each future or asking the workers.
     """
 
     def list_published(marks: Sequence[str], seconds: float, dask_scheduler: Any) -> tuple[list[Any], list[str]]:
-        # Sent by value and run there, so it may use nothing of this module.
+        # Sent by value and run on the scheduler, so it may use nothing of this module.
         import time
 
         now, rows, old = time.time(), [], []

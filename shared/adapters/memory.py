@@ -1,7 +1,7 @@
-"""The ports in memory: for tests, and for looking at the control plane with nothing else running.
+"""The ports in memory: for tests, and for trying the control plane without servers.
 
-They pass the same contract suite as the real ones. What a test wants to do to them (end a job, forget one) are methods
-of their own, beside the port's.
+They pass the same contract suite as the real adapters. What a test does to them (end a job, forget one) are methods
+besides those of the port.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Content:
 
 
 class MemoryBlobs:
-    """A container in memory. `write` is what a node or a person does: it replaces."""
+    """A container in memory. `write` replaces a blob, as a node or a person does."""
 
     def __init__(self, url: str = "memory://blobs") -> None:
         self._url = url
@@ -92,7 +92,7 @@ class MemoryBlobs:
 
 
 class MemoryCluster:
-    """A cluster whose jobs start and end when the test says so."""
+    """A cluster whose jobs start and end when a test says so."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, JobSpec] = {}  # every name that was ever used
@@ -132,18 +132,18 @@ class MemoryCluster:
             self.logs.pop(name, None)
 
     def set_state(self, name: str, state: JobState, detail: str = "") -> None:
-        """Let the cluster say so of a job."""
+        """Set the state that the cluster reports for a job."""
         self.sightings[name] = JobStatus(state, detail)
 
     def forget_job(self, name: str) -> None:
-        """Let the cluster no longer know a job, and its name be free again, as a restarted scheduler does."""
+        """Forget a job and free its name, as a restarted scheduler does."""
         self.sightings.pop(name, None)
         self.jobs.pop(name, None)
 
 
 @dataclass(slots=True)
 class MemoryStopwatch:
-    """Stands still until somebody sleeps by it, or moves it on."""
+    """Stands still until a caller sleeps by it, or a test moves it."""
 
     now: float = 0.0
 

@@ -14,8 +14,8 @@ class Model:
     device: str
     sensor: str  # "" where the model scores the whole device
     name: str  # of its blob, within the models' container
-    etag: str  # of its content when the run was planned
-    refused: Reason | None = None  # found at the door; a node does not even fetch it
+    etag: str  # of its content at planning
+    refused: Reason | None = None  # at planning; a node does not read its file
     size: int = field(default=0, compare=False)  # bytes of its file, as the listing says; a manifest does not keep it
 
     @property

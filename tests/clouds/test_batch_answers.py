@@ -35,18 +35,18 @@ LATE = "The maximum execution time configured on the task was exceeded"
 @pytest.mark.parametrize(
     ("said", "seen"),
     [
-        ({"state": "active", "executionInfo": info()}, JobStatus(JobState.QUEUED, "Batch calls it active")),
-        ({"state": "active"}, JobStatus(JobState.QUEUED, "Batch calls it active")),
+        ({"state": "active", "executionInfo": info()}, JobStatus(JobState.QUEUED, "Batch reports active")),
+        ({"state": "active"}, JobStatus(JobState.QUEUED, "Batch reports active")),
         (
             {"state": "active", "previousState": "running", "executionInfo": info()},
-            JobStatus(JobState.QUEUED, "its node was taken away; it waits for another"),
+            JobStatus(JobState.QUEUED, "its node was lost; it waits for another"),
         ),
         ({"state": "preparing", "executionInfo": info(), **NODE}, JobStatus(JobState.RUNNING, "on tvm-7")),
         ({"state": "running", "executionInfo": info(), **NODE}, JobStatus(JobState.RUNNING, "on tvm-7")),
-        ({"state": "running"}, JobStatus(JobState.RUNNING, "on a node that Batch does not name")),
+        ({"state": "running"}, JobStatus(JobState.RUNNING, "on an unknown node")),
         (
             {"state": "running", "executionInfo": {"retryCount": 0, "requeueCount": 2}, **NODE},
-            JobStatus(JobState.RUNNING, "on tvm-7, put back 2 times before"),
+            JobStatus(JobState.RUNNING, "on tvm-7, requeued 2 times before"),
         ),
         (
             {"state": "completed", "executionInfo": info(result="success", exitCode=0)},
@@ -73,9 +73,9 @@ LATE = "The maximum execution time configured on the task was exceeded"
         ),
         (
             failed("servererror", "DiskFull", "There is not enough disk space", exitCode=0),
-            JobStatus(JobState.LOST, "Batch could not see it through: DiskFull: There is not enough disk space"),
+            JobStatus(JobState.LOST, "Batch could not run it: DiskFull: There is not enough disk space"),
         ),
-        ({"state": "resting"}, JobStatus(JobState.UNRESPONSIVE, "Batch calls it resting")),
+        ({"state": "resting"}, JobStatus(JobState.UNRESPONSIVE, "Batch reports resting")),
     ],
 )
 def test_what_batch_says_of_a_task_in_our_words(said: dict[str, Any], seen: JobStatus) -> None:

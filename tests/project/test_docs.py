@@ -97,7 +97,14 @@ def test_a_default_in_the_table_is_the_one_that_counts() -> None:
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
 def test_settings_that_are_named_exist(path: Path) -> None:
     named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`", path.read_text()))
-    constants = {"PHASE_FOLLOWS", "CHUNK_FOLLOWS", "FLEETSCORE_DATA", "FLEETSCORE_STORMS", "NODE_CORES", "NUMBA_CACHE_DIR"}
+    constants = {
+        "PHASE_FOLLOWS",
+        "CHUNK_FOLLOWS",
+        "FLEETSCORE_DATA",
+        "FLEETSCORE_STORMS",
+        "NODE_CORES",
+        "NUMBA_CACHE_DIR",
+    }
     assert named - set(settings.list_names()) - constants == set()
 
 

@@ -257,14 +257,14 @@ def test_a_cancel_is_asked_for_after_it_was_confirmed(page: Page, world: World) 
     assert world.ledger.list_requests() == []
     page.get_by_role("button", name="Cancel this run").click()
     page.get_by_role("button", name="Cancel the run").click()
-    page.get_by_text("cancel asked for; the next tick takes it up").wait_for()
+    page.get_by_text("cancel requested; it starts with the next tick").wait_for()
     assert wishes(world) == [(RequestKind.CANCEL, OPEN)]
 
 
 def test_a_run_is_redriven_by_a_button_and_the_page_follows_its_further_round(page: Page, world: World) -> None:
     page.locator("#runs").get_by_role("link", name="2026-11-21 11:00 – 12:00").click()
     page.get_by_role("button", name="Redrive").click()
-    page.get_by_text("a further round is asked for; the next tick takes it up").wait_for()
+    page.get_by_text("further round requested; it starts with the next tick").wait_for()
     assert wishes(world) == [(RequestKind.REDRIVE, WINDOW)]
     assert page.get_by_role("button", name="Redrive").count() == 0
     world.fates = []  # then all is well
@@ -284,7 +284,7 @@ def test_a_run_is_reprocessed_after_it_was_confirmed(page: Page, world: World) -
     page.get_by_role("button", name="Reprocess").click()
     assert page.locator("#reprocess-run").inner_text() == EARLIER.id
     page.get_by_role("button", name="Reprocess the run").click()
-    page.get_by_text("a further round is asked for").wait_for()
+    page.get_by_text("further round requested").wait_for()
     assert wishes(world) == [(RequestKind.REPROCESS, EARLIER.id)]
 
 
@@ -312,7 +312,7 @@ def test_a_window_is_scored_after_it_was_confirmed(page: Page, world: World) -> 
     page.get_by_role("button", name="Score a window").click()
     page.get_by_label("Window", exact=True).fill("20261119T0700Z-PT1H")
     page.get_by_role("button", name="Score it").click()
-    page.locator("article").get_by_text("requested").wait_for()
+    page.locator("article").get_by_text("requested", exact=True).wait_for()
     assert wishes(world) == [(RequestKind.RUN, "20261119T0700Z-PT1H")]
 
 
@@ -344,7 +344,7 @@ def test_a_page_of_somebody_else_is_not_taken_for_an_answer(page: Page) -> None:
     page.get_by_role("progressbar").wait_for()
     page.route("**/api/runs?*", lambda route: route.fulfill(content_type="text/html", body="<p>Sign in</p>"))
     page.clock.run_for(21_000)
-    page.get_by_role("alert").get_by_text("something else answers: 200").wait_for()
+    page.get_by_role("alert").get_by_text("unexpected answer: 200").wait_for()
     assert page.locator("#runs tbody tr").count() == 25
 
 
@@ -363,10 +363,10 @@ def test_a_hidden_tab_asks_nothing_and_a_shown_one_asks_at_once(page: Page) -> N
 
 
 def test_a_timer_that_does_not_beat_is_told_at_a_glance(page: Page, world: World) -> None:
-    page.get_by_text("The timer beats").wait_for()
+    page.get_by_text("Scheduler: healthy").wait_for()
     world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), trouble="the cluster was not seen"))
     page.clock.run_for(21_000)
-    page.get_by_text("Trouble at the last tick: the cluster was not seen").wait_for()
+    page.get_by_text("Error in the last tick: the cluster was not seen").wait_for()
 
 
 def test_a_ledger_without_runs_says_what_will_happen(page: Page, world: World, site: Site) -> None:
@@ -376,12 +376,12 @@ def test_a_ledger_without_runs_says_what_will_happen(page: Page, world: World, s
     world.ledger._heartbeat = Heartbeat()
     page.goto(site.url)
     page.get_by_text("No runs yet.").wait_for()
-    assert "The first tick of the timer opens the run of the last window that has closed" in page.inner_text("main")
+    assert "The first tick of the scheduler opens the run of the last window that has closed" in page.inner_text("main")
 
 
 @pytest.mark.parametrize("guard", [Authorizer(sha256(b"read").hexdigest(), sha256(b"operate").hexdigest())])
 def test_a_key_is_asked_for_and_asked_for_again_when_it_is_wrong(page: Page, world: World) -> None:
-    for key, why in [("guess", "expected a key"), ("operate", "the key that was entered is not known here")]:
+    for key, why in [("guess", "expected a key"), ("operate", "the key is unknown")]:
         page.locator("#key-why").get_by_text(why).wait_for()
         page.get_by_label("Key", exact=True).fill(key)
         page.get_by_role("button", name="Use this key").click()
@@ -401,7 +401,7 @@ def principal(*roles: str) -> dict[str, str]:
 def test_who_signed_in_is_asked_for_no_key_and_told_which_role_is_wanted(page: Page, world: World) -> None:
     page.context.set_extra_http_headers(principal())
     page.goto(page.url)
-    page.get_by_text("You may not see this").wait_for()
+    page.get_by_text("Access denied").wait_for()
     assert "expected the app role Reader or Operator, got none" in page.inner_text("#outage")
     page.context.set_extra_http_headers(principal("Reader"))
     page.goto(page.url)
@@ -413,7 +413,7 @@ def test_who_signed_in_is_asked_for_no_key_and_told_which_role_is_wanted(page: P
     page.context.set_extra_http_headers(principal("Operator"))
     page.get_by_role("button", name="Cancel this run").first.click()
     page.get_by_role("button", name="Cancel the run").click()
-    page.get_by_text("is asked for; the next tick takes it up").first.wait_for()
+    page.get_by_text("requested; it starts with the next tick").first.wait_for()
     assert wishes(world) == [(RequestKind.CANCEL, OPEN)]
 
 
@@ -421,7 +421,7 @@ def test_a_sign_in_that_is_over_is_told(page: Page) -> None:
     page.get_by_role("progressbar").wait_for()
     page.route("**/api/**", lambda route: route.fulfill(status=302, headers={"Location": "/elsewhere"}))
     until(page, "#outage .banner")
-    assert "the sign-in is over; load this page anew" in page.inner_text("#outage")
+    assert "the sign-in has expired; reload this page" in page.inner_text("#outage")
 
 
 def test_the_nodes_of_the_cluster_are_told_and_until_when_it_wants_to_be_left_alone(page: Page, world: World) -> None:
@@ -429,5 +429,5 @@ def test_the_nodes_of_the_cluster_are_told_and_until_when_it_wants_to_be_left_al
     nodes = Nodes(3, 8, {"idle": 1, "running": 2})
     world.ledger.save_heartbeat(replace(beat, nodes=nodes, nodes_at=world.now, throttled_until=soon))
     page.goto(page.url)
-    page.get_by_text("3 nodes (1 idle, 2 running), growing to 8").wait_for()
-    page.get_by_text("The cluster wants to be left alone until").wait_for()
+    page.get_by_text("3 nodes (1 idle, 2 running), scaling up to 8").wait_for()
+    page.get_by_text("The cluster is throttled until").wait_for()

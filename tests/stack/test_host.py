@@ -195,7 +195,7 @@ def test_a_port_that_is_taken_is_named(app: Path) -> None:
 
 def test_a_setting_that_is_almost_one_of_ours_is_told(app: Path) -> None:
     with DevelopmentHost(app, settings(app, SCHEDLUE="0 5 * * * *", OTHER="x")) as host:
-        host.until("nobody reads a setting SCHEDLUE; was SCHEDULE meant")
+        host.until("no setting is called SCHEDLUE; did you mean SCHEDULE")
         assert "OTHER" not in host.said
 
 

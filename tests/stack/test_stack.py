@@ -131,7 +131,7 @@ def test_the_demo_scores_the_hour_that_is_due_and_run_finds_it_done_and_stays_up
     assert "in 3 jobs on up to" in demo.stdout
     run = home.start("run")
     said = said_until(run, "Ctrl-C stops all")
-    result = re.compile(r"^(?:run|scored|found|took|lies in|faults|  ).*$", re.MULTILINE)
+    result = re.compile(r"^(?:run|scored|found|took|output|faults|  ).*$", re.MULTILINE)
     assert result.findall(said) == result.findall(demo.stdout)[-len(result.findall(said)) :] != []
     assert "trained for each" not in said
     told = web.get(f"http://127.0.0.1:{home.host}/api/runs").json["items"][0]
@@ -186,7 +186,7 @@ def test_services_that_run_already_are_used_and_left_alone(home: Home, family: l
     said = said_until(second, "ready")
     second.send_signal(signal.SIGINT)
     second.communicate()
-    assert said.count("found running; left alone at the end") == 2
+    assert said.count("already running; not stopped at the end") == 2
     assert len(running(family)) == len(family)
     assert list(home.stores().models.list_blobs()) == []  # Azurite answers
     first.send_signal(signal.SIGINT)

@@ -1,6 +1,6 @@
-"""What an answer of Azure Resource Manager, and of the services that it fronts, means to us.
+"""Translates errors of Azure Resource Manager, and of the services behind it, into those of the app.
 
-Nothing of Azure's is imported before it is used.
+Azure's packages are imported when they are used.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _DENIED = (401, 403)
 _RETRY_LATER = (408, 429)
 _NO_CODE = "no code of Azure's"
 
-# 404 of what holds everything, and so no answer about the thing that was asked for.
+# 404 of a parent resource: it says nothing about the resource that was asked for.
 _NO_PLACE = re.compile(r"SubscriptionNotFound|ResourceGroupNotFound|WorkspaceNotFound|ParentResourceNotFound")
 _WORKSPACE = re.compile(r"Resource '?Microsoft\.MachineLearningServices/workspaces/[^/']+'? ")
 
 
 @contextmanager
 def translate_errors(operation: str, rights: str) -> Iterator[None]:
-    """Raise what Azure raises inside as an error of ours. *where*: what was asked. *rights*: how to be let in.
+    """Translate exceptions of Azure into errors of the app. *rights*: advice for an identity without access.
 
-    NotFound, Conflict (of two that want the same name) and Malformed are about the one thing that was asked for;
-    whatever else is wrong is Unavailable.
+    NotFound, Conflict (of two requests for one name) and Malformed are about the requested resource; everything else
+    is Unavailable.
     """
     from azure.core.exceptions import AzureError
     from requests import RequestException
@@ -42,7 +42,7 @@ def translate_errors(operation: str, rights: str) -> Iterator[None]:
     except AzureError as error:
         raise _translate_error(error, operation, rights) from error
     except (RequestException, ValueError, TypeError, LookupError, AttributeError) as error:
-        # It broke off in the middle, or is not of its form: then somebody between us and Azure has answered.
+        # The answer was cut off, or has another form: a proxy in between may have answered.
         problem = f"{type(error).__name__}: {clip_text(str(error))}"
         raise Unavailable(f"{operation}: the answer cannot be read: {problem}") from error
 
@@ -60,12 +60,12 @@ def _translate_error(error: AzureError, operation: str, rights: str) -> FleetErr
 
 
 def _translate_response(error: HttpResponseError, status: int, operation: str, rights: str) -> FleetError:
-    """An answer of the service, by its status."""
+    """The error for an answer of the service, by its status."""
     code = getattr(error.error, "code", None) or _NO_CODE
     message = f"{operation}: {status} {code}: {_describe_error(error)}"
     if status in _DENIED:
         return Unavailable(f"{message} {rights}")
-    # Without a code it was a proxy that answered: its 404 must not pass for a job that never was.
+    # Without a code a proxy has answered: its 404 must not be taken for a job that does not exist.
     if 400 <= status < 500 and status not in _RETRY_LATER and code != _NO_CODE:  # noqa: PLR2004
         if status == 404:  # noqa: PLR2004
             if _NO_PLACE.search(code) or _WORKSPACE.search(message):
@@ -76,8 +76,8 @@ def _translate_response(error: HttpResponseError, status: int, operation: str, r
 
 
 def _describe_error(error: AzureError) -> str:
-    """Azure's own words in one line, without the queries of URLs, which may hold a signature."""
+    """Azure's message in one line, without the queries of URLs, which may hold a signature."""
     text = getattr(getattr(error, "error", None), "message", None) or str(error)
-    if tried := re.search(r"ManagedIdentityCredential: .*", text):  # of many lines the one that matters in Azure
+    if tried := re.search(r"ManagedIdentityCredential: .*", text):  # the line that matters in Azure
         text = tried[0]
     return clip_text(re.sub(r"\?[^\s'\")]*", "", text))

@@ -1,6 +1,6 @@
-"""How the adapters of Azure's services sign in, how long they wait for an answer, and how long they are told to wait.
+"""The sign-in and the time-outs of all Azure adapters, and the wait that an answer asks for.
 
-Nothing of Azure's is imported before it is used.
+Azure's packages are imported when they are used.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from shared.contract.errors import Unavailable
 if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
 
-# One call, tried twice, ends after some 20 s at the worst; the next tick is the real retry. An answer of 429 or 503 is
-# handed on at once, since Azure's own policy would sleep for as long as its Retry-After says.
+# One call, tried twice, ends after at most some 20 s; the next tick is the real retry. An answer of 429 or 503 is
+# returned at once, since Azure's own policy would sleep for as long as its Retry-After says.
 TIME_OUTS: Mapping[str, Any] = {
     "connection_timeout": 3,
     "read_timeout": 7,
@@ -31,7 +31,7 @@ TIME_OUTS: Mapping[str, Any] = {
 
 @functools.cache
 def make_default_credential() -> DefaultAzureCredential:
-    """One for all adapters, since each fetches and keeps its own tokens. As impatient as they are: see PATIENCE."""
+    """One credential for all adapters, since each one fetches and caches its own tokens; with the same time-outs."""
     from azure.identity import DefaultAzureCredential
 
     return DefaultAzureCredential(**TIME_OUTS)
@@ -46,7 +46,7 @@ def make_sign_in_error(operation: str, message: str) -> Unavailable:
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds for which the other side wants to be left alone; None where it names none.
+    """The seconds for which the service asks for no requests; None if it names none.
 
     `Retry-After` is a number of seconds or a date, by the server's clock; `x-ms-retry-after-ms` is finer.
     """

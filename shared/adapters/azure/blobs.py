@@ -25,10 +25,10 @@ COPY_LIMIT = 15  # seconds that a copy inside the account may be pending; it usu
 
 
 class AzureBlobs:
-    """A container. What reads takes one that does not exist for an empty one; what writes makes it first."""
+    """A container. Reads treat a container that does not exist as empty; writes create it first."""
 
     def __init__(self, setting: str, container: str, page: int | None = None) -> None:
-        """*setting* is what `Account` takes, *page* the most blobs of one call when listing. Calls nobody."""
+        """*setting* is what `Account` takes, *page* the most blobs of one call when listing. Sends no request."""
         self._account = Account(setting)
         self._name = container
         self._page = page
@@ -38,7 +38,7 @@ class AzureBlobs:
         return str(self._container.url).split("?", 1)[0]
 
     def ensure_container(self) -> bool:
-        """Make the container; False when it was there."""
+        """Create the container; False when it exists."""
         try:
             with translate_errors(self.url):
                 self._container.create_container()
@@ -48,8 +48,8 @@ class AzureBlobs:
 
     def list_blobs(self, prefix: str = "") -> Iterator[Blob]:
         # The SDK makes an object of thirty fields for each blob, 160 us of CPU; its listing of names costs a tenth, and
-        # the answer that it is read from holds the etags too. (obstore is quicker still, but drops a name's leading
-        # and trailing slash, and refuses a container that holds `a//b`.)
+        # its response holds the etags too. (obstore is faster still, but drops a name's leading and trailing slash,
+        # and refuses a container that holds `a//b`.)
         from azure.core.pipeline.policies import ContentDecodePolicy
 
         answers: list[Any] = []
@@ -92,7 +92,7 @@ class AzureBlobs:
         try:
             try:
                 self._upload_blob(name, data)
-            except NotFound:  # nothing but the container can be missing
+            except NotFound:  # only the container can be missing
                 self.ensure_container()
                 self._upload_blob(name, data)
         except Conflict:
@@ -116,7 +116,7 @@ class AzureBlobs:
             with suppress(NotFound), translate_errors(self._build_url(name)):
                 self._get_client(name).delete_blob(delete_snapshots="include", **conditions)
         except Conflict:
-            if etag is None:  # it is held, by a lease or a policy
+            if etag is None:  # a lease or a policy protects it
                 raise
 
     @functools.cached_property
@@ -139,12 +139,12 @@ class AzureBlobs:
         conditions: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         if replaces is not None:
             conditions = _match_etag(replaces)
-        signature = str(self._container.url).partition("?")[2]  # where the setting holds one: it opens the source too
+        signature = str(self._container.url).partition("?")[2]  # if the setting has one; it is valid for the source too
         with translate_errors(f"copy of {source} to {self._build_url(name)}"):
             self._get_client(name).start_copy_from_url(f"{source}?{signature}" if signature else source, **conditions)
 
     def _wait_for_copy(self, name: str) -> BlobInfo:
-        """What lies at *name* once no copy to it is pending."""
+        """The properties of *name* once no copy to it is pending."""
         deadline = time.monotonic() + COPY_LIMIT
         while time.monotonic() < deadline:
             with translate_errors(self._build_url(name)):
@@ -162,7 +162,7 @@ class AzureBlobs:
 
 
 def _fetch_page(pages: Iterator[object]) -> bool:
-    """Whether there is a further page. Python's garbage collector would walk its tree again and again as it grows."""
+    """Whether there is a further page. The garbage collector is off: it would scan the growing tree many times."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -174,7 +174,7 @@ def _fetch_page(pages: Iterator[object]) -> bool:
 
 @functools.cache
 def _make_service(account: Account) -> BlobServiceClient:
-    """One for all containers of an account: they share its connections."""
+    """One client for all containers of an account: they share its connections."""
     from azure.storage.blob import BlobServiceClient
 
     connection = account.get_connection("blob")
@@ -199,5 +199,5 @@ def _match_etag(etag: str) -> dict[str, Any]:
 
 
 def _strip_quotes(etag: str | None) -> str:
-    """Listings give etags without quotes, headers with: we keep them without."""
+    """Remove quotes: listings give etags without them, headers with them."""
     return (etag or "").strip('"')

@@ -1,6 +1,6 @@
-"""How both storage adapters reach one account: the setting, and errors translated.
+"""The storage account by its setting, and the translation of its errors, for blobs and tables.
 
-Knows nothing of blobs, rows or runs. Nothing of Azure's is imported before it is used.
+Azure's packages are imported when they are used.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Account:
 
 @contextmanager
 def translate_errors(operation: str) -> Iterator[None]:
-    """Raise what Azure raises inside as an error of ours; *where* says what was asked, by its URL without a query."""
+    """Translate exceptions of Azure into errors of the app; *operation* names the request, by a URL without a query."""
     from azure.core.exceptions import AzureError
     from requests import RequestException
 
@@ -68,8 +68,8 @@ def translate_errors(operation: str) -> Iterator[None]:
         yield
     except AzureError as error:
         raise _translate_error(error, operation) from error
-    except RequestException as error:  # the SDK reads the answer of a transaction outside of its own translation
-        raise Unavailable(f"{operation}: the answer broke off: {type(error).__name__}") from error
+    except RequestException as error:  # the SDK reads the response of a transaction outside of its own translation
+        raise Unavailable(f"{operation}: the answer was cut off: {type(error).__name__}") from error
 
 
 def _translate_error(error: AzureError, operation: str) -> FleetError:
@@ -85,7 +85,7 @@ def _translate_error(error: AzureError, operation: str) -> FleetError:
 
 
 def _translate_response(error: HttpResponseError, status: int, operation: str) -> FleetError:
-    """An answer of the service, by its status."""
+    """The error for an answer of the service, by its status."""
     code = _read_code(error)
     message = f"{operation}: {status} {code}: {_describe_error(error)}"
     if status in _DENIED:
@@ -93,7 +93,7 @@ def _translate_response(error: HttpResponseError, status: int, operation: str) -
             f"{message} Give this identity the roles Storage Blob Data Contributor and Storage Table Data Contributor "
             "on the account, or check the key in the connection string; then the account's firewall."
         )
-    # Without a code it was a proxy that answered: its 404 must not pass for an empty ledger.
+    # Without a code a proxy has answered: its 404 must not be taken for an empty ledger.
     if code != _NO_CODE and code not in _BUSY:
         if status == 404:  # noqa: PLR2004
             return NotFound(message)
@@ -105,7 +105,7 @@ def _translate_response(error: HttpResponseError, status: int, operation: str) -
 
 
 def _read_code(error: HttpResponseError) -> str:
-    """The service's own word for what went wrong, such as `BlobNotFound`."""
+    """The service's error code, such as `BlobNotFound`."""
     code = getattr(error, "error_code", None) or _read_header(error, "x-ms-error-code")
     return str(getattr(code, "value", code)) or _NO_CODE
 
@@ -116,6 +116,6 @@ def _read_header(error: HttpResponseError, name: str) -> str:
 
 
 def _describe_error(error: AzureError) -> str:
-    """The text in one line, without the queries of URLs, which may hold a signature."""
+    """The message in one line, without the queries of URLs, which may hold a signature."""
     text = str(error).split("\nRequestId", 1)[0].split("\nErrorCode", 1)[0]
     return clip_text(re.sub(r"\?[^\s'\")]*", "", text))

@@ -1,4 +1,4 @@
-"""One table of Azure Table Storage: finds rows, and writes them in transactions. Knows no runs and no chunks."""
+"""One table of Azure Table Storage: reads rows, and writes them in transactions. Knows no runs and no chunks."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from azure.data.tables import TableClient
 
 BATCH = 100  # rows of one transaction
-BATCH_BYTES = 3_000_000  # Table Storage takes 4 MiB, and what surrounds the rows counts
-PAGE = 1_000  # the most rows of one answer
+BATCH_BYTES = 3_000_000  # Table Storage accepts 4 MiB, with the parts around the rows
+PAGE = 1_000  # the most rows of one response
 
-Operation = tuple[str, Row, Mapping[str, Any]]  # as the SDK's transactions take it
+Operation = tuple[str, Row, Mapping[str, Any]]  # as the SDK takes it
 
 
 class Table:
-    """A table, which the first write makes; until then it reads as empty. Versions are the rows' etags."""
+    """A table that the first write creates; until then it reads as empty. Versions are the rows' etags."""
 
     def __init__(self, setting: str, name: str) -> None:
-        """*setting* is what `Account` takes. Calls nobody."""
+        """*setting* is what `Account` takes. Sends no request."""
         self._account = Account(setting)
         self._name = name
 
     def ensure_table(self) -> bool:
-        """Make the table; False when it was there."""
+        """Create the table; False when it exists."""
         try:
             with translate_errors(self._url):
                 self._client.create_table()
@@ -42,7 +42,7 @@ class Table:
         return True
 
     def read_row(self, partition: str, row: str) -> Row:
-        """Raises NotFound, also for what cannot be a key."""
+        """One row. Raises NotFound, also for a text that cannot be a key."""
         try:
             with translate_errors(f"{self._url} {partition}/{row}"):
                 return self._client.get_entity(check_key(partition), check_key(row))
@@ -61,13 +61,13 @@ class Table:
             return
 
     def read_page(self, partition: str, limit: int, after: str, before: str = "") -> tuple[list[Row], str | None]:
-        """The first *limit* of `rows`, and the key of the last of them where there are more."""
+        """The first *limit* of `list_rows`, and the key of the last of them if there are more."""
         listing = self.list_rows(partition, after, before, results_per_page=min(limit + 1, PAGE))
         rows = list(islice(listing, limit + 1))
         return rows[:limit], rows[limit - 1]["RowKey"] if len(rows) > limit else None
 
     def insert_row(self, row: Row) -> bool:
-        """Whether it was not there."""
+        """Insert a row; False when it exists."""
         try:
             self.write_rows([make_insert(row)])
         except Conflict:
@@ -75,14 +75,14 @@ class Table:
         return True
 
     def save_rows(self, writes: Sequence[Operation]) -> list[str]:
-        """As `transact`; a row that is gone is a Conflict."""
+        """As `write_rows`; a row that was removed is a Conflict."""
         try:
             return self.write_rows(writes)
         except NotFound as error:
-            raise Conflict(f"somebody removed the row since it was read: {error}") from error
+            raise Conflict(f"the row was removed since it was read: {error}") from error
 
     def delete_row(self, partition: str, row: str, version: str = "") -> bool:
-        """Whether it was there; what cannot be a key was not. Raises Conflict where it has another *version*."""
+        """Delete a row; False when it does not exist. Raises Conflict if it has another *version*."""
         try:
             self._send_transaction([make_delete(check_key(partition), check_key(row), version)])
         except (NotFound, Malformed):
@@ -90,19 +90,19 @@ class Table:
         return True
 
     def write_rows(self, writes: Sequence[Operation]) -> list[str]:
-        """Do all of the writes or none, and return the rows' new versions. Raises Conflict and NotFound."""
+        """Do all writes or none, and return the rows' new versions. Raises Conflict and NotFound."""
         try:
             return self._send_transaction(writes)
-        except NotFound:  # a row, or the whole table: made now, perhaps by another host in the same moment
+        except NotFound:  # a row or the table is missing: create the table, unless another host does it now
             self.ensure_table()
             return self._send_transaction(writes)
 
     def delete_rows(self, drops: Iterable[Operation]) -> None:
-        """Do these deletes in as few transactions as they take; what is gone already is passed over."""
+        """Do these deletes in as few transactions as possible; rows that do not exist are skipped."""
         for batch in split_into_batches(drops):
             try:
                 self._send_transaction(batch)
-            except NotFound:  # some are gone, and each transaction does all or nothing
+            except NotFound:  # some do not exist, and each transaction does all or nothing
                 for _, row, _ in batch:
                     self.delete_row(row["PartitionKey"], row["RowKey"])
 
@@ -129,32 +129,32 @@ class Table:
 
 
 def make_insert(row: Row) -> Operation:
-    """Insert; a Conflict where it is there."""
+    """An insert; a Conflict if the row exists."""
     return ("create", row, {})
 
 
 def make_upsert(row: Row) -> Operation:
-    """Insert or replace, whatever lies there."""
+    """An insert, or a replacement of any version."""
     return ("upsert", row, {"mode": "replace"})
 
 
 def make_replace(row: Row, version: str) -> Operation:
-    """Replace that version and no other; raises Conflict where there is none to name."""
+    """A replacement of this version only; raises Conflict where the version is empty."""
     return ("update", row, {**_match_version(version), "mode": "replace"})
 
 
 def make_touch(partition: str, row: str, version: str) -> Operation:
-    """Give a row another version, and change nothing else."""
+    """A write that changes the version of a row, and nothing else."""
     return ("update", {"PartitionKey": partition, "RowKey": row}, {**_match_version(version), "mode": "merge"})
 
 
 def make_delete(partition: str, row: str, version: str = "") -> Operation:
-    """Delete: that version, or whatever lies there."""
+    """A deletion of this version, or of any."""
     return ("delete", {"PartitionKey": partition, "RowKey": row}, _match_version(version) if version else {})
 
 
 def split_into_batches(writes: Iterable[Operation]) -> Iterator[list[Operation]]:
-    """The writes in their order, cut into transactions: of one partition, and within the limits of both kinds."""
+    """Split the writes into transactions, in order: each of one partition, and within both limits."""
     batch: list[Operation] = []
     size = 0
     for write in writes:

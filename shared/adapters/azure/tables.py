@@ -1,15 +1,15 @@
-"""The ledger on Azure Table Storage: one table. Keeps and finds rows; decides nothing.
+"""The ledger on Azure Table Storage: one table. Stores and reads rows; decides nothing.
 
     partition       row                             holds
     runs            run-{newest first}-{run}        a run
-    runs            watch-{run}                     a mark: the tick looks at this run
+    runs            watch-{run}                     a mark: this run is watched
     {run}           {chunk}                         a chunk
     wishes          {kind}-{target}                 a request
     backfills       {backfill}                      a backfill
     quarantine      {digest of the model's id}      a model that planning skips
-    heartbeat       heartbeat                       what the tick remembers
+    heartbeat       heartbeat                       what the tick stores for the next tick
 
-A run's mark lies in the partition of its row, since a transaction spans one partition.
+A run's mark is in the partition of its row, since a transaction is limited to one partition.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ T = TypeVar("T")
 
 
 class TableLedger:
-    """Runs, chunks and requests in one table, which the first write makes. Versions are the rows' etags."""
+    """Runs, chunks and requests in one table, which the first write creates. Versions are the rows' etags."""
 
     def __init__(self, setting: str, table: str = "fleetscore") -> None:
-        """*setting* is what `Account` takes. Calls nobody."""
+        """*setting* is what `Account` takes. Sends no request."""
         self._table = Table(setting, table)
 
     def ensure_table(self) -> bool:
-        """Make the table; False when it was there."""
+        """Create the table; False when it exists."""
         return self._table.ensure_table()
 
     def read_heartbeat(self) -> Heartbeat:
@@ -108,8 +108,8 @@ class TableLedger:
         for mark in marks:
             try:
                 runs.append(self.read_run(mark["RowKey"].removeprefix("watch-")))
-            except NotFound as error:  # somebody removed the row by hand; the other runs go on
-                log.error("the ledger watches a run that is not there: %s", error)  # noqa: TRY400  # the trace says no more
+            except NotFound as error:  # the row was removed by hand; the other runs go on
+                log.error("the ledger watches a run without a row: %s", error)  # noqa: TRY400  # the trace says no more
             except Malformed as error:
                 log.error("a row cannot be read: %s", error)  # noqa: TRY400
         return runs
@@ -130,11 +130,11 @@ class TableLedger:
     def remove_run(self, run_id: str) -> None:
         try:
             row = make_run_key(run_id)
-        except Malformed:  # no run has such an id, but one of our own partitions may
+        except Malformed:  # no run has such an id, but a partition of the ledger may
             return
         chunks = self._table.list_rows(run_id, select=["PartitionKey", "RowKey"])
         self._table.delete_rows(make_delete(chunk["PartitionKey"], chunk["RowKey"]) for chunk in chunks)
-        # Together, and the run first where its mark is gone: who saves the run meanwhile leaves no mark behind.
+        # In one transaction, or the run first: a host that saves it at the same time leaves no mark behind.
         self._table.delete_rows([make_delete(RUNS, row), make_delete(RUNS, _make_mark_key(run_id))])
 
     def add_chunks(self, chunks: Sequence[Chunk]) -> None:
@@ -176,7 +176,7 @@ class TableLedger:
         )
 
     def remove_request(self, request: Request) -> None:
-        with suppress(Conflict):  # it was asked for again since
+        with suppress(Conflict):  # it was requested again since
             self._table.delete_row(REQUESTS, request.id, request.version)
 
     def add_backfill(self, backfill: Backfill) -> bool:
@@ -215,7 +215,7 @@ def _load_value(kind: type[T], row: Any) -> T:
 
 
 def _try_load(kind: type[T], row: Any, **version: str) -> T | None:
-    """The value of a row; None where another version wrote it, or somebody by hand: one row must not stop a tick."""
+    """The value of a row; None if another version or a person wrote it: one row must not stop a tick."""
     try:
         return load_row(kind, row, **version)
     except Malformed as error:

@@ -1,8 +1,8 @@
 """Jobs on an AmlCompute cluster of an Azure Machine Learning workspace. Knows nothing of what a job computes.
 
-Spoken through the client that `azure-ai-ml` was generated with, and not through its MLClient. That one, of 1.35.2,
-writes the names of listed jobs in lower case, fetches two tokens for each, starts git for each submission and sends
-what it says, and drops the counts of nodes. The import costs a second: it happens at the first call of a port.
+It uses the generated client inside `azure-ai-ml`, and not its MLClient. The MLClient of 1.35.2 writes the names of
+listed jobs in lower case, fetches two tokens for each, starts git for each submission and sends its output, and drops
+the counts of nodes. The import takes a second: it happens at the first call.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 API_VERSION = "2024-10-01"  # the stable one that the official examples are of
-RIGHTS = "Give this identity the role that the deployment makes for the control plane, on the workspace."
-THREADS = 8  # that submit and cancel: a PUT takes Azure more than a second, and SUBMIT_RATE is the limit that counts
-LISTING_LIMIT = 60  # seconds that a listing may go on, as long as each of its pages comes in time
-DETAILS_LIMIT = 32  # failed jobs whose run details are asked for at one look
-DETAILS_SECONDS = 6  # after which no more are begun
-REMEMBERED = 2_000  # ends of failed jobs that are not asked for again
+RIGHTS = "Give this identity the role that the deployment creates for the control plane, on the workspace."
+THREADS = 8  # for submit and cancel: a PUT takes more than a second; SUBMIT_RATE is the limit that counts
+LISTING_LIMIT = 60  # seconds for a listing, if each of its pages comes in time
+DETAILS_LIMIT = 32  # failed jobs whose run details one observation reads
+DETAILS_SECONDS = 6  # after which no more are started
+REMEMBERED = 2_000  # ends of failed jobs that are not read again
 
-# What tells our jobs. A listing can be filtered by a property. What a job is made of is told by a variable of its
-# environment: that cannot be changed, while of a second request with other content a property could become ours. The
-# property is read only where Azure shows no variables.
+# The marks of the app's jobs. A listing can be filtered by a property. The digest stands in a variable of the job's
+# environment, which cannot be changed, while a second request with other content could change a property. The property
+# is read only where Azure shows no variables.
 RUN, DIGEST = "fleetscore_run", "FLEETSCORE_DIGEST"
 
-# https://learn.microsoft.com/rest/api/azureml/jobs/get#jobstatus. The SDK calls NotResponding an end; the service does
-# not. Paused, Unknown and words that do not exist yet are taken for waiting: that is given up without charge to the
-# retries, and a sign of life makes it running.
+# https://learn.microsoft.com/rest/api/azureml/jobs/get#jobstatus. The SDK treats NotResponding as an end; the service
+# does not. Paused, Unknown and future states are taken for waiting: a time-out of that does not count as a retry, and
+# progress makes the attempt running.
 STATES: Mapping[str, JobState] = {
     "NotStarted": JobState.QUEUED,
     "Starting": JobState.QUEUED,
@@ -87,11 +87,11 @@ class AzureMLCluster:
         if not (name and colon and version):
             raise Misconfigured(f"expected a registered environment as NAME:VERSION, got {environment!r}")
         self._environment = f"{self._workspace.id}/environments/{name}/versions/{version}"
-        self._ends: dict[str, JobStatus] = {}  # of failed jobs, as the run history told them
+        self._ends: dict[str, JobStatus] = {}  # of failed jobs, by the run history
 
     def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
-        # One PUT each; no code to upload, nothing to resolve. Who is told Unavailable asks again for all of them, and
-        # what was taken is then found to be the same.
+        # One PUT each; no code to upload, nothing to resolve. After Unavailable the caller submits all of them again,
+        # and those that were accepted are then the same.
         jobs_by_name = {job.name: job for job in jobs}
         refusals = self._run_in_threads(self._submit_job, jobs_by_name.values())
         return {name: refusal for name, refusal in zip(jobs_by_name, refusals, strict=True) if refusal}
@@ -100,10 +100,10 @@ class AzureMLCluster:
         try:
             with self._translate_errors(f"to take job {job.name}"):
                 body = self._client.jobs.create_or_update(*self._workspace.scope, job.name, self._build_body(job))
-                return self._compare_job(job, body)  # 201 is a new job; 200 is one that was there
+                return self._compare_job(job, body)  # 201 is a new job; 200 one that existed
         except (Malformed, Conflict, NotFound) as error:
-            # It may be there all the same: Azure answers a name that exists with 400 where it finds a difference, and
-            # is picky. So we look ourselves, rather than trust the wording of that.
+            # The job may exist all the same: Azure answers 400 for an existing name with any difference. The job is
+            # read, rather than the wording of the error.
             with suppress(NotFound, Malformed), self._translate_errors(f"for job {job.name}"):
                 body = self._client.jobs.get(*self._workspace.scope, job.name)
                 return self._compare_job(job, body)
@@ -119,7 +119,7 @@ class AzureMLCluster:
         return Refusal(f"{self._workspace.name} has a job {job.name} of other content", name_taken=True)
 
     def _build_body(self, job: JobSpec) -> Any:
-        """The job as a body of ARM's; `Managed` is the identity of the compute cluster, which a variable chooses from.
+        """The job as ARM's request body; `Managed` is an identity of the compute cluster, which a variable selects.
 
         https://learn.microsoft.com/azure/machine-learning/how-to-identity-based-service-authentication#compute-cluster
         """
@@ -140,13 +140,13 @@ class AzureMLCluster:
         return models.JobBase(properties=command_job)
 
     def observe(self, runs: Collection[str]) -> Mapping[str, JobStatus]:
-        # One listing a run: Azure filters by a property, but by one value of it; and neither by state nor by names.
+        # One listing a run: Azure filters by one value of a property, and neither by state nor by name.
         states = dict(job for jobs in self._run_in_threads(self._list_jobs, sorted(runs)) for job in jobs)
         self._fetch_failures([name for name, state in states.items() if state == "Failed" and name not in self._ends])
         return {name: self._make_status(name, state) for name, state in states.items()}
 
     def _list_jobs(self, run: str) -> list[tuple[str, str]]:
-        """Name and state of each job of a run; also of those that a person has archived."""
+        """Name and state of each job of a run, including archived ones."""
         pairs: list[tuple[str, str]] = []
         until = time.monotonic() + LISTING_LIMIT
         operation = f"for the jobs of {run}"
@@ -166,7 +166,7 @@ class AzureMLCluster:
         return [(name, state) for name, state in pairs if (parsed := parse_job_name(name)) and parsed[0] == run]
 
     def _fetch_failures(self, names: Sequence[str]) -> None:
-        """Learn why jobs have failed, as many as time allows. Those left are in doubt until the next look."""
+        """Read why jobs have failed, as many as time allows. The others are unresponsive until the next observation."""
         if not names:
             return
         until = time.monotonic() + DETAILS_SECONDS
@@ -180,10 +180,12 @@ class AzureMLCluster:
             del self._ends[next(iter(self._ends))]
 
     def _make_status(self, name: str, state: str) -> JobStatus:
-        detail = f"Azure ML calls it {state}"
+        detail = f"Azure ML reports {state}"
         if state != "Failed":
             return JobStatus(STATES.get(state, JobState.QUEUED), detail)
-        return self._ends.get(name) or JobStatus(JobState.UNRESPONSIVE, f"{detail}; why is asked at the next look")
+        return self._ends.get(name) or JobStatus(
+            JobState.UNRESPONSIVE, f"{detail}; the reason is read at the next observation"
+        )
 
     def cancel(self, names: Collection[str]) -> None:
         self._run_in_threads(self._cancel_job, list(names))
@@ -192,7 +194,7 @@ class AzureMLCluster:
         with (
             suppress(NotFound, Conflict, Malformed),
             self._translate_errors(f"to cancel job {name}"),
-        ):  # over, or never was
+        ):  # over, or unknown
             self._client.jobs.begin_cancel(*self._workspace.scope, name, polling=False)
 
     def read_log(self, name: str) -> str:
@@ -206,7 +208,7 @@ class AzureMLCluster:
                     raise Unavailable(
                         f"expected {self._compute} to be an AmlCompute cluster, got {compute['computeType']}"
                     )
-                counts = compute.get("properties") or {}  # none while it is being made
+                counts = compute.get("properties") or {}  # none while it is being created
                 states = (counts.get("nodeStateCounts") or {}).items()
                 counts_by_state = {state.removesuffix("NodeCount"): n for state, n in states if n}
                 return Nodes(counts.get("currentNodeCount") or 0, counts.get("targetNodeCount") or 0, counts_by_state)
@@ -214,14 +216,14 @@ class AzureMLCluster:
             raise Unavailable(str(error)) from error
 
     def release(self, run: str) -> None:
-        """Nothing: ended jobs cost nothing and crowd nobody out, and their names are spent for ever in any case."""
+        """Do nothing: ended jobs cost nothing and count against no quota, and their names cannot be used again."""
 
     def _translate_errors(self, operation: str) -> Any:
         return translate_errors(f"{self._workspace.name}, asked {operation}", RIGHTS)
 
     def _run_in_threads(self, act: Callable[[S], T], items: Iterable[S]) -> list[T]:
-        """Act on each, by a few threads. The first that is Unavailable keeps those back that were not begun."""
-        stop, errors, _ = Event(), list[Unavailable](), self._client  # made once, and not by a thread
+        """Act on each item, in a few threads. After the first Unavailable no further item is started."""
+        stop, errors, _ = Event(), list[Unavailable](), self._client  # created once, and not in a thread
 
         def run_item(item: S) -> T | None:
             try:
@@ -235,7 +237,7 @@ class AzureMLCluster:
             results = list(pool.map(run_item, items))
         if errors:
             raise max(errors, key=lambda error: error.retry_after or 0)
-        return results  # type: ignore[return-value]  # None only beside an error, or where act gives that
+        return results  # type: ignore[return-value]  # None only after an error, or as a result of act
 
     @cached_property
     def _credential(self) -> Any:
@@ -247,9 +249,9 @@ class AzureMLCluster:
 
     @cached_property
     def _client(self) -> MachineLearningServicesMgmtClient:
-        logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)  # it prints by a handler of its own
+        logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)  # it has its own handler that prints
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what the SDK's own dependencies will drop: nothing that we can mend
+            warnings.simplefilter("ignore")  # about the SDK's own dependencies: nothing to fix here
             from azure.ai.ml._restclient.arm_ml_service import MachineLearningServicesMgmtClient
 
         return MachineLearningServicesMgmtClient(
@@ -267,10 +269,10 @@ class AzureMLCluster:
 
 
 def _parse_page(jobs: Sequence[Any]) -> list[tuple[str, str]]:
-    """What we want of a page; making the SDK's objects of all the rest would cost more than the page."""
+    """Name and state of each job in a page; the SDK's objects of the rest would cost more than the page."""
     return [(str(job["name"]), str(job["properties"].get("status"))) for job in jobs]
 
 
 def _format_seconds(time: timedelta) -> str:
-    """In ISO 8601. The SDK's own way of writing it, PT01H00M00S, is not what the official examples show."""
+    """The duration in ISO 8601; the SDK's own form, PT01H00M00S, is not that of the official examples."""
     return f"PT{round(time.total_seconds())}S"

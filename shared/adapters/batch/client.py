@@ -1,4 +1,4 @@
-"""One call of the cluster's port to Azure Batch: bounded in time, and what the SDK raises comes out as Unavailable."""
+"""One call of the cluster's port to Azure Batch: limited in time, and errors of the SDK become Unavailable."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _NO_JOB = ("JobNotFound", "JobBeingDeleted")
 
 
 def make_client(endpoint: str, credential: Any) -> BatchClient:
-    """A client that asks once more where no answer came and asking again is safe.
+    """A client that retries once where no answer came and a retry is safe.
 
-    Never after an answer, since the SDK would sleep for as long as its Retry-After says. Its own `create_tasks` and
-    `begin_delete_job` are used nowhere: the one tries for ever, the other leaves a thread behind that polls.
+    It never retries after an answer, since the SDK would sleep for as long as its Retry-After says. The SDK's
+    `create_tasks` and `begin_delete_job` are not used: the one retries for ever, the other leaves a polling thread.
     """
     from azure.batch import BatchClient
 
@@ -42,7 +42,7 @@ def make_client(endpoint: str, credential: Any) -> BatchClient:
 
 @contextmanager
 def open_call(client: BatchClient, account: str) -> Iterator[BatchCall]:
-    """What one call asks; *where* names the account to a person."""
+    """Open a call; *account* is its name in messages."""
     from azure.core.exceptions import AzureError
 
     try:
@@ -53,7 +53,7 @@ def open_call(client: BatchClient, account: str) -> Iterator[BatchCall]:
 
 @contextmanager
 def ignore_codes(*codes: str) -> Iterator[None]:
-    """Bear these answers of Batch's, by its code."""
+    """Ignore these error codes of Batch."""
     from azure.core.exceptions import HttpResponseError
 
     try:
@@ -65,7 +65,7 @@ def ignore_codes(*codes: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class BatchCall:
-    """What is asked between two instants of the monotonic clock."""
+    """The requests of one call, up to a deadline of the monotonic clock."""
 
     client: BatchClient
     account: str
@@ -73,24 +73,24 @@ class BatchCall:
 
     @property
     def limits(self) -> dict[str, Any]:
-        """What a further request may take. Raises Unavailable when the time is over."""
+        """The time-outs of a further request. Raises Unavailable after the deadline."""
         seconds = self.deadline - time.monotonic()
         if seconds <= 0:
-            raise Unavailable(f"{self.account}: not done within {LIMIT:g} s; the next tick goes on")
+            raise Unavailable(f"{self.account}: not done within {LIMIT:g} s; the next tick continues")
         return {"timeout": seconds, "connection_timeout": CONNECT_LIMIT, "read_timeout": min(READ_LIMIT, seconds)}
 
     def list_tasks(self, job: str, fields: Collection[str]) -> Iterator[BatchTask]:
-        """The tasks of a Batch job, page by page; none where it has gone, or is going."""
+        """The tasks of a Batch job, page by page; none if it was deleted or is being deleted."""
         with ignore_codes(*_NO_JOB):
             listing = self.client.list_tasks(job, select=list(fields), max_results=PAGE, **self.limits)
             pages: Any = listing.by_page()
             for page in pages:
                 yield from page
                 if pages.continuation_token:
-                    _ = self.limits  # raises when the time is over
+                    _ = self.limits  # raises after the deadline
 
     def count_completed(self, job: str) -> int | None:
-        """How many tasks of a Batch job have ended, by one request; None where some have not, or the job has gone."""
+        """The number of ended tasks of a Batch job, by one request; None if some are open, or the job was deleted."""
         from azure.core.exceptions import HttpResponseError
 
         try:
@@ -102,7 +102,7 @@ class BatchCall:
         return None if counts.active or counts.running else counts.completed
 
     def delete_job(self, job: str) -> None:
-        """Let Batch delete a job, and all that belongs to it, in its own time. Safe when it has gone."""
+        """Start the deletion of a Batch job and its tasks. Safe when it was deleted."""
         from azure.core.rest import HttpRequest
 
         request = HttpRequest("DELETE", f"/jobs/{quote(job, safe='')}", params={"api-version": API_VERSION})
@@ -110,10 +110,10 @@ class BatchCall:
             self.client.send_request(request, **self.limits)
 
     def read_output(self, job: str, task: str, limit: int) -> bytes | None:
-        """The end of what a task printed, at most so many bytes; None where it has no such file.
+        """The end of a task's output, at most so many bytes; None if it has no such file.
 
-        Its size comes from a listing: ranges are documented by their start only, and of an error in a download the SDK
-        does not read the code.
+        Its size comes from a listing: only ranges with a start are documented, and the SDK does not read the error
+        code of a failed download.
         """
         files = self.client.list_task_files(job, task, filter=f"startswith(name,'{OUTPUT}')", **self.limits)
         entry = next((file for file in files if file.name == OUTPUT), None)

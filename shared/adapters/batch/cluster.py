@@ -1,11 +1,11 @@
 """Azure Batch as the cluster: a run is a Batch job, an attempt at a chunk a task in a container on a pool.
 
-job    `{app}-{run}`: made with its first task, deleted by `release`, since an account may have some hundred active ones
-task   `{chunk}-{attempt}`: an id that exists is spent; a setting in its environment says what it was asked for
-pool   made by whoever deploys, and grows and shrinks by a formula of its own
+job    `{app}-{run}`: created with its first task, deleted by `release`, since an account may have few hundred active
+task   `{chunk}-{attempt}`: an id is used once; a variable of its environment holds the digest
+pool   created by the deployment; it scales by a formula of its own
 
-Closed runs are looked at for hours, and their tasks change no more: where one request for the counts says so, what was
-listed before is told again. Counts may lag, so that what this object submits is listed anew in any case.
+Closed runs are observed for hours, while their tasks no longer change: if one request for the counts confirms it, the
+earlier listing is returned again. Counts may lag, so a run is always listed again after this object submits to it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from azure.batch import BatchClient
     from azure.batch.models import BatchTaskCreateResult
 
-TASKS_PER_REQUEST = 100  # tasks that Batch takes in one request
-LOG_LIMIT = 256 * 1024  # bytes of output that are shown: its end
-LAST_LINE_BYTES = 16 * 1024  # bytes of it in which the last line is looked for
-LAST_LINES_AT_ONCE = 20  # failed tasks whose last line one call looks for
+TASKS_PER_REQUEST = 100  # the most tasks of one request
+LOG_LIMIT = 256 * 1024  # bytes of output that are returned: its end
+LAST_LINE_BYTES = 16 * 1024  # bytes of it in which the last line is searched
+LAST_LINES_AT_ONCE = 20  # failed tasks whose last line one call reads
 LAST_LINES_KEPT = 1000
-ENDED_KEPT = 100  # runs whose tasks have all ended, and are remembered
+ENDED_KEPT = 100  # runs whose tasks have all ended, in the cache
 
-_GONE = (404, 409)  # no such task, file or node; or it is there, and its files are not
+_GONE = (404, 409)  # no such task, file or node; or a task without files
 
 
 class BatchCluster:
@@ -57,8 +57,8 @@ class BatchCluster:
         self._endpoint = endpoint
         self._credential = credential
         self._orders = TaskFactory(pool, image, app, work_url, identity, client_id)
-        self._words: dict[str, str] = {}  # the last line of what failed jobs printed, as found before
-        self._ended: dict[str, Mapping[str, JobStatus]] = {}  # by run: as they were listed when all had ended
+        self._words: dict[str, str] = {}  # the last lines of the output of failed jobs
+        self._ended: dict[str, Mapping[str, JobStatus]] = {}  # by run: the last listing, once all tasks have ended
 
     def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
         runs: dict[str, dict[str, JobSpec]] = {}
@@ -112,7 +112,7 @@ class BatchCluster:
                 except HttpResponseError as error:
                     if error.status_code not in _GONE or not read_code(error):
                         raise
-        raise NotFound(f"{self._account} has no output of job {name}: no such task, or its node has gone")
+        raise NotFound(f"{self._account} has no output of job {name}: no such task, or its node was removed")
 
     def count_nodes(self) -> Nodes:
         with self._open_call() as call:
@@ -144,7 +144,7 @@ class BatchCluster:
         return open_call(self._client, self._account)
 
     def _observe_run(self, call: BatchCall, run: str) -> Mapping[str, JobStatus]:
-        """The jobs of one run, by their names."""
+        """The statuses of the jobs of one run, by name."""
         job, ended = self._orders.make_job_id(run), self._ended.get(run)
         if ended and call.count_completed(job) == len(ended):
             return ended
@@ -158,7 +158,7 @@ class BatchCluster:
         return statuses
 
     def _add_tasks(self, call: BatchCall, run: str, tasks: Mapping[str, JobSpec]) -> dict[str, Refusal]:
-        """Add tasks, by their ids, by one request, which Batch may fulfil in part."""
+        """Add tasks, by their ids, by one request, of which Batch may accept a part."""
         from azure.core.exceptions import HttpResponseError
 
         try:
@@ -170,7 +170,7 @@ class BatchCluster:
                 return self._add_tasks(call, run, dict(first)) | self._add_tasks(call, run, dict(second))
             if error.status_code in (400, 413) and read_code(error):
                 return {job.name: self._make_refusal(job, describe_error(error.model)) for job in tasks.values()}
-            if read_code(error) == "JobCompleted":  # by its age, or by hand; its name is needed for the tasks to come
+            if read_code(error) == "JobCompleted":  # by its age, or by hand; its name is needed for further tasks
                 call.delete_job(self._orders.make_job_id(run))
             raise
         return self._read_results(call, run, tasks, results)
@@ -178,7 +178,7 @@ class BatchCluster:
     def _request_tasks(
         self, call: BatchCall, run: str, tasks: Mapping[str, JobSpec]
     ) -> Sequence[BatchTaskCreateResult]:
-        """What Batch says of each task, in any order. Makes the Batch job where there is none."""
+        """Batch's result for each task, in any order. Creates the Batch job if there is none."""
         from azure.batch.models import BatchTaskGroup
         from azure.core.exceptions import ResourceNotFoundError
 
@@ -189,16 +189,16 @@ class BatchCluster:
         except ResourceNotFoundError as error:
             if read_code(error) != "JobNotFound":
                 raise
-        with ignore_codes("JobExists"):  # somebody else has made it meanwhile
+        with ignore_codes("JobExists"):  # another host has created it
             call.client.create_job(self._orders.build_job(run), **call.limits)
         return call.client.create_task_collection(job, group, **call.limits).result_values or []
 
     def _read_results(
         self, call: BatchCall, run: str, tasks: Mapping[str, JobSpec], results: Sequence[BatchTaskCreateResult]
     ) -> dict[str, Refusal]:
-        """Who is refused for good. Raises Unavailable when a task was neither taken nor refused."""
+        """The tasks that are rejected for good. Raises Unavailable if a task was neither accepted nor rejected."""
         pending, refusals, duplicates = dict(tasks), dict[str, Refusal](), dict[str, JobSpec]()
-        reason = "Batch says nothing of it"
+        reason = "Batch returned no result"
         for result in results:
             code = (result.error.code if result.error else None) or ""
             if result.status == "success":
@@ -208,17 +208,17 @@ class BatchCluster:
             elif result.status == "clienterror" and not code.startswith("Job") and result.task_id in pending:
                 job = pending.pop(result.task_id)
                 refusals[job.name] = self._make_refusal(job, describe_error(result.error))
-            else:  # Batch's own trouble, or its job's
+            else:  # an error of Batch or of its job
                 reason = describe_error(result.error)
         refusals |= self._compare_digests(call, run, duplicates)
         if pending:
             raise Unavailable(
-                f"{self._account}: {len(pending)} of {len(tasks)} tasks of {run} are not taken yet: {reason}"
+                f"{self._account}: {len(pending)} of {len(tasks)} tasks of {run} are not accepted yet: {reason}"
             )
         return refusals
 
     def _compare_digests(self, call: BatchCall, run: str, duplicates: Mapping[str, JobSpec]) -> dict[str, Refusal]:
-        """Refuse those whose tasks were asked for with another digest. One listing, however many there are."""
+        """Refuse tasks that exist with another digest. One listing for all of them."""
         digests: dict[str, str | None] = {}
         if duplicates:
             for task in call.list_tasks(self._orders.make_job_id(run), ("id", "environmentSettings")):
@@ -231,10 +231,10 @@ class BatchCluster:
         }
 
     def _make_refusal(self, job: JobSpec, reason: str) -> Refusal:
-        return Refusal(f"{self._account} refuses {job.name}: {reason}")
+        return Refusal(f"{self._account} rejects {job.name}: {reason}")
 
     def _fetch_last_lines(self, call: BatchCall, failed: Collection[str]) -> None:
-        """Look for the last line of what failed jobs printed. Finding none is no failure: the node may have gone."""
+        """Read the last line of the output of failed jobs. It may be missing: the node may be removed."""
         from azure.core.exceptions import AzureError, HttpResponseError
 
         for name in [name for name in failed if name not in self._words][:LAST_LINES_AT_ONCE]:
@@ -254,6 +254,6 @@ class BatchCluster:
 
 
 def _drop_oldest(cache: dict[str, Any], limit: int) -> None:
-    """For one more, by forgetting the oldest."""
+    """Make space for one entry by dropping the oldest."""
     while len(cache) >= limit:
         del cache[next(iter(cache))]

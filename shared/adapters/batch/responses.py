@@ -1,6 +1,6 @@
-"""What Azure Batch says, in our words: how a task stands, and what an error wants of the caller. Asks nothing.
+"""Translates the answers of Azure Batch: the status of a task, and errors. Sends nothing.
 
-The codes are Batch's own, as its page "Batch status and error codes" lists them
+The codes are listed in Batch's page "Batch status and error codes"
 (https://learn.microsoft.com/rest/api/batchservice/batch-status-and-error-codes).
 """
 
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
 
 _DENIED = (401, 403)
 
-# What a person, or time, does about it. None of these says anything of the job that was asked for.
+# What helps, by error code. None of these errors is about the submitted job.
 _ADVICE = {
-    "ActiveJobAndScheduleQuotaReached": "Delete Batch jobs that nobody needs, or ask Azure for a higher quota.",
-    "PoolNotFound": "Create the pool, or let BATCH_POOL name one that exists.",
-    "JobBeingDeleted": "It is made anew when it has gone.",
-    "JobBeingTerminated": "It is made anew when it has ended and gone.",
-    "JobCompleted": "It is being deleted, and made anew when it has gone.",
-    "JobDisabled": "Somebody has disabled it: enable it, or delete it.",
+    "ActiveJobAndScheduleQuotaReached": "Delete Batch jobs that are not needed, or request a higher quota from Azure.",
+    "PoolNotFound": "Create the pool, or set BATCH_POOL to one that exists.",
+    "JobBeingDeleted": "It is created again after the deletion.",
+    "JobBeingTerminated": "It is created again after it has ended and is deleted.",
+    "JobCompleted": "It is being deleted, and is created again after that.",
+    "JobDisabled": "It was disabled: enable it, or delete it.",
 }
 
 
 def read_status(task: BatchTask) -> JobStatus:
-    """How a task stands, in our words."""
+    """The status of a task in the terms of the port."""
     info = task.execution_info
     match task.state:
         case "active" if task.previous_state:
-            # Nothing of ours puts a task back: its node was pre-empted, removed or rebooted. Batch starts it again by
+            # The app never requeues a task: its node was pre-empted, removed or rebooted. Batch starts it again by
             # itself (https://learn.microsoft.com/azure/batch/batch-spot-vms), and does not always count it.
-            return JobStatus(JobState.QUEUED, "its node was taken away; it waits for another")
+            return JobStatus(JobState.QUEUED, "its node was lost; it waits for another")
         case "active":
-            return JobStatus(JobState.QUEUED, "Batch calls it active")
+            return JobStatus(JobState.QUEUED, "Batch reports active")
         case "preparing" | "running":
-            node = task.node_info.node_id if task.node_info else "a node that Batch does not name"
-            again = f", put back {info.requeue_count} times before" if info and info.requeue_count else ""
+            node = task.node_info.node_id if task.node_info else "an unknown node"
+            again = f", requeued {info.requeue_count} times before" if info and info.requeue_count else ""
             return JobStatus(JobState.RUNNING, f"on {node}{again}")
         case "completed" if info:
             return _read_end(info)
         case other:
-            return JobStatus(JobState.UNRESPONSIVE, f"Batch calls it {other}")
+            return JobStatus(JobState.UNRESPONSIVE, f"Batch reports {other}")
 
 
 def _read_end(info: BatchTaskExecutionInfo) -> JobStatus:
-    """How a completed task ended."""
+    """The status of a completed task."""
     failure = info.failure_info
     if info.result == "success":
         return JobStatus(JobState.SUCCEEDED, f"exit code {info.exit_code}")
@@ -62,23 +62,23 @@ def _read_end(info: BatchTaskExecutionInfo) -> JobStatus:
     container = (info.container_info.error or "") if info.container_info else ""
     message = clip_text(": ".join(filter(None, [failure.code, failure.message, *details, container])))
     if failure.code == "TaskEnded":
-        # The same code for a task that somebody ended and for one that took too long; only the text tells them apart.
+        # A cancelled task and one that took too long have the same code; only the text differs.
         late = "maximum execution time" in message or "wall clock" in message.lower()
         return (
             JobStatus(JobState.FAILED, f"took too long: {message}") if late else JobStatus(JobState.CANCELLED, message)
         )
     if failure.category == "servererror":
-        return JobStatus(JobState.LOST, f"Batch could not see it through: {message}")
+        return JobStatus(JobState.LOST, f"Batch could not run it: {message}")
     return JobStatus(JobState.FAILED, message)
 
 
 def read_code(error: HttpResponseError) -> str:
-    """Batch's own word for what went wrong, such as `JobNotFound`; "" where it was not Batch that answered."""
+    """Batch's error code, such as `JobNotFound`; "" if the answer is not from Batch."""
     return getattr(error.model, "code", None) or ""
 
 
 def describe_error(error: BatchError | None) -> str:
-    """What Batch says of an error, in one line."""
+    """The message of an error of Batch, in one line."""
     if error is None:
         return "no reason given"
     message = ((error.message.value if error.message else "") or "").split("\nRequestId")[0]
@@ -87,7 +87,7 @@ def describe_error(error: BatchError | None) -> str:
 
 
 def translate_error(error: AzureError, account: str) -> Unavailable:
-    """The same as an error of ours. *where* names the account."""
+    """The error of the app for an error of the SDK. *account* is its name in messages."""
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
     if isinstance(error, HttpResponseError) and error.status_code:

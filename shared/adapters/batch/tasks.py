@@ -1,4 +1,4 @@
-"""What Azure Batch is asked for: the names, a run's Batch job, and a task for an attempt at a chunk. Asks nothing."""
+"""The requests to Azure Batch: names, a run's Batch job, and a task for an attempt at a chunk. Sends nothing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from shared.ports import JobSpec
 if TYPE_CHECKING:
     from azure.batch.models import BatchJobCreateOptions, BatchTaskCreateOptions, OutputFile
 
-LIFETIME = timedelta(days=7)  # of a Batch job that nobody releases: longer than any run is open
-FILES_KEPT = timedelta(hours=3)  # on the node: longer than a closed run is looked at
-OUTPUT = "stdout.txt"  # where Batch keeps it, beside the task's working directory
+LIFETIME = timedelta(days=7)  # of a Batch job that is never released: longer than any run is open
+FILES_KEPT = timedelta(hours=3)  # on the node: longer than a closed run is observed
+OUTPUT = "stdout.txt"  # written by Batch, beside the task's working directory
 DIGEST = "FLEETSCORE_DIGEST"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFactory:
-    """How this app's jobs are asked for; `BatchCluster` says what the fields are."""
+    """Builds the requests for this app's jobs; `BatchCluster` describes the fields."""
 
     pool: str
     image: str
@@ -36,7 +36,7 @@ class TaskFactory:
         return f"{self.app}-{run}"
 
     def find_task(self, name: str) -> tuple[str, str] | None:
-        """The Batch job and the task of a job's name; None where it is no name of this app's."""
+        """The Batch job and the task of a job's name; None if it is not a name of this app."""
         job = parse_job_name(name)
         if job is None or name != make_job_name(self.app, *job):
             return None
@@ -44,7 +44,7 @@ class TaskFactory:
         return self.make_job_id(run), f"{chunk}-{attempt}"
 
     def build_job(self, run: str) -> BatchJobCreateOptions:
-        """It takes tasks until it is deleted, or until LIFETIME is over."""
+        """A Batch job that accepts tasks until it is deleted, or for LIFETIME."""
         from azure.batch import models
 
         return models.BatchJobCreateOptions(
@@ -54,15 +54,15 @@ class TaskFactory:
         )
 
     def build_task(self, task_id: str, job: JobSpec) -> BatchTaskCreateOptions:
-        """It runs once, unless its node is taken away, as a user of the node's who is no administrator."""
+        """A task that runs once, unless its node is lost, as a user of the node who is not an administrator."""
         from azure.batch import models
 
         environment = {DIGEST: job.digest, **({"AZURE_CLIENT_ID": self.client_id} if self.client_id else {})}
         return models.BatchTaskCreateOptions(
             id=task_id,
             command_line=build_command_line(job.command),
-            # Batch maps that user into the container, whatever user the image names; and the image's own working
-            # directory is where the scorer lies (https://learn.microsoft.com/azure/batch/batch-docker-container-workloads).
+            # Batch maps that user into the container, whatever user the image names; the scorer is in the image's
+            # working directory (https://learn.microsoft.com/azure/batch/batch-docker-container-workloads).
             container_settings=models.BatchTaskContainerSettings(
                 image_name=self.image, container_run_options="--rm", working_directory="containerImageDefault"
             ),
@@ -76,9 +76,9 @@ class TaskFactory:
         )
 
     def _build_upload(self, name: str) -> OutputFile:
-        """The node brings the output to where the API looks for logs.
+        """The node uploads the output to where the API reads logs.
 
-        Where it cannot, Batch calls the task failed although its command went well; a report that is there counts.
+        If that fails, Batch reports the task as failed although its command succeeded; its report still counts.
         """
         from azure.batch import models
 
@@ -97,10 +97,10 @@ class TaskFactory:
 
 
 def build_command_line(command: Sequence[str]) -> str:
-    """The command as Batch takes it: run by the image's shell, both streams in one file.
+    """The command line for Batch: run by the image's shell, with both streams in one file.
 
     Batch itself runs no shell, but splits the line as one would
     (https://learn.microsoft.com/azure/batch/batch-compute-node-environment-variables). Its rules for quotes within
-    quotes are not documented; the commands that `contract.command` makes need none.
+    quotes are not documented; the commands of `contract.manifest` need none.
     """
     return f"/bin/sh -c {shlex.quote(f'exec {shlex.join(command)} 2>&1')}"

@@ -249,7 +249,8 @@ def test_a_job_has_failed_although_nobody_tells_why(azureml_world: AzureMLWorld,
     job = spec(command=("false",))
     azureml_world.azure.server.faults.append(Fault(lambda request: "history" in request.path, answer, times=9))
     azureml_world.cluster.submit([job])
-    assert ended(azureml_world, job, JobState.FAILED).detail.startswith("Azure ML calls it Failed, and not why: ws-loc")
+    detail = ended(azureml_world, job, JobState.FAILED).detail
+    assert detail.startswith("Azure ML reports Failed, without a reason: ws-loc")
 
 
 def test_a_failure_before_the_command_began_is_told_in_azures_words(azureml_world: AzureMLWorld) -> None:

@@ -111,7 +111,7 @@ def test_a_thousand_and_one_tasks_are_seen_in_two_pages(idle: BatchService) -> N
     specs = [spec(i) for i in range(1001)]
     cluster.submit(specs)
     idle.server.requests.clear()
-    assert cluster.observe([RUN]) == {s.name: JobStatus(JobState.QUEUED, "Batch calls it active") for s in specs}
+    assert cluster.observe([RUN]) == {s.name: JobStatus(JobState.QUEUED, "Batch reports active") for s in specs}
     assert idle.asked == [LIST, LIST]
 
 
@@ -284,7 +284,7 @@ def test_a_batch_jobs_id_has_at_most_64_characters(idle: BatchService, letters: 
 def test_a_task_with_too_many_digits_is_refused_alone(idle: BatchService) -> None:
     long = JobSpec(f"{JOB}-c{'0' * 62}-1", RUN, ("true",), timedelta(minutes=1))
     why = (
-        f"Azure Batch at {idle.server.url} refuses {long.name}: InvalidPropertyValue: Batch says InvalidPropertyValue."
+        f"Azure Batch at {idle.server.url} rejects {long.name}: InvalidPropertyValue: Batch says InvalidPropertyValue."
     )
     assert cluster_at(idle).submit([spec(), long]) == {long.name: Refusal(why)}
     assert list(idle.jobs[JOB].tasks) == ["c00000-1"]
@@ -306,7 +306,7 @@ def test_a_preempted_job_is_started_again_by_batch(tmp_path: Path) -> None:
         taken, other = (first, second) if first.starts else (second, first)
         service.preempt(taken.name)
         eventually(lambda: other.starts)
-        away = JobStatus(JobState.QUEUED, "its node was taken away; it waits for another")
+        away = JobStatus(JobState.QUEUED, "its node was lost; it waits for another")
         assert cluster.observe([run])[taken.name] == away
         other.end("sys.exit(0)")
         eventually(lambda: taken.starts == 2)

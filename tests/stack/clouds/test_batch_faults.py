@@ -1,4 +1,4 @@
-"""Azure Batch on bad days: what it answers then, what is lost, and that the next tick goes on."""
+"""Azure Batch on bad days: what it answers then, what is lost, and that the next tick continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.stack.dask_jobs import eventually, make_job
 
 RUN = "20261121T0700Z-PT1H"
 JOB = f"test-{RUN}"
-QUEUED = JobStatus(JobState.QUEUED, "Batch calls it active")
+QUEUED = JobStatus(JobState.QUEUED, "Batch reports active")
 
 
 def spec(index: int = 0, text: str = "") -> JobSpec:
@@ -187,13 +187,13 @@ def test_of_tasks_that_are_added_in_part_each_is_told_apart(idle: BatchService) 
             f"Azure Batch at {idle.server.url} has a task {spec(1).name} of other content", name_taken=True
         ),
         spec(2).name: Refusal(
-            f"Azure Batch at {idle.server.url} refuses {spec(2).name}: "
+            f"Azure Batch at {idle.server.url} rejects {spec(2).name}: "
             "CommandLineTooLong: Batch says CommandLineTooLong."
         ),
     }
     too_long = {"c00002-1": ("clienterror", "CommandLineTooLong")}
     idle.entries = {**too_long, "c00003-1": ("servererror", "InternalError")}
-    with pytest.raises(Unavailable, match=f"1 of 5 tasks of {RUN} are not taken yet: InternalError"):
+    with pytest.raises(Unavailable, match=f"1 of 5 tasks of {RUN} are not accepted yet: InternalError"):
         cluster.submit(jobs)
     assert sorted(idle.jobs[JOB].tasks) == ["c00000-1", "c00001-1", "c00004-1"]
     idle.entries = too_long
@@ -204,7 +204,7 @@ def test_of_tasks_that_are_added_in_part_each_is_told_apart(idle: BatchService) 
 def test_tasks_of_which_batch_says_nothing_are_asked_for_again(idle: BatchService) -> None:
     cluster = cluster_at(idle)
     idle.server.faults.append(Fault(adding, Answer(200, {"value": []})))
-    with pytest.raises(Unavailable, match=r"1 of 1 tasks .* Batch says nothing of it"):
+    with pytest.raises(Unavailable, match=r"1 of 1 tasks .* Batch returned no result"):
         cluster.submit([spec()])
 
 
@@ -256,7 +256,7 @@ def test_a_listing_without_end_is_given_up(idle: BatchService, monkeypatch: pyte
     monkeypatch.setattr(client, "LIMIT", 1.0)
     page = {"value": [], "odata.nextLink": f"{idle.server.url}/jobs/{JOB}/tasks?api-version=2025-06-01"}
     idle.server.faults.append(Fault(listing, Answer(200, page), times=10**6))
-    with pytest.raises(Unavailable, match=r"not done within 1 s; the next tick goes on|did not answer"):
+    with pytest.raises(Unavailable, match=r"not done within 1 s; the next tick continues|did not answer"):
         cluster_at(idle).observe([RUN])
 
 
