@@ -158,7 +158,7 @@ def test_a_body_that_is_none_is_a_problem(world: World, body: str) -> None:
         (f"/api/runs/{WINDOW}/logs/c00000?attempt=9", 404, "had 1 attempts, not 9"),
         ("/api/runs?limit=0", 400, "query.limit"),
         ("/api/runs?cursor=x", 400, "expected a cursor"),
-        ("/api/nothing", 404, "Not BlobInfo: GET /api/nothing"),
+        ("/api/nothing", 404, "Not Found: GET /api/nothing"),
     ],
 )
 def test_what_is_not_there_or_not_well_formed_is_a_problem(over: World, path: str, status: int, detail: str) -> None:
