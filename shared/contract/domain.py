@@ -14,8 +14,8 @@ class Model:
     device: str
     sensor: str  # "" where the model scores the whole device
     name: str  # of its blob, within the models' container
-    etag: str  # of its content when the run was planned
-    refused: Reason | None = None  # found at the door; a node does not even fetch it
+    etag: str  # of its content at planning
+    refused: Reason | None = None  # at planning; a node does not read its file
     size: int = field(default=0, compare=False)  # bytes of its file, as the listing says; a manifest does not keep it
 
     @property
@@ -68,7 +68,7 @@ class Reason(StrEnum):
     RAN_TOO_LONG = "ran_too_long"
     REJECTED = "rejected"  # the cluster will never take such a job
     COMMIT_CONFLICT = "commit_conflict"  # something else lies where the part belongs
-    WORSE = "worse"  # a redrive scored fewer models than are committed; those stay
+    REGRESSION = "worse"  # a redrive scored fewer models than are committed; those stay
     # a run ended early, or never began
     EMPTY_FLEET = "empty_fleet"
     CANCELLED = "cancelled"

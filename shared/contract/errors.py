@@ -2,7 +2,7 @@
 
     FleetError
     ├── Misconfigured   a person must change a setting
-    ├── Malformed       a document, an id or a request is not of its form; asking again cannot help
+    ├── Malformed       a document, an id or a request is malformed; a retry cannot help
     ├── NotFound        no such run, chunk or blob
     ├── Conflict        somebody else wrote it since we read it; the next tick reads again
     └── Unavailable     no answer, or "not now"; the next tick tries again
@@ -20,7 +20,7 @@ class Misconfigured(FleetError):
 
 
 class Malformed(FleetError):
-    """A document, an id or a request is not of its form. Says what was expected, what was found, and where."""
+    """A document, an id or a request is malformed. The message says what was expected, what came, and where."""
 
 
 class NotFound(FleetError):

@@ -138,8 +138,8 @@ class ModelNames:
         """
         held: dict[str, tuple[str, Model]] = {}  # by id: the beginning that a rival's name would have, and the model
         for blob in blobs:
-            for passed in [i for i, (beginning, _) in held.items() if not blob.name.startswith(beginning)]:
-                yield held.pop(passed)[1]
+            for model_id in [i for i, (beginning, _) in held.items() if not blob.name.startswith(beginning)]:
+                yield held.pop(model_id)[1]
             model = self.parse_model(blob)
             if model is None:
                 ignored.append(blob.name)
@@ -163,23 +163,23 @@ def _drops_dots(name: str) -> bool:
 
 def _is_unambiguous(stem: str) -> bool:
     """Whether names of this pattern give one pair of ids each, and stay where they are."""
-    whole, bare = _OPTIONAL.sub(lambda part: part[0][1:-1], stem), _OPTIONAL.sub("", stem)
-    if bare.count("{device}") != 1 or whole.count("{sensor}") > 1:
+    full, bare = _OPTIONAL.sub(lambda part: part[0][1:-1], stem), _OPTIONAL.sub("", stem)
+    if bare.count("{device}") != 1 or full.count("{sensor}") > 1:
         return False
-    samples = {text.replace("{device}", "d").replace("{sensor}", "s") for text in (whole, bare)}
+    samples = {text.replace("{device}", "d").replace("{sensor}", "s") for text in (full, bare)}
     # A part that the pattern itself leaves empty or makes of dots would be read as another path.
     parts = [part for sample in samples for part in sample.split("/")]
     return not any(find_id_problem(part) or _drops_dots(part) or set(part) & set("[]{}") for part in parts)
 
 
 def _build_regex(stem: str, repeat: str) -> str:
-    pieces = {
+    patterns = {
         "{device}": f"(?P<device>[^/]{repeat})",
         "{sensor}": f"(?P<sensor>[^/]{repeat})",
         "[": "(?:",
         "]": ")?",
     }
-    return "".join(pieces.get(part, re.escape(part)) for part in _PARTS.split(stem))
+    return "".join(patterns.get(part, re.escape(part)) for part in _PARTS.split(stem))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,8 @@ class Columns:
     def parse(cls, text: str) -> Columns:
         """`time=TS,device=Device,...`; what is not named keeps its default. Raises Malformed."""
         pairs = [pair.partition("=") for pair in text.split(",")] if text else []
-        given = {key.strip(): name.strip() for key, _, name in pairs}
-        known = cls.__slots__
-        if len(given) < len(pairs) or not all(given.values()) or set(given) - set(known):
-            raise Malformed(f"expected KEY=NAME,... with keys of {', '.join(known)}, got {text!r}")
-        return replace(cls(), **given)
+        names = {key.strip(): name.strip() for key, _, name in pairs}
+        keys = cls.__slots__
+        if len(names) < len(pairs) or not all(names.values()) or set(names) - set(keys):
+            raise Malformed(f"expected KEY=NAME,... with keys of {', '.join(keys)}, got {text!r}")
+        return replace(cls(), **names)

@@ -97,22 +97,22 @@ class Report:
     def from_bytes(cls, data: bytes) -> Report:
         """Raises Malformed."""
 
-        def build(doc: dict[str, Any]) -> Report:
-            verdicts = [
+        def build_report(doc: dict[str, Any]) -> Report:
+            results = [
                 ModelResult(model, parse_count(rows), parse_count(anomalies))
                 for model, rows, anomalies in zip(doc["models"], doc["rows"], doc["anomalies"], strict=True)
             ]
             for i, (reason, message) in doc["reasons"].items():
-                verdicts[int(i)] = verdicts[int(i)]._replace(reason=Reason(reason), message=clip_text(message))
+                results[int(i)] = results[int(i)]._replace(reason=Reason(reason), message=clip_text(message))
             for i, etag in doc["etags"].items():
-                verdicts[int(i)] = verdicts[int(i)]._replace(etag=str(etag))
+                results[int(i)] = results[int(i)]._replace(etag=str(etag))
             return cls(
                 run=doc["run"],
                 chunk=doc["chunk"],
                 attempt=parse_count(doc["attempt"]),
                 started_at=parse_instant(doc["started_at"]),
                 ended_at=parse_instant(doc["ended_at"]),
-                results=tuple(verdicts),
+                results=tuple(results),
                 parts=tuple(
                     Part(str(p["path"]), parse_count(p["bytes"]), str(p["md5"]), parse_count(p["rows"]))
                     for p in doc["parts"]
@@ -121,7 +121,7 @@ class Report:
                 version=clip_text(str(doc.get("version", ""))),
             )
 
-        return parse_document(data, "report", build)
+        return parse_document(data, "report", build_report)
 
     def check_against(self, run: str, chunk: str, attempt: int, models: int) -> None:
         """That this report is the one asked for and adds up; raises Malformed. Storage is not asked."""
@@ -153,5 +153,5 @@ class Progress:
     def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
         """Lenient: progress decides nothing, so what cannot be read is nothing done."""
         values = [metadata.get(key, "") for key in ("done", "models")]
-        done, models = (int(v) if v.isdecimal() else 0 for v in values)
-        return cls(min(done, models), models)
+        count, models = (int(v) if v.isdecimal() else 0 for v in values)
+        return cls(min(count, models), models)

@@ -54,10 +54,10 @@ class OtherVersions:
         try:
             if "=" not in text:
                 return cls(OtherVersion(text), OtherVersion(text))
-            given = [pair.strip().split("=", 1) for pair in text.split(",")]
-            if len({kind for kind, _ in given}) < len(given):
+            pairs = [pair.strip().split("=", 1) for pair in text.split(",")]
+            if len({kind for kind, _ in pairs}) < len(pairs):
                 raise ValueError
-            return replace(cls(), **{kind: OtherVersion(word) for kind, word in given})
+            return replace(cls(), **{kind: OtherVersion(word) for kind, word in pairs})
         except (ValueError, TypeError):
             raise Malformed(f"expected warn, refuse, or skops=warn,pickle=refuse, got {text!r}") from None
 

@@ -37,11 +37,11 @@ from tests.scorer.sandbox import hostile
 COUNT = 10_000
 SECONDS = patience(2)  # for a model; a good one takes a thousandth of it
 CRASHED, ENDLESS, RAISED = Reason.CRASHED, Reason.ENDLESS, Reason.ESTIMATOR_ERROR
-UNUSABLE = "its process gave no answer that can be used"
+UNUSABLE = "its process gave no usable reply"
 DEEDS = {
-    "hang": (ENDLESS, f"came to no end within {SECONDS} s"),
-    "hang-in-c": (ENDLESS, f"came to no end within {SECONDS} s"),
-    "stop": (ENDLESS, f"came to no end within {SECONDS} s"),
+    "hang": (ENDLESS, f"did not end within {SECONDS} s"),
+    "hang-in-c": (ENDLESS, f"did not end within {SECONDS} s"),
+    "stop": (ENDLESS, f"did not end within {SECONDS} s"),
     "eat": (CRASHED, "took more than 300 MiB of memory"),
     "eat-at-once": (RAISED, "MemoryError"),
     "start-threads": (CRASHED, "started more than 64 threads"),
@@ -59,9 +59,9 @@ DEEDS = {
     "endless-answer": (CRASHED, UNUSABLE),
     "no-json": (CRASHED, UNUSABLE),
     "pickle": (CRASHED, UNUSABLE),
-    "another": (CRASHED, "answered what nobody had asked"),
-    "as-the-keeper": (CRASHED, UNUSABLE),
-    "hang-up": (CRASHED, "hung up and went on"),
+    "another": (CRASHED, "replied to another request"),
+    "as-the-supervisor": (CRASHED, UNUSABLE),
+    "hang-up": (CRASHED, "closed its pipe and continued"),
 }
 CORPUS = (
     "empty", "html", "skops-cut-at-0.5", "joblib-zlib-cut-at-0.5", "bomb-zlib", "bomb-zip", "tuple-doubled-100-times",
@@ -79,7 +79,7 @@ def misbehaving() -> list[BadModel]:
     """One of each kind."""
     kinds = [BadModel(deed, hostile.that(deed), reason, says) for deed, (reason, says) in DEEDS.items()]
     kinds += [
-        BadModel("a million trees", hostile.that_takes_for_ever(), ENDLESS, f"came to no end within {SECONDS} s"),
+        BadModel("a million trees", hostile.that_takes_for_ever(), ENDLESS, f"did not end within {SECONDS} s"),
         BadModel("features by the billion", hostile.that_wants_memory(), RAISED, "MemoryError"),
     ]
     return kinds + [bad for bad in corpus_models.models() if bad.name in CORPUS]

@@ -181,5 +181,5 @@ def test_a_job_without_a_right_in_the_storage_says_which_is_wanted(
         done = image.run(command(order), environment, tmp_path)
 
     holder, _, name = order.url.rpartition("/")
-    expected = "this identity wants the role Storage Blob Data Contributor there"
-    assert (done.returncode, done.stderr) == (1, f"scorer: {holder} refused us '{name}': {expected}\n")
+    expected = "this identity needs the role Storage Blob Data Contributor there"
+    assert (done.returncode, done.stderr) == (1, f"scorer: {holder} refused access to '{name}': {expected}\n")

@@ -28,7 +28,7 @@ from local import demo, stack, web
 from local.azurite import ACCOUNT, ACCOUNT_KEY
 from local.fleet import DemoFleet, Stores
 from local.screen import Screen
-from shared.api.run_views import RunView, run_view
+from shared.api.run_views import RunView, make_run_view
 from shared.config import settings
 from shared.config.settings import Settings
 from shared.contract.errors import Misconfigured
@@ -62,7 +62,7 @@ class Home:
     @property
     def environment(self) -> dict[str, str]:
         """That of a developer, without what the tests' own may say of our settings."""
-        ours = set(settings.names())
+        ours = set(settings.list_names())
         return {name: text for name, text in os.environ.items() if name not in ours}
 
     def command(self, order: str) -> list[str]:
@@ -131,7 +131,7 @@ def test_the_demo_scores_the_hour_that_is_due_and_run_finds_it_done_and_stays_up
     assert "in 3 jobs on up to" in demo.stdout
     run = home.start("run")
     said = said_until(run, "Ctrl-C stops all")
-    result = re.compile(r"^(?:run|scored|found|took|lies in|faults|  ).*$", re.MULTILINE)
+    result = re.compile(r"^(?:run|scored|found|took|output|faults|  ).*$", re.MULTILINE)
     assert result.findall(said) == result.findall(demo.stdout)[-len(result.findall(said)) :] != []
     assert "trained for each" not in said
     told = web.get(f"http://127.0.0.1:{home.host}/api/runs").json["items"][0]
@@ -143,7 +143,7 @@ def test_the_demo_scores_the_hour_that_is_due_and_run_finds_it_done_and_stays_up
 
 def rows_by_device(stores: Stores, run: str) -> Counter[str]:
     """What a consumer reads of a run."""
-    parts = [blob.name for blob in stores.predictions.list() if f"/{run}-" in blob.name]
+    parts = [blob.name for blob in stores.predictions.list_blobs() if f"/{run}-" in blob.name]
     tables = [parquet.read_table(io.BytesIO(stores.predictions.read(part))) for part in parts]
     return Counter(device for table in tables for device in table["device"].to_pylist())
 
@@ -186,9 +186,9 @@ def test_services_that_run_already_are_used_and_left_alone(home: Home, family: l
     said = said_until(second, "ready")
     second.send_signal(signal.SIGINT)
     second.communicate()
-    assert said.count("found running; left alone at the end") == 2
+    assert said.count("already running; not stopped at the end") == 2
     assert len(running(family)) == len(family)
-    assert list(home.stores().models.list()) == []  # Azurite answers
+    assert list(home.stores().models.list_blobs()) == []  # Azurite answers
     first.send_signal(signal.SIGINT)
     first.communicate()
     assert running(family) == []
@@ -223,8 +223,8 @@ def test_the_demo_refuses_a_storage_account_that_is_not_on_this_machine(tmp_path
 def test_the_demo_redrives_an_hour_that_failed_before_there_was_a_fleet(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = settings.load({"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"})
-    view = run_view(Run(demo.due(found), Phase.FAILED, NOON), found.silence)
+    found = settings.load_settings({"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"})
+    view = make_run_view(Run(demo.due(found), Phase.FAILED, NOON), found.silence)
     empty = replace(view, message="no models in there")
     again = replace(view, round=1, models=replace(view.models, total=2, scored=2), phase=Phase.SUCCEEDED)
     told = [empty, empty, replace(again, phase=Phase.PLANNING), again]

@@ -57,7 +57,7 @@ def test_two_processes_that_compile_at_the_same_time_leave_one_good_cache(tmp_pa
         "from numba import float64; from numba.core import config; from scorer.kernels import numba_backend\n"
         "import small\n"
         f"config.CACHE_DIR = {str(tmp_path / 'cache')!r}; config.DEBUG_CACHE = 1\n"
-        "print(numba_backend._compile(small.twice, float64(float64))(21.0))"
+        "print(numba_backend._compile_kernel(small.twice, float64(float64))(21.0))"
     )
 
     def start() -> subprocess.Popen[str]:

@@ -208,7 +208,7 @@ PRIVILEGED, READS, CALLS_ALL, IGNORED = (
     "models were scored as privileged as the node",
     "models were scored able to read files of the node (Landlock)",
     "models were scored able to open sockets and to start processes (seccomp)",
-    "models were scored able to open sockets: the kernel took the seccomp filter and ignores it",
+    "models were scored able to open sockets: the kernel accepted the seccomp filter and ignores it",
 )
 
 
