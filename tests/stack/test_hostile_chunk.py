@@ -28,6 +28,7 @@ from shared.contract.report import Report
 from shared.contract.scoring_options import Limits, ScoringOptions
 from shared.contract.text import make_digest
 from tests.patience import patience
+from tests.sandboxed import needs_sandbox
 from tests.scorer.corpus import corpus, corpus_models
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel
 from tests.scorer.corpus.corpus_formats import DATA, to_skops
@@ -169,6 +170,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@needs_sandbox
 def test_one_of_each_misbehaving_kind_among_ten_thousand_is_named_and_all_others_are_scored(here: Path) -> None:
     kinds = misbehaving()
     assert len(kinds) == len(DEEDS) + 2 + len(CORPUS) > 40
@@ -188,6 +190,7 @@ def test_one_of_each_misbehaving_kind_among_ten_thousand_is_named_and_all_others
     assert cold.warnings == warm.warnings
 
 
+@needs_sandbox
 def test_three_of_ten_thousand_that_kill_their_process_in_three_ways_are_named_by_a_careful_attempt(here: Path) -> None:
     bads = {
         0: BadModel("segfault", hostile.that("segfault"), CRASHED, "ended by SIGSEGV"),

@@ -39,6 +39,7 @@ from scorer.sandbox.pool import REQUEST_MODELS, Item, WorkerPool
 from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
 from tests.patience import patience
+from tests.sandboxed import needs_sandbox
 from tests.scorer.fleets import DETECTORS
 from tests.scorer.sandbox import misdeeds
 from tests.scorer.sandbox.misdeeds import item
@@ -96,6 +97,7 @@ FAILED = {
 }
 
 
+@needs_sandbox
 def test_each_poison_model_is_named_with_its_etag_and_each_neighbour_is_scored(
     children: WorkerPool, caplog: pytest.LogCaptureFixture
 ) -> None:
