@@ -66,7 +66,7 @@ class Settings(BaseModel):
         "fleetscore", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$", description="the table that records every run"
     )
     app_name: str = Field(
-        "fleetscore", pattern=r"^[a-z][a-z0-9-]{0,31}$", description="begins the name of every job at the cluster"
+        "fleetscore", pattern=r"^[a-z][a-z0-9-]{0,31}$", description="the prefix of every job's name at the cluster"
     )
     schedule: Annotated[Schedule, parse_with(Schedule)] = Field(
         Schedule("0 5 * * * *"),
@@ -76,10 +76,10 @@ class Settings(BaseModel):
         ZoneInfo("UTC"), description="the zone of `SCHEDULE`, such as `Europe/Berlin`; windows are UTC all the same"
     )
     heartbeat: Annotated[Schedule, parse_with(Schedule)] = Field(
-        description="how often the timer looks after everything: NCRONTAB, such as `0 * * * * *`; the host wants it too"
+        description="how often the timer ticks: NCRONTAB, such as `0 * * * * *`; the host reads it too"
     )
     window: setting_types.Length = Field(
-        timedelta(hours=1), description="the span that one run scores: ISO 8601, a divisor or a multiple of a day"
+        timedelta(hours=1), description="the length of a run's window: ISO 8601, a divisor or a multiple of a day"
     )
     catch_up: CatchUp = Field(
         CatchUp.ALL, description="after an outage: `all` (the newest 24 windows that wait) or `latest` (only the last)"
@@ -91,43 +91,44 @@ class Settings(BaseModel):
         "for each model",
     )
     max_chunks: Annotated[int, Field(ge=1, le=99_999)] = Field(
-        10_000, description="jobs that a run is cut into at most; chunks grow when a fleet would need more"
+        10_000, description="the most jobs of a run; chunks grow when a fleet would need more"
     )
     max_cores: Count = Field(
         4,
-        description="cores that the cluster grows to; at Azure nodes, since a job takes a whole one. `auto` cuts no "
-        "finer",
+        description="cores that the cluster scales to; nodes at Azure, since a job takes one node. `auto` makes no "
+        "smaller chunks",
     )
     model_names: Annotated[ModelNames, parse_with(ModelNames)] = Field(
-        ModelNames(DEFAULT_PATTERN), description="how model blobs are named; `[…]` may be absent"
+        ModelNames(DEFAULT_PATTERN), description="the pattern of model blobs' names; `[…]` may be absent"
     )
     readings_path: setting_types.HourPath = Field(
         "date=%Y-%m-%d/hour=%H/", description="the folder of an hour of readings (strftime), or one file, or nothing"
     )
     readings_columns: Annotated[Columns, parse_with(Columns.parse)] = Field(
-        Columns(), description="what the readings' columns are called: `time=TS,device=Device,sensor=Tag,value=Value`"
+        Columns(), description="the names of the readings' columns: `time=TS,device=Device,sensor=Tag,value=Value`"
     )
     bad_rows: BadRows = Field(
         BadRows.SKIP,
-        description="a row with a cell that is no number, or no time: `skip` (counted and left out) or `fail` (the "
-        "models that would have used it fail)",
+        description="a row with a cell that is not a number, or not a time: `skip` (counted and left out) or `fail` "
+        "(the models that would use it fail)",
     )
     time_format: TimeFormat = Field(
         TimeFormat.ISO,
-        description="how the readings write times: `iso`, or since 1970 in `s`, `ms`, `us` or `ns`; columns of "
-        "timestamps say it themselves",
+        description="the form of times in the readings: `iso`, or since 1970 in `s`, `ms`, `us` or `ns`; columns of "
+        "timestamps need none",
     )
     other_versions: Annotated[OtherVersions, parse_with(OtherVersions.parse)] = Field(
         OtherVersions(),
-        description="models of another scikit-learn than the nodes': `warn`, `refuse`, or `skops=warn,pickle=refuse`",
+        description="models of another scikit-learn version than that of the nodes: `warn`, `refuse`, or "
+        "`skops=warn,pickle=refuse`",
     )
-    model_mib: Count = Field(256, description="MiB that a model's file may have, packed or not")
+    model_mib: Count = Field(256, description="the most MiB of a model's file, compressed or not")
     model_timeout: Duration = Field(
-        timedelta(minutes=1), description="how long scikit-learn may take over one model, in a process of its own"
+        timedelta(minutes=1), description="how long scikit-learn may take for one model, in a child process"
     )
-    model_memory_mib: Count = Field(4096, description="MiB of memory that it may take in that process")
+    model_memory_mib: Count = Field(4096, description="the most MiB of memory of that process")
     readings_memory_mib: Count = Field(
-        2048, description="MiB that readings may take on a node, about; more is read in several passes"
+        2048, description="about the most MiB of readings in memory on a node; more is read in several passes"
     )
     cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`, `azureml` or `batch`")
     dask_scheduler: setting_types.Scheduler = Field(
@@ -151,58 +152,57 @@ class Settings(BaseModel):
         "", description="the scorer's container image, `REGISTRY/NAME:TAG`; needed for `batch`"
     )
     batch_identity: setting_types.IdentityId = Field(
-        "", description="the identity by which Batch brings a job's log into storage, by its resource id"
+        "", description="the identity by which Batch uploads a job's log to storage, by its resource id"
     )
     node_client_id: setting_types.ClientId = Field(
         "", description="the identity by which jobs at Azure reach storage, by its client id; needed for `azureml`"
     )
     max_in_flight: Count = Field(100, description="jobs of a run at the cluster at once")
-    max_retries: Annotated[int, Field(ge=0)] = Field(2, description="times that a chunk's failed job is tried again")
-    max_losses: Annotated[int, Field(ge=0)] = Field(
-        5, description="times that a chunk's job may be lost by the cluster"
-    )
+    max_retries: Annotated[int, Field(ge=0)] = Field(2, description="retries of a chunk's failed job")
+    max_losses: Annotated[int, Field(ge=0)] = Field(5, description="how often the cluster may lose a chunk's job")
     silence: Duration = Field(
         timedelta(minutes=10),
-        description="without a word of the cluster and without progress, a job is lost after this",
+        description="after so long without a status from the cluster and without progress, a job is lost",
     )
     retry_backoff: Duration = Field(
         timedelta(seconds=30), description="the wait before the first retry; it doubles with each"
     )
     job_timeout: Duration = Field(timedelta(hours=1), description="the wall time of one job")
     queue_timeout: Duration = Field(
-        timedelta(hours=2), description="a job that has not started by then is asked for anew"
+        timedelta(hours=2), description="a job that has not started by then is cancelled, and submitted again"
     )
     start_timeout: Duration = Field(
-        timedelta(minutes=15), description="a job that runs and gave no sign of life by then is cancelled, and retried"
+        timedelta(minutes=15),
+        description="a job that runs and has not reported progress by then is cancelled, and retried",
     )
     stall_timeout: Duration = Field(
         timedelta(minutes=30),
-        description="the same for one whose progress stands still for so long",
+        description="the same for a job without further progress for so long",
     )
     cancel_timeout: Duration = Field(
-        timedelta(minutes=10), description="how long a job that is cancelled is waited for"
+        timedelta(minutes=10), description="how long to wait for the end of a cancelled job"
     )
     run_deadline: Duration = Field(
-        timedelta(days=1), description="a run that is open for so long is stopped, and has failed"
+        timedelta(days=1), description="a run that is open for so long is stopped, and fails"
     )
     tolerated_failures: Annotated[int, Field(ge=0, le=100)] = Field(
         100, description="percent of the models that ended; when more have failed, no further chunk starts (100: off)"
     )
-    submit_rate: Annotated[float, Field(gt=0)] = Field(20.0, description="jobs that are submitted a second, at most")
+    submit_rate: Annotated[float, Field(gt=0)] = Field(20.0, description="the most jobs submitted in a second")
     tick_budget: Duration = Field(
-        timedelta(minutes=4), description="how long a tick goes on with open runs; the next one continues there"
+        timedelta(minutes=4), description="how long a tick works on open runs; the next tick continues"
     )
     keep_runs: Duration = Field(
         timedelta(days=90),
-        description="how long after its end the rows, plans, results, reports and logs of a run stay",
+        description="how long after its end the rows, plans, results, reports and logs of a run are kept",
     )
-    prune_predictions: bool = Field(False, description="whether its predictions go with them")  # pydantic's way
+    prune_predictions: bool = Field(False, description="whether its predictions are removed too")  # pydantic's way
     read_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may read over HTTP")
     operate_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may also start and cancel runs")
     sign_in: SignIn = Field(
         SignIn.NONE,
-        description="`entra`: App Service authentication stands before the app, and the app roles `Reader` and "
-        "`Operator` that it tells are believed",
+        description="`entra`: App Service authentication runs in front of the app, and its app roles `Reader` and "
+        "`Operator` are accepted",
     )
     website_site_name: str = Field(
         "", description="set by Azure; there, HTTP is closed until keys or a sign-in are configured"

@@ -1,4 +1,4 @@
-"""The order for one chunk, and the command line that carries it out. Pure."""
+"""The manifest of one chunk, and the command line of its job. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PackRef:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The order for one chunk: what to score, over which window, and where everything lies.
+    """The task of one chunk: its models, its window, and the locations of all files.
 
     `models_url`, `readings_url` and `work_url` are containers or folders; `readings_path` is a strftime pattern of
     the folder of an hour, or of one file, within the readings. `packs` cover the models from first to last, or there

@@ -85,7 +85,7 @@ REFUSED = (
     ("/a.skops", "is empty"), ("a//b.skops", "is empty"), ("//.skops", "is empty"),
     ("./a.skops", "a path's dots"), ("../a.skops", "a path's dots"), ("a/../b.skops", "a path's dots"),
     ("a/..skops", "a path's dots"), ("../../etc/passwd.pkl", "a path's dots"),
-    ("a/b/c.skops", "fits MODEL_NAMES in no way"),
+    ("a/b/c.skops", "matches MODEL_NAMES in no way"),
     ("a./b.skops", "which Azure drops"), (".../b.skops", "which Azure drops"),
     (" a.skops", "white space"), ("a .skops", "white space"), ("a /b.skops", "white space"),
     ("a/ b.skops", "white space"),

@@ -268,7 +268,7 @@ def test_nodes_of_both_kinds_are_counted_together(idle: BatchService) -> None:
 def test_a_missing_pool_is_named(idle: BatchService) -> None:
     cluster = cluster_at(idle)
     idle.pool = "another"
-    with pytest.raises(Unavailable, match=r"PoolNotFound.*Create the pool, or let BATCH_POOL name one that exists"):
+    with pytest.raises(Unavailable, match=r"PoolNotFound.*Create the pool, or set BATCH_POOL to one that exists"):
         cluster.count_nodes()
 
 

@@ -210,13 +210,13 @@ def test_tasks_of_which_batch_says_nothing_are_asked_for_again(idle: BatchServic
 
 def test_the_jobs_trouble_is_no_refusal_of_its_tasks(idle: BatchService) -> None:
     idle.entries = {"c00000-1": ("clienterror", "JobBeingTerminated")}
-    with pytest.raises(Unavailable, match=r"JobBeingTerminated.*It is made anew when it has ended and gone"):
+    with pytest.raises(Unavailable, match=r"JobBeingTerminated.*It is created again after it has ended and is deleted"):
         cluster_at(idle).submit([spec()])
 
 
 def test_a_quota_that_is_reached_says_what_to_do(idle: BatchService) -> None:
     idle.quota = 0
-    with pytest.raises(Unavailable, match=r"ActiveJobAndScheduleQuotaReached.*ask Azure for a higher quota"):
+    with pytest.raises(Unavailable, match=r"ActiveJobAndScheduleQuotaReached.*request a higher quota from Azure"):
         cluster_at(idle).submit([spec()])
     idle.quota = 1
     assert cluster_at(idle).submit([spec()]) == {}
@@ -299,7 +299,7 @@ def test_a_run_that_is_opened_again_waits_until_batch_has_let_go(idle: BatchServ
     cluster.release(RUN)
     assert cluster.observe([RUN]) == {}
     cluster.cancel([spec(0).name])
-    with pytest.raises(Unavailable, match=r"JobBeingDeleted.*It is made anew when it has gone"):
+    with pytest.raises(Unavailable, match=r"JobBeingDeleted.*It is created again after the deletion"):
         cluster.submit([spec(1)])
     assert cluster.submit([spec(1)]) == {}
     assert cluster.observe([RUN]) == {spec(1).name: QUEUED}
