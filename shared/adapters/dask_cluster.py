@@ -96,7 +96,11 @@ class DaskCluster:
             # A nested function is sent by value: the scheduler also unpickles it, and need not have this code.
             import importlib
 
-            importlib.import_module("scorer.commands.dask_launcher").run_job(name, digest, command, timeout)
+            try:
+                run_job = importlib.import_module("scorer.commands.dask_launcher").run_job
+            except ModuleNotFoundError:  # the worker still has release 0.1, or no scorer at all
+                run_job = importlib.import_module("scorer.launch").run
+            run_job(name, digest, command, timeout)
 
         def find_different(digests: Mapping[str, str], dask_scheduler: Any) -> list[str]:
             tasks = dask_scheduler.tasks
