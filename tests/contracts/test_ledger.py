@@ -811,7 +811,7 @@ def test_a_run_row_that_somebody_took_away_stops_no_other_run(
     with caplog.at_level(logging.ERROR):
         assert [run.id for run in tables.list_watched_runs()] == [a_run(1).id]
     assert "the ledger watches a run without a row" in caplog.text
-    with pytest.raises(Conflict, match="somebody removed the row"):
+    with pytest.raises(Conflict, match="the row was removed since it was read"):
         tables.save_run(read)
 
 

@@ -138,7 +138,7 @@ def test_the_demo_scores_the_hour_that_is_due_and_run_finds_it_done_and_stays_up
     assert (told["phase"], told["asked_by"], told["models"]["scored"]) == ("succeeded", "schedule", DEVICES)
     assert rows_by_device(home.stores(), told["id"]) == {pump.id: 60 for pump in DemoFleet(DEVICES).pumps}
     run.send_signal(signal.SIGINT)
-    assert (run.communicate()[0], run.returncode) == ("interrupted; all that was started here has ended\n", 130)
+    assert (run.communicate()[0], run.returncode) == ("interrupted; all started processes have ended\n", 130)
 
 
 def rows_by_device(stores: Stores, run: str) -> Counter[str]:
@@ -159,7 +159,7 @@ def test_interrupted_at_any_moment_it_leaves_no_process_behind(
     family += psutil.Process(demo.pid).children(recursive=True)
     demo.send_signal(number)
     rest = demo.stdout.read()
-    assert rest.splitlines()[-1] == "interrupted; all that was started here has ended"
+    assert rest.splitlines()[-1] == "interrupted; all started processes have ended"
     assert "Traceback" not in rest
     assert (demo.wait(MINUTE), running(family), len(family) > 1) == (130, [], True)
     demo.stdout.close()
@@ -180,10 +180,10 @@ def test_killed_it_takes_all_its_processes_with_it(home: Home, family: list[psut
 
 def test_services_that_run_already_are_used_and_left_alone(home: Home, family: list[psutil.Process]) -> None:
     first = home.start("services")
-    said_until(first, "ready")
+    said_until(first, "Ctrl-C stops them")
     family += psutil.Process(first.pid).children(recursive=True)
     second = home.start("services")
-    said = said_until(second, "ready")
+    said = said_until(second, "Ctrl-C stops them")
     second.send_signal(signal.SIGINT)
     second.communicate()
     assert said.count("already running; not stopped at the end") == 2
@@ -216,7 +216,7 @@ def test_a_host_that_is_not_ours_is_told(home: Home) -> None:
 
 def test_the_demo_refuses_a_storage_account_that_is_not_on_this_machine(tmp_path: Path) -> None:
     found = {"storage": "https://mine.blob.core.windows.net", "heartbeat": "* * * * * *"}
-    with ExitStack() as entered, pytest.raises(Misconfigured, match="what is demonstrated stays on this machine"):
+    with ExitStack() as entered, pytest.raises(Misconfigured, match="the demo uses only this machine"):
         entered.enter_context(stack.services(Settings.model_validate(found), tmp_path))
 
 
@@ -239,4 +239,4 @@ def test_the_demo_redrives_an_hour_that_failed_before_there_was_a_fleet(
         asked = [(request.method, request.path) for request in app.requests]
     path = f"/api/runs/{view.id}"
     assert asked == [("GET", path), ("POST", f"{path}/redrive"), *[("GET", path)] * 3]
-    assert "failed before there was a fleet; a further round is asked for" in capsys.readouterr().out
+    assert "failed before there was a fleet; a further round is requested" in capsys.readouterr().out
