@@ -1,7 +1,7 @@
-"""The function app: the heartbeat timer and the HTTP app. Triggers only; what they start stands in `shared`.
+"""The function app: the heartbeat timer and the HTTP app. Triggers only; their code is in `shared`.
 
-Settings are read when the host loads this file, so that a wrong one is told at once, with all the others that are
-wrong. Clients and the HTTP app are built when they are first used: the timer's instance pays for no web framework.
+Settings are read when the host loads this file, so that all wrong ones are reported at once. Clients and the HTTP app
+are built when they are first used: an instance with only the timer does not load the web framework.
 """
 
 import logging
@@ -16,9 +16,9 @@ from shared import bootstrap
 from shared.config import settings
 from shared.control.loop import ControlPlane
 
-SETTINGS = settings.load()
+SETTINGS = settings.load_settings()
 logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs would log ten lines for each request
-logging.getLogger("azure.identity").setLevel(logging.ERROR)  # and ten for each sign-in that fails, which we tell too
+logging.getLogger("azure.identity").setLevel(logging.ERROR)  # and ten for each failed sign-in, which the app logs too
 log = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
@@ -28,7 +28,7 @@ Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], 
 @cache
 def plane() -> ControlPlane:
     """The control plane of this process."""
-    return bootstrap.control_plane(SETTINGS)
+    return bootstrap.build_control_plane(SETTINGS)
 
 
 @cache
@@ -36,7 +36,7 @@ def api() -> Asgi:
     """The HTTP app of this process."""
     from shared.api.app import create_api
 
-    return create_api(plane().services, bootstrap.guard(SETTINGS), lambda: datetime.now(UTC))
+    return create_api(plane().services, bootstrap.build_authorizer(SETTINGS), lambda: datetime.now(UTC))
 
 
 async def asgi(
@@ -46,15 +46,15 @@ async def asgi(
     try:
         serve = api()
     except Exception:
-        log.exception("the HTTP app cannot be built")  # the host would say no more than that start-up failed
+        log.exception("the HTTP app cannot be built")  # the host only logs that start-up failed
         raise
     await serve(scope, receive, send)
 
 
-app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS)  # it guards itself: shared/api/auth.py
+app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS)  # shared/api/auth.py authorizes
 
 
 @app.timer_trigger(arg_name="timer", schedule="%HEARTBEAT%")
-def heartbeat(timer: func.TimerRequest) -> None:  # noqa: ARG001  # late or not, a beat is a beat
-    """Look after everything. A hint, never the truth: it may come late, twice, or on two hosts."""
+def heartbeat(timer: func.TimerRequest) -> None:  # noqa: ARG001  # a late beat is handled like any other
+    """Run a tick. The timer may fire late, twice, or on two hosts."""
     plane().tick(datetime.now(UTC))

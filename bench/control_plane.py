@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .document import around, machine
-from .measure import Cost, alone, median, table
+from .document import describe_machine, split_document
+from .measure import Cost, format_table, run_alone, take_median
 
 if TYPE_CHECKING:
     from .planning import Planned
@@ -72,36 +72,38 @@ def planning_section(sizes: Sizes) -> Iterator[str]:
     """How planning grows with the fleet, and with the chunks' size."""
     from . import planning  # here and below: a case's process loads what it uses
 
-    how = {"names made up in the process": planning.in_memory, "paged over HTTP": planning.over_http}
+    cases = {"names made up in the process": planning.in_memory, "paged over HTTP": planning.over_http}
     rows = [
-        [title, *_planned(models, _repeated(case, models, sizes.repeats_of(models)))]
-        for title, case in how.items()
+        [title, *_plan_row(models, _repeat_case(case, models, sizes.repeats_of(models)))]
+        for title, case in cases.items()
         for models in sizes.fleets
     ]
     yield "### Planning, by the fleet's size"
     yield f"`CHUNK_SIZE=auto`, {planning.CORES} cores, a last run at {RATE:.0f} models a second and process."
-    yield table(["The listing", *_PLANNED], rows)
+    yield format_table(["The listing", *_PLANNED], rows)
     models = sizes.fleets[-1]
     settings: list[tuple[str, int | None, float | None]] = [
         *((f"{cut:,}", cut, RATE) for cut in sizes.cuts),
         ("`auto`, no last run", None, None),
         *((f"`auto`, last run {rate:,.0f}/s", None, rate) for rate in sizes.rates),
     ]
-    rows = [[name, *_planned(models, [alone(planning.in_memory, models, cut, rate)])] for name, cut, rate in settings]
+    rows = [
+        [name, *_plan_row(models, [run_alone(planning.in_memory, models, cut, rate)])] for name, cut, rate in settings
+    ]
     yield f"### Planning {models:,} models, by the chunks' size"
-    yield table(["`CHUNK_SIZE`", *_PLANNED], rows)
+    yield format_table(["`CHUNK_SIZE`", *_PLANNED], rows)
 
 
 _PLANNED = ["models", "chunks", "largest", "s", "CPU s", "CPU µs a model", "port calls", "HTTP requests", "MiB at peak"]
 
 
 @functools.cache  # two sections want them
-def _repeated(case: Callable[[int, int | None, float | None], Planned], models: int, repeats: int) -> list[Planned]:
-    return [alone(case, models, None, RATE) for _ in range(repeats)]
+def _repeat_case(case: Callable[[int, int | None, float | None], Planned], models: int, repeats: int) -> list[Planned]:
+    return [run_alone(case, models, None, RATE) for _ in range(repeats)]
 
 
-def _planned(models: int, runs: Sequence[Planned]) -> list[object]:
-    cost = median([run.cost for run in runs])
+def _plan_row(models: int, runs: Sequence[Planned]) -> list[object]:
+    cost = take_median([run.cost for run in runs])
     micro = cost.cpu / models * 1e6
     size = [models, runs[0].chunks, runs[0].largest]
     return [*size, cost.seconds, cost.cpu, micro, cost.port_calls, cost.requests, cost.mebibytes]
@@ -114,38 +116,41 @@ def ticks_section(sizes: Sizes) -> Iterator[str]:
     yield "### Ticks, by what they do"
     for store, chunks, models in sizes.runs:
         yield f"On {store}: {chunks:,} chunks of {models:,} models, all of one kind in one tick."
-        rows = [[kind, *_cost(cost), _calls(cost)] for kind, cost in alone(ticks.one_by_one, store, chunks, models)]
-        yield table(["The tick", *_COST, "most calls"], rows)
+        rows = [
+            [kind, *_cost_cells(cost), _format_calls(cost)]
+            for kind, cost in run_alone(ticks.one_by_one, store, chunks, models)
+        ]
+        yield format_table(["The tick", *_COST, "most calls"], rows)
     rows = []
     for store, chunks in sizes.whole_runs:
         in_flight = 100  # the default of `MAX_IN_FLIGHT`
-        count, cost = alone(ticks.to_the_end, store, chunks, 1, in_flight)
-        rows.append([store, chunks, in_flight, count, *_cost(cost), cost.seconds / count])
+        count, cost = run_alone(ticks.to_the_end, store, chunks, 1, in_flight)
+        rows.append([store, chunks, in_flight, count, *_cost_cells(cost), cost.seconds / count])
     if rows:
         yield "### A whole run, from its plan to its end"
-        yield table(["Store", "chunks", "in flight", "ticks", *_COST, "s a tick"], rows)
+        yield format_table(["Store", "chunks", "in flight", "ticks", *_COST, "s a tick"], rows)
 
 
 def history_section(sizes: Sizes) -> Iterator[str]:
     """What is asked for, by the number of past runs."""
     from . import history
 
-    asked = alone(history.history, sizes.past)
-    order = list(dict.fromkeys(one.what for one in asked))
-    asked.sort(key=lambda one: order.index(one.what))
+    queries = run_alone(history.measure_history, sizes.past)
+    order = list(dict.fromkeys(query.name for query in queries))
+    queries.sort(key=lambda query: order.index(query.name))
     yield "### By the number of past runs, on Azurite"
-    rows = [[one.what, one.runs, *_cost(one.cost)] for one in asked]
-    yield table(["What", "past runs", *_COST], rows)
+    rows = [[query.name, query.runs, *_cost_cells(query.cost)] for query in queries]
+    yield format_table(["What", "past runs", *_COST], rows)
 
 
 _COST = ["s", "CPU s", "port calls", "HTTP requests", "MiB at peak"]
 
 
-def _cost(cost: Cost) -> list[object]:
+def _cost_cells(cost: Cost) -> list[object]:
     return [cost.seconds, cost.cpu, cost.port_calls, cost.requests, cost.mebibytes]
 
 
-def _calls(cost: Cost) -> str:
+def _format_calls(cost: Cost) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in cost.calls.most_common(3))
 
 
@@ -160,16 +165,22 @@ def submissions_section(sizes: Sizes) -> Iterator[str]:
         f"into an hour. The chunks are those of `CHUNK_SIZE=auto` and {planning.CORES} cores, as above."
     )
     chunks = {
-        models: _repeated(planning.in_memory, models, sizes.repeats_of(models))[0].chunks for models in sizes.fleets
+        models: _repeat_case(planning.in_memory, models, sizes.repeats_of(models))[0].chunks for models in sizes.fleets
     }
     rows = [
-        [f"{models:,}", models, _duration(last_write(models)), chunks[models], _duration(last_write(chunks[models]))]
+        [
+            f"{models:,}",
+            models,
+            _format_duration(time_last_write(models)),
+            chunks[models],
+            _format_duration(time_last_write(chunks[models])),
+        ]
         for models in sizes.fleets
     ]
-    yield table(["Models", "writes, by model", "until the last", "writes, by chunk", "until the last"], rows)
+    yield format_table(["Models", "writes, by model", "until the last", "writes, by chunk", "until the last"], rows)
 
 
-def last_write(writes: int) -> float:
+def time_last_write(writes: int) -> float:
     """Seconds until Azure Resource Manager has taken the last of so many writes."""
     return max(0, writes - BURST) / WRITES
 
@@ -179,16 +190,16 @@ def in_an_hour() -> int:
     return BURST + round(3600 * WRITES)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if not seconds:
         return "at once"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"  # noqa: PLR2004
 
 
-def report(sections: Sequence[str], sizes: Sizes) -> str:
+def write_report(sections: Sequence[str], sizes: Sizes) -> str:
     """All sections as Markdown, with what is to be known of the machine."""
-    began, blocks = time.monotonic(), [machine(("azure-storage-blob", "azure-data-tables", "fastapi"))]
+    began, blocks = time.monotonic(), [describe_machine(("azure-storage-blob", "azure-data-tables", "fastapi"))]
     makers = dict(zip(SECTIONS, (planning_section, ticks_section, history_section, submissions_section), strict=True))
     for name in sections:
         for block in makers[name](sizes):
@@ -207,8 +218,10 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"expected sections of {', '.join(SECTIONS)}, got {', '.join(sorted(unknown))}")
-    parts = around(BEGIN, END, options.into.read_text()) if options.into else None  # before minutes are spent on it
-    text = report(options.sections or SECTIONS, SMALLEST if options.smallest else Sizes())
+    parts = (
+        split_document(BEGIN, END, options.into.read_text()) if options.into else None
+    )  # before minutes are spent on it
+    text = write_report(options.sections or SECTIONS, SMALLEST if options.smallest else Sizes())
     if parts:
         options.into.write_text(text.join(parts))
 

@@ -18,26 +18,27 @@ _MODULES = {
 }
 
 
-def machine(packages: Sequence[str]) -> str:
+def describe_machine(packages: Sequence[str]) -> str:
     """The day, the machine, and which versions of *packages* are there."""
-    there = [name for name in packages if find_spec(_MODULES.get(name, name))]
+    installed = [name for name in packages if find_spec(_MODULES.get(name, name))]
+    versions = ", ".join(f"{name} {version(name)}" for name in installed)
     return (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores ({_processor()}), {platform.system()}, "
-        f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in there)}; "
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores ({_name_processor()}), "
+        f"{platform.system()}, Python {platform.python_version()}, {versions}; "
         f"load at the beginning {os.getloadavg()[0]:.1f}."
     )
 
 
-def _processor() -> str:
+def _name_processor() -> str:
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def around(begin: str, end: str, document: str) -> tuple[str, str]:
+def split_document(begin: str, end: str, document: str) -> tuple[str, str]:
     """What stands before the tables of a document, and what behind; exits where it has no marks for them."""
-    before, found, rest = document.partition(begin)
+    before, marker, rest = document.partition(begin)
     _, closed, after = rest.partition(end)
     if not closed:
         sys.exit(f"expected a document with {begin.strip()} and {end}, got none of them")
-    return before + found, closed + after
+    return before + marker, closed + after

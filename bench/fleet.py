@@ -30,7 +30,7 @@ class Stream:
     url: str = "memory://bench"
     plans: dict[str, bytes] = field(default_factory=dict)
 
-    def list(self, prefix: str = "") -> Iterator[Blob]:  # noqa: ARG002  # the port's
+    def list_blobs(self, prefix: str = "") -> Iterator[Blob]:  # noqa: ARG002  # the port's
         """All models."""
         return map(blob, range(self.models))
 

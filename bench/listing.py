@@ -27,13 +27,13 @@ _BLOB = (
 )
 
 
-def page(models: int, marker: int, most: int) -> bytes:
+def write_page(models: int, marker: int, limit: int) -> bytes:
     """One answer of a listing, from model number *marker* on."""
-    end = min(models, marker + min(most, PAGE))
+    end = min(models, marker + min(limit, PAGE))
     blobs = "".join(_BLOB.format(b.name, b.etag, b.size) for b in map(blob, range(marker, end)))
     more = f"<NextMarker>{end}</NextMarker>" if end < models else "<NextMarker />"
     head = '<?xml version="1.0" encoding="utf-8"?><EnumerationResults ContainerName="models">'
-    return f"{head}<MaxResults>{most}</MaxResults><Blobs>{blobs}</Blobs>{more}</EnumerationResults>".encode()
+    return f"{head}<MaxResults>{limit}</MaxResults><Blobs>{blobs}</Blobs>{more}</EnumerationResults>".encode()
 
 
 class _Service(BaseHTTPRequestHandler):
@@ -43,8 +43,8 @@ class _Service(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         if query.get("comp") == ["list"]:
-            found = page(self.models, int(query.get("marker", ["0"])[0]), int(query.get("maxresults", [PAGE])[0]))
-            self._answer(200, found, {"Content-Type": "application/xml"})
+            body = write_page(self.models, int(query.get("marker", ["0"])[0]), int(query.get("maxresults", [PAGE])[0]))
+            self._answer(200, body, {"Content-Type": "application/xml"})
         elif path in _PLANS:
             size = len(_PLANS[path])
             self._answer(206, _PLANS[path], {"Content-Range": f"bytes 0-{size - 1}/{size}"})
@@ -52,14 +52,14 @@ class _Service(BaseHTTPRequestHandler):
             self._answer(404, b"", {"x-ms-error-code": "BlobNotFound"})
 
     def do_PUT(self) -> None:
-        path, left = urlsplit(self.path).path, int(self.headers["Content-Length"])
-        kept = b""
-        while left:
-            piece = self.rfile.read(min(left, 1_000_000))
-            left -= len(piece)
-            kept = kept + piece if path.endswith("plan.json") else b""
-        if kept:
-            _PLANS[path] = kept
+        path, remaining = urlsplit(self.path).path, int(self.headers["Content-Length"])
+        plan = b""
+        while remaining:
+            data = self.rfile.read(min(remaining, 1_000_000))
+            remaining -= len(data)
+            plan = plan + data if path.endswith("plan.json") else b""
+        if plan:
+            _PLANS[path] = plan
         self._answer(201, b"", {})
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:

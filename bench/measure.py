@@ -42,26 +42,26 @@ class Cost:
         return self.calls.total()
 
 
-def alone(case: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def run_alone(case: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What *case* returns in a fresh process, which ends with it."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(case, *args, **kwargs).result()
 
 
-def median(costs: Sequence[Cost]) -> Cost:
+def take_median(costs: Sequence[Cost]) -> Cost:
     """Of runs that differ in time and memory only."""
-    told = [c.mebibytes for c in costs if c.mebibytes is not None]
+    peaks = [c.mebibytes for c in costs if c.mebibytes is not None]
     return Cost(
         statistics.median(c.seconds for c in costs),
         statistics.median(c.cpu for c in costs),
-        statistics.median(told) if told else None,
+        statistics.median(peaks) if peaks else None,
         costs[0].calls,
         costs[0].requests,
     )
 
 
 @contextmanager
-def measured(calls: Counter[str]) -> Iterator[Cost]:
+def measure_cost(calls: Counter[str]) -> Iterator[Cost]:
     """The cost of what is done inside, complete when it is left. *calls* is what `counted` ports count in."""
     cost, before = Cost(), calls.copy()
     log = logging.getLogger("urllib3.connectionpool")
@@ -80,7 +80,7 @@ def measured(calls: Counter[str]) -> Iterator[Cost]:
         yield cost
     finally:
         cost.seconds, cost.cpu = time.perf_counter() - seconds, time.process_time() - cpu
-        cost.mebibytes = None if held is None else max(0.0, _resident("VmHWM") - held)
+        cost.mebibytes = None if held is None else max(0.0, _read_resident("VmHWM") - held)
         cost.calls = calls - before
         log.removeFilter(count)
         log.setLevel(level)
@@ -90,18 +90,18 @@ def measured(calls: Counter[str]) -> Iterator[Cost]:
 def _reset_peak() -> float | None:
     try:
         _RESET.write_text("5")  # proc(5): the mark goes back to what is resident now
-        return _resident("VmRSS")
+        return _read_resident("VmRSS")
     except OSError:
         return None
 
 
-def _resident(what: str) -> float:
-    found = re.search(rf"{what}:\s+(\d+) kB", _STATUS.read_text())
-    assert found, f"{_STATUS} has no {what}"
-    return int(found[1]) / 1024
+def _read_resident(name: str) -> float:
+    match = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
+    assert match, f"{_STATUS} has no {name}"
+    return int(match[1]) / 1024
 
 
-def counted(port: T, name: str, calls: Counter[str]) -> T:
+def count_calls(port: T, name: str, calls: Counter[str]) -> T:
     """The port, whose calls are counted as they pass."""
     return cast("T", _Counted(port, name, calls))
 
@@ -110,25 +110,25 @@ class _Counted:
     def __init__(self, port: Any, name: str, calls: Counter[str]) -> None:
         self.port, self._name, self._calls = port, name, calls
 
-    def __getattr__(self, what: str) -> Any:
-        found = getattr(self.port, what)
-        if not callable(found):  # the url of a container
-            return found
+    def __getattr__(self, method: str) -> Any:
+        attribute = getattr(self.port, method)
+        if not callable(attribute):  # the url of a container
+            return attribute
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            self._calls[f"{self._name}.{what}"] += 1
-            return found(*(arg.port if isinstance(arg, _Counted) else arg for arg in args), **kwargs)
+            self._calls[f"{self._name}.{method}"] += 1
+            return attribute(*(arg.port if isinstance(arg, _Counted) else arg for arg in args), **kwargs)
 
         return call
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def format_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Rows as Markdown; numbers with three digits that count, and to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([_shown(cell) for cell in row] for row in rows)]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([_format_cell(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _shown(cell: object) -> str:
+def _format_cell(cell: object) -> str:
     match cell:
         case None:
             return "-"

@@ -30,21 +30,21 @@ class Peaks:
         return pairs * (2 * width + 2) / self.flops + pairs / self.exponentials
 
 
-def measure() -> Peaks:
+def measure_peaks() -> Peaks:
     """Call it where the threads of BLAS are pinned to one before NumPy is imported."""
     square = np.random.default_rng(0).normal(size=(1024, 1024))
-    flops = 2 * 1024**3 * _rate(lambda: square @ square)
+    flops = 2 * 1024**3 * _measure_rate(lambda: square @ square)
     numbers = -np.abs(np.random.default_rng(0).normal(size=4096))
-    into, fused = np.empty_like(numbers), _compiled()
+    into, fused = np.empty_like(numbers), _compile_exp2()
     ways: list[Callable[[], object]] = [
         lambda: np.exp(numbers, out=into),
         lambda: np.exp2(numbers, out=into),
         lambda: fused(numbers, into),
     ]
-    return Peaks(flops, 4096 * max(map(_rate, ways)))
+    return Peaks(flops, 4096 * max(map(_measure_rate, ways)))
 
 
-def _rate(work: Callable[[], object]) -> float:
+def _measure_rate(work: Callable[[], object]) -> float:
     """Calls a second, in the best ten of a measurement: others share the machine."""
     work()
     best, end = math.inf, time.perf_counter() + SECONDS
@@ -56,7 +56,7 @@ def _rate(work: Callable[[], object]) -> float:
     return 1 / best
 
 
-def _compiled() -> Callable[[np.ndarray, np.ndarray], None]:
+def _compile_exp2() -> Callable[[np.ndarray, np.ndarray], None]:
     """2**x of an array of small negative numbers: a polynomial, which the compiler makes vectors of."""
     import numba
     from llvmlite import ir
@@ -74,11 +74,11 @@ def _compiled() -> Callable[[np.ndarray, np.ndarray], None]:
     @numba.njit(fastmath=True)
     def exp2(x: np.ndarray, into: np.ndarray) -> None:
         for i in range(x.size):
-            whole = np.floor(x[i] + 0.5)
-            part = x[i] - whole
+            integer = np.floor(x[i] + 0.5)
+            part = x[i] - integer
             power = 0.0
             for c in numba.literal_unroll(coefficients):
                 power = power * part + c
-            into[i] = power * as_float((np.int64(whole) + 1023) << 52)  # type: ignore[call-arg]  # an intrinsic gets its context from numba
+            into[i] = power * as_float((np.int64(integer) + 1023) << 52)  # type: ignore[call-arg]  # an intrinsic gets its context from numba
 
     return exp2

@@ -50,14 +50,14 @@ SCHEMA = pa.schema(
 Scores = tuple[np.ndarray, np.ndarray]  # of a model's rows: the score, and +1 or -1
 
 
-def command(peer: str, fleet: Path, predictions: Path) -> list[str]:
+def build_command(peer: str, fleet: Path, predictions: Path) -> list[str]:
     """What runs a peer in a process of its own. *predictions* is a file."""
     return [sys.executable, "-c", "from bench import peers; peers.main()", peer, str(fleet), str(predictions)]
 
 
 def one_by_one(fleet: Path, predictions: Path, devices: Sequence[str]) -> list[list[str]]:
     """The commands of a process for each of *devices*. *predictions* is a folder."""
-    return [[*command("process", fleet, predictions / f"{device}.parquet"), device] for device in devices]
+    return [[*build_command("process", fleet, predictions / f"{device}.parquet"), device] for device in devices]
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ class Work:
         return ((file, self.features[first:end]) for file, (first, end) in zip(self.files, spans, strict=True))
 
 
-def _read(fleet: Path, kind: str = "pkl") -> Work:
+def _read_work(fleet: Path, kind: str = "pkl") -> Work:
     table = parquet.read_table(fleet / "readings", partitioning=None, read_dictionary=["device"])
     device = table.unify_dictionaries()["device"].combine_chunks()
     codes = device.indices.to_numpy()
@@ -96,23 +96,26 @@ def _read(fleet: Path, kind: str = "pkl") -> Work:
     return Work(table["time"].combine_chunks(), ids, starts, values, files)
 
 
-def _write(work: Work, found: Sequence[Scores], predictions: Path) -> None:
-    score, label = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    of = np.repeat(np.arange(len(work.devices), dtype=np.int32), np.diff(work.starts))
-    parquet.write_table(_table(work.time, _named(work.devices, of), score, label, _named(work.files, of)), predictions)
+def _write_predictions(work: Work, results: Sequence[Scores], predictions: Path) -> None:
+    score, label = (np.concatenate(parts) for parts in zip(*results, strict=True))
+    indices = np.repeat(np.arange(len(work.devices), dtype=np.int32), np.diff(work.starts))
+    parquet.write_table(
+        _build_table(work.time, _name_rows(work.devices, indices), score, label, _name_rows(work.files, indices)),
+        predictions,
+    )
 
 
-def _named(names: Sequence[str], of: np.ndarray) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(of, pa.array(names)).cast(pa.string())
+def _name_rows(names: Sequence[str], indices: np.ndarray) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names)).cast(pa.string())
 
 
-def _table(time: pa.Array, device: pa.Array, score: np.ndarray, label: np.ndarray, model: pa.Array) -> pa.Table:
+def _build_table(time: pa.Array, device: pa.Array, score: np.ndarray, label: np.ndarray, model: pa.Array) -> pa.Table:
     nothing, rows = pa.nulls(len(score), pa.string()), len(score)
     columns = [time, device, nothing, pa.nulls(rows, pa.float64()), score, (label < 0).astype(np.int8), model]
     return pa.Table.from_arrays([pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=SCHEMA)
 
 
-def score(file: str, values: np.ndarray) -> Scores:
+def score_file(file: str, values: np.ndarray) -> Scores:
     """Load a model and let it score: what is run for each model by all but the specialists."""
     import joblib
 
@@ -124,42 +127,42 @@ def process(fleet: Path, predictions: Path, device: str) -> None:
     """One model, from its files to a file of its own."""
     rows = parquet.read_table(fleet / "readings", partitioning=None, filters=[("device", "=", device)])
     file = str(fleet / "models-pkl" / f"{device}.pkl")
-    found = score(file, np.column_stack([rows[name].to_numpy() for name in FEATURES]))
-    one = Work(rows["time"].combine_chunks(), [device], np.array([0, rows.num_rows]), np.empty(0), [file])
-    _write(one, [found], predictions)
+    scores = score_file(file, np.column_stack([rows[name].to_numpy() for name in FEATURES]))
+    work = Work(rows["time"].combine_chunks(), [device], np.array([0, rows.num_rows]), np.empty(0), [file])
+    _write_predictions(work, [scores], predictions)
 
 
 def loop(fleet: Path, predictions: Path) -> None:
     """One process, one model after the other."""
-    work = _read(fleet)
-    _write(work, [score(file, values) for file, values in work], predictions)
+    work = _read_work(fleet)
+    _write_predictions(work, [score_file(file, values) for file, values in work], predictions)
 
 
 def tuned(fleet: Path, predictions: Path) -> None:
     """As `loop`, by pickle, one call a model, without scikit-learn's checks, on all cores."""
     from joblib import Parallel, delayed
 
-    work = _read(fleet)
+    work = _read_work(fleet)
     pairs = list(work)
-    pieces = (pairs[first:end] for first, end in pairwise(_cuts(len(pairs))))
-    parts = Parallel(CORES)(delayed(score_tuned)(piece) for piece in pieces)
-    _write(work, [one for part in parts for one in part], predictions)
+    pair_slices = (pairs[first:end] for first, end in pairwise(_split_evenly(len(pairs))))
+    parts = Parallel(CORES)(delayed(score_tuned)(pair_slice) for pair_slice in pair_slices)
+    _write_predictions(work, [scores for part in parts for scores in part], predictions)
 
 
 def score_tuned(pairs: Sequence[tuple[str, np.ndarray]]) -> list[Scores]:
     """The models of a slice. The label follows from the score, as libsvm has it."""
     import sklearn
 
-    found = []
+    results = []
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for file, values in pairs:
             model = pickle.loads(Path(file).read_bytes())  # noqa: S301  # this benchmark wrote it
             scores = model.decision_function(values)
-            found.append((scores, np.where(scores > 0, 1, -1)))
-    return found
+            results.append((scores, np.where(scores > 0, 1, -1)))
+    return results
 
 
-def _cuts(models: int) -> np.ndarray:
+def _split_evenly(models: int) -> np.ndarray:
     return np.linspace(0, models, min(models, SLICES * CORES) + 1).astype(int)
 
 
@@ -167,36 +170,36 @@ def parallel(fleet: Path, predictions: Path) -> None:
     """Processes of joblib; it makes batches by itself."""
     from joblib import Parallel, delayed
 
-    work = _read(fleet)
-    _write(work, Parallel(CORES)(delayed(score)(file, values) for file, values in work), predictions)
+    work = _read_work(fleet)
+    _write_predictions(work, Parallel(CORES)(delayed(score_file)(file, values) for file, values in work), predictions)
 
 
 def dask(fleet: Path, predictions: Path) -> None:
     """A bag on the processes that bags use unless told otherwise."""
     import dask.bag
 
-    work = _read(fleet)
+    work = _read_work(fleet)
     bag = dask.bag.from_sequence(work, npartitions=min(len(work.files), SLICES * CORES))
-    _write(work, bag.starmap(score).compute(scheduler="processes", num_workers=CORES), predictions)
+    _write_predictions(work, bag.starmap(score_file).compute(scheduler="processes", num_workers=CORES), predictions)
 
 
 def ray(fleet: Path, predictions: Path) -> None:
     """Tasks over slices; the readings lie in Ray's shared memory."""
     import ray
 
-    work = _read(fleet)
+    work = _read_work(fleet)
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     values = ray.put(work.features)
     task = ray.remote(score_slice)
-    cuts = list(pairwise(_cuts(len(work.files))))
+    cuts = list(pairwise(_split_evenly(len(work.files))))
     parts = ray.get([task.remote(work.files[a:b], values, work.starts[a : b + 1]) for a, b in cuts])
     ray.shutdown()
-    _write(work, [one for part in parts for one in part], predictions)
+    _write_predictions(work, [scores for part in parts for scores in part], predictions)
 
 
 def score_slice(files: Sequence[str], values: np.ndarray, starts: np.ndarray) -> list[Scores]:
     """Some models, whose rows are a part of *values*."""
-    return [score(file, values[a:b]) for file, (a, b) in zip(files, pairwise(starts), strict=True)]
+    return [score_file(file, values[a:b]) for file, (a, b) in zip(files, pairwise(starts), strict=True)]
 
 
 def groupby(fleet: Path, predictions: Path) -> None:
@@ -207,13 +210,13 @@ def groupby(fleet: Path, predictions: Path) -> None:
     folder = fleet / "models-pkl"
 
     def apply(group: pd.DataFrame) -> pd.DataFrame:
-        scores, labels = score(f"{folder}/{group.name}.pkl", group[FEATURES].to_numpy())
+        scores, labels = score_file(f"{folder}/{group.name}.pkl", group[FEATURES].to_numpy())
         return pd.DataFrame({"time": group["time"], "score": scores, "label": labels})
 
-    found = readings.groupby("device", sort=False, observed=True).apply(apply).reset_index("device")
-    device = pa.array(found["device"]).cast(pa.string())
-    score_, label = found["score"].to_numpy(), found["label"].to_numpy()
-    parquet.write_table(_table(pa.array(found["time"]), device, score_, label, device), predictions)
+    scores = readings.groupby("device", sort=False, observed=True).apply(apply).reset_index("device")
+    device = pa.array(scores["device"]).cast(pa.string())
+    score_, label = scores["score"].to_numpy(), scores["label"].to_numpy()
+    parquet.write_table(_build_table(pa.array(scores["time"]), device, score_, label, device), predictions)
 
 
 def onnx(fleet: Path, predictions: Path) -> None:
@@ -228,10 +231,10 @@ def onnx(fleet: Path, predictions: Path) -> None:
         label, scores = session.run(None, {session.get_inputs()[0].name: values})
         return scores[:, 0].astype(np.float64), label[:, 0]
 
-    work = _read(fleet, "onnx")
+    work = _read_work(fleet, "onnx")
     small = work.features.astype(np.float32)
     spans = zip(work.files, pairwise(work.starts), strict=True)
-    _write(work, [run(file, small[a:b]) for file, (a, b) in spans], predictions)
+    _write_predictions(work, [run(file, small[a:b]) for file, (a, b) in spans], predictions)
 
 
 PEERS: dict[str, Callable[[Path, Path], Any]] = {

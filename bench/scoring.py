@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import peaks, scoring_tables
-from .document import around, machine
-from .measure import alone
+from .document import describe_machine, split_document
+from .measure import run_alone
 from .peaks import Peaks
 from .scoring_cost import ENVIRONMENT
 from .scoring_fleet import FEATURES, Fleet
@@ -100,73 +100,73 @@ def peers_section(bench: Bench) -> Iterator[str]:
     """Everyone on the standard case."""
     sizes, lab = bench.sizes, bench.lab
     small, large = (lab.fleet(models, ROWS, VECTORS) for models in (sizes.peer_models, sizes.our_models))
-    found: dict[Way, Measured] = {}
+    results: dict[Way, Measured] = {}
     for _ in range(sizes.repeats):
         for way in (*COLD, *sizes.peers):
-            found[way] = bench.measure(way, small, 1)
-            found[WARM] = bench.measure(WARM, large, 1)  # after each of them: the machine is the same for all
-    told = [found[WARM], *(found[way] for way in (*COLD, *sizes.peers))]
+            results[way] = bench.measure(way, small, 1)
+            results[WARM] = bench.measure(WARM, large, 1)  # after each of them: the machine is the same for all
+    rows = [results[WARM], *(results[way] for way in (*COLD, *sizes.peers))]
     yield "### Everyone, 60 rows and 100 support vectors a model"
     yield "![CPU time a model](scoring.svg)"
-    yield scoring_tables.by_way(told)
-    yield scoring_tables.ratio(told, bench.limit)
-    yield scoring_tables.exactness(told)
-    bench.plot = scoring_tables.plot(told, bench.limit)
+    yield scoring_tables.format_ways(rows)
+    yield scoring_tables.describe_ratio(rows, bench.limit)
+    yield scoring_tables.describe_exactness(rows)
+    bench.plot = scoring_tables.draw_plot(rows, bench.limit)
 
 
 def sizes_section(bench: Bench) -> Iterator[str]:
     """The standard case, by the fleet's size."""
-    sizes, lab, found = bench.sizes, bench.lab, []
+    sizes, lab, results = bench.sizes, bench.lab, []
     for models in sorted({*sizes.warm, *sizes.cold}):
         fleet = lab.fleet(models, ROWS, VECTORS)
         if models in sizes.warm:
-            found.append(bench.measure(WARM, fleet, sizes.repeats))
+            results.append(bench.measure(WARM, fleet, sizes.repeats))
         if models in sizes.cold:
-            found += [bench.measure(way, fleet, 1 if models > sizes.desk else sizes.repeats) for way in COLD]
+            results += [bench.measure(way, fleet, 1 if models > sizes.desk else sizes.repeats) for way in COLD]
         if models == sizes.desk:
-            found += [bench.measure(way, fleet, 1) for way in FOLDER]
-        found += [bench.measure(BY_NAME[name], fleet, 1) for name, most in sizes.patience if most == models]
+            results += [bench.measure(way, fleet, 1) for way in FOLDER]
+        results += [bench.measure(BY_NAME[name], fleet, 1) for name, most in sizes.patience if most == models]
         if models > sizes.our_models:
             lab.forget(fleet)
     yield "### By the fleet's size"
-    yield scoring_tables.by_way(found)
-    yield scoring_tables.exactness(found)
+    yield scoring_tables.format_ways(results)
+    yield scoring_tables.describe_exactness(results)
 
 
 def grid_section(bench: Bench) -> Iterator[str]:
     """By the shape of the work."""
-    sizes, lab, found = bench.sizes, bench.lab, []
+    sizes, lab, results = bench.sizes, bench.lab, []
     for rows in sizes.rows:
         for vectors in sizes.vectors:
             models = max(sizes.grid_models, min(sizes.grid_most, sizes.grid_work // (rows * vectors)))
-            ours, small = (lab.fleet(count, rows, vectors) for count in (models, sizes.grid_models))
-            found.append(bench.measure(WARM, ours, sizes.repeats))
-            found += [bench.measure(BY_NAME[name], small, 1) for name in sizes.grid_peers]
-            for fleet in {ours, small}:
+            large, small = (lab.fleet(count, rows, vectors) for count in (models, sizes.grid_models))
+            results.append(bench.measure(WARM, large, sizes.repeats))
+            results += [bench.measure(BY_NAME[name], small, 1) for name in sizes.grid_peers]
+            for fleet in {large, small}:
                 lab.forget(fleet)
     yield "### By rows and support vectors: CPU µs a model, without the start"
-    yield scoring_tables.grid(found, bench.peaks, len(FEATURES))
-    yield scoring_tables.exactness(found)
+    yield scoring_tables.format_grid(results, bench.peaks, len(FEATURES))
+    yield scoring_tables.describe_exactness(results)
 
 
 def storage_section(bench: Bench) -> Iterator[str]:
     """The same from a folder and from Azurite, whose own CPU is not counted."""
-    sizes, lab, found = bench.sizes, bench.lab, []
+    sizes, lab, results = bench.sizes, bench.lab, []
     for way, models in ((WARM, sizes.stored_warm), *((way, sizes.stored_cold) for way in COLD)):
         fleet = lab.fleet(models, ROWS, VECTORS)
         places = (way, Way(way.name, way.files, azurite=True))
-        found += [bench.measure(where, fleet, sizes.repeats) for where in places]
+        results += [bench.measure(place, fleet, sizes.repeats) for place in places]
     yield "### A folder, and Azurite"
-    yield scoring_tables.by_way(found)
+    yield scoring_tables.format_ways(results)
 
 
 _MAKERS = dict(zip(SECTIONS, (peers_section, sizes_section, grid_section, storage_section), strict=True))
 
 
-def report(bench: Bench, sections: Sequence[str]) -> str:
+def write_report(bench: Bench, sections: Sequence[str]) -> str:
     """The sections as Markdown, with what is to be known of the machine."""
     began = time.monotonic()
-    blocks = [machine(PACKAGES), f"The limit: {_limit(bench)}"]
+    blocks = [describe_machine(PACKAGES), f"The limit: {_describe_limit(bench)}"]
     for section in sections:
         for block in _MAKERS[section](bench):
             print(f"{block}\n", flush=True)
@@ -175,23 +175,23 @@ def report(bench: Bench, sections: Sequence[str]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _limit(bench: Bench) -> str:
-    found = bench.peaks
+def _describe_limit(bench: Bench) -> str:
+    peaks = bench.peaks
     return (
-        f"a core of this machine does {found.flops / 1e9:.0f} GFLOP/s in a product of large matrices and an "
-        f"exponential in {1e9 / found.exponentials:.2f} ns. So a model of {ROWS} rows, {len(FEATURES)} features and "
+        f"a core of this machine does {peaks.flops / 1e9:.0f} GFLOP/s in a product of large matrices and an "
+        f"exponential in {1e9 / peaks.exponentials:.2f} ns. So a model of {ROWS} rows, {len(FEATURES)} features and "
         f"{VECTORS} support vectors takes {bench.limit:.3g} µs of CPU at the least, when nothing is read, checked or "
         "written."
     )
 
 
-def run(base: Path, sizes: Sizes, sections: Sequence[str]) -> tuple[str, str]:
+def run_sections(base: Path, sizes: Sizes, sections: Sequence[str]) -> tuple[str, str]:
     """The report and the plot, which is empty where it was not asked for; fleets lie below *base* meanwhile."""
     os.environ.update(ENVIRONMENT)  # the peaks are of one core
     lab = Lab(base, os.cpu_count() or 1)
     try:
-        bench = Bench(lab, sizes, alone(peaks.measure), lab.fleet(START, ROWS, VECTORS))
-        return report(bench, sections), bench.plot
+        bench = Bench(lab, sizes, run_alone(peaks.measure_peaks), lab.fleet(START, ROWS, VECTORS))
+        return write_report(bench, sections), bench.plot
     finally:
         lab.close()
 
@@ -206,9 +206,11 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"expected sections of {', '.join(SECTIONS)}, got {', '.join(sorted(unknown))}")
-    parts = around(BEGIN, END, options.into.read_text()) if options.into else None  # before minutes are spent on it
+    parts = (
+        split_document(BEGIN, END, options.into.read_text()) if options.into else None
+    )  # before minutes are spent on it
     with tempfile.TemporaryDirectory(prefix="fleetscore-bench-", dir=options.temporary) as folder:
-        text, plot = run(Path(folder), QUICK if options.quick else Sizes(), options.sections or SECTIONS)
+        text, plot = run_sections(Path(folder), QUICK if options.quick else Sizes(), options.sections or SECTIONS)
     if parts:
         options.into.write_text(text.join(parts))
         if plot:

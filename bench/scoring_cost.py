@@ -50,32 +50,34 @@ class Spread:
     times: int
 
 
-def spread(spent: Sequence[Spent]) -> Spread:
+def summarise_runs(spent: Sequence[Spent]) -> Spread:
     """Of at least one repetition."""
-    columns = [[getattr(one, name) for one in spent] for name in ("seconds", "cpu", "mebibytes")]
-    middle, low, high = (Spent(*(of(column) for column in columns)) for of in (statistics.median, min, max))
+    columns = [[getattr(run, name) for run in spent] for name in ("seconds", "cpu", "mebibytes")]
+    middle, low, high = (
+        Spent(*(statistic(column) for column in columns)) for statistic in (statistics.median, min, max)
+    )
     return Spread(middle, low, high, len(spent))
 
 
-def spend(commands: Sequence[Sequence[str]], at_once: int, environment: Mapping[str, str]) -> Spent:
+def run_commands(commands: Sequence[Sequence[str]], at_once: int, environment: Mapping[str, str]) -> Spent:
     """Run *commands*, at most *at_once* side by side, in a process that does nothing else.
 
     Raises RuntimeError, with what was printed, where one does not end well.
     """
     assert ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, "expected Linux"
     tree, waiting, running = _Tree(), deque(commands), dict[int, subprocess.Popen[bytes]]()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         before, began = _waited_for(), time.perf_counter()
         while waiting or running:
             while waiting and len(running) < at_once:
-                process = _start(waiting.popleft(), environment, said.fileno())
+                process = _start_command(waiting.popleft(), environment, output.fileno())
                 running[os.pidfd_open(process.pid)] = process
             for ended in select.select(list(running), [], [], LOOK)[0]:
                 process = running.pop(ended)
                 os.close(ended)
                 if process.wait():
-                    said.seek(0)
-                    tail = said.read().decode(errors="replace")[-3000:]
+                    output.seek(0)
+                    tail = output.read().decode(errors="replace")[-3000:]
                     raise RuntimeError(f"{process.args!r} ended with code {process.returncode}:\n{tail}")
             tree.look()
         seconds = time.perf_counter() - began
@@ -86,12 +88,12 @@ def spend(commands: Sequence[Sequence[str]], at_once: int, environment: Mapping[
     return Spent(seconds, cpu, max(tree.mebibytes, largest))
 
 
-def _start(command: Sequence[str], environment: Mapping[str, str], said: int) -> subprocess.Popen[bytes]:
+def _start_command(command: Sequence[str], environment: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        stdout=said,
-        stderr=said,
+        stdout=output,
+        stderr=output,
         env={**os.environ, **ENVIRONMENT, **environment},
         cwd=Path(__file__).parents[1],
     )
@@ -105,8 +107,8 @@ def _waited_for() -> float:
 def _wait_for_orphans() -> None:
     """Returns when this process has no child any more, having waited for all of them."""
     deadline = time.monotonic() + LEFT
-    while left := psutil.Process().children():
-        for process in left:
+    while orphans := psutil.Process().children():
+        for process in orphans:
             if time.monotonic() > deadline:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
@@ -131,12 +133,12 @@ class _Tree:
             with suppress(psutil.Error, OSError):
                 times = process.cpu_times()
                 self.cpu[process.pid] = times.user + times.system
-                kilobytes += _proportional(process.pid)
+                kilobytes += _read_proportional(process.pid)
         self.mebibytes = max(self.mebibytes, kilobytes / 1024)
         self._looked = time.monotonic()
 
 
-def _proportional(pid: int) -> int:
+def _read_proportional(pid: int) -> int:
     """Kilobytes; a zombie has none."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)

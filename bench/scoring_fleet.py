@@ -71,14 +71,14 @@ class Fleet:
         """The files of the distinct models; made when they are first expected, so that they stay the same."""
         folder = self.base / f"{self.vectors}-vectors-{kind}"
         if not folder.exists():
-            files = _train(self.vectors) if kind == "pkl" else map(_CONVERT[kind], self.distinct("pkl"))
+            files = _train_models(self.vectors) if kind == "pkl" else map(_CONVERT[kind], self.distinct("pkl"))
             folder.mkdir(parents=True)
             for i, data in enumerate(files):
                 (folder / f"{i:03}").write_bytes(data)
         return [(folder / f"{i:03}").read_bytes() for i in range(DISTINCT)]
 
 
-def _train(vectors: int) -> Iterator[bytes]:
+def _train_models(vectors: int) -> Iterator[bytes]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import OneClassSVM
@@ -89,14 +89,14 @@ def _train(vectors: int) -> Iterator[bytes]:
         yield pickle.dumps(make_pipeline(StandardScaler(), OneClassSVM(nu=nu)).fit(readings), protocol=5)
 
 
-def _skops(file: bytes) -> bytes:
+def _write_skops(file: bytes) -> bytes:
     import skops.io
 
     data: bytes = skops.io.dumps(pickle.loads(file))  # noqa: S301  # made above
     return data
 
 
-def _onnx(file: bytes) -> bytes:
+def _write_onnx(file: bytes) -> bytes:
     from skl2onnx import to_onnx
 
     model = pickle.loads(file)  # noqa: S301  # made above
@@ -104,10 +104,10 @@ def _onnx(file: bytes) -> bytes:
     return data
 
 
-_CONVERT: dict[str, Callable[[bytes], bytes]] = {"skops": _skops, "onnx": _onnx}
+_CONVERT: dict[str, Callable[[bytes], bytes]] = {"skops": _write_skops, "onnx": _write_onnx}
 
 
-def make(base: Path, models: int, rows: int, vectors: int, kinds: Sequence[str]) -> Fleet:
+def make_fleet(base: Path, models: int, rows: int, vectors: int, kinds: Sequence[str]) -> Fleet:
     """Write a fleet below *base*: its models' files of each of *kinds*, its readings, the right scores."""
     fleet = Fleet(base, models, rows, vectors)
     fleet.root.mkdir(parents=True)
@@ -129,7 +129,7 @@ def write_models(fleet: Fleet, kind: str) -> None:
         (fleet.folder(kind) / f"{device}.{kind}").write_bytes(files[i % DISTINCT])
 
 
-def _times(rows: int) -> np.ndarray:
+def _make_times(rows: int) -> np.ndarray:
     """Microseconds since 1970, evenly over the window."""
     start, step = int((WINDOW.start - EPOCH).total_seconds()), WINDOW.length.total_seconds() / rows
     return ((start + np.arange(rows) * step) * 1e6).astype(np.int64)
@@ -145,15 +145,15 @@ def _write_readings(fleet: Fleet, values: np.ndarray) -> None:
         path = fleet.readings / f"part-{file:03}.parquet"
         with parquet.ParquetWriter(path, schema, compression="snappy", use_dictionary=["device"]) as writer:
             for begin in range(first, min(first + PER_FILE, fleet.models), PER_GROUP):
-                writer.write_table(_group(fleet, values, begin, schema))
+                writer.write_table(_make_row_group(fleet, values, begin, schema))
 
 
-def _group(fleet: Fleet, values: np.ndarray, begin: int, schema: pa.Schema) -> pa.Table:
+def _make_row_group(fleet: Fleet, values: np.ndarray, begin: int, schema: pa.Schema) -> pa.Table:
     devices = np.arange(begin, min(begin + PER_GROUP, fleet.models))
     cells = values[devices % fleet.blocks].reshape(-1, len(FEATURES))
     codes = np.repeat(np.arange(len(devices), dtype=np.int32), fleet.rows)
     device = pa.DictionaryArray.from_arrays(codes, pa.array([model_id(int(i)) for i in devices]))
-    time = pa.array(np.tile(_times(fleet.rows), len(devices))).cast(schema.field("time").type)
+    time = pa.array(np.tile(_make_times(fleet.rows), len(devices))).cast(schema.field("time").type)
     return pa.Table.from_arrays([time, device, *(pa.array(cells[:, i].copy()) for i in range(4))], schema=schema)
 
 
@@ -166,7 +166,7 @@ class Checked:
     labels: int  # that differ although the score is not almost zero
 
 
-def check(fleet: Fleet, paths: Sequence[Path], models: int, tolerance: float = TOLERANCE) -> Checked:
+def check_predictions(fleet: Fleet, paths: Sequence[Path], models: int, tolerance: float = TOLERANCE) -> Checked:
     """Compare every row of the predictions in *paths*; fails where one is missing, doubled, or wrong.
 
     They are those of the fleet's first *models*.
@@ -174,23 +174,26 @@ def check(fleet: Fleet, paths: Sequence[Path], models: int, tolerance: float = T
     With a *tolerance* that is looser than TOLERANCE labels are counted only.
     """
     right = np.load(fleet.root / "right.npy")
-    seen = np.zeros(models * fleet.rows, np.uint8)
-    found = Checked(0, 0.0, 0)
-    for table in _tables(paths):
-        device, row = _devices(table), np.searchsorted(_times(fleet.rows), table["time"].cast(pa.int64()).to_numpy())
-        np.add.at(seen, device * fleet.rows + row, 1)
+    counts = np.zeros(models * fleet.rows, np.uint8)
+    checked = Checked(0, 0.0, 0)
+    for table in _read_tables(paths):
+        device, row = (
+            _read_devices(table),
+            np.searchsorted(_make_times(fleet.rows), table["time"].cast(pa.int64()).to_numpy()),
+        )
+        np.add.at(counts, device * fleet.rows + row, 1)
         expected, scores = right[device % fleet.blocks, row], table["score"].to_numpy()
         clear = np.abs(expected) > TOLERANCE
         wrong = (table["anomaly"].to_numpy() == 1) != (expected <= 0)
-        largest = max(found.largest, float(np.abs(scores - expected).max()))
-        found = Checked(found.rows + len(row), largest, found.labels + int(np.count_nonzero(wrong & clear)))
-    assert (seen == 1).all(), f"{np.count_nonzero(seen != 1)} rows are missing or doubled in {paths[0].parent}"
-    assert found.largest <= tolerance, f"a score differs by {found.largest} in {paths[0].parent}"
-    assert tolerance > TOLERANCE or not found.labels, f"{found.labels} labels differ in {paths[0].parent}"
-    return found
+        largest = max(checked.largest, float(np.abs(scores - expected).max()))
+        checked = Checked(checked.rows + len(row), largest, checked.labels + int(np.count_nonzero(wrong & clear)))
+    assert (counts == 1).all(), f"{np.count_nonzero(counts != 1)} rows are missing or doubled in {paths[0].parent}"
+    assert checked.largest <= tolerance, f"a score differs by {checked.largest} in {paths[0].parent}"
+    assert tolerance > TOLERANCE or not checked.labels, f"{checked.labels} labels differ in {paths[0].parent}"
+    return checked
 
 
-def _tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
+def _read_tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
     for path in paths:
         file = parquet.ParquetFile(path, read_dictionary=["device"])
         assert file.schema_arrow.names == SCHEMA.names, f"{path} has the columns {file.schema_arrow.names}"
@@ -198,9 +201,9 @@ def _tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
             yield file.read_row_group(group, columns=["time", "device", "score", "anomaly"]).unify_dictionaries()
 
 
-def _devices(table: pa.Table) -> np.ndarray:
+def _read_devices(table: pa.Table) -> np.ndarray:
     """The numbers of the devices, row by row."""
     column = table["device"].combine_chunks()
     numbers = compute.cast(compute.utf8_slice_codeunits(column.dictionary, len("pump-")), pa.int64()).to_numpy()
-    taken: np.ndarray = numbers[column.indices.to_numpy()]
-    return taken
+    values: np.ndarray = numbers[column.indices.to_numpy()]
+    return values

@@ -15,9 +15,9 @@ from scorer.storage.blob_store import open_container
 from shared.adapters.azure.blobs import AzureBlobs
 
 from . import peers, scoring_ours
-from .measure import alone
-from .scoring_cost import Spent, Spread, spend, spread
-from .scoring_fleet import LOOSE, TOLERANCE, Checked, Fleet, check, make, write_models
+from .measure import run_alone
+from .scoring_cost import Spent, Spread, run_commands, summarise_runs
+from .scoring_fleet import LOOSE, TOLERANCE, Checked, Fleet, check_predictions, make_fleet, write_models
 from .scoring_ours import Place
 
 HANDFUL = 4  # models that get a process each; more would take hours
@@ -53,7 +53,7 @@ class Measured:
     models: int
     rows: int
     vectors: int
-    whole: Spread
+    total: Spread
     start: Spread | None  # what START models take; none for a process for each model, which is nothing but start
     starts: int  # ours starts for each chunk
     checked: Checked
@@ -62,7 +62,7 @@ class Measured:
     def micro(self) -> float:
         """CPU µs a model, without the starts: what each further model takes. NaN where that is lost in the noise."""
         begun, models = (self.start.middle.cpu, START) if self.start else (0.0, 0)
-        work = self.whole.middle.cpu - self.starts * begun
+        work = self.total.middle.cpu - self.starts * begun
         return work / (self.models - self.starts * models) * 1e6 if work > 0 else math.nan
 
 
@@ -85,7 +85,7 @@ class Lab:
     def fleet(self, models: int, rows: int, vectors: int) -> Fleet:
         """That fleet, yet without files of its models."""
         fleet = Fleet(self.base, models, rows, vectors)
-        return fleet if fleet.root.exists() else alone(make, self.base, models, rows, vectors, [])
+        return fleet if fleet.root.exists() else run_alone(make_fleet, self.base, models, rows, vectors, [])
 
     def forget(self, fleet: Fleet) -> None:
         """Give the disk back; the fleet may be made again."""
@@ -94,46 +94,48 @@ class Lab:
 
     def measured(self, way: Way, fleet: Fleet, start: Fleet) -> Measured:
         """What the runs so far have shown."""
-        whole = spread(self._spent[way, fleet])
+        total = summarise_runs(self._spent[way, fleet])
         models = HANDFUL if way.name == "process" else fleet.models
-        begun = spread(self._spent[way, start]) if (way, start) in self._spent else None
-        starts = len(list(scoring_ours.chunks(fleet, self.cores))) if way.name in ("warm", "cold") else 1
-        return Measured(way, models, fleet.rows, fleet.vectors, whole, begun, starts, self._checked[way, fleet])
+        begun = summarise_runs(self._spent[way, start]) if (way, start) in self._spent else None
+        starts = len(list(scoring_ours.split_chunks(fleet, self.cores))) if way.name in ("warm", "cold") else 1
+        return Measured(way, models, fleet.rows, fleet.vectors, total, begun, starts, self._checked[way, fleet])
 
     def run(self, way: Way, fleet: Fleet) -> None:
         """Score the fleet once, and check what came."""
         self._attempts += 1
         if not fleet.folder(way.files).exists() and way.name != "warm":
-            alone(write_models, fleet, way.files)
+            run_alone(write_models, fleet, way.files)
         with tempfile.TemporaryDirectory(dir=self.base) as folder:
-            spent, found = self._ours(way, fleet, Path(folder)) if way.ours else _peer(way, fleet, Path(folder))
+            spent, files = self._ours(way, fleet, Path(folder)) if way.ours else _run_peer(way, fleet, Path(folder))
             models = HANDFUL if way.name == "process" else fleet.models
-            self._checked[way, fleet] = check(fleet, found, models, LOOSE if way.files == "onnx" else TOLERANCE)
+            self._checked[way, fleet] = check_predictions(
+                fleet, files, models, LOOSE if way.files == "onnx" else TOLERANCE
+            )
         self._spent.setdefault((way, fleet), []).append(spent)
 
     def _ours(self, way: Way, fleet: Fleet, folder: Path) -> tuple[Spent, list[Path]]:
         if way.name == "folder":
-            spent = alone(spend, [scoring_ours.folder_command(fleet, way.files, folder)], 1, {})
+            spent = run_alone(run_commands, [scoring_ours.folder_command(fleet, way.files, folder)], 1, {})
             return spent, sorted(folder.rglob("*.parquet"))
         place, urls = self._ordered(way, fleet, folder)
-        commands = scoring_ours.commands(urls, self._attempts)
+        commands = scoring_ours.build_commands(urls, self._attempts)
         share = max(1, self.cores // len(urls))  # of a node that has as many cores, or of a cluster of such nodes
-        spent = alone(spend, commands, self.cores, {"STORAGE": place.storage, "NODE_CORES": str(share)})
-        work, found = place.container(), []
-        for part in scoring_ours.parts(place, len(urls), self._attempts):
-            found.append(folder / part.replace("/", "-"))
-            found[-1].write_bytes(work.read(part).data)
+        spent = run_alone(run_commands, commands, self.cores, {"STORAGE": place.storage, "NODE_CORES": str(share)})
+        work, files = place.container(), []
+        for part in scoring_ours.list_parts(place, len(urls), self._attempts):
+            files.append(folder / part.replace("/", "-"))
+            files[-1].write_bytes(work.read(part).data)
         shutil.rmtree(fleet.root / "work" / "results", ignore_errors=True)  # tens of millions of rows, and again
-        return spent, found
+        return spent, files
 
     def _ordered(self, way: Way, fleet: Fleet, folder: Path) -> tuple[Place, list[str]]:
         """The manifests; with packs, written once, where it is warm. A cold run gets a place of its own."""
         if way.name == "warm" and (fleet, way.azurite) in self._orders:
             return self._orders[fleet, way.azurite]
         place = self._on_azurite(way, fleet) if way.azurite else _on_disk(way, fleet, folder)
-        urls = scoring_ours.order(fleet, way.files, place, self.cores)
+        urls = scoring_ours.write_manifests(fleet, way.files, place, self.cores)
         if way.name == "warm":
-            alone(scoring_ours.write_packs, fleet, way.files, place, self.cores)
+            run_alone(scoring_ours.write_packs, fleet, way.files, place, self.cores)
             self._orders[fleet, way.azurite] = place, urls
         return place, urls
 
@@ -151,7 +153,7 @@ class Lab:
         assert self._azurite
         setting = self._azurite.connection_string
         blobs = AzureBlobs(setting, container)
-        blobs.ensure()
+        blobs.ensure_container()
         store = open_container(blobs.url, setting)
         for file in files:
             store.write(file.relative_to(root).as_posix(), file.read_bytes())
@@ -167,9 +169,9 @@ def _on_disk(way: Way, fleet: Fleet, folder: Path) -> Place:
     return Place(models.as_uri(), (fleet.root / "readings").as_uri(), work.as_uri())
 
 
-def _peer(way: Way, fleet: Fleet, folder: Path) -> tuple[Spent, list[Path]]:
+def _run_peer(way: Way, fleet: Fleet, folder: Path) -> tuple[Spent, list[Path]]:
     if way.name == "process":
         commands = peers.one_by_one(fleet.root, folder, fleet.ids[:HANDFUL])
     else:
-        commands = [peers.command(way.name, fleet.root, folder / "predictions.parquet")]
-    return alone(spend, commands, 1, ENVIRONMENT), sorted(folder.glob("*.parquet"))
+        commands = [peers.build_command(way.name, fleet.root, folder / "predictions.parquet")]
+    return run_alone(run_commands, commands, 1, ENVIRONMENT), sorted(folder.glob("*.parquet"))

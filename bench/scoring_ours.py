@@ -40,13 +40,13 @@ class Place:
         return open_container(self.work, self.storage)
 
 
-def chunks(fleet: Fleet, cores: int) -> Iterator[range]:
+def split_chunks(fleet: Fleet, cores: int) -> Iterator[range]:
     """The models of each chunk, by their numbers."""
     most = max(PACK, min(CHUNK, -(-fleet.models // cores)))
     return (range(first, min(first + most, fleet.models)) for first in range(0, fleet.models, most))
 
 
-def _packs(chunk: range) -> list[range]:
+def _split_packs(chunk: range) -> list[range]:
     return [chunk[first : first + PACK] for first in range(0, len(chunk), PACK)]
 
 
@@ -54,16 +54,16 @@ def _pack_name(pack: range) -> str:
     return f"bench-{pack.start:07}"
 
 
-def _models(numbers: range, kind: str, etags: Sequence[str]) -> list[Model]:
+def _list_models(numbers: range, kind: str, etags: Sequence[str]) -> list[Model]:
     return [Model(model_id(i), "", f"{model_id(i)}.{kind}", etags[i % DISTINCT]) for i in numbers]
 
 
-def order(fleet: Fleet, kind: str, place: Place, cores: int) -> list[str]:
+def write_manifests(fleet: Fleet, kind: str, place: Place, cores: int) -> list[str]:
     """Write a manifest for each chunk of a fleet of *kind* files; returns their URLs."""
     etags, work, urls = [make_digest(data) for data in fleet.distinct(kind)], place.container(), []
-    for index, chunk in enumerate(chunks(fleet, cores)):
-        models = tuple(_models(chunk, kind, etags))
-        spans = tuple(PackRef(_pack_name(pack), len(pack)) for pack in _packs(chunk))
+    for index, chunk in enumerate(split_chunks(fleet, cores)):
+        models = tuple(_list_models(chunk, kind, etags))
+        spans = tuple(PackRef(_pack_name(pack), len(pack)) for pack in _split_packs(chunk))
         data = Manifest(
             WINDOW, paths.make_chunk_id(index), models, place.models, place.readings, place.work, packs=spans
         ).to_bytes()
@@ -79,30 +79,37 @@ def write_packs(fleet: Fleet, kind: str, place: Place, cores: int) -> None:
 
     files, work = fleet.distinct(kind), place.container()
     packed, etags = [pack_file(data) for data in files], [make_digest(data) for data in files]
-    for places in (places for chunk in chunks(fleet, cores) for places in _packs(chunk)):
+    for places in (places for chunk in split_chunks(fleet, cores) for places in _split_packs(chunk)):
         entries = [
             pack.Entry(m, m.etag, packed[i % DISTINCT])
-            for i, m in zip(places, _models(places, kind, etags), strict=True)
+            for i, m in zip(places, _list_models(places, kind, etags), strict=True)
         ]
         work.write(paths.pack_path(_pack_name(places)), pack.to_bytes(pack.build_pack(entries)))
 
 
-def commands(urls: Sequence[str], attempt: int) -> list[list[str]]:
+def build_commands(urls: Sequence[str], attempt: int) -> list[list[str]]:
     """What a cluster runs: a process for each chunk."""
     return [[sys.executable, *build_command(url, attempt)[1:]] for url in urls]
 
 
 def folder_command(fleet: Fleet, kind: str, predictions: Path) -> list[str]:
     """The same at a desk: no manifest, no packs, no report."""
-    where = ("--models", str(fleet.folder(kind)), "--readings", str(fleet.readings), "--predictions", str(predictions))
-    return [sys.executable, "-m", "scorer", "folder", *where, "--window", "2026-11-21T07:00/2026-11-21T08:00"]
+    options = (
+        "--models",
+        str(fleet.folder(kind)),
+        "--readings",
+        str(fleet.readings),
+        "--predictions",
+        str(predictions),
+    )
+    return [sys.executable, "-m", "scorer", "folder", *options, "--window", "2026-11-21T07:00/2026-11-21T08:00"]
 
 
-def parts(place: Place, orders: int, attempt: int) -> list[str]:
+def list_parts(place: Place, orders: int, attempt: int) -> list[str]:
     """The names of an attempt's predictions in the working container; fails where a model was not scored."""
     work, names = place.container(), []
     for index in range(orders):
-        told = Report.from_bytes(work.read(paths.report_path(WINDOW.id, paths.make_chunk_id(index), attempt)).data)
-        assert told.tally.scored == len(told.results), f"{told.chunk}: {told.failures}"
-        names += [part.path for part in told.parts]
+        report = Report.from_bytes(work.read(paths.report_path(WINDOW.id, paths.make_chunk_id(index), attempt)).data)
+        assert report.tally.scored == len(report.results), f"{report.chunk}: {report.failures}"
+        names += [part.path for part in report.parts]
     return names

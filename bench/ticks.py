@@ -22,16 +22,16 @@ from shared.contract.domain import Part
 from shared.contract.report import ModelResult, Progress, Report
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
-from shared.control.options import Rules
+from shared.control.options import ControlOptions
 from shared.planning.chunking import ChunkSize
-from shared.planning.plan_writer import DraftingRules
+from shared.planning.plan_writer import PlanOptions
 from shared.ports import Blobs, Ledger
-from shared.state.requests import SCHEDULE, Wish, WishKind
+from shared.state.requests import SCHEDULE, Request, RequestKind
 from shared.state.runs import Heartbeat, JobState, Phase
-from shared.tracking.run_limits import Policy
+from shared.tracking.run_limits import RunLimits
 
 from .fleet import Stream, model_id
-from .measure import Cost, counted, measured
+from .measure import Cost, count_calls, measure_cost
 
 NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 BEAT = timedelta(seconds=10)  # few enough beats to a run that no second window falls due
@@ -66,20 +66,20 @@ class _World:
         """One tick, under that limit."""
         fleet = cast("Blobs", Stream(self.models * self.chunks))
         plane = ControlPlane(
-            ledger=counted(self.ledger, "ledger", self.calls),
-            cluster=counted(self.cluster, "cluster", self.calls),
-            models=counted(fleet, "models", self.calls),
+            ledger=count_calls(self.ledger, "ledger", self.calls),
+            cluster=count_calls(self.cluster, "cluster", self.calls),
+            models=count_calls(fleet, "models", self.calls),
             readings=fleet,
-            work=counted(self.work, "work", self.calls),
-            predictions=counted(self.predictions, "predictions", self.calls),
+            work=count_calls(self.work, "work", self.calls),
+            predictions=count_calls(self.predictions, "predictions", self.calls),
             stopwatch=MemoryStopwatch(),  # the pace of submitting, 20 jobs a second, is not waited for
-            rules=Rules(
-                drafting=DraftingRules(ChunkSize(self.models)),
-                policy=Policy(max_in_flight=max_in_flight),
+            options=ControlOptions(
+                planning=PlanOptions(ChunkSize(self.models)),
+                limits=RunLimits(max_in_flight=max_in_flight),
                 tick_budget=timedelta(hours=1),
             ),
         )
-        with measured(self.calls) as cost:
+        with measure_cost(self.calls) as cost:
             plane.tick(self.now)
         self.now += BEAT
         return cost
@@ -97,12 +97,12 @@ class _World:
         self._each(JobState.RUNNING, JobState.SUCCEEDED, self._report)
 
     def _each(self, state: JobState, after: JobState, write: Callable[[str, int], None]) -> None:
-        names = [name for name, seen in self.cluster.sightings.items() if seen.state is state]
+        names = [name for name, sighting in self.cluster.sightings.items() if sighting.state is state]
         jobs = [job[1:] for name in names if (job := paths.parse_job_name(name))]
         with ThreadPoolExecutor(NODES) as pool:
             list(pool.map(lambda job: write(*job), jobs))
         for name in names:
-            self.cluster.set(name, after)
+            self.cluster.set_state(name, after)
 
     def _sign(self, chunk: str, attempt: int, halves: int) -> None:
         progress = Progress(halves * self.models // 2, self.models)
@@ -120,7 +120,7 @@ class _World:
 
 def one_by_one(store: str, chunks: int, models: int) -> list[tuple[str, Cost]]:
     """A run that does all of one kind in one tick: the kinds of ticks, and what each took."""
-    with _world(store, chunks, models) as world:
+    with _make_world(store, chunks, models) as world:
         costs = [("plan and write the rows", world.tick(max_in_flight=0))]
         costs.append(("submit all", world.tick(chunks)))
         world.start()
@@ -133,18 +133,18 @@ def one_by_one(store: str, chunks: int, models: int) -> list[tuple[str, Cost]]:
         _check_over(world)
         costs.append(("watch the closed run", world.tick(chunks)))
         if store == "memory":  # its calls are what counts; Azurite takes longer to delete than for all the rest
-            world.ledger.add_wish(Wish(WishKind.PAUSE, SCHEDULE, world.now))
+            world.ledger.add_request(Request(RequestKind.PAUSE, SCHEDULE, world.now))
             world.now += timedelta(days=91)
             costs.append(("prune the run, 91 days later", world.tick(chunks)))
-            assert not world.ledger.runs(1).items, "expected the run to be pruned, but it is there"
+            assert not world.ledger.list_runs(1).items, "expected the run to be pruned, but it is there"
     return costs
 
 
 def to_the_end(store: str, chunks: int, models: int, max_in_flight: int) -> tuple[int, Cost]:
     """A run as it is by default, so many jobs in flight, which end between two ticks: its ticks, and their cost."""
-    with _world(store, chunks, models) as world:
+    with _make_world(store, chunks, models) as world:
         total, ticks = Cost(), 0
-        while not ticks or not world.ledger.run(WINDOW.id).phase.terminal:
+        while not ticks or not world.ledger.read_run(WINDOW.id).phase.terminal:
             cost = world.tick(max_in_flight)
             ticks += 1
             total.seconds += cost.seconds
@@ -159,13 +159,13 @@ def to_the_end(store: str, chunks: int, models: int, max_in_flight: int) -> tupl
 
 
 def _check_over(world: _World) -> None:
-    run = world.ledger.run(WINDOW.id)
-    found, expected = (run.phase, run.tally.scored), (Phase.SUCCEEDED, world.models * world.chunks)
-    assert found == expected, f"expected a run that ends as {expected}, got {found}: {run.message}"
+    run = world.ledger.read_run(WINDOW.id)
+    actual, expected = (run.phase, run.tally.scored), (Phase.SUCCEEDED, world.models * world.chunks)
+    assert actual == expected, f"expected a run that ends as {expected}, got {actual}: {run.message}"
 
 
 @contextmanager
-def _world(store: str, chunks: int, models: int) -> Iterator[_World]:
+def _make_world(store: str, chunks: int, models: int) -> Iterator[_World]:
     """A world on `memory` or `azurite` in which one window is due."""
     if store == "memory":
         work = MemoryBlobs("memory://work")
@@ -177,9 +177,9 @@ def _world(store: str, chunks: int, models: int) -> Iterator[_World]:
     try:
         setting = server.connection_string
         store_of = AzureBlobs(setting, "work")
-        store_of.ensure()
+        store_of.ensure_container()
         predictions = AzureBlobs(setting, "predictions")
-        predictions.ensure()
+        predictions.ensure_container()
         nodes = open_container(store_of.url, setting)
         world = _World(TableLedger(setting, "bench"), store_of, predictions, nodes, models, chunks)
         world.ledger.save_heartbeat(Heartbeat(watermark=WINDOW.start))

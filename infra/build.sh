@@ -2,8 +2,8 @@
 # Builds the scorer's image in the registry, unless it is there. Needs no Docker: Azure builds it.
 set -eu
 cd "$(dirname "$0")/.."
-: "${AZURE_CONTAINER_REGISTRY_NAME:?wanted the name of the registry; azd sets it}"
-: "${SCORER_IMAGE:?wanted NAME:TAG of the image; azd sets it}"
+: "${AZURE_CONTAINER_REGISTRY_NAME:?expected the name of the registry; azd sets it}"
+: "${SCORER_IMAGE:?expected NAME:TAG of the image; azd sets it}"
 
 if az acr repository show --name "$AZURE_CONTAINER_REGISTRY_NAME" --image "$SCORER_IMAGE" --output none 2>/dev/null; then
     echo "$SCORER_IMAGE is there"

@@ -5,20 +5,20 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-wanted() {
-    echo "wanted $1" >&2
+expected() {
+    echo "expected $1" >&2
     exit 1
 }
-command -v az >/dev/null || wanted "the Azure CLI: https://learn.microsoft.com/cli/azure/install-azure-cli"
-az account show --output none 2>/dev/null || wanted "somebody who is signed in: az login"
+command -v az >/dev/null || expected "the Azure CLI: https://learn.microsoft.com/cli/azure/install-azure-cli"
+az account show --output none 2>/dev/null || expected "somebody who is signed in: az login"
 subscription=$(az account show --query id --output tsv)
 if [ "${AZURE_SUBSCRIPTION_ID:-$subscription}" != "$subscription" ]; then
-    wanted "one subscription: azd has $AZURE_SUBSCRIPTION_ID, az has $subscription. az account set --subscription $AZURE_SUBSCRIPTION_ID"
+    expected "one subscription: azd has $AZURE_SUBSCRIPTION_ID, az has $subscription. az account set --subscription $AZURE_SUBSCRIPTION_ID"
 fi
 case "${CLUSTER:-azureml}" in
     azureml) provider=Microsoft.MachineLearningServices ;;
     batch) provider=Microsoft.Batch ;;
-    *) wanted "CLUSTER to be azureml or batch, found $CLUSTER" ;;
+    *) expected "CLUSTER to be azureml or batch, got $CLUSTER" ;;
 esac
 for each in "$provider" Microsoft.App Microsoft.Web Microsoft.ContainerRegistry Microsoft.Storage Microsoft.Insights \
     Microsoft.OperationalInsights Microsoft.KeyVault Microsoft.ManagedIdentity; do

@@ -6,12 +6,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 eval "$(azd env get-values)"
-: "${APP_URL:?wanted a deployment: azd up}"
+: "${APP_URL:?expected a deployment: azd up}"
 name="fleetscore ${AZURE_ENV_NAME:?}"
 
 grant() { # the id of a user, and a role
     role=$(az ad app show --id "$client" --query "appRoles[?value=='$2'].id | [0]" --output tsv)
-    [ -n "$role" ] || { echo "wanted the role Reader or Operator, found $2" >&2; exit 1; }
+    [ -n "$role" ] || { echo "expected the role Reader or Operator, got $2" >&2; exit 1; }
     assigned="https://graph.microsoft.com/v1.0/servicePrincipals/$principal/appRoleAssignedTo"
     has=$(az rest --method get --url "$assigned" --output tsv \
         --query "value[?principalId=='$1' && appRoleId=='$role'].id | [0]")

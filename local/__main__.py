@@ -1,10 +1,10 @@
 """`python -m local demo | run | services`: the whole stack on this machine.
 
-    demo      Azurite, Dask, a fleet, the host; scores the hour that is due, tells what came of it, and ends
-    run       the same, and stays up: the timer scores each hour that closes
+    demo      Azurite, Dask, a fleet, the host; scores the hour that is due, prints the result, and ends
+    run       the same, and keeps running: the timer scores each hour that closes
     services  Azurite and Dask only, for `func start` or `python -m local.host`
 
-Exit codes: 0 done; 1 the run did not succeed, or a server failed; 2 a person must change something; 130 interrupted.
+Exit codes: 0 success; 1 the run or a server failed; 2 a person must change something; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """Do what the command line says; returns the exit code. No process of ours is left when it returns."""
+    """Run the command; returns the exit code. No process that it started is left when it returns."""
     options = _parser().parse_args()
     screen = Screen()
     for number in SIGNALS:
@@ -46,70 +46,70 @@ def main() -> int:
     try:
         return _run(options, screen)
     except KeyboardInterrupt:
-        code, said = INTERRUPTED, "interrupted"
+        code, message = INTERRUPTED, "interrupted"
     except FleetError as error:
-        code, said = 2 if isinstance(error, Misconfigured | Malformed) else 1, str(error)
+        code, message = 2 if isinstance(error, Misconfigured | Malformed) else 1, str(error)
     finally:
         _end_children()
     screen.clear()
-    print(f"{said}; all that was started here has ended", file=sys.stderr)
+    print(f"{message}; all started processes have ended", file=sys.stderr)
     return code
 
 
 def _interrupt(*_: int | FrameType | None) -> NoReturn:
-    """Ends what is under way, in order. Who is impatient and asks again would only leave something behind."""
+    """Stop in order. Further signals are ignored, since they would leave processes behind."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _end_children() -> None:
-    """What a start that was interrupted half way has left."""
-    left = psutil.Process().children(recursive=True)
+    """End the processes that an interrupted start has left."""
+    children = psutil.Process().children(recursive=True)
     for order in (psutil.Process.terminate, psutil.Process.kill):
-        for child in left:
+        for child in children:
             with suppress(psutil.NoSuchProcess):
                 order(child)
-        _, left = psutil.wait_procs(left, timeout=5)
+        _, children = psutil.wait_procs(children, timeout=5)
 
 
 def _run(options: argparse.Namespace, screen: Screen) -> int:
-    found = _settings(options.settings, screen)
+    values = _settings(options.settings, screen)
     options.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as started:
-        servers = [*started.enter_context(stack.services(found, options.folder.resolve()))]
-        for one in servers:
-            screen.say(one.name, str(one))
+        servers = [*started.enter_context(stack.services(values, options.folder.resolve()))]
+        for server in servers:
+            screen.say(server.name, str(server))
         if options.command == "services":
             screen.say("ready", "for `func start` or `make host`; Ctrl-C stops them")
             _stay(servers, datetime.max.replace(tzinfo=UTC))
-        pumps, stores = DemoFleet(options.devices), Stores.open(found)
-        demo.prepare(pumps, stores, screen)  # before the timer: a run that finds no readings skips every model
+        pumps, stores = DemoFleet(options.devices), Stores.open(values)
+        demo.prepare(pumps, stores, screen)  # before the timer: a run without readings skips every model
         host = started.enter_context(stack.host(options.port, options.settings, options.folder))
         screen.say(host.name, str(host))
         servers.append(host)
-        well = demo.tell(demo.follow(host.at, found, servers, screen), stores, screen)
+        well = demo.tell(demo.follow(host.at, values, servers, screen), stores, screen)
         if options.command == "demo":
-            screen.say("page", f"{host.at}/, which `make run` keeps up")
+            screen.say("page", f"{host.at}/, which `make run` keeps running")
             return 0 if well else 1
-        screen.say("page", f"{host.at}/; the timer goes on with each hour that closes. Ctrl-C stops all")
+        screen.say("page", f"{host.at}/; the timer scores each hour that closes. Ctrl-C stops all")
         while True:
             _stay(servers, Window.containing(datetime.now(UTC), HOUR).end)
             demo.add_readings(pumps, stores, screen)
 
 
 def _settings(path: Path, screen: Screen) -> settings.Settings:
-    """The settings of the file, which is made where there is none; put into the environment, as the host does it."""
+    """The settings of the file, which is created if missing; put into the environment, as the host does."""
     if not path.exists():
         shutil.copy(stack.HOME / "local.settings.example.json", path)
         screen.say("settings", f"{path}, a copy of local.settings.example.json")
     for name, value in read_settings(path).items():
-        os.environ.setdefault(name, value)  # all that is started here inherits it
-    return settings.load()
+        os.environ.setdefault(name, value)  # inherited by all started processes
+    return settings.load_settings()
 
 
 def _stay(servers: list[stack.Server], until: datetime) -> None:
-    """Watch over what was started, for so long; raises Unavailable when something of it ends."""
+    """Watch the servers until an instant; raises Unavailable when one of them ends."""
     while datetime.now(UTC) < until:
         stack.check(servers)
         time.sleep(1)

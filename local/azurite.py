@@ -31,7 +31,7 @@ _LISTENING = re.compile(r"Azurite (Blob|Queue|Table) service is successfully lis
 
 @dataclass(frozen=True, slots=True)
 class Azurite:
-    """One that runs, and where it listens. What it printed lies in *log*."""
+    """A running Azurite: its endpoints and its log."""
 
     blob_endpoint: str
     queue_endpoint: str
@@ -48,8 +48,8 @@ class Azurite:
         )
 
     def stop(self) -> None:
-        """End it, and return when it has ended. Safe when it is over already."""
-        self.process.terminate()  # it then writes down what it still holds in memory
+        """End it, and return when it has ended. Safe when it has already ended."""
+        self.process.terminate()  # it then writes its memory to disk
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
@@ -69,7 +69,7 @@ def start(
     """Start Azurite, and return when it answers. A port of 0 is a free one; without *folder* all is kept in memory.
 
     Installs it on the first call. With *die_with_parent* it is killed when the calling thread ends (on Linux). Raises
-    Misconfigured where a port is taken or Node.js is missing, Unavailable where it does not come up.
+    Misconfigured if a port is in use or Node.js is missing, Unavailable if it does not start.
     """
     ports = {"blob": blob_port, "queue": queue_port, "table": table_port}
     for service, port in ports.items():
@@ -89,7 +89,7 @@ def start(
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            start_new_session=True,  # Ctrl-C is our caller's, who knows in which order things end
+            start_new_session=True,  # Ctrl-C is handled by the caller, in order
             preexec_fn=DIE_WITH_PARENT if die_with_parent else None,  # noqa: PLW1509  # one system call
         )
     return _wait(process, Path(name))
@@ -110,17 +110,19 @@ def _refuse_taken(service: str, port: int) -> None:
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path) -> Azurite:
-    """The running Azurite, once all its services have said that they listen."""
+    """The running Azurite, once all its services listen."""
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline and process.poll() is None:
-        found = dict(_LISTENING.findall(log.read_text(errors="replace")))
-        if len(found) == 3:  # noqa: PLR2004  # blob, queue, table
-            blob, queue, table = (f"{found[service]}/{ACCOUNT}" for service in ("Blob", "Queue", "Table"))
+        services = dict(_LISTENING.findall(log.read_text(errors="replace")))
+        if len(services) == 3:  # noqa: PLR2004  # blob, queue, table
+            blob, queue, table = (f"{services[service]}/{ACCOUNT}" for service in ("Blob", "Queue", "Table"))
             return Azurite(blob, queue, table, process, log)
         time.sleep(0.05)
-    said = log.read_text(errors="replace")[-1000:].strip()
-    how = "silence" if process.poll() is None else f"exit code {process.returncode}"
+    output = log.read_text(errors="replace")[-1000:].strip()
+    ending = "silence" if process.poll() is None else f"exit code {process.returncode}"
     process.kill()
     process.wait()
     log.unlink()
-    raise Unavailable(f"expected Azurite to listen within {START_LIMIT} s, got {how}; it said: {said or 'nothing'}")
+    raise Unavailable(
+        f"expected Azurite to listen within {START_LIMIT} s, got {ending}; its output: {output or 'nothing'}"
+    )

@@ -1,6 +1,6 @@
 """A Dask cluster on this machine: `python -m local.dask`. A scheduler, and workers from none to one for each core.
 
-The settings are those that any cluster for us should have; docs say so to those who bring their own.
+Any other Dask cluster needs the same settings; see the docs.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ READY = "Dask is ready at "
 STOP_LIMIT = 30  # seconds
 
 SETTINGS = {
-    # A job whose worker died is ours to submit again, as a new attempt: Dask must not run its name a second time.
+    # The app submits a job whose worker died again, as a new attempt: Dask must not run its name a second time.
     "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-saturation": 1.0,  # what waits, waits at the scheduler: a worker holds what it runs
-    "distributed.adaptive.target-duration": "1ms",  # a job is minutes of work: worth a worker of its own
+    "distributed.scheduler.worker-saturation": 1.0,  # waiting tasks stay at the scheduler
+    "distributed.adaptive.target-duration": "1ms",  # a job takes minutes: it is worth a worker of its own
 }
 
 
@@ -38,12 +38,12 @@ class LocalDask:
     process: subprocess.Popen[str]
 
     def stop(self) -> None:
-        """Ask it to end with all its children, and wait."""
+        """End it with all its children, and wait."""
         self.process.terminate()
         try:
             self.process.communicate(timeout=STOP_LIMIT)
         except subprocess.TimeoutExpired:
-            self.process.kill()  # its workers end when it is gone
+            self.process.kill()  # its workers end with it
             self.process.communicate()
 
 
@@ -52,7 +52,7 @@ def start(
 ) -> LocalDask:
     """Start a cluster that ends with this process; port 0 is any free one. Raises Unavailable.
 
-    What it complains of goes to *log*, or else to our own standard error.
+    Its errors go to *log*, or else to standard error.
     """
     order = [sys.executable, "-m", "local.dask", "--with-parent", "--folder", str(folder), "--port", str(port)]
     order += ["--idle", str(idle), "--max-workers", str(max_workers or os.cpu_count() or 1)]
@@ -65,7 +65,7 @@ def start(
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            start_new_session=True,  # Ctrl-C is our caller's
+            start_new_session=True,  # Ctrl-C is handled by the caller
         )
     assert process.stdout
     for line in process.stdout:
@@ -77,7 +77,7 @@ def start(
 
 def serve(args: argparse.Namespace, over: threading.Event) -> None:
     """Run the cluster until *over* is set."""
-    # Workers and jobs inherit the environment: the way to this project, and STORAGE where it is set.
+    # Workers and jobs inherit the environment: the path of this project, and STORAGE if it is set.
     paths = [str(HOME), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     os.environ["DASK_LOGGING__DISTRIBUTED"] = "warning"  # read when distributed is imported, in every process
@@ -91,21 +91,21 @@ def serve(args: argparse.Namespace, over: threading.Event) -> None:
         scheduler_port=args.port,
         n_workers=0,
         threads_per_worker=1,
-        memory_limit=0,  # jobs are processes of their own, which Dask's limit would not see
+        memory_limit=0,  # jobs are separate processes, which Dask's limit does not count
         local_directory=str(args.folder),
         preload="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",  # Ctrl-C is for this process to handle
         dashboard_address="127.0.0.1:0",  # a dashboard where bokeh is installed, else a few lines of text
     ) as cluster:
-        # Once a second it is looked at what is needed; a worker goes when it was idle so many times.
+        # The need is checked once a second; a worker is removed after so many idle checks.
         cluster.adapt(minimum=0, maximum=args.max_workers, interval="1s", wait_count=max(1, round(args.idle)))
         print(f"{READY}{cluster.scheduler_address}", flush=True)
         over.wait()
         jobs = [job for worker in psutil.Process().children() for job in worker.children(recursive=True)]
-    psutil.wait_procs(jobs, timeout=STOP_LIMIT)  # they end a moment after their workers
+    psutil.wait_procs(jobs, timeout=STOP_LIMIT)  # they end just after their workers
 
 
 def _check_free(port: int) -> None:
-    """Raises OSError; Dask would do so too, after a page of tracebacks."""
+    """Raises OSError; Dask would raise it too, after long tracebacks."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))

@@ -1,6 +1,6 @@
-"""The demonstration: a fleet of pumps, the hour that is due scored by the timer, and what came of it.
+"""The demonstration: a fleet of pumps, the hour that is due scored by the timer, and the result.
 
-It only watches: what opens the run, plans and commits it is the app, fired by its own timer.
+It only watches: the app opens, plans and commits the run by its own timer.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .pumps import HOUR
 from .screen import Screen, bar
 from .stack import Server
 
-PATIENCE = 900  # seconds in which nothing new is seen, and then it is given up
+STALL_LIMIT = 900  # seconds without a change, after which the demo gives up
 LOOK = 0.5  # seconds between two looks
 
 
 def prepare(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
-    """Bring the models and the last day's readings to where they belong, unless they are there."""
+    """Write the models and the last day's readings to storage, unless they exist."""
     if fleet.is_there(pumps, stores):
-        screen.say("fleet", f"{pumps.devices} pumps and their models are there")
+        screen.say("fleet", f"{pumps.devices} pumps and their models exist")
     else:
         train(pumps, stores, screen)
     add_readings(pumps, stores, screen)
@@ -43,10 +43,10 @@ def train(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
     """Train the fleet, with a bar."""
     start = time.monotonic()
     screen.show("fleet", f"training a one-class SVM for each of {pumps.devices} pumps, once", "trained 0")
-    with closing(fleet.train(pumps, stores)) as progress:  # closed, it leaves the rest undone
-        for done in progress:
-            text = f"{bar(done, pumps.devices)} {done} of {pumps.devices} pumps trained"
-            screen.show("fleet", text, f"trained {4 * done // pumps.devices}")
+    with closing(fleet.train(pumps, stores)) as progress:  # closing it stops the training
+        for count in progress:
+            text = f"{bar(count, pumps.devices)} {count} of {pumps.devices} pumps trained"
+            screen.show("fleet", text, f"trained {4 * count // pumps.devices}")
     screen.say("fleet", f"{pumps.devices} pumps, a one-class SVM trained for each in {time.monotonic() - start:.0f} s")
 
 
@@ -61,42 +61,44 @@ def add_readings(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
 
 def due(settings: Settings) -> Window:
     """The last window that the schedule has made due."""
-    return due_windows.due(settings.schedule, settings.window, None, datetime.now(UTC), settings.catch_up).waiting[-1]
+    return due_windows.find_due_windows(
+        settings.schedule, settings.window, None, datetime.now(UTC), settings.catch_up
+    ).waiting[-1]
 
 
 def follow(url: str, settings: Settings, servers: Sequence[Server], screen: Screen) -> dict[str, Any]:
     """Watch the run of the last window that is due until it has ended; raises Unavailable when nothing moves."""
-    window, deadline, last = due(settings), time.monotonic() + PATIENCE, ""
-    left: tuple[str, int] | None = None  # a run, and its round that is not what we wait for
+    window, deadline, last = due(settings), time.monotonic() + STALL_LIMIT, ""
+    failed_round: tuple[str, int] | None = None  # a run and its round that failed before the fleet existed
     while True:
         stack.check(servers)
-        found = _ask(f"{url}/api/runs/{window.id}")
-        if found is None:
+        run = _ask(f"{url}/api/runs/{window.id}")
+        if run is None:
             window = due(settings)  # an hour may end while we wait
             text, step = _waiting(url, window)
-        elif (found["id"], found["round"]) == left:
-            text, step = f"{window.id} failed before there was a fleet; a further round is asked for", "again"
-        elif Phase(found["phase"]).terminal and not found["models"]["scored"] and left is None:
-            left = found["id"], found["round"]
+        elif (run["id"], run["round"]) == failed_round:
+            text, step = f"{window.id} failed before there was a fleet; a further round is requested", "again"
+        elif Phase(run["phase"]).terminal and not run["models"]["scored"] and failed_round is None:
+            failed_round = run["id"], run["round"]
             web.post(f"{url}/api/runs/{window.id}/redrive")
             continue
-        elif Phase(found["phase"]).terminal:
+        elif Phase(run["phase"]).terminal:
             screen.clear()
             if not last:
-                screen.say("note", f"{window.id} was scored before; this is what came of it then")
-            return found
+                screen.say("note", f"{window.id} was scored before; this is its result")
+            return run
         else:
-            text, step = _open(found)
+            text, step = _open(run)
         screen.show("run", text, step)
-        deadline = deadline if text == last else time.monotonic() + PATIENCE
+        deadline = deadline if text == last else time.monotonic() + STALL_LIMIT
         if time.monotonic() > deadline:
-            raise Unavailable(f"nothing has moved for {PATIENCE} s: {text}")
+            raise Unavailable(f"no change for {STALL_LIMIT} s: {text}")
         last = text
         time.sleep(LOOK)
 
 
 def _ask(url: str) -> dict[str, Any] | None:
-    """What the app says; None where there is no such thing. Raises Unavailable."""
+    """The answer of the app; None if it is not found. Raises Unavailable."""
     try:
         answer = web.get(url)
         if answer.status == HTTPStatus.NOT_FOUND:
@@ -109,18 +111,18 @@ def _ask(url: str) -> dict[str, Any] | None:
 
 
 def _waiting(url: str, window: Window) -> tuple[str, str]:
-    """Why the run is not there yet: the timer works off earlier windows first, or is in trouble."""
+    """Why the run is not open yet: the timer opens earlier windows first, or has errors."""
     health = web.get(f"{url}/api/health").json
     if health.get("trouble"):
-        return f"waiting for the timer, which is in trouble: {health['trouble']}", health["trouble"]
+        return f"waiting for the timer, which has an error: {health['trouble']}", health["trouble"]
     page = _ask(f"{url}/api/runs?limit=1") or {"items": []}
-    earlier = [one["id"] for one in page["items"] if not Phase(one["phase"]).terminal and one["id"] != window.id]
-    first = f", which catches up with {earlier[0]} first" if earlier else ""
+    earlier = [run["id"] for run in page["items"] if not Phase(run["phase"]).terminal and run["id"] != window.id]
+    first = f", which runs {earlier[0]} first" if earlier else ""
     return f"{window.id}: waiting for the timer{first}", first
 
 
 def _open(run: dict[str, Any]) -> tuple[str, str]:
-    """How an open run stands, and which step that is."""
+    """The progress of an open run, and its step."""
     models, total = run["models"], run["models"]["total"]
     if not total:
         return f"{run['id']}: {run['phase']}", run["phase"]
@@ -130,9 +132,9 @@ def _open(run: dict[str, Any]) -> tuple[str, str]:
 
 
 def tell(run: dict[str, Any], stores: Stores, screen: Screen) -> bool:
-    """Print what came of the run; returns whether it succeeded."""
+    """Print the result of the run; returns whether it succeeded."""
     window, models = Window.parse(run["id"]), run["models"]
-    seen = findings.look(stores, window)
+    result = findings.look(stores, window)
     folder = prediction_path(window, "", 0).rpartition("/")[0]
     screen.say("run", f"{run['id']} {run['phase']}{': ' * bool(run['message'])}{run['message']}")
     for failure in run["failures"]:
@@ -142,11 +144,11 @@ def tell(run: dict[str, Any], stores: Stores, screen: Screen) -> bool:
     )
     screen.say("found", f"{run['anomalies']:,} anomalies, {run['anomalies'] / max(run['rows'], 1):.1%} of the rows")
     screen.say("took", _pace(run))
-    screen.say("lies in", f"{stores.predictions.url}/{folder}/, {_counted(seen.files, 'Parquet file')}")
-    if seen.by_others:
-        screen.say("faults", "not judged: this hour was scored before the fleet was made anew")
-    elif seen.spoilt:
-        _tell_faults(seen, screen)
+    screen.say("output", f"{stores.predictions.url}/{folder}/, {_counted(result.files, 'Parquet file')}")
+    if result.by_others:
+        screen.say("faults", "not judged: this hour was scored before the fleet was trained again")
+    elif result.spoilt:
+        _tell_faults(result, screen)
     return Phase(run["phase"]) is Phase.SUCCEEDED
 
 
@@ -163,11 +165,13 @@ def _pace(run: dict[str, Any]) -> str:
     )
 
 
-def _tell_faults(seen: findings.Findings, screen: Screen) -> None:
-    kinds = ", ".join(f"{kind} {seen.found.get(kind, 0)}/{count}" for kind, count in seen.faults.items())
-    screen.say("faults", f"{sum(seen.found.values())} of {sum(seen.faults.values())} planted ones show: {kinds}")
-    why = "a model calls about 1% of healthy rows anomalies, and no row alone shows a stuck sensor"
-    screen.say("", f"by rows: precision {seen.precision:.2f}, recall {seen.recall:.2f} ({why})")
+def _tell_faults(result: findings.Findings, screen: Screen) -> None:
+    kinds = ", ".join(f"{kind} {result.found.get(kind, 0)}/{count}" for kind, count in result.faults.items())
+    screen.say(
+        "faults", f"{sum(result.found.values())} of {sum(result.faults.values())} planted faults detected: {kinds}"
+    )
+    reason = "a model calls about 1% of healthy rows anomalies, and no row alone shows a stuck sensor"
+    screen.say("", f"by rows: precision {result.precision:.2f}, recall {result.recall:.2f} ({reason})")
 
 
 def _counted(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""How well the planted faults were found, from the rows that consumers read. Judges the demo's models, not the app."""
+"""How many planted faults were detected, by the rows that consumers read. Judges the demo's models, not the app."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Reading: TypeAlias = tuple[datetime, str]  # a time and a device
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Readings called anomalies against readings that were spoilt; and faults, by their kind, found at least once."""
+    """Readings called anomalies against readings with a fault; and faults by kind that were detected at least once."""
 
     rows: int
     alarms: int
@@ -32,7 +32,7 @@ class Findings:
     faults: Mapping[str, int]
     found: Mapping[str, int]
     files: int
-    by_others: bool  # some of the rows come from models that are there no more: what was planted then is not known
+    by_others: bool  # some rows come from models that no longer exist: the faults of that time are unknown
 
     @property
     def precision(self) -> float:
@@ -41,14 +41,14 @@ class Findings:
 
     @property
     def recall(self) -> float:
-        """The share of the spoilt readings that were called anomalies."""
+        """The share of the readings with a fault that were called anomalies."""
         return self.hits / self.spoilt if self.spoilt else 0.0
 
 
 def look(stores: Stores, window: Window) -> Findings:
     """Joins the predictions of a window with what was planted in its hours."""
     folder = prediction_path(window, "", 0).rpartition("/")[0] + "/"
-    parts = [blob.name for blob in stores.predictions.list(folder) if f"/{window.id}-" in blob.name]
+    parts = [blob.name for blob in stores.predictions.list_blobs(folder) if f"/{window.id}-" in blob.name]
     rows, alarms, models = 0, set[Reading](), set[str]()
     for part in parts:
         table = _read(stores.predictions.read(part))
@@ -60,16 +60,16 @@ def look(stores: Stores, window: Window) -> Findings:
     hits = alarms & planted.keys()
     # A pump has one fault in an hour at most.
     faults = {(device, Window.containing(time, HOUR), fault) for (time, device), fault in planted.items()}
-    found = {(device, Window.containing(time, HOUR), planted[time, device]) for time, device in hits}
+    detected = {(device, Window.containing(time, HOUR), planted[time, device]) for time, device in hits}
     return Findings(
         rows=rows,
         alarms=len(alarms),
         spoilt=len(planted),
         hits=len(hits),
         faults=Counter(sorted(fault for *_, fault in faults)),
-        found=Counter(fault for *_, fault in found),
+        found=Counter(fault for *_, fault in detected),
         files=len(parts),
-        by_others=not models <= {blob.etag for blob in stores.models.list()},
+        by_others=not models <= {blob.etag for blob in stores.models.list_blobs()},
     )
 
 

@@ -1,7 +1,7 @@
 """The demo's fleet in storage: a model for each pump, trained once, and the last day's readings, hour by hour.
 
-What was planted in an hour lies in the working container, in `demo/`; only `local/findings.py` reads it. Nothing is
-ever overwritten: what another version of the demo has made is cleared away first.
+The planted faults of an hour are written to `demo/` in the working container; only `local/findings.py` reads them.
+Nothing is overwritten: files of another version of the demo are removed first.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Stores:
 
     @classmethod
     def open(cls, settings: Settings) -> Stores:
-        """Makes those that are not there."""
+        """Create the missing ones."""
         names = (
             settings.models_container,
             settings.readings_container,
@@ -55,14 +55,14 @@ class Stores:
             settings.work_container,
         )
         blobs = [AzureBlobs(settings.storage, name) for name in names]
-        for one in blobs:
-            one.ensure()
+        for store in blobs:
+            store.ensure_container()
         return cls(*blobs)
 
 
 @dataclass(frozen=True, slots=True)
 class DemoFleet:
-    """So many pumps of one make."""
+    """A number of pumps of one make."""
 
     devices: int
     seed: int = 1
@@ -74,17 +74,17 @@ class DemoFleet:
 
     @property
     def digest(self) -> str:
-        """Names all that models and readings are made from: the numbers here, this code and scikit-learn's version."""
+        """A hash of all that models and readings depend on: the numbers, this code and scikit-learn's version."""
         import sklearn
 
-        here = Path(__file__).parent
-        code = [(here / name).read_bytes() for name in ("fleet.py", "pumps.py")]
+        folder = Path(__file__).parent
+        code = [(folder / name).read_bytes() for name in ("fleet.py", "pumps.py")]
         text = json.dumps(asdict(self)) + sklearn.__version__
         return hashlib.sha256(text.encode() + b"".join(code)).hexdigest()[:16]
 
 
 def is_there(fleet: DemoFleet, stores: Stores) -> bool:
-    """Whether just this fleet was trained to the end."""
+    """Whether exactly this fleet was trained completely."""
     try:
         return stores.work.read(MARKER).decode() == fleet.digest
     except NotFound:
@@ -93,16 +93,16 @@ def is_there(fleet: DemoFleet, stores: Stores) -> bool:
 
 def train(fleet: DemoFleet, stores: Stores) -> Generator[int]:
     """Train and store every pump's model, and then the marker; yields how many are done, each time one is."""
-    for store in (stores.work, stores.models, stores.readings):  # the marker lies in the first
-        for blob in [blob for blob in store.list() if _OURS.fullmatch(blob.name)]:
+    for store in (stores.work, stores.models, stores.readings):  # the marker is in the first
+        for blob in [blob for blob in store.list_blobs() if _OURS.fullmatch(blob.name)]:
             store.delete(blob.name)
     # Threads do: libsvm, which is most of the work, runs outside Python's lock and takes one core for each fit.
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         futures = [pool.submit(_train, pump, stores.models) for pump in fleet.pumps]
-        for done, future in enumerate(as_completed(futures), start=1):
+        for count, future in enumerate(as_completed(futures), start=1):
             future.result()
-            yield done
+            yield count
     finally:
         pool.shutdown(cancel_futures=True)
     stores.work.create(MARKER, fleet.digest.encode())
@@ -123,15 +123,15 @@ def write_readings(fleet: DemoFleet, stores: Stores, now: datetime) -> int:
     """Write the hours that are missing of the day before *now*, up to the last that has closed; returns how many."""
     last = Window.containing(now, HOUR).start
     hours = [last - DAY + n * HOUR for n in range(24)]
-    there = {blob.name for blob in stores.readings.list()}
-    missing = [start for start in hours if f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet" not in there]
+    names = {blob.name for blob in stores.readings.list_blobs()}
+    missing = [start for start in hours if f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet" not in names]
     for start in missing:
         _write_hour(fleet.pumps, stores, start)
     return len(missing)
 
 
 def planted_path(start: datetime) -> str:
-    """Where it stands what was planted in an hour: a row for each spoilt reading, `time, device, fault`."""
+    """The planted faults of an hour: a row for each faulty reading, `time, device, fault`."""
     return f"demo/planted/{start:%Y%m%dT%HZ}.parquet"
 
 
@@ -147,7 +147,7 @@ def _write_hour(pumps: list[Pump], stores: Stores, start: datetime) -> None:
     signals = {name: values[:, i] for i, name in enumerate(SIGNALS)}
     faulty = pa.array(np.concatenate([hour.faulty for hour in hours]))
     planted = pa.table({"time": time, "device": device, "fault": fault}).filter(faulty)
-    # In this order: where there are readings, it is known what was planted in them.
+    # In this order: where readings exist, their faults are known.
     stores.work.create(planted_path(start), _parquet(planted))
     readings = pa.table({"time": time, "device": device, **signals})
     stores.readings.create(f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet", _parquet(readings))
@@ -157,6 +157,6 @@ def _parquet(table: object) -> bytes:
     from pyarrow import parquet
 
     sink = io.BytesIO()
-    # Groups of a hundred devices, which are sorted: who wants a few of them need not read the rest.
+    # Groups of a hundred devices, which are sorted: a reader of a few need not read the rest.
     parquet.write_table(table, sink, row_group_size=100 * MINUTES, use_dictionary=["device"], write_page_checksum=True)
     return sink.getvalue()

@@ -1,4 +1,4 @@
-"""The functions of the app as the development host calls them, and the timers' schedules. Knows nothing of HTTP."""
+"""The functions of the app for the development host, and the timers' schedules. Knows nothing of HTTP."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Function:
     run: Callable[..., Any]
 
     async def call(self, ident: str, value: object) -> Any:
-        """What the function returns for the value of its trigger; raises what it raises."""
+        """Call the function with the value of its trigger; raises what it raises."""
         arguments = {self.trigger["name"]: value}
         if "context" in inspect.signature(self.run).parameters:
             arguments["context"] = SimpleNamespace(function_name=self.name, invocation_id=ident)
@@ -48,17 +48,21 @@ class Function:
 
 
 def functions_of(app: func.FunctionApp) -> list[Function]:
-    """What the app registers; raises Misconfigured for what the development host cannot serve."""
-    found = []
-    for one in app.get_functions():
-        bindings = [json.loads(text) for text in one.get_raw_bindings()]
+    """The functions of the app; raises Misconfigured for those that the development host cannot serve."""
+    functions = []
+    for function in app.get_functions():
+        bindings = [json.loads(text) for text in function.get_raw_bindings()]
         trigger = next(binding for binding in bindings if binding["type"].endswith("Trigger"))
-        found.append(Function(str(one.get_function_name()), trigger, one.get_user_function()))
-    served = [one for one in found if one.trigger["type"] == "timerTrigger" or one.trigger.get("route") == ROUTE]
-    if len(served) < len(found):
-        others = ", ".join(one.name for one in found if one not in served)
-        raise Misconfigured(f"expected timers and an HTTP function on {ROUTE} in function_app.py, got also: {others}")
-    return found
+        functions.append(Function(str(function.get_function_name()), trigger, function.get_user_function()))
+    served = [
+        function
+        for function in functions
+        if function.trigger["type"] == "timerTrigger" or function.trigger.get("route") == ROUTE
+    ]
+    if len(served) < len(functions):
+        names = ", ".join(function.name for function in functions if function not in served)
+        raise Misconfigured(f"expected timers and an HTTP function on {ROUTE} in function_app.py, got also: {names}")
+    return functions
 
 
 def _with_settings(schedule: str) -> str:
@@ -72,8 +76,8 @@ def _with_settings(schedule: str) -> str:
 class Timer:
     """A timer function and its schedule; it never runs twice at once.
 
-    Its status is written after the function has returned: what was killed is called again, once, and told that it is
-    past due. A schedule that fires more than once a minute has no status and is never past due.
+    Its status is written after the function has returned: a killed call is repeated once, and marked as past
+    due. A schedule that fires more than once a minute has no status and is never past due.
     """
 
     def __init__(self, function: Function) -> None:
@@ -90,7 +94,7 @@ class Timer:
         while True:
             wait = (due - datetime.now(UTC)).total_seconds()
             if wait > 0:
-                await asyncio.sleep(min(wait, 1))  # in small steps, since a laptop may sleep and a clock be set
+                await asyncio.sleep(min(wait, 1))  # in small steps, since a laptop may sleep and a clock may be set
                 continue
             if past_due:
                 log.info(
@@ -102,7 +106,7 @@ class Timer:
                 due, past_due = self._record_next(fired), False
 
     async def call_now(self) -> None:
-        """Calls the function once because a person asked, after a call that is under way."""
+        """Calls the function once on request, after a running call."""
         async with self.busy:
             await self._call("This function was programmatically called via the host APIs.", past_due=False)
 
@@ -111,14 +115,14 @@ class Timer:
         log.info("Executing 'Functions.%s' (Reason='%s', Id=%s)", name, reason, ident)
         try:
             await self.function.call(ident, TimerRequest(past_due=past_due))
-        except Exception as raised:  # noqa: BLE001  # whatever it is, it is logged and the schedule goes on
+        except Exception as raised:  # noqa: BLE001  # it is logged, and the schedule goes on
             error = raised
         level, ended = (logging.ERROR, "Failed") if error else (logging.INFO, "Succeeded")
         took = 1000 * (time.perf_counter() - start)
         log.log(level, "Executed 'Functions.%s' (%s, Id=%s, Duration=%.0fms)", name, ended, ident, took, exc_info=error)
 
     def _recorded(self) -> datetime | None:
-        """When it is due by its status; None where there is none, or one of another schedule."""
+        """When it is due by its status; None without a status, or with one of another schedule."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             status = json.loads(self.status.read_text())
             if self.monitored and status["schedule"] == self.schedule.text:

@@ -1,8 +1,8 @@
 """The development host, `python -m local.host`: runs the function app of the current folder on this machine.
 
 It serves the app's HTTP on 127.0.0.1 and fires its timers, as `func start` would. A convenience, not an emulator: one
-catch-all HTTP function, whole bodies, no keys, no time-outs, and HTTP calls are logged only where they fail. What the
-app needs of a host is tested under Microsoft's own worker.
+catch-all HTTP function, complete bodies, no keys, no time-outs, and only failed HTTP calls are logged. What the app
+needs from a host is tested under Microsoft's own worker.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ from .functions import Function, Timer, functions_of
 from .settings_file import read_object, read_settings
 
 log = logging.getLogger("host")
-GRACE = 5.0  # seconds that a running timer call has to finish when the host is told to stop
-OURS = frozenset({"connection", "content-length", "date", "server", "transfer-encoding"})  # headers we write ourselves
+GRACE = 5.0  # seconds for a running timer call to finish when the host stops
+# Headers that the server writes itself.
+OWN_HEADERS = frozenset({"connection", "content-length", "date", "server", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the threads of the HTTP server need to know."""
+    """What the threads of the HTTP server share."""
 
     prefix: str  # of every route, with slashes around
     http: Function | None
@@ -59,23 +60,23 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave in one packet
 
     def log_message(self, *_: object) -> None:
-        """Says nothing: a page that looks for progress would fill the screen."""
+        """Logs nothing: a page that polls would fill the screen."""
 
     def answer(self) -> None:
         """Answers one request of any method, as the worker and the host would."""
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal():
-            return self.send_error(411)  # and closes: nobody knows where the next request begins
+            return self.send_error(411)  # and closes: the start of the next request is unknown
         body, (path, _, query) = self.rfile.read(int(length)), self.path.partition("?")
         response = self._admin(path, body) if path.startswith("/admin/") else self._app(path, query, body)
-        told = HttpResponseConverter.encode(response, expected_type=None).value  # what the worker sends to its host
-        headers = {name: text.value for name, text in told["headers"].items()}
+        message = HttpResponseConverter.encode(response, expected_type=None).value  # what the worker sends to its host
+        headers = {name: text.value for name, text in message["headers"].items()}
         size = headers.get("content-length") if self.command == "HEAD" else None
         self.send_response(response.status_code)
         for name, text in headers.items():
-            if name.lower() not in OURS:
+            if name.lower() not in OWN_HEADERS:
                 self.send_header(name, text)
-        for cookie in told["cookies"] or []:
+        for cookie in message["cookies"] or []:
             for morsel in cookie.values():
                 self.send_header("Set-Cookie", morsel.OutputString())
         if response.status_code != HTTPStatus.NO_CONTENT:
@@ -116,10 +117,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "POST" or timer is None:
             return func.HttpResponse("expected POST /admin/functions/ and the name of a timer", status_code=404)
         try:
-            asked = json.loads(body)
+            document = json.loads(body)
         except ValueError:
-            asked = None
-        if not isinstance(asked, dict) or not isinstance(asked.get("input"), str):
+            document = None
+        if not isinstance(document, dict) or not isinstance(document.get("input"), str):
             return func.HttpResponse('expected {"input": ""} as the body', status_code=400)
         asyncio.run_coroutine_threadsafe(timer.call_now(), self.host.loop)
         return func.HttpResponse(status_code=202)
@@ -128,8 +129,8 @@ class Handler(BaseHTTPRequestHandler):
 async def serve(app: Any, port: int, prefix: str) -> None:
     """Serves and fires until a signal comes. Raises FleetError for what a person must change first."""
     functions = functions_of(app)
-    timers = {one.name: Timer(one) for one in functions if one.trigger["type"] == "timerTrigger"}
-    http = next((one for one in functions if one.name not in timers), None)
+    timers = {function.name: Timer(function) for function in functions if function.trigger["type"] == "timerTrigger"}
+    http = next((function for function in functions if function.name not in timers), None)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     Handler.host = Host(prefix, http, timers, loop, time.monotonic())
     try:
@@ -140,10 +141,10 @@ async def serve(app: Any, port: int, prefix: str) -> None:
         loop.add_signal_handler(number, stop.set)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print("\nFunctions:\n")
-    for one in functions:
+    for function in functions:
         url = f"http://127.0.0.1:{server.server_port}{prefix}{{*route}}"
-        print(f"\t{one.name}: {one.trigger['type'] if one.name in timers else url}\n", flush=True)
-    # A timer's loop ends only by a fault of ours, and then it is better to fall than to beat no more.
+        print(f"\t{function.name}: {function.trigger['type'] if function.name in timers else url}\n", flush=True)
+    # A timer's loop ends only by a bug; then the host must stop rather than run without its timer.
     await next(asyncio.as_completed([stop.wait(), *(timer.keep_calling() for timer in timers.values())]))
     await asyncio.to_thread(server.shutdown)
     try:
@@ -151,10 +152,10 @@ async def serve(app: Any, port: int, prefix: str) -> None:
             for timer in timers.values():
                 await timer.busy.acquire()
             if getattr(app, "startup_task_done", False):
-                app.startup_task_done = False  # else its __del__ says goodbye in a loop where nobody listens
+                app.startup_task_done = False  # else its __del__ uses a loop that has ended
                 await app.middleware.notify_shutdown()
     except TimeoutError:
-        log.warning("Stopping in the middle of a call; the next start makes up for it")
+        log.warning("Stopping in the middle of a call; the next start repeats it")
         os._exit(0)  # Python would wait for the threads of that call
 
 
@@ -170,9 +171,9 @@ def main() -> int:
     try:
         for name, value in read_settings(options.settings).items():
             os.environ.setdefault(name, value)
-            meant = get_close_matches(name, settings.names(), 1, 0.8)
-            if meant and name not in settings.names():
-                log.warning("%s: nobody reads a setting %s; was %s meant?", options.settings, name, meant[0])
+            meant = get_close_matches(name, settings.list_names(), 1, 0.8)
+            if meant and name not in settings.list_names():
+                log.warning("%s: no setting is called %s; did you mean %s?", options.settings, name, meant[0])
         prefix = read_object(Path("host.json")).get("extensions", {}).get("http", {}).get("routePrefix", "api")
         if not Path("function_app.py").is_file():
             raise Misconfigured(f"expected function_app.py in {Path.cwd()}, got none")

@@ -1,4 +1,4 @@
-"""What every process of the local stack is started with. Starts nothing itself."""
+"""The `preexec_fn` of every process of the local stack. Starts nothing itself."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The demo's machines: pumps whose readings, and whose faults, are a pure function of (seed, number, hour).
 
-So any hour of any pump can be made at any time, and what was planted in it is known for certain.
+So any hour of any pump can be generated at any time, and its faults are known.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ DAY, TURN = 1440, 2 * np.pi
 
 
 class Fault(StrEnum):
-    """What may be planted."""
+    """The kinds of faults."""
 
     SPIKE = "spike"  # of vibration, for a few minutes
-    STUCK = "stuck"  # one sensor says the same for a while
+    STUCK = "stuck"  # one sensor repeats its value for a while
     DRIFT = "drift"  # the temperature runs away
     STEP = "step"  # the pressure drops
     IMBALANCE = "imbalance"  # more current for less pressure, each still within its own range
@@ -43,7 +43,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Pump:
-    """One machine. It is like the others and yet itself: its own load, sizes, rhythms and phases."""
+    """One machine, with its own load, sizes, rhythms and phases."""
 
     seed: int
     number: int
@@ -74,7 +74,7 @@ class Pump:
         return Hour(values, faulty, fault)
 
     def _signals(self, minute: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """All follow the load, each in its own way: the hour of the day, a swing of half an hour, a drift of days."""
+        """All signals follow the load: the hour of the day, a swing of half an hour, a drift of days."""
         own = np.random.default_rng([self.seed, self.number]).uniform
         phase = own()
         day = np.sin(TURN * (minute / DAY + phase))
@@ -90,7 +90,7 @@ class Pump:
 
 
 def _plant(fault: Fault, values: np.ndarray, random: np.random.Generator) -> None:
-    """Spoil these readings in place."""
+    """Change these readings in place."""
     size = random.uniform()
     match fault:
         case Fault.SPIKE:

@@ -1,4 +1,4 @@
-"""One line of a terminal that changes while something goes on; elsewhere plain lines, and only when it is worth one."""
+"""One line of a terminal that is updated while work goes on; without a terminal plain lines, one for each step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 24  # characters of a full bar
 
 @dataclass(slots=True)
 class Screen:
-    """Where the stack speaks to a person. *last* is the step that the changing line is at."""
+    """The output of the stack for a person. *last* is the step of the updated line."""
 
     last: str = ""
 
@@ -21,7 +21,7 @@ class Screen:
         print(_line(topic, text), flush=True)
 
     def show(self, topic: str, text: str, step: str) -> None:
-        """How it stands. On a terminal it replaces the line before; elsewhere it is told when *step* has changed."""
+        """Show the progress: on a terminal in place of the line before, elsewhere when *step* has changed."""
         if sys.stdout.isatty():
             print(f"\r\033[K{_line(topic, text)[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
         elif step != self.last:
@@ -29,7 +29,7 @@ class Screen:
         self.last = step
 
     def clear(self) -> None:
-        """Take the changing line away."""
+        """Remove the updated line."""
         if self.last and sys.stdout.isatty():
             print("\r\033[K", end="", flush=True)
         self.last = ""
@@ -39,7 +39,7 @@ def _line(topic: str, text: str) -> str:
     return f"{topic:9}{text}"
 
 
-def bar(done: int, total: int) -> str:
+def bar(count: int, total: int) -> str:
     """`[####....]`."""
-    filled = WIDTH * done // max(total, 1)
+    filled = WIDTH * count // max(total, 1)
     return f"[{'#' * filled}{'.' * (WIDTH - filled)}]"

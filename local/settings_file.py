@@ -12,20 +12,20 @@ from shared.contract.errors import Malformed
 def read_object(path: Path, advice: str = "") -> dict[str, Any]:
     """The JSON object in a file; raises Malformed, with *advice* where there is no file."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write the mark
+        document = json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write a byte order mark
     except OSError as error:
         raise Malformed(f"expected the file {path}, got {error.strerror}{advice}") from error
     except ValueError as error:
         raise Malformed(f"expected JSON in {path}, got {error}") from error
-    if not isinstance(found, dict):
-        raise Malformed(f"expected a JSON object in {path}, got {json.dumps(found)}")
-    return found
+    if not isinstance(document, dict):
+        raise Malformed(f"expected a JSON object in {path}, got {json.dumps(document)}")
+    return document
 
 
 def read_settings(path: Path) -> dict[str, str]:
-    """The Values of `local.settings.json`, by name; raises Malformed with every value that is no text."""
-    found = read_object(path, ": copy local.settings.example.json there")
-    encrypted, values = found.get("IsEncrypted"), found.get("Values")
+    """The Values of `local.settings.json`, by name; raises Malformed with every value that is not text."""
+    document = read_object(path, ": copy local.settings.example.json there")
+    encrypted, values = document.get("IsEncrypted"), document.get("Values")
     if encrypted is not False:
         raise Malformed(f'expected "IsEncrypted": false in {path}, got {json.dumps(encrypted)}')
     if not isinstance(values, dict):

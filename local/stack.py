@@ -1,7 +1,7 @@
 """The servers of the local stack, as processes of their own: Azurite, the Dask cluster, the development host.
 
-Where each listens, the settings say. One that answers there already is used, and left alone at the end. What is
-started here ends with this process: in reverse when all goes well, and by the kernel (on Linux) when it is killed.
+The settings name their addresses. A server that already runs is used, and not stopped at the end. Started servers end
+with this process: in reverse order, or by the kernel (on Linux) when it is killed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AZURITE_PORTS = {"blob": 10000, "queue": 10001, "table": 10002}  # those of UseD
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One part of the stack. *process* is None where it was found running."""
+    """One part of the stack. *process* is None if it was already running."""
 
     name: str
     at: str
@@ -42,18 +42,18 @@ class Server:
 
     @property
     def ended(self) -> bool:
-        """Whether we started it and it is over."""
+        """Whether it was started here and has ended."""
         return self.process is not None and self.process.poll() is not None
 
     def __str__(self) -> str:
-        return self.at if self.process else f"{self.at}, found running; left alone at the end"
+        return self.at if self.process else f"{self.at}, already running; not stopped at the end"
 
 
 @contextmanager
 def services(settings: Settings, folder: Path) -> Iterator[Sequence[Server]]:
-    """Azurite and Dask, where the settings want them, with their data in *folder*.
+    """Azurite and Dask, at the addresses of the settings, with their data in *folder*.
 
-    Raises Misconfigured for a setting that points off this machine and for a port that is taken, and Unavailable.
+    Raises Misconfigured for a setting that points off this machine and for a port in use, and Unavailable.
     """
     with ExitStack() as stack:
         yield [_azurite(settings.storage, folder / "azurite", stack), _dask(settings, folder / "dask", stack)]
@@ -61,7 +61,7 @@ def services(settings: Settings, folder: Path) -> Iterator[Sequence[Server]]:
 
 @contextmanager
 def host(port: int, settings_file: Path, folder: Path) -> Iterator[Server]:
-    """The development host with our function app; its log goes to *folder*. Raises Misconfigured, Unavailable."""
+    """The development host with the function app; its log goes to *folder*. Raises Misconfigured, Unavailable."""
     url = f"http://127.0.0.1:{port}"
     if _listens(port):
         _check_host(url, port)
@@ -76,7 +76,7 @@ def host(port: int, settings_file: Path, folder: Path) -> Iterator[Server]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is ours, so that it ends while what it needs is still there
+            start_new_session=True,  # Ctrl-C is handled here, so that it ends before the servers that it needs
             preexec_fn=DIE_WITH_PARENT,  # noqa: PLW1509  # one system call, before exec
         )
     try:
@@ -92,11 +92,11 @@ def host(port: int, settings_file: Path, folder: Path) -> Iterator[Server]:
 
 
 def check(servers: Sequence[Server]) -> None:
-    """That all we started still run; raises Unavailable."""
-    for one in servers:
-        if one.process and one.ended:
-            said = f"; its log: {one.log}" if one.log else ""
-            raise Unavailable(f"{one.name} at {one.at} has ended with {one.process.returncode}{said}")
+    """Check that all started servers still run; raises Unavailable."""
+    for server in servers:
+        if server.process and server.ended:
+            suffix = f"; its log: {server.log}" if server.log else ""
+            raise Unavailable(f"{server.name} at {server.at} has ended with {server.process.returncode}{suffix}")
 
 
 def _azurite(storage: str, folder: Path, stack: ExitStack) -> Server:
@@ -114,12 +114,12 @@ def _azurite(storage: str, folder: Path, stack: ExitStack) -> Server:
 def _azurite_ports(storage: str) -> dict[str, int]:
     if storage.strip().rstrip(";").lower() == "usedevelopmentstorage=true":
         return AZURITE_PORTS
-    found = re.findall(r"(Blob|Queue|Table)Endpoint=http://127\.0\.0\.1:(\d+)/devstoreaccount1", storage)
-    ports = {service.lower(): int(port) for service, port in found}
+    endpoints = re.findall(r"(Blob|Queue|Table)Endpoint=http://127\.0\.0\.1:(\d+)/devstoreaccount1", storage)
+    ports = {service.lower(): int(port) for service, port in endpoints}
     if set(ports) != set(AZURITE_PORTS):
         raise Misconfigured(
             "STORAGE: expected UseDevelopmentStorage=true for the local stack, or the connection string of an Azurite "
-            "on 127.0.0.1 with its three endpoints, got another account; what is demonstrated stays on this machine"
+            "on 127.0.0.1 with its three endpoints, got another account; the demo uses only this machine"
         )
     return {service: ports[service] for service in AZURITE_PORTS}
 
@@ -132,8 +132,8 @@ def _is_azurite(port: int) -> bool:
 
 def _dask(settings: Settings, folder: Path, stack: ExitStack) -> Server:
     address = settings.dask_scheduler
-    found = re.fullmatch(r"tcp://(?:127\.0\.0\.1|localhost):(\d+)", address)
-    if found is None or _listens(int(found[1])):
+    match = re.fullmatch(r"tcp://(?:127\.0\.0\.1|localhost):(\d+)", address)
+    if match is None or _listens(int(match[1])):
         try:
             DaskCluster(address).observe([])
         except Unavailable as error:
@@ -144,7 +144,7 @@ def _dask(settings: Settings, folder: Path, stack: ExitStack) -> Server:
         return Server("Dask", address)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.with_suffix(".log")
-    cluster = dask.start(folder, int(found[1]), log=log)  # Dask complains of workers that close as they should
+    cluster = dask.start(folder, int(match[1]), log=log)  # Dask logs warnings of workers that close as they should
     stack.callback(cluster.stop)
     return Server("Dask", f"{cluster.address}, none to {os.cpu_count()} workers", cluster.process, log)
 
@@ -172,8 +172,10 @@ def _wait_for_host(process: subprocess.Popen[bytes], url: str, log: Path) -> Non
             if web.get(f"{url}/admin/host/status").status == HTTPStatus.OK:
                 return
         time.sleep(0.1)
-    said = log.read_text(errors="replace")[-2000:].strip() or "nothing"
+    output = log.read_text(errors="replace")[-2000:].strip() or "nothing"
     if process.poll() == 2:  # noqa: PLR2004  # its exit code for what a person must change
-        raise Misconfigured(said)
-    how = "silence" if process.poll() is None else f"exit code {process.returncode}"
-    raise Unavailable(f"expected the development host at {url} within {HOST_LIMIT} s, got {how}; it said: {said}")
+        raise Misconfigured(output)
+    ending = "silence" if process.poll() is None else f"exit code {process.returncode}"
+    raise Unavailable(
+        f"expected the development host at {url} within {HOST_LIMIT} s, got {ending}; its output: {output}"
+    )

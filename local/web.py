@@ -1,4 +1,4 @@
-"""HTTP as the local stack asks it of servers on this machine: short, and never through a proxy."""
+"""HTTP requests to servers on this machine: with a short time-out, and never through a proxy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _opener = build_opener(ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said, and what it calls itself."""
+    """The answer of a server, with its Server header."""
 
     status: int
     server: str
@@ -25,21 +25,21 @@ class Answer:
     @property
     def json(self) -> dict[str, Any]:
         """The JSON object in it; raises ValueError."""
-        found = json.loads(self.body)
-        match found:
+        document = json.loads(self.body)
+        match document:
             case dict():
-                return found
+                return document
             case _:
-                raise ValueError(f"expected a JSON object, got {found!r}")
+                raise ValueError(f"expected a JSON object, got {document!r}")
 
 
 def get(url: str) -> Answer:
-    """The answer, of whatever status; raises OSError where nobody answers in HTTP."""
+    """The answer, of any status; raises OSError if no HTTP server answers."""
     return _ask(url, None)
 
 
 def post(url: str) -> Answer:
-    """The same of a wish that says all by its address."""
+    """The same for a POST without a body."""
     return _ask(url, b"")
 
 

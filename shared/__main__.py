@@ -1,4 +1,4 @@
-"""`python -m shared rebuild`: restore a ledger that was lost, from plans and reports. The app must stand still."""
+"""`python -m shared rebuild`: restore a lost ledger from plans and reports. Stop the app before."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from . import bootstrap
 
 
 def main(words: list[str], program: str = "python -m shared") -> int:
-    """0 when it is done, 1 where it cannot be, 2 for wrong usage."""
+    """The exit code: 0 when it is done, 1 when it fails, 2 for wrong usage."""
     if words != ["rebuild"]:
-        print(f"usage: {program} rebuild\n\nRestores the runs of a ledger that was lost; docs/runbook.md says when.")
+        print(f"usage: {program} rebuild\n\nRestores the runs of a lost ledger; see docs/runbook.md.")
         return 2
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        plane = bootstrap.control_plane(settings.load())
+        plane = bootstrap.build_control_plane(settings.load_settings())
         count = 0
-        for run in maintenance.rebuild(plane.ledger, plane.work, plane.predictions, datetime.now(UTC)):
+        for run in maintenance.rebuild_ledger(plane.ledger, plane.work, plane.predictions, datetime.now(UTC)):
             count += 1
             print(f"{run.id}: {run.phase}, {run.tally.scored} of {run.models} models scored")
     except FleetError as error:

@@ -1,22 +1,22 @@
-"""Settings -> a control plane with the real adapters, each of which loads when it is used."""
+"""Settings -> a control plane with the real adapters; each one is imported when it is used."""
 
 from __future__ import annotations
 
-from shared.api.auth import Guard
+from shared.api.auth import Authorizer
 from shared.config.settings import ClusterKind, Settings, SignIn
 from shared.contract.scoring_options import Limits, ReadingOptions, ScoringOptions
 from shared.control.loop import ControlPlane
-from shared.control.options import Rules
-from shared.planning.plan_writer import DraftingRules
-from shared.tracking.run_limits import Policy
+from shared.control.options import ControlOptions
+from shared.planning.plan_writer import PlanOptions
+from shared.tracking.run_limits import RunLimits
 
 from .ports import Cluster
 
 MIB = 2**20
 
 
-def control_plane(settings: Settings) -> ControlPlane:
-    """The control plane as it is set."""
+def build_control_plane(settings: Settings) -> ControlPlane:
+    """The control plane by these settings."""
     from shared.adapters.azure.blobs import AzureBlobs
     from shared.adapters.azure.tables import TableLedger
     from shared.adapters.clock import MachineStopwatch
@@ -24,17 +24,17 @@ def control_plane(settings: Settings) -> ControlPlane:
     work = AzureBlobs(settings.storage, settings.work_container)
     return ControlPlane(
         ledger=TableLedger(settings.storage, settings.ledger_table),
-        cluster=_cluster(settings, work.url),
+        cluster=_build_cluster(settings, work.url),
         models=AzureBlobs(settings.storage, settings.models_container),
         readings=AzureBlobs(settings.storage, settings.readings_container),
         work=work,
         predictions=AzureBlobs(settings.storage, settings.predictions_container),
         stopwatch=MachineStopwatch(),
-        rules=rules(settings),
+        options=build_control_options(settings),
     )
 
 
-def _cluster(settings: Settings, work_url: str) -> Cluster:
+def _build_cluster(settings: Settings, work_url: str) -> Cluster:
     match settings.cluster:
         case ClusterKind.DASK:
             from shared.adapters.dask_cluster import DaskCluster
@@ -64,23 +64,23 @@ def _cluster(settings: Settings, work_url: str) -> Cluster:
             )
 
 
-def rules(settings: Settings) -> Rules:
-    """What a person has set, as the core reads it."""
-    return Rules(
+def build_control_options(settings: Settings) -> ControlOptions:
+    """The options of the control loop by these settings."""
+    return ControlOptions(
         schedule=settings.schedule,
         window=settings.window,
         catch_up=settings.catch_up,
         max_open_runs=settings.max_open_runs,
-        drafting=DraftingRules(
+        planning=PlanOptions(
             chunk_size=settings.chunk_size,
             max_chunks=settings.max_chunks,
             cores=settings.max_cores,
             model_names=settings.model_names,
             readings_path=settings.readings_path,
             columns=settings.readings_columns,
-            policy=_scoring(settings),
+            scoring=_build_scoring_options(settings),
         ),
-        policy=Policy(
+        limits=RunLimits(
             app=settings.app_name,
             max_retries=settings.max_retries,
             max_losses=settings.max_losses,
@@ -102,7 +102,7 @@ def rules(settings: Settings) -> Rules:
     )
 
 
-def _scoring(settings: Settings) -> ScoringOptions:
+def _build_scoring_options(settings: Settings) -> ScoringOptions:
     return ScoringOptions(
         readings=ReadingOptions(settings.bad_rows, settings.time_format),
         other_versions=settings.other_versions,
@@ -115,9 +115,9 @@ def _scoring(settings: Settings) -> ScoringOptions:
     )
 
 
-def guard(settings: Settings) -> Guard:
-    """Who may ask what over HTTP."""
-    return Guard(
+def build_authorizer(settings: Settings) -> Authorizer:
+    """The authorization of HTTP requests by these settings."""
+    return Authorizer(
         settings.read_key_sha256,
         settings.operate_key_sha256,
         signs_in=settings.sign_in is SignIn.ENTRA,

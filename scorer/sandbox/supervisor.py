@@ -100,10 +100,7 @@ def _preload_libraries() -> None:
     from sklearn.svm import OneClassSVM
 
     parallel_config(backend="sequential")
-    for rows in (
-        np.eye(2),
-        pd.DataFrame({"a": [0.0, 1.0]}),
-    ):  # at its first rows scikit-learn initialises itself for 50 ms
+    for rows in (np.eye(2), pd.DataFrame({"a": [0.0, 1.0]})):  # scikit-learn's first rows take 50 ms
         OneClassSVM().fit(rows).decision_function(rows)
     gc.collect()
     gc.freeze()  # a worker does not collect garbage in inherited memory, and so does not copy it

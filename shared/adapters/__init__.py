@@ -1,1 +1,1 @@
-"""The only rooms that import a cloud. Each implements a port of `shared.ports` and never imports control."""
+"""The only packages of the app that import a cloud. Each adapter implements a port and never imports control."""

@@ -6,9 +6,9 @@ import time
 
 
 class MachineStopwatch:
-    """Counts on whatever becomes of the time of day."""
+    """A monotonic clock: it does not follow changes of the time of day."""
 
-    def seconds(self) -> float:
+    def read_seconds(self) -> float:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

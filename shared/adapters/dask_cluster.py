@@ -1,9 +1,8 @@
-"""Jobs on a Dask cluster: any scheduler that `distributed` can reach. Nothing is kept here between two calls.
+"""Jobs on a Dask cluster: any scheduler that `distributed` can reach. No state is kept between two calls.
 
-A job is a task whose key is the job's name, published under that name: so it outlives the client that submitted it,
-and a name is spent as long as the scheduler knows it. What runs on the worker is `scorer.commands.dask_launcher`, which
-says why the end of a job is always an exception. A scheduler that restarts has forgotten all; then the names are left
-out.
+A job is a task whose key is the job's name, published under that name: so it outlives the client that submitted it, and
+a name is used once, as long as the scheduler knows it. The worker runs `scorer.commands.dask_launcher`, which explains
+why a job always ends by an exception. A scheduler that restarts knows no jobs; `observe` then leaves the names out.
 """
 
 from __future__ import annotations
@@ -16,51 +15,51 @@ from typing import Any, TypeAlias, TypeVar
 
 from shared.contract.errors import NotFound, Unavailable
 from shared.contract.paths import parse_job_name
-from shared.ports import JobSpec, Refusal, Sighting
+from shared.ports import JobSpec, JobStatus, Refusal
 from shared.state.runs import JobState, Nodes
 
 T = TypeVar("T")
-Client: TypeAlias = Any  # distributed.Client: only half of its methods have types
+Client: TypeAlias = Any  # distributed.Client: many of its methods have no types
 
 CONNECT_LIMIT = 5  # seconds to reach the scheduler
-LIMIT = 9  # seconds for a whole conversation: a frozen scheduler takes connections, but never answers
-REMEMBERED = 3600  # seconds that an end is told again after it was first told, for those who ask later
+LIMIT = 9  # seconds for a whole call: a frozen scheduler accepts connections, but never answers
+REMEMBERED = 3600  # seconds for which `observe` still returns a job that has ended
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A published job, as the scheduler has it."""
+    """A published job, as the scheduler knows it."""
 
     name: str
     state: str
     executing: bool  # by the worker's last heartbeat; else it waits in the worker's queue
-    error: str | None  # the text of what the job raised; None too when the scheduler itself gave the task up
-    workers: tuple[str, ...]  # where it runs, or where it ended
+    error: str | None  # the text of the exception that the job raised; None also when the scheduler gave up the task
+    workers: tuple[str, ...]  # those that run it, or on which it ended
 
     @property
     def end(self) -> tuple[bool, str, str] | None:
-        """What `scorer.commands.dask_launcher.JobEnded` says: whether well, how, and the end of the output."""
-        told = (self.error or "").startswith("JobEnded(")
-        return ast.literal_eval(self.error.removeprefix("JobEnded")) if self.error and told else None
+        """The arguments of `scorer.commands.dask_launcher.JobEnded`: success, detail, and the end of the output."""
+        is_ours = (self.error or "").startswith("JobEnded(")
+        return ast.literal_eval(self.error.removeprefix("JobEnded")) if self.error and is_ours else None
 
     @property
-    def sighting(self) -> Sighting:
-        """The same in our words."""
+    def status(self) -> JobStatus:
+        """The state in the terms of the port."""
         if self.end:
             well, detail, _ = self.end
-            return Sighting(JobState.SUCCEEDED if well else JobState.FAILED, detail)
+            return JobStatus(JobState.SUCCEEDED if well else JobState.FAILED, detail)
         match self.state:
             case "erred" if self.error:
-                return Sighting(JobState.FAILED, f"the worker {self._where} could not run it: {self.error}")
+                return JobStatus(JobState.FAILED, f"the worker {self._addresses} could not run it: {self.error}")
             case "erred":
-                return Sighting(JobState.LOST, f"Dask lost its worker {self._where}")
+                return JobStatus(JobState.LOST, f"Dask lost its worker {self._addresses}")
             case "processing" if self.executing:
-                return Sighting(JobState.RUNNING, f"on {self._where}")
+                return JobStatus(JobState.RUNNING, f"on {self._addresses}")
             case _:
-                return Sighting(JobState.QUEUED, f"Dask calls it {self.state}")
+                return JobStatus(JobState.QUEUED, f"Dask calls it {self.state}")
 
     @property
-    def _where(self) -> str:
+    def _addresses(self) -> str:
         return ", ".join(self.workers)
 
 
@@ -71,134 +70,144 @@ class DaskCluster:
         self._address = address
 
     def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
-        # Between map and publish only this client holds the tasks. If it dies there they are released, `launch` stops
-        # what had begun, and the next tick finds the names unknown. A key that the scheduler has already, ended or
-        # not, stays the task that it is: so two clients may ask at the same time, and one may ask again. What the
-        # task was made with stays too: we look at it only after that, and so whoever came second finds out.
-        async def send(client: Client) -> list[str]:
+        # Between map and publish only this client holds the tasks. If it dies there they are released, the launcher
+        # stops what had started, and the next tick finds the names unknown. A key that the scheduler already has,
+        # ended or not, stays the same task with the same arguments: so two clients may submit at the same time, or one
+        # twice. The digests are compared only after that, so the second client sees the difference.
+        async def submit_tasks(client: Client) -> list[str]:
             digests = {job.name: job.digest for job in jobs}
-            named = {job.name: job for job in jobs}
-            commands = [job.command for job in named.values()]
-            seconds = [job.timeout.total_seconds() for job in named.values()]
+            jobs_by_name = {job.name: job for job in jobs}
+            commands = [job.command for job in jobs_by_name.values()]
+            seconds = [job.timeout.total_seconds() for job in jobs_by_name.values()]
             futures = client.map(
-                launch, list(named), list(digests.values()), commands, seconds, key=list(named), pure=False
+                launch_job,
+                list(jobs_by_name),
+                list(digests.values()),
+                commands,
+                seconds,
+                key=list(jobs_by_name),
+                pure=False,
             )
-            await client.publish_dataset(dict(zip(named, futures, strict=True)), override=True)
-            others: list[str] = await client.run_on_scheduler(differ, digests)
-            return others
+            await client.publish_dataset(dict(zip(jobs_by_name, futures, strict=True)), override=True)
+            names: list[str] = await client.run_on_scheduler(find_different, digests)
+            return names
 
-        def launch(name: str, digest: str, command: Sequence[str], timeout: float) -> None:
-            # A nested function is sent by value: the scheduler, which unpacks it too, need not have our code.
+        def launch_job(name: str, digest: str, command: Sequence[str], timeout: float) -> None:
+            # A nested function is sent by value: the scheduler also unpickles it, and need not have this code.
             import importlib
 
-            importlib.import_module("scorer.commands.dask_launcher").run_job(name, digest, command, timeout)
+            try:
+                run_job = importlib.import_module("scorer.commands.dask_launcher").run_job
+            except ModuleNotFoundError:  # the worker still has release 0.1, or no scorer at all
+                run_job = importlib.import_module("scorer.launch").run
+            run_job(name, digest, command, timeout)
 
-        def differ(digests: Mapping[str, str], dask_scheduler: Any) -> list[str]:
+        def find_different(digests: Mapping[str, str], dask_scheduler: Any) -> list[str]:
             tasks = dask_scheduler.tasks
             return [name for name, digest in digests.items() if tasks[name].run_spec.args[1:2] != (digest,)]
 
         return {
-            name: Refusal(f"Dask scheduler at {self._address} has a job {name} of other content", taken=True)
-            for name in self._ask(send)
+            name: Refusal(f"Dask scheduler at {self._address} has a job {name} of other content", name_taken=True)
+            for name in self._run_request(submit_tasks)
         }
 
-    def observe(self, runs: Collection[str]) -> Mapping[str, Sighting]:
-        tasks = self._ask(lambda client: _look(client, [f"-{run}-" for run in runs]))
+    def observe(self, runs: Collection[str]) -> Mapping[str, JobStatus]:
+        tasks = self._run_request(lambda client: _list_tasks(client, [f"-{run}-" for run in runs]))
         jobs = {task.name: parse_job_name(task.name) for task in tasks}
-        return {task.name: task.sighting for task in tasks if (job := jobs[task.name]) and job[0] in runs}
+        return {task.name: task.status for task in tasks if (job := jobs[task.name]) and job[0] in runs}
 
     def cancel(self, names: Collection[str]) -> None:
-        # With its publication a task loses the last who wants it; `launch` sees that on the worker.
-        self._ask(lambda client: client.unpublish_dataset(list(names)))
+        # Without its publication the task has no client left; the launcher sees that on the worker.
+        self._run_request(lambda client: client.unpublish_dataset(list(names)))
 
-    def log(self, name: str) -> str:
-        async def fetch(client: Client) -> str | None:
-            task = next((task for task in await _look(client, [name]) if task.name == name), None)
+    def read_log(self, name: str) -> str:
+        async def fetch_log(client: Client) -> str | None:
+            task = next((task for task in await _list_tasks(client, [name]) if task.name == name), None)
             if task is None or task.end or not task.workers:
                 return task.end[2] if task and task.end else None
-            texts = await client.run(read, name, workers=list(task.workers), on_error="ignore")
+            texts = await client.run(read_output, name, workers=list(task.workers), on_error="ignore")
             return next(iter(texts.values()), None)
 
-        def read(name: str, dask_worker: Any) -> str:
+        def read_output(name: str, dask_worker: Any) -> str:
             import importlib
 
             path = importlib.import_module("scorer.commands.dask_launcher").output_path(dask_worker, name)
             return str(path.read_text(errors="replace"))
 
-        text = self._ask(fetch)
+        text = self._run_request(fetch_log)
         if text is None:
             raise NotFound(f"Dask scheduler at {self._address} has no log of job {name}")
         return text
 
-    def nodes(self) -> Nodes:
-        # Whoever adapts the cluster knows how far it is to grow; the scheduler does not.
-        def count(dask_scheduler: Any) -> tuple[int, int]:
+    def count_nodes(self) -> Nodes:
+        # The scheduler does not know the size that the cluster is scaled to.
+        def count_workers(dask_scheduler: Any) -> tuple[int, int]:
             workers = dask_scheduler.workers.values()
             return len(workers), sum(bool(worker.processing) for worker in workers)
 
-        async def ask(client: Client) -> tuple[int, int]:
-            counts: tuple[int, int] = await client.run_on_scheduler(count)
+        async def ask_scheduler(client: Client) -> tuple[int, int]:
+            counts: tuple[int, int] = await client.run_on_scheduler(count_workers)
             return counts
 
-        there, busy = self._ask(ask)
-        states = {"running": busy, "idle": there - busy}
-        return Nodes(there, there, {state: n for state, n in states.items() if n})
+        total, busy = self._run_request(ask_scheduler)
+        states = {"running": busy, "idle": total - busy}
+        return Nodes(total, total, {state: n for state, n in states.items() if n})
 
     def release(self, run: str) -> None:
         names = list(self.observe([run]))
         if names:
             self.cancel(names)
 
-    def _ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
-        """One conversation, with a client and an event loop of its own: costs some 20 ms, and leaves nothing behind."""
+    def _run_request(self, request: Callable[[Client], Awaitable[T]]) -> T:
+        """Run one call with its own client and event loop: it costs some 20 ms, and leaves nothing behind."""
         import distributed
 
-        async def converse() -> T:
+        async def run_request() -> T:
             client: Client = distributed.Client(
                 self._address, asynchronous=True, timeout=CONNECT_LIMIT, set_as_default=False
             )
             try:
                 async with asyncio.timeout(LIMIT), client:
-                    return await question(client)
+                    return await request(client)
             finally:
-                await client.close()  # for the client that was never connected: nobody else closes it
+                await client.close()  # a client that never connected is not closed otherwise
 
         try:
-            return asyncio.run(converse())
-        except Exception as error:  # what a scheduler raises is sent back and raised here: it may be anything
-            what = str(error) or f"{type(error).__name__} within {LIMIT} s"
-            raise Unavailable(f"expected an answer of the Dask scheduler at {self._address}, got: {what}") from error
+            return asyncio.run(run_request())
+        except Exception as error:  # exceptions of the scheduler are raised here: they may be of any type
+            problem = str(error) or f"{type(error).__name__} within {LIMIT} s"
+            raise Unavailable(f"expected an answer of the Dask scheduler at {self._address}, got: {problem}") from error
 
 
-async def _look(client: Client, marks: Sequence[str]) -> list[_Task]:
-    """The published jobs whose names hold one of *marks*; forgets what ended and was told long ago.
+async def _list_tasks(client: Client, marks: Sequence[str]) -> list[_Task]:
+    """The published jobs whose names contain one of *marks*; jobs that ended long ago are unpublished.
 
-    One question to the scheduler itself: no other part of Dask's API tells what waits from what runs, or how a job
-    ended, without waiting for each future or bothering the workers.
+    One call to the scheduler: no other part of Dask's API separates waiting from running tasks, or says how a job
+    ended, without waiting for each future or asking the workers.
     """
 
-    def look(marks: Sequence[str], remembered: float, dask_scheduler: Any) -> tuple[list[Any], list[str]]:
-        # Sent by value and run there, so it may use nothing of this module.
+    def list_published(marks: Sequence[str], seconds: float, dask_scheduler: Any) -> tuple[list[Any], list[str]]:
+        # Sent by value and run on the scheduler, so it may use nothing of this module.
         import time
 
-        now, found, old = time.time(), [], []
+        now, rows, old = time.time(), [], []
         for name in dask_scheduler.extensions["publish"].datasets:
             task = dask_scheduler.tasks.get(name)
             if task is None:
                 continue
             # Dask drops the metadata of a task together with the task.
-            if dask_scheduler.task_metadata.get(name, now) < now - remembered:
+            if dask_scheduler.task_metadata.get(name, now) < now - seconds:
                 old.append(name)
             elif any(mark in name for mark in marks):
                 worker = task.processing_on
-                where = [worker.address] if worker else sorted(task.erred_on or ())
+                workers = [worker.address] if worker else sorted(task.erred_on or ())
                 executing = worker is not None and task in worker.executing
-                found.append((name, task.state, executing, task.exception_text, where))
+                rows.append((name, task.state, executing, task.exception_text, workers))
                 if task.state == "erred":
                     dask_scheduler.task_metadata.setdefault(name, now)
-        return found, old
+        return rows, old
 
-    found, old = await client.run_on_scheduler(look, marks, REMEMBERED)
+    rows, old = await client.run_on_scheduler(list_published, marks, REMEMBERED)
     if old:
         await client.unpublish_dataset(old)
-    return [_Task(name, state, executing, error, tuple(where)) for name, state, executing, error, where in found]
+    return [_Task(name, state, executing, error, tuple(workers)) for name, state, executing, error, workers in rows]

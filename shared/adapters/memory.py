@@ -1,7 +1,7 @@
-"""The ports in memory: for tests, and for looking at the control plane with nothing else running.
+"""The ports in memory: for tests, and for trying the control plane without servers.
 
-They pass the same contract suite as the real ones. What a test wants to do to them (end a job, forget one) are methods
-of their own, beside the port's.
+They pass the same contract suite as the real adapters. What a test does to them (end a job, forget one) are methods
+besides those of the port.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from datetime import datetime
 
 from shared.contract.errors import Conflict, Malformed, NotFound
 from shared.contract.model_names import Blob
-from shared.ports import Blobs, Found, JobSpec, Page, Refusal, Sighting
-from shared.state.requests import Backfill, Quarantined, Wish, WishKind
+from shared.ports import BlobInfo, Blobs, JobSpec, JobStatus, Page, Refusal
+from shared.state.requests import Backfill, Quarantined, Request, RequestKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Nodes, Run
 
 _tokens = itertools.count(1)  # etags and versions: never the same twice
 
 
-def _token() -> str:
+def _make_token() -> str:
     return f"{next(_tokens):06d}"
 
 
@@ -34,7 +34,7 @@ class _Content:
 
 
 class MemoryBlobs:
-    """A container in memory. `write` is what a node or a person does: it replaces."""
+    """A container in memory. `write` replaces a blob, as a node or a person does."""
 
     def __init__(self, url: str = "memory://blobs") -> None:
         self._url = url
@@ -44,22 +44,22 @@ class MemoryBlobs:
     def url(self) -> str:
         return self._url
 
-    def list(self, prefix: str = "") -> Iterator[Blob]:
+    def list_blobs(self, prefix: str = "") -> Iterator[Blob]:
         for name in sorted(self._blobs):
             if name.startswith(prefix) and (content := self._blobs.get(name)):
                 yield Blob(name, content.etag, len(content.data))
 
-    def describe(self, prefix: str) -> Iterator[Found]:
-        for blob in list(self.list(prefix)):
-            yield self.head(blob.name)
+    def describe_blobs(self, prefix: str) -> Iterator[BlobInfo]:
+        for blob in list(self.list_blobs(prefix)):
+            yield self.read_properties(blob.name)
 
-    def head(self, name: str) -> Found:
-        content = self._get(name)
+    def read_properties(self, name: str) -> BlobInfo:
+        content = self._get_content(name)
         md5 = base64.b64encode(hashlib.md5(content.data, usedforsecurity=False).digest()).decode()
-        return Found(name, content.etag, len(content.data), md5, content.metadata)
+        return BlobInfo(name, content.etag, len(content.data), md5, content.metadata)
 
     def read(self, name: str) -> bytes:
-        return self._get(name).data
+        return self._get_content(name).data
 
     def create(self, name: str, data: bytes) -> bool:
         if name in self._blobs:
@@ -69,22 +69,22 @@ class MemoryBlobs:
 
     def write(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> str:
         """Replace, and return the new etag."""
-        self._blobs[name] = _Content(data, _token(), dict(metadata or {}))
+        self._blobs[name] = _Content(data, _make_token(), dict(metadata or {}))
         return self._blobs[name].etag
 
-    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> Found:
+    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> BlobInfo:
         data = source.read(path)
-        there = self._blobs.get(name)
-        if (there.etag if there else None) != replaces:
-            raise Conflict(f"{self._url}/{name}: expected etag {replaces}, got {there.etag if there else None}")
+        content = self._blobs.get(name)
+        if (content.etag if content else None) != replaces:
+            raise Conflict(f"{self._url}/{name}: expected etag {replaces}, got {content.etag if content else None}")
         self.write(name, data)
-        return self.head(name)
+        return self.read_properties(name)
 
     def delete(self, name: str, etag: str | None = None) -> None:
         if etag is None or (name in self._blobs and self._blobs[name].etag == etag):
             self._blobs.pop(name, None)
 
-    def _get(self, name: str) -> _Content:
+    def _get_content(self, name: str) -> _Content:
         try:
             return self._blobs[name]
         except KeyError:
@@ -92,38 +92,38 @@ class MemoryBlobs:
 
 
 class MemoryCluster:
-    """A cluster whose jobs start and end when the test says so."""
+    """A cluster whose jobs start and end when a test says so."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, JobSpec] = {}  # every name that was ever used
-        self.sightings: dict[str, Sighting] = {}
+        self.sightings: dict[str, JobStatus] = {}
         self.logs: dict[str, str] = {}
 
     def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
         refusals = {}
         for job in jobs:
-            there = self.jobs.setdefault(job.name, job)
-            self.sightings.setdefault(job.name, Sighting(JobState.QUEUED))
-            if there.digest != job.digest:
-                refusals[job.name] = Refusal(f"job {job.name} exists with other content", taken=True)
+            first = self.jobs.setdefault(job.name, job)
+            self.sightings.setdefault(job.name, JobStatus(JobState.QUEUED))
+            if first.digest != job.digest:
+                refusals[job.name] = Refusal(f"job {job.name} exists with other content", name_taken=True)
         return refusals
 
-    def observe(self, runs: Collection[str]) -> Mapping[str, Sighting]:
-        return {name: seen for name, seen in self.sightings.items() if self.jobs[name].run in runs}
+    def observe(self, runs: Collection[str]) -> Mapping[str, JobStatus]:
+        return {name: status for name, status in self.sightings.items() if self.jobs[name].run in runs}
 
     def cancel(self, names: Collection[str]) -> None:
         for name in names:
             if name in self.sightings and not self.sightings[name].state.over:
-                self.set(name, JobState.CANCELLED)
+                self.set_state(name, JobState.CANCELLED)
 
-    def log(self, name: str) -> str:
+    def read_log(self, name: str) -> str:
         try:
             return self.logs[name]
         except KeyError:
             raise NotFound(f"no log of job {name}") from None
 
-    def nodes(self) -> Nodes:
-        running = sum(seen.state is JobState.RUNNING for seen in self.sightings.values())
+    def count_nodes(self) -> Nodes:
+        running = sum(status.state is JobState.RUNNING for status in self.sightings.values())
         return Nodes(running, running, {"running": running} if running else {})
 
     def release(self, run: str) -> None:
@@ -131,23 +131,23 @@ class MemoryCluster:
             self.sightings.pop(name)
             self.logs.pop(name, None)
 
-    def set(self, name: str, state: JobState, detail: str = "") -> None:
-        """Let the cluster say so of a job."""
-        self.sightings[name] = Sighting(state, detail)
+    def set_state(self, name: str, state: JobState, detail: str = "") -> None:
+        """Set the state that the cluster reports for a job."""
+        self.sightings[name] = JobStatus(state, detail)
 
-    def forget(self, name: str) -> None:
-        """Let the cluster no longer know a job, and its name be free again, as a restarted scheduler does."""
+    def forget_job(self, name: str) -> None:
+        """Forget a job and free its name, as a restarted scheduler does."""
         self.sightings.pop(name, None)
         self.jobs.pop(name, None)
 
 
 @dataclass(slots=True)
 class MemoryStopwatch:
-    """Stands still until somebody sleeps by it, or moves it on."""
+    """Stands still until a caller sleeps by it, or a test moves it."""
 
     now: float = 0.0
 
-    def seconds(self) -> float:
+    def read_seconds(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -162,33 +162,33 @@ class MemoryLedger:
     _runs: dict[str, Run] = field(default_factory=dict)
     _watched: set[str] = field(default_factory=set)
     _chunks: dict[str, dict[str, Chunk]] = field(default_factory=dict)
-    _wishes: dict[str, Wish] = field(default_factory=dict)
+    _requests: dict[str, Request] = field(default_factory=dict)
     _backfills: dict[str, Backfill] = field(default_factory=dict)
     _quarantine: dict[str, Quarantined] = field(default_factory=dict)
 
-    def heartbeat(self) -> Heartbeat:
+    def read_heartbeat(self) -> Heartbeat:
         return self._heartbeat
 
     def save_heartbeat(self, beat: Heartbeat) -> Heartbeat:
-        _same(self._heartbeat.version, beat.version, "the heartbeat")
-        self._heartbeat = replace(beat, version=_token())
+        _check_version(self._heartbeat.version, beat.version, "the heartbeat")
+        self._heartbeat = replace(beat, version=_make_token())
         return self._heartbeat
 
     def add_run(self, run: Run) -> bool:
         if run.id in self._runs:
             return False
-        self._runs[run.id] = replace(run, version=_token())
+        self._runs[run.id] = replace(run, version=_make_token())
         if not run.phase.terminal:
             self._watched.add(run.id)
         return True
 
-    def run(self, run_id: str) -> Run:
+    def read_run(self, run_id: str) -> Run:
         try:
             return self._runs[run_id]
         except KeyError:
             raise NotFound(f"no run {run_id}") from None
 
-    def runs(self, limit: int, cursor: str | None = None) -> Page[Run]:
+    def list_runs(self, limit: int, cursor: str | None = None) -> Page[Run]:
         newest = sorted(self._runs.values(), key=lambda r: (r.window.start, r.id), reverse=True)
         if cursor is not None:
             after = cursor.split("|")
@@ -199,22 +199,22 @@ class MemoryLedger:
         more = len(newest) > limit
         return Page(page, f"{page[-1].window.start.isoformat()}|{page[-1].id}" if more else None)
 
-    def runs_in(self, start: datetime, end: datetime) -> Iterator[Run]:
-        found = [run for run in self._runs.values() if start <= run.window.start < end]
-        yield from sorted(found, key=lambda r: (r.window.start, r.id), reverse=True)
+    def list_runs_in(self, start: datetime, end: datetime) -> Iterator[Run]:
+        runs = [run for run in self._runs.values() if start <= run.window.start < end]
+        yield from sorted(runs, key=lambda r: (r.window.start, r.id), reverse=True)
 
-    def watched_runs(self) -> Sequence[Run]:
+    def list_watched_runs(self) -> Sequence[Run]:
         return [self._runs[run_id] for run_id in sorted(self._watched)]
 
     def save_run(self, run: Run) -> Run:
-        _same(self._runs[run.id].version if run.id in self._runs else "", run.version, f"run {run.id}")
-        self._runs[run.id] = replace(run, version=_token())
+        _check_version(self._runs[run.id].version if run.id in self._runs else "", run.version, f"run {run.id}")
+        self._runs[run.id] = replace(run, version=_make_token())
         if not run.phase.terminal:
             self._watched.add(run.id)
         return self._runs[run.id]
 
-    def unwatch(self, run: Run) -> None:
-        _same(self.run(run.id).version, run.version, f"run {run.id}")
+    def unwatch_run(self, run: Run) -> None:
+        _check_version(self.read_run(run.id).version, run.version, f"run {run.id}")
         self._watched.discard(run.id)
 
     def remove_run(self, run_id: str) -> None:
@@ -224,86 +224,86 @@ class MemoryLedger:
 
     def add_chunks(self, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
-            self._chunks.setdefault(chunk.run, {}).setdefault(chunk.id, replace(chunk, version=_token()))
+            self._chunks.setdefault(chunk.run, {}).setdefault(chunk.id, replace(chunk, version=_make_token()))
 
-    def chunks(self, run_id: str) -> Sequence[Chunk]:
+    def list_chunks(self, run_id: str) -> Sequence[Chunk]:
         return [chunk for _, chunk in sorted(self._chunks.get(run_id, {}).items())]
 
-    def chunk(self, run_id: str, chunk_id: str) -> Chunk:
+    def read_chunk(self, run_id: str, chunk_id: str) -> Chunk:
         try:
             return self._chunks[run_id][chunk_id]
         except KeyError:
             raise NotFound(f"no chunk {chunk_id} in run {run_id}") from None
 
-    def chunk_page(self, run_id: str, limit: int, cursor: str | None = None) -> Page[Chunk]:
-        rest = [c for c in self.chunks(run_id) if cursor is None or c.id > cursor]
+    def read_chunk_page(self, run_id: str, limit: int, cursor: str | None = None) -> Page[Chunk]:
+        rest = [c for c in self.list_chunks(run_id) if cursor is None or c.id > cursor]
         page = tuple(rest[:limit])
         return Page(page, page[-1].id if len(rest) > limit else None)
 
     def save_chunks(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         saved = []
         for chunk in chunks:
-            there = self._chunks.get(chunk.run, {})
-            version = there[chunk.id].version if chunk.id in there else ""
-            _same(version, chunk.version, f"chunk {chunk.run} {chunk.id}")
-            there[chunk.id] = replace(chunk, version=_token())
-            saved.append(there[chunk.id])
+            rows = self._chunks.get(chunk.run, {})
+            version = rows[chunk.id].version if chunk.id in rows else ""
+            _check_version(version, chunk.version, f"chunk {chunk.run} {chunk.id}")
+            rows[chunk.id] = replace(chunk, version=_make_token())
+            saved.append(rows[chunk.id])
         return saved
 
-    def add_wish(self, wish: Wish) -> bool:
-        if wish.id in self._wishes:
+    def add_request(self, request: Request) -> bool:
+        if request.id in self._requests:
             return False
-        self._wishes[wish.id] = replace(wish, version=_token())
+        self._requests[request.id] = replace(request, version=_make_token())
         return True
 
-    def wish(self, kind: WishKind, target: str) -> Wish:
+    def read_request(self, kind: RequestKind, target: str) -> Request:
         try:
-            return self._wishes[f"{kind}-{target}"]
+            return self._requests[f"{kind}-{target}"]
         except KeyError:
-            raise NotFound(f"no wish {kind} for {target}") from None
+            raise NotFound(f"no request {kind} for {target}") from None
 
-    def wishes(self) -> Sequence[Wish]:
-        return sorted(self._wishes.values(), key=lambda w: (w.asked_at, w.id))
+    def list_requests(self) -> Sequence[Request]:
+        return sorted(self._requests.values(), key=lambda w: (w.asked_at, w.id))
 
-    def remove_wish(self, wish: Wish) -> None:
-        there = self._wishes.get(wish.id)
-        if there and wish.version in ("", there.version):
-            del self._wishes[wish.id]
+    def remove_request(self, request: Request) -> None:
+        stored = self._requests.get(request.id)
+        if stored and request.version in ("", stored.version):
+            del self._requests[request.id]
 
     def add_backfill(self, backfill: Backfill) -> bool:
         if backfill.id in self._backfills:
             return False
-        self._backfills[backfill.id] = replace(backfill, version=_token())
+        self._backfills[backfill.id] = replace(backfill, version=_make_token())
         return True
 
-    def backfill(self, backfill_id: str) -> Backfill:
+    def read_backfill(self, backfill_id: str) -> Backfill:
         try:
             return self._backfills[backfill_id]
         except KeyError:
             raise NotFound(f"no backfill {backfill_id}") from None
 
-    def backfills(self) -> Sequence[Backfill]:
+    def list_backfills(self) -> Sequence[Backfill]:
         return sorted(self._backfills.values(), key=lambda b: (b.asked_at, b.id))
 
     def save_backfill(self, backfill: Backfill) -> Backfill:
-        there = self._backfills.get(backfill.id)
-        _same(there.version if there else "", backfill.version, f"backfill {backfill.id}")
-        self._backfills[backfill.id] = replace(backfill, version=_token())
+        stored = self._backfills.get(backfill.id)
+        _check_version(stored.version if stored else "", backfill.version, f"backfill {backfill.id}")
+        self._backfills[backfill.id] = replace(backfill, version=_make_token())
         return self._backfills[backfill.id]
 
     def remove_backfill(self, backfill_id: str) -> None:
         self._backfills.pop(backfill_id, None)
 
-    def quarantine(self) -> Sequence[Quarantined]:
-        return [found for _, found in sorted(self._quarantine.items())]
+    def list_quarantined(self) -> Sequence[Quarantined]:
+        return [entry for _, entry in sorted(self._quarantine.items())]
 
-    def add_quarantined(self, found: Quarantined) -> None:
-        self._quarantine[found.model] = found
+    def add_quarantined(self, entry: Quarantined) -> None:
+        self._quarantine[entry.model] = entry
 
     def remove_quarantined(self, model: str) -> bool:
         return self._quarantine.pop(model, None) is not None
 
 
-def _same(found: str, expected: str, what: str) -> None:
-    if found != expected:
-        raise Conflict(f"{what}: expected version {expected}, got {found}")
+def _check_version(version: str, expected: str, subject: str) -> None:
+    if version != expected:
+        raise Conflict(f"{subject}: expected version {expected}, got {version}")

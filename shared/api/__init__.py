@@ -1,1 +1,1 @@
-"""HTTP: who may call, what is asked, and what is answered."""
+"""HTTP: authorization, requests and answers."""

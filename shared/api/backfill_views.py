@@ -1,4 +1,4 @@
-"""What is told of a backfill: how far it has come, or what it would do. Pure."""
+"""The HTTP answers about backfills: their progress, or what one would do. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.contract.windows import Window
-from shared.planning.backfill import backfill_decision
+from shared.planning.backfill import decide_window
 from shared.state.requests import Backfill, BackfillState, Scope
 from shared.state.runs import Run
 
@@ -18,7 +18,7 @@ from .run_views import Span
 
 @dataclass(frozen=True, slots=True)
 class BackfillView:
-    """A backfill, and how far it has come: `decided` of `windows`. How its runs go is told by the runs."""
+    """A backfill and its progress: `decided` of `windows`. The state of its runs stands in the runs."""
 
     id: str
     state: BackfillState
@@ -30,7 +30,7 @@ class BackfillView:
     windows: int
     decided: int
     opened: int
-    passed: int  # left as they were
+    passed: int  # windows left unchanged
 
 
 class Action(StrEnum):
@@ -44,7 +44,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WindowAction:
-    """A window, and what a backfill does with it as its run stands now."""
+    """A window, and what a backfill does with it in the present state of its run."""
 
     window: str
     action: Action
@@ -52,7 +52,7 @@ class WindowAction:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a backfill would do, as the runs stand now: how many windows by action, and each of them, oldest first."""
+    """What a backfill would do in the present state of the runs: windows by action, and each window, oldest first."""
 
     id: str
     span: Span
@@ -62,8 +62,8 @@ class Preview:
     windows: tuple[WindowAction, ...]
 
 
-def backfill_view(backfill: Backfill, length: timedelta) -> BackfillView:
-    """A backfill as people see it. *length* is that of a window."""
+def make_backfill_view(backfill: Backfill, length: timedelta) -> BackfillView:
+    """The answer about a backfill. *length* is that of a window."""
     span = backfill.span
     return BackfillView(
         id=backfill.id,
@@ -80,18 +80,18 @@ def backfill_view(backfill: Backfill, length: timedelta) -> BackfillView:
     )
 
 
-def preview(backfill: Backfill, length: timedelta, runs: Iterable[Run]) -> Preview:
+def make_preview(backfill: Backfill, length: timedelta, runs: Iterable[Run]) -> Preview:
     """What the ticks would do with each window of its span; *runs* are those whose windows start in it."""
-    span, there = backfill.span, {run.id: run for run in runs}
+    span, runs_by_id = backfill.span, {run.id: run for run in runs}
     windows = [Window(span.start + n * length, length).id for n in range(span.length // length)]
-    expected = (backfill_decision(there.get(window), backfill.scope) for window in windows)
-    actions = [Action(kind or Action.NOTHING) for kind in expected]
-    found = Counter(actions)
+    kinds = (decide_window(runs_by_id.get(window), backfill.scope) for window in windows)
+    actions = [Action(kind or Action.NOTHING) for kind in kinds]
+    counts = Counter(actions)
     return Preview(
         id=backfill.id,
         span=Span(span.start, span.end),
         scope=backfill.scope,
         max_open=backfill.max_open,
-        counts={action: found[action] for action in Action},
+        counts={action: counts[action] for action in Action},
         windows=tuple(map(WindowAction, windows, actions)),
     )

@@ -1,4 +1,4 @@
-"""What may be asked of backfills over HTTP: what one would do, one itself, its end. Writes wishes and new backfills."""
+"""HTTP routes of backfills: preview, start, show, cancel. Writes requests and new backfills."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shared.contract.errors import Conflict, Malformed
 from shared.contract.windows import Window, format_length
 from shared.control.services import Services
 from shared.ports import Ledger
-from shared.state.requests import Backfill, BackfillState, Scope, Wish, WishKind
+from shared.state.requests import Backfill, BackfillState, Request, RequestKind, Scope
 
-from .backfill_views import BackfillView, Preview, backfill_view, preview
-from .run_actions import CONFLICT, POLL_SECONDS, waiting
+from .backfill_views import BackfillView, Preview, make_backfill_view, make_preview
+from .run_actions import CONFLICT, POLL_SECONDS, find_request
 
 MAX_WINDOWS = 10_000
 
@@ -27,7 +27,7 @@ MAX_WINDOWS = 10_000
 class AskedBackfill:
     """Windows to score, from the start of `from` to the end of `to`, a few at a time; each is a window or an instant.
 
-    `dry_run` only tells what would happen, and has to be called off for it to happen.
+    With `dry_run` the answer is what would happen, and nothing is started; it is true unless it is set to false.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -38,8 +38,8 @@ class AskedBackfill:
     dry_run: bool = True
 
 
-def _edge(text: str) -> Window:
-    """A window by its id; an instant is one without length. Raises Malformed."""
+def _parse_edge(text: str) -> Window:
+    """A window by its id; an instant is a window without length. Raises Malformed."""
     with suppress(Malformed):
         return Window.parse(text)
     try:
@@ -54,9 +54,9 @@ def _edge(text: str) -> Window:
         ) from None
 
 
-def closed_span(asked: AskedBackfill, length: timedelta, now: datetime) -> Window:
-    """The range that is asked for: closed windows of the schedule's tiling, not too many. Raises Malformed."""
-    start, end = _edge(asked.start).start, _edge(asked.end).end
+def parse_range(body: AskedBackfill, length: timedelta, now: datetime) -> Window:
+    """The requested range: closed windows of the schedule's tiling, not too many. Raises Malformed."""
+    start, end = _parse_edge(body.start).start, _parse_edge(body.end).end
     last = Window.containing(now, length).start
     if not start < end <= last:
         raise Malformed(
@@ -75,77 +75,78 @@ def closed_span(asked: AskedBackfill, length: timedelta, now: datetime) -> Windo
     return Window(start, end - start)
 
 
-def _add(ledger: Ledger, expected: Backfill) -> Backfill | None:
-    """Ask for a backfill, in place of the same one if that is over; returns the one that is open. Raises Conflict."""
-    if ledger.add_backfill(expected):
+def _add_backfill(ledger: Ledger, backfill: Backfill) -> Backfill | None:
+    """Add a backfill, or replace the same one if it is over; returns the stored one if it is open. Raises Conflict."""
+    if ledger.add_backfill(backfill):
         return None
-    there = ledger.backfill(expected.id)
-    if there.state is BackfillState.OPEN:
-        if waiting(ledger, WishKind.CANCEL, there.id):
-            raise Conflict(f"expected a backfill that is open or over, got {there.id} about to be cancelled: wait")
-        return there
-    ledger.remove_wish(Wish(WishKind.CANCEL, there.id, expected.asked_at))  # of the pass before: its runs may still end
-    ledger.remove_backfill(there.id)
-    ledger.add_backfill(expected)  # False: somebody else did in this moment; it is the same
+    stored = ledger.read_backfill(backfill.id)
+    if stored.state is BackfillState.OPEN:
+        if find_request(ledger, RequestKind.CANCEL, stored.id):
+            raise Conflict(f"expected a backfill that is open or over, got {stored.id} about to be cancelled: wait")
+        return stored
+    # A cancel of the earlier backfill must not end the new one.
+    ledger.remove_request(Request(RequestKind.CANCEL, stored.id, backfill.asked_at))
+    ledger.remove_backfill(stored.id)
+    ledger.add_backfill(backfill)  # False: another request added the same one at this moment
     return None
 
 
-def backfills(services: Services, clock: Callable[[], datetime]) -> APIRouter:
-    """Ask for backfills, list them, show one, cancel one."""
+def create_backfill_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
+    """Routes to start backfills, list them, show one and cancel one."""
     router = APIRouter(prefix="/api/backfills", tags=["backfills"])
-    ledger, length = services.ledger, services.rules.window
+    ledger, length = services.ledger, services.options.window
 
-    def told(backfill: Backfill, status: int, response: Response) -> BackfillView:
+    def answer(backfill: Backfill, status: int, response: Response) -> BackfillView:
         response.status_code = status
         if backfill.state is BackfillState.OPEN:
             response.headers["Retry-After"] = str(POLL_SECONDS)
-        return backfill_view(backfill, length)
+        return make_backfill_view(backfill, length)
 
     @router.post(
         "",
         responses={
-            200: {"description": "what would happen, or the backfill that is open already"},
-            202: {"model": BackfillView, "description": "it is asked for"},
+            200: {"description": "what would happen, or the backfill that is already open"},
+            202: {"model": BackfillView, "description": "the backfill is requested"},
             **CONFLICT,
         },
     )
-    def ask(asked: AskedBackfill, response: Response) -> Preview | BackfillView:
-        """Ask what a backfill would do, and for it. Its range and scope name it: asking twice is asking once.
+    def ask(body: AskedBackfill, response: Response) -> Preview | BackfillView:
+        """Preview a backfill, or start it. Its range and scope are its id: a repeated request changes nothing.
 
-        One that is over is begun anew. The schedule's own windows go first.
+        A backfill that is over is started again. The windows of the schedule go first.
         """
         now = clock()
-        span = closed_span(asked, length, now)
-        expected = Backfill(f"backfill-{span.id}-{asked.scope}", span, asked.scope, asked.max_open, now, span.start)
-        if asked.dry_run:
-            return preview(expected, length, ledger.runs_in(span.start, span.end))
-        response.headers["Location"] = f"/api/backfills/{expected.id}"
-        there = _add(ledger, expected)
-        if there:
-            return told(there, 200, response)
-        return told(expected, 202, response)
+        span = parse_range(body, length, now)
+        backfill = Backfill(f"backfill-{span.id}-{body.scope}", span, body.scope, body.max_open, now, span.start)
+        if body.dry_run:
+            return make_preview(backfill, length, ledger.list_runs_in(span.start, span.end))
+        response.headers["Location"] = f"/api/backfills/{backfill.id}"
+        stored = _add_backfill(ledger, backfill)
+        if stored:
+            return answer(stored, 200, response)
+        return answer(backfill, 202, response)
 
     @router.get("")
     def page() -> tuple[BackfillView, ...]:
-        """All backfills, the one that was asked for last first. There are few."""
-        return tuple(backfill_view(one, length) for one in reversed(ledger.backfills()))
+        """All backfills, the newest first. There are few."""
+        return tuple(make_backfill_view(backfill, length) for backfill in reversed(ledger.list_backfills()))
 
     @router.get("/{backfill_id}")
     def show(backfill_id: str, response: Response) -> BackfillView:
-        """One backfill. While it is open, `Retry-After` says how soon to ask again."""
-        return told(ledger.backfill(backfill_id), 200, response)
+        """One backfill. While it is open, `Retry-After` says when to ask again."""
+        return answer(ledger.read_backfill(backfill_id), 200, response)
 
     @router.post(
         "/{backfill_id}/cancel",
         status_code=202,
-        responses={200: {"model": BackfillView, "description": "it is over already"}},
+        responses={200: {"model": BackfillView, "description": "it is already over"}},
     )
     def cancel(backfill_id: str, response: Response) -> BackfillView:
-        """Ask a backfill to stop, and the runs that it opened; what is committed stays."""
-        there = ledger.backfill(backfill_id)
-        if there.state is not BackfillState.OPEN:
-            return told(there, 200, response)
-        ledger.add_wish(Wish(WishKind.CANCEL, there.id, clock()))
-        return told(there, 202, response)
+        """Request to cancel a backfill and the runs that it opened; what is committed stays."""
+        backfill = ledger.read_backfill(backfill_id)
+        if backfill.state is not BackfillState.OPEN:
+            return answer(backfill, 200, response)
+        ledger.add_request(Request(RequestKind.CANCEL, backfill.id, clock()))
+        return answer(backfill, 202, response)
 
     return router

@@ -1,4 +1,4 @@
-"""What is told of the inside of a run: its chunks, their attempts, the models that were not scored. Pure."""
+"""The HTTP answers about the details of a run: chunks, attempts, models that were not scored. Pure."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from datetime import datetime
 from shared.contract.domain import Outcome, Reason, decide_outcome
 from shared.contract.paths import make_job_name
 from shared.contract.report import ModelResult
-from shared.ports import Sighting
+from shared.ports import JobStatus
 from shared.state.runs import AttemptState, Chunk, ChunkState
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One try at a chunk whose end was not seen yet.
+    """One open attempt at a chunk.
 
-    Since `doubted_since` no tick has had a word of it from the cluster; after `SILENCE` it will be given up as lost.
-    `cluster` is what the cluster says when asked just now.
+    Since `doubted_since` the cluster has not reported it; after `SILENCE` it counts as lost. `cluster` is the state at
+    the cluster at this moment.
     """
 
     number: int
     job: str
     state: AttemptState
-    careful: bool  # it scores in child processes, since the one before died without a report
+    careful: bool  # each model is scored in a child process, since the attempt before ended without a report
     since: datetime
     done: int
     progress_at: datetime | None
@@ -34,16 +34,16 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class ChunkView:
-    """A chunk of a run: which models (blob names from `first` to `last`), how it stands, and what it has cost.
+    """A chunk of a run: its models (blob names from `first` to `last`), its state and its attempts.
 
-    `scored` to `anomalies` tell what consumers read of it now: while a further round is under way, what an earlier one
-    has committed. `retries` and `losses` are of this round.
+    `scored` to `anomalies` are what consumers read now: while a further round runs, the result of an earlier one.
+    `retries` and `losses` are of this round.
     """
 
     id: str
     state: ChunkState
     since: datetime
-    round: int  # of its run, the last in which it was tried
+    round: int  # of its run: the last in which it was tried
     models: int
     first: str
     last: str
@@ -87,8 +87,8 @@ class ModelFailurePage:
     next: str | None
 
 
-def chunk_view(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None = None) -> ChunkView:
-    """A chunk as people see it; *seen* is what the cluster says right now, where it was asked."""
+def make_chunk_view(app: str, chunk: Chunk, statuses: Mapping[str, JobStatus] | None = None) -> ChunkView:
+    """The answer about a chunk; *statuses* are those of the cluster at this moment, if it was asked."""
     tally = chunk.committed.tally if chunk.committed else chunk.tally
     return ChunkView(
         id=chunk.id,
@@ -103,7 +103,7 @@ def chunk_view(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None = Non
         skipped=tally.skipped,
         rows=tally.rows,
         anomalies=tally.anomalies,
-        attempts=_attempts(app, chunk, seen),
+        attempts=_make_attempt_views(app, chunk, statuses),
         attempts_made=chunk.next_attempt - 1,
         retries=chunk.retries,
         losses=chunk.losses,
@@ -112,11 +112,11 @@ def chunk_view(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None = Non
     )
 
 
-def _attempts(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None) -> tuple[AttemptView, ...]:
+def _make_attempt_views(app: str, chunk: Chunk, statuses: Mapping[str, JobStatus] | None) -> tuple[AttemptView, ...]:
     views = []
     for attempt in chunk.attempts:
         name = make_job_name(app, chunk.run, chunk.id, attempt.number)
-        said = None if seen is None else str(seen[name].state) if name in seen else "unknown"
+        state = None if statuses is None else str(statuses[name].state) if name in statuses else "unknown"
         views.append(
             AttemptView(
                 number=attempt.number,
@@ -127,14 +127,14 @@ def _attempts(app: str, chunk: Chunk, seen: Mapping[str, Sighting] | None) -> tu
                 done=attempt.done,
                 progress_at=attempt.sign_at,
                 doubted_since=attempt.doubted_since,
-                cluster=said,
+                cluster=state,
             )
         )
     return tuple(views)
 
 
-def model_failures(chunk: str, verdicts: Sequence[ModelResult], reason: Reason) -> tuple[ModelFailure, ...]:
+def list_model_failures(chunk: str, results: Sequence[ModelResult], reason: Reason) -> tuple[ModelFailure, ...]:
     """The models of one chunk that were not scored for this reason."""
     return tuple(
-        ModelFailure(v.model, chunk, reason, decide_outcome(reason), v.message) for v in verdicts if v.reason is reason
+        ModelFailure(v.model, chunk, reason, decide_outcome(reason), v.message) for v in results if v.reason is reason
     )

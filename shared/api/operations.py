@@ -1,71 +1,77 @@
-"""What may be asked over HTTP of the whole: whether the timer beats, a pause of the schedule, what is in quarantine."""
+"""HTTP routes of the whole app: health, the pause of the schedule, the quarantine.
+
+The names of route functions are part of the API: OpenAPI makes its operation ids from them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
+from fastapi import Request as HttpRequest
 
 from shared.contract.errors import NotFound
 from shared.control.services import Services
-from shared.state.requests import SCHEDULE, Quarantined, Wish, WishKind
+from shared.state.requests import SCHEDULE, Quarantined, Request, RequestKind
 
 from . import run_views
-from .run_actions import waiting
+from .run_actions import find_request
 from .run_views import Health
 
 
-def schedule(services: Services, clock: Callable[[], datetime]) -> APIRouter:
-    """Health, and the pause of the schedule."""
+def create_schedule_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
+    """Routes of health and of the schedule."""
     router = APIRouter(prefix="/api", tags=["schedule"])
     ledger = services.ledger
 
-    def told() -> Health:
-        now, due = clock(), services.rules.schedule.next_fire
-        return run_views.health(ledger.heartbeat(), now, due(now), waiting(ledger, WishKind.PAUSE, SCHEDULE))
+    def read_health() -> Health:
+        now, due = clock(), services.options.schedule.next_fire
+        return run_views.make_health(
+            ledger.read_heartbeat(), now, due(now), find_request(ledger, RequestKind.PAUSE, SCHEDULE)
+        )
 
-    @router.get("/health", responses={503: {"model": Health, "description": "the timer does not beat"}})
-    def health(request: Request, response: Response) -> Health:
-        """Whether the timer beats; asks for no key. Who brings none is not told what the trouble is, nor of nodes."""
-        view = told()
+    @router.get("/health", responses={503: {"model": Health, "description": "the scheduler is late"}})
+    def health(request: HttpRequest, response: Response) -> Health:
+        """The health of the scheduler; needs no key. Without one, the answer has no trouble and no nodes."""
+        view = read_health()
         response.status_code = 503 if view.late else 200
-        return view if request.state.may_read else run_views.for_strangers(view)
+        return view if request.state.may_read else run_views.hide_details(view)
 
     router.head("/health", include_in_schema=False)(health)
 
     @router.get("/schedule")
     def schedule() -> Health:
-        """The same for who may read: with what the last tick could not do, and with the cluster's nodes."""
-        return told()
+        """The same for readers, with the trouble of the last tick and the cluster's nodes."""
+        return read_health()
 
     @router.post("/schedule/pause")
     def pause() -> Health:
-        """Open no window for the schedule until it is resumed; what is open, asked for or backfilled goes on."""
-        ledger.add_wish(Wish(WishKind.PAUSE, SCHEDULE, clock()))
-        return told()
+        """Pause the schedule: it opens no window until it is resumed. Open and requested runs and backfills go on."""
+        ledger.add_request(Request(RequestKind.PAUSE, SCHEDULE, clock()))
+        return read_health()
 
     @router.post("/schedule/resume")
     def resume() -> Health:
-        """Let the schedule go on. Windows that fell due meanwhile are caught up with as `CATCH_UP` says."""
-        ledger.remove_wish(Wish(WishKind.PAUSE, SCHEDULE, clock()))
-        return told()
+        """Resume the schedule. Windows that became due meanwhile are scored as `CATCH_UP` says."""
+        ledger.remove_request(Request(RequestKind.PAUSE, SCHEDULE, clock()))
+        return read_health()
 
     return router
 
 
-def quarantine(services: Services) -> APIRouter:
-    """Models that are left out since they crash or hang what scores them."""
+def create_quarantine_router(services: Services) -> APIRouter:
+    """Routes of the quarantine: models that are skipped since they crash or never end."""
     router = APIRouter(prefix="/api/quarantine", tags=["quarantine"])
 
     @router.get("")
     def page() -> tuple[Quarantined, ...]:
-        """All models in quarantine, by id. One leaves it when its file changes, or when a person strikes it off."""
-        return tuple(services.ledger.quarantine())
+        """All models in quarantine, by id. A model leaves it when its file changes, or when a person removes it."""
+        return tuple(services.ledger.list_quarantined())
 
     @router.delete("", status_code=204)
     def strike_off(model: str) -> None:
-        """Let the next plan have this model again. It is named in the query: hosts decode a path once too often."""
+        """Remove a model from the quarantine. Its id is in the query, since some hosts decode a path twice."""
         if not services.ledger.remove_quarantined(model):
             raise NotFound(f"no model {model!r} in quarantine")
 

@@ -1,6 +1,6 @@
-"""What may be wished of runs over HTTP: one of a window, its end, a further round of it, other limits.
+"""HTTP routes that act on runs: start one, cancel it, open a further round, change its limits.
 
-Writes and removes wishes, and nothing else. A tick takes them up; a wish that is made twice is one.
+They write and remove requests, and nothing else. A tick handles the requests; a repeated one changes nothing.
 """
 
 from __future__ import annotations
@@ -12,41 +12,42 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Body, Response
 from pydantic import ConfigDict, Field
 
 from shared.contract.errors import Conflict, Malformed, NotFound
 from shared.contract.windows import Window, format_length
-from shared.control.options import Rules
+from shared.control.options import ControlOptions
 from shared.control.services import Services
 from shared.ports import Ledger
-from shared.state.requests import Wish, WishKind
+from shared.state.requests import Request, RequestKind
 from shared.state.runs import Phase
 
 from . import run_views
 from .run_views import RunView
 
-POLL_SECONDS = 5  # how soon to ask again about what is under way
+POLL_SECONDS = 5  # when to ask again about an open run
 
-Answers = dict[int | str, dict[str, Any]]  # beside the usual one, as OpenAPI describes them
-CONFLICT: Answers = {409: {"description": "it does not stand so that this can be done"}}
+_TITLE = Body(title="Asked")  # of an optional body, as the API's document calls it
+Answers = dict[int | str, dict[str, Any]]  # besides the usual answer, as OpenAPI describes them
+CONFLICT: Answers = {409: {"description": "the present state does not allow it"}}
 
 
 @dataclass(frozen=True, slots=True)
 class AskedRun:
     """Which window to score, by its id such as `20261121T0700Z-PT1H`; without one, the last that is due.
 
-    A window has one run. Asked for before the schedule makes it due, it is scored with the readings that are there.
+    A window has one run. Before the schedule makes it due, it is scored with the readings that exist.
     """
 
-    # A misspelt key must not mean another window.
+    # A misspelt key must not select another window.
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     window: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AskedAgain:
-    """Which models to score: `all` of the run's plans, or those `new` ones that none of its plans holds."""
+    """Which models to score: `all` of the run's plans, or the `new` ones that are in none of its plans."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     models: Literal["all", "new"] = "all"
@@ -54,17 +55,17 @@ class AskedAgain:
 
 @dataclass(frozen=True, slots=True)
 class AskedLimits:
-    """Jobs at once, and percent of the models that ended; what is null stays as it was."""
+    """Jobs at once, and percent of the models that ended; null: unchanged."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
     tolerated_failures: Annotated[int, Field(ge=0, le=100)] | None = None
 
 
-def closed_window(text: str | None, rules: Rules, now: datetime) -> Window:
-    """The window that is asked for, or the last that is due; raises Malformed.
+def parse_closed_window(text: str | None, rules: ControlOptions, now: datetime) -> Window:
+    """The requested window, or the last that is due; raises Malformed.
 
-    Only windows of the schedule's tiling: two that overlap would put rows twice before consumers.
+    Only windows of the schedule's tiling: consumers would read the rows of two overlapping windows twice.
     """
     length = rules.window
     if text is None:
@@ -81,145 +82,152 @@ def closed_window(text: str | None, rules: Rules, now: datetime) -> Window:
     return window
 
 
-def look(ledger: Ledger, rules: Rules, run_id: str) -> tuple[RunView, str]:
-    """A run, or the wish for one; and the version that its ETag is made of. Raises NotFound."""
+def read_run_view(ledger: Ledger, rules: ControlOptions, run_id: str) -> tuple[RunView, str]:
+    """A run, or the request for one; and the version for its ETag. Raises NotFound."""
     window = Window.parse(run_id)
     try:
-        run = ledger.run(window.id)
+        run = ledger.read_run(window.id)
     except NotFound:
-        wish = waiting(ledger, WishKind.RUN, window.id)
-        if wish is None:
-            raise NotFound(f"no run {run_id}: the schedule did not open it, and nobody asked for it") from None
-        return run_views.requested_view(wish, rules.policy.silence), "requested"
-    return run_views.run_view(run, rules.policy.silence), run.version
+        request = find_request(ledger, RequestKind.RUN, window.id)
+        if request is None:
+            raise NotFound(f"no run {run_id}: the schedule has not opened it, and nobody requested it") from None
+        return run_views.make_requested_view(request, rules.limits.silence), "requested"
+    return run_views.make_run_view(run, rules.limits.silence), run.version
 
 
-def waiting(ledger: Ledger, kind: WishKind, target: str) -> Wish | None:
-    """The wish that waits for a tick, if there is one."""
+def find_request(ledger: Ledger, kind: RequestKind, target: str) -> Request | None:
+    """The request that waits for a tick, or None."""
     try:
-        return ledger.wish(kind, target)
+        return ledger.read_request(kind, target)
     except NotFound:
         return None
 
 
-def told(view: RunView, status: int, response: Response) -> RunView:
-    """The view, and how soon to ask again where something is under way or asked for."""
+def answer(view: RunView, status: int, response: Response) -> RunView:
+    """The view with its status, and when to ask again if the run is open or requested."""
     response.status_code = status
     if status == HTTPStatus.ACCEPTED or not view.phase.terminal:
         response.headers["Retry-After"] = str(POLL_SECONDS)
     return view
 
 
-def can_reopen(run: RunView, kind: WishKind) -> bool:
-    """Whether a run is to be opened again; False where that is under way, or nothing is left. Raises Conflict."""
+def can_reopen(run: RunView, kind: RequestKind) -> bool:
+    """Whether the run can be reopened; False if it already is, or if nothing is left to do. Raises Conflict."""
     if run.phase is Phase.MISSED:
         raise Conflict(
-            f"expected a run that is over, but {run.id} was missed: ask for its window by POST /api/runs, "
-            "or for several by POST /api/backfills"
+            f"expected a run that is over, but {run.id} was missed: request its window by POST /api/runs, "
+            "or several by POST /api/backfills"
         )
     if run.phase.terminal:
-        return kind is not WishKind.REDRIVE or not run.models.total or run.models.scored < run.models.total
+        return kind is not RequestKind.REDRIVE or not run.models.total or run.models.scored < run.models.total
     if run.redo is kind and not run.cancelled_at:
         return False
-    doing = "being cancelled" if run.cancelled_at else f"open to {run.redo}" if run.redo else run.phase
-    raise Conflict(f"expected a run that is over, got {run.id} {doing}: cancel it or wait")
+    activity = "being cancelled" if run.cancelled_at else f"open to {run.redo}" if run.redo else run.phase
+    raise Conflict(f"expected a run that is over, got {run.id} {activity}: cancel it or wait")
 
 
-def _ask_limits(ledger: Ledger, wish: Wish) -> None:
-    """Put the wish in place of one that waits; what it leaves open stays as that one had it."""
-    while not ledger.add_wish(wish):
-        with suppress(NotFound):  # a tick has just taken it up
-            older = ledger.wish(wish.kind, wish.target)
-            jobs = older.max_in_flight if wish.max_in_flight is None else wish.max_in_flight
-            percent = older.tolerated_failures if wish.tolerated_failures is None else wish.tolerated_failures
-            wish = replace(wish, max_in_flight=jobs, tolerated_failures=percent)
-            ledger.remove_wish(older)
+def _replace_limits(ledger: Ledger, request: Request) -> None:
+    """Replace a waiting request; a limit that the new one leaves open is that of the earlier one."""
+    while not ledger.add_request(request):
+        with suppress(NotFound):  # a tick has just handled it
+            earlier = ledger.read_request(request.kind, request.target)
+            jobs = earlier.max_in_flight if request.max_in_flight is None else request.max_in_flight
+            percent = earlier.tolerated_failures if request.tolerated_failures is None else request.tolerated_failures
+            request = replace(request, max_in_flight=jobs, tolerated_failures=percent)
+            ledger.remove_request(earlier)
 
 
-def wishes(services: Services, clock: Callable[[], datetime]) -> APIRouter:
-    """Ask for runs, and for what is to become of them."""
+def create_request_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
+    """Routes to start runs, cancel them and change their limits."""
     router = APIRouter(prefix="/api/runs", tags=["wishes"])
-    ledger, rules = services.ledger, services.rules
+    ledger, rules = services.ledger, services.options
 
-    @router.post("", status_code=202, responses=_known("the window has its run already"))
-    def ask(response: Response, asked: AskedRun | None = None) -> RunView:
-        """Ask for the run of a window. The window is the idempotency key: asking twice is asking once."""
+    @router.post("", status_code=202, responses=_describe_existing("the window already has a run"))
+    def ask(response: Response, body: Annotated[AskedRun | None, _TITLE] = None) -> RunView:
+        """Request the run of a window. The window is the idempotency key: a repeated request changes nothing."""
         now = clock()
-        window = closed_window(asked.window if asked else None, rules, now)
+        window = parse_closed_window(body.window if body else None, rules, now)
         response.headers["Location"] = f"/api/runs/{window.id}"
         try:
-            view, _ = look(ledger, rules, window.id)
+            view, _ = read_run_view(ledger, rules, window.id)
             if view.phase not in (Phase.REQUESTED, Phase.MISSED):
-                return told(view, 200, response)
+                return answer(view, 200, response)
         except NotFound:
-            pass  # then it is what this is for
-        ledger.remove_wish(Wish(WishKind.CANCEL, window.id, now))  # asked for after all
-        wish = Wish(WishKind.RUN, window.id, now)
-        ledger.add_wish(wish)
-        return told(run_views.requested_view(wish, rules.policy.silence), 202, response)
+            pass  # there is no run and no request yet
+        ledger.remove_request(Request(RequestKind.CANCEL, window.id, now))  # of an earlier request
+        request = Request(RequestKind.RUN, window.id, now)
+        ledger.add_request(request)
+        return answer(run_views.make_requested_view(request, rules.limits.silence), 202, response)
 
-    @router.post("/{run_id}/cancel", status_code=202, responses=_known("it is over already"))
+    @router.post("/{run_id}/cancel", status_code=202, responses=_describe_existing("the run is already over"))
     def cancel(run_id: str, response: Response) -> RunView:
-        """Ask a run to stop. What is committed by then stays; a further round that waits is taken back."""
-        view, _ = look(ledger, rules, run_id)
-        again = [wish for wish in ledger.wishes() if wish.kind.reopens and wish.target == view.id]
-        if view.phase.terminal and not again:
-            return told(view, 200, response)
-        ledger.add_wish(Wish(WishKind.CANCEL, view.id, clock()))  # first: a tick may be opening that round right now
-        for wish in again:
-            ledger.remove_wish(wish)
-        return told(view, 202, response)
+        """Request to cancel a run. What is committed stays; a further round that waits is withdrawn."""
+        view, _ = read_run_view(ledger, rules, run_id)
+        rounds = [request for request in ledger.list_requests() if request.kind.reopens and request.target == view.id]
+        if view.phase.terminal and not rounds:
+            return answer(view, 200, response)
+        # The cancel comes first: a tick may be opening that round at this moment.
+        ledger.add_request(Request(RequestKind.CANCEL, view.id, clock()))
+        for request in rounds:
+            ledger.remove_request(request)
+        return answer(view, 202, response)
 
     @router.post("/{run_id}/limits", status_code=202, responses=CONFLICT)
-    def limits(run_id: str, asked: AskedLimits, response: Response) -> RunView:
-        """Ask for other limits of an open run; they hold until its round is over."""
-        if asked.max_in_flight is None and asked.tolerated_failures is None:
+    def limits(run_id: str, body: AskedLimits, response: Response) -> RunView:
+        """Request other limits for an open run; they hold until its round is over."""
+        if body.max_in_flight is None and body.tolerated_failures is None:
             raise Malformed("body: expected max_in_flight, tolerated_failures or both, got neither")
-        view, _ = look(ledger, rules, run_id)
+        view, _ = read_run_view(ledger, rules, run_id)
         if view.phase.terminal:
             raise Conflict(f"expected a run that is open, got {view.id} {view.phase}")
-        _ask_limits(ledger, Wish(WishKind.LIMITS, view.id, clock(), asked.max_in_flight, asked.tolerated_failures))
-        return told(view, 202, response)
+        _replace_limits(
+            ledger, Request(RequestKind.LIMITS, view.id, clock(), body.max_in_flight, body.tolerated_failures)
+        )
+        return answer(view, 202, response)
 
     return router
 
 
-def rounds(services: Services, clock: Callable[[], datetime]) -> APIRouter:
-    """Ask for a further round of a run that is over."""
+def create_round_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
+    """Routes to open a further round of a run that is over."""
     router = APIRouter(prefix="/api/runs/{run_id}", tags=["wishes"])
-    ledger, rules = services.ledger, services.rules
+    ledger, rules = services.ledger, services.options
 
-    def again(run_id: str, kind: WishKind, response: Response) -> RunView:
-        run, _ = look(ledger, rules, run_id)
+    def request_round(run_id: str, kind: RequestKind, response: Response) -> RunView:
+        run, _ = read_run_view(ledger, rules, run_id)
         now = clock()
         response.headers["Location"] = f"/api/runs/{run.id}"
         if can_reopen(run, kind):
-            ledger.remove_wish(Wish(WishKind.CANCEL, run.id, now))  # it came too late to end the round before
-            ledger.add_wish(Wish(kind, run.id, now))
-            return told(run, 202, response)
-        if not run.phase.terminal and waiting(ledger, WishKind.CANCEL, run.id):
-            raise Conflict(f"expected a run that is over, got {run.id} about to be cancelled: wait until it is")
-        return told(run, 200, response)
+            ledger.remove_request(Request(RequestKind.CANCEL, run.id, now))  # it came too late for the previous round
+            ledger.add_request(Request(kind, run.id, now))
+            return answer(run, 202, response)
+        if not run.phase.terminal and find_request(ledger, RequestKind.CANCEL, run.id):
+            raise Conflict(f"expected a run that is over, got {run.id} about to be cancelled: wait for it")
+        return answer(run, 200, response)
 
-    @router.post("/redrive", status_code=202, responses=_known("all is scored, or it is being redriven") | CONFLICT)
+    @router.post(
+        "/redrive",
+        status_code=202,
+        responses=_describe_existing("everything is scored, or it is already redriven") | CONFLICT,
+    )
     def redrive(run_id: str, response: Response) -> RunView:
-        """Ask for a further round of a run that is over: of what failed, was skipped, cancelled or not attempted.
+        """Request a further round of a run that is over: models that failed, were skipped, cancelled or not attempted.
 
-        What is told is the run as it stands; its `round` is higher once a tick has taken the wish up.
+        The answer is the run in its present state; its `round` grows when a tick handles the request.
         """
-        return again(run_id, WishKind.REDRIVE, response)
+        return request_round(run_id, RequestKind.REDRIVE, response)
 
-    @router.post("/reprocess", status_code=202, responses=_known("it is being done already") | CONFLICT)
-    def reprocess(run_id: str, response: Response, asked: AskedAgain | None = None) -> RunView:
-        """Ask for a further round of a run that is over: of all its models, or of those that are new since.
+    @router.post("/reprocess", status_code=202, responses=_describe_existing("it is already done") | CONFLICT)
+    def reprocess(run_id: str, response: Response, body: Annotated[AskedAgain | None, _TITLE] = None) -> RunView:
+        """Request a further round of a run that is over: all its models, or those that are new.
 
-        What is told is the run as it stands; its `round` is higher once a tick has taken the wish up.
+        The answer is the run in its present state; its `round` grows when a tick handles the request.
         """
-        kind = WishKind.EXTEND if asked and asked.models == "new" else WishKind.REPROCESS
-        return again(run_id, kind, response)
+        kind = RequestKind.EXTEND if body and body.models == "new" else RequestKind.REPROCESS
+        return request_round(run_id, kind, response)
 
     return router
 
 
-def _known(description: str) -> Answers:
+def _describe_existing(description: str) -> Answers:
     return {200: {"model": RunView, "description": description}}

@@ -1,4 +1,4 @@
-"""The forms that settings come in: each type reads a text, and says what was expected and what was found. Pure."""
+"""The types of settings: each one parses a text, or says what was expected and what came. Pure."""
 
 from __future__ import annotations
 
@@ -14,63 +14,63 @@ from shared.contract.windows import DAY, format_length, parse_length
 
 T = TypeVar("T")
 
-SECRET = "secret"  # noqa: S105  # the mark of a setting whose value is never shown
+SECRET = "secret"  # noqa: S105  # marks a setting whose value is never shown
 
 
-def parsed(parse: Callable[[str], T]) -> PlainValidator:
-    """Let one of our own parsers read the text; its message becomes the problem."""
+def parse_with(parse: Callable[[str], T]) -> PlainValidator:
+    """Parse the text by a function of the app; the message of its error becomes the problem."""
 
-    def read(value: object) -> T:
+    def parse_value(value: object) -> T:
         try:
             return parse(str(value))
         except Malformed as error:
             raise ValueError(str(error)) from error
 
-    return PlainValidator(read)
+    return PlainValidator(parse_value)
 
 
-def _like(pattern: str, expected: str, *, told: bool = True) -> AfterValidator:
-    """Let a text pass that is of this form, or empty. *expected* says which form that is; *told*: what came, too."""
+def _match_pattern(pattern: str, expected: str, *, shown: bool = True) -> AfterValidator:
+    """Accept a text of this pattern, or an empty one. *expected* describes it; *shown*: the message quotes the text."""
 
-    def check(text: str) -> str:
+    def check_text(text: str) -> str:
         if text and not re.fullmatch(pattern, text):
-            found = f", found {text!r}" if told else ""
-            raise ValueError(f"expected {expected}{found}")
+            suffix = f", got {text!r}" if shown else ""
+            raise ValueError(f"expected {expected}{suffix}")
         return text
 
-    return AfterValidator(check)
+    return AfterValidator(check_text)
 
 
-def _resource(kind: str) -> AfterValidator:
-    """Let the id of a resource in Azure pass."""
+def _match_resource(kind: str) -> AfterValidator:
+    """Accept the id of an Azure resource of this kind."""
     beginning = "/subscriptions/S/resourceGroups/G/providers/"
     pattern = beginning.replace("/S/", "/[^/]+/").replace("/G/", "/[^/]+/") + re.escape(kind) + "/[^/]+"
-    return _like(f"(?i:{pattern})", f"{beginning}{kind}/NAME")
+    return _match_pattern(f"(?i:{pattern})", f"{beginning}{kind}/NAME")
 
 
-def _tiles_a_day(length: timedelta) -> timedelta:
+def _check_window_length(length: timedelta) -> timedelta:
     if DAY % length and length % DAY:
         raise ValueError(f"expected a divisor or a multiple of a day, got {format_length(length)}")
     return length
 
 
-def _hour_path(text: str) -> str:
+def _check_hour_path(text: str) -> str:
     if text.startswith("/") or ".." in text or "\\" in text:
         raise Malformed(f"expected a path within the readings such as date=%Y-%m-%d/hour=%H/, got {text!r}")
     return text
 
 
-def _span(value: object) -> timedelta:
+def _parse_duration(value: object) -> timedelta:
     try:
-        span = TypeAdapter(timedelta).validate_python(value)
+        duration = TypeAdapter(timedelta).validate_python(value)
     except ValidationError:
-        span = timedelta()
-    if span <= timedelta():
+        duration = timedelta()
+    if duration <= timedelta():
         raise ValueError(f"expected an ISO 8601 duration such as PT10M or PT30S, got {value!r}")
-    return span
+    return duration
 
 
-def _storage(text: str) -> str:
+def _check_storage(text: str) -> str:
     if not re.fullmatch(r"https://[^/?#]+/?|(.*;)?(AccountName|BlobEndpoint)=.+|UseDevelopmentStorage=true;?", text):
         raise ValueError(
             "expected https://ACCOUNT.blob.core.windows.net, a connection string or UseDevelopmentStorage=true, "
@@ -79,25 +79,25 @@ def _storage(text: str) -> str:
     return text
 
 
-Length = Annotated[timedelta, parsed(parse_length), AfterValidator(_tiles_a_day)]
-Span = Annotated[timedelta, PlainValidator(_span)]
+Length = Annotated[timedelta, parse_with(parse_length), AfterValidator(_check_window_length)]
+Duration = Annotated[timedelta, PlainValidator(_parse_duration)]
 Count = Annotated[int, Field(ge=1)]
-HourPath = Annotated[str, parsed(_hour_path)]
-Storage = Annotated[str, AfterValidator(_storage), Field(json_schema_extra={SECRET: True})]
+HourPath = Annotated[str, parse_with(_check_hour_path)]
+Storage = Annotated[str, AfterValidator(_check_storage), Field(json_schema_extra={SECRET: True})]
 ContainerName = Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 KeyHash = Annotated[
     str,
-    _like("[0-9a-f]{64}", "a SHA-256 as 64 lower-case hex digits, or nothing", told=False),
+    _match_pattern("[0-9a-f]{64}", "a SHA-256 as 64 lower-case hex digits, or nothing", shown=False),
     Field(json_schema_extra={SECRET: True}),
 ]
 Scheduler = Annotated[
-    str, _like(r"(tcp|tls|ws|wss)://[^:]+:\d+", "the address of a Dask scheduler such as tcp://127.0.0.1:8786")
+    str, _match_pattern(r"(tcp|tls|ws|wss)://[^:]+:\d+", "the address of a Dask scheduler such as tcp://127.0.0.1:8786")
 ]
-Endpoint = Annotated[str, _like("https://[^/?#]+", "https://HOST")]
-WorkspaceId = Annotated[str, _resource("Microsoft.MachineLearningServices/workspaces")]
-IdentityId = Annotated[str, _resource("Microsoft.ManagedIdentity/userAssignedIdentities")]
-ClientId = Annotated[str, _like("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "a GUID")]
-Compute = Annotated[str, _like("[a-zA-Z][a-zA-Z0-9-]{1,31}", "the name of a compute cluster")]
-Environment = Annotated[str, _like(r"[a-zA-Z0-9][\w.-]*:[\w.-]+", "NAME:VERSION of an environment")]
-PoolId = Annotated[str, _like(r"[\w-]{1,64}", "the id of a pool")]
-Image = Annotated[str, _like(r"[^\s/:]+(:\d+)?/[^\s:]+:[\w.-]+", "REGISTRY/NAME:TAG")]
+Endpoint = Annotated[str, _match_pattern("https://[^/?#]+", "https://HOST")]
+WorkspaceId = Annotated[str, _match_resource("Microsoft.MachineLearningServices/workspaces")]
+IdentityId = Annotated[str, _match_resource("Microsoft.ManagedIdentity/userAssignedIdentities")]
+ClientId = Annotated[str, _match_pattern("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "a GUID")]
+Compute = Annotated[str, _match_pattern("[a-zA-Z][a-zA-Z0-9-]{1,31}", "the name of a compute cluster")]
+Environment = Annotated[str, _match_pattern(r"[a-zA-Z0-9][\w.-]*:[\w.-]+", "NAME:VERSION of an environment")]
+PoolId = Annotated[str, _match_pattern(r"[\w-]{1,64}", "the id of a pool")]
+Image = Annotated[str, _match_pattern(r"[^\s/:]+(:\d+)?/[^\s:]+:[\w.-]+", "REGISTRY/NAME:TAG")]

@@ -1,7 +1,7 @@
-"""The settings, from the environment. The only room that reads it.
+"""The settings, from the environment. No other module reads it.
 
-All problems are found at once, and each is told by the setting's name, with what was expected and what was found. The
-table in the README is made from the descriptions here.
+All problems are reported at once, each with the setting's name, what was expected and what came. The table in the
+documents is made from the descriptions here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.planning.due_windows import CatchUp
 from shared.planning.schedule import Schedule, parse_zone
 
 from . import setting_types
-from .setting_types import ContainerName, Count, Endpoint, KeyHash, Span, parsed
+from .setting_types import ContainerName, Count, Duration, Endpoint, KeyHash, parse_with
 
 
 class ClusterKind(StrEnum):
@@ -35,14 +35,14 @@ class ClusterKind(StrEnum):
 
 
 class SignIn(StrEnum):
-    """Who tells the app who somebody is, beside its own keys."""
+    """Who identifies users, besides the app's own keys."""
 
     NONE = ""
     ENTRA = "entra"
 
 
-# What a cluster cannot be reached without.
-_WANTED: Mapping[ClusterKind, tuple[str, ...]] = {
+# The settings that each cluster needs.
+_REQUIRED: Mapping[ClusterKind, tuple[str, ...]] = {
     ClusterKind.DASK: (),
     ClusterKind.AZUREML: ("aml_workspace", "aml_environment", "node_client_id"),
     ClusterKind.BATCH: ("batch_endpoint", "batch_image"),
@@ -50,7 +50,7 @@ _WANTED: Mapping[ClusterKind, tuple[str, ...]] = {
 
 
 class Settings(BaseModel):
-    """Everything that a person may set. A field's name in capitals is the setting's."""
+    """All settings. A field's name in capitals is the setting's name."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -66,185 +66,191 @@ class Settings(BaseModel):
         "fleetscore", pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$", description="the table that records every run"
     )
     app_name: str = Field(
-        "fleetscore", pattern=r"^[a-z][a-z0-9-]{0,31}$", description="begins the name of every job at the cluster"
+        "fleetscore", pattern=r"^[a-z][a-z0-9-]{0,31}$", description="the prefix of every job's name at the cluster"
     )
-    schedule: Annotated[Schedule, parsed(Schedule)] = Field(
+    schedule: Annotated[Schedule, parse_with(Schedule)] = Field(
         Schedule("0 5 * * * *"),
         description="when a window that has closed becomes due: NCRONTAB; the delay for late readings is in it",
     )
-    schedule_time_zone: Annotated[ZoneInfo, parsed(parse_zone)] = Field(
+    schedule_time_zone: Annotated[ZoneInfo, parse_with(parse_zone)] = Field(
         ZoneInfo("UTC"), description="the zone of `SCHEDULE`, such as `Europe/Berlin`; windows are UTC all the same"
     )
-    heartbeat: Annotated[Schedule, parsed(Schedule)] = Field(
-        description="how often the timer looks after everything: NCRONTAB, such as `0 * * * * *`; the host wants it too"
+    heartbeat: Annotated[Schedule, parse_with(Schedule)] = Field(
+        description="how often the timer ticks: NCRONTAB, such as `0 * * * * *`; the host reads it too"
     )
     window: setting_types.Length = Field(
-        timedelta(hours=1), description="the span that one run scores: ISO 8601, a divisor or a multiple of a day"
+        timedelta(hours=1), description="the length of a run's window: ISO 8601, a divisor or a multiple of a day"
     )
     catch_up: CatchUp = Field(
         CatchUp.ALL, description="after an outage: `all` (the newest 24 windows that wait) or `latest` (only the last)"
     )
     max_open_runs: Count = Field(1, description="runs that may be under way at once")
-    chunk_size: Annotated[ChunkSize, parsed(ChunkSize.parse)] = Field(
+    chunk_size: Annotated[ChunkSize, parse_with(ChunkSize.parse)] = Field(
         ChunkSize(),
         description="models that one job scores: `auto` (two minutes of work or more), a number, or `1` for a job "
         "for each model",
     )
     max_chunks: Annotated[int, Field(ge=1, le=99_999)] = Field(
-        10_000, description="jobs that a run is cut into at most; chunks grow when a fleet would need more"
+        10_000, description="the most jobs of a run; chunks grow when a fleet would need more"
     )
     max_cores: Count = Field(
         4,
-        description="cores that the cluster grows to; at Azure nodes, since a job takes a whole one. `auto` cuts no "
-        "finer",
+        description="cores that the cluster scales to; nodes at Azure, since a job takes one node. `auto` makes no "
+        "smaller chunks",
     )
-    model_names: Annotated[ModelNames, parsed(ModelNames)] = Field(
-        ModelNames(DEFAULT_PATTERN), description="how model blobs are named; `[…]` may be absent"
+    model_names: Annotated[ModelNames, parse_with(ModelNames)] = Field(
+        ModelNames(DEFAULT_PATTERN), description="the pattern of model blobs' names; `[…]` may be absent"
     )
     readings_path: setting_types.HourPath = Field(
         "date=%Y-%m-%d/hour=%H/", description="the folder of an hour of readings (strftime), or one file, or nothing"
     )
-    readings_columns: Annotated[Columns, parsed(Columns.parse)] = Field(
-        Columns(), description="what the readings' columns are called: `time=TS,device=Device,sensor=Tag,value=Value`"
+    readings_columns: Annotated[Columns, parse_with(Columns.parse)] = Field(
+        Columns(), description="the names of the readings' columns: `time=TS,device=Device,sensor=Tag,value=Value`"
     )
     bad_rows: BadRows = Field(
         BadRows.SKIP,
-        description="a row with a cell that is no number, or no time: `skip` (counted and left out) or `fail` (the "
-        "models that would have used it fail)",
+        description="a row with a cell that is not a number, or not a time: `skip` (counted and left out) or `fail` "
+        "(the models that would use it fail)",
     )
     time_format: TimeFormat = Field(
         TimeFormat.ISO,
-        description="how the readings write times: `iso`, or since 1970 in `s`, `ms`, `us` or `ns`; columns of "
-        "timestamps say it themselves",
+        description="the form of times in the readings: `iso`, or since 1970 in `s`, `ms`, `us` or `ns`; columns of "
+        "timestamps need none",
     )
-    other_versions: Annotated[OtherVersions, parsed(OtherVersions.parse)] = Field(
+    other_versions: Annotated[OtherVersions, parse_with(OtherVersions.parse)] = Field(
         OtherVersions(),
-        description="models of another scikit-learn than the nodes': `warn`, `refuse`, or `skops=warn,pickle=refuse`",
+        description="models of another scikit-learn version than that of the nodes: `warn`, `refuse`, or "
+        "`skops=warn,pickle=refuse`",
     )
-    model_mib: Count = Field(256, description="MiB that a model's file may have, packed or not")
-    model_timeout: Span = Field(
-        timedelta(minutes=1), description="how long scikit-learn may take over one model, in a process of its own"
+    model_mib: Count = Field(256, description="the most MiB of a model's file, compressed or not")
+    model_timeout: Duration = Field(
+        timedelta(minutes=1), description="how long scikit-learn may take for one model, in a child process"
     )
-    model_memory_mib: Count = Field(4096, description="MiB of memory that it may take in that process")
+    model_memory_mib: Count = Field(4096, description="the most MiB of memory of that process")
     readings_memory_mib: Count = Field(
-        2048, description="MiB that readings may take on a node, about; more is read in several passes"
+        2048, description="about the most MiB of readings in memory on a node; more is read in several passes"
     )
     cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`, `azureml` or `batch`")
     dask_scheduler: setting_types.Scheduler = Field(
         "tcp://127.0.0.1:8786", description="the address of the Dask scheduler"
     )
     aml_workspace: setting_types.WorkspaceId = Field(
-        "", description="the Azure ML workspace, by its resource id; expected for `azureml`"
+        "", description="the Azure ML workspace, by its resource id; needed for `azureml`"
     )
     aml_compute: setting_types.Compute = Field("scorer", description="its compute cluster")
     aml_environment: setting_types.Environment = Field(
-        "", description="the scorer's environment there, `NAME:VERSION`; expected for `azureml`"
+        "", description="the scorer's environment there, `NAME:VERSION`; needed for `azureml`"
     )
     arm_endpoint: Endpoint = Field(
         "https://management.azure.com", description="Azure's Resource Manager; another one in sovereign clouds"
     )
     batch_endpoint: Endpoint = Field(
-        "", description="the Azure Batch account, `https://ACCOUNT.REGION.batch.azure.com`; expected for `batch`"
+        "", description="the Azure Batch account, `https://ACCOUNT.REGION.batch.azure.com`; needed for `batch`"
     )
     batch_pool: setting_types.PoolId = Field("scorer", description="its pool")
     batch_image: setting_types.Image = Field(
-        "", description="the scorer's container image, `REGISTRY/NAME:TAG`; expected for `batch`"
+        "", description="the scorer's container image, `REGISTRY/NAME:TAG`; needed for `batch`"
     )
     batch_identity: setting_types.IdentityId = Field(
-        "", description="the identity by which Batch brings a job's log into storage, by its resource id"
+        "", description="the identity by which Batch uploads a job's log to storage, by its resource id"
     )
     node_client_id: setting_types.ClientId = Field(
-        "", description="the identity by which jobs at Azure reach storage, by its client id; expected for `azureml`"
+        "", description="the identity by which jobs at Azure reach storage, by its client id; needed for `azureml`"
     )
     max_in_flight: Count = Field(100, description="jobs of a run at the cluster at once")
-    max_retries: Annotated[int, Field(ge=0)] = Field(2, description="times that a chunk's failed job is tried again")
-    max_losses: Annotated[int, Field(ge=0)] = Field(
-        5, description="times that a chunk's job may be lost by the cluster"
-    )
-    silence: Span = Field(
+    max_retries: Annotated[int, Field(ge=0)] = Field(2, description="retries of a chunk's failed job")
+    max_losses: Annotated[int, Field(ge=0)] = Field(5, description="how often the cluster may lose a chunk's job")
+    silence: Duration = Field(
         timedelta(minutes=10),
-        description="without a word of the cluster and without progress, a job is lost after this",
+        description="after so long without a status from the cluster and without progress, a job is lost",
     )
-    retry_backoff: Span = Field(
+    retry_backoff: Duration = Field(
         timedelta(seconds=30), description="the wait before the first retry; it doubles with each"
     )
-    job_timeout: Span = Field(timedelta(hours=1), description="the wall time of one job")
-    queue_timeout: Span = Field(timedelta(hours=2), description="a job that has not started by then is asked for anew")
-    start_timeout: Span = Field(
-        timedelta(minutes=15), description="a job that runs and gave no sign of life by then is cancelled, and retried"
+    job_timeout: Duration = Field(timedelta(hours=1), description="the wall time of one job")
+    queue_timeout: Duration = Field(
+        timedelta(hours=2), description="a job that has not started by then is cancelled, and submitted again"
     )
-    stall_timeout: Span = Field(
+    start_timeout: Duration = Field(
+        timedelta(minutes=15),
+        description="a job that runs and has not reported progress by then is cancelled, and retried",
+    )
+    stall_timeout: Duration = Field(
         timedelta(minutes=30),
-        description="the same for one whose progress stands still for so long",
+        description="the same for a job without further progress for so long",
     )
-    cancel_timeout: Span = Field(timedelta(minutes=10), description="how long a job that is cancelled is waited for")
-    run_deadline: Span = Field(
-        timedelta(days=1), description="a run that is open for so long is stopped, and has failed"
+    cancel_timeout: Duration = Field(
+        timedelta(minutes=10), description="how long to wait for the end of a cancelled job"
+    )
+    run_deadline: Duration = Field(
+        timedelta(days=1), description="a run that is open for so long is stopped, and fails"
     )
     tolerated_failures: Annotated[int, Field(ge=0, le=100)] = Field(
         100, description="percent of the models that ended; when more have failed, no further chunk starts (100: off)"
     )
-    submit_rate: Annotated[float, Field(gt=0)] = Field(20.0, description="jobs that are submitted a second, at most")
-    tick_budget: Span = Field(
-        timedelta(minutes=4), description="how long a tick goes on with open runs; the next one continues there"
+    submit_rate: Annotated[float, Field(gt=0)] = Field(20.0, description="the most jobs submitted in a second")
+    tick_budget: Duration = Field(
+        timedelta(minutes=4), description="how long a tick works on open runs; the next tick continues"
     )
-    keep_runs: Span = Field(
+    keep_runs: Duration = Field(
         timedelta(days=90),
-        description="how long after its end the rows, plans, results, reports and logs of a run stay",
+        description="how long after its end the rows, plans, results, reports and logs of a run are kept",
     )
-    prune_predictions: bool = Field(False, description="whether its predictions go with them")  # pydantic's way
+    prune_predictions: bool = Field(False, description="whether its predictions are removed too")  # pydantic's way
     read_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may read over HTTP")
     operate_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may also start and cancel runs")
     sign_in: SignIn = Field(
         SignIn.NONE,
-        description="`entra`: App Service authentication stands before the app, and the app roles `Reader` and "
-        "`Operator` that it tells are believed",
+        description="`entra`: App Service authentication runs in front of the app, and its app roles `Reader` and "
+        "`Operator` are accepted",
     )
     website_site_name: str = Field(
         "", description="set by Azure; there, HTTP is closed until keys or a sign-in are configured"
     )
 
     @model_validator(mode="after")
-    def _in_its_zone(self) -> Settings:
+    def _set_zone(self) -> Settings:
         return self.model_copy(update={"schedule": Schedule(self.schedule.text, self.schedule_time_zone.key)})
 
 
-def names() -> list[str]:
-    """The names of all settings, as they stand in the environment."""
+def list_names() -> list[str]:
+    """The names of all settings in the environment."""
     return [name.upper() for name in Settings.model_fields]
 
 
-def load(environment: Mapping[str, str] = os.environ) -> Settings:
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings; raises Misconfigured with every problem, one a line. An empty value counts as not set."""
-    given = {name: value for name in Settings.model_fields if (value := environment.get(name.upper(), "")) != ""}
-    problems = _absent(given)
+    values = {name: value for name in Settings.model_fields if (value := environment.get(name.upper(), "")) != ""}
+    problems = _find_missing(values)
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        problems += [_problem(problem) for problem in error.errors()]
+        problems += [_describe_problem(problem) for problem in error.errors()]
     if problems:
         raise Misconfigured("\n".join(["settings are wrong:", *problems]))
     return settings
 
 
-def _absent(given: Mapping[str, str]) -> list[str]:
-    """What the cluster that is chosen cannot be reached without."""
-    cluster = given.get("cluster")
-    expected = next((names for kind, names in _WANTED.items() if kind == cluster), ())
-    what = {name: str(Settings.model_fields[name].description).partition("; expected for")[0] for name in expected}
+def _find_missing(values: Mapping[str, str]) -> list[str]:
+    """Problems of the settings that the chosen cluster needs and that are missing."""
+    cluster = values.get("cluster")
+    expected = next((names for kind, names in _REQUIRED.items() if kind == cluster), ())
+    descriptions = {
+        name: str(Settings.model_fields[name].description).partition("; needed for")[0] for name in expected
+    }
     return [
-        f"  {name.upper()}: expected {what[name]}, for CLUSTER={cluster}, got nothing"
+        f"  {name.upper()}: expected {descriptions[name]}, for CLUSTER={cluster}, got nothing"
         for name in expected
-        if name not in given
+        if name not in values
     ]
 
 
-def _problem(problem: Any) -> str:
+def _describe_problem(problem: Any) -> str:
     name = str(problem["loc"][0])
     if problem["type"] == "missing":
         return f"  {name.upper()}: expected {Settings.model_fields[name].description}, got nothing"
-    said = str(problem["msg"]).removeprefix("Value error, ")
+    message = str(problem["msg"]).removeprefix("Value error, ")
     extra = Settings.model_fields[name].json_schema_extra
     secret = isinstance(extra, dict) and setting_types.SECRET in extra
-    found = "" if secret or "found" in said else f", found {problem['input']!r}"
-    return f"  {name.upper()}: {said}{found}"
+    suffix = "" if secret or " got " in message else f", got {problem['input']!r}"
+    return f"  {name.upper()}: {message}{suffix}"

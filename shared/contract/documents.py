@@ -1,7 +1,4 @@
-"""All that the app and its nodes must agree on: the command, the manifest, the report, the progress.
-
-Where these lie, `paths` says. Nothing here reads or writes.
-"""
+"""How the documents of the contract are parsed: schema, counts, instants. Reads and writes nothing."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from typing import Any, TypeVar
 
 from .errors import Malformed
 
-SCHEMA = 1  # of manifest, report and plan; a reader refuses what it does not know
+SCHEMA = 1  # of manifest, report and plan; a reader refuses any other
 
 
 def parse_instant(text: str) -> datetime:
-    """A time that says its offset; raises ValueError."""
+    """A time with an offset; raises ValueError."""
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError(f"expected a time with an offset, got {text!r}")
@@ -33,16 +30,16 @@ def parse_count(value: object) -> int:
 T = TypeVar("T")
 
 
-def parse_document(data: bytes, what: str, build: Callable[[dict[str, Any]], T]) -> T:
-    """The document of *what* that *build* makes of its JSON; raises Malformed."""
+def parse_document(data: bytes, kind: str, build: Callable[[dict[str, Any]], T]) -> T:
+    """The document of *kind* that *build* makes from its JSON; raises Malformed."""
 
-    def refuse(constant: str) -> None:
+    def reject_constant(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
 
     try:
-        doc = json.loads(data, parse_constant=refuse)
+        doc = json.loads(data, parse_constant=reject_constant)
         if doc["schema"] != SCHEMA:
-            raise Malformed(f"{what}: expected schema {SCHEMA}, got {doc['schema']!r}")
+            raise Malformed(f"{kind}: expected schema {SCHEMA}, got {doc['schema']!r}")
         return build(doc)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, Malformed) as error:
-        raise Malformed(f"{what}: {type(error).__name__}: {error}") from error
+        raise Malformed(f"{kind}: {type(error).__name__}: {error}") from error

@@ -14,13 +14,13 @@ class Model:
     device: str
     sensor: str  # "" where the model scores the whole device
     name: str  # of its blob, within the models' container
-    etag: str  # of its content when the run was planned
-    refused: Reason | None = None  # found at the door; a node does not even fetch it
+    etag: str  # of its content at planning
+    refused: Reason | None = None  # at planning; a node does not read its file
     size: int = field(default=0, compare=False)  # bytes of its file, as the listing says; a manifest does not keep it
 
     @property
     def id(self) -> str:
-        """What people call it: `device`, or `device/sensor`."""
+        """`device`, or `device/sensor`."""
         return f"{self.device}/{self.sensor}" if self.sensor else self.device
 
 
@@ -35,48 +35,48 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a model, a chunk or a run did not end as hoped. The list is closed: people group and alert by it."""
+    """Why a model, a chunk or a run failed or was skipped. The list is closed: people group and alert by it."""
 
     # a model failed
     AMBIGUOUS = "ambiguous"  # two files for one model
-    BAD_NAME = "bad_name"  # the blob's name gives no usable id
+    BAD_NAME = "bad_name"  # the blob's name gives no valid id
     EMPTY_MODEL = "empty_model"
     TOO_LARGE = "too_large"
-    UNREADABLE_MODEL = "unreadable_model"  # truncated, corrupt, of no known format
-    UNTRUSTED_MODEL = "untrusted_model"  # names a type or a global that is not on the list
-    INCOMPATIBLE_MODEL = "incompatible_model"  # made by a version that cannot be read
+    UNREADABLE_MODEL = "unreadable_model"  # truncated, corrupt, or of an unknown format
+    UNTRUSTED_MODEL = "untrusted_model"  # refers to a type or a global that is not allowed
+    INCOMPATIBLE_MODEL = "incompatible_model"  # of a version that cannot be read
     NOT_A_DETECTOR = "not_a_detector"  # no predict of +1/-1 with a decision_function
     UNFITTED_MODEL = "unfitted_model"
-    WRONG_FEATURES = "wrong_features"  # wants columns that the readings do not have, or another number of them
+    WRONG_FEATURES = "wrong_features"  # needs columns that the readings do not have, or another number of them
     BAD_READINGS = "bad_readings"  # a value of this device cannot be used
     UNREADABLE_READINGS = "unreadable_readings"  # a file that this device needs cannot be read
     BAD_SCORES = "bad_scores"  # NaN, or not one score a row
     ESTIMATOR_ERROR = "estimator_error"  # predict raised
-    CRASHED = "crashed"  # it killed the process that scored it, also alone
-    ENDLESS = "endless"  # it came to no end, also alone
+    CRASHED = "crashed"  # it ended the process that scored it, also when scored alone
+    ENDLESS = "endless"  # it did not end, also when scored alone
     # a model was skipped
     NO_READINGS = "no_readings"
     MODEL_REMOVED = "model_removed"
-    QUARANTINED = "quarantined"  # it has crashed or hung before, and its etag is the same
-    # a job came to nothing
+    QUARANTINED = "quarantined"  # it crashed or did not end before, and its etag is the same
+    # a job failed
     JOB_FAILED = "job_failed"
-    NO_REPORT = "no_report"  # the cluster calls the job ended well, yet it left no valid report
+    NO_REPORT = "no_report"  # the cluster reports success, but there is no valid report
     JOB_LOST = "job_lost"  # pre-empted, evicted, or forgotten by the cluster
     QUEUED_TOO_LONG = "queued_too_long"
-    NO_SIGN = "no_sign"  # the cluster calls it running, yet it never gave a sign of life
-    STALLED = "stalled"  # the cluster calls it running, yet its progress stands still
+    NO_SIGN = "no_sign"  # the cluster reports it running, but it never reported progress
+    STALLED = "stalled"  # the cluster reports it running, but its progress has stopped
     RAN_TOO_LONG = "ran_too_long"
-    REJECTED = "rejected"  # the cluster will never take such a job
-    COMMIT_CONFLICT = "commit_conflict"  # something else lies where the part belongs
-    WORSE = "worse"  # a redrive scored fewer models than are committed; those stay
-    # a run ended early, or never began
+    REJECTED = "rejected"  # the cluster rejects such a job
+    COMMIT_CONFLICT = "commit_conflict"  # the target has other content
+    REGRESSION = "worse"  # a redrive scored fewer models than are committed; those stay
+    # a run ended early, or never started
     EMPTY_FLEET = "empty_fleet"
     CANCELLED = "cancelled"
     DEADLINE = "deadline"  # of the run
     TOO_MANY_FAILURES = "too_many_failures"  # more than are tolerated
-    CIRCUIT_OPEN = "circuit_open"  # the first chunks to end failed whole, all for one reason
-    TOO_LATE = "too_late"  # older than catch-up reaches
-    LEDGER_LOST = "ledger_lost"  # rebuilt from plans and reports, which do not tell how it ended
+    CIRCUIT_OPEN = "circuit_open"  # the first chunks to end failed completely, all for one reason
+    TOO_LATE = "too_late"  # older than the limit of catch-up
+    LEDGER_LOST = "ledger_lost"  # rebuilt from plans and reports, which do not show its end
 
 
 SKIPS = frozenset({Reason.NO_READINGS, Reason.MODEL_REMOVED, Reason.QUARANTINED})
@@ -84,7 +84,7 @@ POISON = frozenset({Reason.CRASHED, Reason.ENDLESS})  # such a model is put into
 
 
 def decide_outcome(reason: Reason | None) -> Outcome:
-    """What a node's reason makes of a model; None is scored."""
+    """The outcome for a reason; None is scored."""
     if reason is None:
         return Outcome.SCORED
     return Outcome.SKIPPED if reason in SKIPS else Outcome.FAILED
@@ -92,7 +92,7 @@ def decide_outcome(reason: Reason | None) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Models by outcome, and what they wrote. The outcomes of a closed run sum to its plan's total."""
+    """Models by outcome, and their rows. The outcomes of a closed run sum to its plan's total."""
 
     scored: int = 0
     failed: int = 0
@@ -101,7 +101,7 @@ class Tally:
     not_attempted: int = 0
     rows: int = 0
     anomalies: int = 0
-    seconds: float = 0.0  # that nodes worked on it, summed over chunks
+    seconds: float = 0.0  # of work on nodes, summed over chunks
 
     @property
     def models(self) -> int:
@@ -140,6 +140,6 @@ class Part:
 
     path: str  # within the working container
     bytes: int
-    md5: str  # base64, as the store gives it
+    md5: str  # base64, as in the store
     rows: int
-    etag: str = ""  # of its copy among the predictions, once it is committed
+    etag: str = ""  # of its copy in the predictions, once it is committed

@@ -1,13 +1,13 @@
-"""What can go wrong, sorted by what the caller should do about it.
+"""The errors of the app, by what the caller should do.
 
     FleetError
     ├── Misconfigured   a person must change a setting
-    ├── Malformed       a document, an id or a request is not of its form; asking again cannot help
+    ├── Malformed       a document, an id or a request is malformed; a retry cannot help
     ├── NotFound        no such run, chunk or blob
-    ├── Conflict        somebody else wrote it since we read it; the next tick reads again
+    ├── Conflict        it was changed since it was read; the next tick reads again
     └── Unavailable     no answer, or "not now"; the next tick tries again
 
-Adapters translate at the edge: no cloud's own exception passes an adapter.
+Adapters translate errors: no exception of a cloud's SDK leaves an adapter.
 """
 
 
@@ -20,7 +20,7 @@ class Misconfigured(FleetError):
 
 
 class Malformed(FleetError):
-    """A document, an id or a request is not of its form. Says what was expected, what was found, and where."""
+    """A document, an id or a request is malformed. The message says what was expected, what came, and where."""
 
 
 class NotFound(FleetError):
@@ -28,13 +28,13 @@ class NotFound(FleetError):
 
 
 class Conflict(FleetError):
-    """Somebody else wrote it since we read it. The next tick reads again."""
+    """It was changed since it was read. The next tick reads again."""
 
 
 class Unavailable(FleetError):
-    """The cluster or a store did not answer, or asked to be left alone. The next tick tries again.
+    """The cluster or a store did not answer, or is throttled. The next tick tries again.
 
-    `retry_after` is in seconds, where the other side named one.
+    `retry_after` is in seconds, if the service named it.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The order for one chunk, and the command line that carries it out. Pure."""
+"""The manifest of one chunk, and the command line of its job. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .windows import Window
 
 
 def build_command(
-    manifest_url: str, attempt: int, *, careful: bool = False, carry: int = 0, pardon: bool = False
+    manifest_url: str, attempt: int, *, isolated: bool = False, carry: int = 0, include_quarantined: bool = False
 ) -> tuple[str, ...]:
-    """What every cluster runs. The node finds all else in the manifest.
+    """The command that every cluster runs. The node reads everything else from the manifest.
 
-    *carry* is the attempt whose report says which models were scored already: their rows are carried over from its
-    parts, and only the others are scored. 0: all are scored. *careful*: in child processes. *pardon*: models too that
-    the plan left out because they were in quarantine.
+    *carry*: the attempt whose report names the models that are already scored; their rows are copied from its parts,
+    and only the other models are scored. 0: all models are scored. *isolated*: each model is scored in a child
+    process. *include_quarantined*: models that the plan left out because they were in quarantine are scored too.
     """
     words = ("python", "-m", "scorer", "--manifest", manifest_url, "--attempt", str(attempt))
-    flags = (*(("--careful",) if careful else ()), *(("--pardon",) if pardon else ()))
+    flags = (*(("--careful",) if isolated else ()), *(("--pardon",) if include_quarantined else ()))
     return (*words, *flags, *(("--carry", str(carry)) if carry else ()))
 
 
@@ -37,7 +37,7 @@ class PackRef:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The order for one chunk: what to score, over which window, and where everything lies.
+    """The task of one chunk: its models, its window, and the locations of all files.
 
     `models_url`, `readings_url` and `work_url` are containers or folders; `readings_path` is a strftime pattern of
     the folder of an hour, or of one file, within the readings. `packs` cover the models from first to last, or there
@@ -77,7 +77,7 @@ class Manifest:
     def from_bytes(cls, data: bytes) -> Manifest:
         """Raises Malformed."""
 
-        def build(doc: dict[str, Any]) -> Manifest:
+        def build_manifest(doc: dict[str, Any]) -> Manifest:
             devices, sensors, names, etags = (map(str, column) for column in doc["models"])
             models = [Model(*row) for row in zip(devices, sensors, names, etags, strict=True)]
             for i, reason in doc["refused"].items():
@@ -98,4 +98,4 @@ class Manifest:
                 packs=packs,
             )
 
-        return parse_document(data, "manifest", build)
+        return parse_document(data, "manifest", build_manifest)

@@ -1,8 +1,7 @@
-"""The door for ids: a model blob's name -> device and sensor, or the reason why not. Pure.
+"""Parses ids: a model blob's name -> device and sensor, or a refusal. Pure.
 
-A device's id ends up in file names, in JSON, in URLs and in Parquet. What could leave its place there, or be taken
-for another id, is refused here, once; everything behind the door trusts it. What is refused and why is a table in
-docs/decisions/0011-ids.md.
+A device's id is used in file names, JSON, URLs and Parquet. An id that could break out there, or be taken for another
+id, is refused here, once; all other code trusts ids. docs/decisions/0011-ids.md lists what is refused and why.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ EXTENSIONS = (".skops", ".joblib", ".pkl", ".pickle")
 ID_LIMIT = 255  # characters of a device's or a sensor's id
 DEFAULT_PATTERN = "{device}[/{sensor}].{ext}"
 
-# Named one by one, since a Unicode category changes with the version of Python. In their order: what XML cannot carry
-# (one such name and a container cannot be listed any more) or obstore refuses, what ends a line, what is half a
-# character, what turns round the text that follows it, and what Azure makes a slash of.
+# Listed one by one, since Unicode categories change with the version of Python. In order: characters that XML cannot
+# hold (one such name makes a container impossible to list) or obstore refuses, line ends, surrogates, characters that
+# change the direction of text, and the backslash, which Azure converts to a slash.
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\u2028\u2029\ud800-\udfff\u202a-\u202e\u2066-\u2069\\]")
 _PARTS = re.compile(r"(\{\w*\}|\[|\])")
 _OPTIONAL = re.compile(r"\[[^][]*\{sensor\}[^][]*\]")
@@ -28,7 +27,7 @@ _OPTIONAL = re.compile(r"\[[^][]*\{sensor\}[^][]*\]")
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One line of a listing."""
+    """One entry of a listing."""
 
     name: str
     etag: str
@@ -37,15 +36,15 @@ class Blob:
 
 @dataclass(slots=True)
 class IgnoredFiles:
-    """Blobs that lie among the models and are none: how many, and the first few."""
+    """Blobs in the models' container that are not models: their number, and the first few."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
     def append(self, name: str) -> None:
-        """Count one; memory does not grow with them."""
+        """Count one; the memory does not grow."""
         self.count += 1
-        if self.count <= 3:  # noqa: PLR2004  # enough for a person to see what they are
+        if self.count <= 3:  # noqa: PLR2004  # enough for a person to recognize them
             self.examples.append(format_name(name))
 
 
@@ -66,34 +65,34 @@ def find_id_problem(text: str) -> str | None:
 
 
 def format_name(name: str) -> str:
-    """A blob's name as one line that every log and document can hold; two names are never shown alike.
+    """A blob's name as one line for logs and documents; different names stay different.
 
-    A name that gives good ids is shown as it is.
+    A name that gives valid ids is not changed.
     """
     return _UNUSABLE.sub(lambda c: c[0].encode("unicode_escape").decode(), name)
 
 
 def explain_refusal(name: str) -> str:
-    """Why a blob of this name is refused as BAD_NAME, as far as the name alone can tell; the pattern knows the rest."""
+    """Why a blob of this name is refused as BAD_NAME, as far as the name alone shows it."""
     for part in name.removesuffix(_split_extension(name)).split("/"):
         problem = find_id_problem(part)
         if problem:
             return f"its part {format_name(part)[:80]!r} {problem}"
     if _drops_dots(name):
         return "a part of it ends in a dot, which Azure drops"
-    return "it fits MODEL_NAMES in no way or in more than one, or not with ids that can be used"
+    return "it matches MODEL_NAMES in no way or in more than one, or its ids cannot be used"
 
 
 def _make_refused_model(blob: Blob) -> Model:
-    """A model whose name gives no ids. Its own id, `./` and the name, is no other model's, good or bad."""
+    """A model whose name gives no ids. Its id, `./` and the name, is unique among all models."""
     return Model(".", format_name(blob.name), blob.name, blob.etag, Reason.BAD_NAME, blob.size)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelNames:
-    """The pattern that model blobs are named by: `{device}`, `{sensor}`, `{ext}`, and `[…]` around a sensor's part.
+    """The pattern of model blobs' names: `{device}`, `{sensor}`, `{ext}`, and `[…]` around a sensor's part.
 
-    Without `{ext}` the extension may be there or not. Two names give the same ids only if they differ in nothing but
+    Without `{ext}` the extension is optional. Two names give the same ids only if they differ in nothing but
     their extensions.
     """
 
@@ -114,14 +113,14 @@ class ModelNames:
         object.__setattr__(self, "_greedy", re.compile(_build_regex(stem, "+")))
 
     def parse_model(self, blob: Blob) -> Model | None:
-        """The model that a blob holds, perhaps refused; None where the name is not a model's at all."""
+        """The model in a blob, perhaps refused; None if the name is not that of a model."""
         extension = _split_extension(blob.name)
         if not extension and "{ext}" in self.pattern:
             return None
         stem = blob.name.removesuffix(extension)
         lazy, greedy = self._lazy.fullmatch(stem), self._greedy.fullmatch(stem)
         if lazy is None or greedy is None:
-            # It has the ending of a model, so somebody means it as one: say so rather than pass over it.
+            # It has the extension of a model, so it is meant as one: refuse it rather than ignore it.
             return _make_refused_model(blob) if extension else None
         ids = lazy.groupdict()
         bad = any(find_id_problem(text) for text in ids.values() if text is not None)
@@ -130,16 +129,16 @@ class ModelNames:
         return Model(ids["device"], ids.get("sensor") or "", blob.name, blob.etag, size=blob.size)
 
     def list_fleet(self, blobs: Iterable[Blob], ignored: IgnoredFiles) -> Iterator[Model]:
-        """The models of a sorted listing, as it streams by; names that are no model's go to *ignored*.
+        """The models of a sorted listing, while it is read; names that are not models go to *ignored*.
 
-        Two blobs of one model are both refused as ambiguous, and count as one model. Such names differ in the
-        extension only, so all between them in any lexicographic order begin with the same stem: a model is held back
-        while the listing still does. What is held never exceeds the length of a name.
+        Two blobs of one model are both refused as ambiguous, and count as one model. Such names differ only in the
+        extension, so all names between them in any lexicographic order begin with the same stem: a model is held
+        back while names begin with its stem. The number of models held never exceeds the length of a name.
         """
         held: dict[str, tuple[str, Model]] = {}  # by id: the beginning that a rival's name would have, and the model
         for blob in blobs:
-            for passed in [i for i, (beginning, _) in held.items() if not blob.name.startswith(beginning)]:
-                yield held.pop(passed)[1]
+            for model_id in [i for i, (beginning, _) in held.items() if not blob.name.startswith(beginning)]:
+                yield held.pop(model_id)[1]
             model = self.parse_model(blob)
             if model is None:
                 ignored.append(blob.name)
@@ -157,34 +156,34 @@ def _split_extension(name: str) -> str:
 
 
 def _drops_dots(name: str) -> bool:
-    """Whether Azure keeps this blob under another name: without the dots that a part of its path ends in."""
+    """Whether Azure stores this blob under another name: it drops dots at the end of a part of the path."""
     return any(part.endswith(".") for part in name.split("/"))
 
 
 def _is_unambiguous(stem: str) -> bool:
-    """Whether names of this pattern give one pair of ids each, and stay where they are."""
-    whole, bare = _OPTIONAL.sub(lambda part: part[0][1:-1], stem), _OPTIONAL.sub("", stem)
-    if bare.count("{device}") != 1 or whole.count("{sensor}") > 1:
+    """Whether each name of this pattern gives one pair of ids, and stays in its folder."""
+    full, bare = _OPTIONAL.sub(lambda part: part[0][1:-1], stem), _OPTIONAL.sub("", stem)
+    if bare.count("{device}") != 1 or full.count("{sensor}") > 1:
         return False
-    samples = {text.replace("{device}", "d").replace("{sensor}", "s") for text in (whole, bare)}
-    # A part that the pattern itself leaves empty or makes of dots would be read as another path.
+    samples = {text.replace("{device}", "d").replace("{sensor}", "s") for text in (full, bare)}
+    # A part that is empty or made of dots by the pattern itself would be read as another path.
     parts = [part for sample in samples for part in sample.split("/")]
     return not any(find_id_problem(part) or _drops_dots(part) or set(part) & set("[]{}") for part in parts)
 
 
 def _build_regex(stem: str, repeat: str) -> str:
-    pieces = {
+    patterns = {
         "{device}": f"(?P<device>[^/]{repeat})",
         "{sensor}": f"(?P<sensor>[^/]{repeat})",
         "[": "(?:",
         "]": ")?",
     }
-    return "".join(pieces.get(part, re.escape(part)) for part in _PARTS.split(stem))
+    return "".join(patterns.get(part, re.escape(part)) for part in _PARTS.split(stem))
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What the readings' columns are called. A file with no *value* column is wide: its other columns are features."""
+    """The names of the readings' columns. A file with no *value* column is wide: its other columns are features."""
 
     time: str = "time"
     device: str = "device"
@@ -193,10 +192,10 @@ class Columns:
 
     @classmethod
     def parse(cls, text: str) -> Columns:
-        """`time=TS,device=Device,...`; what is not named keeps its default. Raises Malformed."""
+        """`time=TS,device=Device,...`; other columns keep their default. Raises Malformed."""
         pairs = [pair.partition("=") for pair in text.split(",")] if text else []
-        given = {key.strip(): name.strip() for key, _, name in pairs}
-        known = cls.__slots__
-        if len(given) < len(pairs) or not all(given.values()) or set(given) - set(known):
-            raise Malformed(f"expected KEY=NAME,... with keys of {', '.join(known)}, got {text!r}")
-        return replace(cls(), **given)
+        names = {key.strip(): name.strip() for key, _, name in pairs}
+        keys = cls.__slots__
+        if len(names) < len(pairs) or not all(names.values()) or set(names) - set(keys):
+            raise Malformed(f"expected KEY=NAME,... with keys of {', '.join(keys)}, got {text!r}")
+        return replace(cls(), **names)

@@ -1,6 +1,6 @@
-"""Where everything lies, and what jobs are called: all paths and names that app and nodes share. Pure.
+"""All paths in storage and names of jobs that app and nodes share. Pure.
 
-Paths lie in the working container (`fleetscore`) unless they say otherwise.
+Paths are in the working container (`fleetscore`) unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def make_job_name(app: str, run: str, chunk: str, attempt: int) -> str:
 
 
 def parse_job_name(name: str) -> tuple[str, str, int] | None:
-    """(run, chunk, attempt) of a name that `job_name` made; None for any other."""
+    """(run, chunk, attempt) of a name of `make_job_name`; None for any other."""
     match = _JOB.fullmatch(name)
     return (match["run"], match["chunk"], int(match["attempt"])) if match else None
 
@@ -33,27 +33,27 @@ RUNS_PREFIX = "runs/"
 
 
 def run_prefix(run: str) -> str:
-    """Where all of a run lies but its parts: plans, manifests, signs, logs."""
+    """The folder of a run, without its parts: plans, manifests, progress, reports, logs."""
     return f"{RUNS_PREFIX}{run}/"
 
 
 def plan_path(run: str, number: int = 0) -> str:
-    """Create-once: the write that makes the manifests a plan. An extension of the run has a plan of its own."""
+    """Create-once: this blob makes the manifests a plan. Each extension of the run has its own plan."""
     return f"{run_prefix(run)}plan{f'-{number}' if number else ''}.json"
 
 
 def manifest_path(run: str, digest: str) -> str:
-    """Named by its content, so that writing it twice is writing it once."""
+    """Named by its content, so that a second write changes nothing."""
     return f"{run_prefix(run)}manifests/{digest}.json"
 
 
 def attempts_prefix(run: str) -> str:
-    """Where one listing finds every progress and every report of a run."""
+    """The folder of every progress and report of a run."""
     return f"{run_prefix(run)}signs/"
 
 
 def progress_path(run: str, chunk: str, attempt: int) -> str:
-    """An empty blob; its metadata is the progress, its etag the sign of life."""
+    """An empty blob: its metadata is the progress, and its etag changes while the node is alive."""
     return f"{attempts_prefix(run)}{chunk}-{attempt}.progress"
 
 
@@ -63,41 +63,41 @@ def report_path(run: str, chunk: str, attempt: int) -> str:
 
 
 def parse_attempt_path(path: str) -> tuple[str, int, str] | None:
-    """(chunk, attempt, "progress" or "report") of a path under `signs_prefix`; None for any other."""
+    """(chunk, attempt, "progress" or "report") of a path under `attempts_prefix`; None for any other."""
     match = _SIGN.fullmatch(path)
     return (match["chunk"], int(match["attempt"]), match["kind"]) if match else None
 
 
 def log_path(run: str, chunk: str, attempt: int) -> str:
-    """What the job printed, where the cluster has no place of its own for that."""
+    """The output of the job, where the cluster does not store it."""
     return f"{run_prefix(run)}logs/{chunk}-{attempt}.log"
 
 
 def pack_path(name: str) -> str:
-    """Where a pack lies: a cache, which outlives runs and may be deleted at any time."""
+    """A pack. Packs are a cache: they outlive runs, and may be deleted at any time."""
     return f"packs/{name}.pack"
 
 
 def results_prefix(run: str) -> str:
-    """Where all parts of a run lie, chosen or not."""
+    """The folder of all parts of a run, chosen or not."""
     return f"results/{run}/"
 
 
 def parts_prefix(run: str, chunk: str) -> str:
-    """Where the processes of a chunk write, each under a random name of its own."""
+    """The folder of the parts of a chunk: each process writes under a random name."""
     return f"{results_prefix(run)}{chunk}/"
 
 
 def predictions_prefix(window: Window) -> str:
-    """Where all of a run's committed parts lie in the predictions' container, and those of no other run."""
+    """The prefix of a run's committed parts in the predictions' container, and of no other run's."""
     return f"date={window.start:%Y-%m-%d}/hour={window.start:%H}/{window.id}-"
 
 
 def prediction_prefix(window: Window, chunk: str) -> str:
-    """The same of one chunk."""
+    """The same for one chunk."""
     return f"{predictions_prefix(window)}{chunk}-"
 
 
 def prediction_path(window: Window, chunk: str, index: int) -> str:
-    """Where part *index* of a chunk lies in the predictions' container once it is committed."""
+    """The path of a chunk's committed part *index* in the predictions' container."""
     return f"{prediction_prefix(window, chunk)}{index}.parquet"

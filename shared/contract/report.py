@@ -1,4 +1,4 @@
-"""What a node says of a chunk: its progress, and at its end the report. Pure."""
+"""What a node reports about a chunk: its progress, and at the end the report. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .errors import Malformed
 from .paths import parts_prefix
 from .text import clip_text
 
-PARTS_LIMIT = 100  # of one report: they all stand in the chunk's row
+PARTS_LIMIT = 100  # of one report: the chunk's row holds them all
 
 _PART = re.compile(r"results/[\w-]+/[\w-]+/[\w-]+(\.[\w-]+)*", re.ASCII)
 
@@ -24,7 +24,7 @@ _PART = re.compile(r"results/[\w-]+/[\w-]+/[\w-]+(\.[\w-]+)*", re.ASCII)
 class ModelResult(NamedTuple):
     """How one model of a chunk ended: scored (*reason* is None), or failed or skipped for a reason.
 
-    A tuple, since a run has one for each model: a frozen dataclass takes four times as long to make.
+    A tuple, since a run has one for each model: a frozen dataclass takes four times as long to create.
     """
 
     model: str  # its id
@@ -32,14 +32,14 @@ class ModelResult(NamedTuple):
     anomalies: int = 0
     reason: Reason | None = None
     message: str = ""
-    etag: str = ""  # of what was scored, where that is not what the manifest named
+    etag: str = ""  # of the scored file, if it is not that of the manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a node says of a finished chunk: every model's verdict, in the manifest's order, and the parts.
+    """The report of a finished chunk: every model's result, in the manifest's order, and the parts.
 
-    `warnings` are sentences for a person about what did not fail: columns left out, rows counted and ignored.
+    `warnings` are sentences for people about what did not fail: columns left out, rows ignored.
     """
 
     run: str
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def tally(self) -> Tally:
-        """The verdicts, counted."""
+        """The results, counted."""
         reasons = Counter(v.reason for v in self.results)
         skipped = sum(reasons[reason] for reason in SKIPS)
         return Tally(
@@ -68,7 +68,7 @@ class Report:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """What was not scored, grouped by reason."""
+        """The models that were not scored, grouped by reason."""
         return merge_failures(
             Failure(v.reason, decide_outcome(v.reason), 1, v.model, v.message) for v in self.results if v.reason
         )
@@ -97,22 +97,22 @@ class Report:
     def from_bytes(cls, data: bytes) -> Report:
         """Raises Malformed."""
 
-        def build(doc: dict[str, Any]) -> Report:
-            verdicts = [
+        def build_report(doc: dict[str, Any]) -> Report:
+            results = [
                 ModelResult(model, parse_count(rows), parse_count(anomalies))
                 for model, rows, anomalies in zip(doc["models"], doc["rows"], doc["anomalies"], strict=True)
             ]
             for i, (reason, message) in doc["reasons"].items():
-                verdicts[int(i)] = verdicts[int(i)]._replace(reason=Reason(reason), message=clip_text(message))
+                results[int(i)] = results[int(i)]._replace(reason=Reason(reason), message=clip_text(message))
             for i, etag in doc["etags"].items():
-                verdicts[int(i)] = verdicts[int(i)]._replace(etag=str(etag))
+                results[int(i)] = results[int(i)]._replace(etag=str(etag))
             return cls(
                 run=doc["run"],
                 chunk=doc["chunk"],
                 attempt=parse_count(doc["attempt"]),
                 started_at=parse_instant(doc["started_at"]),
                 ended_at=parse_instant(doc["ended_at"]),
-                results=tuple(verdicts),
+                results=tuple(results),
                 parts=tuple(
                     Part(str(p["path"]), parse_count(p["bytes"]), str(p["md5"]), parse_count(p["rows"]))
                     for p in doc["parts"]
@@ -121,10 +121,10 @@ class Report:
                 version=clip_text(str(doc.get("version", ""))),
             )
 
-        return parse_document(data, "report", build)
+        return parse_document(data, "report", build_report)
 
     def check_against(self, run: str, chunk: str, attempt: int, models: int) -> None:
-        """That this report is the one asked for and adds up; raises Malformed. Storage is not asked."""
+        """Check that this is the expected report and that it is consistent; raises Malformed. Reads no storage."""
         identity = (self.run, self.chunk, self.attempt, len(self.results))
         if identity != (run, chunk, attempt, models):
             raise Malformed(f"expected the report of {run} {chunk}-{attempt} over {models} models, got {identity}")
@@ -140,7 +140,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an attempt has come, by its own word: the metadata of its progress blob."""
+    """The progress of an attempt as the node reports it: the metadata of its progress blob."""
 
     done: int
     models: int
@@ -151,7 +151,7 @@ class Progress:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
-        """Lenient: progress decides nothing, so what cannot be read is nothing done."""
+        """Never raises: progress decides nothing, so values that cannot be read count as 0."""
         values = [metadata.get(key, "") for key in ("done", "models")]
-        done, models = (int(v) if v.isdecimal() else 0 for v in values)
-        return cls(min(done, models), models)
+        count, models = (int(v) if v.isdecimal() else 0 for v in values)
+        return cls(min(count, models), models)

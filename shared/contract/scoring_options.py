@@ -1,4 +1,4 @@
-"""What nodes take, and how far they go for it: settings of the app that travel in every manifest. Pure."""
+"""The settings of the app for nodes, which every manifest carries. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .errors import Malformed
 
 
 class BadRows(StrEnum):
-    """What becomes of a row with a cell that is neither a number nor missing, or with a time that is none."""
+    """What happens to a row with a cell that is neither a number nor missing, or with an invalid time."""
 
-    SKIP = "skip"  # it is counted and left out, of the models that would have used the cell
-    FAIL = "fail"  # the models that would have used the cell fail
+    SKIP = "skip"  # it is counted, and left out for the models that use the cell
+    FAIL = "fail"  # the models that use the cell fail
 
 
 class TimeFormat(StrEnum):
-    """How the files write instants. A column of timestamps says it by itself, and is taken under each of these."""
+    """The form of instants in the files. A column of timestamps is accepted with each of these."""
 
     ISO = "iso"  # ISO 8601; without an offset it is UTC
     S = "s"  # since 1970
@@ -28,22 +28,22 @@ class TimeFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReadingOptions:
-    """How a fleet's readings are taken."""
+    """How a fleet's readings are read."""
 
     bad_rows: BadRows = BadRows.SKIP
     time: TimeFormat = TimeFormat.ISO
 
 
 class OtherVersion(StrEnum):
-    """What becomes of a model that another scikit-learn made than the one that nodes have."""
+    """What happens to a model of another scikit-learn version than that of the nodes."""
 
-    WARN = "warn"  # it is scored, and the report says so
+    WARN = "warn"  # it is scored, with a warning in the report
     REFUSE = "refuse"  # it fails
 
 
 @dataclass(frozen=True, slots=True)
 class OtherVersions:
-    """The same for each format of model files."""
+    """The choice for each format of model files."""
 
     skops: OtherVersion = OtherVersion.WARN
     pickle: OtherVersion = OtherVersion.WARN
@@ -54,27 +54,27 @@ class OtherVersions:
         try:
             if "=" not in text:
                 return cls(OtherVersion(text), OtherVersion(text))
-            given = [pair.strip().split("=", 1) for pair in text.split(",")]
-            if len({kind for kind, _ in given}) < len(given):
+            pairs = [pair.strip().split("=", 1) for pair in text.split(",")]
+            if len({kind for kind, _ in pairs}) < len(pairs):
                 raise ValueError
-            return replace(cls(), **{kind: OtherVersion(word) for kind, word in given})
+            return replace(cls(), **{kind: OtherVersion(word) for kind, word in pairs})
         except (ValueError, TypeError):
             raise Malformed(f"expected warn, refuse, or skops=warn,pickle=refuse, got {text!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one model may take, and what readings may take on a node."""
+    """The limits of one model, and of readings on a node."""
 
-    model_bytes: int = 256 * 2**20  # of its file, packed or not
-    model_seconds: float = 60.0  # from its file to its scores, where scikit-learn scores it
+    model_bytes: int = 256 * 2**20  # of its file, compressed or not
+    model_seconds: float = 60.0  # from its file to its scores, if scikit-learn scores it
     model_memory: int = 4 * 2**30  # bytes, in the same case
-    readings_memory: int = 2 * 2**30  # bytes, about; what is more is read in several passes
+    readings_memory: int = 2 * 2**30  # bytes, about; more is read in several passes
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringOptions:
-    """All of it."""
+    """All options of a node."""
 
     readings: ReadingOptions = field(default_factory=ReadingOptions)
     other_versions: OtherVersions = field(default_factory=OtherVersions)

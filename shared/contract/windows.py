@@ -1,4 +1,4 @@
-"""Windows: the spans of readings that runs score, and how their lengths are written. Pure."""
+"""Windows: the ranges of readings that runs score, and the notation of their lengths. Pure."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def format_length(length: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """A half-open span of readings, [start, start + length), in UTC. Its id names the run."""
+    """A half-open range of readings, [start, start + length), in UTC. Its id is that of the run."""
 
     start: datetime
     length: timedelta
 
     @property
     def end(self) -> datetime:
-        """The first instant that is no longer inside."""
+        """The first instant after the window."""
         return self.start + self.length
 
     @property
@@ -68,7 +68,7 @@ class Window:
 
     @classmethod
     def containing(cls, instant: datetime, length: timedelta) -> Window:
-        """The tile of *length* that *instant* lies in."""
+        """The tile of *length* that contains *instant*."""
         return cls(instant - (instant - EPOCH) % length, length)
 
 

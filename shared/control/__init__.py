@@ -1,1 +1,1 @@
-"""The loop that acts: it opens runs, submits, commits, records, and cleans up."""
+"""The control loop: it opens runs, submits jobs, commits results, and does maintenance."""

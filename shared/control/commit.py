@@ -1,4 +1,4 @@
-"""Puts the chosen parts of a chunk where consumers read. Every call is conditional, and may be repeated at any time."""
+"""Copies the chosen parts of a chunk to where consumers read. Every call is conditional, and may be repeated."""
 
 from __future__ import annotations
 
@@ -14,39 +14,41 @@ from shared.state.runs import Chunk
 
 
 def copy_parts(work: Blobs, predictions: Blobs, window: Window, chunk: Chunk) -> tuple[Part, ...]:
-    """Copy the chosen parts to their final names, in place of those of an earlier round; returns them as they lie.
+    """Copy the chosen parts to their final names, replacing those of an earlier round; returns the copies.
 
-    Each call is conditional on the etag of what it replaces: so one that comes late, from a host that was paused or a
-    request that was slow, finds another etag and changes nothing. Raises Malformed or NotFound where something else
-    lies there, or nothing here; Unavailable, with nothing lost.
+    Each call is conditional on the etag of the blob that it replaces: a late call, from a host that was paused or a
+    request that was slow, meets another etag and changes nothing. Raises Malformed where the target holds other
+    content, NotFound where a source is missing, and Unavailable, with nothing lost.
     """
     assert chunk.chosen
     before = chunk.committed.parts if chunk.committed else ()
-    lying = []
+    copies = []
     for index, (part, old) in enumerate(zip_longest(chunk.chosen.parts, before)):
         name = paths.prediction_path(window, chunk.id, index)
         if part:
-            lying.append(_put(work, predictions, name, part, old))
+            copies.append(_copy_part(work, predictions, name, part, old))
         else:
             predictions.delete(name, old.etag)  # the new result has fewer parts
-    return tuple(lying)
+    return tuple(copies)
 
 
-def _put(work: Blobs, predictions: Blobs, name: str, part: Part, old: Part | None) -> Part:
+def _copy_part(work: Blobs, predictions: Blobs, name: str, part: Part, old: Part | None) -> Part:
     try:
-        there = predictions.copy(work, part.path, name, replaces=old.etag if old else None)
-    except Conflict:  # an earlier tick was killed after it had copied, or another host was quicker
-        there = predictions.head(name)
-    if (there.size, there.md5) != (part.bytes, part.md5):
-        raise Malformed(f"{predictions.url}/{name} is not ours: expected {part}, got {there}")
-    return replace(part, etag=there.etag)
+        blob = predictions.copy(work, part.path, name, replaces=old.etag if old else None)
+    except Conflict:  # an earlier tick was killed after the copy, or another host was faster
+        blob = predictions.read_properties(name)
+    if (blob.size, blob.md5) != (part.bytes, part.md5):
+        raise Malformed(f"{predictions.url}/{name} is not ours: expected {part}, got {blob}")
+    return replace(part, etag=blob.etag)
 
 
-def earlier_lies(predictions: Blobs, window: Window, chunk: Chunk) -> bool:
-    """Whether consumers still read the result of an earlier round: every part is there, under the etag that it had."""
+def has_earlier_parts(predictions: Blobs, window: Window, chunk: Chunk) -> bool:
+    """Whether the result of an earlier round is unchanged: every part exists, with its etag."""
     before = chunk.committed.parts if chunk.committed else ()
     try:
-        there = [predictions.head(paths.prediction_path(window, chunk.id, index)) for index in range(len(before))]
+        blobs = [
+            predictions.read_properties(paths.prediction_path(window, chunk.id, index)) for index in range(len(before))
+        ]
     except NotFound:
         return False
-    return [found.etag for found in there] == [part.etag for part in before]
+    return [blob.etag for blob in blobs] == [part.etag for part in before]

@@ -1,4 +1,4 @@
-"""Keeps house: prunes what is old, and rebuilds a ledger that was lost. Touches no open run."""
+"""Maintenance: prunes old runs, and rebuilds a lost ledger. Does not touch open runs."""
 
 from __future__ import annotations
 
@@ -20,69 +20,69 @@ from shared.state.requests import BackfillState
 from shared.state.runs import Chunk, ChunkState, Phase, Result, Run
 from shared.tracking import observe, run_tracker
 
-from .options import Rules
+from .options import ControlOptions
 
 log = logging.getLogger(__name__)
 
 _PLAN = re.compile(r"runs/(?P<run>[^/]+)/plan(?:-\d+)?\.json")
 
 
-def prune(
-    ledger: Ledger, work: Blobs, predictions: Blobs, rules: Rules, now: datetime, in_time: Callable[[], bool]
+def prune_runs(
+    ledger: Ledger, work: Blobs, predictions: Blobs, options: ControlOptions, now: datetime, in_time: Callable[[], bool]
 ) -> bool:
     """Remove runs that ended longer ago than they are kept: blobs first, then rows.
 
-    False where its time was up; called again, it goes on there.
+    False when it ran out of time; the next call continues.
     """
-    limit = now - rules.keep_runs
-    old = (r for r in ledger.runs_in(EPOCH, limit) if r.phase.terminal and r.ended_at and r.ended_at < limit)
+    limit = now - options.keep_runs
+    old = (r for r in ledger.list_runs_in(EPOCH, limit) if r.phase.terminal and r.ended_at and r.ended_at < limit)
     for run in old:
-        for store, name in _blobs(run, work, predictions, rules):
+        for store, name in _list_blobs(run, work, predictions, options):
             if not in_time():
                 return False
             store.delete(name)
         ledger.remove_run(run.id)
         log.info("run=%s pruned: it ended at %s", run.id, f"{run.ended_at:%Y-%m-%d %H:%M}")
-    for backfill in ledger.backfills():
+    for backfill in ledger.list_backfills():
         if backfill.state is not BackfillState.OPEN and backfill.ended_at and backfill.ended_at < limit:
             ledger.remove_backfill(backfill.id)
     return True
 
 
-def _blobs(run: Run, work: Blobs, predictions: Blobs, rules: Rules) -> Iterator[tuple[Blobs, str]]:
-    """All blobs of a run; of its predictions only where a person wants them pruned too."""
+def _list_blobs(run: Run, work: Blobs, predictions: Blobs, options: ControlOptions) -> Iterator[tuple[Blobs, str]]:
+    """All blobs of a run; its predictions only if they are to be pruned too."""
     for prefix in (paths.run_prefix(run.id), paths.results_prefix(run.id)):
-        yield from ((work, blob.name) for blob in work.list(prefix))
-    if rules.prune_predictions:
-        yield from ((predictions, blob.name) for blob in predictions.list(paths.predictions_prefix(run.window)))
+        yield from ((work, blob.name) for blob in work.list_blobs(prefix))
+    if options.prune_predictions:
+        yield from ((predictions, blob.name) for blob in predictions.list_blobs(paths.predictions_prefix(run.window)))
 
 
-def rebuild(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetime) -> Iterator[Run]:
-    """Restore the rows of runs from their plans and reports, for the day on which the table is lost.
+def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetime) -> Iterator[Run]:
+    """Restore the rows of runs from their plans and reports, after the table was lost.
 
-    What lies among the predictions as a report says is committed; what was reported and lies nowhere is committed by
-    the next ticks; a chunk without either has failed as `ledger_lost`, and can be redriven. Rows that are there stay.
-    The watermark goes to the end of the newest window. Yields each run that was restored.
+    A chunk whose predictions are those of a report is committed; one with a report and without predictions is
+    committed by the next ticks; one without either has failed as `ledger_lost`, and can be redriven. Existing rows
+    stay. The watermark is set to the end of the newest window. Yields each restored run.
     """
     restored = None
     for run_id in sorted(
-        {found["run"] for blob in work.list(paths.RUNS_PREFIX) if (found := _PLAN.fullmatch(blob.name))}
+        {match["run"] for blob in work.list_blobs(paths.RUNS_PREFIX) if (match := _PLAN.fullmatch(blob.name))}
     ):
         end = Window.parse(run_id).end
         restored = max(restored or end, end)
         try:
-            ledger.run(run_id)
+            ledger.read_run(run_id)
         except NotFound:
-            run, chunks = _restored(run_id, work, predictions, now)
+            run, chunks = _restore_run(run_id, work, predictions, now)
             ledger.add_chunks(chunks)
             ledger.add_run(run)
             yield run
-    beat = ledger.heartbeat()
+    beat = ledger.read_heartbeat()
     if restored and (beat.watermark is None or beat.watermark < restored):
         ledger.save_heartbeat(replace(beat, watermark=restored))
 
 
-def _restored(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tuple[Run, Sequence[Chunk]]:
+def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tuple[Run, Sequence[Chunk]]:
     run = Run(Window.parse(run_id), Phase.RUNNING, now, asked_by="rebuild", planned_at=now)
     plans: list[Plan] = []
     while True:
@@ -90,16 +90,16 @@ def _restored(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tu
             plans.append(read_plan(work, run, len(plans), now))
         except NotFound:
             break
-    signs, reported = observe.read_signs(work, run_id)
-    tried = {chunk: numbers[-1] for chunk, numbers in reported.items()}
-    for chunk, number in signs:
-        tried[chunk] = max(number, tried.get(chunk, 0))
+    progress, reported = observe.list_progress(work, run_id)
+    last_attempts = {chunk_id: numbers[-1] for chunk_id, numbers in reported.items()}
+    for chunk_id, number in progress:
+        last_attempts[chunk_id] = max(number, last_attempts.get(chunk_id, 0))
     chunks, times = [], []
     for planned in (chunk for plan in plans for chunk in plan.chunks):
-        reports = list(_reports(work, planned, reported.get(planned.id, [])))
+        reports = list(_read_reports(work, planned, reported.get(planned.id, [])))
         times += [instant for report in reports for instant in (report.started_at, report.ended_at)]
-        again = replace(planned, next_attempt=tried.get(planned.id, 0) + 1)
-        chunks.append(_as_it_lies(again, run.window, reports, predictions, now))
+        chunk = replace(planned, next_attempt=last_attempts.get(planned.id, 0) + 1)
+        chunks.append(_restore_chunk(chunk, run.window, reports, predictions, now))
     run = replace(
         run,
         planned_at=min(times, default=now),
@@ -107,16 +107,16 @@ def _restored(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tu
         models=sum(plan.models for plan in plans),
         chunks=len(chunks),
         ignored=plans[0].ignored if plans else 0,
-        round=1,  # its chunks are of round 0: how they ended says nothing of the cluster of today
+        round=1,  # its chunks are of round 0: how they ended says nothing about the cluster now
     )
-    summed = run_tracker.sum_up(run, chunks, now)
+    summed = run_tracker.summarize_run(run, chunks, now)
     if summed.phase.terminal:
         return replace(summed, ended_at=max(times, default=now)), chunks
     return replace(summed, planned_at=now), chunks
 
 
-def _reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Report]:
-    """The valid ones, the newest first. Their parts may have gone since: then only a commit would want them."""
+def _read_reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Report]:
+    """The valid reports, the newest first. Their parts may be deleted by now; only a commit needs them."""
     for number in reversed(numbers):
         try:
             report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, number)))
@@ -127,17 +127,17 @@ def _reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Repo
         yield report
 
 
-def _as_it_lies(chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime) -> Chunk:
-    """The chunk as the predictions show it."""
-    found = list(predictions.describe(paths.prediction_prefix(window, chunk.id)))
+def _restore_chunk(chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime) -> Chunk:
+    """The chunk in the state that the predictions and reports show."""
+    blobs = list(predictions.describe_blobs(paths.prediction_prefix(window, chunk.id)))
     for report in reports:
-        if [(part.bytes, part.md5) for part in report.parts] == [(blob.size, blob.md5) for blob in found]:
-            parts = tuple(replace(part, etag=blob.etag) for part, blob in zip(report.parts, found, strict=True))
+        if [(part.bytes, part.md5) for part in report.parts] == [(blob.size, blob.md5) for blob in blobs]:
+            parts = tuple(replace(part, etag=blob.etag) for part, blob in zip(report.parts, blobs, strict=True))
             result = Result(report.attempt, parts, report.tally, report.failures)
             return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result)
-    if reports and not found:
+    if reports and not blobs:
         first = reports[-1]
         result = Result(first.attempt, first.parts, first.tally, first.failures)
         return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=result)
-    message = "the ledger was lost; neither a report nor predictions tell how this chunk ended"
+    message = "the ledger was lost; neither a report nor predictions show how this chunk ended"
     return replace(chunk, state=ChunkState.FAILED, since=now, reason=Reason.LEDGER_LOST, message=message)

@@ -1,4 +1,4 @@
-"""What HTTP gets instead of the loop: the ports that it reads and leaves requests in, and what a person has set."""
+"""What HTTP gets instead of the loop: the ports that it reads and writes requests to, and the options."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from shared.ports import Blobs, Cluster, Ledger
 
-from .options import Rules
+from .options import ControlOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """No tick among them: a request can ask for a run, and only the loop opens it."""
+    """Without the tick: HTTP can request a run, and only the loop opens it."""
 
     ledger: Ledger
     cluster: Cluster
     work: Blobs
-    rules: Rules
+    options: ControlOptions

@@ -1,4 +1,4 @@
-"""What one tick knows of itself: its instant, its time budget, the wishes, and how the cluster wants to be treated."""
+"""The state of one tick: its instant, its time budget, the requests, and whether the cluster is throttled."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ from datetime import datetime, timedelta
 
 from shared.contract.errors import Unavailable
 from shared.ports import Stopwatch
-from shared.state.requests import Wish, WishKind
+from shared.state.requests import Request, RequestKind
 from shared.state.runs import Nodes, Run
 
-LONGEST_THROTTLE = timedelta(hours=1)  # a cluster that wants more is asked all the same
+LONGEST_THROTTLE = timedelta(hours=1)  # even if the cluster asks for more
 
 
 @dataclass(slots=True)
 class Tick:
-    """One tick: its instant, how long it may take, what it was told, and what went wrong in it."""
+    """One tick: its instant, its time budget, the requests, and what went wrong."""
 
     now: datetime
     stopwatch: Stopwatch
     budget: timedelta
-    wishes: Sequence[Wish]
+    requests: Sequence[Request]
     throttled_until: datetime | None
     trouble: str = ""
-    nodes: Nodes | None = None  # where they were counted in it
+    nodes: Nodes | None = None  # if they were counted in it
     began: float = field(init=False)
     next_slot: float = field(init=False)  # of the stopwatch, at which the next job may be submitted
 
     def __post_init__(self) -> None:
-        self.began = self.next_slot = self.stopwatch.seconds()
+        self.began = self.next_slot = self.stopwatch.read_seconds()
 
     @property
     def elapsed(self) -> timedelta:
-        """Since it began."""
-        return timedelta(seconds=self.stopwatch.seconds() - self.began)
+        """The time since it began."""
+        return timedelta(seconds=self.stopwatch.read_seconds() - self.began)
 
     def in_time(self) -> bool:
-        """Whether more may be begun."""
+        """Whether there is time to start something."""
         return self.elapsed < self.budget
 
     @property
     def throttled(self) -> bool:
-        """Whether the cluster wants to be left alone."""
+        """Whether the cluster asked for no requests for now."""
         return self.throttled_until is not None and self.now + self.elapsed < self.throttled_until
 
-    def heed(self, error: Unavailable) -> None:
-        """Take note of what a cluster said that does not answer."""
+    def note_error(self, error: Unavailable) -> None:
+        """Note the error of a cluster that did not answer, and how long it wants no requests."""
         self.trouble = str(error)
         if error.retry_after:
             wait = min(timedelta(seconds=error.retry_after), LONGEST_THROTTLE)
             self.throttled_until = self.now + self.elapsed + wait
 
-    def asked(self, kind: WishKind, run: Run) -> Wish | None:
-        """The wish of this kind for a run, or for the backfill that opened it."""
-        return next((w for w in self.wishes if w.kind is kind and w.target in (run.id, run.asked_by)), None)
+    def find_request(self, kind: RequestKind, run: Run) -> Request | None:
+        """The request of this kind for a run, or for the backfill that opened it."""
+        return next((w for w in self.requests if w.kind is kind and w.target in (run.id, run.asked_by)), None)
 
-    def pace(self, jobs: int, rate: float) -> None:
+    def wait_for_slot(self, jobs: int, rate: float) -> None:
         """Wait until so many jobs may be submitted."""
-        wait = self.next_slot - self.stopwatch.seconds()
+        wait = self.next_slot - self.stopwatch.read_seconds()
         if wait > 0:
             self.stopwatch.sleep(wait)
-        self.next_slot = max(self.next_slot, self.stopwatch.seconds()) + jobs / rate
+        self.next_slot = max(self.next_slot, self.stopwatch.read_seconds()) + jobs / rate

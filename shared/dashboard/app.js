@@ -1,31 +1,31 @@
-// Keeps the page true: what it wants to know, when to ask again, what the person does. The address says what is shown.
+// Keeps the page up to date: what it requests and when, and the actions of the user. The address selects the view.
 
 import { ask, hasKey, now, useKey } from "./ask.js";
 import { show, h } from "./elements.js";
 import * as views from "./views.js";
 import { age, isOver, percent } from "./words.js";
 
-const SLOW = 20_000; // milliseconds between two looks at the list, at health, and at what is over
-const SOON = 5_000; // before what failed is asked again
+const SLOW = 20_000; // milliseconds between two requests for the list, health, and runs that are over
+const SOON = 5_000; // milliseconds before a failed request is repeated
 const RUNS = "api/runs?limit=25";
 const QUARANTINE = "api/quarantine";
 
 const answers = new Map(); // path -> {body, etag, at, due, problem, failing: {from, status, why}}
 const books = new Map(); // path of a list -> the cursors of its pages, up to the one that is shown
-// In this tab, which no tick may have taken up yet. A cancel or a further round: run -> the round in which it was asked.
+// Requests of this tab that a tick may not have handled yet. A cancel or a further round: run -> its round at the request.
 const asked = { runs: new Set(), cancels: new Map(), rounds: new Map() };
 let timer = 0;
 let news = 0;
-let locked = false; // a key is wanted: nothing but health is asked until there is one
+let locked = false; // a key is required: only health is requested until there is one
 
 const find = (id) => document.getElementById(id);
 const view = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 const body = (path) => answers.get(path)?.body;
-const health = () => (locked ? "api/health" : "api/schedule"); // the first tells little, and asks for no key
+const health = () => (locked ? "api/health" : "api/schedule"); // the first has no details, and needs no key
 const runPath = (run) => `api/runs/${encodeURIComponent(run)}`;
 const listed = (id) => (body(page(RUNS)) ?? body(RUNS))?.items.find((run) => run.id === id);
 const runOf = (id) => body(runPath(id)) ?? listed(id);
-const waits = (run) => isOver(run) && asked.rounds.get(run.id) === run.round; // for a tick to open it again
+const waits = (run) => isOver(run) && asked.rounds.get(run.id) === run.round; // for a tick to reopen it
 
 /** The path of the page of a list that is shown. */
 function page(list) {
@@ -42,13 +42,13 @@ function detailPaths({ run, reason, chunk }) {
   };
 }
 
-/** Runs that are open by the newest list, and those that were asked for here. */
+/** Runs that are open by the newest list, and those that were requested in this tab. */
 function openRuns() {
   const open = body(RUNS)?.items.filter((run) => !isOver(run)).map((run) => run.id) ?? [];
   return [...new Set([...asked.runs, ...open])].filter((id) => !(runOf(id) && isOver(runOf(id))));
 }
 
-/** What there is to know for what is shown: path -> milliseconds until it is worth asking again. */
+/** The requests of the present view: path -> milliseconds until it is repeated. */
 function wanted() {
   const paths = new Map([[health(), SLOW]]);
   if (locked) return paths;
@@ -66,7 +66,7 @@ function wanted() {
   return paths;
 }
 
-/** Ask what is due, show it, and come again when the next is due. A hidden tab asks nothing. */
+/** Send the requests that are due, show the answers, and continue when the next is due. A hidden tab sends none. */
 async function look() {
   clearTimeout(timer);
   if (document.hidden) return;
@@ -80,7 +80,7 @@ async function look() {
 
 async function learn(path, period) {
   const known = answers.get(path) ?? {};
-  answers.set(path, { ...known, due: Infinity }); // it is being asked
+  answers.set(path, { ...known, due: Infinity }); // the request is open
   const told = await ask(path, { etag: known.etag });
   const due = Date.now() + period;
   if (told.status === 304) {
@@ -94,11 +94,11 @@ async function learn(path, period) {
     answers.set(path, { ...known, failing: { from, status: told.status, why: told.problem }, due: Date.now() + SOON });
     if (told.status === 401) lock(told.problem);
   } else {
-    answers.set(path, { problem: told.problem, at: now(), due }); // an answer too: there is no such thing
+    answers.set(path, { problem: told.problem, at: now(), due }); // an answer too: it does not exist
   }
 }
 
-/** When a run has entered another phase or round, the list and the run's details tell something new. */
+/** When a run has entered another phase or round, the list and its details are requested again. */
 function moved(path, before, run) {
   if (before && (before.phase !== run.phase || before.round !== run.round)) askAgain((other) => other === RUNS || other.startsWith(`${path}/`));
 }
@@ -121,7 +121,7 @@ function render() {
   document.title = [failing && "No answer", open && percent(open.progress), "fleetscore"].filter(Boolean).join(" · ");
 }
 
-/** The longest outage of what is shown, and when the oldest of what is still visible was told. */
+/** The longest outage of the present view, and the time of the oldest data that is still visible. */
 function troubled() {
   const failing = [...wanted().keys()].concat(locked ? [...answers.keys()] : [])
     .map((path) => answers.get(path)).filter((answer) => answer?.failing);
@@ -151,7 +151,7 @@ const card = (run, chosen) => views.card(run, {
 
 function runView(shown) {
   const run = runOf(shown.run);
-  if (!run) return [back(), h("p", { id: "none" }, answers.get(runPath(shown.run))?.problem ?? "Asking…")];
+  if (!run) return [back(), h("p", { id: "none" }, answers.get(runPath(shown.run))?.problem ?? "Loading…")];
   const top = [back(), card(run, shown.reason)];
   if (run.phase === "requested" || run.phase === "missed") return top;
   const { chunks, models, log } = detailPaths(shown);
@@ -168,7 +168,7 @@ function pager(list, words) {
   return views.pager(list, body(page(list)), !books.get(list)?.length, words);
 }
 
-/** Say what came of a deed; good news goes by itself. */
+/** Show the result of an action; a success disappears after a while. */
 function tell(text, bad = false) {
   show(find("told"), h("p", { class: bad ? "banner bad" : "banner" }, text));
   clearTimeout(news);
@@ -186,7 +186,7 @@ const deeds = {
   async resume() {
     const told = await ask("api/schedule/resume", { method: "POST" });
     if (told.problem !== undefined) return tell(refusal(told), true);
-    tell("The schedule goes on with the next tick.");
+    tell("The schedule resumes with the next tick.");
     askAgain((path) => path === health());
     return look();
   },
@@ -205,7 +205,7 @@ const forms = {
     if (told.problem !== undefined) return tell(refusal(told), true);
     const run = told.body;
     asked.runs.add(run.id);
-    tell(told.status === 202 ? `The run ${run.id} is asked for.` : `The window has its run already: ${run.id}, ${run.phase}.`);
+    tell(told.status === 202 ? `Run ${run.id} requested.` : `The window already has a run: ${run.id}, ${run.phase}.`);
     location.hash = views.link({ run: run.id });
     return look();
   },
@@ -214,7 +214,7 @@ const forms = {
     const told = await ask(`${runPath(run)}/cancel`, { method: "POST" });
     if (told.problem !== undefined) return tell(refusal(told), true);
     if (told.status === 202) asked.cancels.set(run, told.body.round);
-    tell(told.status === 202 ? `The cancel of ${run} is asked for; the next tick takes it up.` : `${run} is over already.`);
+    tell(told.status === 202 ? `Cancel of ${run} requested; it starts with the next tick.` : `${run} is already over.`);
     askAgain((path) => path === runPath(run));
     return look();
   },
@@ -227,13 +227,13 @@ const forms = {
   },
 };
 
-/** Ask for a further round of a run that is over. */
+/** Request a further round of a run that is over. */
 async function again(run, kind) {
   const told = await ask(`${runPath(run)}/${kind}`, { method: "POST" });
   if (told.problem !== undefined) return tell(refusal(told), true);
   if (told.status === 202) asked.rounds.set(run, told.body.round);
-  tell(told.status === 202 ? `The ${kind} of ${run} is asked for; the next tick takes it up when there is room.`
-    : `There is nothing to ask for: ${run} is ${told.body.phase}.`);
+  tell(told.status === 202 ? `A ${kind} of ${run} is requested; it starts with the next tick that has room.`
+    : `Nothing to do: ${run} is ${told.body.phase}.`);
   askAgain((path) => path === runPath(run));
   return look();
 }
@@ -241,10 +241,10 @@ async function again(run, kind) {
 function refusal({ status, problem }) {
   if (status === 401) lock(problem);
   if (status === 403 && hasKey()) lock(problem, true);
-  return status === 0 ? `The app does not answer: ${problem}. It may have been asked for or not; to ask again is safe.` : problem;
+  return status === 0 ? `The app does not answer: ${problem}. The request may have been accepted or not; it is safe to repeat it.` : problem;
 }
 
-/** Ask for a key. *Reading* goes on where only an operator's key is missing. */
+/** Ask for a key. *Reading* continues if only an operator's key is missing. */
 function lock(why, reading = false) {
   const before = locked;
   locked = locked || !reading;
@@ -258,7 +258,7 @@ function open(id, run) {
   if (dialog.open) return;
   if (run) find(`${id}-run`).textContent = dialog.dataset.run = run;
   dialog.querySelector("form").reset();
-  dialog.returnValue = "no"; // Escape leaves it as it is
+  dialog.returnValue = "no"; // Escape changes nothing
   show(find("told"));
   dialog.showModal();
 }

@@ -1,4 +1,4 @@
-// Makes elements, and brings what stands on the page up to date. Values go in as text and attributes, never as HTML.
+// Makes elements, and updates the page. Values become text and attributes, never HTML.
 
 const absent = (child) => child === null || child === undefined || child === false;
 
@@ -18,8 +18,8 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 /**
- * Give *place* the children that are wanted, and keep the nodes that stand there already: so focus, selection and
- * scrolling stay where they are. Nodes with an id are told apart by it; the others by their place.
+ * Give *place* these children, and keep its present nodes where possible: so focus, selection and scrolling are kept.
+ * Nodes with an id are matched by it; the others by their position.
  */
 export function show(place, ...wanted) {
   const nodes = wanted.flat().filter((node) => !absent(node));

@@ -1,4 +1,4 @@
-// What the app told -> elements. Asks nothing, remembers nothing. Its words are those of the API and the glossary.
+// Answers of the app -> elements. Sends no requests, keeps no state. Its terms are those of the API and the glossary.
 
 import { now } from "./ask.js";
 import { h } from "./elements.js";
@@ -12,9 +12,9 @@ const number = (value, label) => h("td", { role: "cell", class: "number", "data-
 const cell = (label, ...children) => h("td", { role: "cell", "data-label": label }, ...children);
 const fact = (name, ...values) => h("div", {}, h("dt", {}, name), h("dd", {}, ...values));
 
-const NUMBERS = new Set(["Models", "Scored", "Failed", "Skipped", "Rows", "Anomalies", "Took", "Retries", "Losses"]);
+const NUMBERS = new Set(["Models", "Scored", "Failed", "Skipped", "Rows", "Anomalies", "Duration", "Retries", "Losses"]);
 
-/** A table that stays one for a screen reader where a phone lays it out as cards. */
+/** A table; its roles keep it a table for a screen reader where a phone shows it as cards. */
 function table(caption, heads, rows) {
   const head = (text) => h("th", { role: "columnheader", scope: "col", class: NUMBERS.has(text) && "number" }, text);
   return h("table", { role: "table" },
@@ -25,41 +25,41 @@ function table(caption, heads, rows) {
 
 const row = (id, ...cells) => h("tr", { role: "row", id }, ...cells);
 
-/** Is the timer beating? */
+/** The state of the scheduler. */
 export function health(told) {
-  if (!told) return h("p", { class: "quiet" }, "Asking whether the timer beats…");
-  const [word, text] = told.ticked_at === null ? ["bad", "The timer has not ticked yet"]
-    : told.late ? ["bad", "The timer is late"]
-      : told.trouble ? ["warn", "The timer beats, with trouble"] : ["good", "The timer beats"];
+  if (!told) return h("p", { class: "quiet" }, "Loading the state of the scheduler…");
+  const [word, text] = told.ticked_at === null ? ["bad", "Scheduler: not started yet"]
+    : told.late ? ["bad", "Scheduler: late"]
+      : told.trouble ? ["warn", "Scheduler: degraded"] : ["good", "Scheduler: healthy"];
   return h("div", { class: `health ${word}` },
     h("p", {}, h("strong", {}, text), told.ticked_at && [" · last tick ", since(told.ticked_at)],
       " · next window due ", at(told.next_due)),
     told.nodes && h("p", {}, nodes(told.nodes)),
-    told.throttled_until && h("p", {}, "The cluster wants to be left alone until ", at(told.throttled_until), "."),
-    told.trouble && h("p", {}, "Trouble at the last tick: ", told.trouble));
+    told.throttled_until && h("p", {}, "The cluster is throttled until ", at(told.throttled_until), "."),
+    told.trouble && h("p", {}, "Error in the last tick: ", told.trouble));
 }
 
-/** How many nodes the cluster has, and what they do. */
+/** The number of nodes, and their states. */
 function nodes({ current, target, states, observed_at: counted }) {
   const doing = Object.entries(states).map(([state, n]) => `${count(n)} ${state}`).join(", ");
-  const change = target === current ? "" : `, ${target > current ? "growing" : "shrinking"} to ${count(target)}`;
+  const change = target === current ? "" : `, ${target > current ? "scaling up" : "scaling down"} to ${count(target)}`;
   const text = `${count(current)} ${current === 1 ? "node" : "nodes"}${doing && ` (${doing})`}${change}`;
   return ["Cluster: ", h("strong", {}, text), " · counted ", since(counted)];
 }
 
-/** What the page says while the app does not tell what it is asked. */
+/** A banner while requests fail. */
 export function outage(found) {
   if (!found) return [];
-  const head = found.status === 0 ? "The app does not answer" : found.status === 401 ? "The app wants a key"
-    : found.status === 403 ? "You may not see this" : "The app cannot tell";
+  const head = found.status === 0 ? "The app does not answer" : found.status === 401 ? "A key is required"
+    : found.status === 403 ? "Access denied" : "The app reports an error";
   return h("div", { class: "banner bad" },
     h("p", {}, h("strong", {}, head), " since ", at(found.from), `: ${found.why}`),
-    h("p", {}, found.toldAt ? ["What you see is old: it was told at ", at(found.toldAt), ". "] : "",
+    h("p", {}, found.toldAt ? ["This page shows data of ", at(found.toldAt), ". "] : "",
       found.status === 401 ? h("button", { type: "button", "data-do": "key" }, "Enter a key…")
         : "Trying again every few seconds."));
 }
 
-/** That no window falls due; nothing while the schedule goes on. */
+/** A banner while the schedule is paused. */
 export function paused(told) {
   if (!told?.paused_since) return [];
   return h("div", { class: "banner warn" }, h("p", {}, h("strong", {}, "The schedule is paused"), " since ",
@@ -67,7 +67,7 @@ export function paused(told) {
   h("button", { type: "button", "data-do": "resume" }, "Resume the schedule"));
 }
 
-/** A run at a glance: how far it is, how fast, and what failed. */
+/** A run in short: its progress, rate and failures. */
 export function card(run, { cancels, waits, heading = "h2", chosen }) {
   return h("article", { class: "card", id: `card-${run.id}`, "aria-labelledby": `title-${run.id}` },
     h("div", { class: "title" },
@@ -76,16 +76,16 @@ export function card(run, { cancels, waits, heading = "h2", chosen }) {
       isOver(run) ? again(run, waits) : cancelling(run, cancels)),
     run.stopped && !isOver(run) && h("p", {}, h("strong", {}, "No further chunk starts: "), h("code", {}, run.stopped)),
     (run.message || run.reason) && h("p", {}, why(run)),
-    run.phase === "requested" ? h("p", {}, "Asked for; the next tick takes it up when there is room.")
+    run.phase === "requested" ? h("p", {}, "Requested; it starts with the next tick that has room.")
       : run.phase === "missed" ? null : [bar(run), legend(run.models)],
     facts(run),
     run.failures.length ? failures(run, chosen) : null);
 }
 
-/** What may be asked of a run that is over. */
+/** The actions on a run that is over. */
 function again(run, waits) {
   if (run.phase === "missed") return null;
-  if (waits) return h("span", { class: "quiet" }, "a further round is asked for; the next tick takes it up");
+  if (waits) return h("span", { class: "quiet" }, "further round requested; it starts with the next tick");
   const button = (deed, text) => h("button", { type: "button", "data-do": deed, "data-run": run.id }, text);
   const left = !run.models.total || run.models.scored < run.models.total;
   return h("p", { class: "buttons" }, left && [button("redrive", "Redrive"), " "], button("reprocess", "Reprocess…"));
@@ -93,7 +93,7 @@ function again(run, waits) {
 
 function cancelling(run, asked) {
   if (run.cancelled_at) return h("span", { class: "quiet" }, "being cancelled since ", at(run.cancelled_at));
-  if (asked) return h("span", { class: "quiet" }, "cancel asked for; the next tick takes it up");
+  if (asked) return h("span", { class: "quiet" }, "cancel requested; it starts with the next tick");
   return h("button", { type: "button", "data-do": "cancel", "data-run": run.id }, "Cancel this run…");
 }
 
@@ -129,14 +129,14 @@ function legend(models) {
   return h("ul", { class: "legend" },
     h("li", { class: "share" }, h("b", {}, percent(models.done / models.total)), ` ${count(models.done)} of ${count(models.total)} models done`),
     parts.map((part) => item(part, models[part], part.replaceAll("_", " "))),
-    underWay(models) ? item("under-way", underWay(models), "done in jobs under way") : null);
+    underWay(models) ? item("under-way", underWay(models), "done in running jobs") : null);
 }
 
 function facts(run) {
   const chunks = Object.entries(run.chunks).map(([state, n]) => `${count(n)} ${state}`).join(", ");
   return h("dl", { class: "facts" },
-    run.ended_at ? [fact("Ended", at(run.ended_at)), run.phase !== "missed" && fact("Took", took(run))]
-      : [fact(run.phase === "requested" ? "Asked for" : "Opened", since(run.opened_at)),
+    run.ended_at ? [fact("Ended", at(run.ended_at)), run.phase !== "missed" && fact("Duration", took(run))]
+      : [fact(run.phase === "requested" ? "Requested" : "Opened", since(run.opened_at)),
         run.planned_at && fact("Last progress", run.progress_at ? since(run.progress_at) : "none yet"),
         run.expected_end && fact("Expected end", at(run.expected_end))],
     run.models_per_second && fact("Rate", rate(run.models_per_second)),
@@ -146,8 +146,8 @@ function facts(run) {
     run.max_in_flight !== null && fact("Jobs at once", `at most ${count(run.max_in_flight)}`),
     run.tolerated_failures !== null && fact("Tolerated failures", `${run.tolerated_failures} %`),
     !isOver(run) && Date.parse(run.throttled_until) > now() && fact("Throttled until", at(run.throttled_until)),
-    run.models.ignored > 0 && fact("Ignored", `${count(run.models.ignored)} blobs that are no models`),
-    fact("Asked by", run.asked_by),
+    run.models.ignored > 0 && fact("Files", `${count(run.models.ignored)} ${run.models.ignored === 1 ? "file ignored (not a model)" : "files ignored (not models)"}`),
+    fact("Triggered by", run.asked_by === "request" ? "API" : run.asked_by),
     run.observed_at && fact("Observed", at(run.observed_at)));
 }
 
@@ -162,17 +162,17 @@ function failures(run, chosen) {
 
 /** The list of runs. */
 export function runs(page, told) {
-  if (!page) return h("p", { class: "quiet" }, "Asking for the runs…");
+  if (!page) return h("p", { class: "quiet" }, "Loading the runs…");
   if (!page.items.length) return empty(told);
-  const heads = ["Window (UTC)", "Phase", "Scored", "Failed", "Skipped", "Models", "Rows", "Anomalies", "Took", "Why"];
+  const heads = ["Window (UTC)", "Phase", "Scored", "Failed", "Skipped", "Models", "Rows", "Anomalies", "Duration", "Reason"];
   return table("Runs, the newest window first", heads, page.items.map((run) => row(`run-${run.id}`,
     cell("Window", h("a", { href: link({ run: run.id }) }, span(run.window))),
     cell("Phase", badge(run.phase), run.stalled && h("span", { class: "badge stalled" }, "stalled")),
     ...(run.models.total ? ["scored", "failed", "skipped", "total"].map((part) => number(run.models[part], part))
       : ["scored", "failed", "skipped", "total"].map((part) => cell(part, ""))),
     run.models.total ? [number(run.rows, "rows"), number(run.anomalies, "anomalies")] : [cell("rows", ""), cell("anomalies", "")],
-    h("td", { role: "cell", class: "number", "data-label": "took" }, run.models.total ? took(run) : ""),
-    cell("Why", run.reason || run.message ? why(run) : reasons(run)))));
+    h("td", { role: "cell", class: "number", "data-label": "duration" }, run.models.total ? took(run) : ""),
+    cell("Reason", run.reason || run.message ? why(run) : reasons(run)))));
 }
 
 function reasons(run) {
@@ -182,11 +182,11 @@ function reasons(run) {
 
 function empty(told) {
   const next = told && !told.ticked_at
-    ? "The first tick of the timer opens the run of the last window that has closed."
+    ? "The first tick of the scheduler opens the run of the last window that has closed."
     : ["The next window becomes due", told ? [" at ", at(told.next_due)] : "", ", and its run opens with the tick after that."];
   return h("div", { class: "empty" },
     h("p", {}, h("strong", {}, "No runs yet.")),
-    h("p", {}, next, " It will appear here by itself. If you do not want to wait, score a window now."));
+    h("p", {}, next, " It appears here without a reload. To start earlier, score a window now."));
 }
 
 /** The models that were not scored for one reason. */
@@ -200,7 +200,7 @@ export function models(reason, page, problem, pager) {
 
 /** The chunks of a run. */
 export function chunks(run, page, problem, pager, chosen) {
-  const heads = ["Chunk", "State", "Models", "Scored", "Failed", "Skipped", "Attempts under way", "Retries", "Losses", "Last message", "Log"];
+  const heads = ["Chunk", "State", "Models", "Scored", "Failed", "Skipped", "Open attempts", "Retries", "Losses", "Last message", "Log"];
   return section("chunks", ["Chunks"], page, problem, (found) => [
     found.items.length ? h("div", { class: "scroll" }, table("Chunks", heads, found.items.map((c) => row(`chunk-${c.id}`,
       cell("Chunk", h("span", { title: `${c.first} … ${c.last}` }, c.id)), cell("State", badge(c.state), " ", h("span", { class: "quiet" }, since(c.since))),
@@ -209,47 +209,47 @@ export function chunks(run, page, problem, pager, chosen) {
       cell("Log", h("a", {
         href: link({ run, chunk: c.id }), "aria-label": `Log of ${c.id}`, "aria-current": c.id === chosen && "true",
       }, "log"))))))
-      : h("p", {}, "None yet: they come with the plan."),
+      : h("p", {}, "None yet: the plan creates them."),
     pager]);
 }
 
 function attempts(chunk) {
   return chunk.attempts.map((a) => h("div", { title: a.job },
-    `${a.number}: ${a.state}${a.careful ? ", careful" : ""}, ${count(a.done)} done`,
-    a.doubted_since && [", the cluster does not know it since ", at(a.doubted_since)]));
+    `${a.number}: ${a.state}${a.careful ? ", isolated" : ""}, ${count(a.done)} done`,
+    a.doubted_since && [", unknown to the cluster since ", at(a.doubted_since)]));
 }
 
-/** Where to read of the models in quarantine; nothing where there are none. */
+/** A link to the models in quarantine, if there are any. */
 export function quarantined(found) {
   if (!found?.length) return null;
   const text = found.length === 1 ? "1 model is in quarantine" : `${count(found.length)} models are in quarantine`;
   return h("p", { id: "quarantined" }, h("a", { href: link({ quarantine: "all" }) }, text),
-    ": left out until its file changes, or a person strikes it off.");
+    ": skipped until its file changes, or a person removes it from the quarantine.");
 }
 
 /** The models in quarantine. */
 export function quarantine(found, problem) {
   return section("quarantine", ["Models in quarantine"], found, problem, (models) => [
-    models.length ? h("div", { class: "scroll" }, table("Models in quarantine", ["Model", "Reason", "Message", "Found in", "Since"],
+    models.length ? h("div", { class: "scroll" }, table("Models in quarantine", ["Model", "Reason", "Message", "Run", "Since"],
       models.map((m) => row(null, cell("Model", h("code", {}, m.model)), cell("Reason", m.reason), cell("Message", m.message),
-        cell("Found in", h("a", { href: link({ run: m.run }) }, m.run)), cell("Since", at(m.since))))))
+        cell("Run", h("a", { href: link({ run: m.run }) }, m.run)), cell("Since", at(m.since))))))
       : h("p", {}, "None.")]);
 }
 
-/** What the newest job of a chunk printed. */
+/** The output of the newest job of a chunk. */
 export function log(chunk, text, problem) {
   return section("log", ["Log of ", h("code", {}, chunk)], text, problem,
-    (found) => [h("pre", { tabindex: 0, "aria-label": `Log of ${chunk}` }, found || "(nothing printed)")]);
+    (found) => [h("pre", { tabindex: 0, "aria-label": `Log of ${chunk}` }, found || "(no output)")]);
 }
 
 function section(id, title, told, problem, build) {
   const body = problem ? h("p", { class: "problem" }, problem)
-    : told === undefined ? h("p", { class: "quiet" }, "Asking…") : build(told);
+    : told === undefined ? h("p", { class: "quiet" }, "Loading…") : build(told);
   return h("section", { id, "aria-labelledby": `${id}-title` },
     h("h3", { id: `${id}-title`, tabindex: -1 }, ...title), body);
 }
 
-/** Buttons to the pages before and after; null where there is one page only. */
+/** Buttons to the previous and next page; null if there is only one. */
 export function pager(book, page, isFirst, [back, on]) {
   if (isFirst && !page?.next) return null;
   const button = (text, turn, able) => h("button", {

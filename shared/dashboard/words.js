@@ -1,4 +1,4 @@
-// Values -> what a person reads. Instants are told in UTC with the local time in the title; ages by the app's clock.
+// Values -> text. Instants are shown in UTC with the local time in the title; ages by the app's clock.
 
 import { now } from "./ask.js";
 import { h } from "./elements.js";
@@ -27,7 +27,7 @@ export function duration(seconds) {
   return `${Math.floor(s / DAY)} d ${Math.floor((s % DAY) / 3600)} h`;
 }
 
-/** How far away an instant is; in whole minutes past the first, so that not everything on the page ticks. */
+/** The age of an instant; after the first minute in whole minutes, so that the page changes less often. */
 export function age(instant) {
   const seconds = Math.round((now() - Date.parse(instant)) / 1000);
   const far = Math.abs(seconds);

@@ -1,4 +1,4 @@
-"""Decides which windows are due, and how a fleet is cut into chunks. Pure."""
+"""Decides how a fleet is split into chunks and packs. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shared.contract.errors import Malformed
 from shared.contract.manifest import PackRef
 from shared.state.runs import Run
 
-CHUNK_SECONDS = 120  # the least work that is worth the start of a job
-CHUNK_MOST = 50_000  # models that `auto` puts into a chunk: what a tick holds in memory does not grow with the fleet
-FIRST_RATE = 300.0  # models per second and process, until a run has shown its own
-SHRINKAGE = 0.8  # a fleet below this share of the last one is listed again before it is believed
+CHUNK_SECONDS = 120  # the least work for which a job is worth its start
+CHUNK_MOST = 50_000  # models in a chunk with `auto`: the memory of a tick does not grow with the fleet
+FIRST_RATE = 300.0  # models per second and process, until a run was measured
+SHRINKAGE = 0.8  # a fleet below this share of the last one is listed again before it is planned
 
-PACK_LEAST = 4_096  # models; a cut comes after twice as many on average
+PACK_LEAST = 4_096  # models; a pack has twice as many on average
 PACK_MOST_SCALES = 4  # times the least
 PACK_MOST = PACK_MOST_SCALES * PACK_LEAST
 PACK_BYTES = 256 * 2**20  # of model files
@@ -26,7 +26,7 @@ PACK_BYTES = 256 * 2**20  # of model files
 
 @dataclass(frozen=True, slots=True)
 class ChunkSize:
-    """How many models a job scores: at most *models*, or as many as pay for a job where that is None (`auto`)."""
+    """How many models a job scores: at most *models*, or as many as are worth a job where that is None (`auto`)."""
 
     models: int | None = None
 
@@ -40,8 +40,8 @@ class ChunkSize:
         return cls(int(text))
 
 
-def worthwhile(earlier: Sequence[Run], cores: int) -> int:
-    """Models for a chunk of CHUNK_SECONDS by the last run's rate, or for each core's share of the last fleet."""
+def choose_least_models(earlier: Sequence[Run], cores: int) -> int:
+    """The models of a chunk of CHUNK_SECONDS at the last run's rate, or a core's share of the last fleet, if larger."""
     last = next((run for run in earlier if run.tally.seconds and run.tally.scored), None)
     rate = last.tally.scored / last.tally.seconds if last else FIRST_RATE
     fleet = last.models if last else 0
@@ -49,76 +49,76 @@ def worthwhile(earlier: Sequence[Run], cores: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """The models of one chunk, and how they lie in packs."""
+class ChunkModels:
+    """The models of one chunk, and their packs."""
 
     models: tuple[Model, ...]
     packs: tuple[PackRef, ...] = ()
 
 
-def cut(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[Cut]:
-    """The chunks, in the order of the listing, as it streams by.
+def split_into_chunks(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[ChunkModels]:
+    """Split a listing into chunks, in its order, while it is read.
 
-    With a number: so many models each; their packs are named by the chunk's place, since a model that comes or goes
-    moves no more than itself from each chunk to the next. With `auto`: whole packs, until there are at least *least*
-    models. A job for each model has no packs.
+    With a number: so many models each; their packs are named by the chunk's index, since a new or removed model moves
+    only one model from each chunk to the next. With `auto`: whole packs, until there are at least *least* models. A
+    chunk of one model has no packs.
     """
     if size.models:
-        yield from _by_number(models, size.models)
+        yield from _split_by_number(models, size.models)
         return
     chunk: list[Model] = []
-    spans: list[PackRef] = []
-    for name, pack in packs(models, pack_scale(least)):
+    refs: list[PackRef] = []
+    for name, pack in split_into_packs(models, choose_pack_scale(least)):
         chunk += pack
-        spans.append(PackRef(name, len(pack)))
+        refs.append(PackRef(name, len(pack)))
         if len(chunk) >= least:
-            yield Cut(tuple(chunk), tuple(spans))
-            chunk, spans = [], []
+            yield ChunkModels(tuple(chunk), tuple(refs))
+            chunk, refs = [], []
     if chunk:
-        yield Cut(tuple(chunk), tuple(spans))
+        yield ChunkModels(tuple(chunk), tuple(refs))
 
 
-def _by_number(models: Iterable[Model], count: int) -> Iterator[Cut]:
+def _split_by_number(models: Iterable[Model], count: int) -> Iterator[ChunkModels]:
     stream = iter(models)
     for index in itertools.count():
-        batch = tuple(itertools.islice(stream, count))
-        if not batch:
+        chunk = tuple(itertools.islice(stream, count))
+        if not chunk:
             return
-        names = (f"{count}-{index:05d}-{n}" for n in itertools.count())
-        starts = range(0, len(batch), PACK_MOST) if count > 1 else ()
-        yield Cut(batch, tuple(PackRef(name, min(PACK_MOST, len(batch) - at)) for name, at in zip(names, starts)))  # noqa: B905  # names are without end
+        starts = range(0, len(chunk), PACK_MOST) if count > 1 else ()
+        refs = [PackRef(f"{count}-{index:05d}-{n}", min(PACK_MOST, len(chunk) - s)) for n, s in enumerate(starts)]
+        yield ChunkModels(chunk, tuple(refs))
 
 
-def pack_scale(least: int) -> int:
-    """The fewest models of a pack where a chunk wants *least*: a power of two, so that it seldom changes."""
+def choose_pack_scale(least: int) -> int:
+    """The least models of a pack where a chunk has at least *least*: a power of two, so that it seldom changes."""
     return min(PACK_LEAST, 1 << (max(1, least).bit_length() - 1))
 
 
-def packs(models: Iterable[Model], scale: int = PACK_LEAST) -> Iterator[tuple[str, list[Model]]]:
-    """Neighbours, *scale* to four times as many, and their pack's name. A cut falls where the hash of an id says so.
+def split_into_packs(models: Iterable[Model], scale: int = PACK_LEAST) -> Iterator[tuple[str, list[Model]]]:
+    """Split a listing into packs of *scale* to four times as many models, with their names.
 
-    So a model that comes or goes moves only the cuts beside it, where a fixed count would move all that follow. A pack
-    is named by the model before it, and so keeps its name whatever happens within. Where the files are large it is cut
-    earlier, since a node holds a pack in memory.
+    The hash of a model's id decides whether a pack ends after it. So a new or removed model changes only the packs
+    beside it; with a fixed count it would change all that follow. A pack is named after the model before it, and keeps
+    its name when its own models change. Where the files are large a pack is smaller, since a node holds it in memory.
     """
     pack: list[Model] = []
     name, size = f"{scale}-first", 0
     for model in models:
         pack.append(model)
         size += model.size
-        word = hashlib.blake2b(model.id.encode(errors="surrogatepass"), digest_size=8).digest()
+        digest = hashlib.blake2b(model.id.encode(errors="surrogatepass"), digest_size=8).digest()
         full = len(pack) >= PACK_MOST_SCALES * scale or size >= PACK_BYTES
-        if full or (len(pack) >= scale and int.from_bytes(word) % scale == 0):
+        if full or (len(pack) >= scale and int.from_bytes(digest) % scale == 0):
             yield name, pack
-            pack, name, size = [], f"{scale}-{word.hex()}", 0
+            pack, name, size = [], f"{scale}-{digest.hex()}", 0
     if pack:
         yield name, pack
 
 
-def doubtful(models: int, listed_before: int | None, last: int) -> bool:
-    """Whether so small a fleet is rather a listing gone wrong than the truth.
+def is_suspicious(models: int, listed_before: int | None, last: int) -> bool:
+    """Whether a fleet is so small that the listing may be wrong.
 
-    It is compared with what this run listed at the tick before, or else with the fleet of the last plan.
+    It is compared with the listing of this run at the previous tick, or else with the fleet of the last plan.
     """
     if listed_before is not None:
         return models < SHRINKAGE * listed_before

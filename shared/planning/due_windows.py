@@ -1,4 +1,4 @@
-"""Which windows are due, and which are given up. Pure."""
+"""Which windows are due, and which are missed. Pure."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ CATCH_UP_LIMIT = 24  # windows that may wait; older ones are missed
 
 
 class CatchUp(StrEnum):
-    """What becomes of windows that fell due while nobody looked."""
+    """What happens to windows that became due during an outage."""
 
-    ALL = "all"  # the newest CATCH_UP_LIMIT are scored, oldest first
-    LATEST = "latest"  # only the newest is
+    ALL = "all"  # the newest CATCH_UP_LIMIT windows are scored, oldest first
+    LATEST = "latest"  # only the newest window is scored
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """The windows that fell due since the watermark: a stretch that is given up, and those that wait."""
+class DueWindows:
+    """The windows that became due since the watermark: the missed ones in one or two ranges, and those that wait."""
 
     missed: tuple[Window, ...]
     waiting: tuple[Window, ...]
 
 
-def due(schedule: Schedule, length: timedelta, watermark: datetime | None, now: datetime, catch_up: CatchUp) -> Due:
-    """Which windows are to be opened, oldest first, and which will never be.
+def find_due_windows(
+    schedule: Schedule, length: timedelta, watermark: datetime | None, now: datetime, catch_up: CatchUp
+) -> DueWindows:
+    """The windows to open, oldest first, and the missed ones.
 
-    A closed window becomes due at the schedule's first instant at or after its end. So those are due whose end is no
-    later than the schedule's last instant: early, late, doubled or missed ticks change nothing.
+    A closed window becomes due at the schedule's first instant at or after its end. So a window is due if it ends no
+    later than the schedule's last instant: early, late, repeated or missed ticks change nothing.
     """
     if watermark is not None and now < watermark + length:
-        return Due((), ())  # no further window has even closed
+        return DueWindows((), ())  # no further window has closed
     newest_end = Window.containing(schedule.last_fire(now), length).start
     if watermark is None:
-        return Due((), (Window(newest_end - length, length),))
+        return DueWindows((), (Window(newest_end - length, length),))
     missed = []
     first = Window.containing(watermark, length).start
     if first < watermark:  # the length was changed: a window that began before the watermark would score rows twice
@@ -50,4 +52,4 @@ def due(schedule: Schedule, length: timedelta, watermark: datetime | None, now: 
     if count > keep:
         missed.append(Window(first, (count - keep) * length))
     waiting = tuple(Window(newest_end - n * length, length) for n in range(keep, 0, -1))
-    return Due(tuple(missed), waiting)
+    return DueWindows(tuple(missed), waiting)

@@ -14,14 +14,14 @@ from shared.state.runs import Chunk, Run
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The chunks of a run, as committed by one create-once write. Never edited."""
+    """The chunks of a run, committed by one create-once write. Never edited."""
 
     chunks: tuple[Chunk, ...]
     ignored: int = 0
 
     @property
     def models(self) -> int:
-        """The plan's total."""
+        """The number of models in the plan."""
         return sum(chunk.models for chunk in self.chunks)
 
     def to_bytes(self) -> bytes:

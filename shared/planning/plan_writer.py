@@ -1,7 +1,7 @@
-"""Makes a run's plan: lists the fleet, writes the manifests, then the one write that makes them the plan.
+"""Writes a run's plan: lists the fleet, writes the manifests, then the one blob that makes them the plan.
 
-As git does: contents first, named by their hash, then one create-once write. The first plan that was written stands,
-whatever becomes of the fleet or of us; all that was drafted beside it is never looked at.
+As in git, contents come first, named by their hash, then one create-once write. The first plan that was written is the
+plan, whatever happens to the fleet or the app; manifests that are not in it are never read.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class DraftingRules:
-    """How a fleet is read and cut."""
+class PlanOptions:
+    """How a fleet is listed and split."""
 
     chunk_size: ChunkSize = field(default_factory=ChunkSize)
     max_chunks: int = 10_000
-    cores: int = 4  # that the cluster has at most: `auto` makes no more chunks than that
+    cores: int = 4  # the most that the cluster has: `auto` makes no more chunks
     model_names: ModelNames = field(default_factory=ModelNames)
     readings_path: str = "date=%Y-%m-%d/hour=%H/"
     columns: Columns = field(default_factory=Columns)
-    policy: ScoringOptions = field(default_factory=ScoringOptions)
+    scoring: ScoringOptions = field(default_factory=ScoringOptions)
 
 
 def read_plan(work: Blobs, run: Run, number: int, now: datetime) -> Plan:
@@ -50,133 +50,135 @@ def read_plan(work: Blobs, run: Run, number: int, now: datetime) -> Plan:
 
 @dataclass(slots=True)
 class _Listing:
-    """What a listing of the models held beside those that are new."""
+    """What a listing of the models held besides the models to plan."""
 
     ignored: IgnoredFiles = field(default_factory=IgnoredFiles)
-    planned: int = 0  # models that an earlier plan of the run holds
+    planned: int = 0  # models of earlier plans of the run
 
 
 @dataclass(frozen=True, slots=True)
-class Drafting:
+class PlanWriter:
     """The containers that a plan is made from and written to."""
 
     models: Blobs
     readings: Blobs
     work: Blobs
     ledger: Ledger
-    rules: DraftingRules
+    options: PlanOptions
 
-    def plan(self, run: Run, earlier: Sequence[Run], now: datetime) -> Run:
-        """Give the run its next plan. May leave it in planning, to list the fleet once more."""
+    def write_plan(self, run: Run, earlier: Sequence[Run], now: datetime) -> Run:
+        """Write the next plan of the run. May leave it in planning, to list the fleet once more."""
         try:
             plan = read_plan(self.work, run, run.plans, now)
         except (NotFound, Malformed) as error:
             if run.cancelled_at:
-                return self._unplanned(run, now)
+                return self._close_cancelled(run, now)
             if isinstance(error, Malformed):
                 raise
-            draft, listing = self._draft(run, earlier)
+            chunks, listing = self._write_manifests(run, earlier)
             last = run.models or next((other.models for other in earlier if other.models), 0)
-            fleet = listing.planned + sum(chunk.models for chunk in draft)
-            if chunking.doubtful(fleet, run.doubted_fleet, last):
-                log.warning("run=%s found only %d models; listing them once more at the next tick", run.id, fleet)
+            fleet = listing.planned + sum(chunk.models for chunk in chunks)
+            if chunking.is_suspicious(fleet, run.doubted_fleet, last):
+                log.warning("run=%s lists only %d models; listing them once more at the next tick", run.id, fleet)
                 return replace(run, doubted_fleet=fleet, observed_at=now)
-            if not draft:
-                return self._running(run, now) if run.plans else self._empty(run, listing.ignored, now)
-            self.work.create(paths.plan_path(run.id, run.plans), Plan(draft, listing.ignored.count).to_bytes())
-            plan = read_plan(self.work, run, run.plans, now)  # another host's, if it was quicker
+            if not chunks:
+                return self._start_run(run, now) if run.plans else self._close_empty(run, listing.ignored, now)
+            self.work.create(paths.plan_path(run.id, run.plans), Plan(chunks, listing.ignored.count).to_bytes())
+            plan = read_plan(self.work, run, run.plans, now)  # another host's, if it was faster
         return replace(
-            self._running(run, now),
+            self._start_run(run, now),
             plans=run.plans + 1,
             models=run.models + plan.models,
             chunks=run.chunks + len(plan.chunks),
             ignored=plan.ignored,
         )
 
-    def _running(self, run: Run, now: datetime) -> Run:
+    def _start_run(self, run: Run, now: datetime) -> Run:
         return replace(run, phase=Phase.RUNNING, planned_at=now, observed_at=now, chunk_states={})
 
-    def _unplanned(self, run: Run, now: datetime) -> Run:
-        """Cancelled before this plan was made: what earlier plans made of it stays."""
+    def _close_cancelled(self, run: Run, now: datetime) -> Run:
+        """Close a run that was cancelled before this plan was written; chunks of earlier plans stay."""
         if run.plans:
-            return self._running(run, now)
+            return self._start_run(run, now)
         message = "cancelled before it was planned"
         return replace(run, phase=Phase.CANCELLED, ended_at=now, reason=Reason.CANCELLED, message=message)
 
-    def _draft(self, run: Run, earlier: Sequence[Run]) -> tuple[tuple[Chunk, ...], _Listing]:
-        """Write the manifests of a new plan. A fleet with too many chunks is cut again, into larger ones."""
-        size, least = self.rules.chunk_size, chunking.worthwhile(earlier, self.rules.cores)
-        room = max(1, self.rules.max_chunks - run.chunks)
+    def _write_manifests(self, run: Run, earlier: Sequence[Run]) -> tuple[tuple[Chunk, ...], _Listing]:
+        """Write the manifests of a new plan. A fleet with too many chunks is split again, into larger ones."""
+        size, least = self.options.chunk_size, chunking.choose_least_models(earlier, self.options.cores)
+        room = max(1, self.options.max_chunks - run.chunks)
         while True:
             listing = _Listing()
-            fleet = self._fleet(run, listing)
-            draft: list[Chunk] = []
-            for cut in chunking.cut(fleet, size, least):
-                if len(draft) == room:
+            fleet = self._list_fleet(run, listing)
+            chunks: list[Chunk] = []
+            for content in chunking.split_into_chunks(fleet, size, least):
+                if len(chunks) == room:
                     break
-                draft.append(self._chunk(run, run.chunks + len(draft), cut))
+                chunks.append(self._write_manifest(run, run.chunks + len(chunks), content))
             else:
-                return tuple(draft), listing
-            count = sum(chunk.models for chunk in draft) + len(cut.models) + sum(1 for _ in fleet)
+                return tuple(chunks), listing
+            count = sum(chunk.models for chunk in chunks) + len(content.models) + sum(1 for _ in fleet)
             least = math.ceil(count / room)
             size = ChunkSize(least) if size.models else size
-            log.warning("run=%s wants more than %d chunks; cutting %d models each", run.id, len(draft), least)
+            log.warning(
+                "run=%s needs more than %d chunks; splitting again with %d models each", run.id, len(chunks), least
+            )
 
-    def _fleet(self, run: Run, listing: _Listing) -> Iterator[Model]:
-        """The models as they are listed, those in quarantine refused; without those that an earlier plan holds."""
-        quarantine = {found.model: found.etag for found in self.ledger.quarantine()}
-        planned = self._planned(run)
-        for model in self.rules.model_names.list_fleet(_once(self.models.list()), listing.ignored):
-            if planned and _mark(model) in planned:
+    def _list_fleet(self, run: Run, listing: _Listing) -> Iterator[Model]:
+        """The listed models without those of an earlier plan; models in quarantine are refused."""
+        quarantine = {entry.model: entry.etag for entry in self.ledger.list_quarantined()}
+        planned = self._read_planned(run)
+        for model in self.options.model_names.list_fleet(_skip_repeated(self.models.list_blobs()), listing.ignored):
+            if planned and _hash_id(model) in planned:
                 listing.planned += 1
                 continue
             poison = quarantine.get(model.id) == model.etag and not model.refused
             yield replace(model, refused=Reason.QUARANTINED) if poison else model
 
-    def _planned(self, run: Run) -> set[int]:
-        """Marks of the models that earlier plans of the run hold: 100 bytes for each, only while it is extended."""
-        manifests = [chunk.manifest for number in range(run.plans) for chunk in self._chunks_of(run, number)]
+    def _read_planned(self, run: Run) -> set[int]:
+        """The hashed ids of the models of earlier plans: 100 bytes for each, only while a run is extended."""
+        manifests = [chunk.manifest for number in range(run.plans) for chunk in self._read_chunks(run, number)]
         documents = (self.work.read(paths.manifest_path(run.id, digest)) for digest in manifests)
-        return {_mark(model) for data in documents for model in Manifest.from_bytes(data).models}
+        return {_hash_id(model) for data in documents for model in Manifest.from_bytes(data).models}
 
-    def _chunks_of(self, run: Run, number: int) -> Sequence[Chunk]:
+    def _read_chunks(self, run: Run, number: int) -> Sequence[Chunk]:
         return read_plan(self.work, run, number, run.opened_at).chunks
 
-    def _chunk(self, run: Run, index: int, cut: chunking.Cut) -> Chunk:
-        """Write one manifest, and name the chunk that it orders.
+    def _write_manifest(self, run: Run, index: int, content: chunking.ChunkModels) -> Chunk:
+        """Write one manifest, and return its chunk.
 
-        An extension has no packs: its models find theirs at the next run, among their neighbours.
+        An extension has no packs: its models get theirs at the next run, among their neighbours.
         """
         manifest = Manifest(
             window=run.window,
             chunk=paths.make_chunk_id(index),
-            models=cut.models,
+            models=content.models,
             models_url=self.models.url,
             readings_url=self.readings.url,
             work_url=self.work.url,
-            readings_path=self.rules.readings_path,
-            columns=self.rules.columns,
-            policy=self.rules.policy,
-            packs=() if run.plans else cut.packs,
+            readings_path=self.options.readings_path,
+            columns=self.options.columns,
+            policy=self.options.scoring,
+            packs=() if run.plans else content.packs,
         )
         data = manifest.to_bytes()
         digest = make_digest(data)
         self.work.create(paths.manifest_path(run.id, digest), data)
-        names = [model.name for model in cut.models]
+        names = [model.name for model in content.models]
         return Chunk(run.id, manifest.chunk, digest, len(names), min(names), max(names))
 
-    def _empty(self, run: Run, ignored: IgnoredFiles, now: datetime) -> Run:
-        others = f", but {ignored.count} other blobs, such as {ignored.examples[0]}" if ignored.count else ""
-        message = f"no models named {self.rules.model_names.pattern} in {self.models.url}{others}"
+    def _close_empty(self, run: Run, ignored: IgnoredFiles, now: datetime) -> Run:
+        suffix = f", but {ignored.count} other blobs, such as {ignored.examples[0]}" if ignored.count else ""
+        message = f"no models named {self.options.model_names.pattern} in {self.models.url}{suffix}"
         return replace(
             run, phase=Phase.FAILED, ended_at=now, reason=Reason.EMPTY_FLEET, message=message, ignored=ignored.count
         )
 
 
-def _once(listing: Iterator[Blob]) -> Iterator[Blob]:
-    """The listing without what it tells again: a page that came twice would be scored twice.
+def _skip_repeated(listing: Iterator[Blob]) -> Iterator[Blob]:
+    """The listing without repeated names: a page that came twice would be scored twice.
 
-    Names come sorted, by bytes or, as some stores do, by UTF-16: only what is late by both orders was there before.
+    Names are sorted by bytes or, in some stores, by UTF-16: a name that is out of order in both is a repetition.
     """
     last = ""
     for blob in listing:
@@ -188,6 +190,6 @@ def _once(listing: Iterator[Blob]) -> Iterator[Blob]:
         yield blob
 
 
-def _mark(model: Model) -> int:
-    """Stands for a model's id in 8 bytes; two of a million ids share one with a chance of 3 in 100 million."""
+def _hash_id(model: Model) -> int:
+    """A hash of a model's id in 8 bytes; two of a million ids share one with a chance of 3 in 100 million."""
     return int.from_bytes(hashlib.blake2b(model.id.encode(errors="surrogatepass"), digest_size=8).digest())

@@ -1,24 +1,24 @@
 """Schedules: the instants that an NCRONTAB text names on the clocks of a zone. Instants are UTC. Pure.
 
-The Functions host judges `HEARTBEAT`, and nobody but us judges `SCHEDULE`: both are read here as the host reads them,
+The Functions host reads `HEARTBEAT`, and only this app reads `SCHEDULE`: both are read here as the host reads them,
 so that one text never means two things. The host's timer extension hands the text to the .NET library NCrontab
-(3.3.3: `CrontabFieldImpl.cs`, `CrontabField.cs`); it splits on blanks, and five fields mean second 0. What may surprise
-those who know Unix cron, and what croniter alone would read otherwise:
+(3.3.3: `CrontabFieldImpl.cs`, `CrontabField.cs`); it splits on blanks, and five fields mean second 0. Differences
+from Unix cron, and from croniter alone:
 
 - a day of the month and a day of the week must both match;
-- `22-2` is a range the wrong way round and means `2-22`, not the night;
-- `5/15` is 5, 20, 35, 50; a step longer than its range leaves the first value;
-- a name may be cut short (`mon`, `Sept`, even `j`, which is January); Sunday is 0, and 7 is refused.
+- `22-2` means `2-22`, not the night;
+- `5/15` is 5, 20, 35, 50; a step longer than its range gives the first value only;
+- a name may be abbreviated (`mon`, `Sept`, even `j`, which is January); Sunday is 0, and 7 is refused.
 
-Four texts that the host takes are refused here, since they do not do what their author means: a step of 0 (the host
+Four texts that the host accepts are refused here, since they do not do what they seem to: a step of 0 (the host
 steps by 1), a sign before a number, a date that no year has (the host waits for ever), and a time span such as
-`00:05:00` (it counts from the last call, not by the clock, and not every plan takes it).
+`00:05:00` (it counts from the last call, not by the clock, and not every hosting plan supports it).
 
-The text is read as local time; croniter knows no zones here and finds times on the wall, which the standard library
-turns into instants. Where clocks change, no time that is named gets lost, and some hour may ring once more:
+The text is read as local time; croniter works without zones here and gives local times, which the standard library
+converts to instants. Where clocks change, no named time is lost, and some may fire twice:
 
-- a time that clocks skip fires as far after the change as it was meant to: 02:30 at 03:30, when 02:00 became 03:00;
-- a time that clocks repeat fires both times.
+- a local time that is skipped fires later by the length of the change: 02:30 at 03:30, when 02:00 became 03:00;
+- a local time that is repeated fires both times.
 """
 
 from __future__ import annotations
@@ -44,33 +44,33 @@ _WEEKDAYS = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday"
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """What one place of the text may hold: a number from *low* to *high*, or a name that stands for one."""
+    """What one field of the text may hold: a number from *low* to *high*, or a name of one."""
 
     noun: str
     low: int
     high: int
     names: tuple[str, ...] = ()
 
-    def values(self, text: str) -> set[int]:
+    def parse_values(self, text: str) -> set[int]:
         """The numbers that *text* names; raises ValueError."""
-        return {value for item in text.split(",") for value in self._item(item)}
+        return {value for item in text.split(",") for value in self._parse_item(item)}
 
-    def _item(self, text: str) -> range:
-        found = _ITEM.fullmatch(text)
-        step = int(found["step"] or 1) if found else 0
-        if found is None or step == 0:
+    def _parse_item(self, text: str) -> range:
+        match = _ITEM.fullmatch(text)
+        step = int(match["step"] or 1) if match else 0
+        if match is None or step == 0:
             raise ValueError(text)
-        if found["first"] is None:
+        if match["first"] is None:
             return range(self.low, self.high + 1, step)
-        first = self._value(found["first"])
-        if found["last"] is None:
-            return range(first, (self.high if found["step"] else first) + 1, step)
-        low, high = sorted((first, self._value(found["last"])))
+        first = self._parse_value(match["first"])
+        if match["last"] is None:
+            return range(first, (self.high if match["step"] else first) + 1, step)
+        low, high = sorted((first, self._parse_value(match["last"])))
         return range(low, high + 1, step)
 
-    def _value(self, text: str) -> int:
-        named = (self.low + place for place, name in enumerate(self.names) if name.lower().startswith(text.lower()))
-        value = int(text) if text.isdecimal() else next(named, -1)
+    def _parse_value(self, text: str) -> int:
+        matches = (self.low + place for place, name in enumerate(self.names) if name.lower().startswith(text.lower()))
+        value = int(text) if text.isdecimal() else next(matches, -1)
         if not self.low <= value <= self.high:
             raise ValueError(text)
         return value
@@ -86,7 +86,7 @@ _FIELDS = (
 )
 
 
-def _parse(text: str) -> str:
+def _parse_fields(text: str) -> str:
     """*text* with six fields, each a list of numbers; raises Malformed."""
     if _TIME_SPAN.fullmatch(text.strip()):
         raise Malformed(
@@ -101,7 +101,7 @@ def _parse(text: str) -> str:
     lists = []
     for kind, word in zip(_FIELDS, ["0"] * (6 - len(words)) + words, strict=True):
         try:
-            lists.append(",".join(map(str, sorted(kind.values(word)))))
+            lists.append(",".join(map(str, sorted(kind.parse_values(word)))))
         except ValueError:
             raise Malformed(f"expected {kind.noun}, as in 1 or 1-5 or 1,5 or */2, got {word!r} in {text!r}") from None
     return " ".join(lists)
@@ -130,53 +130,52 @@ class Schedule:
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Reads the text, and looks for one instant: there is none on 30 February."""
-        object.__setattr__(self, "_crontab", _start_crontab(_parse(self.text), EPOCH))
+        """Read the text, and check that there is an instant: 30 February has none."""
+        object.__setattr__(self, "_crontab", _start_crontab(_parse_fields(self.text), EPOCH))
         object.__setattr__(self, "_zone", parse_zone(self.zone))
         try:
             self.next_fire(EPOCH)
         except CroniterBadDateError:
             raise Malformed(
-                f"expected a schedule with a date that comes to pass, got only days that no such month has in "
-                f"{self.text!r}"
+                f"expected a schedule with a date that exists, got only days that no such month has in {self.text!r}"
             ) from None
 
     def next_fire(self, now: datetime) -> datetime:
         """The first instant after *now*."""
-        found: list[datetime] = []
-        walls = self._beside(min(self._walls(now)))
+        candidates: list[datetime] = []
+        walls = self._start_croniter(min(self._list_walls(now)))
         while True:
             wall = walls.get_next()
-            found += [instant for instant in self._instants(wall) if instant > now]
-            # A later time on the wall may still be an earlier instant, but not once no clock nearby shows it before.
-            if found and wall >= max(self._walls(min(found))):
-                return min(found)
+            candidates += [instant for instant in self._list_instants(wall) if instant > now]
+            # A later local time may still be an earlier instant, but not once it is after all local times nearby.
+            if candidates and wall >= max(self._list_walls(min(candidates))):
+                return min(candidates)
 
     def last_fire(self, now: datetime) -> datetime:
-        """The last instant at or before *now*. There always is one: the rarest dates come back within 40 years."""
-        found: list[datetime] = []
-        walls = self._beside(max(self._walls(now)) + _SECOND)
+        """The last instant at or before *now*. There is always one: the rarest dates return within 40 years."""
+        candidates: list[datetime] = []
+        walls = self._start_croniter(max(self._list_walls(now)) + _SECOND)
         while True:
             wall = walls.get_prev()
-            found += [instant for instant in self._instants(wall) if instant <= now]
-            if found and wall <= min(self._walls(max(found))):
-                return max(found)
+            candidates += [instant for instant in self._list_instants(wall) if instant <= now]
+            if candidates and wall <= min(self._list_walls(max(candidates))):
+                return max(candidates)
 
-    def _walls(self, instant: datetime) -> list[datetime]:
-        """What clocks show at *instant* that go as ours do, or did a day before, or will a day after.
+    def _list_walls(self, instant: datetime) -> list[datetime]:
+        """The local times of *instant* by the offsets of now, a day before and a day after.
 
-        No change of clocks was ever greater than a day. A time on the wall is a datetime that says UTC and is not.
+        No clock change was ever greater than a day. A local time is a datetime that is marked as UTC and is not.
         """
         offsets = [(instant + days * DAY).astimezone(self._zone).utcoffset() for days in (-1, 0, 1)]
         return [instant + offset for offset in offsets if offset is not None]
 
-    def _instants(self, wall: datetime) -> set[datetime]:
-        """The instants of a time on the wall: two where clocks repeat it, else one."""
+    def _list_instants(self, wall: datetime) -> set[datetime]:
+        """The instants of a local time: two where it is repeated, else one."""
         first, second = (wall.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-        return {first, max(first, second)}  # of a time that is skipped, the first reading is the later one
+        return {first, max(first, second)}  # of a local time that is skipped, the first is the later one
 
-    def _beside(self, wall: datetime) -> croniter:
-        """All instants are whole seconds, so fractions of one only could mislead croniter, which counts in floats."""
-        walls = copy(self._crontab)  # to read the text again would take longer than all the rest
+    def _start_croniter(self, wall: datetime) -> croniter:
+        """A croniter at this local time, in whole seconds: it counts in floats, and fractions could mislead it."""
+        walls = copy(self._crontab)  # reading the text again would take longer than all the rest
         walls.set_current(wall.replace(microsecond=0), force=True)
         return walls

@@ -1,1 +1,1 @@
-"""Pure. What the ledger records: runs, chunks, attempts, requests, and what may follow what."""
+"""Pure. What the ledger records: runs, chunks, attempts, requests, and the states that may follow each other."""

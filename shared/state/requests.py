@@ -1,4 +1,4 @@
-"""What people ask for, and what the tick keeps for them: wishes, backfills, the quarantine. Frozen values."""
+"""What people ask for, and what the tick stores for them: requests, backfills, the quarantine. Frozen values."""
 
 from __future__ import annotations
 
@@ -10,83 +10,83 @@ from shared.contract.domain import Reason
 from shared.contract.windows import Window
 
 
-class WishKind(StrEnum):
+class RequestKind(StrEnum):
     """What a person may ask for."""
 
     RUN = "run"
     CANCEL = "cancel"  # of a run or of a backfill
-    REDRIVE = "redrive"  # what failed, was skipped, was cancelled or was not attempted
+    REDRIVE = "redrive"  # the models that failed, or were skipped, cancelled or not attempted
     REPROCESS = "reprocess"  # all
-    EXTEND = "extend"  # by the models that no plan of the run holds
+    EXTEND = "extend"  # by the models that are in no plan of the run
     LIMITS = "limits"  # of an open run
-    PAUSE = "pause"  # of the schedule; stands until it is taken back
+    PAUSE = "pause"  # of the schedule; until it is resumed
 
     @property
     def reopens(self) -> bool:
-        """Whether it gives a run that is over a further round."""
-        return self in (WishKind.REDRIVE, WishKind.REPROCESS, WishKind.EXTEND)
+        """Whether it opens a further round of a run that is over."""
+        return self in (RequestKind.REDRIVE, RequestKind.REPROCESS, RequestKind.EXTEND)
 
 
 SCHEDULE = "schedule"  # the target of a pause
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a person asked for over HTTP, until a tick has done it. Asking twice is asking once."""
+class Request:
+    """What a person asked for over HTTP, until a tick has done it. A repeated request changes nothing."""
 
-    kind: WishKind
+    kind: RequestKind
     target: str  # a run, a backfill, or the schedule
     asked_at: datetime
-    max_in_flight: int | None = None  # of LIMITS; None: as it was
+    max_in_flight: int | None = None  # of LIMITS; None: unchanged
     tolerated_failures: int | None = None
     version: str = ""
 
     @property
     def id(self) -> str:
-        """Its key: one wish of a kind for a target."""
+        """Its key: there is one request of a kind for a target."""
         return f"{self.kind}-{self.target}"
 
 
 class Scope(StrEnum):
     """Which windows of its range a backfill scores."""
 
-    MISSING = "missing"  # those that have no run, or whose run was missed
-    FAILED = "failed"  # those too whose run failed, was cancelled, or left models unscored
-    ALL = "all"  # every one, also those that went well
+    MISSING = "missing"  # windows without a run, or whose run was missed
+    FAILED = "failed"  # also windows whose run failed, was cancelled, or left models unscored
+    ALL = "all"  # every window, also those that succeeded
 
 
 class BackfillState(StrEnum):
-    """How a backfill stands."""
+    """The state of a backfill."""
 
     OPEN = "open"
-    DONE = "done"  # every window of it was decided; the runs tell how they went
+    DONE = "done"  # every window of it was decided; their runs may still be open
     CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """The wish to score the windows of a range, a few at a time, and how far that has come."""
+    """The scoring of the windows of a range, a few at a time, and its progress."""
 
     id: str
     span: Window  # windows that start in it
     scope: Scope
-    max_open: int  # of its runs at once, beside those of the schedule
+    max_open: int  # of its runs at once; those of the schedule do not count
     asked_at: datetime
     cursor: datetime  # the start of the next window to decide; moves forward only, after the run's row exists
     state: BackfillState = BackfillState.OPEN
     opened: int = 0  # windows that it opened, or opened again
-    passed: int = 0  # windows that it left as they were
+    passed: int = 0  # windows that it left unchanged
     ended_at: datetime | None = None
     version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A model that planning skips until its etag changes or a person strikes it off."""
+    """A model that planning skips until its etag changes or a person removes it from the quarantine."""
 
     model: str  # its id
     etag: str
     reason: Reason
     message: str
-    run: str  # where it was found
+    run: str  # in which it was put into quarantine
     since: datetime

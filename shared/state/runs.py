@@ -1,4 +1,4 @@
-"""Runs, their chunks and attempts, as frozen values. What may follow what stands here as tables."""
+"""Runs, their chunks and attempts, as frozen values, and tables of the states that may follow each other."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from enum import StrEnum
 from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
 from shared.contract.windows import EPOCH, Window
 
-from .requests import WishKind
+from .requests import RequestKind
 
 
 class JobState(StrEnum):
-    """What the cluster says of a job. Evidence, not truth."""
+    """The state of a job as the cluster reports it. It may be wrong."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -22,49 +22,49 @@ class JobState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     LOST = "lost"  # its node was taken away
-    DOUBTFUL = "doubtful"  # not responding; may come back
+    UNRESPONSIVE = "doubtful"  # it may come back
 
     @property
     def over(self) -> bool:
-        """Whether the cluster will run it no further."""
+        """Whether the job has ended at the cluster."""
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
 
 
 class AttemptState(StrEnum):
-    """How an attempt whose end was not seen stands, in our books."""
+    """The state of an open attempt, as the ledger records it."""
 
-    SUBMITTING = "submitting"  # written down before the cluster is asked; it may or may not exist there
+    SUBMITTING = "submitting"  # recorded before the job is submitted; the job may or may not exist at the cluster
     QUEUED = "queued"
     RUNNING = "running"
     CANCELLING = "cancelling"
-    LOST = "lost"  # given up as lost, and another may be under way; should it report after all, its report counts
+    LOST = "lost"  # another attempt may run already; if this one reports after all, its report counts
 
     @property
     def in_flight(self) -> bool:
-        """Whether it takes a place among the jobs that a run may have at once."""
+        """Whether it counts as one of the jobs that a run may have at once."""
         return self is not AttemptState.LOST
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at a chunk, while its end was not seen. The cluster knows it by the job's name."""
+    """One try at a chunk that is still open. The cluster knows it by the job's name."""
 
     number: int
     state: AttemptState
     since: datetime  # when it entered its state
-    careful: bool = False  # the node scores in child processes, since the one before died without a report
-    carry: int = 0  # the attempt whose scored models are carried over, not scored again; 0: none
+    careful: bool = False  # each model is scored in a child process, since the attempt before ended without a report
+    carry: int = 0  # the attempt whose scored models are copied, not scored again; 0: none
     sign: str = ""  # the etag of its progress when that last changed
-    sign_at: datetime | None = None  # the tick that saw it change
-    done: int = 0  # models, by its own word
-    doubted_since: datetime | None = None  # the first tick of those, without a break, at which the cluster had no word
-    pardon: bool = False  # models too that were in quarantine when the run was planned: a person asks for them again
+    sign_at: datetime | None = None  # the tick that observed the change
+    done: int = 0  # models, as the node reports
+    doubted_since: datetime | None = None  # the first of the ticks in a row at which the cluster did not report it
+    pardon: bool = False  # models that were in quarantine at planning are scored too: a person asked for it
 
 
 class ChunkState(StrEnum):
-    """How a chunk stands."""
+    """The state of a chunk."""
 
-    WAITING = "waiting"  # for room, for its backoff, or for its first attempt
+    WAITING = "waiting"  # for a free place, its backoff, or its first attempt
     QUEUED = "queued"
     RUNNING = "running"
     CANCELLING = "cancelling"
@@ -72,19 +72,19 @@ class ChunkState(StrEnum):
     COMMITTED = "committed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    NOT_ATTEMPTED = "not_attempted"  # the run was stopped before its turn came
+    NOT_ATTEMPTED = "not_attempted"  # the run was stopped before it started
 
     @property
     def terminal(self) -> bool:
-        """Whether only a further round moves it again."""
+        """Whether only a further round changes it."""
         return self in (ChunkState.COMMITTED, ChunkState.FAILED, ChunkState.CANCELLED, ChunkState.NOT_ATTEMPTED)
 
 
 _ENDS = frozenset({ChunkState.FAILED, ChunkState.CANCELLED, ChunkState.NOT_ATTEMPTED})
 _UNDER_WAY = frozenset({ChunkState.QUEUED, ChunkState.RUNNING, ChunkState.CANCELLING})
 
-# What may follow what. A chunk falls back to waiting when all its attempts are over and none left a valid report; one
-# that was committed in an earlier round falls back to that where a later one comes to nothing.
+# A chunk returns to waiting when all its attempts are over without a valid report; a chunk that was committed in an
+# earlier round returns to committed when a later round fails.
 CHUNK_FOLLOWS: Mapping[ChunkState, frozenset[ChunkState]] = {
     ChunkState.WAITING: _ENDS | {ChunkState.QUEUED, ChunkState.COMMITTING, ChunkState.COMMITTED},
     **{
@@ -98,7 +98,7 @@ CHUNK_FOLLOWS: Mapping[ChunkState, frozenset[ChunkState]] = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one report says of a chunk: the attempt that wrote it, its parts, and its models by outcome."""
+    """The result of a chunk by one report: the attempt that wrote it, its parts, and its models by outcome."""
 
     attempt: int
     parts: tuple[Part, ...]
@@ -108,32 +108,32 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The models that one job scores, and how that stands. Fixed by the plan: *id* to *last*."""
+    """The models that one job scores, and their state. The plan fixes *id* to *last*."""
 
     run: str
     id: str
     manifest: str  # the digest of its manifest
     models: int
-    first: str  # the names of the models' blobs, the least and the greatest
+    first: str  # the least and the greatest name of the models' blobs
     last: str
     state: ChunkState = ChunkState.WAITING
     since: datetime = EPOCH
-    round: int = 0  # of the run, the last in which this chunk was tried
-    attempts: tuple[Attempt, ...] = ()  # those whose end was not seen
+    round: int = 0  # of the run: the last in which this chunk was tried
+    attempts: tuple[Attempt, ...] = ()  # the open ones
     next_attempt: int = 1  # only grows
-    first_attempt: int = 1  # of this round; what earlier ones report counts no more
+    first_attempt: int = 1  # of this round; reports of earlier attempts are ignored
     retries: int = 0  # attempts of this round that failed by their own fault
     losses: int = 0  # attempts of this round that the cluster lost
     not_before: datetime = EPOCH  # backoff
-    chosen: Result | None = None  # is being committed
-    committed: Result | None = None  # lies where consumers read
-    reason: Reason | None = None  # why the last attempt came to nothing
+    chosen: Result | None = None  # being committed
+    committed: Result | None = None  # copied to where consumers read
+    reason: Reason | None = None  # why the last attempt failed
     message: str = ""
     version: str = ""  # the ledger's token for optimistic concurrency
 
     @property
     def tally(self) -> Tally:
-        """Its models by outcome, once it is over: as committed, or all of them as it was given up."""
+        """Its models by outcome, once it is over: as committed, or all of them by its state."""
         match self.state:
             case ChunkState.COMMITTED:
                 assert self.committed
@@ -149,7 +149,7 @@ class Chunk:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """What of it was not scored and why, once it is over."""
+        """Its models that were not scored, by reason, once it is over."""
         if self.state is ChunkState.COMMITTED and self.committed:
             return self.committed.failures
         if self.state is ChunkState.FAILED and self.reason:
@@ -158,20 +158,20 @@ class Chunk:
 
 
 class Phase(StrEnum):
-    """How a run stands."""
+    """The state of a run."""
 
-    REQUESTED = "requested"  # a person's wish that no tick has taken up yet
+    REQUESTED = "requested"  # a person's request that no tick has handled yet
     PLANNING = "planning"
     RUNNING = "running"
     SUCCEEDED = "succeeded"  # none failed
     PARTIAL = "partial"  # some failed
     FAILED = "failed"  # nothing was scored though something should have been, or a limit stopped it
     CANCELLED = "cancelled"
-    MISSED = "missed"  # never begun, and says so
+    MISSED = "missed"  # never started
 
     @property
     def terminal(self) -> bool:
-        """Whether only a person's wish moves it again."""
+        """Whether only a person's request changes it."""
         return self in (Phase.SUCCEEDED, Phase.PARTIAL, Phase.FAILED, Phase.CANCELLED, Phase.MISSED)
 
 
@@ -182,37 +182,37 @@ PHASE_FOLLOWS: Mapping[Phase, frozenset[Phase]] = {
     Phase.PLANNING: frozenset({Phase.RUNNING, Phase.FAILED, Phase.CANCELLED}),
     Phase.RUNNING: _CLOSED,
     **{phase: frozenset({Phase.PLANNING, Phase.RUNNING}) for phase in sorted(_CLOSED)},  # a further round
-    Phase.MISSED: frozenset({Phase.PLANNING}),  # when a person asks for it after all
+    Phase.MISSED: frozenset({Phase.PLANNING}),  # when a person requests it after all
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The scoring of the fleet over one window. What people speak about."""
+    """The scoring of the fleet over one window."""
 
     window: Window
     phase: Phase
     opened_at: datetime
     asked_by: str = "schedule"
-    round: int = 0  # how often it was opened again
-    redo: WishKind | None = None  # what this round does: redrive, reprocess or extend
-    granted: datetime | None = None  # when that wish was made: the same wish is not granted twice
+    round: int = 0  # how often it was reopened
+    redo: RequestKind | None = None  # what this round does: redrive, reprocess or extend
+    granted: datetime | None = None  # when that request was made: it is not granted twice
     planned_at: datetime | None = None
     ended_at: datetime | None = None
-    cancelled_at: datetime | None = None  # when a person's cancel was taken up
+    cancelled_at: datetime | None = None  # when a tick handled a person's cancel
     stopped: Reason | None = None  # why no further chunk starts: the deadline, too many failures, an open circuit
-    observed_at: datetime | None = None  # the tick that last looked at it
-    progress_at: datetime | None = None  # the tick that last saw it come forward
-    throttled_until: datetime | None = None  # the cluster wants to be left alone until then
-    doubted_fleet: int | None = None  # a fleet so much smaller than the last that it is listed twice
-    max_in_flight: int | None = None  # where a person changed it for this run
+    observed_at: datetime | None = None  # the last tick that observed it
+    progress_at: datetime | None = None  # the last tick at which it had progressed
+    throttled_until: datetime | None = None  # the cluster asked for no requests until then
+    doubted_fleet: int | None = None  # a fleet so much smaller than the last that it is listed again
+    max_in_flight: int | None = None  # if a person changed it for this run
     tolerated_failures: int | None = None  # the same; in percent of the models that ended
-    plans: int = 0  # that were committed: one, and one for each extension
+    plans: int = 0  # one, and one for each extension
     models: int = 0  # of all plans
     chunks: int = 0  # of all plans
-    ignored: int = 0  # blobs among the models whose names are no model's
-    done: int = 0  # models ended, and those that open attempts call done
-    tally: Tally = field(default_factory=Tally)  # of chunks that are over
+    ignored: int = 0  # blobs in the models' container that are not models
+    done: int = 0  # models that ended, and those that open attempts report as done
+    tally: Tally = field(default_factory=Tally)  # of the chunks that are over
     chunk_states: Mapping[ChunkState, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     reason: Reason | None = None
@@ -227,22 +227,24 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """The nodes of the cluster, as it counts them itself."""
+    """The nodes of the cluster, as the cluster reports them."""
 
     current: int
-    target: int  # that it grows or shrinks to
-    states: Mapping[str, int] = field(default_factory=dict)  # in the cluster's own words; those of no node are left out
+    target: int  # the number that it scales to
+    states: Mapping[str, int] = field(
+        default_factory=dict
+    )  # the cluster's names of states; without those that no node is in
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What the tick remembers between two beats."""
+    """What the tick stores for the next tick."""
 
-    watermark: datetime | None = None  # the end of the last window that was decided; moves forward only
+    watermark: datetime | None = None  # the end of the last window that was decided; it only grows
     ticked_at: datetime | None = None
-    trouble: str = ""  # what the last tick could not do
-    throttled_until: datetime | None = None  # the cluster wants to be left alone until then
-    pruned_at: datetime | None = None  # the last tick that found nothing more to prune
-    nodes: Nodes | None = None  # as they were last counted
+    trouble: str = ""  # what failed in the last tick
+    throttled_until: datetime | None = None  # the cluster asked for no requests until then
+    pruned_at: datetime | None = None  # the last tick that pruned everything
+    nodes: Nodes | None = None  # at the last count
     nodes_at: datetime | None = None  # the tick that counted them
     version: str = ""

@@ -1,7 +1,7 @@
-"""Follows one chunk and its attempts, given what is seen of them. Pure.
+"""Decides the next state of one chunk and its attempts from an observation. Pure.
 
-Each open state of an attempt has its time-out. What the cluster says is evidence: that it does not know a job, or does
-not hear from it, is a doubt; a second copy wants progress to have stood still as well.
+Each open state of an attempt has its time-out. The cluster may be wrong: a job that it does not know, or that does not
+respond, is only doubted; it is lost, and submitted again, when its progress has stopped as well.
 """
 
 from __future__ import annotations
@@ -12,43 +12,44 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from shared.contract.domain import Part, Reason
+from shared.contract.domain import Reason
 from shared.contract.paths import make_job_name
 from shared.contract.report import Report
 from shared.contract.text import clip_text
 from shared.contract.windows import EPOCH
-from shared.ports import Sighting
-from shared.state.requests import WishKind
+from shared.ports import JobStatus
+from shared.state.requests import RequestKind
 from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, JobState, Result, Run
 
-from .observation import Evidence, Sign
-from .run_limits import Policy
+from .observation import AttemptProgress, Observation
+from .run_limits import RunLimits
+from .transitions import end_chunk, enter_state
 
-CAREFUL_LOSSES = 2  # after so many the node may have been taken down by what it scored
+ISOLATION_LOSSES = 2  # after so many, a model may be what ends the node
 
-# Ends that say nothing of the job itself: they are not charged to its retries, and have a bound of their own.
+# Ends that are not the fault of the job: they do not count as retries, and have their own limit.
 LOSSES = frozenset({Reason.JOB_LOST, Reason.QUEUED_TOO_LONG})
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
-    """How an attempt came to nothing. *alive*: by our judgement only; the job is to be cancelled."""
+class _Failure:
+    """Why an attempt failed. *alive*: a time-out ended it, and the job still has to be cancelled."""
 
     reason: Reason
     message: str
     alive: bool = False
 
 
-def ends_jobs(run: Run) -> bool:
-    """Whether jobs under way are cancelled, and not only new ones left out."""
+def cancels_jobs(run: Run) -> bool:
+    """Whether running jobs are cancelled; else only no new ones are started."""
     return run.cancelled_at is not None or run.stopped is Reason.DEADLINE
 
 
-def reopened(run: Run, chunk: Chunk, now: datetime) -> Chunk:
-    """The chunk, made to wait again where the run's round wants that of it."""
+def reopen_chunk(run: Run, chunk: Chunk, now: datetime) -> Chunk:
+    """The chunk, waiting again if the run's round includes it."""
     over = chunk.state.terminal and chunk.round < run.round
-    expected = run.redo is WishKind.REPROCESS or (run.redo is WishKind.REDRIVE and chunk.tally.scored < chunk.models)
-    if not (over and expected) or run.cancelled_at or run.stopped:
+    incomplete = run.redo is RequestKind.REDRIVE and chunk.tally.scored < chunk.models
+    if not (over and (incomplete or run.redo is RequestKind.REPROCESS)) or run.cancelled_at or run.stopped:
         return chunk
     return replace(
         chunk,
@@ -64,140 +65,146 @@ def reopened(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     )
 
 
-def follow(run: Run, chunk: Chunk, evidence: Evidence, policy: Policy, now: datetime) -> Chunk:
-    """Where one chunk stands after what was seen of its attempts."""
-    if chunk.state.terminal or chunk.state is ChunkState.COMMITTING or chunk.id in evidence.unread:
+def advance_chunk(run: Run, chunk: Chunk, observation: Observation, limits: RunLimits, now: datetime) -> Chunk:
+    """The chunk after this observation."""
+    if chunk.state.terminal or chunk.state is ChunkState.COMMITTING or chunk.id in observation.unread:
         return chunk
-    report = evidence.reports.get(chunk.id)
-    if report and not _is_worse(run, chunk, report):
-        return _choose(chunk, report, now)
+    report = observation.reports.get(chunk.id)
+    if report and not _is_regression(run, chunk, report):
+        return _choose_report(chunk, report, now)
     if report:
-        chunk = _passed_by(chunk, report, policy, now)
-    chunk, attempts = _looked_after(chunk, evidence, policy, now)
+        chunk = _reject_regression(chunk, report, limits, now)
+    chunk, attempts = _advance_attempts(chunk, observation, limits, now)
     if run.stopped or run.cancelled_at:
-        chunk, attempts = _unasked_left_out(chunk, attempts)
-    if ends_jobs(run):
+        chunk, attempts = _drop_unacknowledged(chunk, attempts)
+    if cancels_jobs(run):
         running = [attempt for attempt in attempts if attempt.state is not AttemptState.LOST]
         attempts = [_enter_attempt(attempt, AttemptState.CANCELLING, now) for attempt in running]
-    return _settle(run, replace(chunk, attempts=tuple(attempts)), policy, now)
+    return _settle_chunk(run, replace(chunk, attempts=tuple(attempts)), limits, now)
 
 
-def _looked_after(chunk: Chunk, evidence: Evidence, policy: Policy, now: datetime) -> tuple[Chunk, list[Attempt]]:
-    """The chunk, charged for attempts that came to nothing, and those whose end was not seen."""
+def _advance_attempts(
+    chunk: Chunk, observation: Observation, limits: RunLimits, now: datetime
+) -> tuple[Chunk, list[Attempt]]:
+    """The chunk, charged for attempts that failed, and its attempts that are still open."""
     attempts = []
     for attempt in chunk.attempts:
-        name = make_job_name(policy.app, chunk.run, chunk.id, attempt.number)
-        sign = evidence.signs.get((chunk.id, attempt.number))
-        found = _look(attempt, sign, evidence.jobs, name, policy, now)
-        if isinstance(found, _End):
-            chunk = _charge(chunk, attempt.number, found, name, policy, now)
-            if found.alive:
+        name = make_job_name(limits.app, chunk.run, chunk.id, attempt.number)
+        progress = observation.progress.get((chunk.id, attempt.number))
+        outcome = _advance_attempt(attempt, progress, observation.jobs, name, limits, now)
+        if isinstance(outcome, _Failure):
+            chunk = _charge_attempt(chunk, attempt.number, outcome, name, limits, now)
+            if outcome.alive:
                 attempts.append(_enter_attempt(attempt, AttemptState.CANCELLING, now))
-            elif found.reason is Reason.JOB_LOST:
+            elif outcome.reason is Reason.JOB_LOST:
                 attempts.append(_enter_attempt(attempt, AttemptState.LOST, now))
-        elif found:
-            attempts.append(found)
+        elif outcome:
+            attempts.append(outcome)
     return chunk, attempts
 
 
-def _unasked_left_out(chunk: Chunk, attempts: list[Attempt]) -> tuple[Chunk, list[Attempt]]:
-    """Without what the cluster never acknowledged: should it turn up, it is an orphan.
+def _drop_unacknowledged(chunk: Chunk, attempts: list[Attempt]) -> tuple[Chunk, list[Attempt]]:
+    """Drop an attempt that the cluster never acknowledged; if its job exists after all, it is an orphan.
 
-    Where that was the first attempt of the round, the chunk was not attempted in it.
+    If it was the first attempt of the round, the chunk was not attempted in that round.
     """
-    left = [attempt for attempt in attempts if attempt.state is not AttemptState.SUBMITTING]
-    if len(left) < len(attempts) and chunk.next_attempt == chunk.first_attempt + 1:
+    remaining = [attempt for attempt in attempts if attempt.state is not AttemptState.SUBMITTING]
+    if len(remaining) < len(attempts) and chunk.next_attempt == chunk.first_attempt + 1:
         chunk = replace(chunk, first_attempt=chunk.next_attempt)
-    return chunk, left
+    return chunk, remaining
 
 
-def _look(
+def _advance_attempt(
     attempt: Attempt,
-    sign: Sign | None,
-    jobs: Mapping[str, Sighting] | None,
+    progress: AttemptProgress | None,
+    jobs: Mapping[str, JobStatus] | None,
     name: str,
-    policy: Policy,
+    limits: RunLimits,
     now: datetime,
-) -> Attempt | _End | None:
-    """The attempt as it stands now; how it came to nothing; or None when it is over and was charged for before."""
-    if sign and sign.etag != attempt.sign:
-        attempt = replace(attempt, sign=sign.etag, sign_at=now, done=sign.done)
-    limit = {AttemptState.CANCELLING: policy.cancel_timeout, AttemptState.LOST: policy.job_timeout}.get(attempt.state)
+) -> Attempt | _Failure | None:
+    """The attempt in its new state; why it failed; or None when it is over and was already charged."""
+    if progress and progress.etag != attempt.sign:
+        attempt = replace(attempt, sign=progress.etag, sign_at=now, done=progress.done)
+    limit = {AttemptState.CANCELLING: limits.cancel_timeout, AttemptState.LOST: limits.job_timeout}.get(attempt.state)
     if limit and now - attempt.since >= limit:
-        return None  # let go: should it turn up again, it is an orphan, and should it report, its report counts
+        return None  # forgotten: if the job appears again it is an orphan; a report of it still counts
     if jobs is None:
         return attempt
-    seen = jobs.get(name)
-    if seen and seen.state.over:
+    status = jobs.get(name)
+    if status and status.state.over:
         paid = attempt.state in (AttemptState.LOST, AttemptState.CANCELLING)
-        return None if paid else _ended(name, seen)
-    if seen and seen.state is not JobState.DOUBTFUL:
-        return _in_time(_alive(attempt, seen.state, now), name, policy, now)
+        return None if paid else _explain_end(name, status)
+    if status and status.state is not JobState.UNRESPONSIVE:
+        return _check_time_outs(_confirm_alive(attempt, status.state, now), name, limits, now)
     match attempt.state:
         case AttemptState.SUBMITTING:
-            return attempt  # it was never acknowledged: it will be asked for again, by the same name
+            return attempt  # not acknowledged: it is submitted again, under the same name
         case AttemptState.CANCELLING:
-            return attempt if seen else None
+            return attempt if status else None
         case AttemptState.LOST:
-            return attempt  # it may yet report
+            return attempt  # it may still report
         case AttemptState.QUEUED | AttemptState.RUNNING:
-            return _doubt(attempt, name, seen, policy, now)
+            return _check_silence(attempt, name, status, limits, now)
         case _:
             assert_never(attempt.state)
 
 
-def _ended(name: str, seen: Sighting) -> _End:
-    said = f": {seen.detail}" if seen.detail else ""
-    match seen.state:
+def _explain_end(name: str, status: JobStatus) -> _Failure:
+    detail = f": {status.detail}" if status.detail else ""
+    match status.state:
         case JobState.SUCCEEDED:
-            return _End(Reason.NO_REPORT, f"job {name} ended without a valid report{said}")
-        case JobState.LOST | JobState.CANCELLED:  # we did not cancel it
-            return _End(Reason.JOB_LOST, f"job {name} was {seen.state} at the cluster{said}")
+            return _Failure(Reason.NO_REPORT, f"job {name} ended without a valid report{detail}")
+        case JobState.LOST | JobState.CANCELLED:  # not cancelled by the app
+            return _Failure(Reason.JOB_LOST, f"job {name} was {status.state} at the cluster{detail}")
         case _:
-            return _End(Reason.JOB_FAILED, f"job {name} failed{said}")
+            return _Failure(Reason.JOB_FAILED, f"job {name} failed{detail}")
 
 
-def _alive(attempt: Attempt, seen: JobState, now: datetime) -> Attempt:
-    """The cluster knows it: whatever doubt there was is gone."""
+def _confirm_alive(attempt: Attempt, job_state: JobState, now: datetime) -> Attempt:
+    """The cluster knows the job: no doubt remains."""
     attempt = replace(attempt, doubted_since=None)
     if attempt.state in (AttemptState.LOST, AttemptState.CANCELLING):
         return attempt
-    state = AttemptState.RUNNING if seen is JobState.RUNNING or attempt.sign_at == now else AttemptState.QUEUED
+    state = AttemptState.RUNNING if job_state is JobState.RUNNING or attempt.sign_at == now else AttemptState.QUEUED
     return _enter_attempt(attempt, state, now)
 
 
-def _in_time(attempt: Attempt, name: str, policy: Policy, now: datetime) -> Attempt | _End:
-    """The attempt, unless it has stood in its state for too long although the cluster calls it alive."""
-    stood = now - attempt.since
-    if attempt.state is AttemptState.QUEUED and stood >= policy.queue_timeout:
-        return _End(Reason.QUEUED_TOO_LONG, f"job {name} was queued for {stood} and did not start", alive=True)
+def _check_time_outs(attempt: Attempt, name: str, limits: RunLimits, now: datetime) -> Attempt | _Failure:
+    """The attempt, or a failure if it has been in its state for too long although the cluster reports it alive."""
+    duration = now - attempt.since
+    if attempt.state is AttemptState.QUEUED and duration >= limits.queue_timeout:
+        return _Failure(Reason.QUEUED_TOO_LONG, f"job {name} was queued for {duration} and did not start", alive=True)
     if attempt.state is not AttemptState.RUNNING:
         return attempt
-    if stood >= policy.job_timeout + policy.silence:  # the cluster itself should have ended it before
-        return _End(Reason.RAN_TOO_LONG, f"job {name} ran for {stood}", alive=True)
-    if attempt.sign_at is None and stood >= policy.start_timeout:
-        return _End(Reason.NO_SIGN, f"job {name} runs for {stood} and never gave a sign of life", alive=True)
-    if attempt.sign_at and min(stood, now - attempt.sign_at) >= policy.stall_timeout:
-        return _End(Reason.STALLED, f"job {name} made no progress since {attempt.sign_at:%H:%M:%S}", alive=True)
+    if duration >= limits.job_timeout + limits.silence:  # the cluster should have ended it before
+        return _Failure(Reason.RAN_TOO_LONG, f"job {name} ran for {duration}", alive=True)
+    if attempt.sign_at is None and duration >= limits.start_timeout:
+        return _Failure(Reason.NO_SIGN, f"job {name} runs for {duration} and has not reported progress", alive=True)
+    if attempt.sign_at and min(duration, now - attempt.sign_at) >= limits.stall_timeout:
+        return _Failure(Reason.STALLED, f"job {name} made no progress since {attempt.sign_at:%H:%M:%S}", alive=True)
     return attempt
 
 
-def _doubt(attempt: Attempt, name: str, seen: Sighting | None, policy: Policy, now: datetime) -> Attempt | _End:
-    """One sign is a doubt, two are an end: no word of the cluster, and no progress, both for `silence`."""
+def _check_silence(
+    attempt: Attempt, name: str, status: JobStatus | None, limits: RunLimits, now: datetime
+) -> Attempt | _Failure:
+    """The attempt is lost when the cluster does not report it and it makes no progress, both for `silence`."""
     attempt = replace(attempt, doubted_since=attempt.doubted_since or now)
     assert attempt.doubted_since
     quiet_since = max(attempt.doubted_since, attempt.sign_at or attempt.doubted_since)
-    if now - quiet_since < policy.silence:
+    if now - quiet_since < limits.silence:
         return attempt
-    word = "does not answer for" if seen else "does not know"
-    return _End(Reason.JOB_LOST, f"the cluster {word} job {name}, and it made no progress since {quiet_since:%H:%M:%S}")
+    word = "does not answer for" if status else "does not know"
+    return _Failure(
+        Reason.JOB_LOST, f"the cluster {word} job {name}, and it made no progress since {quiet_since:%H:%M:%S}"
+    )
 
 
-def _charge(chunk: Chunk, number: int, end: _End, name: str, policy: Policy, now: datetime) -> Chunk:
-    """An attempt came to nothing: who pays, and when the next one may start."""
+def _charge_attempt(chunk: Chunk, number: int, end: _Failure, name: str, limits: RunLimits, now: datetime) -> Chunk:
+    """Count a failed attempt as a retry or a loss, and set when the next one may start."""
     lost = end.reason in LOSSES
     retries, losses = chunk.retries + (not lost), chunk.losses + lost
-    wait = timedelta() if lost else policy.backoff * 2 ** min(retries - 1, 6) * _jitter(name)
+    wait = timedelta() if lost else limits.backoff * 2 ** min(retries - 1, 6) * _compute_jitter(name)
     return replace(
         chunk,
         retries=retries,
@@ -209,8 +216,8 @@ def _charge(chunk: Chunk, number: int, end: _End, name: str, policy: Policy, now
     )
 
 
-def _jitter(name: str) -> float:
-    """0.5 to 1.5, by the name: chunks that failed together do not all come back together."""
+def _compute_jitter(name: str) -> float:
+    """0.5 to 1.5, by the name: chunks that failed together are not all retried at the same time."""
     return 0.5 + hashlib.sha256(name.encode()).digest()[0] / 256
 
 
@@ -218,58 +225,49 @@ def _enter_attempt(attempt: Attempt, state: AttemptState, now: datetime) -> Atte
     return attempt if attempt.state is state else replace(attempt, state=state, since=now)
 
 
-def _settle(run: Run, chunk: Chunk, policy: Policy, now: datetime) -> Chunk:
-    """The chunk's state, as its attempts make it."""
+def _settle_chunk(run: Run, chunk: Chunk, limits: RunLimits, now: datetime) -> Chunk:
+    """The chunk in the state that follows from its attempts."""
     states = {attempt.state for attempt in chunk.attempts if attempt.state.in_flight}
     if AttemptState.RUNNING in states:
-        return _enter(chunk, ChunkState.RUNNING, now)
+        return enter_state(chunk, ChunkState.RUNNING, now)
     if AttemptState.CANCELLING in states:
-        return _enter(chunk, ChunkState.CANCELLING, now)
+        return enter_state(chunk, ChunkState.CANCELLING, now)
     if states:
-        return _enter(chunk, ChunkState.QUEUED, now)
-    if ends_jobs(run):
-        return _stopped(run, chunk, now)
-    if chunk.attempts:  # one that was lost may still report
-        return _enter(chunk, ChunkState.WAITING, now)
-    if _spent(chunk, policy):
-        return _end(chunk, ChunkState.FAILED, now)
-    return _stopped(run, chunk, now) if run.stopped else _enter(chunk, ChunkState.WAITING, now)
+        return enter_state(chunk, ChunkState.QUEUED, now)
+    if cancels_jobs(run):
+        return _close_stopped(run, chunk, now)
+    if chunk.attempts:  # a lost attempt may still report
+        return enter_state(chunk, ChunkState.WAITING, now)
+    if _is_spent(chunk, limits):
+        return end_chunk(chunk, ChunkState.FAILED, now)
+    return _close_stopped(run, chunk, now) if run.stopped else enter_state(chunk, ChunkState.WAITING, now)
 
 
-def _stopped(run: Run, chunk: Chunk, now: datetime) -> Chunk:
-    """A chunk of which nothing is under way, in a run that starts nothing more."""
+def _close_stopped(run: Run, chunk: Chunk, now: datetime) -> Chunk:
+    """Close a chunk without running jobs, in a run that starts no more of them."""
     if run.cancelled_at:
-        return _end(chunk, ChunkState.CANCELLED, now)
+        return end_chunk(chunk, ChunkState.CANCELLED, now)
     if chunk.next_attempt == chunk.first_attempt:
-        return _end(chunk, ChunkState.NOT_ATTEMPTED, now)
-    return _end(replace(chunk, reason=chunk.reason or run.stopped), ChunkState.FAILED, now)
+        return end_chunk(chunk, ChunkState.NOT_ATTEMPTED, now)
+    return end_chunk(replace(chunk, reason=chunk.reason or run.stopped), ChunkState.FAILED, now)
 
 
-def _spent(chunk: Chunk, policy: Policy) -> bool:
-    return chunk.retries > policy.max_retries or chunk.losses > policy.max_losses
+def _is_spent(chunk: Chunk, limits: RunLimits) -> bool:
+    return chunk.retries > limits.max_retries or chunk.losses > limits.max_losses
 
 
-def may_try(chunk: Chunk, policy: Policy, now: datetime) -> bool:
-    """Whether a further attempt may start, as far as the chunk goes."""
-    return chunk.state is ChunkState.WAITING and chunk.not_before <= now and not _spent(chunk, policy)
+def may_try(chunk: Chunk, limits: RunLimits, now: datetime) -> bool:
+    """Whether the chunk allows a further attempt."""
+    return chunk.state is ChunkState.WAITING and chunk.not_before <= now and not _is_spent(chunk, limits)
 
 
-def _enter(chunk: Chunk, state: ChunkState, now: datetime) -> Chunk:
-    return chunk if chunk.state is state else replace(chunk, state=state, since=now)
-
-
-def _end(chunk: Chunk, state: ChunkState, now: datetime) -> Chunk:
-    """It ends without a new result: in *state*, or with the result of an earlier round where there is one."""
-    return _enter(replace(chunk, attempts=(), chosen=None), ChunkState.COMMITTED if chunk.committed else state, now)
-
-
-def try_again(run: Run, chunk: Chunk, now: datetime) -> Chunk:
-    """Write the next attempt down, before the cluster is asked for it."""
+def start_attempt(run: Run, chunk: Chunk, now: datetime) -> Chunk:
+    """Record the next attempt, before its job is submitted."""
     before = chunk.committed
     pardon = before is not None and any(failure.reason is Reason.QUARANTINED for failure in before.failures)
-    careful = chunk.retries > 0 or chunk.losses >= CAREFUL_LOSSES or pardon
-    carry = before.attempt if before and run.redo is WishKind.REDRIVE else 0
-    attempt = Attempt(chunk.next_attempt, AttemptState.SUBMITTING, now, careful, carry, pardon=pardon)
+    isolated = chunk.retries > 0 or chunk.losses >= ISOLATION_LOSSES or pardon
+    carry = before.attempt if before and run.redo is RequestKind.REDRIVE else 0
+    attempt = Attempt(chunk.next_attempt, AttemptState.SUBMITTING, now, isolated, carry, pardon=pardon)
     return replace(
         chunk,
         state=ChunkState.QUEUED,
@@ -279,8 +277,8 @@ def try_again(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     )
 
 
-def _choose(chunk: Chunk, report: Report, now: datetime) -> Chunk:
-    """Take this report as the chunk's result. Its attempts are let go; what of them still runs is unwanted."""
+def _choose_report(chunk: Chunk, report: Report, now: datetime) -> Chunk:
+    """Take this report as the chunk's result. Its attempts are dropped; jobs that still run are cancelled."""
     return replace(
         chunk,
         state=ChunkState.COMMITTING,
@@ -291,59 +289,20 @@ def _choose(chunk: Chunk, report: Report, now: datetime) -> Chunk:
     )
 
 
-def _is_worse(run: Run, chunk: Chunk, report: Report) -> bool:
-    """Whether a redrive would take away what is scored: the node could not carry it over."""
+def _is_regression(run: Run, chunk: Chunk, report: Report) -> bool:
+    """Whether a redrive scored fewer models than are committed: the node could not carry them over."""
     before = chunk.committed.tally.scored if chunk.committed else 0
-    return run.redo is WishKind.REDRIVE and report.tally.scored < before
+    return run.redo is RequestKind.REDRIVE and report.tally.scored < before
 
 
-def _passed_by(chunk: Chunk, report: Report, policy: Policy, now: datetime) -> Chunk:
-    """The attempt came to nothing although it reported: its report counts no more."""
+def _reject_regression(chunk: Chunk, report: Report, limits: RunLimits, now: datetime) -> Chunk:
+    """The attempt reported a regression: it counts as failed, and its report is ignored."""
     assert chunk.committed
     scored, before = report.tally.scored, chunk.committed.tally.scored
-    end = _End(Reason.WORSE, f"attempt {report.attempt} scored {scored} models; {before} are committed, and stay")
-    name = make_job_name(policy.app, chunk.run, chunk.id, report.attempt)
-    left = tuple(attempt for attempt in chunk.attempts if attempt.number != report.attempt)
-    chunk = _charge(chunk, report.attempt, end, name, policy, now)
-    return replace(chunk, attempts=left, first_attempt=report.attempt + 1)
-
-
-# What the control plane tells when it has acted
-
-
-def to_submit(chunk: Chunk) -> Attempt | None:
-    """The attempt that was written down and that the cluster has not acknowledged."""
-    return next((a for a in chunk.attempts if a.state is AttemptState.SUBMITTING), None)
-
-
-def acknowledged(chunk: Chunk, now: datetime) -> Chunk:
-    """The cluster has taken what was to be submitted."""
-    attempts = [
-        replace(a, state=AttemptState.QUEUED, since=now) if a.state is AttemptState.SUBMITTING else a
-        for a in chunk.attempts
-    ]
-    return replace(chunk, attempts=tuple(attempts))
-
-
-def passed_over(chunk: Chunk, now: datetime) -> Chunk:
-    """The name is another job's: the next attempt has another one. What holds the name is an orphan now."""
-    attempts = tuple(a for a in chunk.attempts if a.state is not AttemptState.SUBMITTING)
-    return _enter(replace(chunk, attempts=attempts), ChunkState.WAITING, now)
-
-
-def refused(chunk: Chunk, message: str, now: datetime) -> Chunk:
-    """The cluster will never take this job."""
-    return _end(replace(chunk, reason=Reason.REJECTED, message=clip_text(message)), ChunkState.FAILED, now)
-
-
-def committed(chunk: Chunk, parts: tuple[Part, ...], now: datetime) -> Chunk:
-    """Its chosen *parts* lie where consumers read."""
-    assert chunk.chosen
-    result = replace(chunk.chosen, parts=parts)
-    return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result, chosen=None, reason=None, message="")
-
-
-def uncommittable(chunk: Chunk, message: str, now: datetime, *, earlier_lies: bool) -> Chunk:
-    """Its parts cannot be put where they belong. *earlier_lies*: those of an earlier round are there as they were."""
-    left = chunk if earlier_lies else replace(chunk, committed=None)
-    return _end(replace(left, reason=Reason.COMMIT_CONFLICT, message=clip_text(message)), ChunkState.FAILED, now)
+    end = _Failure(
+        Reason.REGRESSION, f"attempt {report.attempt} scored {scored} models; the {before} that are committed stay"
+    )
+    name = make_job_name(limits.app, chunk.run, chunk.id, report.attempt)
+    remaining = tuple(attempt for attempt in chunk.attempts if attempt.number != report.attempt)
+    chunk = _charge_attempt(chunk, report.attempt, end, name, limits, now)
+    return replace(chunk, attempts=remaining, first_attempt=report.attempt + 1)

@@ -1,4 +1,4 @@
-"""What a tick saw of a run: jobs, signs of life, reports."""
+"""What a tick observes of a run: jobs, progress, reports."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.contract.report import Report
-from shared.ports import Sighting
+from shared.ports import JobStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
-    """The progress of an attempt as it lies in storage: its etag moves while the node lives."""
+class AttemptProgress:
+    """The progress of an attempt in storage: its etag changes while the node is alive."""
 
     etag: str
     done: int
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What a tick saw. Jobs are looked at before storage, so a job that ended has left its report by then.
+class Observation:
+    """What a tick observes. Jobs are observed before storage, so the report of a job that ended is already there.
 
     *jobs* is None where the cluster did not answer: nothing is concluded from that.
     """
 
-    jobs: Mapping[str, Sighting] | None
-    signs: Mapping[tuple[str, int], Sign]  # by chunk and attempt
+    jobs: Mapping[str, JobStatus] | None
+    progress: Mapping[tuple[str, int], AttemptProgress]  # by chunk and attempt
     reports: Mapping[str, Report]  # by chunk: the first valid one of this round
-    unread: frozenset[str] = frozenset()  # chunks whose reports there was no time to read: nothing is concluded
+    unread: frozenset[str] = frozenset()  # chunks whose reports were not read for lack of time: nothing is concluded

@@ -1,4 +1,4 @@
-"""The bounds that a run is held to: attempts, time-outs, failures."""
+"""The limits of a run: attempts, time-outs, failures."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """The bounds that a run is held to."""
+class RunLimits:
+    """The limits of a run."""
 
     app: str = "fleetscore"
-    max_retries: int = 2  # attempts beyond the first that may fail by their own fault
+    max_retries: int = 2  # attempts after the first that may fail by their own fault
     max_losses: int = 5  # attempts that the cluster may lose
     max_in_flight: int = 100  # jobs of a run at once
     tolerated_failures: int = 100  # percent of the models that ended; above it no further chunk starts
-    silence: timedelta = timedelta(minutes=10)  # without a word of the cluster and without progress: lost
+    silence: timedelta = timedelta(minutes=10)  # without a status from the cluster and without progress: lost
     backoff: timedelta = timedelta(seconds=30)  # before the first retry, more or less; doubles with each
     queue_timeout: timedelta = timedelta(hours=2)  # at the cluster, before it runs
-    start_timeout: timedelta = timedelta(minutes=15)  # until the first sign of life
-    stall_timeout: timedelta = timedelta(minutes=30)  # from one sign of life to the next
+    start_timeout: timedelta = timedelta(minutes=15)  # until the first progress
+    stall_timeout: timedelta = timedelta(minutes=30)  # from one progress to the next
     job_timeout: timedelta = timedelta(hours=1)  # wall time of a job
     cancel_timeout: timedelta = timedelta(minutes=10)  # until a cancelled job is over
     run_deadline: timedelta = timedelta(days=1)  # of one round

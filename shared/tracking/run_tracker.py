@@ -1,8 +1,8 @@
-"""Decides what becomes of a run and its chunks, given what is seen. Pure: doing it is the control plane's work.
+"""Decides the next state of a run and its chunks from an observation. Pure: the control plane acts on it.
 
-What is expected stands in the rows of the run and its chunks, what is seen comes as evidence, and `advance` closes the
-gap. What has to be done then can be read off the rows it returns: an attempt that is `submitting` is to be submitted, a
-chunk that is `committing` is to be copied. Either may be asked for again at every tick until its end was written down.
+The rows of the run and its chunks hold the desired state, the observation the actual one; `advance_run` compares them.
+The rows that it returns say what has to be done: an attempt that is `submitting` is submitted, a chunk that is
+`committing` is copied. Both may be repeated at every tick until the result is recorded.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from datetime import datetime
 from shared.contract.domain import Outcome, Reason, Tally, merge_failures
 from shared.contract.paths import parse_job_name
 from shared.contract.text import clip_text
-from shared.ports import Sighting
+from shared.ports import JobStatus
 from shared.state.runs import AttemptState, Chunk, Phase, Run
 
 from . import attempts
-from .observation import Evidence
-from .run_limits import Policy
+from .observation import Observation
+from .run_limits import RunLimits
 
-CIRCUIT = 3  # chunks that fail whole for one reason before any other has ended
-ENOUGH = 30  # models that a judgement on a whole run wants, where it is models that failed: three bad pumps are no sign
+CIRCUIT_CHUNKS = 3  # chunks that fail completely for one reason before any other chunk has ended
+LEAST_MODELS = 30  # fewer failed models than this do not stop a run: three bad pumps prove nothing
 
-# Why a chunk failed whole, whatever its models are.
+# Reasons for which a chunk fails completely, whatever its models are.
 _OF_JOBS = attempts.LOSSES | {
     Reason.JOB_FAILED,
     Reason.NO_REPORT,
@@ -39,30 +39,33 @@ _OF_JOBS = attempts.LOSSES | {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The verdict on a run and its chunks, and the names of jobs that have no business to run."""
+    """The next state of a run and its chunks, and the names of the jobs to cancel."""
 
     run: Run
     chunks: tuple[Chunk, ...]
     cancel: tuple[str, ...]
 
 
-def advance(run: Run, chunks: Sequence[Chunk], evidence: Evidence, policy: Policy, now: datetime) -> Step:
-    """Set what is expected beside what is seen, and say how the run and every chunk stand now."""
-    run = _stop(run, chunks, policy, now)
-    moved = [attempts.follow(run, attempts.reopened(run, chunk, now), evidence, policy, now) for chunk in chunks]
-    room = (run.max_in_flight or policy.max_in_flight) - sum(a.state.in_flight for c in moved for a in c.attempts)
+def advance_run(run: Run, chunks: Sequence[Chunk], observation: Observation, limits: RunLimits, now: datetime) -> Step:
+    """Compare the rows with the observation, and return the next state of the run and every chunk."""
+    run = _stop_run(run, chunks, limits, now)
+    moved = [
+        attempts.advance_chunk(run, attempts.reopen_chunk(run, chunk, now), observation, limits, now)
+        for chunk in chunks
+    ]
+    room = (run.max_in_flight or limits.max_in_flight) - sum(a.state.in_flight for c in moved for a in c.attempts)
     starts = not (run.stopped or run.cancelled_at)
     for i, chunk in enumerate(moved):
-        if room > 0 and starts and chunk.id not in evidence.unread and attempts.may_try(chunk, policy, now):
-            moved[i] = attempts.try_again(run, chunk, now)
+        if room > 0 and starts and chunk.id not in observation.unread and attempts.may_try(chunk, limits, now):
+            moved[i] = attempts.start_attempt(run, chunk, now)
             room -= 1
-    return Step(run, tuple(moved), unwanted(evidence.jobs or {}, moved))
+    return Step(run, tuple(moved), find_unwanted_jobs(observation.jobs or {}, moved))
 
 
-def unwanted(jobs: Mapping[str, Sighting], chunks: Sequence[Chunk]) -> tuple[str, ...]:
-    """The jobs that still run and that no row holds, or that a row wants gone.
+def find_unwanted_jobs(jobs: Mapping[str, JobStatus], chunks: Sequence[Chunk]) -> tuple[str, ...]:
+    """The jobs that still run although no row has them, or a row cancels them.
 
-    The job that reported is held by its report: it is about to end by itself.
+    A job that has reported is not among them: it is about to end by itself.
     """
     held = {
         (chunk.id, attempt.number)
@@ -70,35 +73,35 @@ def unwanted(jobs: Mapping[str, Sighting], chunks: Sequence[Chunk]) -> tuple[str
         for attempt in chunk.attempts
         if attempt.state is not AttemptState.CANCELLING
     } | {(chunk.id, result.attempt) for chunk in chunks if (result := chunk.chosen or chunk.committed)}
-    parsed = ((name, parse_job_name(name)) for name, seen in jobs.items() if not seen.state.over)
+    parsed = ((name, parse_job_name(name)) for name, status in jobs.items() if not status.state.over)
     return tuple(sorted(name for name, job in parsed if job and job[1:] not in held))
 
 
-def sum_up(run: Run, chunks: Sequence[Chunk], now: datetime) -> Run:
-    """The run as its chunks make it: counts, progress, and its end when all of them have ended."""
+def summarize_run(run: Run, chunks: Sequence[Chunk], now: datetime) -> Run:
+    """The run with counts and progress from its chunks, and closed when all of them have ended."""
     tally = sum((c.tally for c in chunks), Tally())
     under_way = sum(
         c.chosen.tally.models if c.chosen else max((a.done for a in c.attempts), default=0)
         for c in chunks
         if not c.state.terminal
     )
-    done = tally.models + under_way
+    ended = tally.models + under_way
     moved = replace(
         run,
         observed_at=now,
-        progress_at=now if done > run.done else run.progress_at,
-        done=done,
+        progress_at=now if ended > run.done else run.progress_at,
+        done=ended,
         tally=tally,
         chunk_states=dict(sorted(Counter(c.state for c in chunks).items())),
         failures=merge_failures(failure for c in chunks for failure in c.failures),
     )
     if not all(c.state.terminal for c in chunks):
         return moved
-    phase, reason, message = _verdict(moved)
+    phase, reason, message = _decide_phase(moved)
     return replace(moved, phase=phase, reason=reason, message=message, ended_at=now)
 
 
-def _verdict(run: Run) -> tuple[Phase, Reason | None, str]:
+def _decide_phase(run: Run) -> tuple[Phase, Reason | None, str]:
     tally = run.tally
     if tally.cancelled:
         return Phase.CANCELLED, Reason.CANCELLED, "cancelled by request"
@@ -106,7 +109,7 @@ def _verdict(run: Run) -> tuple[Phase, Reason | None, str]:
         return Phase.FAILED, run.stopped, run.message
     if tally.scored:
         return Phase.PARTIAL if tally.failed or tally.not_attempted else Phase.SUCCEEDED, None, ""
-    # Nothing was scored. That a pump was off is no fault, but that all were is most often a fault of ours.
+    # Nothing was scored. One pump without readings is normal; all of them is most often a fault of the set-up.
     top = run.failures[0] if run.failures else None
     often = f"; most often: {top.message}" if top else ""
     return Phase.FAILED, top.reason if top else None, f"none of {run.models} models was scored{often}"
@@ -115,40 +118,43 @@ def _verdict(run: Run) -> tuple[Phase, Reason | None, str]:
 # Stopping a run early
 
 
-def _stop(run: Run, chunks: Sequence[Chunk], policy: Policy, now: datetime) -> Run:
-    """The run, with the reason why no further chunk of it starts, once there is one."""
+def _stop_run(run: Run, chunks: Sequence[Chunk], limits: RunLimits, now: datetime) -> Run:
+    """The run, with the reason why no further chunk of it starts, if there is one."""
     if run.stopped or run.cancelled_at:
         return run
     ended = [c for c in chunks if c.state.terminal and c.round == run.round]
-    found = _overdue(run, policy, now) or _too_many(run, ended, policy) or _circuit(ended)
-    return replace(run, stopped=found[0], message=clip_text(found[1])) if found else run
+    stop = _check_deadline(run, limits, now) or _check_failures(run, ended, limits) or _check_circuit(ended)
+    return replace(run, stopped=stop[0], message=clip_text(stop[1])) if stop else run
 
 
-def _overdue(run: Run, policy: Policy, now: datetime) -> tuple[Reason, str] | None:
+def _check_deadline(run: Run, limits: RunLimits, now: datetime) -> tuple[Reason, str] | None:
     began = run.planned_at or run.opened_at
-    if now - began < policy.run_deadline:
+    if now - began < limits.run_deadline:
         return None
-    return Reason.DEADLINE, f"not over {policy.run_deadline} after {began:%Y-%m-%d %H:%M} UTC, and stopped"
+    return Reason.DEADLINE, f"not over {limits.run_deadline} after {began:%Y-%m-%d %H:%M} UTC, and stopped"
 
 
-def _too_many(run: Run, ended: Sequence[Chunk], policy: Policy) -> tuple[Reason, str] | None:
-    tolerated = policy.tolerated_failures if run.tolerated_failures is None else run.tolerated_failures
+def _check_failures(run: Run, ended: Sequence[Chunk], limits: RunLimits) -> tuple[Reason, str] | None:
+    tolerated = limits.tolerated_failures if run.tolerated_failures is None else run.tolerated_failures
     tally = sum((c.tally for c in ended), Tally())
-    if tally.failed * 100 <= tolerated * max(tally.models, min(ENOUGH, run.models)):
+    if tally.failed * 100 <= tolerated * max(tally.models, min(LEAST_MODELS, run.models)):
         return None
     top = merge_failures(f for c in ended for f in c.failures if f.outcome is Outcome.FAILED)[0]
-    told = f"{tally.failed} of the first {tally.models} models failed, {tolerated} % are tolerated"
-    return Reason.TOO_MANY_FAILURES, f"{told}; most often: {top.reason}: {top.message}"
+    counts = f"{tally.failed} of the first {tally.models} models failed, {tolerated} % are tolerated"
+    return Reason.TOO_MANY_FAILURES, f"{counts}; most often: {top.reason}: {top.message}"
 
 
-def _circuit(ended: Sequence[Chunk]) -> tuple[Reason, str] | None:
-    """Whether the first chunks to end all failed whole for one reason: the others would too, and cost as much."""
-    first = sorted(ended, key=lambda c: (c.since, c.id))[:CIRCUIT]
+def _check_circuit(ended: Sequence[Chunk]) -> tuple[Reason, str] | None:
+    """Whether the first chunks to end all failed completely for one reason: the others would fail too, at full cost."""
+    first = sorted(ended, key=lambda c: (c.since, c.id))[:CIRCUIT_CHUNKS]
     reasons = {failure.reason for c in first for failure in c.failures}
-    if len(first) < CIRCUIT or len(reasons) > 1 or any(c.tally.failed < c.models for c in first):
+    if len(first) < CIRCUIT_CHUNKS or len(reasons) > 1 or any(c.tally.failed < c.models for c in first):
         return None
     (reason,) = reasons
-    if reason not in _OF_JOBS and sum(c.models for c in first) < ENOUGH:
+    if reason not in _OF_JOBS and sum(c.models for c in first) < LEAST_MODELS:
         return None
     example = first[0].failures[0]
-    return Reason.CIRCUIT_OPEN, f"the first {CIRCUIT} chunks to end failed whole: {reason}: {example.message}"
+    return (
+        Reason.CIRCUIT_OPEN,
+        f"the first {CIRCUIT_CHUNKS} chunks to end failed completely: {reason}: {example.message}",
+    )

@@ -12,10 +12,10 @@ import pytest
 from pyarrow import parquet
 
 from bench import peers, scoring, scoring_cost, scoring_fleet, scoring_tables
-from bench.measure import alone
+from bench.measure import run_alone
 from bench.peaks import Peaks
-from bench.scoring_cost import Spent, spend, spread
-from bench.scoring_fleet import Checked, Fleet, check
+from bench.scoring_cost import Spent, run_commands, summarise_runs
+from bench.scoring_fleet import Checked, Fleet, check_predictions
 from bench.scoring_lab import START, Measured, Way
 from scorer.predictions import table
 
@@ -29,7 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fleet(base: Path) -> Fleet:
-    return scoring_fleet.make(base, MODELS, ROWS, VECTORS, ["pkl"])
+    return scoring_fleet.make_fleet(base, MODELS, ROWS, VECTORS, ["pkl"])
 
 
 @pytest.fixture(scope="module")
@@ -53,21 +53,23 @@ def test_peers_write_the_schema_of_the_predictions() -> None:
 
 def test_the_check_accepts_what_scikit_learn_says(fleet: Fleet, predictions: pa.Table) -> None:
     score = predictions["score"].to_pylist()
-    assert check(fleet, changed(fleet, predictions, "score", score), MODELS) == Checked(MODELS * ROWS, 0.0, 0)
+    assert check_predictions(fleet, changed(fleet, predictions, "score", score), MODELS) == Checked(
+        MODELS * ROWS, 0.0, 0
+    )
 
 
 def test_the_check_sees_a_score_that_is_off(fleet: Fleet, predictions: pa.Table) -> None:
     score = predictions["score"].to_numpy().copy()
     score[77] += 2e-9
     with pytest.raises(AssertionError, match="a score differs by "):
-        check(fleet, changed(fleet, predictions, "score", score), MODELS)
+        check_predictions(fleet, changed(fleet, predictions, "score", score), MODELS)
 
 
 def test_the_check_sees_a_label_that_differs(fleet: Fleet, predictions: pa.Table) -> None:
     label = predictions["anomaly"].to_numpy().copy()
     label[[3, 90]] ^= 1
     with pytest.raises(AssertionError, match="2 labels differ"):
-        check(fleet, changed(fleet, predictions, "anomaly", label), MODELS)
+        check_predictions(fleet, changed(fleet, predictions, "anomaly", label), MODELS)
 
 
 def test_the_check_sees_a_row_that_is_there_twice_and_one_that_is_missing(fleet: Fleet, predictions: pa.Table) -> None:
@@ -76,39 +78,39 @@ def test_the_check_sees_a_row_that_is_there_twice_and_one_that_is_missing(fleet:
     file = fleet.root / "doubled.parquet"
     parquet.write_table(predictions.take(order), file)
     with pytest.raises(AssertionError, match="2 rows are missing or doubled"):
-        check(fleet, [file], MODELS)
+        check_predictions(fleet, [file], MODELS)
 
 
 def test_the_cost_of_a_command_holds_that_of_its_children() -> None:
     burn = "import time; t = time.process_time()\nwhile time.process_time() < t + 0.3: pass"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}])"
     daemon = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}], start_new_session=True)"
-    found = alone(spend, [[sys.executable, "-c", child], [sys.executable, "-c", daemon]], 2, {})
+    found = run_alone(run_commands, [[sys.executable, "-c", child], [sys.executable, "-c", daemon]], 2, {})
     assert found.cpu > 0.6
     assert found.mebibytes > 5
 
 
 def test_a_command_that_fails_fails_the_measurement() -> None:
     with pytest.raises(RuntimeError, match="ended with code 3"):
-        alone(spend, [[sys.executable, "-c", "raise SystemExit(3)"]], 1, {})
+        run_alone(run_commands, [[sys.executable, "-c", "raise SystemExit(3)"]], 1, {})
 
 
 def test_a_spread_is_the_median_with_its_least_and_most() -> None:
-    found = spread([Spent(3, 30, 5), Spent(1, 10, 9), Spent(2, 40, 7)])
+    found = summarise_runs([Spent(3, 30, 5), Spent(1, 10, 9), Spent(2, 40, 7)])
     assert found == scoring_cost.Spread(Spent(2, 30, 7), Spent(1, 10, 5), Spent(3, 40, 9), 3)
 
 
 def measured(name: str, micro: float) -> Measured:
     """A thousand models more than the start, each of which takes so many µs."""
     models = START + 1_000
-    whole, start = (spread([Spent(cpu, cpu, 100.0)]) for cpu in (1.0 + micro / 1_000, 1.0))
+    whole, start = (summarise_runs([Spent(cpu, cpu, 100.0)]) for cpu in (1.0 + micro / 1_000, 1.0))
     return Measured(Way(name), models, 60, 100, whole, start, 1, Checked(60 * models, 1e-12, 0))
 
 
 def test_ours_is_compared_with_the_best_that_people_use() -> None:
     micro = {"warm": 10, "loop": 3_000, "groupby": 2_000, "tuned": 500, "onnx": 300}
     found = [measured(name, each) for name, each in micro.items()]
-    assert scoring_tables.ratio(found, 5.0) == (
+    assert scoring_tables.describe_ratio(found, 5.0) == (
         "For a second of CPU, without the start, ours scores 200 times the models of the best that people use for the "
         "same answers (pandas groupby-apply), 30 times those of an onnxruntime session each (float32), 50 times those "
         "of a specialist's loop, on all cores. With the start, at 1,032 models against 1,032: 3 times. The limit is 5 "
@@ -118,13 +120,13 @@ def test_ours_is_compared_with_the_best_that_people_use() -> None:
 
 def test_what_a_further_model_takes_is_told_without_the_start_of_each_chunk() -> None:
     one = measured("warm", 10)
-    two = replace(one, models=2 * START + 1_000, whole=spread([Spent(9.0, 2.01, 100.0)]), starts=2)
+    two = replace(one, models=2 * START + 1_000, total=summarise_runs([Spent(9.0, 2.01, 100.0)]), starts=2)
     assert two.micro == pytest.approx(one.micro)
-    assert math.isnan(replace(two, whole=spread([Spent(9.0, 1.99, 100.0)])).micro)
+    assert math.isnan(replace(two, total=summarise_runs([Spent(9.0, 1.99, 100.0)])).micro)
 
 
 def test_the_plot_has_a_bar_for_each_and_the_limit() -> None:
-    drawn = scoring_tables.plot([measured("warm", 10), measured("loop", 3_000)], 5.0)
+    drawn = scoring_tables.draw_plot([measured("warm", 10), measured("loop", 3_000)], 5.0)
     told = ("the limit", "ours, warm packs", "a loop over joblib.load", ">3,000<")
     assert [text for text in told if text not in drawn] == []
     assert drawn.count("<rect") == 4  # with the paper

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench import control_plane
-from bench.control_plane import in_an_hour, last_write
+from bench.control_plane import in_an_hour, time_last_write
 
 
 def rows(text: str) -> list[list[str]]:
@@ -15,7 +15,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_planning_is_measured_in_memory_and_over_http() -> None:
-    found = rows(control_plane.report(["planning"], control_plane.SMALLEST))
+    found = rows(control_plane.write_report(["planning"], control_plane.SMALLEST))
     told = [row[:4] for row in found if row[1] != "models"]  # what, models, chunks, models of the largest
     assert told == [
         ["names made up in the process", "2,000", "1", "2,000"],
@@ -27,17 +27,17 @@ def test_planning_is_measured_in_memory_and_over_http() -> None:
 
 
 def test_a_listing_over_http_comes_in_pages() -> None:
-    from bench.measure import alone
+    from bench.measure import run_alone
     from bench.planning import over_http
 
-    small, large = (alone(over_http, models, 20_000, None) for models in (5_000, 10_001))
+    small, large = (run_alone(over_http, models, 20_000, None) for models in (5_000, 10_001))
     assert (small.chunks, large.chunks, large.largest) == (1, 1, 10_001)
     assert large.cost.requests == small.cost.requests + 2  # three pages instead of one
 
 
 def test_arm_takes_a_burst_and_then_ten_a_second() -> None:
-    assert [last_write(writes) for writes in (1, 200, 210, 10_000)] == [0, 0, 1, 980]
-    assert last_write(in_an_hour()) == 3600
+    assert [time_last_write(writes) for writes in (1, 200, 210, 10_000)] == [0, 0, 1, 980]
+    assert time_last_write(in_an_hour()) == 3600
 
 
 def test_a_document_without_marks_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.azure.auth import default_credential
+from shared.adapters.azure.auth import make_default_credential
 from shared.adapters.azureml.cluster import AzureMLCluster
 from tests.clouds.azureml import COMPUTE, ENVIRONMENT, WORKSPACE, AzureML
 from tests.clouds.nodes import LocalNodes
@@ -39,14 +39,14 @@ def opened(folder: Path, environment: Mapping[str, str] | None = None) -> Iterat
     (folder / "nodes").mkdir()
     nodes = LocalNodes(folder / "nodes", NODES, environment)
     azure = AzureML(folder, nodes, identity)
-    default_credential.cache_clear()
+    make_default_credential.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**identity.environment, "REQUESTS_CA_BUNDLE": str(azure.authority)}.items():
             patch.setenv(name, value)
         cluster = AzureMLCluster(WORKSPACE, COMPUTE, ENVIRONMENT, "the-nodes-identity", arm=azure.server.url)
         yield AzureMLWorld(cluster, azure, identity)
-        default_credential().close()
-    default_credential.cache_clear()
+        make_default_credential().close()
+    make_default_credential.cache_clear()
     azure.server.close()
     identity.server.close()
     nodes.close()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from azure.batch import models
 
-from shared.adapters.batch.responses import sighting
-from shared.ports import Sighting
+from shared.adapters.batch.responses import read_status
+from shared.ports import JobStatus
 from shared.state.runs import JobState
 from tests.clouds.batch_service import BatchService, checked
 from tests.clouds.batch_world import cluster_at
@@ -35,51 +35,51 @@ LATE = "The maximum execution time configured on the task was exceeded"
 @pytest.mark.parametrize(
     ("said", "seen"),
     [
-        ({"state": "active", "executionInfo": info()}, Sighting(JobState.QUEUED, "Batch calls it active")),
-        ({"state": "active"}, Sighting(JobState.QUEUED, "Batch calls it active")),
+        ({"state": "active", "executionInfo": info()}, JobStatus(JobState.QUEUED, "Batch reports active")),
+        ({"state": "active"}, JobStatus(JobState.QUEUED, "Batch reports active")),
         (
             {"state": "active", "previousState": "running", "executionInfo": info()},
-            Sighting(JobState.QUEUED, "its node was taken away; it waits for another"),
+            JobStatus(JobState.QUEUED, "its node was lost; it waits for another"),
         ),
-        ({"state": "preparing", "executionInfo": info(), **NODE}, Sighting(JobState.RUNNING, "on tvm-7")),
-        ({"state": "running", "executionInfo": info(), **NODE}, Sighting(JobState.RUNNING, "on tvm-7")),
-        ({"state": "running"}, Sighting(JobState.RUNNING, "on a node that Batch does not name")),
+        ({"state": "preparing", "executionInfo": info(), **NODE}, JobStatus(JobState.RUNNING, "on tvm-7")),
+        ({"state": "running", "executionInfo": info(), **NODE}, JobStatus(JobState.RUNNING, "on tvm-7")),
+        ({"state": "running"}, JobStatus(JobState.RUNNING, "on an unknown node")),
         (
             {"state": "running", "executionInfo": {"retryCount": 0, "requeueCount": 2}, **NODE},
-            Sighting(JobState.RUNNING, "on tvm-7, put back 2 times before"),
+            JobStatus(JobState.RUNNING, "on tvm-7, requeued 2 times before"),
         ),
         (
             {"state": "completed", "executionInfo": info(result="success", exitCode=0)},
-            Sighting(JobState.SUCCEEDED, "exit code 0"),
+            JobStatus(JobState.SUCCEEDED, "exit code 0"),
         ),
         (
             {"state": "completed", "executionInfo": info(result="failure", exitCode=4)},
-            Sighting(JobState.FAILED, "exit code 4"),
+            JobStatus(JobState.FAILED, "exit code 4"),
         ),
-        (failed("usererror", "FailureExitCode", "an exit code", exitCode=3), Sighting(JobState.FAILED, "exit code 3")),
+        (failed("usererror", "FailureExitCode", "an exit code", exitCode=3), JobStatus(JobState.FAILED, "exit code 3")),
         (
             failed("usererror", "TaskEnded", "Task was ended by user request", exitCode=137),
-            Sighting(JobState.CANCELLED, "TaskEnded: Task was ended by user request"),
+            JobStatus(JobState.CANCELLED, "TaskEnded: Task was ended by user request"),
         ),
         (
             failed("usererror", "TaskEnded", "Task was ended by user request", LATE, exitCode=137),
-            Sighting(JobState.FAILED, f"took too long: TaskEnded: Task was ended by user request: {LATE}"),
+            JobStatus(JobState.FAILED, f"took too long: TaskEnded: Task was ended by user request: {LATE}"),
         ),
         (
             failed(
                 "usererror", "ContainerInvalidImage", "cannot be pulled", containerInfo={"error": "manifest unknown"}
             ),
-            Sighting(JobState.FAILED, "ContainerInvalidImage: cannot be pulled: manifest unknown"),
+            JobStatus(JobState.FAILED, "ContainerInvalidImage: cannot be pulled: manifest unknown"),
         ),
         (
             failed("servererror", "DiskFull", "There is not enough disk space", exitCode=0),
-            Sighting(JobState.LOST, "Batch could not see it through: DiskFull: There is not enough disk space"),
+            JobStatus(JobState.LOST, "Batch could not run it: DiskFull: There is not enough disk space"),
         ),
-        ({"state": "resting"}, Sighting(JobState.DOUBTFUL, "Batch calls it resting")),
+        ({"state": "resting"}, JobStatus(JobState.UNRESPONSIVE, "Batch reports resting")),
     ],
 )
-def test_what_batch_says_of_a_task_in_our_words(said: dict[str, Any], seen: Sighting) -> None:
-    assert sighting(models.BatchTask({"id": "c00000-1", **said})) == seen
+def test_what_batch_says_of_a_task_in_our_words(said: dict[str, Any], seen: JobStatus) -> None:
+    assert read_status(models.BatchTask({"id": "c00000-1", **said})) == seen
 
 
 @pytest.mark.parametrize("wrong", [{"id": "x", "color": "red"}, {"executionInfo": {"exit_code": 1}}])

@@ -17,7 +17,7 @@ from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.memory import MemoryBlobs
 from shared.contract.errors import Conflict, Malformed, Misconfigured, NotFound, Unavailable
 from shared.contract.model_names import Blob
-from shared.ports import Blobs, Found
+from shared.ports import BlobInfo, Blobs
 from tests.patience import patience
 
 PAGE = 3  # of a listing, so that few blobs make several
@@ -58,7 +58,7 @@ def azurite_store(server: Azurite, fresh_name: str) -> Store:
 
     def container(name: str) -> AzureBlobs:
         blobs = AzureBlobs(server.connection_string, f"{fresh_name}-{name}", page=PAGE)
-        blobs.ensure()
+        blobs.ensure_container()
         return blobs
 
     return Store(container, write)
@@ -93,14 +93,14 @@ def test_a_created_blob_is_read_back_whole(blobs: Blobs) -> None:
 def test_an_empty_blob_is_a_blob(blobs: Blobs) -> None:
     assert blobs.create("empty", b"")
     assert blobs.read("empty") == b""
-    assert (blobs.head("empty").size, blobs.head("empty").md5) == (0, md5(b""))
+    assert (blobs.read_properties("empty").size, blobs.read_properties("empty").md5) == (0, md5(b""))
 
 
 def test_a_second_create_changes_nothing(blobs: Blobs) -> None:
     blobs.create("plan", b"first")
-    before = blobs.head("plan")
+    before = blobs.read_properties("plan")
     assert not blobs.create("plan", b"second")
-    assert (blobs.read("plan"), blobs.head("plan")) == (b"first", before)
+    assert (blobs.read("plan"), blobs.read_properties("plan")) == (b"first", before)
 
 
 def test_of_many_that_create_at_once_one_succeeds(blobs: Blobs) -> None:
@@ -112,33 +112,33 @@ def test_of_many_that_create_at_once_one_succeeds(blobs: Blobs) -> None:
 
 def test_a_blob_that_is_not_there_is_not_found(blobs: Blobs) -> None:
     blobs.create("there", b"")
-    for ask in (blobs.head, blobs.read):
+    for ask in (blobs.read_properties, blobs.read):
         with pytest.raises(NotFound, match=f"{blobs.url}/absent"):
             ask("absent")
 
 
 def test_head_tells_size_md5_and_metadata(store: Store, blobs: Blobs) -> None:
     store.write(blobs, "a.progress", b"12345", {"done": "7", "models": "20"})
-    found = blobs.head("a.progress")
-    assert found == Found("a.progress", found.etag, 5, md5(b"12345"), {"done": "7", "models": "20"})
+    found = blobs.read_properties("a.progress")
+    assert found == BlobInfo("a.progress", found.etag, 5, md5(b"12345"), {"done": "7", "models": "20"})
     assert found.etag
     assert '"' not in found.etag
 
 
 def test_a_write_gives_another_etag(store: Store, blobs: Blobs) -> None:
     store.write(blobs, "a", b"same", {})
-    before = blobs.head("a").etag
+    before = blobs.read_properties("a").etag
     store.write(blobs, "a", b"same", {})
-    assert blobs.head("a").etag != before
+    assert blobs.read_properties("a").etag != before
 
 
 def test_a_listing_gives_names_etags_and_sizes_in_order_over_many_pages(blobs: Blobs) -> None:
     names = [f"m/{i:02}.skops" for i in range(3 * PAGE + 1)]
     for name in reversed(names):
         blobs.create(name, name.encode())
-    heads = [blobs.head(name) for name in names]
-    assert list(blobs.list()) == [Blob(h.name, h.etag, h.size) for h in heads]
-    assert list(blobs.describe("")) == heads
+    heads = [blobs.read_properties(name) for name in names]
+    assert list(blobs.list_blobs()) == [Blob(h.name, h.etag, h.size) for h in heads]
+    assert list(blobs.describe_blobs("")) == heads
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_a_prefix_is_the_beginning_of_a_name_whether_a_folder_ends_there_or_not(
 ) -> None:
     for name in ("pump", "pump-1.skops", "pump/1.skops", "pump/1/x.skops", "pumps.skops"):
         blobs.create(name, b"")
-    assert [blob.name for blob in blobs.list(prefix)] == expected
-    assert [found.name for found in blobs.describe(prefix)] == expected
+    assert [blob.name for blob in blobs.list_blobs(prefix)] == expected
+    assert [found.name for found in blobs.describe_blobs(prefix)] == expected
 
 
 def test_odd_names_come_out_as_they_went_in(store: Store, blobs: Blobs) -> None:
@@ -167,30 +167,32 @@ def test_odd_names_come_out_as_they_went_in(store: Store, blobs: Blobs) -> None:
         assert blobs.create(name, name.encode())
         assert other.copy(blobs, name, name, replaces=None).name == name
     for container in (blobs, other):
-        assert sorted(blob.name for blob in container.list()) == sorted(ODD_NAMES)
-        assert [(f.name, f.etag, f.size) for f in container.describe("")] == [
-            (b.name, b.etag, b.size) for b in container.list()
+        assert sorted(blob.name for blob in container.list_blobs()) == sorted(ODD_NAMES)
+        assert [(f.name, f.etag, f.size) for f in container.describe_blobs("")] == [
+            (b.name, b.etag, b.size) for b in container.list_blobs()
         ]
-        assert [container.read(blob.name) for blob in container.list()] == [
-            blob.name.encode() for blob in container.list()
+        assert [container.read(blob.name) for blob in container.list_blobs()] == [
+            blob.name.encode() for blob in container.list_blobs()
         ]
-        assert [container.head(blob.name).etag for blob in container.list()] == [b.etag for b in container.list()]
+        assert [container.read_properties(blob.name).etag for blob in container.list_blobs()] == [
+            b.etag for b in container.list_blobs()
+        ]
 
 
 def test_describe_tells_md5_and_metadata(store: Store, blobs: Blobs) -> None:
     store.write(blobs, "signs/c00000-1.progress", b"", {"done": "3", "models": "9"})
     store.write(blobs, "signs/c00000-1.report", b"report", {})
     store.write(blobs, "other", b"", {})
-    progress, report = blobs.describe("signs/")
-    assert progress == Found("signs/c00000-1.progress", progress.etag, 0, md5(b""), {"done": "3", "models": "9"})
-    assert report == Found("signs/c00000-1.report", report.etag, 6, md5(b"report"), {})
+    progress, report = blobs.describe_blobs("signs/")
+    assert progress == BlobInfo("signs/c00000-1.progress", progress.etag, 0, md5(b""), {"done": "3", "models": "9"})
+    assert report == BlobInfo("signs/c00000-1.report", report.etag, 6, md5(b"report"), {})
 
 
 def test_a_copy_to_a_free_name_carries_the_content_and_returns_what_lies_there(store: Store, blobs: Blobs) -> None:
     work = store.container("work")
     work.create("results/part", b"rows")
     found = blobs.copy(work, "results/part", "date=2026-11-21/hour=07/part.parquet", replaces=None)
-    assert found == blobs.head("date=2026-11-21/hour=07/part.parquet")
+    assert found == blobs.read_properties("date=2026-11-21/hour=07/part.parquet")
     assert (found.size, found.md5, blobs.read(found.name)) == (4, md5(b"rows"), b"rows")
     assert work.read("results/part") == b"rows"
 
@@ -208,15 +210,15 @@ def test_a_copy_replaces_the_etag_that_it_names(store: Store, blobs: Blobs) -> N
     work = store.container("work")
     work.create("part", b"new")
     blobs.create("part", b"old")
-    found = blobs.copy(work, "part", "part", replaces=blobs.head("part").etag)
-    assert (found, blobs.read("part")) == (blobs.head("part"), b"new")
+    found = blobs.copy(work, "part", "part", replaces=blobs.read_properties("part").etag)
+    assert (found, blobs.read("part")) == (blobs.read_properties("part"), b"new")
 
 
 def test_a_copy_replaces_no_other_etag(store: Store, blobs: Blobs) -> None:
     work = store.container("work")
     work.create("part", b"new")
     blobs.create("part", b"old")
-    stale = blobs.head("part").etag
+    stale = blobs.read_properties("part").etag
     store.write(blobs, "part", b"somebody's", {})
     with pytest.raises(Conflict):
         blobs.copy(work, "part", "part", replaces=stale)
@@ -227,18 +229,18 @@ def test_a_copy_that_expects_an_etag_does_not_write_to_a_free_name(store: Store,
     work = store.container("work")
     work.create("part", b"new")
     with pytest.raises(Conflict):
-        blobs.copy(work, "part", "part", replaces=work.head("part").etag)
-    assert list(blobs.list()) == []
+        blobs.copy(work, "part", "part", replaces=work.read_properties("part").etag)
+    assert list(blobs.list_blobs()) == []
 
 
 def test_a_copy_of_nothing_is_not_found_and_changes_nothing(store: Store, blobs: Blobs) -> None:
     work = store.container("work")
     blobs.create("part", b"old")
     with pytest.raises(NotFound):
-        blobs.copy(work, "absent", "part", replaces=blobs.head("part").etag)
+        blobs.copy(work, "absent", "part", replaces=blobs.read_properties("part").etag)
     with pytest.raises(NotFound):
         blobs.copy(work, "absent", "free", replaces=None)
-    assert [blobs.read(blob.name) for blob in blobs.list()] == [b"old"]
+    assert [blobs.read(blob.name) for blob in blobs.list_blobs()] == [b"old"]
 
 
 def test_deleting_twice_is_deleting_once(blobs: Blobs) -> None:
@@ -246,30 +248,30 @@ def test_deleting_twice_is_deleting_once(blobs: Blobs) -> None:
     blobs.create("b", b"")
     blobs.delete("a")
     blobs.delete("a")
-    assert [blob.name for blob in blobs.list()] == ["b"]
+    assert [blob.name for blob in blobs.list_blobs()] == ["b"]
     assert blobs.create("a", b"again")
 
 
 def test_what_was_seen_is_deleted(blobs: Blobs) -> None:
     for name in ("a", "b"):
         blobs.create(name, b"same")
-    blobs.delete("a", blobs.head("a").etag)
-    assert [blob.name for blob in blobs.list()] == ["b"]
+    blobs.delete("a", blobs.read_properties("a").etag)
+    assert [blob.name for blob in blobs.list_blobs()] == ["b"]
 
 
 def test_what_was_written_since_it_was_seen_stays(store: Store, blobs: Blobs) -> None:
     blobs.create("a", b"seen")
-    seen = blobs.head("a").etag
+    seen = blobs.read_properties("a").etag
     store.write(blobs, "a", b"newer", {})
     blobs.delete("a", seen)
     assert blobs.read("a") == b"newer"
-    blobs.delete("a", blobs.head("a").etag)
-    assert list(blobs.list()) == []
+    blobs.delete("a", blobs.read_properties("a").etag)
+    assert list(blobs.list_blobs()) == []
 
 
 def test_what_was_made_anew_since_it_was_seen_stays(blobs: Blobs) -> None:
     blobs.create("a", b"same")
-    seen = blobs.head("a").etag
+    seen = blobs.read_properties("a").etag
     blobs.delete("a")
     blobs.create("a", b"same")
     blobs.delete("a", seen)
@@ -279,37 +281,37 @@ def test_what_was_made_anew_since_it_was_seen_stays(blobs: Blobs) -> None:
 def test_an_etag_of_another_blob_deletes_nothing(blobs: Blobs) -> None:
     for name in ("a", "b"):
         blobs.create(name, b"same")
-    blobs.delete("a", blobs.head("b").etag)
-    assert [blob.name for blob in blobs.list()] == ["a", "b"]
+    blobs.delete("a", blobs.read_properties("b").etag)
+    assert [blob.name for blob in blobs.list_blobs()] == ["a", "b"]
 
 
 def test_an_etag_as_a_listing_tells_it_deletes_that_blob(blobs: Blobs) -> None:
     for name in ("a", "b"):
         blobs.create(name, b"")
-    for etag in [blob.etag for blob in blobs.list("a")]:
+    for etag in [blob.etag for blob in blobs.list_blobs("a")]:
         blobs.delete("a", etag)
-    for etag in [found.etag for found in blobs.describe("b")]:
+    for etag in [found.etag for found in blobs.describe_blobs("b")]:
         blobs.delete("b", etag)
-    assert list(blobs.list()) == []
+    assert list(blobs.list_blobs()) == []
 
 
 def test_what_is_gone_already_may_be_deleted_by_the_etag_that_it_had(blobs: Blobs) -> None:
     blobs.create("a", b"")
-    seen = blobs.head("a").etag
+    seen = blobs.read_properties("a").etag
     blobs.delete("a", seen)
     blobs.delete("a", seen)
-    assert list(blobs.list()) == []
+    assert list(blobs.list_blobs()) == []
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_a_blob_of_any_name_is_deleted_by_its_etag(blobs: Blobs, name: str) -> None:
     blobs.create(name, b"")
-    blobs.delete(name, blobs.head(name).etag)
-    assert list(blobs.list()) == []
+    blobs.delete(name, blobs.read_properties(name).etag)
+    assert list(blobs.list_blobs()) == []
 
 
 def test_an_empty_container_lists_nothing(blobs: Blobs) -> None:
-    assert (list(blobs.list()), list(blobs.describe(""))) == ([], [])
+    assert (list(blobs.list_blobs()), list(blobs.describe_blobs(""))) == ([], [])
 
 
 @pytest.mark.stack
@@ -317,13 +319,13 @@ def test_a_container_that_is_missing_reads_as_empty_and_the_first_create_makes_i
     azurite: Azurite, fresh_name: str
 ) -> None:
     blobs = AzureBlobs(azurite.connection_string, fresh_name)
-    assert (list(blobs.list()), list(blobs.describe(""))) == ([], [])
+    assert (list(blobs.list_blobs()), list(blobs.describe_blobs(""))) == ([], [])
     with pytest.raises(NotFound):
         blobs.read("a")
     blobs.delete("a")
     blobs.delete("a", "0x8D")
     assert blobs.create("a", b"")
-    assert not blobs.ensure()
+    assert not blobs.ensure_container()
 
 
 @pytest.mark.stack
@@ -338,7 +340,7 @@ def test_a_blob_that_somebody_holds_is_deleted_by_nobody_and_whoever_meant_any_c
             blobs.delete("a")
         lease.release()
     blobs.delete("a")
-    assert list(blobs.list()) == []
+    assert list(blobs.list_blobs()) == []
 
 
 @pytest.mark.stack
@@ -346,7 +348,7 @@ def test_a_container_that_is_missing_is_made_by_the_first_copy(azurite: Azurite,
     work = AzureBlobs(azurite.connection_string, f"{fresh_name}-work")
     predictions = AzureBlobs(azurite.connection_string, f"{fresh_name}-predictions")
     work.create("part", b"rows")
-    assert predictions.copy(work, "part", "part", replaces=None) == predictions.head("part")
+    assert predictions.copy(work, "part", "part", replaces=None) == predictions.read_properties("part")
 
 
 @pytest.mark.stack
@@ -357,7 +359,7 @@ def test_the_url_is_where_the_container_answers_and_holds_no_key(azurite: Azurit
 def test_a_copy_from_another_account_is_refused_before_anything_is_asked() -> None:
     here = AzureBlobs("https://here.blob.core.windows.net", "a")
     there = AzureBlobs("https://there.blob.core.windows.net", "a")
-    with pytest.raises(Malformed, match=r"in the account of https://here\.blob.*found https://there\.blob"):
+    with pytest.raises(Malformed, match=r"in the account of https://here\.blob.*got https://there\.blob"):
         here.copy(there, "x", "x", replaces=None)
 
 
@@ -381,7 +383,7 @@ def test_a_server_that_is_not_there_is_unavailable_soon_and_named_without_its_ke
 def test_a_wrong_key_is_unavailable_and_says_what_to_do(azurite: Azurite, fresh_name: str) -> None:
     wrong = base64.b64encode(b"wrong").decode()
     blobs = AzureBlobs(azurite.connection_string.replace(ACCOUNT_KEY, wrong), fresh_name)
-    for ask in (blobs.list, blobs.describe):
+    for ask in (blobs.list_blobs, blobs.describe_blobs):
         with pytest.raises(Unavailable, match=r"403 AuthorizationFailure.*role.*Storage Blob Data Contributor.*key"):
             list(ask(""))
     with pytest.raises(Unavailable, match="403"):

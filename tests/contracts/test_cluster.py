@@ -41,12 +41,14 @@ class MemoryWorld:
 
     def begin(self, job: Job) -> None:
         if self.cluster.sightings[job.name].state is JobState.QUEUED:
-            self.cluster.set(job.name, JobState.RUNNING)
+            self.cluster.set_state(job.name, JobState.RUNNING)
             self.begun.append(self.cluster.jobs[job.name].digest)
 
     def end(self, job: Job, code: int, printed: str) -> None:
         self.cluster.logs[job.name] = printed + "\n"
-        self.cluster.set(job.name, JobState.FAILED if code else JobState.SUCCEEDED, f"exit code {code}: {printed}")
+        self.cluster.set_state(
+            job.name, JobState.FAILED if code else JobState.SUCCEEDED, f"exit code {code}: {printed}"
+        )
 
     def starts(self, job: Job) -> int:
         return self.begun.count(job.spec.digest)
@@ -98,7 +100,7 @@ def see(world: World, job: Job) -> JobState | None:
 
 def assert_taken(world: World, job: Job) -> None:
     [(name, refusal)] = world.cluster.submit([job.spec]).items()
-    assert (name, refusal.taken) == (job.name, True)
+    assert (name, refusal.name_taken) == (job.name, True)
     assert name in refusal.message
 
 
@@ -168,7 +170,7 @@ def test_other_content_under_a_name_that_runs_is_refused_and_the_first_goes_on(
     assert world.cluster.submit([job.spec]) == {}
     world.end(job, 0, "the first")
     eventually(lambda: see(world, job) is JobState.SUCCEEDED)
-    assert world.cluster.log(job.name).endswith("the first\n")
+    assert world.cluster.read_log(job.name).endswith("the first\n")
     assert (world.starts(job), world.starts(rival)) == (1, 0)
 
 
@@ -269,13 +271,13 @@ def test_the_log_is_what_the_job_printed(world: World, job: Job) -> None:
     world.begin(job)
     world.end(job, 1, "the last line")
     eventually(lambda: see(world, job) is JobState.FAILED)
-    assert world.cluster.log(job.name).endswith("the last line\n")
+    assert world.cluster.read_log(job.name).endswith("the last line\n")
 
 
 def test_the_nodes_are_counted(world: World, job: Job) -> None:
     world.cluster.submit([job.spec])
     world.begin(job)
-    found = world.cluster.nodes()
+    found = world.cluster.count_nodes()
     assert found.current >= 1
     assert found.target >= 0
     assert sum(found.states.values()) == found.current
@@ -323,4 +325,4 @@ def test_to_release_a_run_touches_no_other(world: World, job: Job, tmp_path: Pat
 
 def test_there_is_no_log_of_a_job_that_never_was(world: World) -> None:
     with pytest.raises(NotFound, match="no-such-job"):
-        world.cluster.log("no-such-job")
+        world.cluster.read_log("no-such-job")

@@ -21,11 +21,11 @@ from shared.adapters.azure.table_rows import (
     EXAMPLE_LIMIT,
     OWN_MESSAGE_LIMIT,
     PROPERTY_LIMIT,
-    dump,
-    fitted,
-    key,
-    load,
-    run_key,
+    check_key,
+    dump_row,
+    load_row,
+    make_run_key,
+    shorten_texts,
 )
 from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryLedger
@@ -34,11 +34,11 @@ from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.contract.text import MESSAGE_LIMIT
 from shared.contract.windows import Window
 from shared.ports import Ledger, Page
-from shared.state.requests import SCHEDULE, Backfill, BackfillState, Quarantined, Scope, Wish, WishKind
+from shared.state.requests import SCHEDULE, Backfill, BackfillState, Quarantined, Request, RequestKind, Scope
 from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, Phase, Result, Run
 from tests.patience import patience
 
-T = TypeVar("T", Run, Chunk, Heartbeat, Wish, Backfill)
+T = TypeVar("T", Run, Chunk, Heartbeat, Request, Backfill)
 
 HOUR = timedelta(hours=1)
 SEVEN = datetime(2026, 11, 21, 7, tzinfo=UTC)
@@ -50,7 +50,7 @@ WHOLE_RUN = Run(
     opened_at=NOW,
     asked_by="request",
     round=2,
-    redo=WishKind.REDRIVE,
+    redo=RequestKind.REDRIVE,
     granted=NOW - timedelta(seconds=1),
     planned_at=NOW + timedelta(microseconds=1),
     ended_at=NOW + timedelta(seconds=2),
@@ -162,15 +162,15 @@ def test_the_examples_leave_no_field_at_its_default() -> None:
 
 
 def test_before_the_first_tick_the_heartbeat_is_empty(ledger: Ledger) -> None:
-    assert ledger.heartbeat() == Heartbeat()
+    assert ledger.read_heartbeat() == Heartbeat()
 
 
 def test_a_saved_heartbeat_is_read_back_and_can_be_saved_again(ledger: Ledger) -> None:
     first = ledger.save_heartbeat(Heartbeat(SEVEN, NOW, "the cluster did not answer", NOW + HOUR))
     assert bare(first) == Heartbeat(SEVEN, NOW, "the cluster did not answer", NOW + HOUR)
-    assert ledger.heartbeat() == first
+    assert ledger.read_heartbeat() == first
     second = ledger.save_heartbeat(replace(first, watermark=SEVEN + HOUR, trouble="", throttled_until=None))
-    assert ledger.heartbeat() == second
+    assert ledger.read_heartbeat() == second
     assert bare(second) == Heartbeat(SEVEN + HOUR, NOW)
 
 
@@ -178,7 +178,7 @@ def test_of_two_first_ticks_one_saves_its_heartbeat(ledger: Ledger) -> None:
     ledger.save_heartbeat(Heartbeat(SEVEN))
     with pytest.raises(Conflict):
         ledger.save_heartbeat(Heartbeat(NOW))
-    assert ledger.heartbeat().watermark == SEVEN
+    assert ledger.read_heartbeat().watermark == SEVEN
 
 
 def test_a_heartbeat_that_was_written_since_is_a_conflict(ledger: Ledger) -> None:
@@ -186,12 +186,12 @@ def test_a_heartbeat_that_was_written_since_is_a_conflict(ledger: Ledger) -> Non
     kept = ledger.save_heartbeat(replace(stale, watermark=NOW))
     with pytest.raises(Conflict):
         ledger.save_heartbeat(replace(stale, trouble="mine"))
-    assert ledger.heartbeat() == kept
+    assert ledger.read_heartbeat() == kept
 
 
 def test_every_field_of_a_run_is_read_back(ledger: Ledger) -> None:
     assert ledger.add_run(WHOLE_RUN)
-    read = ledger.run(WHOLE_RUN.id)
+    read = ledger.read_run(WHOLE_RUN.id)
     assert bare(read) == WHOLE_RUN
     assert read.opened_at.utcoffset() == timedelta()
 
@@ -199,7 +199,7 @@ def test_every_field_of_a_run_is_read_back(ledger: Ledger) -> None:
 def test_a_window_has_one_run_and_the_first_stands(ledger: Ledger) -> None:
     assert ledger.add_run(a_run(0))
     assert not ledger.add_run(replace(a_run(0), asked_by="request"))
-    assert bare(ledger.run(a_run(0).id)) == a_run(0)
+    assert bare(ledger.read_run(a_run(0).id)) == a_run(0)
 
 
 def test_of_many_that_add_a_run_at_once_one_succeeds(ledger: Ledger) -> None:
@@ -207,7 +207,7 @@ def test_of_many_that_add_a_run_at_once_one_succeeds(ledger: Ledger) -> None:
     with ThreadPoolExecutor(3) as pool:
         won = list(pool.map(ledger.add_run, asked))
     assert won.count(True) == 1
-    assert bare(ledger.run(a_run(0).id)) == asked[won.index(True)]
+    assert bare(ledger.read_run(a_run(0).id)) == asked[won.index(True)]
 
 
 @pytest.mark.parametrize(
@@ -216,38 +216,38 @@ def test_of_many_that_add_a_run_at_once_one_succeeds(ledger: Ledger) -> None:
 def test_a_run_that_is_not_there_is_not_found(ledger: Ledger, run_id: str) -> None:
     ledger.add_run(a_run(0))
     with pytest.raises(NotFound):
-        ledger.run(run_id)
+        ledger.read_run(run_id)
 
 
 def test_a_saved_run_is_read_back_and_can_be_saved_again(ledger: Ledger) -> None:
     ledger.add_run(a_run(0))
-    first = ledger.save_run(replace(ledger.run(a_run(0).id), phase=Phase.RUNNING, models=7))
-    assert ledger.run(a_run(0).id) == first
+    first = ledger.save_run(replace(ledger.read_run(a_run(0).id), phase=Phase.RUNNING, models=7))
+    assert ledger.read_run(a_run(0).id) == first
     second = ledger.save_run(replace(first, done=7))
-    assert bare(ledger.run(a_run(0).id)) == replace(a_run(0), phase=Phase.RUNNING, models=7, done=7)
-    assert ledger.run(a_run(0).id) == second
+    assert bare(ledger.read_run(a_run(0).id)) == replace(a_run(0), phase=Phase.RUNNING, models=7, done=7)
+    assert ledger.read_run(a_run(0).id) == second
 
 
 def test_a_field_that_is_taken_away_is_gone(ledger: Ledger) -> None:
     ledger.add_run(WHOLE_RUN)
-    emptied = ledger.save_run(replace(ledger.run(WHOLE_RUN.id), doubted_fleet=None, reason=None, chunk_states={}))
-    assert ledger.run(WHOLE_RUN.id) == emptied
+    emptied = ledger.save_run(replace(ledger.read_run(WHOLE_RUN.id), doubted_fleet=None, reason=None, chunk_states={}))
+    assert ledger.read_run(WHOLE_RUN.id) == emptied
     assert bare(emptied) == replace(WHOLE_RUN, doubted_fleet=None, reason=None, chunk_states={})
 
 
 def test_a_run_that_was_written_since_is_a_conflict(ledger: Ledger) -> None:
     ledger.add_run(a_run(0))
-    stale = ledger.run(a_run(0).id)
+    stale = ledger.read_run(a_run(0).id)
     kept = ledger.save_run(replace(stale, models=1))
     for late in (stale, replace(stale, version="")):
         with pytest.raises(Conflict):
             ledger.save_run(replace(late, models=2))
-    assert ledger.run(a_run(0).id) == kept
+    assert ledger.read_run(a_run(0).id) == kept
 
 
 def test_an_empty_ledger_has_no_runs(ledger: Ledger) -> None:
-    assert ledger.runs(5) == Page((), None)
-    assert list(ledger.watched_runs()) == []
+    assert ledger.list_runs(5) == Page((), None)
+    assert list(ledger.list_watched_runs()) == []
 
 
 def test_runs_come_newest_window_first_a_page_at_a_time(ledger: Ledger) -> None:
@@ -255,9 +255,9 @@ def test_runs_come_newest_window_first_a_page_at_a_time(ledger: Ledger) -> None:
     for hour in hours:
         ledger.add_run(a_run(hour))
     expected = [a_run(hour).id for hour in sorted(hours, reverse=True)]
-    first = ledger.runs(2)
-    second = ledger.runs(2, first.cursor)
-    third = ledger.runs(2, second.cursor)
+    first = ledger.list_runs(2)
+    second = ledger.list_runs(2, first.cursor)
+    third = ledger.list_runs(2, second.cursor)
     assert [ids(first), ids(second), ids(third)] == [expected[:2], expected[2:4], expected[4:]]
     assert third.cursor is None
     assert bare(first.items[0]) == a_run(20_000)
@@ -266,30 +266,30 @@ def test_runs_come_newest_window_first_a_page_at_a_time(ledger: Ledger) -> None:
 def test_a_page_that_ends_with_the_last_run_names_no_next_one(ledger: Ledger) -> None:
     for hour in range(3):
         ledger.add_run(a_run(hour))
-    assert (len(ledger.runs(3).items), ledger.runs(3).cursor) == (3, None)
+    assert (len(ledger.list_runs(3).items), ledger.list_runs(3).cursor) == (3, None)
 
 
 def test_windows_of_two_lengths_that_begin_together_both_have_a_run(ledger: Ledger) -> None:
     for length in (HOUR, 24 * HOUR):
         ledger.add_run(a_run(0, length=length))
-    first = ledger.runs(1)
-    second = ledger.runs(1, first.cursor)
+    first = ledger.list_runs(1)
+    second = ledger.list_runs(1, first.cursor)
     assert sorted(ids(first) + ids(second)) == ["20261121T0700Z-P1D", "20261121T0700Z-PT1H"]
 
 
 def test_a_run_that_comes_between_two_pages_is_neither_repeated_nor_does_it_hide_one(ledger: Ledger) -> None:
     for hour in range(4):
         ledger.add_run(a_run(hour))
-    first = ledger.runs(2)
+    first = ledger.list_runs(2)
     ledger.add_run(a_run(4))
-    assert ids(first) + ids(ledger.runs(2, first.cursor)) == [a_run(hour).id for hour in (3, 2, 1, 0)]
+    assert ids(first) + ids(ledger.list_runs(2, first.cursor)) == [a_run(hour).id for hour in (3, 2, 1, 0)]
 
 
 def test_runs_of_a_span_come_newest_first_and_no_others(ledger: Ledger) -> None:
     for hour in (-400, 0, 3, 1, 2, 20_000):
         ledger.add_run(a_run(hour))
-    found = list(ledger.runs_in(SEVEN, SEVEN + 3 * HOUR))
-    assert found == [ledger.run(a_run(hour).id) for hour in (2, 1, 0)]
+    found = list(ledger.list_runs_in(SEVEN, SEVEN + 3 * HOUR))
+    assert found == [ledger.read_run(a_run(hour).id) for hour in (2, 1, 0)]
 
 
 @pytest.mark.parametrize(
@@ -309,64 +309,64 @@ def test_the_first_instant_of_a_span_belongs_to_it_and_the_last_does_not(
 ) -> None:
     for hour in (1, -600_000, 0):  # the last in 1958
         ledger.add_run(a_run(hour))
-    assert [run.id for run in ledger.runs_in(start, end)] == [a_run(hour).id for hour in hours]
-    assert [ids(ledger.runs(3))] == [[a_run(hour).id for hour in (1, 0, -600_000)]]
+    assert [run.id for run in ledger.list_runs_in(start, end)] == [a_run(hour).id for hour in hours]
+    assert [ids(ledger.list_runs(3))] == [[a_run(hour).id for hour in (1, 0, -600_000)]]
 
 
 def test_runs_of_both_lengths_lie_in_the_span_that_they_begin_in(ledger: Ledger) -> None:
     for hour, length in ((0, HOUR), (0, 24 * HOUR), (1, HOUR), (-1, 24 * HOUR)):
         ledger.add_run(a_run(hour, length=length))
-    found = sorted(run.id for run in ledger.runs_in(SEVEN, SEVEN + HOUR))
+    found = sorted(run.id for run in ledger.list_runs_in(SEVEN, SEVEN + HOUR))
     assert found == ["20261121T0700Z-P1D", "20261121T0700Z-PT1H"]
 
 
 def test_an_empty_ledger_has_no_runs_in_any_span(ledger: Ledger) -> None:
-    assert list(ledger.runs_in(SEVEN, NOW)) == []
+    assert list(ledger.list_runs_in(SEVEN, NOW)) == []
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "watch-20261121T0700Z-PT1H", "c00001", "run-"])
 def test_a_cursor_of_nobody_is_malformed(ledger: Ledger, cursor: str) -> None:
     with pytest.raises(Malformed, match=r"expected .*cursor"):
-        ledger.runs(5, cursor)
+        ledger.list_runs(5, cursor)
 
 
 def test_a_run_that_is_open_is_watched_and_one_that_begins_closed_is_not(ledger: Ledger) -> None:
     ledger.add_run(a_run(1))
     ledger.add_run(a_run(0, Phase.MISSED))
-    assert list(ledger.watched_runs()) == [ledger.run(a_run(1).id)]
+    assert list(ledger.list_watched_runs()) == [ledger.read_run(a_run(1).id)]
 
 
 def test_a_run_that_closes_is_watched_until_it_is_unwatched(ledger: Ledger) -> None:
     ledger.add_run(a_run(0))
     ledger.add_run(a_run(1))
-    closed = ledger.save_run(replace(ledger.run(a_run(0).id), phase=Phase.PARTIAL))
-    assert list(ledger.watched_runs()) == [closed, ledger.run(a_run(1).id)]
-    ledger.unwatch(closed)
-    assert list(ledger.watched_runs()) == [ledger.run(a_run(1).id)]
-    assert bare(ledger.run(closed.id)) == bare(closed)
+    closed = ledger.save_run(replace(ledger.read_run(a_run(0).id), phase=Phase.PARTIAL))
+    assert list(ledger.list_watched_runs()) == [closed, ledger.read_run(a_run(1).id)]
+    ledger.unwatch_run(closed)
+    assert list(ledger.list_watched_runs()) == [ledger.read_run(a_run(1).id)]
+    assert bare(ledger.read_run(closed.id)) == bare(closed)
 
 
 def test_a_run_that_is_opened_again_is_watched_again(ledger: Ledger) -> None:
     ledger.add_run(a_run(0, Phase.MISSED))
-    opened = ledger.save_run(replace(ledger.run(a_run(0).id), phase=Phase.PLANNING))
-    assert list(ledger.watched_runs()) == [opened]
+    opened = ledger.save_run(replace(ledger.read_run(a_run(0).id), phase=Phase.PLANNING))
+    assert list(ledger.list_watched_runs()) == [opened]
 
 
 def test_a_run_that_was_opened_again_meanwhile_stays_watched(ledger: Ledger) -> None:
     ledger.add_run(a_run(0))
-    closed = ledger.save_run(replace(ledger.run(a_run(0).id), phase=Phase.SUCCEEDED))
+    closed = ledger.save_run(replace(ledger.read_run(a_run(0).id), phase=Phase.SUCCEEDED))
     opened = ledger.save_run(replace(closed, phase=Phase.PLANNING))
     with pytest.raises(Conflict):
-        ledger.unwatch(closed)
-    assert list(ledger.watched_runs()) == [opened]
+        ledger.unwatch_run(closed)
+    assert list(ledger.list_watched_runs()) == [opened]
 
 
 def test_unwatching_twice_is_unwatching_once(ledger: Ledger) -> None:
     ledger.add_run(a_run(0))
-    ledger.save_run(replace(ledger.run(a_run(0).id), phase=Phase.SUCCEEDED))
-    ledger.unwatch(ledger.run(a_run(0).id))
-    ledger.unwatch(ledger.run(a_run(0).id))
-    assert list(ledger.watched_runs()) == []
+    ledger.save_run(replace(ledger.read_run(a_run(0).id), phase=Phase.SUCCEEDED))
+    ledger.unwatch_run(ledger.read_run(a_run(0).id))
+    ledger.unwatch_run(ledger.read_run(a_run(0).id))
+    assert list(ledger.list_watched_runs()) == []
 
 
 @pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.MISSED])
@@ -374,15 +374,15 @@ def test_a_run_that_is_removed_is_gone_with_its_chunks_and_its_mark(ledger: Ledg
     for hour in (0, 1):
         ledger.add_run(a_run(hour, phase))
         ledger.add_chunks(some_chunks(3, a_run(hour).id))
-    before = (list(ledger.watched_runs())[-1:], list(ledger.chunks(a_run(1).id)))
+    before = (list(ledger.list_watched_runs())[-1:], list(ledger.list_chunks(a_run(1).id)))
     ledger.remove_run(a_run(0).id)
     with pytest.raises(NotFound):
-        ledger.run(a_run(0).id)
-    assert list(ledger.chunks(a_run(0).id)) == []
-    assert ids(ledger.runs(5)) == [a_run(1).id]
-    assert (list(ledger.watched_runs()), list(ledger.chunks(a_run(1).id))) == before
+        ledger.read_run(a_run(0).id)
+    assert list(ledger.list_chunks(a_run(0).id)) == []
+    assert ids(ledger.list_runs(5)) == [a_run(1).id]
+    assert (list(ledger.list_watched_runs()), list(ledger.list_chunks(a_run(1).id))) == before
     ledger.add_run(a_run(0, Phase.MISSED))
-    assert a_run(0).id not in [run.id for run in ledger.watched_runs()]
+    assert a_run(0).id not in [run.id for run in ledger.list_watched_runs()]
 
 
 def test_removing_a_run_twice_is_removing_it_once(ledger: Ledger) -> None:
@@ -390,26 +390,26 @@ def test_removing_a_run_twice_is_removing_it_once(ledger: Ledger) -> None:
     ledger.remove_run(a_run(0).id)
     ledger.remove_run(a_run(0).id)
     assert ledger.add_run(a_run(0))
-    assert bare(ledger.run(a_run(0).id)) == a_run(0)
+    assert bare(ledger.read_run(a_run(0).id)) == a_run(0)
 
 
 def test_a_run_that_is_closed_and_unwatched_can_be_removed(ledger: Ledger) -> None:
     ledger.add_run(a_run(0))
-    ledger.unwatch(ledger.save_run(replace(ledger.run(a_run(0).id), phase=Phase.SUCCEEDED)))
+    ledger.unwatch_run(ledger.save_run(replace(ledger.read_run(a_run(0).id), phase=Phase.SUCCEEDED)))
     ledger.remove_run(a_run(0).id)
-    assert ledger.runs(1) == Page((), None)
+    assert ledger.list_runs(1) == Page((), None)
 
 
 def test_chunks_without_their_run_are_removed_too(ledger: Ledger) -> None:
     ledger.add_chunks(some_chunks(2))
     ledger.remove_run(WHOLE_RUN.id)
-    assert list(ledger.chunks(WHOLE_RUN.id)) == []
+    assert list(ledger.list_chunks(WHOLE_RUN.id)) == []
 
 
 def test_250_chunks_are_removed_in_one_call(ledger: Ledger) -> None:
     ledger.add_chunks(some_chunks(250))
     ledger.remove_run(WHOLE_RUN.id)
-    assert list(ledger.chunks(WHOLE_RUN.id)) == []
+    assert list(ledger.list_chunks(WHOLE_RUN.id)) == []
 
 
 def test_two_hosts_may_remove_a_run_at_once(ledger: Ledger) -> None:
@@ -417,8 +417,8 @@ def test_two_hosts_may_remove_a_run_at_once(ledger: Ledger) -> None:
     ledger.add_chunks(some_chunks(20, a_run(0).id))
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(ledger.remove_run, [a_run(0).id] * 2))
-    assert list(ledger.chunks(a_run(0).id)) == list(ledger.watched_runs()) == []
-    assert ledger.runs(1) == Page((), None)
+    assert list(ledger.list_chunks(a_run(0).id)) == list(ledger.list_watched_runs()) == []
+    assert ledger.list_runs(1) == Page((), None)
 
 
 @pytest.mark.parametrize("run_id", [a_run(1).id, "", "nonsense", "a/b", "runs", "wishes", "backfills", "quarantine"])
@@ -426,94 +426,96 @@ def test_removing_a_run_that_is_not_there_removes_nothing(ledger: Ledger, run_id
     ledger.remove_run(run_id)  # also where there is no table
     ledger.add_run(a_run(0))
     ledger.add_chunks(some_chunks(1, a_run(0).id))
-    ledger.add_wish(Wish(WishKind.CANCEL, a_run(0).id, NOW))
+    ledger.add_request(Request(RequestKind.CANCEL, a_run(0).id, NOW))
     ledger.add_backfill(WHOLE_BACKFILL)
     ledger.add_quarantined(POISON)
     ledger.remove_run(run_id)
-    assert [len(found) for found in (ledger.watched_runs(), ledger.chunks(a_run(0).id), ledger.wishes())] == [1, 1, 1]
-    assert [len(found) for found in (ledger.backfills(), ledger.quarantine())] == [1, 1]
+    assert [
+        len(found) for found in (ledger.list_watched_runs(), ledger.list_chunks(a_run(0).id), ledger.list_requests())
+    ] == [1, 1, 1]
+    assert [len(found) for found in (ledger.list_backfills(), ledger.list_quarantined())] == [1, 1]
 
 
 def test_a_run_that_is_saved_after_it_was_removed_is_a_conflict_and_stays_away(ledger: Ledger) -> None:
     ledger.add_run(a_run(0))
-    read = ledger.run(a_run(0).id)
+    read = ledger.read_run(a_run(0).id)
     ledger.remove_run(read.id)
     with pytest.raises(Conflict):
         ledger.save_run(replace(read, models=1))
-    assert (list(ledger.watched_runs()), ledger.runs(1)) == ([], Page((), None))
+    assert (list(ledger.list_watched_runs()), ledger.list_runs(1)) == ([], Page((), None))
 
 
 def test_a_chunk_that_is_saved_after_its_run_was_removed_is_a_conflict(ledger: Ledger) -> None:
     ledger.add_chunks(some_chunks(1))
-    read = ledger.chunks(WHOLE_RUN.id)
+    read = ledger.list_chunks(WHOLE_RUN.id)
     ledger.remove_run(WHOLE_RUN.id)
     with pytest.raises(Conflict):
         ledger.save_chunks(read)
-    assert list(ledger.chunks(WHOLE_RUN.id)) == []
+    assert list(ledger.list_chunks(WHOLE_RUN.id)) == []
 
 
 def test_every_field_of_a_chunk_is_read_back(ledger: Ledger) -> None:
     ledger.add_chunks([WHOLE_CHUNK])
-    assert [bare(chunk) for chunk in ledger.chunks(WHOLE_RUN.id)] == [WHOLE_CHUNK]
-    assert bare(ledger.chunk(WHOLE_RUN.id, "c00000")) == WHOLE_CHUNK
+    assert [bare(chunk) for chunk in ledger.list_chunks(WHOLE_RUN.id)] == [WHOLE_CHUNK]
+    assert bare(ledger.read_chunk(WHOLE_RUN.id, "c00000")) == WHOLE_CHUNK
 
 
 @pytest.mark.parametrize(("run_id", "chunk_id"), [(WHOLE_RUN.id, "c00001"), ("nonsense", "c00000"), ("a/b", "#")])
 def test_a_chunk_that_is_not_there_is_not_found(ledger: Ledger, run_id: str, chunk_id: str) -> None:
     ledger.add_chunks(some_chunks(1))
     with pytest.raises(NotFound):
-        ledger.chunk(run_id, chunk_id)
-    assert list(ledger.chunks("nonsense")) == []
+        ledger.read_chunk(run_id, chunk_id)
+    assert list(ledger.list_chunks("nonsense")) == []
 
 
 def test_chunks_come_by_id_and_of_their_run_only(ledger: Ledger) -> None:
     ledger.add_chunks([*reversed(some_chunks(12)), *some_chunks(3, a_run(1).id)])
-    assert [bare(chunk) for chunk in ledger.chunks(WHOLE_RUN.id)] == some_chunks(12)
-    assert [bare(chunk) for chunk in ledger.chunks(a_run(1).id)] == some_chunks(3, a_run(1).id)
+    assert [bare(chunk) for chunk in ledger.list_chunks(WHOLE_RUN.id)] == some_chunks(12)
+    assert [bare(chunk) for chunk in ledger.list_chunks(a_run(1).id)] == some_chunks(3, a_run(1).id)
 
 
 def test_adding_chunks_again_adds_those_that_are_missing_and_keeps_the_others(ledger: Ledger) -> None:
     ledger.add_chunks(some_chunks(3)[1:])
-    moved = ledger.save_chunks([replace(ledger.chunk(WHOLE_RUN.id, "c00001"), message="moved on")])
+    moved = ledger.save_chunks([replace(ledger.read_chunk(WHOLE_RUN.id, "c00001"), message="moved on")])
     ledger.add_chunks(some_chunks(5))
-    assert [c.message for c in ledger.chunks(WHOLE_RUN.id)] == ["pre-empted", "moved on", *["pre-empted"] * 3]
-    assert ledger.chunk(WHOLE_RUN.id, "c00001") == moved[0]
+    assert [c.message for c in ledger.list_chunks(WHOLE_RUN.id)] == ["pre-empted", "moved on", *["pre-empted"] * 3]
+    assert ledger.read_chunk(WHOLE_RUN.id, "c00001") == moved[0]
 
 
 def test_chunks_that_two_hosts_add_at_once_are_all_there_once(ledger: Ledger) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(ledger.add_chunks, [some_chunks(120), some_chunks(150)]))
-    assert [bare(chunk) for chunk in ledger.chunks(WHOLE_RUN.id)] == some_chunks(150)
+    assert [bare(chunk) for chunk in ledger.list_chunks(WHOLE_RUN.id)] == some_chunks(150)
 
 
 def test_250_chunks_are_saved_in_one_call_and_can_be_saved_again(ledger: Ledger) -> None:
     ledger.add_chunks(some_chunks(250))
-    moved = [replace(chunk, state=ChunkState.COMMITTED) for chunk in reversed(ledger.chunks(WHOLE_RUN.id))]
+    moved = [replace(chunk, state=ChunkState.COMMITTED) for chunk in reversed(ledger.list_chunks(WHOLE_RUN.id))]
     saved = ledger.save_chunks(moved)
     assert [bare(chunk) for chunk in saved] == [bare(chunk) for chunk in moved]
-    assert list(ledger.chunks(WHOLE_RUN.id)) == list(reversed(saved))
+    assert list(ledger.list_chunks(WHOLE_RUN.id)) == list(reversed(saved))
     again = ledger.save_chunks(saved[:2])
-    assert again[0] == ledger.chunk(WHOLE_RUN.id, "c00249")
+    assert again[0] == ledger.read_chunk(WHOLE_RUN.id, "c00249")
 
 
 def test_saving_no_chunks_does_nothing(ledger: Ledger) -> None:
     assert list(ledger.save_chunks([])) == []
     ledger.add_chunks([])
-    assert list(ledger.chunks(WHOLE_RUN.id)) == []
+    assert list(ledger.list_chunks(WHOLE_RUN.id)) == []
 
 
 def test_a_chunk_that_was_written_since_is_a_conflict(ledger: Ledger) -> None:
     ledger.add_chunks(some_chunks(1))
-    stale = ledger.chunk(WHOLE_RUN.id, "c00000")
+    stale = ledger.read_chunk(WHOLE_RUN.id, "c00000")
     kept = ledger.save_chunks([replace(stale, next_attempt=6)])
     with pytest.raises(Conflict):
         ledger.save_chunks([replace(stale, next_attempt=7)])
-    assert list(ledger.chunks(WHOLE_RUN.id)) == list(kept)
+    assert list(ledger.list_chunks(WHOLE_RUN.id)) == list(kept)
 
 
 def test_of_two_hosts_that_save_a_chunk_one_is_told_of_the_conflict(ledger: Ledger) -> None:
     ledger.add_chunks(some_chunks(1))
-    read = ledger.chunk(WHOLE_RUN.id, "c00000")
+    read = ledger.read_chunk(WHOLE_RUN.id, "c00000")
 
     def save(retries: int) -> int:
         with suppress(Conflict):
@@ -523,112 +525,112 @@ def test_of_two_hosts_that_save_a_chunk_one_is_told_of_the_conflict(ledger: Ledg
     with ThreadPoolExecutor(2) as pool:
         told = list(pool.map(save, [5, 6]))
     assert 0 in told
-    assert ledger.chunk(WHOLE_RUN.id, "c00000").retries == max(told) > 0
+    assert ledger.read_chunk(WHOLE_RUN.id, "c00000").retries == max(told) > 0
 
 
 def test_chunks_come_a_page_at_a_time(ledger: Ledger) -> None:
     ledger.add_chunks([*some_chunks(5), *some_chunks(2, a_run(1).id)])
-    first = ledger.chunk_page(WHOLE_RUN.id, 2)
-    second = ledger.chunk_page(WHOLE_RUN.id, 2, first.cursor)
-    third = ledger.chunk_page(WHOLE_RUN.id, 2, second.cursor)
-    assert [*first.items, *second.items, *third.items] == list(ledger.chunks(WHOLE_RUN.id))
+    first = ledger.read_chunk_page(WHOLE_RUN.id, 2)
+    second = ledger.read_chunk_page(WHOLE_RUN.id, 2, first.cursor)
+    third = ledger.read_chunk_page(WHOLE_RUN.id, 2, second.cursor)
+    assert [*first.items, *second.items, *third.items] == list(ledger.list_chunks(WHOLE_RUN.id))
     assert [len(first.items), len(second.items), len(third.items), third.cursor] == [2, 2, 1, None]
-    assert ledger.chunk_page(WHOLE_RUN.id, 5).cursor is None
+    assert ledger.read_chunk_page(WHOLE_RUN.id, 5).cursor is None
 
 
 def test_asking_twice_is_asking_once_until_it_is_done(ledger: Ledger) -> None:
-    wish = Wish(WishKind.RUN, a_run(0).id, NOW)
-    assert ledger.add_wish(wish)
-    assert not ledger.add_wish(Wish(WishKind.RUN, a_run(0).id, NOW + HOUR))
-    assert bare(ledger.wish(WishKind.RUN, a_run(0).id)) == wish
-    ledger.remove_wish(wish)
-    ledger.remove_wish(wish)
-    later = Wish(WishKind.RUN, a_run(0).id, NOW + HOUR)
-    assert ledger.add_wish(later)
-    assert [bare(found) for found in ledger.wishes()] == [later]
+    wish = Request(RequestKind.RUN, a_run(0).id, NOW)
+    assert ledger.add_request(wish)
+    assert not ledger.add_request(Request(RequestKind.RUN, a_run(0).id, NOW + HOUR))
+    assert bare(ledger.read_request(RequestKind.RUN, a_run(0).id)) == wish
+    ledger.remove_request(wish)
+    ledger.remove_request(wish)
+    later = Request(RequestKind.RUN, a_run(0).id, NOW + HOUR)
+    assert ledger.add_request(later)
+    assert [bare(found) for found in ledger.list_requests()] == [later]
 
 
 def test_every_field_of_a_wish_is_read_back(ledger: Ledger) -> None:
-    wish = Wish(WishKind.LIMITS, a_run(0).id, NOW, max_in_flight=0, tolerated_failures=100)
-    ledger.add_wish(wish)
-    read = ledger.wish(WishKind.LIMITS, a_run(0).id)
+    wish = Request(RequestKind.LIMITS, a_run(0).id, NOW, max_in_flight=0, tolerated_failures=100)
+    ledger.add_request(wish)
+    read = ledger.read_request(RequestKind.LIMITS, a_run(0).id)
     assert bare(read) == wish
     assert read.version
-    assert list(ledger.wishes()) == [read]
+    assert list(ledger.list_requests()) == [read]
 
 
 def test_wishes_wait_oldest_first(ledger: Ledger) -> None:
     wishes = [
-        Wish(WishKind.RUN, a_run(5).id, NOW),
-        Wish(WishKind.CANCEL, a_run(5).id, NOW + timedelta(microseconds=1)),
-        Wish(WishKind.PAUSE, SCHEDULE, NOW + timedelta(seconds=1)),
-        Wish(WishKind.CANCEL, WHOLE_BACKFILL.id, NOW + timedelta(seconds=2)),
-        Wish(WishKind.RUN, a_run(1).id, NOW + HOUR),
+        Request(RequestKind.RUN, a_run(5).id, NOW),
+        Request(RequestKind.CANCEL, a_run(5).id, NOW + timedelta(microseconds=1)),
+        Request(RequestKind.PAUSE, SCHEDULE, NOW + timedelta(seconds=1)),
+        Request(RequestKind.CANCEL, WHOLE_BACKFILL.id, NOW + timedelta(seconds=2)),
+        Request(RequestKind.RUN, a_run(1).id, NOW + HOUR),
     ]
     for wish in reversed(wishes):
-        assert ledger.add_wish(wish)
-    assert [bare(found) for found in ledger.wishes()] == wishes
+        assert ledger.add_request(wish)
+    assert [bare(found) for found in ledger.list_requests()] == wishes
 
 
 @pytest.mark.parametrize("target", [a_run(1).id, "nonsense", "a/b"])
 def test_a_wish_that_nobody_had_is_not_found(ledger: Ledger, target: str) -> None:
-    assert list(ledger.wishes()) == []
-    ledger.add_wish(Wish(WishKind.CANCEL, a_run(1).id, NOW))
+    assert list(ledger.list_requests()) == []
+    ledger.add_request(Request(RequestKind.CANCEL, a_run(1).id, NOW))
     with pytest.raises(NotFound):
-        ledger.wish(WishKind.RUN, target)
+        ledger.read_request(RequestKind.RUN, target)
 
 
 def test_a_wish_as_it_was_read_is_removed_once(ledger: Ledger) -> None:
-    ledger.add_wish(Wish(WishKind.CANCEL, a_run(0).id, NOW))
-    read = ledger.wish(WishKind.CANCEL, a_run(0).id)
-    ledger.remove_wish(read)
-    ledger.remove_wish(read)
-    assert list(ledger.wishes()) == []
+    ledger.add_request(Request(RequestKind.CANCEL, a_run(0).id, NOW))
+    read = ledger.read_request(RequestKind.CANCEL, a_run(0).id)
+    ledger.remove_request(read)
+    ledger.remove_request(read)
+    assert list(ledger.list_requests()) == []
 
 
 def test_a_wish_that_was_made_anew_since_it_was_read_stays(ledger: Ledger) -> None:
-    ledger.add_wish(Wish(WishKind.CANCEL, a_run(0).id, NOW))
-    read = ledger.wish(WishKind.CANCEL, a_run(0).id)
-    ledger.remove_wish(replace(read, version=""))
-    ledger.add_wish(bare(read))  # the same in every field
-    newer = ledger.wish(WishKind.CANCEL, a_run(0).id)
-    ledger.remove_wish(read)
-    assert list(ledger.wishes()) == [newer]
-    ledger.remove_wish(newer)
-    assert list(ledger.wishes()) == []
+    ledger.add_request(Request(RequestKind.CANCEL, a_run(0).id, NOW))
+    read = ledger.read_request(RequestKind.CANCEL, a_run(0).id)
+    ledger.remove_request(replace(read, version=""))
+    ledger.add_request(bare(read))  # the same in every field
+    newer = ledger.read_request(RequestKind.CANCEL, a_run(0).id)
+    ledger.remove_request(read)
+    assert list(ledger.list_requests()) == [newer]
+    ledger.remove_request(newer)
+    assert list(ledger.list_requests()) == []
 
 
 def test_a_wish_that_is_removed_from_an_empty_ledger_is_gone(ledger: Ledger) -> None:
-    ledger.remove_wish(Wish(WishKind.CANCEL, a_run(0).id, NOW))
-    assert list(ledger.wishes()) == []
+    ledger.remove_request(Request(RequestKind.CANCEL, a_run(0).id, NOW))
+    assert list(ledger.list_requests()) == []
 
 
 def test_every_field_of_a_backfill_is_read_back(ledger: Ledger) -> None:
     assert ledger.add_backfill(WHOLE_BACKFILL)
-    read = ledger.backfill(WHOLE_BACKFILL.id)
+    read = ledger.read_backfill(WHOLE_BACKFILL.id)
     assert bare(read) == WHOLE_BACKFILL
-    assert list(ledger.backfills()) == [read]
+    assert list(ledger.list_backfills()) == [read]
 
 
 def test_the_id_of_a_backfill_is_taken_once(ledger: Ledger) -> None:
     assert ledger.add_backfill(WHOLE_BACKFILL)
     assert not ledger.add_backfill(replace(WHOLE_BACKFILL, scope=Scope.ALL))
-    assert [bare(found) for found in ledger.backfills()] == [WHOLE_BACKFILL]
+    assert [bare(found) for found in ledger.list_backfills()] == [WHOLE_BACKFILL]
 
 
 def test_backfills_come_in_the_order_in_which_they_were_asked_for(ledger: Ledger) -> None:
     asked = [replace(WHOLE_BACKFILL, id=name, asked_at=NOW + timedelta(microseconds=i)) for i, name in enumerate("cab")]
     for backfill in reversed(asked):
         ledger.add_backfill(backfill)
-    assert [bare(found) for found in ledger.backfills()] == asked
+    assert [bare(found) for found in ledger.list_backfills()] == asked
 
 
 def test_a_saved_backfill_is_read_back_and_can_be_saved_again(ledger: Ledger) -> None:
     ledger.add_backfill(replace(WHOLE_BACKFILL, state=BackfillState.OPEN, ended_at=None))
-    first = ledger.save_backfill(replace(ledger.backfill("b-0001"), cursor=SEVEN + 9 * HOUR, opened=9))
-    assert ledger.backfill("b-0001") == first
+    first = ledger.save_backfill(replace(ledger.read_backfill("b-0001"), cursor=SEVEN + 9 * HOUR, opened=9))
+    assert ledger.read_backfill("b-0001") == first
     second = ledger.save_backfill(replace(first, state=BackfillState.DONE, ended_at=NOW))
-    assert ledger.backfill("b-0001") == second
+    assert ledger.read_backfill("b-0001") == second
     assert bare(second) == replace(
         WHOLE_BACKFILL, cursor=SEVEN + 9 * HOUR, opened=9, state=BackfillState.DONE, ended_at=NOW
     )
@@ -636,52 +638,52 @@ def test_a_saved_backfill_is_read_back_and_can_be_saved_again(ledger: Ledger) ->
 
 def test_a_backfill_that_was_written_since_is_a_conflict(ledger: Ledger) -> None:
     ledger.add_backfill(WHOLE_BACKFILL)
-    stale = ledger.backfill("b-0001")
+    stale = ledger.read_backfill("b-0001")
     kept = ledger.save_backfill(replace(stale, opened=1))
     for late in (stale, replace(stale, version="")):
         with pytest.raises(Conflict):
             ledger.save_backfill(replace(late, opened=2))
-    assert ledger.backfill("b-0001") == kept
+    assert ledger.read_backfill("b-0001") == kept
 
 
 def test_a_removed_backfill_is_gone_and_saving_it_is_a_conflict(ledger: Ledger) -> None:
     ledger.add_backfill(WHOLE_BACKFILL)
     ledger.add_backfill(replace(WHOLE_BACKFILL, id="b-0002"))
-    read = ledger.backfill("b-0001")
+    read = ledger.read_backfill("b-0001")
     ledger.remove_backfill("b-0001")
     ledger.remove_backfill("b-0001")
     with pytest.raises(NotFound):
-        ledger.backfill("b-0001")
+        ledger.read_backfill("b-0001")
     with pytest.raises(Conflict):
         ledger.save_backfill(read)
-    assert [found.id for found in ledger.backfills()] == ["b-0002"]
+    assert [found.id for found in ledger.list_backfills()] == ["b-0002"]
 
 
 @pytest.mark.parametrize("backfill_id", ["b-0002", "a/b", "", "\n", "x" * 2000])
 def test_a_backfill_that_is_not_there_is_not_found_and_safe_to_remove(ledger: Ledger, backfill_id: str) -> None:
     ledger.remove_backfill(backfill_id)
-    assert list(ledger.backfills()) == []
+    assert list(ledger.list_backfills()) == []
     ledger.add_backfill(WHOLE_BACKFILL)
     ledger.remove_backfill(backfill_id)
     with pytest.raises(NotFound):
-        ledger.backfill(backfill_id)
-    assert len(ledger.backfills()) == 1
+        ledger.read_backfill(backfill_id)
+    assert len(ledger.list_backfills()) == 1
 
 
 def test_what_is_in_quarantine_comes_by_the_models_ids_whatever_they_hold(ledger: Ledger) -> None:
     models = sorted(["pump-1", "pump/1", "a\\b", "a#b?c%d", "😀/日本", "tab\there", "x" * 1024, "x" * 1023 + "y", "'"])
     for model in reversed(models):
         ledger.add_quarantined(replace(POISON, model=model))
-    assert list(ledger.quarantine()) == [replace(POISON, model=model) for model in models]
+    assert list(ledger.list_quarantined()) == [replace(POISON, model=model) for model in models]
     assert [ledger.remove_quarantined(model) for model in models[1:]] == [True] * (len(models) - 1)
-    assert list(ledger.quarantine()) == [replace(POISON, model=models[0])]
+    assert list(ledger.list_quarantined()) == [replace(POISON, model=models[0])]
 
 
 def test_a_model_lies_in_quarantine_once_as_it_was_found_last(ledger: Ledger) -> None:
     ledger.add_quarantined(POISON)
     newer = Quarantined(POISON.model, "0x8E", Reason.ENDLESS, "no end", a_run(1).id, NOW + HOUR)
     ledger.add_quarantined(newer)
-    assert list(ledger.quarantine()) == [newer]
+    assert list(ledger.list_quarantined()) == [newer]
 
 
 def test_a_model_is_struck_off_once(ledger: Ledger) -> None:
@@ -689,12 +691,12 @@ def test_a_model_is_struck_off_once(ledger: Ledger) -> None:
     ledger.add_quarantined(replace(POISON, model="pump-2"))
     assert ledger.remove_quarantined(POISON.model)
     assert not ledger.remove_quarantined(POISON.model)
-    assert list(ledger.quarantine()) == [replace(POISON, model="pump-2")]
+    assert list(ledger.list_quarantined()) == [replace(POISON, model="pump-2")]
 
 
 @pytest.mark.parametrize("model", ["pump-1", "", "a/b", "\ud800", "x" * 2000])
 def test_an_empty_quarantine_holds_no_model(ledger: Ledger, model: str) -> None:
-    assert list(ledger.quarantine()) == []
+    assert list(ledger.list_quarantined()) == []
     assert not ledger.remove_quarantined(model)
 
 
@@ -705,7 +707,7 @@ def test_an_empty_quarantine_holds_no_model(ledger: Ledger, model: str) -> None:
 def test_a_person_can_read_the_rows(tables: TableLedger, table: TableClient) -> None:
     tables.add_run(WHOLE_RUN)
     tables.add_chunks([WHOLE_CHUNK])
-    tables.add_wish(Wish(WishKind.PAUSE, SCHEDULE, NOW))
+    tables.add_request(Request(RequestKind.PAUSE, SCHEDULE, NOW))
     tables.add_backfill(WHOLE_BACKFILL)
     tables.add_quarantined(POISON)
     rows = {(r["PartitionKey"], r["RowKey"]): r for r in table.list_entities()}
@@ -761,9 +763,11 @@ def worst_chunk(text: str) -> Chunk:
 @pytest.mark.parametrize("text", WORST)
 def test_the_worst_chunk_is_saved_and_what_was_saved_is_read_back(tables: TableLedger, text: str) -> None:
     tables.add_chunks([replace(worst_chunk(text), id=f"c0000{i}") for i in range(4)])
-    saved = tables.save_chunks(tables.chunks(WHOLE_RUN.id))
-    assert [bare(chunk) for chunk in saved] == [fitted(replace(worst_chunk(text), id=f"c0000{i}")) for i in range(4)]
-    assert list(tables.chunks(WHOLE_RUN.id)) == list(saved)
+    saved = tables.save_chunks(tables.list_chunks(WHOLE_RUN.id))
+    assert [bare(chunk) for chunk in saved] == [
+        shorten_texts(replace(worst_chunk(text), id=f"c0000{i}")) for i in range(4)
+    ]
+    assert list(tables.list_chunks(WHOLE_RUN.id)) == list(saved)
 
 
 @pytest.mark.stack
@@ -771,20 +775,20 @@ def test_the_worst_chunk_is_saved_and_what_was_saved_is_read_back(tables: TableL
 def test_the_worst_run_heartbeat_and_quarantine_are_saved(tables: TableLedger, text: str) -> None:
     failures = tuple(Failure(reason, Outcome.FAILED, 1, text, text) for reason in Reason)
     tables.add_run(replace(WHOLE_RUN, failures=failures, message=text * 5))
-    run = tables.save_run(replace(tables.run(WHOLE_RUN.id), failures=failures, message=text * 5))
-    assert tables.run(WHOLE_RUN.id) == run
+    run = tables.save_run(replace(tables.read_run(WHOLE_RUN.id), failures=failures, message=text * 5))
+    assert tables.read_run(WHOLE_RUN.id) == run
     beat = tables.save_heartbeat(Heartbeat(trouble=text * 5))
-    assert tables.heartbeat() == beat
+    assert tables.read_heartbeat() == beat
     tables.add_quarantined(replace(POISON, message=text))
-    assert [found.model for found in tables.quarantine()] == [POISON.model]
+    assert [found.model for found in tables.list_quarantined()] == [POISON.model]
 
 
 @pytest.mark.stack
 def test_chunks_of_several_pages_are_read_and_removed(tables: TableLedger) -> None:
     tables.add_chunks([replace(PLAIN_CHUNK, id=f"c{i:05d}") for i in range(1_050)])
-    assert len(tables.chunks(WHOLE_RUN.id)) == 1_050
+    assert len(tables.list_chunks(WHOLE_RUN.id)) == 1_050
     tables.remove_run(WHOLE_RUN.id)
-    assert list(tables.chunks(WHOLE_RUN.id)) == []
+    assert list(tables.list_chunks(WHOLE_RUN.id)) == []
 
 
 @pytest.mark.stack
@@ -792,7 +796,7 @@ def test_chunks_too_large_for_one_transaction_are_saved_in_several(tables: Table
     result = replace(RESULT, failures=tuple(replace(FAILURE, message="ü" * MESSAGE_LIMIT) for _ in range(60)))
     wordy = [replace(chunk, message="ü" * OWN_MESSAGE_LIMIT, chosen=result) for chunk in some_chunks(100)]
     tables.add_chunks(wordy)
-    saved = tables.save_chunks(tables.chunks(WHOLE_RUN.id))
+    saved = tables.save_chunks(tables.list_chunks(WHOLE_RUN.id))
     assert [bare(chunk) for chunk in saved] == wordy
 
 
@@ -802,12 +806,12 @@ def test_a_run_row_that_somebody_took_away_stops_no_other_run(
 ) -> None:
     tables.add_run(a_run(0))
     tables.add_run(a_run(1))
-    read = tables.run(a_run(0).id)
+    read = tables.read_run(a_run(0).id)
     table.delete_entity("runs", RUN_KEY)
     with caplog.at_level(logging.ERROR):
-        assert [run.id for run in tables.watched_runs()] == [a_run(1).id]
-    assert "the ledger watches a run that is not there" in caplog.text
-    with pytest.raises(Conflict, match="somebody removed the row"):
+        assert [run.id for run in tables.list_watched_runs()] == [a_run(1).id]
+    assert "the ledger watches a run without a row" in caplog.text
+    with pytest.raises(Conflict, match="the row was removed since it was read"):
         tables.save_run(read)
 
 
@@ -815,17 +819,17 @@ def test_a_run_row_that_somebody_took_away_stops_no_other_run(
 def test_a_row_that_cannot_be_read_is_told_and_hides_no_other(
     tables: TableLedger, table: TableClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tables.ensure()
+    tables.ensure_table()
     for partition, row in [("wishes", "run-x"), ("backfills", "backfill-x"), ("quarantine", "x")]:
         table.create_entity({"PartitionKey": partition, "RowKey": row, "schema": 1})
-    wish = Wish(WishKind.RUN, "20261121T0700Z-PT1H", NOW)
-    tables.add_wish(wish)
+    wish = Request(RequestKind.RUN, "20261121T0700Z-PT1H", NOW)
+    tables.add_request(wish)
     tables.add_run(a_run(0))
     tables.add_run(a_run(1))
-    table.update_entity({"PartitionKey": "runs", "RowKey": run_key(a_run(0).id), "schema": 1}, mode="replace")
-    assert [replace(found, version="") for found in tables.wishes()] == [wish]
-    assert (tables.backfills(), tables.quarantine()) == ([], [])
-    assert [run.id for run in tables.watched_runs()] == [a_run(1).id]
+    table.update_entity({"PartitionKey": "runs", "RowKey": make_run_key(a_run(0).id), "schema": 1}, mode="replace")
+    assert [replace(found, version="") for found in tables.list_requests()] == [wish]
+    assert (tables.list_backfills(), tables.list_quarantined()) == ([], [])
+    assert [run.id for run in tables.list_watched_runs()] == [a_run(1).id]
     assert [record.message.split(":")[0] for record in caplog.records] == ["a row cannot be read"] * 4
 
 
@@ -838,41 +842,41 @@ def test_a_mark_that_outlived_its_run_is_removed_with_it(tables: TableLedger, ta
 
 
 def test_a_row_of_another_schema_or_with_nonsense_is_malformed_and_named() -> None:
-    row = {**dump(WHOLE_CHUNK, WHOLE_CHUNK.run, WHOLE_CHUNK.id), "schema": 1}
+    row = {**dump_row(WHOLE_CHUNK, WHOLE_CHUNK.run, WHOLE_CHUNK.id), "schema": 1}
     with pytest.raises(Malformed, match="row 20261121T0700Z-PT1H/c00000: expected schema 2, got 1"):
-        load(Chunk, row)
+        load_row(Chunk, row)
     for broken in ({"state": "napping"}, {"chosen_json": "{"}, {"models": "many"}, {"committed_json": '{"attempt":1}'}):
         with pytest.raises(Malformed, match="row 20261121T0700Z-PT1H/c00000: expected a Chunk, got"):
-            load(Chunk, {**row, "schema": 2, **broken})
+            load_row(Chunk, {**row, "schema": 2, **broken})
 
 
 def test_texts_are_cut_where_they_would_not_fit_and_the_cut_value_is_what_lies_there() -> None:
     wordy = replace(FAILURE, message="x" * 1000, example="😀" * 500)
     result = replace(RESULT, failures=(wordy,) * 40)
-    cut = fitted(replace(WHOLE_CHUNK, message="\ud800" + "y" * 10_000, chosen=result, committed=result))
+    cut = shorten_texts(replace(WHOLE_CHUNK, message="\ud800" + "y" * 10_000, chosen=result, committed=result))
     assert cut.message == "?" + "y" * (OWN_MESSAGE_LIMIT - 2) + "…"
     for fit in (cut.chosen, cut.committed):
         assert fit
         assert replace(fit, failures=()) == replace(RESULT, failures=())
         assert set(fit.failures) == {replace(wordy, message="x" * (MESSAGE_LIMIT - 1) + "…")}
         assert 20 < len(fit.failures) < 40
-    assert load(Chunk, dump(cut, cut.run, cut.id)) == cut
+    assert load_row(Chunk, dump_row(cut, cut.run, cut.id)) == cut
 
 
 def test_what_is_kept_of_too_many_failures_are_the_first_and_largest() -> None:
     groups = tuple(replace(FAILURE, models=40 - i, example="e" * 5000) for i in range(40))
-    fit = fitted(replace(WHOLE_RUN, failures=groups)).failures
+    fit = shorten_texts(replace(WHOLE_RUN, failures=groups)).failures
     assert [failure.models for failure in fit] == list(range(40, 12, -1))  # some 1,130 characters each, of 32,000
     assert {len(failure.example) for failure in fit} == {EXAMPLE_LIMIT}
 
 
 @pytest.mark.parametrize("text", WORST)
 def test_no_row_outgrows_a_limit_of_the_store_whatever_the_error_says(text: str) -> None:
-    row = dump(fitted(worst_chunk(text)), "p", "r")
+    row = dump_row(shorten_texts(worst_chunk(text)), "p", "r")
     assert max(units(content) for content in row.values()) <= PROPERTY_LIMIT < 32_768
     assert sum(12 + 2 * (len(name) + units(content)) for name, content in row.items()) <= ENTITY_LIMIT < 2**20
     assert len(row) < 252
-    assert load(Chunk, row) == fitted(worst_chunk(text))
+    assert load_row(Chunk, row) == shorten_texts(worst_chunk(text))
 
 
 def units(content: object) -> int:
@@ -882,35 +886,35 @@ def units(content: object) -> int:
 
 def test_a_long_list_goes_on_in_further_properties_and_is_whole_or_nothing() -> None:
     long = replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(PART,) * 500))
-    row = dump(long, "p", "r")
+    row = dump_row(long, "p", "r")
     assert [name for name in row if name.startswith("chosen")] == [f"chosen_json{i}" for i in ("", 1, 2, 3)]
-    assert load(Chunk, row) == long
+    assert load_row(Chunk, row) == long
     with pytest.raises(Malformed, match="row p/r: expected a Chunk, got"):
-        load(Chunk, {name: content for name, content in row.items() if name != "chosen_json2"})
+        load_row(Chunk, {name: content for name, content in row.items() if name != "chosen_json2"})
 
 
 @pytest.mark.parametrize(
     ("chunk", "found"),
     [
-        (replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(PART,) * 10_000)), r"1000000 bytes in a row, found \d{7}"),
-        (replace(WHOLE_CHUNK, last="x" * 32_001), "32000 in a property, found last of 32001 characters"),
-        (replace(WHOLE_CHUNK, last="\ud800"), "text in last, found"),
+        (replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(PART,) * 10_000)), r"1000000 bytes in a row, got \d{7}"),
+        (replace(WHOLE_CHUNK, last="x" * 32_001), "32000 in a property, got last of 32001 characters"),
+        (replace(WHOLE_CHUNK, last="\ud800"), "text in last, got"),
         (replace(WHOLE_CHUNK, chosen=replace(RESULT, parts=(replace(PART, path="\ud800"),))), "text in chosen_json"),
     ],
 )
 def test_what_cannot_be_cut_and_does_not_fit_is_malformed(chunk: Chunk, found: str) -> None:
     with pytest.raises(Malformed, match=f"row p/r: expected .*{found}"):
-        dump(fitted(chunk), "p", "r")
+        dump_row(shorten_texts(chunk), "p", "r")
 
 
 @pytest.mark.parametrize("text", ["", "a/b", "a\\b", "a#b", "a?b", "a\nb", "a\x7fb", "\ud800", "x" * 1024])
 def test_a_key_that_the_store_refuses_is_refused_at_the_door(text: str) -> None:
     with pytest.raises(Malformed, match="expected a table's key"):
-        key(text)
+        check_key(text)
 
 
 def calls(ledger: TableLedger) -> list[Callable[[], object]]:
-    return [ledger.heartbeat, ledger.watched_runs, lambda: ledger.save_heartbeat(Heartbeat())]
+    return [ledger.read_heartbeat, ledger.list_watched_runs, lambda: ledger.save_heartbeat(Heartbeat())]
 
 
 def test_a_server_that_is_not_there_is_unavailable_soon_and_named_without_its_key(unused_endpoint: str) -> None:

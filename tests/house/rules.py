@@ -66,7 +66,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
     "scorer.processes": set(),
     "scorer.commands.convert_models": _STORAGE | {"scorer.estimators", "scorer.commands.folders"},
     # Sent by value and run on a worker, where the scorer is; the app itself never imports it.
-    "shared.adapters.dask_cluster": _PORTS | {"scorer.commands.dask_launcher"},
+    "shared.adapters.dask_cluster": _PORTS | {"scorer.commands.dask_launcher", "scorer.launch"},
 }
 
 _CLOUDS = {"azure", "obstore", "distributed", "dask", "msrest", "adlfs"}

@@ -127,7 +127,7 @@ def test_an_image_that_is_there_is_not_built(tools: Tools) -> None:
     ("environment", "az", "told"),
     [
         ({}, "exit 1", "somebody who is signed in: az login"),
-        ({"CLUSTER": "dask"}, f"echo {SUBSCRIPTION}", "CLUSTER to be azureml or batch, found dask"),
+        ({"CLUSTER": "dask"}, f"echo {SUBSCRIPTION}", "CLUSTER to be azureml or batch, got dask"),
         ({"AZURE_SUBSCRIPTION_ID": "other"}, f"echo {SUBSCRIPTION}", f"azd has other, az has {SUBSCRIPTION}"),
     ],
 )

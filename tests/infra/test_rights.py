@@ -40,9 +40,9 @@ def given(case: Mapping[str, Any]) -> Mapping[str, str]:
 @pytest.mark.parametrize("case", CASES)
 def test_the_app_takes_the_settings_that_it_is_given(case: str) -> None:
     found = given(CASES[case])
-    assert set(found) - OF_THE_HOST <= set(settings.names())
+    assert set(found) - OF_THE_HOST <= set(settings.list_names())
     assert [name for name, value in found.items() if not isinstance(value, str)] == []
-    taken = settings.load(found)  # a setting that is not given has a default, or this raises
+    taken = settings.load_settings(found)  # a setting that is not given has a default, or this raises
     assert taken.cluster == CASES[case].get("cluster", "azureml")
     assert taken.sign_in == ("entra" if "entraClientId" in CASES[case] else "")
 

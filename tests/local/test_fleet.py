@@ -40,7 +40,7 @@ def stores() -> Stores:
 
 
 def names(blobs: fleet.Blobs) -> list[str]:
-    return [blob.name for blob in blobs.list()]
+    return [blob.name for blob in blobs.list_blobs()]
 
 
 def test_an_hour_of_a_pump_is_always_the_same() -> None:
@@ -118,7 +118,7 @@ def test_the_readings_are_those_of_the_last_day_and_only_missing_hours_are_writt
 
 def test_findings_count_what_was_planted_and_what_was_called_an_anomaly(stores: Stores) -> None:
     stores.models.create("a.skops", b"")
-    (model,) = stores.models.list()
+    (model,) = stores.models.list_blobs()
     planted = [(START, "a", "spike"), (START + timedelta(minutes=1), "a", "spike"), (START, "b", "stuck")]
     stores.work.create(fleet.planted_path(START), parquet_file("fault", planted))
     first = [(START, "a", 1), (START + timedelta(minutes=1), "a", 0), (START + timedelta(minutes=2), "a", 1)]

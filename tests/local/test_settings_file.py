@@ -11,7 +11,7 @@ SETTINGS_REFUSED = [
     ("{", "expected JSON in"),
     ("[]", "expected a JSON object in"),
     ("{}", 'expected "IsEncrypted": false in'),
-    ('{"IsEncrypted": true, "Values": {}}', "found true"),
+    ('{"IsEncrypted": true, "Values": {}}', "got true"),
     ('{"IsEncrypted": false}', 'expected an object of settings as "Values"'),
     ('{"IsEncrypted": false, "Values": {"A": "1", "B": 2, "C": null}}', 'expected text in quotes as "B"'),
     ('{"IsEncrypted": false, "Values": {"A": "1", "B": 2, "C": null}}', 'expected text in quotes as "C"'),

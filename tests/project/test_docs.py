@@ -91,14 +91,21 @@ def test_the_settings_table_is_that_of_the_code() -> None:
 def test_a_default_in_the_table_is_the_one_that_counts() -> None:
     told = {n.upper(): shown(n).strip("`") for n in Settings.model_fields if shown(n).startswith("`")}
     expected = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
-    assert settings.load({**expected, **told}) == settings.load(expected)
+    assert settings.load_settings({**expected, **told}) == settings.load_settings(expected)
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
 def test_settings_that_are_named_exist(path: Path) -> None:
     named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`", path.read_text()))
-    constants = {"PHASE_FOLLOWS", "CHUNK_FOLLOWS", "FLEETSCORE_DATA", "FLEETSCORE_STORMS", "NODE_CORES", "NUMBA_CACHE_DIR"}
-    assert named - set(settings.names()) - constants == set()
+    constants = {
+        "PHASE_FOLLOWS",
+        "CHUNK_FOLLOWS",
+        "FLEETSCORE_DATA",
+        "FLEETSCORE_STORMS",
+        "NODE_CORES",
+        "NUMBA_CACHE_DIR",
+    }
+    assert named - set(settings.list_names()) - constants == set()
 
 
 # Links, files, words

@@ -188,7 +188,7 @@ def _answers() -> Iterator[bytes]:
     for value in (None, np.ones(3)):
         found = Predictions(MODEL, "etag", TIMES, value, np.array([0.5, -0.5, 1]), np.array([False, True, False]))
         yield replies.to_bytes(ModelOutcome(ModelResult("d", 3, 1), found, left_out=1, made_by="1.5.2"))
-    yield replies.to_bytes(ModelOutcome(ModelResult("d", reason=Reason.WRONG_FEATURES, message="wants 2 features")))
+    yield replies.to_bytes(ModelOutcome(ModelResult("d", reason=Reason.WRONG_FEATURES, message="expected 2 features")))
 
 
 def _reports() -> Iterator[bytes]:

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any
 import httpx2 as httpx
 import pytest
 
+from local import npm
 from local.browser import find_browser
 from shared.api.app import create_api
-from shared.api.auth import Guard
+from shared.api.auth import Authorizer
 from shared.contract.domain import Reason
 from shared.contract.errors import Misconfigured
 from shared.contract.paths import make_job_name
 from shared.contract.windows import Window
-from shared.state.requests import SCHEDULE, Quarantined, WishKind
+from shared.state.requests import SCHEDULE, Quarantined, RequestKind
 from shared.state.runs import Heartbeat, Nodes, Phase
 from tests.storm.world import EARLIER, WINDOW, World
 
@@ -59,7 +60,7 @@ OPEN = "20261121T1200Z-PT1H"
 class Site:
     """The API at a port of this machine; it may die and come back."""
 
-    def __init__(self, world: World, guard: Guard) -> None:
+    def __init__(self, world: World, guard: Authorizer) -> None:
         app = create_api(world.plane.services, guard, lambda: world.now)
 
         class Handler(BaseHTTPRequestHandler):
@@ -119,22 +120,25 @@ def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     try:
-        command = find_browser()
+        command, (node, _) = find_browser(), npm.find_node()
     except Misconfigured as error:
         pytest.skip(str(error))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox", *QUIET.split()])
-        yield browser
-        browser.close()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PLAYWRIGHT_NODEJS_PATH", node)  # its own wants libatomic, which a bare Debian lacks
+        playwright = sync_playwright().start()
+    browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox", *QUIET.split()])
+    yield browser
+    browser.close()
+    playwright.stop()
 
 
 @pytest.fixture
-def guard() -> Guard:
-    return Guard()
+def guard() -> Authorizer:
+    return Authorizer()
 
 
 @pytest.fixture
-def site(world: World, guard: Guard) -> Iterator[Site]:
+def site(world: World, guard: Authorizer) -> Iterator[Site]:
     site = Site(world, guard)
     yield site
     site.die()
@@ -162,9 +166,9 @@ def cells(rows: Locator) -> list[list[str]]:
     return [[cell.inner_text() for cell in row.get_by_role("cell").all()] for row in rows.all()]
 
 
-def wishes(world: World) -> list[tuple[WishKind, str]]:
+def wishes(world: World) -> list[tuple[RequestKind, str]]:
     """What was asked for, and no tick has taken up."""
-    return [(wish.kind, wish.target) for wish in world.ledger.wishes()]
+    return [(wish.kind, wish.target) for wish in world.ledger.list_requests()]
 
 
 def until(page: Page, selector: str) -> None:
@@ -250,18 +254,18 @@ def test_a_hostile_id_is_shown_as_text_and_runs_nothing(page: Page, site: Site) 
 def test_a_cancel_is_asked_for_after_it_was_confirmed(page: Page, world: World) -> None:
     page.get_by_role("button", name="Cancel this run").click()
     page.get_by_role("button", name="Keep it").click()
-    assert world.ledger.wishes() == []
+    assert world.ledger.list_requests() == []
     page.get_by_role("button", name="Cancel this run").click()
     page.get_by_role("button", name="Cancel the run").click()
-    page.get_by_text("cancel asked for; the next tick takes it up").wait_for()
-    assert wishes(world) == [(WishKind.CANCEL, OPEN)]
+    page.get_by_text("cancel requested; it starts with the next tick").wait_for()
+    assert wishes(world) == [(RequestKind.CANCEL, OPEN)]
 
 
 def test_a_run_is_redriven_by_a_button_and_the_page_follows_its_further_round(page: Page, world: World) -> None:
     page.locator("#runs").get_by_role("link", name="2026-11-21 11:00 – 12:00").click()
     page.get_by_role("button", name="Redrive").click()
-    page.get_by_text("a further round is asked for; the next tick takes it up").wait_for()
-    assert wishes(world) == [(WishKind.REDRIVE, WINDOW)]
+    page.get_by_text("further round requested; it starts with the next tick").wait_for()
+    assert wishes(world) == [(RequestKind.REDRIVE, WINDOW)]
     assert page.get_by_role("button", name="Redrive").count() == 0
     world.fates = []  # then all is well
     world.beat_until_quiet()
@@ -280,14 +284,14 @@ def test_a_run_is_reprocessed_after_it_was_confirmed(page: Page, world: World) -
     page.get_by_role("button", name="Reprocess").click()
     assert page.locator("#reprocess-run").inner_text() == EARLIER.id
     page.get_by_role("button", name="Reprocess the run").click()
-    page.get_by_text("a further round is asked for").wait_for()
-    assert wishes(world) == [(WishKind.REPROCESS, EARLIER.id)]
+    page.get_by_text("further round requested").wait_for()
+    assert wishes(world) == [(RequestKind.REPROCESS, EARLIER.id)]
 
 
 def test_a_schedule_that_is_paused_is_told_at_the_top_and_resumed_by_a_button(page: Page, world: World) -> None:
     page.get_by_role("progressbar").wait_for()
     assert page.locator("#paused").inner_text() == ""
-    world.wish(WishKind.PAUSE, SCHEDULE)
+    world.wish(RequestKind.PAUSE, SCHEDULE)
     until(page, "#paused strong")
     assert page.locator("#paused").inner_text().startswith("The schedule is paused since 13:06:20 UTC")
     page.get_by_role("button", name="Resume the schedule").click()
@@ -308,8 +312,8 @@ def test_a_window_is_scored_after_it_was_confirmed(page: Page, world: World) -> 
     page.get_by_role("button", name="Score a window").click()
     page.get_by_label("Window", exact=True).fill("20261119T0700Z-PT1H")
     page.get_by_role("button", name="Score it").click()
-    page.locator("article").get_by_text("requested").wait_for()
-    assert wishes(world) == [(WishKind.RUN, "20261119T0700Z-PT1H")]
+    page.locator("article").get_by_text("requested", exact=True).wait_for()
+    assert wishes(world) == [(RequestKind.RUN, "20261119T0700Z-PT1H")]
 
 
 def test_a_window_that_cannot_be_is_refused_in_the_words_of_the_app(page: Page, world: World) -> None:
@@ -320,7 +324,7 @@ def test_a_window_that_cannot_be_is_refused_in_the_words_of_the_app(page: Page, 
     page.get_by_label("Window", exact=True).fill("20261121T0000Z-PT2H")
     page.keyboard.press("Enter")
     page.get_by_role("status").get_by_text("expected a window of PT1H as WINDOW tiles the day").wait_for()
-    assert world.ledger.wishes() == []
+    assert world.ledger.list_requests() == []
 
 
 def test_an_app_that_dies_is_told_what_was_known_stays_and_it_recovers_by_itself(page: Page, site: Site) -> None:
@@ -340,7 +344,7 @@ def test_a_page_of_somebody_else_is_not_taken_for_an_answer(page: Page) -> None:
     page.get_by_role("progressbar").wait_for()
     page.route("**/api/runs?*", lambda route: route.fulfill(content_type="text/html", body="<p>Sign in</p>"))
     page.clock.run_for(21_000)
-    page.get_by_role("alert").get_by_text("something else answers: 200").wait_for()
+    page.get_by_role("alert").get_by_text("unexpected answer: 200").wait_for()
     assert page.locator("#runs tbody tr").count() == 25
 
 
@@ -359,10 +363,10 @@ def test_a_hidden_tab_asks_nothing_and_a_shown_one_asks_at_once(page: Page) -> N
 
 
 def test_a_timer_that_does_not_beat_is_told_at_a_glance(page: Page, world: World) -> None:
-    page.get_by_text("The timer beats").wait_for()
-    world.ledger.save_heartbeat(replace(world.ledger.heartbeat(), trouble="the cluster was not seen"))
+    page.get_by_text("Scheduler: healthy").wait_for()
+    world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), trouble="the cluster was not seen"))
     page.clock.run_for(21_000)
-    page.get_by_text("Trouble at the last tick: the cluster was not seen").wait_for()
+    page.get_by_text("Error in the last tick: the cluster was not seen").wait_for()
 
 
 def test_a_ledger_without_runs_says_what_will_happen(page: Page, world: World, site: Site) -> None:
@@ -372,19 +376,19 @@ def test_a_ledger_without_runs_says_what_will_happen(page: Page, world: World, s
     world.ledger._heartbeat = Heartbeat()
     page.goto(site.url)
     page.get_by_text("No runs yet.").wait_for()
-    assert "The first tick of the timer opens the run of the last window that has closed" in page.inner_text("main")
+    assert "The first tick of the scheduler opens the run of the last window that has closed" in page.inner_text("main")
 
 
-@pytest.mark.parametrize("guard", [Guard(sha256(b"read").hexdigest(), sha256(b"operate").hexdigest())])
+@pytest.mark.parametrize("guard", [Authorizer(sha256(b"read").hexdigest(), sha256(b"operate").hexdigest())])
 def test_a_key_is_asked_for_and_asked_for_again_when_it_is_wrong(page: Page, world: World) -> None:
-    for key, why in [("guess", "expected a key"), ("operate", "the key that was entered is not known here")]:
+    for key, why in [("guess", "expected a key"), ("operate", "the key is unknown")]:
         page.locator("#key-why").get_by_text(why).wait_for()
         page.get_by_label("Key", exact=True).fill(key)
         page.get_by_role("button", name="Use this key").click()
     page.get_by_role("progressbar").wait_for()
     assert page.locator("#runs tbody tr").count() == 25
     assert page.evaluate("Object.values(sessionStorage)") == ["operate"]
-    assert world.ledger.run(WINDOW).phase is Phase.PARTIAL
+    assert world.ledger.read_run(WINDOW).phase is Phase.PARTIAL
 
 
 def principal(*roles: str) -> dict[str, str]:
@@ -393,11 +397,11 @@ def principal(*roles: str) -> dict[str, str]:
     return {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(json.dumps(told).encode()).decode()}
 
 
-@pytest.mark.parametrize("guard", [Guard(signs_in=True, public=True)])
+@pytest.mark.parametrize("guard", [Authorizer(signs_in=True, public=True)])
 def test_who_signed_in_is_asked_for_no_key_and_told_which_role_is_wanted(page: Page, world: World) -> None:
     page.context.set_extra_http_headers(principal())
     page.goto(page.url)
-    page.get_by_text("You may not see this").wait_for()
+    page.get_by_text("Access denied").wait_for()
     assert "expected the app role Reader or Operator, got none" in page.inner_text("#outage")
     page.context.set_extra_http_headers(principal("Reader"))
     page.goto(page.url)
@@ -409,21 +413,21 @@ def test_who_signed_in_is_asked_for_no_key_and_told_which_role_is_wanted(page: P
     page.context.set_extra_http_headers(principal("Operator"))
     page.get_by_role("button", name="Cancel this run").first.click()
     page.get_by_role("button", name="Cancel the run").click()
-    page.get_by_text("is asked for; the next tick takes it up").first.wait_for()
-    assert wishes(world) == [(WishKind.CANCEL, OPEN)]
+    page.get_by_text("requested; it starts with the next tick").first.wait_for()
+    assert wishes(world) == [(RequestKind.CANCEL, OPEN)]
 
 
 def test_a_sign_in_that_is_over_is_told(page: Page) -> None:
     page.get_by_role("progressbar").wait_for()
     page.route("**/api/**", lambda route: route.fulfill(status=302, headers={"Location": "/elsewhere"}))
     until(page, "#outage .banner")
-    assert "the sign-in is over; load this page anew" in page.inner_text("#outage")
+    assert "the sign-in has expired; reload this page" in page.inner_text("#outage")
 
 
 def test_the_nodes_of_the_cluster_are_told_and_until_when_it_wants_to_be_left_alone(page: Page, world: World) -> None:
-    beat, soon = world.ledger.heartbeat(), world.now + timedelta(minutes=30)
+    beat, soon = world.ledger.read_heartbeat(), world.now + timedelta(minutes=30)
     nodes = Nodes(3, 8, {"idle": 1, "running": 2})
     world.ledger.save_heartbeat(replace(beat, nodes=nodes, nodes_at=world.now, throttled_until=soon))
     page.goto(page.url)
-    page.get_by_text("3 nodes (1 idle, 2 running), growing to 8").wait_for()
-    page.get_by_text("The cluster wants to be left alone until").wait_for()
+    page.get_by_text("3 nodes (1 idle, 2 running), scaling up to 8").wait_for()
+    page.get_by_text("The cluster is throttled until").wait_for()

@@ -21,7 +21,7 @@ from local.dask import HOME, LocalDask, start
 from shared.adapters.dask_cluster import DaskCluster
 from shared.contract.errors import NotFound, Unavailable
 from shared.contract.paths import log_path, parse_job_name
-from shared.ports import Sighting
+from shared.ports import JobStatus
 from shared.state.runs import JobState
 from tests.conftest import WORKERS
 from tests.patience import patience
@@ -50,7 +50,7 @@ def own_cluster(tmp_path: Path) -> Iterator[LocalDask]:
     made.stop()
 
 
-def see(cluster: DaskCluster, job: Job) -> Sighting | None:
+def see(cluster: DaskCluster, job: Job) -> JobStatus | None:
     return cluster.observe([job.spec.run]).get(job.name)
 
 
@@ -89,7 +89,7 @@ def test_a_job_whose_worker_is_killed_is_lost_and_nothing_of_it_runs_on(own_clus
     eventually(lambda: state(cluster, job) is JobState.LOST)
     eventually(stored_log(tmp_path, job).exists)
     assert stored_log(tmp_path, job).read_text() == (
-        "begun\n\n-- stopped, since it was cancelled or its worker died: begun\n"
+        "begun\n\n-- stopped: it was cancelled, or its worker died: begun\n"
     )
     again = make_job(tmp_path, fresh_run())
     again.end()
@@ -112,7 +112,7 @@ def test_a_scheduler_that_restarted_knows_no_name_and_takes_it_again(tmp_path: P
         assert cluster.observe([job.spec.run]) == {}
         job.end()
         cluster.submit([job.spec])
-        eventually(lambda: see(cluster, job) == Sighting(JobState.SUCCEEDED, "exit code 0: begun"))
+        eventually(lambda: see(cluster, job) == JobStatus(JobState.SUCCEEDED, "exit code 0: begun"))
     finally:
         second.stop()
     assert job.starts == 2
@@ -132,7 +132,7 @@ def test_cancel_ends_every_process_of_the_job_and_leaves_nothing_published(
 def test_cancel_ends_a_job_that_does_not_listen(cluster: DaskCluster, job: Job) -> None:
     begin(cluster, job)
     job.end("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(300)")
-    eventually(lambda: "deaf" in cluster.log(job.name))
+    eventually(lambda: "deaf" in cluster.read_log(job.name))
     cluster.cancel([job.name])
     eventually(lambda: gone(job.pids), seconds=CANCEL_LIMIT)
 
@@ -224,7 +224,7 @@ def test_other_content_asked_for_right_after_a_cancel_is_what_runs(own_cluster: 
     eventually(lambda: rival.starts)
     assert gone(job.pids)
     rival.end("print('the second')")
-    eventually(lambda: see(cluster, job) == Sighting(JobState.SUCCEEDED, "exit code 0: the second"))
+    eventually(lambda: see(cluster, job) == JobStatus(JobState.SUCCEEDED, "exit code 0: the second"))
     assert (job.starts, rival.starts) == (1, 1)
 
 
@@ -266,21 +266,21 @@ def test_an_end_that_was_told_long_ago_is_forgotten(
 def test_the_log_of_a_crashed_job_is_stored_and_says_the_signal(cluster: DaskCluster, job: Job, tmp_path: Path) -> None:
     begin(cluster, job)
     job.end("print('about to crash', flush=True); os.kill(os.getpid(), 11)")
-    eventually(lambda: see(cluster, job) == Sighting(JobState.FAILED, "killed by SIGSEGV: about to crash"))
+    eventually(lambda: see(cluster, job) == JobStatus(JobState.FAILED, "killed by SIGSEGV: about to crash"))
     assert stored_log(tmp_path, job).read_text() == ("begun\nabout to crash\n\n-- killed by SIGSEGV: about to crash\n")
-    assert cluster.log(job.name) == "begun\nabout to crash\n"
+    assert cluster.read_log(job.name) == "begun\nabout to crash\n"
 
 
 def test_a_log_can_be_read_while_its_job_runs(cluster: DaskCluster, job: Job) -> None:
     begin(cluster, job)
-    assert cluster.log(job.name) == "begun\n"
+    assert cluster.read_log(job.name) == "begun\n"
 
 
 def test_of_a_long_log_the_end_is_kept(cluster: DaskCluster, job: Job, tmp_path: Path) -> None:
     begin(cluster, job)
     job.end("[print(f'line {n:07}', flush=n % 1000 == 0) for n in range(300_000)]; time.sleep(0.5); print('last')")
-    eventually(lambda: see(cluster, job) == Sighting(JobState.SUCCEEDED, "exit code 0: last"))
-    assert cluster.log(job.name).endswith("line 0299999\nlast\n")
+    eventually(lambda: see(cluster, job) == JobStatus(JobState.SUCCEEDED, "exit code 0: last"))
+    assert cluster.read_log(job.name).endswith("line 0299999\nlast\n")
     stored = stored_log(tmp_path, job).read_text()
     assert stored.endswith("line 0299999\nlast\n\n-- exit code 0: last\n")
     assert len(stored) < 300_000
@@ -292,7 +292,7 @@ def test_a_log_that_cannot_be_stored_changes_nothing_of_the_outcome(
     (tmp_path / "work").rmdir()
     job.end("print('well')")
     cluster.submit([job.spec])
-    eventually(lambda: see(cluster, job) == Sighting(JobState.SUCCEEDED, "exit code 0: well"))
+    eventually(lambda: see(cluster, job) == JobStatus(JobState.SUCCEEDED, "exit code 0: well"))
 
 
 def test_a_command_dies_with_its_keeper(cluster: DaskCluster, job: Job) -> None:
@@ -303,7 +303,7 @@ def test_a_command_dies_with_its_keeper(cluster: DaskCluster, job: Job) -> None:
     keeper.kill()
     eventually(lambda: gone([command.pid]), seconds=1)
     child.kill()  # the kernel ends only the one
-    eventually(lambda: see(cluster, job) == Sighting(JobState.FAILED, "its keeper was killed, status -9"))
+    eventually(lambda: see(cluster, job) == JobStatus(JobState.FAILED, "its supervisor was killed, status -9"))
 
 
 def test_a_worker_that_cannot_run_our_code_says_so(dask_cluster: LocalDask, cluster: DaskCluster, job: Job) -> None:
@@ -322,7 +322,7 @@ def test_a_job_ends_when_its_time_is_up(cluster: DaskCluster, tmp_path: Path) ->
     eventually(lambda: state(cluster, job) is JobState.FAILED)
     seen = see(cluster, job)
     assert seen
-    assert seen.detail == "stopped, since it took longer than 2 s: begun"
+    assert seen.detail == "stopped: it took longer than 2 s: begun"
     assert gone(job.pids)
 
 
@@ -330,7 +330,7 @@ def test_a_job_that_waits_has_no_log_yet(tmp_path: Path, own_cluster: LocalDask)
     cluster, job = DaskCluster(own_cluster.address), make_job(tmp_path, fresh_run())
     cluster.submit([job.spec])
     with pytest.raises(NotFound, match=job.name):
-        cluster.log(job.name)
+        cluster.read_log(job.name)
 
 
 def test_a_scheduler_that_does_not_answer_is_unavailable(own_cluster: LocalDask) -> None:
@@ -361,7 +361,7 @@ except Unavailable as error:
     assert (told.returncode, told.stderr) == (0, "")
     assert told.stdout == (
         "expected an answer of the Dask scheduler at tcp://127.0.0.1:1, "
-        "found: Timed out trying to connect to tcp://127.0.0.1:1 after 5 s\n1\n"
+        "got: Timed out trying to connect to tcp://127.0.0.1:1 after 5 s\n1\n"
     )
 
 

@@ -195,7 +195,7 @@ def test_a_port_that_is_taken_is_named(app: Path) -> None:
 
 def test_a_setting_that_is_almost_one_of_ours_is_told(app: Path) -> None:
     with DevelopmentHost(app, settings(app, SCHEDLUE="0 5 * * * *", OTHER="x")) as host:
-        host.until("nobody reads a setting SCHEDLUE; was SCHEDULE meant")
+        host.until("no setting is called SCHEDLUE; did you mean SCHEDULE")
         assert "OTHER" not in host.said
 
 
@@ -208,7 +208,7 @@ def test_every_problem_of_a_misconfigured_app_is_told(app: Path) -> None:
 
 def test_what_is_missing_or_malformed_is_told(app: Path) -> None:
     assert "for the schedule %HEARTBEAT%" in refused(app, {"TICKS": ""})
-    assert "found '7' in '0 0 0 * * 7'" in refused(app, settings(app, HEARTBEAT="0 0 0 * * 7"))
+    assert "got '7' in '0 0 0 * * 7'" in refused(app, settings(app, HEARTBEAT="0 0 0 * * 7"))
     assert "local.settings.example.json" in refused(app, {}, "--settings", "nowhere.json")
     (app / "host.json").write_text("{")
     assert "expected JSON in host.json" in refused(app, settings(app))
@@ -217,6 +217,6 @@ def test_what_is_missing_or_malformed_is_told(app: Path) -> None:
     (app / "host.json").write_text("{}")
     with (app / "function_app.py").open("a") as text:
         text.write("\n\n@app.route('other')\ndef other(req: func.HttpRequest) -> str:\n    return ''\n")
-    assert "found also: other" in refused(app, settings(app))
+    assert "got also: other" in refused(app, settings(app))
     (app / "function_app.py").unlink()
     assert "expected function_app.py in" in refused(app, settings(app))

@@ -28,6 +28,7 @@ from shared.contract.report import Report
 from shared.contract.scoring_options import Limits, ScoringOptions
 from shared.contract.text import make_digest
 from tests.patience import patience
+from tests.sandboxed import needs_sandbox
 from tests.scorer.corpus import corpus, corpus_models
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel
 from tests.scorer.corpus.corpus_formats import DATA, to_skops
@@ -37,11 +38,11 @@ from tests.scorer.sandbox import hostile
 COUNT = 10_000
 SECONDS = patience(2)  # for a model; a good one takes a thousandth of it
 CRASHED, ENDLESS, RAISED = Reason.CRASHED, Reason.ENDLESS, Reason.ESTIMATOR_ERROR
-UNUSABLE = "its process gave no answer that can be used"
+UNUSABLE = "its process gave no usable reply"
 DEEDS = {
-    "hang": (ENDLESS, f"came to no end within {SECONDS} s"),
-    "hang-in-c": (ENDLESS, f"came to no end within {SECONDS} s"),
-    "stop": (ENDLESS, f"came to no end within {SECONDS} s"),
+    "hang": (ENDLESS, f"did not end within {SECONDS} s"),
+    "hang-in-c": (ENDLESS, f"did not end within {SECONDS} s"),
+    "stop": (ENDLESS, f"did not end within {SECONDS} s"),
     "eat": (CRASHED, "took more than 300 MiB of memory"),
     "eat-at-once": (RAISED, "MemoryError"),
     "start-threads": (CRASHED, "started more than 64 threads"),
@@ -59,9 +60,9 @@ DEEDS = {
     "endless-answer": (CRASHED, UNUSABLE),
     "no-json": (CRASHED, UNUSABLE),
     "pickle": (CRASHED, UNUSABLE),
-    "another": (CRASHED, "answered what nobody had asked"),
-    "as-the-keeper": (CRASHED, UNUSABLE),
-    "hang-up": (CRASHED, "hung up and went on"),
+    "another": (CRASHED, "replied to another request"),
+    "as-the-supervisor": (CRASHED, UNUSABLE),
+    "hang-up": (CRASHED, "closed its pipe and continued"),
 }
 CORPUS = (
     "empty", "html", "skops-cut-at-0.5", "joblib-zlib-cut-at-0.5", "bomb-zlib", "bomb-zip", "tuple-doubled-100-times",
@@ -79,7 +80,7 @@ def misbehaving() -> list[BadModel]:
     """One of each kind."""
     kinds = [BadModel(deed, hostile.that(deed), reason, says) for deed, (reason, says) in DEEDS.items()]
     kinds += [
-        BadModel("a million trees", hostile.that_takes_for_ever(), ENDLESS, f"came to no end within {SECONDS} s"),
+        BadModel("a million trees", hostile.that_takes_for_ever(), ENDLESS, f"did not end within {SECONDS} s"),
         BadModel("features by the billion", hostile.that_wants_memory(), RAISED, "MemoryError"),
     ]
     return kinds + [bad for bad in corpus_models.models() if bad.name in CORPUS]
@@ -169,6 +170,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@needs_sandbox
 def test_one_of_each_misbehaving_kind_among_ten_thousand_is_named_and_all_others_are_scored(here: Path) -> None:
     kinds = misbehaving()
     assert len(kinds) == len(DEEDS) + 2 + len(CORPUS) > 40
@@ -188,6 +190,7 @@ def test_one_of_each_misbehaving_kind_among_ten_thousand_is_named_and_all_others
     assert cold.warnings == warm.warnings
 
 
+@needs_sandbox
 def test_three_of_ten_thousand_that_kill_their_process_in_three_ways_are_named_by_a_careful_attempt(here: Path) -> None:
     bads = {
         0: BadModel("segfault", hostile.that("segfault"), CRASHED, "ended by SIGSEGV"),

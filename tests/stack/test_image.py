@@ -30,6 +30,7 @@ from tests.clouds.stand_in import Answer, Request, StandIn
 from tests.image import places
 from tests.image.image import ROOT, Image, build
 from tests.image.places import Account
+from tests.sandboxed import needs_sandbox
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 CHUNK = "c00000"
@@ -124,6 +125,7 @@ def test_every_module_of_the_image_is_compiled_and_none_is_a_test(image: Image) 
 
 
 @pytest.mark.parametrize(("kind", "answer"), [("azure_ml", places.azure_ml), ("batch", places.metadata)])
+@needs_sandbox
 def test_a_job_scores_its_chunk_in_the_image_and_signs_in_once_by_managed_identity(
     image: Image, account: Account, order: Order, tmp_path: Path, kind: str, answer: object
 ) -> None:
@@ -181,5 +183,5 @@ def test_a_job_without_a_right_in_the_storage_says_which_is_wanted(
         done = image.run(command(order), environment, tmp_path)
 
     holder, _, name = order.url.rpartition("/")
-    expected = "this identity wants the role Storage Blob Data Contributor there"
-    assert (done.returncode, done.stderr) == (1, f"scorer: {holder} refused us '{name}': {expected}\n")
+    expected = "this identity needs the role Storage Blob Data Contributor there"
+    assert (done.returncode, done.stderr) == (1, f"scorer: {holder} refused access to '{name}': {expected}\n")

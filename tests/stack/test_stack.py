@@ -28,7 +28,7 @@ from local import demo, stack, web
 from local.azurite import ACCOUNT, ACCOUNT_KEY
 from local.fleet import DemoFleet, Stores
 from local.screen import Screen
-from shared.api.run_views import RunView, run_view
+from shared.api.run_views import RunView, make_run_view
 from shared.config import settings
 from shared.config.settings import Settings
 from shared.contract.errors import Misconfigured
@@ -62,7 +62,7 @@ class Home:
     @property
     def environment(self) -> dict[str, str]:
         """That of a developer, without what the tests' own may say of our settings."""
-        ours = set(settings.names())
+        ours = set(settings.list_names())
         return {name: text for name, text in os.environ.items() if name not in ours}
 
     def command(self, order: str) -> list[str]:
@@ -131,19 +131,19 @@ def test_the_demo_scores_the_hour_that_is_due_and_run_finds_it_done_and_stays_up
     assert "in 3 jobs on up to" in demo.stdout
     run = home.start("run")
     said = said_until(run, "Ctrl-C stops all")
-    result = re.compile(r"^(?:run|scored|found|took|lies in|faults|  ).*$", re.MULTILINE)
+    result = re.compile(r"^(?:run|scored|found|took|output|faults|  ).*$", re.MULTILINE)
     assert result.findall(said) == result.findall(demo.stdout)[-len(result.findall(said)) :] != []
     assert "trained for each" not in said
     told = web.get(f"http://127.0.0.1:{home.host}/api/runs").json["items"][0]
     assert (told["phase"], told["asked_by"], told["models"]["scored"]) == ("succeeded", "schedule", DEVICES)
     assert rows_by_device(home.stores(), told["id"]) == {pump.id: 60 for pump in DemoFleet(DEVICES).pumps}
     run.send_signal(signal.SIGINT)
-    assert (run.communicate()[0], run.returncode) == ("interrupted; all that was started here has ended\n", 130)
+    assert (run.communicate()[0], run.returncode) == ("interrupted; all started processes have ended\n", 130)
 
 
 def rows_by_device(stores: Stores, run: str) -> Counter[str]:
     """What a consumer reads of a run."""
-    parts = [blob.name for blob in stores.predictions.list() if f"/{run}-" in blob.name]
+    parts = [blob.name for blob in stores.predictions.list_blobs() if f"/{run}-" in blob.name]
     tables = [parquet.read_table(io.BytesIO(stores.predictions.read(part))) for part in parts]
     return Counter(device for table in tables for device in table["device"].to_pylist())
 
@@ -159,7 +159,7 @@ def test_interrupted_at_any_moment_it_leaves_no_process_behind(
     family += psutil.Process(demo.pid).children(recursive=True)
     demo.send_signal(number)
     rest = demo.stdout.read()
-    assert rest.splitlines()[-1] == "interrupted; all that was started here has ended"
+    assert rest.splitlines()[-1] == "interrupted; all started processes have ended"
     assert "Traceback" not in rest
     assert (demo.wait(MINUTE), running(family), len(family) > 1) == (130, [], True)
     demo.stdout.close()
@@ -180,15 +180,15 @@ def test_killed_it_takes_all_its_processes_with_it(home: Home, family: list[psut
 
 def test_services_that_run_already_are_used_and_left_alone(home: Home, family: list[psutil.Process]) -> None:
     first = home.start("services")
-    said_until(first, "ready")
+    said_until(first, "Ctrl-C stops them")
     family += psutil.Process(first.pid).children(recursive=True)
     second = home.start("services")
-    said = said_until(second, "ready")
+    said = said_until(second, "Ctrl-C stops them")
     second.send_signal(signal.SIGINT)
     second.communicate()
-    assert said.count("found running; left alone at the end") == 2
+    assert said.count("already running; not stopped at the end") == 2
     assert len(running(family)) == len(family)
-    assert list(home.stores().models.list()) == []  # Azurite answers
+    assert list(home.stores().models.list_blobs()) == []  # Azurite answers
     first.send_signal(signal.SIGINT)
     first.communicate()
     assert running(family) == []
@@ -216,15 +216,15 @@ def test_a_host_that_is_not_ours_is_told(home: Home) -> None:
 
 def test_the_demo_refuses_a_storage_account_that_is_not_on_this_machine(tmp_path: Path) -> None:
     found = {"storage": "https://mine.blob.core.windows.net", "heartbeat": "* * * * * *"}
-    with ExitStack() as entered, pytest.raises(Misconfigured, match="what is demonstrated stays on this machine"):
+    with ExitStack() as entered, pytest.raises(Misconfigured, match="the demo uses only this machine"):
         entered.enter_context(stack.services(Settings.model_validate(found), tmp_path))
 
 
 def test_the_demo_redrives_an_hour_that_failed_before_there_was_a_fleet(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = settings.load({"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"})
-    view = run_view(Run(demo.due(found), Phase.FAILED, NOON), found.silence)
+    found = settings.load_settings({"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"})
+    view = make_run_view(Run(demo.due(found), Phase.FAILED, NOON), found.silence)
     empty = replace(view, message="no models in there")
     again = replace(view, round=1, models=replace(view.models, total=2, scored=2), phase=Phase.SUCCEEDED)
     told = [empty, empty, replace(again, phase=Phase.PLANNING), again]
@@ -239,4 +239,4 @@ def test_the_demo_redrives_an_hour_that_failed_before_there_was_a_fleet(
         asked = [(request.method, request.path) for request in app.requests]
     path = f"/api/runs/{view.id}"
     assert asked == [("GET", path), ("POST", f"{path}/redrive"), *[("GET", path)] * 3]
-    assert "failed before there was a fleet; a further round is asked for" in capsys.readouterr().out
+    assert "failed before there was a fleet; a further round is requested" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from typing import Any
 
 from azure.core.exceptions import HttpResponseError, ServiceResponseTimeoutError
 
-from shared.adapters.azure.storage import translated
+from shared.adapters.azure.storage import translate_errors
 from shared.contract.errors import FleetError
 
 
@@ -37,7 +37,7 @@ def status(code: int, **headers: str) -> FleetError:
 
 def _translated(error: Exception) -> FleetError:
     try:
-        with translated("the storm"):
+        with translate_errors("the storm"):
             raise error
     except FleetError as ours:
         return ours
@@ -79,13 +79,17 @@ FAULTS = (
 )
 BY_NAME = {fault.name: fault for fault in FAULTS}
 READS = {
-    "heartbeat", "wishes", "wish", "run", "runs", "runs_in", "watched_runs", "chunks", "backfills", "quarantine",
-    "observe", "list", "describe", "head", "read",
+    "read_heartbeat", "list_requests", "read_request", "read_run", "list_runs", "list_runs_in", "list_watched_runs",
+    "list_chunks", "list_backfills", "list_quarantined", "observe", "list_blobs", "describe_blobs", "read_properties",
+    "read",
 }  # fmt: skip
-PAGED = {"observe", "chunks", "describe", "list", "wishes", "watched_runs", "backfills", "quarantine", "runs_in"}
+PAGED = {
+    "observe", "list_chunks", "describe_blobs", "list_blobs", "list_requests", "list_watched_runs", "list_backfills",
+    "list_quarantined", "list_runs_in",
+}  # fmt: skip
 # What a port may answer, by its contract: a fault that it never shows would prove nothing.
-MAY_CONFLICT = {"save_heartbeat", "save_run", "save_chunks", "save_backfill", "unwatch", "copy"}
-MAY_BE_MISSING = {"run", "head", "read", "copy"}
+MAY_CONFLICT = {"save_heartbeat", "save_run", "save_chunks", "save_backfill", "unwatch_run", "copy"}
+MAY_BE_MISSING = {"read_run", "read_properties", "read", "copy"}
 
 
 def shows(fault: Fault, method: str) -> bool:

@@ -38,7 +38,7 @@ FATES: dict[str, tuple[JobState | None, list[Process]]] = {
     "called lost, but alive": (JobState.LOST, [Process(nap=4)]),
     "called failed, but alive": (JobState.FAILED, [Process(nap=3)]),
     "called cancelled, but alive": (JobState.CANCELLED, [Process(nap=5)]),
-    "doubtful, then back": (JobState.DOUBTFUL, [Process(nap=8)]),
+    "doubtful, then back": (JobState.UNRESPONSIVE, [Process(nap=8)]),
     "dies before its progress": (JobState.RUNNING, [Process(dies_before=0)]),
     "dies before its part": (JobState.RUNNING, [Process(dies_before=1)]),
     "dies before its report": (JobState.RUNNING, [Process(dies_before=2)]),
@@ -135,7 +135,7 @@ class Running:
         data = json.dumps(rows).encode()
         path = f"{paths.parts_prefix(run, chunk)}{name_part()}.parquet"
         work.write(path, data[:-1] if self.how.spoils_part else data)
-        return tuple(verdicts), (Part(path, len(data), work.head(path).md5, len(rows)),)
+        return tuple(verdicts), (Part(path, len(data), work.read_properties(path).md5, len(rows)),)
 
     def _report(self, work: MemoryBlobs, now: datetime) -> bool:
         assert self.scored

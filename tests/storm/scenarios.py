@@ -14,7 +14,7 @@ from shared.contract import paths
 from shared.contract.domain import Reason
 from shared.contract.windows import Window
 from shared.planning.plan import Plan
-from shared.state.requests import Backfill, BackfillState, Scope, WishKind
+from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
 from shared.state.runs import ChunkState, Phase, Run
 from tests.storm.fault_plan import BY_NAME, FAULTS, Fault, Weather, shows
 from tests.storm.nodes import FATES
@@ -50,7 +50,7 @@ def a_run(weather: Weather, fates: Sequence[str]) -> World:
 
 
 def is_complete(world: World) -> None:
-    run = world.ledger.run(WINDOW)
+    run = world.ledger.read_run(WINDOW)
     world.check_complete(run)
     assert list(world.ledger._runs) == [EARLIER.id, WINDOW]  # P3
     assert (run.phase, counts(run.tally)) == (Phase.PARTIAL, world.expected())
@@ -63,9 +63,9 @@ def cancelled(at: int) -> Callable[[Weather, Sequence[str]], World]:
         world = World(dict(FLEET), list(fates), weather=weather, max_in_flight=2)
         for _ in range(at):
             world.beat()
-        world.wish(WishKind.CANCEL)
+        world.wish(RequestKind.CANCEL)
         if at == 0:
-            world.wish(WishKind.RUN)
+            world.wish(RequestKind.RUN)
         world.beat_until_quiet()
         return world
 
@@ -73,10 +73,10 @@ def cancelled(at: int) -> Callable[[Weather, Sequence[str]], World]:
 
 
 def is_quiet(world: World) -> None:
-    run = world.ledger.run(WINDOW)
+    run = world.ledger.read_run(WINDOW)
     world.check_complete(run)
     assert run.phase in (Phase.CANCELLED, Phase.PARTIAL, Phase.FAILED)
-    assert world.ledger.wishes() == []
+    assert world.ledger.list_requests() == []
 
 
 def a_partial_run(fates: Sequence[str] = ()) -> World:
@@ -87,7 +87,7 @@ def a_partial_run(fates: Sequence[str] = ()) -> World:
     return world
 
 
-def asked_again(*kinds: WishKind) -> Callable[[Weather, Sequence[str]], World]:
+def asked_again(*kinds: RequestKind) -> Callable[[Weather, Sequence[str]], World]:
     """A run that is over is asked for again, or that is taken back."""
 
     def play(weather: Weather, fates: Sequence[str]) -> World:
@@ -110,7 +110,7 @@ def asked_again(*kinds: WishKind) -> Callable[[Weather, Sequence[str]], World]:
 def written_by(world: World, run: Run) -> dict[str, set[int]]:
     """The attempts that wrote a model's rows, as consumers read them."""
     found: dict[str, set[int]] = {}
-    for blob in world.predictions.list(paths.predictions_prefix(run.window)):
+    for blob in world.predictions.list_blobs(paths.predictions_prefix(run.window)):
         for model, _, _, attempt in json.loads(world.predictions.read(blob.name)):
             found.setdefault(model, set()).add(attempt)
     return found
@@ -118,7 +118,7 @@ def written_by(world: World, run: Run) -> dict[str, set[int]]:
 
 def is_redriven(world: World) -> None:
     """What was scored is carried over; the rest was scored, once the readings were there."""
-    run = world.ledger.run(WINDOW)
+    run = world.ledger.read_run(WINDOW)
     world.check_complete(run)
     assert (run.phase, run.round, run.tally.scored) == (Phase.SUCCEEDED, 1, 5)
     by = written_by(world, run)
@@ -129,7 +129,7 @@ def is_redriven(world: World) -> None:
 
 
 def is_reprocessed(world: World) -> None:
-    run = world.ledger.run(WINDOW)
+    run = world.ledger.read_run(WINDOW)
     world.check_complete(run)
     assert (run.phase, run.round, run.tally.scored) == (Phase.SUCCEEDED, 1, 5)
     assert all(1 not in attempts for attempts in written_by(world, run).values())
@@ -137,7 +137,7 @@ def is_reprocessed(world: World) -> None:
 
 def is_extended(world: World) -> None:
     """Two models more; nothing of the others was touched."""
-    run = world.ledger.run(WINDOW)
+    run = world.ledger.read_run(WINDOW)
     world.check_complete(run)
     assert (run.phase, run.round, run.plans, run.models) == (Phase.PARTIAL, 1, 2, 7)
     assert counts(run.tally) == replace(counts(run.tally), scored=5, failed=1, skipped=1)
@@ -146,12 +146,12 @@ def is_extended(world: World) -> None:
 
 
 def keeps_what_was_committed(world: World) -> None:
-    run = world.ledger.run(WINDOW)
+    run = world.ledger.read_run(WINDOW)
     world.check_complete(run)
     assert run.phase in (Phase.PARTIAL, Phase.SUCCEEDED)
     assert run.tally.scored >= 3
     assert {"pump1", "pump2", "pump4/heat"} <= set(written_by(world, run))
-    assert {chunk.state for chunk in world.ledger.chunks(WINDOW)} == {ChunkState.COMMITTED}
+    assert {chunk.state for chunk in world.ledger.list_chunks(WINDOW)} == {ChunkState.COMMITTED}
 
 
 OLDER = [Window(EARLIER.window.start - hours * HOUR, HOUR) for hours in (2, 1)]
@@ -161,7 +161,7 @@ def filled_back(weather: Weather, fates: Sequence[str]) -> World:
     """Three windows of the past: one that was never scored, one that went badly, one that went well."""
     world = World(dict(FLEET))
     world.now = NOON - timedelta(minutes=30)  # nothing falls due meanwhile
-    world.wish(WishKind.RUN, OLDER[1].id)
+    world.wish(RequestKind.RUN, OLDER[1].id)
     world.beat_until_quiet()
     world.fleet |= {"pump3": None, "pump4/noise": None}
     world.fates = list(fates)
@@ -170,7 +170,7 @@ def filled_back(weather: Weather, fates: Sequence[str]) -> World:
     world.plane = world.host(weather)
     for _ in range(150):
         world.beat()
-        if world.over and world.ledger.backfills()[0].state is BackfillState.DONE:
+        if world.over and world.ledger.list_backfills()[0].state is BackfillState.DONE:
             break
     for _ in range(8):
         world.beat()
@@ -180,10 +180,10 @@ def filled_back(weather: Weather, fates: Sequence[str]) -> World:
 def is_filled_back(world: World) -> None:
     assert set(world.ledger._runs) == {EARLIER.id, *(window.id for window in OLDER)}
     for window in OLDER:
-        run = world.ledger.run(window.id)
+        run = world.ledger.read_run(window.id)
         world.check_complete(run)
         assert (run.phase, run.tally.scored, run.round) == (Phase.SUCCEEDED, 5, OLDER.index(window))
-    (backfill,) = world.ledger.backfills()
+    (backfill,) = world.ledger.list_backfills()
     assert (backfill.state, backfill.cursor) == (BackfillState.DONE, backfill.span.end)
     assert (backfill.opened, backfill.passed) == (2, 1)
 
@@ -197,8 +197,8 @@ def with_poison(weather: Weather, fates: Sequence[str]) -> World:
 
 def is_in_quarantine(world: World) -> None:
     is_complete(world)
-    etag = next(blob.etag for blob in world.models.list("pump2"))
-    (found,) = world.ledger.quarantine()
+    etag = next(blob.etag for blob in world.models.list_blobs("pump2"))
+    (found,) = world.ledger.list_quarantined()
     assert (found.model, found.etag, found.reason) == ("pump2", etag, Reason.CRASHED)
 
 
@@ -208,14 +208,16 @@ SCENARIOS = {
         Scenario("a run", a_run, is_complete),
         Scenario("a run whose jobs do badly", a_run, is_complete, TROUBLED),
         *(Scenario(f"a run cancelled after {at} beats", cancelled(at), is_quiet) for at in range(5)),
-        Scenario("a redrive", asked_again(WishKind.REDRIVE), is_redriven),
+        Scenario("a redrive", asked_again(RequestKind.REDRIVE), is_redriven),
         Scenario(
-            "a redrive whose jobs do badly", asked_again(WishKind.REDRIVE), is_redriven, ("fails", "lost", "twice")
+            "a redrive whose jobs do badly", asked_again(RequestKind.REDRIVE), is_redriven, ("fails", "lost", "twice")
         ),
-        Scenario("a redrive cancelled", asked_again(WishKind.REDRIVE, WishKind.CANCEL), keeps_what_was_committed),
-        Scenario("a reprocess", asked_again(WishKind.REPROCESS), is_reprocessed),
-        Scenario("a reprocess cancelled", asked_again(WishKind.REPROCESS, WishKind.CANCEL), keeps_what_was_committed),
-        Scenario("an extension", asked_again(WishKind.EXTEND), is_extended),
+        Scenario("a redrive cancelled", asked_again(RequestKind.REDRIVE, RequestKind.CANCEL), keeps_what_was_committed),
+        Scenario("a reprocess", asked_again(RequestKind.REPROCESS), is_reprocessed),
+        Scenario(
+            "a reprocess cancelled", asked_again(RequestKind.REPROCESS, RequestKind.CANCEL), keeps_what_was_committed
+        ),
+        Scenario("an extension", asked_again(RequestKind.EXTEND), is_extended),
         Scenario("a backfill", filled_back, is_filled_back),
         Scenario("a model that kills its process", with_poison, is_in_quarantine),
     )

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from shared.contract.domain import Reason
 from shared.contract.errors import FleetError
 from shared.contract.windows import Window
-from shared.state.requests import SCHEDULE, Backfill, BackfillState, Scope, Wish, WishKind
+from shared.state.requests import SCHEDULE, Backfill, BackfillState, Request, RequestKind, Scope
 from shared.state.runs import Phase, Run
 from tests.storm.fault_plan import FAULTS, Killed, Weather
 from tests.storm.scenarios import ANY_FATE, FLEET
@@ -74,7 +74,7 @@ class People(RuleBasedStateMachine):
 
     @rule(window=st.sampled_from(PAST))
     def asks_for_a_run(self, window: Window) -> None:
-        if self.world.ledger.add_wish(Wish(WishKind.RUN, window.id, self.world.now)):
+        if self.world.ledger.add_request(Request(RequestKind.RUN, window.id, self.world.now)):
             self.expected.runs.add(window.id)
 
     def _over(self) -> list[Run]:
@@ -82,26 +82,28 @@ class People(RuleBasedStateMachine):
         runs = self.world.ledger._runs.values()
         return [run for run in runs if run.phase.terminal and run.phase is not Phase.MISSED and run.id != EARLIER.id]
 
-    @rule(kind=st.sampled_from([WishKind.REDRIVE, WishKind.REPROCESS, WishKind.EXTEND]), which=st.integers(0, 9))
-    def asks_again(self, kind: WishKind, which: int) -> None:
+    @rule(
+        kind=st.sampled_from([RequestKind.REDRIVE, RequestKind.REPROCESS, RequestKind.EXTEND]), which=st.integers(0, 9)
+    )
+    def asks_again(self, kind: RequestKind, which: int) -> None:
         over = self._over()
         if not over:
             return
         run = over[which % len(over)]
         self.world.now += timedelta(microseconds=1)  # nobody asks twice in one instant
-        if self.world.ledger.add_wish(Wish(kind, run.id, self.world.now)):
+        if self.world.ledger.add_request(Request(kind, run.id, self.world.now)):
             self.expected.rounds[run.id] = max(self.expected.rounds.get(run.id, 0), run.round + 1)
 
     @rule(which=st.integers(0, 9))
     def cancels(self, which: int) -> None:
         still = [run.id for run in self.world.ledger._runs.values() if not run.phase.terminal]
         if still:
-            self.world.wish(WishKind.CANCEL, still[which % len(still)])
+            self.world.wish(RequestKind.CANCEL, still[which % len(still)])
 
     @rule(jobs=st.integers(1, 5))
     def changes_the_limits(self, jobs: int) -> None:
-        for run in self.world.ledger.watched_runs():
-            self.world.ledger.add_wish(Wish(WishKind.LIMITS, run.id, self.world.now, max_in_flight=jobs))
+        for run in self.world.ledger.list_watched_runs():
+            self.world.ledger.add_request(Request(RequestKind.LIMITS, run.id, self.world.now, max_in_flight=jobs))
 
     @rule(scope=st.sampled_from(Scope))
     def fills_back(self, scope: Scope) -> None:
@@ -113,13 +115,13 @@ class People(RuleBasedStateMachine):
     @precondition(lambda self: not self.paused)
     @rule()
     def pauses(self) -> None:
-        self.world.wish(WishKind.PAUSE, SCHEDULE)
+        self.world.wish(RequestKind.PAUSE, SCHEDULE)
         self.paused = True
 
     @precondition(lambda self: self.paused)
     @rule()
     def resumes(self) -> None:
-        self.world.ledger.remove_wish(Wish(WishKind.PAUSE, SCHEDULE, self.world.now))
+        self.world.ledger.remove_request(Request(RequestKind.PAUSE, SCHEDULE, self.world.now))
         self.paused = False
 
     @invariant()
@@ -127,7 +129,7 @@ class People(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         self.world.check()
-        watermark = self.world.ledger.heartbeat().watermark
+        watermark = self.world.ledger.read_heartbeat().watermark
         assert watermark is not None
         assert self.expected.watermark is None or watermark >= self.expected.watermark  # type: ignore[operator]
         self.expected.watermark = watermark
@@ -139,15 +141,15 @@ class People(RuleBasedStateMachine):
         world = self.world
         world.weather.faults.clear()
         world.fates.clear()
-        world.ledger.remove_wish(Wish(WishKind.PAUSE, SCHEDULE, world.now))
+        world.ledger.remove_request(Request(RequestKind.PAUSE, SCHEDULE, world.now))
         quiet = 0
         for _ in range(1500):
             world.beat()
-            backfills = [b for b in world.ledger.backfills() if b.state is BackfillState.OPEN]
+            backfills = [b for b in world.ledger.list_backfills() if b.state is BackfillState.OPEN]
             quiet = quiet + 1 if world.over and not backfills and WINDOW in world.ledger._runs else 0
             if quiet == 3:  # beats: the next window that waits is opened in the second
                 break
-        world.wish(WishKind.PAUSE, SCHEDULE)  # or the next window may fall due just now
+        world.wish(RequestKind.PAUSE, SCHEDULE)  # or the next window may fall due just now
         for _ in range(8):
             world.beat()
         assert world.over
@@ -161,7 +163,7 @@ class People(RuleBasedStateMachine):
 
     def _no_window_is_forgotten(self) -> None:
         """From the first window on, each that the watermark has passed has a run or is told as missed."""
-        watermark = self.world.ledger.heartbeat().watermark
+        watermark = self.world.ledger.read_heartbeat().watermark
         assert watermark
         reached = EARLIER.window.end
         for run in sorted(self.world.ledger._runs.values(), key=lambda run: run.window.start):

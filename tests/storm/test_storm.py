@@ -18,7 +18,7 @@ from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.planning.due_windows import CatchUp
 from shared.ports import JobSpec, Refusal
-from shared.state.requests import Wish, WishKind
+from shared.state.requests import Request, RequestKind
 from shared.state.runs import ChunkState, JobState, Phase, Run
 from tests.storm import storm
 from tests.storm.fault_plan import FAULTS, Weather
@@ -66,7 +66,7 @@ def _what_came(case: storm.Case, script: TakenUp | None, weather: Weather) -> di
         "runs": [replace(run, version="") for run in world.ledger._runs.values()],
         "rows": world.rows(),
         "jobs": world.cluster.sightings,
-        "blobs": [blob.name for blob in world.work.list() if "/manifests/" not in blob.name],
+        "blobs": [blob.name for blob in world.work.list_blobs() if "/manifests/" not in blob.name],
         "time": (world.now, world.random.getstate()),
     }
 
@@ -197,7 +197,7 @@ def test_what_a_redrive_cannot_carry_over_is_not_lost() -> None:
     world.beat_until_over()
     world.fleet["pump1"] = Reason.NO_READINGS  # the readings are gone by now
     world.fates = ["loses what it carries"]
-    world.wish(WishKind.REDRIVE)
+    world.wish(RequestKind.REDRIVE)
     run = world.beat_until_over()
     world.check_complete(run)
     assert counts(run.tally) == Tally(scored=1, failed=1)
@@ -212,7 +212,7 @@ def test_a_name_that_another_job_has_is_passed_over_and_that_job_cancelled() -> 
     run = world.beat_until_over()
     is_complete(world)
     assert world.cluster.sightings[name].state is JobState.CANCELLED
-    taken = world.ledger.chunk(run.id, "c00000")
+    taken = world.ledger.read_chunk(run.id, "c00000")
     assert taken.committed
     assert (taken.committed.attempt, taken.retries, taken.losses) == (2, 0, 0)
 
@@ -223,9 +223,9 @@ def test_a_model_in_quarantine_is_skipped_until_its_file_changes() -> None:
     world.fleet["pump2"] = None
     seen = []
     for hour in ("20261121T0800Z-PT1H", "20261121T0700Z-PT1H"):
-        world.wish(WishKind.RUN, hour)
+        world.wish(RequestKind.RUN, hour)
         world.beat_until_quiet()
-        run = world.ledger.run(hour)
+        run = world.ledger.read_run(hour)
         seen.append((counts(run.tally), [failure.reason for failure in run.failures]))
         world.models.write("pump2.skops", b"another model")
     assert seen == [(Tally(scored=1, skipped=1), [Reason.QUARANTINED]), (Tally(scored=2), [])]
@@ -235,16 +235,16 @@ def test_a_model_that_was_in_quarantine_is_scored_when_a_person_asks_again() -> 
     world = World({"pump1": None, "pump2": Reason.CRASHED})
     world.beat_until_over()
     hour = "20261121T0800Z-PT1H"
-    world.wish(WishKind.RUN, hour)
+    world.wish(RequestKind.RUN, hour)
     world.beat_until_quiet()
     world.fleet["pump2"] = None
     world.ledger.remove_quarantined("pump2")
-    world.wish(WishKind.REDRIVE, hour)
+    world.wish(RequestKind.REDRIVE, hour)
     world.beat_until_quiet()
-    run = world.ledger.run(hour)
+    run = world.ledger.read_run(hour)
     world.check_complete(run)
     assert (run.phase, counts(run.tally)) == (Phase.SUCCEEDED, Tally(scored=2))
-    redriven = world.ledger.chunk(hour, "c00000").committed
+    redriven = world.ledger.read_chunk(hour, "c00000").committed
     assert redriven
     assert (
         "--careful" in world.cluster.jobs[paths.make_job_name("fleetscore", hour, "c00000", redriven.attempt)].command
@@ -256,7 +256,7 @@ def test_a_run_that_fails_more_than_is_tolerated_starts_nothing_more() -> None:
     world = World(fleet, chunk_size=2, max_in_flight=2)
     world.plane = replace(
         world.plane,
-        rules=replace(world.plane.rules, policy=replace(world.plane.rules.policy, tolerated_failures=10)),
+        options=replace(world.plane.options, limits=replace(world.plane.options.limits, tolerated_failures=10)),
     )
     run = world.beat_until_over()
     world.check_complete(run)
@@ -266,10 +266,10 @@ def test_a_run_that_fails_more_than_is_tolerated_starts_nothing_more() -> None:
 
 def test_a_run_past_its_deadline_ends_and_leaves_nothing_running() -> None:
     world = World(dict(FLEET), ["endless"] * 9, max_in_flight=1)
-    policy = replace(
-        world.plane.rules.policy, max_in_flight=1, run_deadline=12 * BEAT, stall_timeout=timedelta(hours=1)
+    limits = replace(
+        world.plane.options.limits, max_in_flight=1, run_deadline=12 * BEAT, stall_timeout=timedelta(hours=1)
     )
-    world.plane = replace(world.plane, rules=replace(world.plane.rules, policy=policy))
+    world.plane = replace(world.plane, options=replace(world.plane.options, limits=limits))
     run = world.beat_until_over()
     world.check_complete(run)
     assert (run.phase, run.reason) == (Phase.FAILED, Reason.DEADLINE)
@@ -301,7 +301,7 @@ def test_a_cancelled_run_stops_jobs_that_would_never_end() -> None:
     world = World(dict(FLEET), ["endless"] * 3)
     for _ in range(3):
         world.beat()
-    world.wish(WishKind.CANCEL)
+    world.wish(RequestKind.CANCEL)
     run = world.beat_until_over()
     world.check_complete(run)
     assert (run.phase, counts(run.tally)) == (Phase.CANCELLED, Tally(cancelled=5))
@@ -321,11 +321,11 @@ def test_a_closed_run_is_looked_after_for_two_hours_and_no_longer() -> None:
     world = World(dict(FLEET))
     run = world.beat_until_over()
     assert run.ended_at
-    world.ledger.save_heartbeat(replace(world.ledger.heartbeat(), watermark=NOON + timedelta(days=1)))
+    world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), watermark=NOON + timedelta(days=1)))
     world.plane.tick(run.ended_at + timedelta(minutes=119))
-    assert [r.id for r in world.ledger.watched_runs()] == [run.id]
+    assert [r.id for r in world.ledger.list_watched_runs()] == [run.id]
     world.plane.tick(run.ended_at + timedelta(minutes=120))
-    assert world.ledger.watched_runs() == []
+    assert world.ledger.list_watched_runs() == []
 
 
 def test_a_cancel_stops_the_submitting_within_twenty_jobs() -> None:
@@ -335,7 +335,7 @@ def test_a_cancel_stops_the_submitting_within_twenty_jobs() -> None:
     def cancel_at_the_first(*_: object) -> dict[str, Refusal]:
         nonlocal submissions
         submissions += 1
-        world.wish(WishKind.CANCEL)
+        world.wish(RequestKind.CANCEL)
         return {}
 
     world.cluster.submit = cancel_at_the_first  # type: ignore[method-assign]
@@ -346,10 +346,10 @@ def test_a_cancel_stops_the_submitting_within_twenty_jobs() -> None:
 def test_a_run_that_is_cancelled_before_its_plan_makes_none() -> None:
     world = World(dict(FLEET))
     world.ledger.add_run(Run(Window.parse(WINDOW), Phase.PLANNING, NOON))
-    world.wish(WishKind.CANCEL)
+    world.wish(RequestKind.CANCEL)
     run = world.beat_until_over()
     assert (run.phase, run.models, run.message) == (Phase.CANCELLED, 0, "cancelled before it was planned")
-    assert [blob.name for blob in world.work.list()] == []
+    assert [blob.name for blob in world.work.list_blobs()] == []
     assert world.cluster.jobs == {}
 
 
@@ -359,7 +359,7 @@ def test_what_lies_where_a_part_belongs_is_never_overwritten() -> None:
     world.predictions.write(name, b'[["a row of somebody", "else", 0]]')
     run = world.beat_until_over()
     assert world.predictions.read(name) == b'[["a row of somebody", "else", 0]]'
-    failed = world.ledger.chunk(WINDOW, "c00000")
+    failed = world.ledger.read_chunk(WINDOW, "c00000")
     assert (failed.state, failed.reason, failed.tally) == (ChunkState.FAILED, Reason.COMMIT_CONFLICT, Tally(failed=2))
     assert (run.phase, run.tally.models) == (Phase.PARTIAL, run.models)
 
@@ -370,24 +370,26 @@ def test_windows_that_wait_are_opened_one_by_one_oldest_first() -> None:
     opened = []
     for _ in range(60):
         world.beat()
-        opened += [run.id for run in world.ledger.watched_runs() if not run.phase.terminal and run.id not in opened]
+        opened += [
+            run.id for run in world.ledger.list_watched_runs() if not run.phase.terminal and run.id not in opened
+        ]
     hours = [f"20261121T{hour}00Z-PT1H" for hour in (11, 12, 13)]
     assert opened == hours
-    assert [world.ledger.run(hour).phase for hour in hours] == [Phase.PARTIAL] * 3
-    assert world.ledger.heartbeat().watermark == NOON.replace(minute=0) + timedelta(hours=2)
+    assert [world.ledger.read_run(hour).phase for hour in hours] == [Phase.PARTIAL] * 3
+    assert world.ledger.read_heartbeat().watermark == NOON.replace(minute=0) + timedelta(hours=2)
 
 
 def test_a_window_that_was_missed_is_a_row_and_can_be_asked_for_after_all() -> None:
     world = World(dict(FLEET))
-    world.plane = replace(world.plane, rules=replace(world.plane.rules, catch_up=CatchUp.LATEST))
+    world.plane = replace(world.plane, options=replace(world.plane.options, catch_up=CatchUp.LATEST))
     world.now = NOON + timedelta(hours=1)
     world.beat()
-    missed = world.ledger.run(WINDOW)
+    missed = world.ledger.read_run(WINDOW)
     assert (missed.phase, missed.reason) == (Phase.MISSED, Reason.TOO_LATE)
-    world.wish(WishKind.RUN)
+    world.wish(RequestKind.RUN)
     for _ in range(30):
         world.beat()
-    assert world.ledger.run(WINDOW).phase is Phase.PARTIAL
+    assert world.ledger.read_run(WINDOW).phase is Phase.PARTIAL
 
 
 def test_an_empty_fleet_fails_after_a_second_look_and_says_where_it_looked() -> None:
@@ -400,8 +402,8 @@ def test_an_empty_fleet_fails_after_a_second_look_and_says_where_it_looked() -> 
 
 def test_a_fleet_with_too_many_chunks_is_cut_again_into_larger_ones() -> None:
     world = World({f"pump{i:02d}": None for i in range(25)}, chunk_size=1)
-    rules = replace(world.plane.rules, drafting=replace(world.plane.rules.drafting, max_chunks=10))
-    world.plane = replace(world.plane, rules=rules)
+    options = replace(world.plane.options, planning=replace(world.plane.options.planning, max_chunks=10))
+    world.plane = replace(world.plane, options=options)
     run = world.beat_until_over()
     world.check_complete(run)
     assert (run.phase, run.models, run.chunks) == (Phase.SUCCEEDED, 25, 9)
@@ -409,8 +411,8 @@ def test_a_fleet_with_too_many_chunks_is_cut_again_into_larger_ones() -> None:
 
 def test_a_wish_that_somebody_wrote_wrongly_into_the_table_stops_nothing() -> None:
     world = World(dict(FLEET))
-    world.ledger.add_wish(Wish(WishKind.RUN, "nonsense", NOON))
-    world.ledger.add_wish(Wish(WishKind.CANCEL, "nonsense", NOON))
+    world.ledger.add_request(Request(RequestKind.RUN, "nonsense", NOON))
+    world.ledger.add_request(Request(RequestKind.CANCEL, "nonsense", NOON))
     world.beat_until_over()
     is_complete(world)
-    assert world.ledger.wishes() == []
+    assert world.ledger.list_requests() == []

@@ -20,12 +20,12 @@ from shared.contract.domain import Outcome, Reason, Tally, decide_outcome
 from shared.contract.errors import FleetError
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
-from shared.control.options import Rules
+from shared.control.options import ControlOptions
 from shared.planning.chunking import ChunkSize
-from shared.planning.plan_writer import DraftingRules
-from shared.state.requests import Wish, WishKind
+from shared.planning.plan_writer import PlanOptions
+from shared.state.requests import Request, RequestKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Phase, Run
-from shared.tracking.run_limits import Policy
+from shared.tracking.run_limits import RunLimits
 from tests.storm.fault_plan import Exposed, Killed, Weather
 from tests.storm.nodes import FATES, Order, Process, Running
 from tests.storm.rehearsal import Rehearsal, TakenUp
@@ -34,7 +34,7 @@ NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 BEAT = timedelta(seconds=10)  # few enough beats to a run that no second window falls due
 WINDOW = "20261121T1100Z-PT1H"
 EARLIER = Run(Window.parse("20261121T1000Z-PT1H"), Phase.SUCCEEDED, NOON - timedelta(hours=1), ended_at=NOON)
-POLICY = Policy(
+POLICY = RunLimits(
     max_retries=6,
     max_losses=12,
     silence=6 * BEAT,
@@ -90,9 +90,9 @@ class World:
             work=out("work", self.work),
             predictions=out("predictions", self.predictions),
             stopwatch=MemoryStopwatch(),
-            rules=Rules(
-                drafting=DraftingRules(chunk_size=ChunkSize(self.chunk_size)),
-                policy=replace(POLICY, max_in_flight=self.max_in_flight),
+            options=ControlOptions(
+                planning=PlanOptions(chunk_size=ChunkSize(self.chunk_size)),
+                limits=replace(POLICY, max_in_flight=self.max_in_flight),
             ),
         )
 
@@ -120,17 +120,17 @@ class World:
     @property
     def over(self) -> bool:
         """Whether nothing is left to do."""
-        waiting = [wish for wish in self.ledger.wishes() if wish.kind is not WishKind.PAUSE]
+        waiting = [wish for wish in self.ledger.list_requests() if wish.kind is not RequestKind.PAUSE]
         return all(run.phase.terminal for run in self.ledger._runs.values()) and not waiting
 
     def beat_until_over(self, limit: int = 300) -> Run:
         """The same, and the run of the window."""
         self.beat_until_quiet(limit)
-        return self.ledger.run(WINDOW)
+        return self.ledger.read_run(WINDOW)
 
-    def wish(self, kind: WishKind, target: str = WINDOW) -> None:
+    def wish(self, kind: RequestKind, target: str = WINDOW) -> None:
         """A person asks over HTTP."""
-        self.ledger.add_wish(Wish(kind, target, self.now))
+        self.ledger.add_request(Request(kind, target, self.now))
 
     # Nodes
 
@@ -148,7 +148,7 @@ class World:
             if step is None:
                 self.processes = [each for each in self.processes if each[1] is not one]
             if seen_now and not seen_now.state.over and step is not False:
-                self.cluster.set(name, JobState.SUCCEEDED if step is True else JobState.FAILED)
+                self.cluster.set_state(name, JobState.SUCCEEDED if step is True else JobState.FAILED)
 
     def _start(self, name: str, fate: str) -> None:
         """Let the cluster say what it says of such a job, and start the processes that there really are."""
@@ -158,10 +158,10 @@ class World:
         command = self.cluster.jobs[name].command
         self.started.add(name)
         if said is None:
-            self.cluster.forget(name)
+            self.cluster.forget_job(name)
             self.started.discard(name)
         else:
-            self.cluster.set(name, said, fate)
+            self.cluster.set_state(name, said, fate)
         for how in processes:
             self.processes.append((name, Running(Order.of(command, self.work), how)))
 
@@ -173,7 +173,7 @@ class World:
     def rows(self) -> list[tuple[str, str, int]]:
         """What a consumer reads: all rows of all parts, without the attempt that wrote them."""
         found = []
-        for blob in self.predictions.list():
+        for blob in self.predictions.list_blobs():
             if self._read.get(blob.name, ("", []))[0] != blob.etag:
                 self._read[blob.name] = (
                     blob.etag,
@@ -205,7 +205,7 @@ class World:
         """P6: what is called scored lies where consumers read; in a later round it may be the next result already."""
         results = [result for result in (chunk.committed, chunk.chosen) if result]
         for index in range(len(chunk.committed.parts) if chunk.committed else 0):
-            there = self.predictions.head(paths.prediction_path(run.window, chunk.id, index))
+            there = self.predictions.read_properties(paths.prediction_path(run.window, chunk.id, index))
             allowed = [result.parts[index].md5 for result in results if len(result.parts) > index]
             assert there.md5 in allowed, f"{run.id} {chunk.id}: consumers read what no row names"
 
@@ -216,7 +216,7 @@ class World:
         plans = [json.loads(self.work.read(paths.plan_path(run.id, n))) for n in range(run.plans)]
         planned = [chunk for plan in plans for chunk in plan["chunks"]]
         assert run.models == sum(chunk[2] for chunk in planned)
-        chunks = self.ledger.chunks(run.id)
+        chunks = self.ledger.list_chunks(run.id)
         assert [c.id for c in chunks] == [chunk[0] for chunk in planned]
         assert all(c.state.terminal for c in chunks)
         of_run = [row for row in self.rows() if row[1] == run.id]

@@ -1,6 +1,6 @@
-"""What an answer of Azure Resource Manager, and of the services that it fronts, means to us.
+"""Translates errors of Azure Resource Manager, and of the services behind it, into those of the app.
 
-Nothing of Azure's is imported before it is used.
+Azure's packages are imported when they are used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from shared.contract.errors import Conflict, FleetError, Malformed, NotFound, Unavailable
 from shared.contract.text import clip_text
 
-from .auth import nobody_signed_in, retry_after
+from .auth import make_sign_in_error, parse_retry_after
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
@@ -22,17 +22,17 @@ _DENIED = (401, 403)
 _RETRY_LATER = (408, 429)
 _NO_CODE = "no code of Azure's"
 
-# 404 of what holds everything, and so no answer about the thing that was asked for.
+# 404 of a parent resource: it says nothing about the resource that was asked for.
 _NO_PLACE = re.compile(r"SubscriptionNotFound|ResourceGroupNotFound|WorkspaceNotFound|ParentResourceNotFound")
 _WORKSPACE = re.compile(r"Resource '?Microsoft\.MachineLearningServices/workspaces/[^/']+'? ")
 
 
 @contextmanager
-def translated(where: str, rights: str) -> Iterator[None]:
-    """Raise what Azure raises inside as an error of ours. *where*: what was asked. *rights*: how to be let in.
+def translate_errors(operation: str, rights: str) -> Iterator[None]:
+    """Translate exceptions of Azure into errors of the app. *rights*: advice for an identity without access.
 
-    NotFound, Conflict (of two that want the same name) and Malformed are about the one thing that was asked for;
-    whatever else is wrong is Unavailable.
+    NotFound, Conflict (of two requests for one name) and Malformed are about the requested resource; everything else
+    is Unavailable.
     """
     from azure.core.exceptions import AzureError
     from requests import RequestException
@@ -40,44 +40,44 @@ def translated(where: str, rights: str) -> Iterator[None]:
     try:
         yield
     except AzureError as error:
-        raise _translate(error, where, rights) from error
+        raise _translate_error(error, operation, rights) from error
     except (RequestException, ValueError, TypeError, LookupError, AttributeError) as error:
-        # It broke off in the middle, or is not of its form: then somebody between us and Azure has answered.
-        what = f"{type(error).__name__}: {clip_text(str(error))}"
-        raise Unavailable(f"{where}: the answer cannot be read: {what}") from error
+        # The answer was cut off, or has another form: a proxy in between may have answered.
+        problem = f"{type(error).__name__}: {clip_text(str(error))}"
+        raise Unavailable(f"{operation}: the answer cannot be read: {problem}") from error
 
 
-def _translate(error: AzureError, where: str, rights: str) -> FleetError:
+def _translate_error(error: AzureError, operation: str, rights: str) -> FleetError:
     from azure.core.exceptions import ClientAuthenticationError, DecodeError, HttpResponseError, IncompleteReadError
 
     if isinstance(error, HttpResponseError) and error.status_code and not isinstance(error, IncompleteReadError):
         if isinstance(error, DecodeError) and error.status_code < 400:  # noqa: PLR2004
-            return Unavailable(f"{where}: the answer cannot be read: {_said(error)}")
-        return _answered(error, error.status_code, where, rights)
+            return Unavailable(f"{operation}: the answer cannot be read: {_describe_error(error)}")
+        return _translate_response(error, error.status_code, operation, rights)
     if isinstance(error, ClientAuthenticationError):
-        return nobody_signed_in(where, _said(error))
-    return Unavailable(f"{where} did not answer: {_said(error)}")
+        return make_sign_in_error(operation, _describe_error(error))
+    return Unavailable(f"{operation} did not answer: {_describe_error(error)}")
 
 
-def _answered(error: HttpResponseError, status: int, where: str, rights: str) -> FleetError:
-    """An answer of the service, by its status."""
+def _translate_response(error: HttpResponseError, status: int, operation: str, rights: str) -> FleetError:
+    """The error for an answer of the service, by its status."""
     code = getattr(error.error, "code", None) or _NO_CODE
-    what = f"{where}: {status} {code}: {_said(error)}"
+    message = f"{operation}: {status} {code}: {_describe_error(error)}"
     if status in _DENIED:
-        return Unavailable(f"{what} {rights}")
-    # Without a code it was a proxy that answered: its 404 must not pass for a job that never was.
+        return Unavailable(f"{message} {rights}")
+    # Without a code a proxy has answered: its 404 must not be taken for a job that does not exist.
     if 400 <= status < 500 and status not in _RETRY_LATER and code != _NO_CODE:  # noqa: PLR2004
         if status == 404:  # noqa: PLR2004
-            if _NO_PLACE.search(code) or _WORKSPACE.search(what):
-                return Unavailable(f"{what} Look at the setting that names it.")
-            return NotFound(what)
-        return Conflict(what) if status == 409 else Malformed(what)  # noqa: PLR2004
-    return Unavailable(what, retry_after(getattr(error.response, "headers", {})))
+            if _NO_PLACE.search(code) or _WORKSPACE.search(message):
+                return Unavailable(f"{message} Look at the setting that names it.")
+            return NotFound(message)
+        return Conflict(message) if status == 409 else Malformed(message)  # noqa: PLR2004
+    return Unavailable(message, parse_retry_after(getattr(error.response, "headers", {})))
 
 
-def _said(error: AzureError) -> str:
-    """Azure's own words in one line, without the queries of URLs, which may hold a signature."""
+def _describe_error(error: AzureError) -> str:
+    """Azure's message in one line, without the queries of URLs, which may hold a signature."""
     text = getattr(getattr(error, "error", None), "message", None) or str(error)
-    if tried := re.search(r"ManagedIdentityCredential: .*", text):  # of many lines the one that matters in Azure
+    if tried := re.search(r"ManagedIdentityCredential: .*", text):  # the line that matters in Azure
         text = tried[0]
     return clip_text(re.sub(r"\?[^\s'\")]*", "", text))

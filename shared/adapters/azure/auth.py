@@ -1,6 +1,6 @@
-"""How the adapters of Azure's services sign in, how long they wait for an answer, and how long they are told to wait.
+"""The sign-in and the time-outs of all Azure adapters, and the wait that an answer asks for.
 
-Nothing of Azure's is imported before it is used.
+Azure's packages are imported when they are used.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from shared.contract.errors import Unavailable
 if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
 
-# One call, tried twice, ends after some 20 s at the worst; the next tick is the real retry. An answer of 429 or 503 is
-# handed on at once, since Azure's own policy would sleep for as long as its Retry-After says.
-PATIENCE: Mapping[str, Any] = {
+# One call, tried twice, ends after at most some 20 s; the next tick is the real retry. An answer of 429 or 503 is
+# returned at once, since Azure's own policy would sleep for as long as its Retry-After says.
+TIME_OUTS: Mapping[str, Any] = {
     "connection_timeout": 3,
     "read_timeout": 7,
     "retry_total": 1,
@@ -30,33 +30,34 @@ PATIENCE: Mapping[str, Any] = {
 
 
 @functools.cache
-def default_credential() -> DefaultAzureCredential:
-    """One for all adapters, since each fetches and keeps its own tokens. As impatient as they are: see PATIENCE."""
+def make_default_credential() -> DefaultAzureCredential:
+    """One credential for all adapters, since each one fetches and caches its own tokens; with the same time-outs."""
     from azure.identity import DefaultAzureCredential
 
-    return DefaultAzureCredential(**PATIENCE)
+    return DefaultAzureCredential(**TIME_OUTS)
 
 
-def nobody_signed_in(where: str, said: str) -> Unavailable:
-    """What it means that no token was to be had. *where*: what was asked; *said*: azure-identity's words."""
+def make_sign_in_error(operation: str, message: str) -> Unavailable:
+    """The error for a sign-in that failed. *message* is that of azure-identity."""
     return Unavailable(
-        f"{where}: no identity to sign in with: {said} Give the app a managed identity, or sign in with `az login`."
+        f"{operation}: no identity to sign in with: {message} "
+        "Give the app a managed identity, or sign in with `az login`."
     )
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds for which the other side wants to be left alone; None where it names none.
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds for which the service asks for no requests; None if it names none.
 
     `Retry-After` is a number of seconds or a date, by the server's clock; `x-ms-retry-after-ms` is finer.
     """
     for name, unit in (("x-ms-retry-after-ms", 1000), ("retry-after-ms", 1000), ("Retry-After", 1)):
         if re.fullmatch(r"\d+(\.\d+)?", text := headers.get(name, "").strip()):
             return float(text) / unit
-    until, now = _date(headers.get("Retry-After")), _date(headers.get("Date"))
+    until, now = _parse_date(headers.get("Retry-After")), _parse_date(headers.get("Date"))
     return max(0.0, (until - (now or datetime.now(UTC))).total_seconds()) if until else None
 
 
-def _date(text: str | None) -> datetime | None:
+def _parse_date(text: str | None) -> datetime | None:
     try:
         return parsedate_to_datetime(text).astimezone(UTC) if text else None
     except ValueError:

@@ -13,10 +13,10 @@ from urllib.parse import quote, unquote
 
 from shared.contract.errors import Conflict, Malformed, Misconfigured, NotFound, Unavailable
 from shared.contract.model_names import Blob
-from shared.ports import Blobs, Found
+from shared.ports import BlobInfo, Blobs
 
-from .auth import PATIENCE
-from .storage import Account, translated
+from .auth import TIME_OUTS
+from .storage import Account, translate_errors
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, ContainerClient
@@ -25,10 +25,10 @@ COPY_LIMIT = 15  # seconds that a copy inside the account may be pending; it usu
 
 
 class AzureBlobs:
-    """A container. What reads takes one that does not exist for an empty one; what writes makes it first."""
+    """A container. Reads treat a container that does not exist as empty; writes create it first."""
 
     def __init__(self, setting: str, container: str, page: int | None = None) -> None:
-        """*setting* is what `Account` takes, *page* the most blobs of one call when listing. Calls nobody."""
+        """*setting* is what `Account` takes, *page* the most blobs of one call when listing. Sends no request."""
         self._account = Account(setting)
         self._name = container
         self._page = page
@@ -37,19 +37,19 @@ class AzureBlobs:
     def url(self) -> str:
         return str(self._container.url).split("?", 1)[0]
 
-    def ensure(self) -> bool:
-        """Make the container; False when it was there."""
+    def ensure_container(self) -> bool:
+        """Create the container; False when it exists."""
         try:
-            with translated(self.url):
+            with translate_errors(self.url):
                 self._container.create_container()
         except Conflict:
             return False
         return True
 
-    def list(self, prefix: str = "") -> Iterator[Blob]:
+    def list_blobs(self, prefix: str = "") -> Iterator[Blob]:
         # The SDK makes an object of thirty fields for each blob, 160 us of CPU; its listing of names costs a tenth, and
-        # the answer that it is read from holds the etags too. (obstore is quicker still, but drops a name's leading
-        # and trailing slash, and refuses a container that holds `a//b`.)
+        # its response holds the etags too. (obstore is faster still, but drops a name's leading and trailing slash,
+        # and refuses a container that holds `a//b`.)
         from azure.core.pipeline.policies import ContentDecodePolicy
 
         answers: list[Any] = []
@@ -57,108 +57,112 @@ class AzureBlobs:
             name_starts_with=prefix, results_per_page=self._page, raw_response_hook=answers.append
         ).by_page()
         try:
-            with translated(self.url):
-                while _next(pages):
+            with translate_errors(self.url):
+                while _fetch_page(pages):
                     tree = answers[-1].context[ContentDecodePolicy.CONTEXT_NAME]
                     answers.clear()
                     for blob in tree.iterfind("Blobs/Blob"):
                         name, properties = blob.find("Name"), blob.find("Properties")
                         text = unquote(name.text) if name.get("Encoded") == "true" else name.text
-                        yield Blob(text, _bare(properties.findtext("Etag")), int(properties.findtext("Content-Length")))
+                        yield Blob(
+                            text, _strip_quotes(properties.findtext("Etag")), int(properties.findtext("Content-Length"))
+                        )
         except NotFound:  # no such container
             return
 
-    def describe(self, prefix: str) -> Iterator[Found]:
+    def describe_blobs(self, prefix: str) -> Iterator[BlobInfo]:
         try:
-            with translated(self.url):
+            with translate_errors(self.url):
                 for blob in self._container.list_blobs(
                     name_starts_with=prefix, include=["metadata"], results_per_page=self._page
                 ):
-                    yield _found(blob)
+                    yield _parse_properties(blob)
         except NotFound:
             return
 
-    def head(self, name: str) -> Found:
-        with translated(self._at(name)):
-            return _found(self._blob(name).get_blob_properties())
+    def read_properties(self, name: str) -> BlobInfo:
+        with translate_errors(self._build_url(name)):
+            return _parse_properties(self._get_client(name).get_blob_properties())
 
     def read(self, name: str) -> bytes:
-        with translated(self._at(name)):
-            return bytes(self._blob(name).download_blob().readall())
+        with translate_errors(self._build_url(name)):
+            return bytes(self._get_client(name).download_blob().readall())
 
     def create(self, name: str, data: bytes) -> bool:
         try:
             try:
-                self._upload(name, data)
-            except NotFound:  # nothing but the container can be missing
-                self.ensure()
-                self._upload(name, data)
+                self._upload_blob(name, data)
+            except NotFound:  # only the container can be missing
+                self.ensure_container()
+                self._upload_blob(name, data)
         except Conflict:
             return False
         return True
 
-    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> Found:
+    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> BlobInfo:
         if source.url.rpartition("/")[0] != self.url.rpartition("/")[0]:
             raise Malformed(f"expected a source in the account of {self.url}, got {source.url}")
         url = f"{source.url}/{quote(path)}"
         try:
-            self._copy(url, name, replaces)
+            self._start_copy(url, name, replaces)
         except NotFound:  # the source, or our container
-            self.ensure()
-            self._copy(url, name, replaces)
-        return self._settled(name)
+            self.ensure_container()
+            self._start_copy(url, name, replaces)
+        return self._wait_for_copy(name)
 
     def delete(self, name: str, etag: str | None = None) -> None:
-        conditions = {} if etag is None else _if_etag(etag)
+        conditions = {} if etag is None else _match_etag(etag)
         try:
-            with suppress(NotFound), translated(self._at(name)):
-                self._blob(name).delete_blob(delete_snapshots="include", **conditions)
+            with suppress(NotFound), translate_errors(self._build_url(name)):
+                self._get_client(name).delete_blob(delete_snapshots="include", **conditions)
         except Conflict:
-            if etag is None:  # it is held, by a lease or a policy
+            if etag is None:  # a lease or a policy protects it
                 raise
 
     @functools.cached_property
     def _container(self) -> ContainerClient:
-        return _service(self._account).get_container_client(self._name)
+        return _make_service(self._account).get_container_client(self._name)
 
-    def _blob(self, name: str) -> BlobClient:
+    def _get_client(self, name: str) -> BlobClient:
         return self._container.get_blob_client(name)
 
-    def _at(self, name: str) -> str:
+    def _build_url(self, name: str) -> str:
         return f"{self.url}/{name}"
 
-    def _upload(self, name: str, data: bytes) -> None:
-        with translated(self._at(name)):
-            self._blob(name).upload_blob(data, overwrite=False)
+    def _upload_blob(self, name: str, data: bytes) -> None:
+        with translate_errors(self._build_url(name)):
+            self._get_client(name).upload_blob(data, overwrite=False)
 
-    def _copy(self, source: str, name: str, replaces: str | None) -> None:
+    def _start_copy(self, source: str, name: str, replaces: str | None) -> None:
         from azure.core import MatchConditions
 
         conditions: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         if replaces is not None:
-            conditions = _if_etag(replaces)
-        signature = str(self._container.url).partition("?")[2]  # where the setting holds one: it opens the source too
-        with translated(f"copy of {source} to {self._at(name)}"):
-            self._blob(name).start_copy_from_url(f"{source}?{signature}" if signature else source, **conditions)
+            conditions = _match_etag(replaces)
+        signature = str(self._container.url).partition("?")[2]  # if the setting has one; it is valid for the source too
+        with translate_errors(f"copy of {source} to {self._build_url(name)}"):
+            self._get_client(name).start_copy_from_url(f"{source}?{signature}" if signature else source, **conditions)
 
-    def _settled(self, name: str) -> Found:
-        """What lies at *name* once no copy to it is pending."""
+    def _wait_for_copy(self, name: str) -> BlobInfo:
+        """The properties of *name* once no copy to it is pending."""
         deadline = time.monotonic() + COPY_LIMIT
         while time.monotonic() < deadline:
-            with translated(self._at(name)):
-                properties = self._blob(name).get_blob_properties()
+            with translate_errors(self._build_url(name)):
+                properties = self._get_client(name).get_blob_properties()
             match properties.copy.status:
                 case "pending":
                     time.sleep(0.2)
                 case "failed" | "aborted":
-                    raise Unavailable(f"copy to {self._at(name)} {properties.copy.status}: expected it to succeed")
+                    raise Unavailable(
+                        f"copy to {self._build_url(name)} {properties.copy.status}: expected it to succeed"
+                    )
                 case _:
-                    return _found(properties)
-        raise Unavailable(f"copy to {self._at(name)} was still pending after {COPY_LIMIT} s")
+                    return _parse_properties(properties)
+        raise Unavailable(f"copy to {self._build_url(name)} was still pending after {COPY_LIMIT} s")
 
 
-def _next(pages: Iterator[object]) -> bool:
-    """Whether there is a further page. Python's garbage collector would walk its tree again and again as it grows."""
+def _fetch_page(pages: Iterator[object]) -> bool:
+    """Whether there is a further page. The garbage collector is off: it would scan the growing tree many times."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -169,31 +173,31 @@ def _next(pages: Iterator[object]) -> bool:
 
 
 @functools.cache
-def _service(account: Account) -> BlobServiceClient:
-    """One for all containers of an account: they share its connections."""
+def _make_service(account: Account) -> BlobServiceClient:
+    """One client for all containers of an account: they share its connections."""
     from azure.storage.blob import BlobServiceClient
 
-    connection = account.connection("blob")
+    connection = account.get_connection("blob")
     if connection:
-        return BlobServiceClient(connection[0], credential=connection[1], **PATIENCE)
+        return BlobServiceClient(connection[0], credential=connection[1], **TIME_OUTS)
     try:
-        return BlobServiceClient.from_connection_string(account.setting, **PATIENCE)
+        return BlobServiceClient.from_connection_string(account.setting, **TIME_OUTS)
     except ValueError as error:
         raise Misconfigured(f"the storage account's connection string: {error}") from error
 
 
-def _found(blob: BlobProperties) -> Found:
+def _parse_properties(blob: BlobProperties) -> BlobInfo:
     md5 = blob.content_settings.content_md5
     text = base64.b64encode(md5).decode() if md5 else ""
-    return Found(str(blob.name), _bare(blob.etag), int(blob.size), text, dict(blob.metadata or {}))
+    return BlobInfo(str(blob.name), _strip_quotes(blob.etag), int(blob.size), text, dict(blob.metadata or {}))
 
 
-def _if_etag(etag: str) -> dict[str, Any]:
+def _match_etag(etag: str) -> dict[str, Any]:
     from azure.core import MatchConditions
 
     return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
 
 
-def _bare(etag: str | None) -> str:
-    """Listings give etags without quotes, headers with: we keep them without."""
+def _strip_quotes(etag: str | None) -> str:
+    """Remove quotes: listings give etags without them, headers with them."""
     return (etag or "").strip('"')

@@ -1,6 +1,6 @@
-"""How both storage adapters reach one account: the setting, and errors translated.
+"""The storage account by its setting, and the translation of its errors, for blobs and tables.
 
-Knows nothing of blobs, rows or runs. Nothing of Azure's is imported before it is used.
+Azure's packages are imported when they are used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from shared.contract.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
 from shared.contract.text import clip_text
 
-from .auth import default_credential, nobody_signed_in, retry_after
+from .auth import make_default_credential, make_sign_in_error, parse_retry_after
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
@@ -51,71 +51,71 @@ class Account:
     def _is_url(self) -> bool:
         return _URL.fullmatch(self.setting) is not None
 
-    def connection(self, service: str) -> tuple[str, DefaultAzureCredential] | None:
+    def get_connection(self, service: str) -> tuple[str, DefaultAzureCredential] | None:
         """The endpoint of *service*, `blob` or `table`, and the credential; None where the setting holds both."""
         if not self._is_url:
             return None
-        return re.sub(r"\.(blob|table)\.", f".{service}.", self.setting, count=1), default_credential()
+        return re.sub(r"\.(blob|table)\.", f".{service}.", self.setting, count=1), make_default_credential()
 
 
 @contextmanager
-def translated(where: str) -> Iterator[None]:
-    """Raise what Azure raises inside as an error of ours; *where* says what was asked, by its URL without a query."""
+def translate_errors(operation: str) -> Iterator[None]:
+    """Translate exceptions of Azure into errors of the app; *operation* names the request, by a URL without a query."""
     from azure.core.exceptions import AzureError
     from requests import RequestException
 
     try:
         yield
     except AzureError as error:
-        raise _translate(error, where) from error
-    except RequestException as error:  # the SDK reads the answer of a transaction outside of its own translation
-        raise Unavailable(f"{where}: the answer broke off: {type(error).__name__}") from error
+        raise _translate_error(error, operation) from error
+    except RequestException as error:  # the SDK reads the response of a transaction outside of its own translation
+        raise Unavailable(f"{operation}: the answer was cut off: {type(error).__name__}") from error
 
 
-def _translate(error: AzureError, where: str) -> FleetError:
+def _translate_error(error: AzureError, operation: str) -> FleetError:
     from azure.core.exceptions import ClientAuthenticationError, DecodeError, HttpResponseError, IncompleteReadError
 
     if isinstance(error, HttpResponseError) and error.status_code and not isinstance(error, IncompleteReadError):
         if isinstance(error, DecodeError):
-            return Malformed(f"{where}: the answer cannot be read: {_said(error)}")
-        return _answered(error, error.status_code, where)
+            return Malformed(f"{operation}: the answer cannot be read: {_describe_error(error)}")
+        return _translate_response(error, error.status_code, operation)
     if isinstance(error, ClientAuthenticationError):
-        return nobody_signed_in(where, _said(error))
-    return Unavailable(f"{where} did not answer: {_said(error)}")
+        return make_sign_in_error(operation, _describe_error(error))
+    return Unavailable(f"{operation} did not answer: {_describe_error(error)}")
 
 
-def _answered(error: HttpResponseError, status: int, where: str) -> FleetError:
-    """An answer of the service, by its status."""
-    code = _code(error)
-    what = f"{where}: {status} {code}: {_said(error)}"
+def _translate_response(error: HttpResponseError, status: int, operation: str) -> FleetError:
+    """The error for an answer of the service, by its status."""
+    code = _read_code(error)
+    message = f"{operation}: {status} {code}: {_describe_error(error)}"
     if status in _DENIED:
         return Unavailable(
-            f"{what} Give this identity the roles Storage Blob Data Contributor and Storage Table Data Contributor on "
-            "the account, or check the key in the connection string; then the account's firewall."
+            f"{message} Give this identity the roles Storage Blob Data Contributor and Storage Table Data Contributor "
+            "on the account, or check the key in the connection string; then the account's firewall."
         )
-    # Without a code it was a proxy that answered: its 404 must not pass for an empty ledger.
+    # Without a code a proxy has answered: its 404 must not be taken for an empty ledger.
     if code != _NO_CODE and code not in _BUSY:
         if status == 404:  # noqa: PLR2004
-            return NotFound(what)
+            return NotFound(message)
         if status in _LOST_RACE:
-            return Conflict(what)
+            return Conflict(message)
         if 400 <= status < 500 and status not in _RETRY_LATER:  # noqa: PLR2004
-            return Malformed(what)
-    return Unavailable(what, retry_after(getattr(error.response, "headers", {})))
+            return Malformed(message)
+    return Unavailable(message, parse_retry_after(getattr(error.response, "headers", {})))
 
 
-def _code(error: HttpResponseError) -> str:
-    """The service's own word for what went wrong, such as `BlobNotFound`."""
-    code = getattr(error, "error_code", None) or _header(error, "x-ms-error-code")
+def _read_code(error: HttpResponseError) -> str:
+    """The service's error code, such as `BlobNotFound`."""
+    code = getattr(error, "error_code", None) or _read_header(error, "x-ms-error-code")
     return str(getattr(code, "value", code)) or _NO_CODE
 
 
-def _header(error: HttpResponseError, name: str) -> str:
+def _read_header(error: HttpResponseError, name: str) -> str:
     headers: Mapping[str, str] = getattr(error.response, "headers", {})
     return headers.get(name, "")
 
 
-def _said(error: AzureError) -> str:
-    """The text in one line, without the queries of URLs, which may hold a signature."""
+def _describe_error(error: AzureError) -> str:
+    """The message in one line, without the queries of URLs, which may hold a signature."""
     text = str(error).split("\nRequestId", 1)[0].split("\nErrorCode", 1)[0]
     return clip_text(re.sub(r"\?[^\s'\")]*", "", text))

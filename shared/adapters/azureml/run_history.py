@@ -1,6 +1,6 @@
-"""What an Azure ML workspace remembers of one job: why it failed, and what it printed.
+"""The run history of an Azure ML workspace: why a job failed, and its output.
 
-That is not Resource Manager's: the workspace names a regional address, and that one gives signed URLs of log files.
+It is not part of Resource Manager: the workspace names a regional address, which returns signed URLs of log files.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.azure.arm import translated
+from shared.adapters.azure.arm import translate_errors
 from shared.contract.errors import FleetError, Misconfigured, NotFound
 from shared.contract.text import clip_text
-from shared.ports import Sighting
+from shared.ports import JobStatus
 from shared.state.runs import JobState
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from azure.ai.ml._restclient.runhistory import RunHistoryClient
     from azure.core import PipelineClient
 
-LOG_LIMIT = 256 * 1024  # bytes of a log that are shown: its end
-TAIL = 4 * 1024  # bytes of it that hold a job's last words
-SHORT: Mapping[str, Any] = {"connection_timeout": 2, "read_timeout": 4, "retry_total": 0, "retry_status": 0}
+LOG_LIMIT = 256 * 1024  # bytes of a log that are returned: its end
+TAIL_LIMIT = 4 * 1024  # bytes of it in which the last line is searched
+SHORT_TIME_OUTS: Mapping[str, Any] = {"connection_timeout": 2, "read_timeout": 4, "retry_total": 0, "retry_status": 0}
 
-# Words of Azure's, as users report them: "PreemptionError: Nodes of this job got pre-empted"
+# Messages of Azure, as users report them: "PreemptionError: Nodes of this job got pre-empted"
 # (https://github.com/Azure/MachineLearningNotebooks/issues/1242), "User process 'python' exited with status code 42.
 # Please check log file 'user_logs/std_log.txt' for error details. Error: ..."
-# (https://github.com/Azure/azureml-examples/issues/2614). What follows "Error:" are the job's own words.
+# (https://github.com/Azure/azureml-examples/issues/2614). The text after "Error:" is the job's.
 _TAKEN_AWAY = re.compile(r"pre-?empt|evict(ed|ion)|node (was|is) (lost|removed)|lost (its )?node", re.IGNORECASE)
 _CODE = re.compile(r"(?:status|exit) code\W{1,3}(-?\d+)", re.IGNORECASE)
 _OWN_WORDS = " Error: "
@@ -51,42 +51,42 @@ class Workspace:
     @staticmethod
     def parse(text: str) -> Workspace:
         """Raises Misconfigured."""
-        if found := _ID.fullmatch(text):
-            return Workspace(**found.groupdict())
+        if match := _ID.fullmatch(text):
+            return Workspace(**match.groupdict())
         form = "/subscriptions/S/resourceGroups/G/providers/Microsoft.MachineLearningServices/workspaces/W"
         raise Misconfigured(f"expected a workspace as {form}, got {text!r}")
 
     @property
     def id(self) -> str:
-        """Of ARM."""
+        """The id in ARM."""
         provider = f"providers/Microsoft.MachineLearningServices/workspaces/{self.name}"
         return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}/{provider}"
 
     @property
     def scope(self) -> tuple[str, str]:
-        """What each of the SDK's methods begins with."""
+        """The first arguments of each method of the SDK."""
         return self.group, self.name
 
 
 @dataclass(frozen=True, slots=True)
 class _Details:
-    """What the run history says of a job, as far as we want to know."""
+    """The part of a job's run history that is used."""
 
     message: str  # of its error, in one line
-    log_url: str | None  # of its own output, signed
+    log_url: str | None  # of its output, signed
 
     @staticmethod
-    def parse(told: Any) -> _Details:
-        error = (told.get("error") or {}).get("error") or {}
-        files = told.get("logFiles") or {}
-        # A job of several processes has its logs numbered.
+    def parse(body: Any) -> _Details:
+        error = (body.get("error") or {}).get("error") or {}
+        files = body.get("logFiles") or {}
+        # The logs of a job with several processes are numbered.
         url = next((files[name] for name in sorted(files) if re.fullmatch(r"user_logs/std_log.*\.txt", name)), None)
         return _Details(" ".join(str(error.get("message") or "").split()), url)
 
 
 @dataclass(frozen=True, eq=False)
 class RunHistory:
-    """The run history of one workspace. Impatient: what it tells is for people, and a tick waits for it."""
+    """The run history of one workspace, with short time-outs: it is for people, and a tick waits for it."""
 
     arm: MachineLearningServicesMgmtClient
     workspace: Workspace
@@ -94,51 +94,53 @@ class RunHistory:
     scopes: list[str]
     rights: str
 
-    def why(self, name: str) -> Sighting:
-        """How a job that failed has ended. Where nobody tells, it has failed."""
+    def read_failure(self, name: str) -> JobStatus:
+        """The status of a job that failed: lost or failed. Without details, it has failed."""
         try:
-            details = self._details(name)
+            details = self._read_details(name)
         except FleetError as error:
-            return Sighting(JobState.FAILED, clip_text(f"Azure ML calls it Failed, and not why: {error}"))
-        said = details.message
-        of_azure, _, own = said.partition(_OWN_WORDS)
-        if _TAKEN_AWAY.search(of_azure):
-            return Sighting(JobState.LOST, clip_text(said))
-        code = _CODE.search(of_azure)
+            return JobStatus(JobState.FAILED, clip_text(f"Azure ML reports Failed, without a reason: {error}"))
+        message = details.message
+        azure_text, _, job_text = message.partition(_OWN_WORDS)
+        if _TAKEN_AWAY.search(azure_text):
+            return JobStatus(JobState.LOST, clip_text(message))
+        code = _CODE.search(azure_text)
         if not code:
-            return Sighting(JobState.FAILED, clip_text(said or "Azure ML calls it Failed, and says no more"))
-        last = self._last_line(details) or _last_line(own)
-        return Sighting(JobState.FAILED, clip_text(": ".join(filter(None, [f"exit code {code[1]}", last]))))
+            return JobStatus(JobState.FAILED, clip_text(message or "Azure ML reports Failed, without a message"))
+        last = self._read_last_line(details) or _find_last_line(job_text)
+        return JobStatus(JobState.FAILED, clip_text(": ".join(filter(None, [f"exit code {code[1]}", last]))))
 
-    def log(self, name: str) -> str:
-        """What a job printed so far, the end of it. Raises NotFound."""
-        url = self._details(name).log_url
+    def read_log(self, name: str) -> str:
+        """The output of a job so far; the end of it. Raises NotFound."""
+        url = self._read_details(name).log_url
         if url is None:
             raise NotFound(f"{self.workspace.name} has no log of job {name} yet")
-        return self._end(url, LOG_LIMIT)
+        return self._read_end(url, LOG_LIMIT)
 
-    def _details(self, name: str) -> _Details:
-        with translated(f"{self.workspace.name}, asked for the run details of job {name}", self.rights):
+    def _read_details(self, name: str) -> _Details:
+        with translate_errors(f"{self.workspace.name}, asked for the run details of job {name}", self.rights):
             return _Details.parse(self._runs.runs.get_details(self.workspace.subscription, *self.workspace.scope, name))
 
-    def _last_line(self, details: _Details) -> str:
+    def _read_last_line(self, details: _Details) -> str:
         try:
-            return _last_line(self._end(details.log_url, TAIL)) if details.log_url else ""
-        except FleetError:  # it makes the reason clearer, and no more
+            return _find_last_line(self._read_end(details.log_url, TAIL_LIMIT)) if details.log_url else ""
+        except FleetError:  # it only makes the reason clearer
             return ""
 
-    def _end(self, url: str, limit: int) -> str:
-        """The end of a file. Blob Storage takes no range that counts from the end, so its size is asked first."""
-        size = int(self._fetch("HEAD", url, {}).headers.get("Content-Length", 0))
+    def _read_end(self, url: str, limit: int) -> str:
+        """The end of a file. Blob Storage has no ranges from the end, so the size is read first."""
+        size = int(self._send_request("HEAD", url, {}).headers.get("Content-Length", 0))
         part = {"Range": f"bytes={size - limit}-"} if size > limit else {}
-        text: str = self._fetch("GET", url, part).content.decode(errors="replace")
+        text: str = self._send_request("GET", url, part).content.decode(errors="replace")
         return text
 
-    def _fetch(self, method: str, url: str, headers: Mapping[str, str]) -> Any:
-        """Without a token: the URL is signed, or open to all."""
+    def _send_request(self, method: str, url: str, headers: Mapping[str, str]) -> Any:
+        """Send a request without a token: the URL is signed or public."""
         from azure.core.rest import HttpRequest
 
-        with translated(f"{url.split('?', 1)[0]}", "Its signature has expired, or the account's firewall is closed."):
+        with translate_errors(
+            f"{url.split('?', 1)[0]}", "Its signature has expired, or the account's firewall is closed."
+        ):
             response = self._plain.send_request(HttpRequest(method, url, headers=dict(headers)))
             response.raise_for_status()
             return response
@@ -147,19 +149,19 @@ class RunHistory:
     def _runs(self) -> RunHistoryClient:
         from azure.ai.ml._restclient.runhistory import RunHistoryClient
 
-        with translated(f"{self.workspace.name}, asked for its address", self.rights):
+        with translate_errors(f"{self.workspace.name}, asked for its address", self.rights):
             discovery = self.arm.workspaces.get(*self.workspace.scope)["properties"]["discoveryUrl"]
-        with translated(discovery, self.rights):
-            address = self._fetch("GET", discovery, {}).json()["api"]
-        return RunHistoryClient(self.credential, base_url=address, credential_scopes=self.scopes, **SHORT)
+        with translate_errors(discovery, self.rights):
+            address = self._send_request("GET", discovery, {}).json()["api"]
+        return RunHistoryClient(self.credential, base_url=address, credential_scopes=self.scopes, **SHORT_TIME_OUTS)
 
     @cached_property
     def _plain(self) -> PipelineClient[Any, Any]:
         from azure.core import PipelineClient
         from azure.core.pipeline.policies import RetryPolicy
 
-        return PipelineClient("", policies=[RetryPolicy(**SHORT)], **SHORT)
+        return PipelineClient("", policies=[RetryPolicy(**SHORT_TIME_OUTS)], **SHORT_TIME_OUTS)
 
 
-def _last_line(text: str) -> str:
+def _find_last_line(text: str) -> str:
     return next(iter(text.strip().splitlines()[-1:]), "")

@@ -1,6 +1,6 @@
-"""What Azure Batch says, in our words: how a task stands, and what an error wants of the caller. Asks nothing.
+"""Translates the answers of Azure Batch: the status of a task, and errors. Sends nothing.
 
-The codes are Batch's own, as its page "Batch status and error codes" lists them
+The codes are listed in Batch's page "Batch status and error codes"
 (https://learn.microsoft.com/rest/api/batchservice/batch-status-and-error-codes).
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.adapters.azure.auth import nobody_signed_in, retry_after
+from shared.adapters.azure.auth import make_sign_in_error, parse_retry_after
 from shared.contract.errors import Unavailable
 from shared.contract.text import clip_text
-from shared.ports import Sighting
+from shared.ports import JobStatus
 from shared.state.runs import JobState
 
 if TYPE_CHECKING:
@@ -20,63 +20,65 @@ if TYPE_CHECKING:
 
 _DENIED = (401, 403)
 
-# What a person, or time, does about it. None of these says anything of the job that was asked for.
+# What helps, by error code. None of these errors is about the submitted job.
 _ADVICE = {
-    "ActiveJobAndScheduleQuotaReached": "Delete Batch jobs that nobody needs, or ask Azure for a higher quota.",
-    "PoolNotFound": "Create the pool, or let BATCH_POOL name one that exists.",
-    "JobBeingDeleted": "It is made anew when it has gone.",
-    "JobBeingTerminated": "It is made anew when it has ended and gone.",
-    "JobCompleted": "It is being deleted, and made anew when it has gone.",
-    "JobDisabled": "Somebody has disabled it: enable it, or delete it.",
+    "ActiveJobAndScheduleQuotaReached": "Delete Batch jobs that are not needed, or request a higher quota from Azure.",
+    "PoolNotFound": "Create the pool, or set BATCH_POOL to one that exists.",
+    "JobBeingDeleted": "It is created again after the deletion.",
+    "JobBeingTerminated": "It is created again after it has ended and is deleted.",
+    "JobCompleted": "It is being deleted, and is created again after that.",
+    "JobDisabled": "It was disabled: enable it, or delete it.",
 }
 
 
-def sighting(task: BatchTask) -> Sighting:
-    """How a task stands, in our words."""
+def read_status(task: BatchTask) -> JobStatus:
+    """The status of a task in the terms of the port."""
     info = task.execution_info
     match task.state:
         case "active" if task.previous_state:
-            # Nothing of ours puts a task back: its node was pre-empted, removed or rebooted. Batch starts it again by
+            # The app never requeues a task: its node was pre-empted, removed or rebooted. Batch starts it again by
             # itself (https://learn.microsoft.com/azure/batch/batch-spot-vms), and does not always count it.
-            return Sighting(JobState.QUEUED, "its node was taken away; it waits for another")
+            return JobStatus(JobState.QUEUED, "its node was lost; it waits for another")
         case "active":
-            return Sighting(JobState.QUEUED, "Batch calls it active")
+            return JobStatus(JobState.QUEUED, "Batch reports active")
         case "preparing" | "running":
-            where = task.node_info.node_id if task.node_info else "a node that Batch does not name"
-            again = f", put back {info.requeue_count} times before" if info and info.requeue_count else ""
-            return Sighting(JobState.RUNNING, f"on {where}{again}")
+            node = task.node_info.node_id if task.node_info else "an unknown node"
+            again = f", requeued {info.requeue_count} times before" if info and info.requeue_count else ""
+            return JobStatus(JobState.RUNNING, f"on {node}{again}")
         case "completed" if info:
-            return _end(info)
+            return _read_end(info)
         case other:
-            return Sighting(JobState.DOUBTFUL, f"Batch calls it {other}")
+            return JobStatus(JobState.UNRESPONSIVE, f"Batch reports {other}")
 
 
-def _end(info: BatchTaskExecutionInfo) -> Sighting:
-    """How a completed task ended."""
+def _read_end(info: BatchTaskExecutionInfo) -> JobStatus:
+    """The status of a completed task."""
     failure = info.failure_info
     if info.result == "success":
-        return Sighting(JobState.SUCCEEDED, f"exit code {info.exit_code}")
+        return JobStatus(JobState.SUCCEEDED, f"exit code {info.exit_code}")
     if failure is None or failure.code == "FailureExitCode":
-        return Sighting(JobState.FAILED, f"exit code {info.exit_code}")
+        return JobStatus(JobState.FAILED, f"exit code {info.exit_code}")
     details = [detail.value or "" for detail in failure.details or ()]
     container = (info.container_info.error or "") if info.container_info else ""
-    what = clip_text(": ".join(filter(None, [failure.code, failure.message, *details, container])))
+    message = clip_text(": ".join(filter(None, [failure.code, failure.message, *details, container])))
     if failure.code == "TaskEnded":
-        # The same code for a task that somebody ended and for one that took too long; only the text tells them apart.
-        late = "maximum execution time" in what or "wall clock" in what.lower()
-        return Sighting(JobState.FAILED, f"took too long: {what}") if late else Sighting(JobState.CANCELLED, what)
+        # A cancelled task and one that took too long have the same code; only the text differs.
+        late = "maximum execution time" in message or "wall clock" in message.lower()
+        return (
+            JobStatus(JobState.FAILED, f"took too long: {message}") if late else JobStatus(JobState.CANCELLED, message)
+        )
     if failure.category == "servererror":
-        return Sighting(JobState.LOST, f"Batch could not see it through: {what}")
-    return Sighting(JobState.FAILED, what)
+        return JobStatus(JobState.LOST, f"Batch could not run it: {message}")
+    return JobStatus(JobState.FAILED, message)
 
 
-def code_of(error: HttpResponseError) -> str:
-    """Batch's own word for what went wrong, such as `JobNotFound`; "" where it was not Batch that answered."""
+def read_code(error: HttpResponseError) -> str:
+    """Batch's error code, such as `JobNotFound`; "" if the answer is not from Batch."""
     return getattr(error.model, "code", None) or ""
 
 
-def said(error: BatchError | None) -> str:
-    """What Batch says of an error, in one line."""
+def describe_error(error: BatchError | None) -> str:
+    """The message of an error of Batch, in one line."""
     if error is None:
         return "no reason given"
     message = ((error.message.value if error.message else "") or "").split("\nRequestId")[0]
@@ -84,19 +86,19 @@ def said(error: BatchError | None) -> str:
     return clip_text(": ".join(filter(None, [error.code, message, ", ".join(values), _ADVICE.get(error.code or "")])))
 
 
-def translate(error: AzureError, where: str) -> Unavailable:
-    """The same as an error of ours. *where* names the account."""
+def translate_error(error: AzureError, account: str) -> Unavailable:
+    """The error of the app for an error of the SDK. *account* is its name in messages."""
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
     if isinstance(error, HttpResponseError) and error.status_code:
-        found = said(error.model) if code_of(error) else _first_line(error)
-        what = f"{where}: {error.status_code} {found}"
+        detail = describe_error(error.model) if read_code(error) else _first_line(error)
+        message = f"{account}: {error.status_code} {detail}"
         if error.status_code in _DENIED:
-            what += " Give this identity a role that may submit jobs there and read its pools."
-        return Unavailable(what, retry_after(getattr(error.response, "headers", {})))
+            message += " Give this identity a role that may submit jobs there and read its pools."
+        return Unavailable(message, parse_retry_after(getattr(error.response, "headers", {})))
     if isinstance(error, ClientAuthenticationError):
-        return nobody_signed_in(where, _first_line(error))
-    return Unavailable(f"{where} did not answer: {_first_line(error)}")
+        return make_sign_in_error(account, _first_line(error))
+    return Unavailable(f"{account} did not answer: {_first_line(error)}")
 
 
 def _first_line(error: AzureError) -> str:

@@ -1,4 +1,4 @@
-"""What Azure Batch is asked for: the names, a run's Batch job, and a task for an attempt at a chunk. Asks nothing."""
+"""The requests to Azure Batch: names, a run's Batch job, and a task for an attempt at a chunk. Sends nothing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from shared.ports import JobSpec
 if TYPE_CHECKING:
     from azure.batch.models import BatchJobCreateOptions, BatchTaskCreateOptions, OutputFile
 
-LIFETIME = timedelta(days=7)  # of a Batch job that nobody releases: longer than any run is open
-FILES_KEPT = timedelta(hours=3)  # on the node: longer than a closed run is looked at
-OUTPUT = "stdout.txt"  # where Batch keeps it, beside the task's working directory
+LIFETIME = timedelta(days=7)  # of a Batch job that is never released: longer than any run is open
+FILES_KEPT = timedelta(hours=3)  # on the node: longer than a closed run is observed
+OUTPUT = "stdout.txt"  # written by Batch, beside the task's working directory
 DIGEST = "FLEETSCORE_DIGEST"
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
-    """How this app's jobs are asked for; `BatchCluster` says what the fields are."""
+class TaskFactory:
+    """Builds the requests for this app's jobs; `BatchCluster` describes the fields."""
 
     pool: str
     image: str
@@ -31,38 +31,38 @@ class Orders:
     identity: str
     client_id: str
 
-    def job_id(self, run: str) -> str:
+    def make_job_id(self, run: str) -> str:
         """The Batch job of a run."""
         return f"{self.app}-{run}"
 
-    def place(self, name: str) -> tuple[str, str] | None:
-        """The Batch job and the task of a job's name; None where it is no name of this app's."""
-        found = parse_job_name(name)
-        if found is None or name != make_job_name(self.app, *found):
+    def find_task(self, name: str) -> tuple[str, str] | None:
+        """The Batch job and the task of a job's name; None if it is not a name of this app."""
+        job = parse_job_name(name)
+        if job is None or name != make_job_name(self.app, *job):
             return None
-        run, chunk, attempt = found
-        return self.job_id(run), f"{chunk}-{attempt}"
+        run, chunk, attempt = job
+        return self.make_job_id(run), f"{chunk}-{attempt}"
 
-    def batch_job(self, run: str) -> BatchJobCreateOptions:
-        """It takes tasks until it is deleted, or until LIFETIME is over."""
+    def build_job(self, run: str) -> BatchJobCreateOptions:
+        """A Batch job that accepts tasks until it is deleted, or for LIFETIME."""
         from azure.batch import models
 
         return models.BatchJobCreateOptions(
-            id=self.job_id(run),
+            id=self.make_job_id(run),
             pool_info=models.BatchPoolInfo(pool_id=self.pool),
             constraints=models.BatchJobConstraints(max_wall_clock_time=LIFETIME, max_task_retry_count=0),
         )
 
-    def task(self, task_id: str, job: JobSpec) -> BatchTaskCreateOptions:
-        """It runs once, unless its node is taken away, as a user of the node's who is no administrator."""
+    def build_task(self, task_id: str, job: JobSpec) -> BatchTaskCreateOptions:
+        """A task that runs once, unless its node is lost, as a user of the node who is not an administrator."""
         from azure.batch import models
 
         environment = {DIGEST: job.digest, **({"AZURE_CLIENT_ID": self.client_id} if self.client_id else {})}
         return models.BatchTaskCreateOptions(
             id=task_id,
-            command_line=command_line(job.command),
-            # Batch maps that user into the container, whatever user the image names; and the image's own working
-            # directory is where the scorer lies (https://learn.microsoft.com/azure/batch/batch-docker-container-workloads).
+            command_line=build_command_line(job.command),
+            # Batch maps that user into the container, whatever user the image names; the scorer is in the image's
+            # working directory (https://learn.microsoft.com/azure/batch/batch-docker-container-workloads).
             container_settings=models.BatchTaskContainerSettings(
                 image_name=self.image, container_run_options="--rm", working_directory="containerImageDefault"
             ),
@@ -72,21 +72,21 @@ class Orders:
             constraints=models.BatchTaskConstraints(
                 max_wall_clock_time=job.timeout, retention_time=FILES_KEPT, max_task_retry_count=0
             ),
-            output_files=[self._upload(job.name)] if self.identity else None,
+            output_files=[self._build_upload(job.name)] if self.identity else None,
         )
 
-    def _upload(self, name: str) -> OutputFile:
-        """The node brings the output to where the API looks for logs.
+    def _build_upload(self, name: str) -> OutputFile:
+        """The node uploads the output to where the API reads logs.
 
-        Where it cannot, Batch calls the task failed although its command went well; a report that is there counts.
+        If that fails, Batch reports the task as failed although its command succeeded; its report still counts.
         """
         from azure.batch import models
 
-        found = parse_job_name(name)
-        assert found, name
+        job = parse_job_name(name)
+        assert job, name
         container = models.OutputFileBlobContainerDestination(
             container_url=self.work_url,
-            path=log_path(*found),
+            path=log_path(*job),
             identity_reference=models.BatchNodeIdentityReference(resource_id=self.identity),
         )
         return models.OutputFile(
@@ -96,11 +96,11 @@ class Orders:
         )
 
 
-def command_line(command: Sequence[str]) -> str:
-    """The command as Batch takes it: run by the image's shell, both streams in one file.
+def build_command_line(command: Sequence[str]) -> str:
+    """The command line for Batch: run by the image's shell, with both streams in one file.
 
     Batch itself runs no shell, but splits the line as one would
     (https://learn.microsoft.com/azure/batch/batch-compute-node-environment-variables). Its rules for quotes within
-    quotes are not documented; the commands that `contract.command` makes need none.
+    quotes are not documented; the commands of `contract.manifest` need none.
     """
     return f"/bin/sh -c {shlex.quote(f'exec {shlex.join(command)} 2>&1')}"

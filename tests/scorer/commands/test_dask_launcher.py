@@ -1,5 +1,6 @@
 """The keeper of a job's command, as a process of its own."""
 
+import importlib
 import json
 import signal
 import subprocess
@@ -22,3 +23,8 @@ def test_a_command_that_a_signal_killed_is_told_by_it(number: int, name: str, tm
         answer = process.stdout.read()
 
     assert json.loads(answer) == [False, f"killed by {name}", ""]
+
+
+def test_an_app_of_release_0_1_finds_the_launcher_by_its_old_name() -> None:
+    launcher, old = (importlib.import_module(f"scorer.{name}") for name in ("commands.dask_launcher", "launch"))
+    assert (old.run, old.output_path) == (launcher.run_job, launcher.output_path)

@@ -192,7 +192,7 @@ def test_each_model_fails_alone_and_says_why(fleet: Path, svm: OneClassSVM, caps
         ["failed", "twice", "ambiguous"],
         ["skipped", "1 models", "no_readings"],
     ]
-    assert "wants 2 (rpm, bar); the readings have 1 (value)" in out
+    assert "expected 2 (rpm, bar); the readings have 1 (value)" in out
     assert "2 of 8 models scored, 5 failed, 1 skipped; " in out
     assert not marker.exists()
     assert set(read(fleet)["device"].to_pylist()) == {"pump", "fan"}
@@ -232,10 +232,13 @@ def test_odd_ids_come_through_as_they_are(device: str, fleet: Path, svm: OneClas
         (["--models", "{root}/readings"], "--models: expected files named {device}[/{sensor}].{ext}, got none"),
         (["--models", "nowhere"], "--models: expected a folder, got nothing at nowhere"),
         (["--readings", "nowhere"], "--readings: expected a file or a folder, got nothing at nowhere"),
-        (["--readings-path", "hour=%H/"], "they want a --window"),
+        (["--readings-path", "hour=%H/"], "so a --window is needed"),
         (["--predictions", "{root}/readings/a.csv"], "--predictions: expected a folder, got a file"),
         (["--predictions", "{root}/readings/out"], "--predictions: expected a folder outside the readings"),
-        (["--predictions", "/proc/no/such"], "expected a folder that can be written, got /proc/no/such: No such file"),
+        (
+            ["--predictions", "/proc/no/such"],
+            "expected a folder that can be written to, got /proc/no/such: No such file",
+        ),
         (["--predictions", "{root}/readings/a.csv/out"], "a.csv/out: Not a directory"),
     ],
 )
@@ -347,7 +350,7 @@ def test_models_are_not_converted_into_their_own_folder(
 
     said = capsys.readouterr()
     assert code == 2
-    assert "--to: expected a folder apart from the models" in said.err
+    assert "--to: expected a folder outside the models" in said.err
     assert len(said.err.splitlines()) == 1
     assert (said.out, sorted(fleet.rglob("*"))) == ("", before)
 

@@ -151,14 +151,14 @@ def _zips() -> Iterator[Row]:
     yield "zip-with-more-beside", zipped({**good, "../" + MARKER: b"x", "/tmp/" + MARKER: b"x"}), None, ""
     yield "zip-without-directory", data[:-22], UNREADABLE, "directory"
     yield "zip-declares-4-gb", edited(data, b"PK\1\2", 24, "<I", 2**32 - 2), LARGE, "expected at most"
-    yield "zip-declares-less", edited(deflated, b"PK\1\2", 24, "<I", 10), UNREADABLE, "directory says"
-    yield "zip-declares-more", edited(data, b"PK\1\2", 24, "<I", 10**5), UNREADABLE, "directory says"
+    yield "zip-declares-less", edited(deflated, b"PK\1\2", 24, "<I", 10), UNREADABLE, "zip file's directory"
+    yield "zip-declares-more", edited(data, b"PK\1\2", 24, "<I", 10**5), UNREADABLE, "zip file's directory"
     yield "zip-points-outside", edited(data, b"PK\1\2", 42, "<I", 10**8), UNREADABLE, ""
     yield "zip-directory-outside", edited(data, b"PK\5\6", 16, "<I", 10**8), UNREADABLE, "directory"
     yield "zip-of-other-count", edited(data, b"PK\5\6", 10, "<H", 500), UNREADABLE, ""
     yield "zip-with-password", edited(data, b"PK\1\2", 8, "<H", 1), UNREADABLE, "cannot be read"
     yield "zip-packed-with-bzip2", zipped(good, zipfile.ZIP_BZIP2), UNREADABLE, "method 12"
-    yield "zip-with-wrong-checksum", edited(data, b"PK\1\2", 16, "<I", 1), UNREADABLE, "directory says"
+    yield "zip-with-wrong-checksum", edited(data, b"PK\1\2", 16, "<I", 1), UNREADABLE, "zip file's directory"
 
 
 def _with_schema(schema: bytes) -> bytes:
@@ -336,9 +336,14 @@ def _versions() -> Iterator[Row]:
     without = _svm()
     del without.__dict__["_gamma"]
     yield "version-older-that-lacks", pickle.dumps(without).replace(b"1.9.1", b"0.9.1"), OLD, "_gamma is missing"
-    yield "fits-two-features", pickle.dumps(OneClassSVM().fit(DATA[:, :2])), Reason.WRONG_FEATURES, "wants 2 features"
+    yield (
+        "fits-two-features",
+        pickle.dumps(OneClassSVM().fit(DATA[:, :2])),
+        Reason.WRONG_FEATURES,
+        "expected 2 features",
+    )
     named = OneClassSVM().fit(pd.DataFrame(DATA, columns=["a", "b", "volt"]))
     yield "wants-another-column", pickle.dumps(named), Reason.WRONG_FEATURES, "volt"
     named.feature_names_in_ = np.array(["a", "b", "\ud800\x1b[31m"], object)
-    yield "wants-half-a-character", pickle.dumps(named, 2), Reason.WRONG_FEATURES, "wants 3"
-    yield "wants-half-a-character-skops", to_skops(named), Reason.WRONG_FEATURES, "wants 3"
+    yield "wants-half-a-character", pickle.dumps(named, 2), Reason.WRONG_FEATURES, "expected 3"
+    yield "wants-half-a-character-skops", to_skops(named), Reason.WRONG_FEATURES, "expected 3"

@@ -87,7 +87,7 @@ def _texts() -> Iterator[BadReadings]:
     yield _file("device-twice.csv", _lines("07:00,pump,fan,2", head="time,device,device,value\n"), WHOLE, "than once")
     yield _file("a-column-more.csv", _lines("07:00,pump,x,1", head="time,device,note,value\n"), (1.0,))
     yield _file(
-        "two-features-for-one.csv", _lines("07:00,pump,1,2", head="time,device,a,b\n"), WRONG, "wants 1 feature"
+        "two-features-for-one.csv", _lines("07:00,pump,1,2", head="time,device,a,b\n"), WRONG, "expected 1 feature"
     )
     yield _file("columns-reordered.csv", "value,time,device\n1,2026-11-21T07:00,pump\n", (1.0,))
     yield _file("cut-in-a-row.csv", GOOD + "2026-11-21T07:02,pu", WHOLE, "Expected 3 columns, got 2")
@@ -207,11 +207,11 @@ def _parquet() -> Iterator[BadReadings]:
     flipped = bytearray(_to_parquet(how, value=[1.0, np.pi]))
     flipped[flipped.index(np.float64(np.pi).tobytes())] ^= 1
     yield _file("good.parquet", good, BOTH)
-    yield _file("cut.parquet", good[:-20], WHOLE, "has no end")
-    yield _file("cut-in-the-middle.parquet", good[: len(good) // 2], WHOLE, "has no end")
+    yield _file("cut.parquet", good[:-20], WHOLE, "expected a footer")
+    yield _file("cut-in-the-middle.parquet", good[: len(good) // 2], WHOLE, "expected a footer")
     yield _file("four-bytes.parquet", b"PAR1", WHOLE, "Parquet")
     yield _file("encrypted.parquet", good[:-4] + b"PARE", WHOLE, "encrypted")
-    yield _file("footer-of-4-gb.parquet", good[:-8] + b"\xff\xff\xff\xff" + b"PAR1", WHOLE, "has no end")
+    yield _file("footer-of-4-gb.parquet", good[:-8] + b"\xff\xff\xff\xff" + b"PAR1", WHOLE, "expected a footer")
     yield _file("footer-of-nothing.parquet", good[:-8] + bytes(4) + b"PAR1", WHOLE, "Parquet")
     yield _file("footer-of-noise.parquet", good[:-60] + b"\x15" * 52 + good[-8:], WHOLE, "Parquet")
     yield _file("flipped-bit.parquet", bytes(flipped), WHOLE, "Parquet")

@@ -260,7 +260,7 @@ from pathlib import Path
 from scorer.readings import source
 from scorer.storage.blob_store import Folder
 from shared.contract.model_names import Columns
-print(source.read(Folder(Path({str(tmp_path)!r})), [""], Columns(), ["pump"], None).unreadable)
+print(source.read_readings(Folder(Path({str(tmp_path)!r})), [""], Columns(), ["pump"], None).unreadable)
 """
     done = subprocess.run([sys.executable, "-c", program], check=False, cwd=ROOT, capture_output=True, text=True)
 

@@ -306,7 +306,7 @@ from pathlib import Path
 from scorer.readings import source
 from scorer.storage.blob_store import Folder
 from shared.contract.model_names import Columns
-found = source.read(Folder(Path({str(tmp_path)!r})), [""], Columns(), ["d000"], None)
+found = source.read_readings(Folder(Path({str(tmp_path)!r})), [""], Columns(), ["d000"], None)
 assert found.rows == 11, found
 assert not {{"pandas", "sklearn", "scipy"}} & set(sys.modules)
 """
@@ -327,7 +327,7 @@ footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
 tried = 0
 for at in range(footer, len(data)):
     (root / "a").write_bytes(data[:at] + bytes([data[at] ^ 2]) + data[at + 1 :])
-    found = source.read(Folder(root), [""], Columns(), ["d003"], None)
+    found = source.read_readings(Folder(root), [""], Columns(), ["d003"], None)
     tried += 1
 print(tried)
 """

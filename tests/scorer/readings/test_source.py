@@ -47,11 +47,11 @@ def test_a_device_model_sees_its_sensors_side_by_side_in_the_order_of_their_name
     assert see(found, names=("rpm",)) == [("07:00:00", [1]), ("07:01:00", [3]), ("07:02:00", [4])]
     assert refusal(found, count=3) == (
         Reason.WRONG_FEATURES,
-        "wants 3 features; the readings have 2 (bar, rpm)",
+        "expected 3 features; the readings have 2 (bar, rpm)",
     )
     assert refusal(found, names=("rpm", "volt")) == (
         Reason.WRONG_FEATURES,
-        "wants 2 (rpm, volt); the readings have 2 (bar, rpm)",
+        "expected 2 (rpm, volt); the readings have 2 (bar, rpm)",
     )
 
 
@@ -239,8 +239,8 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         (GOOD.encode("utf-16-le"), "NUL bytes"),  # no mark tells it
         (b"Obj\x01\x04\x16avro.schema", "is an Avro file"),
         (b'[{"time": 1}]', "is a JSON array"),
-        ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":2}\n', "is there twice"),
-        ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":"x"}\n', "is there twice"),
+        ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":2}\n', "is repeated"),
+        ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":"x"}\n', "is repeated"),
         ("time,device,value\n1795244400,pump,1\n", "s, ms, us or ns"),
         ('{"time":1795244400,"device":"pump","value":1}\n', "s, ms, us or ns"),
         (GOOD.replace("pump", "p\xfcmp").encode("latin-1"), "invalid UTF8"),
@@ -419,7 +419,7 @@ def test_a_model_without_feature_names_refuses_files_of_different_columns(header
         assert refusal(read(tmp_path), count=count) == (
             Reason.WRONG_FEATURES,
             (
-                "has no feature names, so wants files of the same columns in the same order; "
+                "has no feature names, so expected files with the same columns in the same order; "
                 f"the readings have 2 (a, b) and 2 ({second})"
             ),
         )
@@ -438,7 +438,7 @@ def test_a_device_model_refuses_wide_rows_of_several_sensors_at_one_instant(tmp_
 
     assert refusal(found, names=("a", "b")) == (
         Reason.WRONG_FEATURES,
-        "wants one row an instant; the readings have one for each sensor",
+        "expected one row for each time; the readings have one for each sensor",
     )
     assert see(found, "pump/t", names=("a", "b")) == [("07:00:00", [3, 4])]
     assert see(found, "fan", names=("a", "b")) == [("07:01:00", [5, 6]), ("07:02:00", [7, 8])]

@@ -34,7 +34,7 @@ def test_a_row_that_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> No
     assert see(found, "pump/rpm") == [("07:04:00", [4.0])]
     assert found.list_warnings() == [
         (1, "readings had no usable value and were left out"),
-        (4, "rows had a cell that is no number, or no time, and were left out"),
+        (4, "rows had a cell that is not a number, or not a time, and were left out"),
     ]
     failing = read_text(tmp_path, text, policy=FAIL)
     assert refusal(failing, "pump/rpm") == (
@@ -91,7 +91,7 @@ def test_rows_outside_the_window_are_counted_but_not_those_of_the_next_folder(tm
     found = source.read_readings(Folder(tmp_path), ["07/", "08/"], Columns(), ["p"], HOUR)
 
     assert (found.rows, found.outside) == (2, 1)
-    assert found.list_warnings() == [(1, "rows lay outside the window and were ignored")]
+    assert found.list_warnings() == [(1, "rows were outside the window and were ignored")]
 
 
 @pytest.mark.parametrize("outside", ["2026-11-21T06:59:59.999999", "2026-11-21T08:00:00"])
@@ -200,7 +200,7 @@ def test_whole_numbers_where_iso_8601_was_wanted_are_refused_with_a_hint(kind: p
     reason, message = refusal(read(tmp_path))
 
     assert reason is Reason.UNREADABLE_READINGS
-    assert message.endswith("the setting for the format of time says so: s, ms, us or ns")
+    assert message.endswith("set the format of time to s, ms, us or ns")
 
 
 def test_a_cell_of_nan_or_infinity_in_json_is_missing(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_what_a_child_is_sent_of_a_device_is_small_and_the_same(tmp_path: Path) 
     one = pickle.loads(pickle.dumps(found.select_device("mill")))
 
     assert len(pickle.dumps(one)) < 6000
-    assert (list(one.devices), sorted(one.sensors), one.rows, one.remarks()) == (
+    assert (list(one.devices), sorted(one.sensors), one.rows, one.list_warnings()) == (
         ["mill"],
         ["bar", "rpm", "volt"],
         120,

@@ -188,7 +188,7 @@ DEEDS = {
     "no-json": lambda: answer(b"scored"),
     "pickle": lambda: answer(pickle.dumps(Bomb())),
     "another": answer_for_another,
-    "as-the-keeper": lambda: write(pipe.Frame(mark(), pipe.FrameKind.DIED, b"{}").to_bytes()),
+    "as-the-supervisor": lambda: write(pipe.Frame(mark(), pipe.FrameKind.DIED, b"{}").to_bytes()),
     "twice": answer_twice,
     "hang-up": hang_up,
     "not-alone": die_unless_first,

@@ -39,6 +39,7 @@ from scorer.sandbox.pool import REQUEST_MODELS, Item, WorkerPool
 from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
 from tests.patience import patience
+from tests.sandboxed import needs_sandbox
 from tests.scorer.fleets import DETECTORS
 from tests.scorer.sandbox import misdeeds
 from tests.scorer.sandbox.misdeeds import item
@@ -54,28 +55,28 @@ def children() -> Iterator[WorkerPool]:
         yield three
 
 
-UNUSABLE = "its process gave no answer that can be used"
+UNUSABLE = "its process gave no usable reply"
 POISON = {
-    "hang": (Reason.ENDLESS, f"came to no end within {PATIENCE} s"),
+    "hang": (Reason.ENDLESS, f"did not end within {PATIENCE} s"),
     "eat": (Reason.CRASHED, "took more than 300 MiB of memory"),
     "start-threads": (Reason.CRASHED, "started more than 64 threads"),
     "exit-0": (Reason.CRASHED, "its process ended with exit code 0"),
     "exit-3": (Reason.CRASHED, "its process ended with exit code 3"),
     "abort": (Reason.CRASHED, "its process ended by SIGABRT"),
-    "hang-in-c": (Reason.ENDLESS, f"came to no end within {PATIENCE} s"),
+    "hang-in-c": (Reason.ENDLESS, f"did not end within {PATIENCE} s"),
     "kill": (Reason.CRASHED, "its process ended by SIGKILL"),
     "signal-35": (Reason.CRASHED, "its process ended by signal 35"),
     "segfault": (Reason.CRASHED, "its process ended by SIGSEGV"),
-    "hang-up": (Reason.CRASHED, "its process hung up and went on"),
+    "hang-up": (Reason.CRASHED, "its process closed its pipe and continued"),
     "garbage": (
         Reason.CRASHED,
-        f"{UNUSABLE}: expected at most 16409 bytes, {2**64 - 1} were announced",
+        f"{UNUSABLE}: expected at most 16409 bytes, got a frame of {2**64 - 1}",
     ),
-    "stop": (Reason.ENDLESS, f"came to no end within {PATIENCE} s"),
+    "stop": (Reason.ENDLESS, f"did not end within {PATIENCE} s"),
     "half-an-answer": (Reason.CRASHED, "its process ended with exit code 1"),
     "endless-answer": (
         Reason.CRASHED,
-        f"{UNUSABLE}: expected at most 16409 bytes, {2**40} were announced",
+        f"{UNUSABLE}: expected at most 16409 bytes, got a frame of {2**40}",
     ),
     "no-json": (
         Reason.CRASHED,
@@ -85,8 +86,8 @@ POISON = {
         Reason.CRASHED,
         f"{UNUSABLE}: 'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte",
     ),
-    "another": (Reason.CRASHED, "its process answered what nobody had asked"),
-    "as-the-keeper": (Reason.CRASHED, f"{UNUSABLE}: a frame of kind 4"),
+    "another": (Reason.CRASHED, "its process replied to another request"),
+    "as-the-supervisor": (Reason.CRASHED, f"{UNUSABLE}: a frame of kind 4"),
 }
 FAILED = {
     "leave": "SystemExit: 42",
@@ -96,6 +97,7 @@ FAILED = {
 }
 
 
+@needs_sandbox
 def test_each_poison_model_is_named_with_its_etag_and_each_neighbour_is_scored(
     children: WorkerPool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,8 +115,11 @@ def test_each_poison_model_is_named_with_its_etag_and_each_neighbour_is_scored(
     assert [v.rows for v in (one.result for one in ended)] == [int(name not in blamed) for name in names]
     assert {v.etag for v in (one.result for one in ended)} == {"etag"}  # it is not what was planned
     assert [line for line in caplog.messages if "exit-3" in line and "after" not in line] == [
-        "child ended at model=exit-3: its process ended with exit code 3; trying it alone in a fresh one",
-        "child ended at model=exit-3 alone: its process ended with exit code 3; it is to blame",
+        (
+            "worker process ended at model=exit-3: its process ended with exit code 3; "
+            "trying the model alone in a fresh one"
+        ),
+        "worker process ended at model=exit-3 alone: its process ended with exit code 3; the model is the cause",
     ]
 
 
@@ -268,7 +273,7 @@ def test_the_first_keeper_that_is_lost_is_replaced_and_the_second_is_no_models_f
         (second,) = map(scored_by, one.score_items([item("b")]))
         kill_and_all_under_it(one, second)
 
-        with pytest.raises(Unavailable, match="the process that keeps the children was gone at model=c"):
+        with pytest.raises(Unavailable, match="the process that supervises the workers was lost at model=c"):
             list(one.score_items([item("c")]))
     assert first != second
 
@@ -302,11 +307,11 @@ NODE = """
 import sys
 sys.path[:0] = {path!r}
 from tests.scorer.sandbox import misdeeds
-from scorer.sandbox.pool import Children
-with Children(1, scoring=misdeeds.scoring) as children:
+from scorer.sandbox.pool import WorkerPool
+with WorkerPool(1, scoring=misdeeds.scoring) as workers:
     for name in ("a", "hang"):
-        for one in children.score([misdeeds.item(name)]):
-            print(int(one.predictions.score[0]), children._processes[0].pid, flush=True)
+        for one in workers.score_items([misdeeds.item(name)]):
+            print(int(one.predictions.score[0]), workers._processes[0].pid, flush=True)
 """
 
 
@@ -329,7 +334,7 @@ def wait_for(true: Callable[[], bool]) -> None:
 
 
 def is_busy(pid: int) -> bool:
-    """Whether a child is at what has no end: nothing else here takes half a second."""
+    """Whether a child is at what expected a footer: nothing else here takes half a second."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return int(user) + int(system) > os.sysconf("SC_CLK_TCK") // 2
 

@@ -27,7 +27,7 @@ TRUE = ModelOutcome(
     left_out=1,
     made_by="1.5.2",
 )
-FAILED = ModelOutcome(ModelResult("d", reason=Reason.WRONG_FEATURES, message="wants 2 features", etag="found"))
+FAILED = ModelOutcome(ModelResult("d", reason=Reason.WRONG_FEATURES, message="expected 2 features", etag="found"))
 
 
 def parsed(data: bytes) -> ModelOutcome:

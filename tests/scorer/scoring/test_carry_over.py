@@ -40,7 +40,7 @@ VERDICTS = (
     ModelResult("a#b/x", 2, 1),
     ModelResult("a", 3, 2, etag="newer"),
     ModelResult("a/y", 1, 1),
-    ModelResult("bad", reason=Reason.BAD_SCORES, message="2 of 2 scores are no numbers"),
+    ModelResult("bad", reason=Reason.BAD_SCORES, message="2 of 2 scores are not finite"),
     ModelResult("none"),
 )
 

@@ -99,7 +99,7 @@ def test_each_way_of_being_scored_says_what_scikit_learn_says(
         np.testing.assert_allclose(found["score"], estimator.decision_function(at), atol=1e-9)
         assert found["anomaly"] == (estimator.predict(at) == -1).astype(int).tolist()
         assert len(set(found["model"])) == 1
-    assert notes.sentences == ("14 rows lacked one of the features that their model wants and were left out",)
+    assert notes.sentences == ("14 rows lacked one of the features that their model expects and were left out",)
 
 
 def _broken(estimator: Any) -> None:

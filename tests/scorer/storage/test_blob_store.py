@@ -143,7 +143,7 @@ def test_a_container_that_is_not_there_is_not_an_empty_one(azurite: Azurite) -> 
     container = open_container(url, azurite.connection_string)
 
     for ask in (lambda: container.read("x"), lambda: container.list(""), lambda: container.write("x", b"")):
-        with pytest.raises(Misconfigured, match=f"there is no container at {url}"):
+        with pytest.raises(Misconfigured, match=f"expected a container, got nothing at {url}"):
             ask()
 
 
@@ -159,7 +159,7 @@ def test_use_development_storage_opens_azurite(azurite: Azurite, fresh_name: str
 def test_a_wrong_key_is_refused_with_the_role_that_is_wanted(azurite: Azurite, fresh_name: str) -> None:
     wrong = f"AccountName=devstoreaccount1;AccountKey=d3Jvbmc=;BlobEndpoint={azurite.blob_endpoint}"
 
-    with pytest.raises(Unavailable, match=r"refused us 'x': .* role Storage Blob Data"):
+    with pytest.raises(Unavailable, match=r"refused access to 'x': .* role Storage Blob Data"):
         open_container(f"{azurite.blob_endpoint}/{fresh_name}", wrong).read("x")
 
 
@@ -171,7 +171,7 @@ def test_a_wrong_key_is_refused_with_the_role_that_is_wanted(azurite: Azurite, f
         ("http://127.0.0.1:1/devstoreaccount1", "", Malformed, "expected https://ACCOUNT"),
         ("models", "", Malformed, "got 'models'"),
         ("file://host/x", "", Malformed, "file:///PATH"),
-        ("file:///no/such/folder", "", Misconfigured, "there is no folder at /no/such/folder"),
+        ("file:///no/such/folder", "", Misconfigured, "expected a folder, got nothing at /no/such/folder"),
         (
             "http://127.0.0.1:1/devstoreaccount1/c",
             "",

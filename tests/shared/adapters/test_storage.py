@@ -20,13 +20,13 @@ from azure.core.exceptions import (
 )
 
 from local.azurite import ACCOUNT_KEY
-from shared.adapters.azure.auth import default_credential
+from shared.adapters.azure.auth import make_default_credential
 from shared.adapters.azure.blobs import AzureBlobs
-from shared.adapters.azure.storage import Account, translated
+from shared.adapters.azure.storage import Account, translate_errors
 from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryBlobs
 from shared.contract.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
-from shared.state.requests import Wish, WishKind
+from shared.state.requests import Request, RequestKind
 from shared.state.runs import Heartbeat
 
 
@@ -48,7 +48,7 @@ class Answer:
 
 
 def translate(error: AzureError) -> FleetError:
-    with pytest.raises(FleetError) as caught, translated("https://account/models"):
+    with pytest.raises(FleetError) as caught, translate_errors("https://account/models"):
         raise error
     return caught.value
 
@@ -141,7 +141,7 @@ def test_silence_is_unavailable_and_a_signature_in_a_url_is_not_repeated(kind: t
 )
 def test_the_url_of_an_account_gives_both_endpoints_and_one_credential(setting: str, blob: str, table: str) -> None:
     account = Account(setting)
-    blobs, tables = account.connection("blob"), account.connection("table")
+    blobs, tables = account.get_connection("blob"), account.get_connection("table")
     assert blobs is not None
     assert tables is not None
     assert (blobs[0], tables[0], blobs[1] is tables[1]) == (blob, table, True)
@@ -149,7 +149,7 @@ def test_the_url_of_an_account_gives_both_endpoints_and_one_credential(setting: 
 
 @pytest.mark.parametrize("setting", ["UseDevelopmentStorage=true", "AccountName=a;AccountKey=c2VjcmV0"])
 def test_a_connection_string_holds_all_and_is_never_shown(setting: str) -> None:
-    assert Account(setting).connection("blob") is None
+    assert Account(setting).get_connection("blob") is None
     assert repr(Account(setting)) == "Account(a connection string)"
 
 
@@ -220,10 +220,10 @@ def copy(blobs: AzureBlobs) -> object:
 @pytest.mark.parametrize(
     "ask",
     [
-        AzureBlobs.ensure,
-        lambda blobs: list(blobs.list()),
-        lambda blobs: list(blobs.describe("")),
-        lambda blobs: blobs.head("a"),
+        AzureBlobs.ensure_container,
+        lambda blobs: list(blobs.list_blobs()),
+        lambda blobs: list(blobs.describe_blobs("")),
+        lambda blobs: blobs.read_properties("a"),
         lambda blobs: blobs.read("a"),
         lambda blobs: blobs.create("a", b"x"),
         lambda blobs: blobs.delete("a"),
@@ -242,13 +242,15 @@ def test_busy_blobs_are_asked_once_and_nobody_waits_for_them(
 @pytest.mark.parametrize(
     "ask",
     [
-        TableLedger.ensure,
-        TableLedger.heartbeat,
-        TableLedger.watched_runs,
+        TableLedger.ensure_table,
+        TableLedger.read_heartbeat,
+        TableLedger.list_watched_runs,
         lambda ledger: ledger.save_heartbeat(Heartbeat()),
         lambda ledger: ledger.remove_backfill("b-0001"),
         lambda ledger: ledger.remove_run("20261121T0700Z-PT1H"),
-        lambda ledger: ledger.remove_wish(Wish(WishKind.PAUSE, "schedule", Heartbeat().ticked_at, version="x")),
+        lambda ledger: ledger.remove_request(
+            Request(RequestKind.PAUSE, "schedule", Heartbeat().ticked_at, version="x")
+        ),
     ],
 )
 def test_a_busy_table_is_asked_once_and_nobody_waits_for_it(
@@ -274,8 +276,8 @@ def test_a_busy_giver_of_tokens_is_asked_once_and_nobody_waits_for_it(
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")  # not whoever is signed in here
     for name, value in place.items():
         monkeypatch.setenv(name, value.format(url=busy.url))
-    with pytest.raises(Unavailable, match="no identity to sign in with"), translated("https://pumps"):
-        default_credential.__wrapped__().get_token(
+    with pytest.raises(Unavailable, match="no identity to sign in with"), translate_errors("https://pumps"):
+        make_default_credential.__wrapped__().get_token(
             "https://storage.azure.com/.default"
         )  # not one that another test made
     assert (busy.asked, busy.waits) == (["GET"], [])

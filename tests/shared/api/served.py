@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from shared.api.app import create_api
-from shared.api.auth import Guard
-from shared.control.options import Rules
+from shared.api.auth import Authorizer
+from shared.control.options import ControlOptions
 from shared.control.services import Services
 
 
@@ -26,7 +26,7 @@ class Served:
     """What a client is answered from."""
 
     services: Services
-    guard: Guard
+    guard: Authorizer
     clock: Callable[[], datetime]
 
 
@@ -44,10 +44,10 @@ class _Part:
 
 
 @cache
-def _app(rules: Rules) -> FastAPI:
+def _app(options: ControlOptions) -> FastAPI:
     ledger, cluster, work = (_Part(attrgetter(f"services.{name}")) for name in ("ledger", "cluster", "work"))
-    services = Services(cast("Any", ledger), cast("Any", cluster), cast("Any", work), rules)
-    return create_api(services, cast("Guard", _Part(attrgetter("guard"))), _tell_time)
+    services = Services(cast("Any", ledger), cast("Any", cluster), cast("Any", work), options)
+    return create_api(services, cast("Authorizer", _Part(attrgetter("guard"))), _tell_time)
 
 
 def _tell_time() -> datetime:
@@ -57,8 +57,8 @@ def _tell_time() -> datetime:
 class Client(TestClient):
     """Asks the application over these services."""
 
-    def __init__(self, services: Services, guard: Guard, clock: Callable[[], datetime]) -> None:
-        super().__init__(_app(services.rules), raise_server_exceptions=False)
+    def __init__(self, services: Services, guard: Authorizer, clock: Callable[[], datetime]) -> None:
+        super().__init__(_app(services.options), raise_server_exceptions=False)
         self._served = Served(services, guard, clock)
 
     def send(self, *args: Any, **options: Any) -> Any:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from shared.api.auth import Guard
+from shared.api.auth import Authorizer
 from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
 from shared.contract.version import VERSION
 from shared.control.loop import ControlPlane
-from shared.state.requests import WishKind
+from shared.state.requests import RequestKind
 from shared.state.runs import JobState, Nodes, Phase
 from tests.shared.api.served import Client
 from tests.storm.world import EARLIER, NOON, WINDOW, World
@@ -23,8 +23,8 @@ from tests.storm.world import EARLIER, NOON, WINDOW, World
 FLEET: dict[str, Reason | None] = {"pump1": None, "pump2/heat": Reason.UNREADABLE_MODEL, "<b>": Reason.NO_READINGS}
 
 
-def client(world: World, guard: Guard | None = None, plane: ControlPlane | None = None) -> TestClient:
-    return Client((plane or world.plane).services, guard or Guard(), lambda: world.now)
+def client(world: World, guard: Authorizer | None = None, plane: ControlPlane | None = None) -> TestClient:
+    return Client((plane or world.plane).services, guard or Authorizer(), lambda: world.now)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def is_problem(response: Any, status: int, detail: str) -> bool:
 
 def test_a_run_that_is_over_is_told_whole(over: World) -> None:
     run = client(over).get(f"/api/runs/{WINDOW}").json()
-    ended = over.ledger.run(WINDOW)
+    ended = over.ledger.read_run(WINDOW)
     assert run == {
         "id": WINDOW,
         "phase": "partial",
@@ -115,12 +115,12 @@ def test_a_window_can_be_asked_for_and_its_run_is_the_same_however_often(world: 
         (EARLIER.id, "succeeded"),
         (window, "requested"),
     ]
-    world.ledger.save_heartbeat(replace(world.ledger.heartbeat(), watermark=NOON + timedelta(days=1)))
+    world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), watermark=NOON + timedelta(days=1)))
     for _ in range(9):
         world.beat()
     again = http.post("/api/runs", json={"window": window})
     assert (again.status_code, again.json()["phase"], again.json()["asked_by"]) == (200, "partial", "request")
-    assert world.ledger.wishes() == []
+    assert world.ledger.list_requests() == []
 
 
 def test_without_a_window_the_last_closed_one_is_meant(world: World) -> None:
@@ -138,7 +138,7 @@ def test_without_a_window_the_last_closed_one_is_meant(world: World) -> None:
 )
 def test_a_window_that_cannot_be_scored_is_refused(world: World, window: str, detail: str) -> None:
     assert is_problem(client(world).post("/api/runs", json={"window": window}), 400, detail)
-    assert world.ledger.wishes() == []
+    assert world.ledger.list_requests() == []
 
 
 @pytest.mark.parametrize("body", ["{", "[]", '{"window": 7}', '"x"', '{"Window": "20261120T0300Z-PT1H"}'])
@@ -170,7 +170,7 @@ def test_a_wish_that_is_taken_back_leaves_no_trace_and_can_be_made_again(world: 
     http.post("/api/runs", json={"window": window})
     assert http.post(f"/api/runs/{window}/cancel").status_code == 202
     world.beat_until_over()
-    assert is_problem(http.get(f"/api/runs/{window}"), 404, "nobody asked for it")
+    assert is_problem(http.get(f"/api/runs/{window}"), 404, "nobody requested it")
     http.post("/api/runs", json={"window": window})
     http.post(f"/api/runs/{window}/cancel")
     assert http.post("/api/runs", json={"window": window}).status_code == 202
@@ -196,16 +196,16 @@ def test_a_running_run_can_be_cancelled_twice_and_one_that_is_over_stays(world: 
     world.beat()
     http = client(world)
     assert [http.post(f"/api/runs/{WINDOW}/cancel").status_code for _ in range(2)] == [202, 202]
-    assert [wish.kind for wish in world.ledger.wishes()] == [WishKind.CANCEL]
+    assert [wish.kind for wish in world.ledger.list_requests()] == [RequestKind.CANCEL]
     assert world.beat_until_over().phase in (Phase.CANCELLED, Phase.PARTIAL)
     assert http.post(f"/api/runs/{WINDOW}/cancel").status_code == 200
-    assert world.ledger.wishes() == []
+    assert world.ledger.list_requests() == []
     assert is_problem(http.post("/api/runs/20200101T0000Z-PT1H/cancel"), 404, "no run")
 
 
 def test_chunks_tell_their_attempts_and_live_asks_the_cluster_itself(world: World) -> None:
     world.beat()
-    world.cluster.set(f"fleetscore-{WINDOW}-c00001-1", JobState.DOUBTFUL)
+    world.cluster.set_state(f"fleetscore-{WINDOW}-c00001-1", JobState.UNRESPONSIVE)
     stored = client(world).get(f"/api/runs/{WINDOW}/chunks").json()
     live = client(world).get(f"/api/runs/{WINDOW}/chunks", params={"live": 1, "limit": 1}).json()
     assert [c["id"] for c in stored["items"]] == ["c00000", "c00001"]
@@ -262,7 +262,7 @@ def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one(
 def test_health_tells_of_the_cluster_until_when_it_wants_to_be_left_alone_and_what_nodes_it_has(world: World) -> None:
     until = NOON + timedelta(minutes=10)
     nodes = Nodes(3, 8, {"idle": 1, "running": 2})
-    beat = replace(world.ledger.heartbeat(), ticked_at=NOON, throttled_until=until, nodes=nodes, nodes_at=NOON)
+    beat = replace(world.ledger.read_heartbeat(), ticked_at=NOON, throttled_until=until, nodes=nodes, nodes_at=NOON)
     world.ledger.save_heartbeat(beat)
     found = []
     for world.now in (until - timedelta(seconds=1), until):
@@ -275,28 +275,32 @@ def test_health_tells_of_the_cluster_until_when_it_wants_to_be_left_alone_and_wh
 @pytest.mark.parametrize(
     ("guard", "headers", "trouble"),
     [
-        (Guard(), {}, "no vault at fleet.azure"),
-        (Guard(public=True), {}, "told to who may read: GET /api/schedule"),
-        (Guard(hashlib.sha256(b"reader").hexdigest()), {}, "told to who may read: GET /api/schedule"),
-        (Guard(hashlib.sha256(b"reader").hexdigest()), {"Authorization": "Bearer reader"}, "no vault at fleet.azure"),
+        (Authorizer(), {}, "no vault at fleet.azure"),
+        (Authorizer(public=True), {}, "shown to readers only: GET /api/schedule"),
+        (Authorizer(hashlib.sha256(b"reader").hexdigest()), {}, "shown to readers only: GET /api/schedule"),
+        (
+            Authorizer(hashlib.sha256(b"reader").hexdigest()),
+            {"Authorization": "Bearer reader"},
+            "no vault at fleet.azure",
+        ),
         # The sign-in lets this path pass: what is told here may be anybody's invention.
         (
-            Guard(signs_in=True),
+            Authorizer(signs_in=True),
             {"X-MS-CLIENT-PRINCIPAL": "eyJjbGFpbXMiOiBbXX0="},
-            "told to who may read: GET /api/schedule",
+            "shown to readers only: GET /api/schedule",
         ),
     ],
 )
 def test_strangers_are_told_whether_the_timer_beats_and_no_names(
-    world: World, guard: Guard, headers: dict[str, str], trouble: str
+    world: World, guard: Authorizer, headers: dict[str, str], trouble: str
 ) -> None:
-    beat = world.ledger.heartbeat()
+    beat = world.ledger.read_heartbeat()
     world.ledger.save_heartbeat(
         replace(beat, ticked_at=NOON, trouble="no vault at fleet.azure", nodes=Nodes(3, 8), nodes_at=NOON)
     )
     told = client(world, guard).get("/api/health", headers=headers).json()
     assert (told["late"], told["ticked_at"], told["trouble"]) == (False, "2026-11-21T12:05:00Z", trouble)
-    assert (told["nodes"] is None, told["version"] == "") == (trouble.startswith("told"),) * 2
+    assert (told["nodes"] is None, told["version"] == "") == (trouble.startswith("shown"),) * 2
 
 
 def test_who_may_read_is_told_all_of_the_schedule(world: World) -> None:
@@ -309,8 +313,10 @@ def test_a_store_that_does_not_answer_is_told_with_when_to_try_again(world: Worl
     def fail(*_: object) -> None:
         raise Unavailable("the ledger does not answer", retry_after=7)
 
-    broken = replace(world.plane, ledger=type("Broken", (), {"runs": fail, "run": fail, "heartbeat": fail})())
-    http = Client(broken.services, Guard(), lambda: NOON)
+    broken = replace(
+        world.plane, ledger=type("Broken", (), {"list_runs": fail, "read_run": fail, "read_heartbeat": fail})()
+    )
+    http = Client(broken.services, Authorizer(), lambda: NOON)
     for path in ("/api/runs", f"/api/runs/{WINDOW}", "/api/health"):
         found = http.get(path)
         assert is_problem(found, 503, "the ledger does not answer")
@@ -321,9 +327,9 @@ def test_what_nobody_expected_says_no_more_than_that(world: World) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a secret")
 
-    broken = replace(world.plane, ledger=type("Broken", (), {"runs": fail})())
-    found = Client(broken.services, Guard(), lambda: NOON).get("/api/runs")
-    assert is_problem(found, 500, "this should not have happened")
+    broken = replace(world.plane, ledger=type("Broken", (), {"list_runs": fail})())
+    found = Client(broken.services, Authorizer(), lambda: NOON).get("/api/runs")
+    assert is_problem(found, 500, "unexpected error")
     assert "secret" not in found.text
 
 
@@ -384,17 +390,17 @@ def sha(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-KEYS = Guard(sha("reader"), sha("operator"), public=True)
+KEYS = Authorizer(sha("reader"), sha("operator"), public=True)
 
 
 @pytest.mark.parametrize(
     ("guard", "key", "method", "path", "status"),
     [
-        (Guard(), "", "GET", "/api/runs", 200),  # a developer's machine
-        (Guard(public=True), "", "GET", "/api/runs", 503),  # the world, and nothing configured
-        (Guard(public=True), "", "GET", "/", 200),  # the page holds no data, and says that the rest is closed
-        (Guard(public=True), "", "POST", "/api/runs", 503),
-        (Guard(public=True), "", "GET", "/api/health", 503),  # late, since nothing ticked yet: but it answers
+        (Authorizer(), "", "GET", "/api/runs", 200),  # a developer's machine
+        (Authorizer(public=True), "", "GET", "/api/runs", 503),  # the world, and nothing configured
+        (Authorizer(public=True), "", "GET", "/", 200),  # the page holds no data, and says that the rest is closed
+        (Authorizer(public=True), "", "POST", "/api/runs", 503),
+        (Authorizer(public=True), "", "GET", "/api/health", 503),  # late, since nothing ticked yet: but it answers
         (KEYS, "", "GET", "/api/runs", 401),
         (KEYS, "wrong", "GET", "/api/runs", 401),
         (KEYS, "reader", "GET", "/api/runs", 200),
@@ -406,13 +412,13 @@ KEYS = Guard(sha("reader"), sha("operator"), public=True)
         (KEYS, "reader", "DELETE", "/api/quarantine?model=a", 403),
         (KEYS, "operator", "DELETE", "/api/quarantine?model=a", 404),
         (KEYS, "reader", "GET", "/api/quarantine", 200),
-        (Guard(sha("reader")), "reader", "POST", "/api/runs", 403),
-        (Guard("", sha("operator")), "", "GET", "/api/runs", 401),
-        (Guard("", sha("operator")), "operator", "GET", "/api/runs", 200),
+        (Authorizer(sha("reader")), "reader", "POST", "/api/runs", 403),
+        (Authorizer("", sha("operator")), "", "GET", "/api/runs", 401),
+        (Authorizer("", sha("operator")), "operator", "GET", "/api/runs", 200),
     ],
 )
 def test_the_guard_lets_pass_whom_it_should(
-    world: World, guard: Guard, key: str, method: str, path: str, status: int
+    world: World, guard: Authorizer, key: str, method: str, path: str, status: int
 ) -> None:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     found = client(world, guard).request(method, path, headers=headers)
@@ -426,7 +432,7 @@ def principal(*roles: str, role_type: str = "roles") -> str:
     return base64.b64encode(json.dumps(told).encode()).decode()
 
 
-SIGN_IN = Guard(signs_in=True, public=True)
+SIGN_IN = Authorizer(signs_in=True, public=True)
 LONG_TYPE = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"
 
 
@@ -449,12 +455,12 @@ LONG_TYPE = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"
         (SIGN_IN, base64.b64encode(b'{"claims": [{"val": "Operator"}]}').decode(), "POST", "/api/runs", 403),
         (SIGN_IN, base64.b64encode(b'{"claims": "Operator"}').decode(), "POST", "/api/runs", 403),
         (KEYS, principal("Operator"), "GET", "/api/runs", 401),  # nobody stands before the app: anybody can send this
-        (Guard(public=True), principal("Operator"), "GET", "/api/runs", 503),
+        (Authorizer(public=True), principal("Operator"), "GET", "/api/runs", 503),
         (replace(KEYS, signs_in=True), principal("Operator"), "POST", "/api/runs", 202),
     ],
 )
 def test_app_roles_of_entra_let_pass_whom_they_should(
-    world: World, guard: Guard, told: str, method: str, path: str, status: int
+    world: World, guard: Authorizer, told: str, method: str, path: str, status: int
 ) -> None:
     headers = {"X-MS-CLIENT-PRINCIPAL": told} if told else {}
     assert client(world, guard).request(method, path, headers=headers).status_code == status
@@ -489,7 +495,7 @@ def test_a_job_that_the_cluster_does_not_know_is_shown_as_doubted(world: World) 
     world.fates[:] = ["endless"] * 2
     for _ in range(3):
         world.beat()
-    world.cluster.forget(f"fleetscore-{WINDOW}-c00000-1")
+    world.cluster.forget_job(f"fleetscore-{WINDOW}-c00000-1")
     world.started.add(f"fleetscore-{WINDOW}-c00000-1")
     since = world.now
     world.beat()

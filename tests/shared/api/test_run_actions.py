@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from shared.contract.domain import Reason
 from shared.contract.windows import Window
-from shared.state.requests import BackfillState, Quarantined, WishKind
+from shared.state.requests import BackfillState, Quarantined, RequestKind
 from shared.state.runs import Phase, Run
 from tests.shared.api.test_app import FLEET, client, is_problem
 from tests.storm.fault_plan import Weather
@@ -41,8 +41,8 @@ def resting() -> tuple[World, TestClient]:
     return world, client(world)
 
 
-def kinds(world: World) -> list[WishKind]:
-    return [wish.kind for wish in world.ledger.wishes()]
+def kinds(world: World) -> list[RequestKind]:
+    return [wish.kind for wish in world.ledger.list_requests()]
 
 
 def run(http: TestClient, window: str = WINDOW) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_a_redrive_scores_in_a_further_round_what_was_left_over(over: World) -> 
     assert {(r.status_code, r.headers["Location"], r.headers["Retry-After"], r.json()["round"]) for r in asked} == {
         (202, HERE, "5", 0)
     }
-    assert kinds(over) == [WishKind.REDRIVE]
+    assert kinds(over) == [RequestKind.REDRIVE]
     over.beat()
     told = http.post(f"{HERE}/redrive")
     assert (told.status_code, told.json()["phase"], told.json()["round"]) == (200, "running", 1)
@@ -113,7 +113,7 @@ def test_a_reprocess_scores_all_again(over: World) -> None:
     http = client(over)
     before = len(over.rows())
     assert http.post(f"{HERE}/reprocess").status_code == 202
-    assert kinds(over) == [WishKind.REPROCESS]
+    assert kinds(over) == [RequestKind.REPROCESS]
     over.beat()
     assert http.post(f"{HERE}/reprocess", json={"models": "all"}).status_code == 200
     over.beat_until_over()
@@ -121,7 +121,7 @@ def test_a_reprocess_scores_all_again(over: World) -> None:
     assert (told["phase"], told["round"], told["redo"], told["plans"]) == ("partial", 1, "reprocess", 1)
     assert told["models_per_second"] > 0
     assert len(over.rows()) == before
-    assert [chunk.committed and chunk.committed.attempt for chunk in over.ledger.chunks(WINDOW)] == [2, 2]
+    assert [chunk.committed and chunk.committed.attempt for chunk in over.ledger.list_chunks(WINDOW)] == [2, 2]
 
 
 def test_a_reprocess_of_new_models_scores_those_that_no_plan_holds(over: World) -> None:
@@ -144,12 +144,12 @@ def test_only_a_run_that_is_over_is_opened_again(world: World, path: str) -> Non
     for run_id, status, detail in [
         (WINDOW, 409, f"expected a run that is over, got {WINDOW} running: cancel it or wait"),
         (asked, 409, f"expected a run that is over, got {asked} requested"),
-        (MISSED.id, 409, "was missed: ask for its window by POST /api/runs"),
+        (MISSED.id, 409, "was missed: request its window by POST /api/runs"),
         ("20200101T0000Z-PT1H", 404, "no run 20200101T0000Z-PT1H"),
         ("nonsense", 400, "expected a window"),
     ]:
         assert is_problem(http.post(f"/api/runs/{run_id}/{path}"), status, detail)
-    assert kinds(world) == [WishKind.RUN]
+    assert kinds(world) == [RequestKind.RUN]
 
 
 @pytest.mark.parametrize("path", ["redrive", "reprocess"])
@@ -162,7 +162,7 @@ def test_a_round_that_two_ask_for_at_once_is_one(path: str) -> None:
     cases = interleaved(make, lambda http: http.post(f"{HERE}/{path}"))
     assert len(cases) > 2
     for world, first, second in cases:
-        assert (first.status_code, second.status_code, len(world.ledger.wishes())) == (202, 202, 1)
+        assert (first.status_code, second.status_code, len(world.ledger.list_requests())) == (202, 202, 1)
         assert world.beat_until_over().round == 1
 
 
@@ -183,7 +183,7 @@ def test_a_round_that_is_cancelled_is_told_so_and_not_taken_for_what_was_asked(o
 
 def test_a_cancel_that_came_too_late_does_not_end_the_round_that_is_asked_for_after_it(over: World) -> None:
     http = client(over)
-    over.wish(WishKind.CANCEL)
+    over.wish(RequestKind.CANCEL)
     over.fleet["pump2/heat"] = None
     http.post(f"{HERE}/redrive")
     over.beat_until_over()
@@ -197,7 +197,7 @@ def test_a_round_that_waits_is_taken_back_by_a_cancel(over: World, *, meanwhile:
     if meanwhile:  # a tick opens it between our look and our wish
         http = client(over, plane=over.host(Weather(meanwhile={2: lambda: over.plane.tick(over.now)})))
     assert http.post(f"{HERE}/cancel").status_code == 202
-    assert kinds(over) == [WishKind.CANCEL]
+    assert kinds(over) == [RequestKind.CANCEL]
     over.beat_until_over()
     assert (run(http)["round"], kinds(over)) == (int(meanwhile), [])
     assert (run(http)["phase"], run(http)["cancelled_at"] is None) == ("partial", not meanwhile)
@@ -206,9 +206,9 @@ def test_a_round_that_waits_is_taken_back_by_a_cancel(over: World, *, meanwhile:
 
 def test_a_cancel_takes_back_the_round_of_no_other_run(over: World) -> None:
     http = client(over)
-    over.wish(WishKind.REDRIVE, EARLIER.id)
+    over.wish(RequestKind.REDRIVE, EARLIER.id)
     assert http.post(f"{HERE}/cancel").status_code == 200
-    assert kinds(over) == [WishKind.REDRIVE]
+    assert kinds(over) == [RequestKind.REDRIVE]
 
 
 # Limits
@@ -248,8 +248,8 @@ def test_newer_limits_replace_those_that_wait_and_leave_the_others(world: World)
     http = client(world)
     for body in [{"max_in_flight": 1}, {"tolerated_failures": 50}, {"max_in_flight": 3}]:
         http.post(f"{HERE}/limits", json=body)
-    assert [(w.kind, w.max_in_flight, w.tolerated_failures) for w in world.ledger.wishes()] == [
-        (WishKind.LIMITS, 3, 50)
+    assert [(w.kind, w.max_in_flight, w.tolerated_failures) for w in world.ledger.list_requests()] == [
+        (RequestKind.LIMITS, 3, 50)
     ]
 
 
@@ -257,7 +257,7 @@ def test_limits_that_two_ask_for_at_once_hold_both() -> None:
     def make() -> World:
         world = World(dict(FLEET))
         world.beat()
-        world.wish(WishKind.LIMITS)
+        world.wish(RequestKind.LIMITS)
         return world
 
     cases = interleaved(
@@ -268,20 +268,20 @@ def test_limits_that_two_ask_for_at_once_hold_both() -> None:
     assert len(cases) > 3
     for world, first, second in cases:
         assert (first.status_code, second.status_code) == (202, 202)
-        assert [(w.max_in_flight, w.tolerated_failures) for w in world.ledger.wishes()] == [(1, 50)]
+        assert [(w.max_in_flight, w.tolerated_failures) for w in world.ledger.list_requests()] == [(1, 50)]
 
 
 @pytest.mark.parametrize(
     ("path", "body", "detail"),
     [
         ("limits", {}, "expected max_in_flight, tolerated_failures or both, got neither"),
-        ("limits", {"max_in_flight": None, "tolerated_failures": None}, "found neither"),
-        ("limits", {"max_in_flight": 0}, "max_in_flight: Input should be greater than or equal to 1, found 0"),
+        ("limits", {"max_in_flight": None, "tolerated_failures": None}, "got neither"),
+        ("limits", {"max_in_flight": 0}, "max_in_flight: Input should be greater than or equal to 1, got 0"),
         ("limits", {"tolerated_failures": 101}, "tolerated_failures: Input should be less than or equal to 100"),
-        ("limits", {"tolerated_failures": -1}, "found -1"),
+        ("limits", {"tolerated_failures": -1}, "got -1"),
         ("limits", {"max_inflight": 1}, "max_inflight"),
         ("limits", None, "body"),
-        ("reprocess", {"models": "some"}, "found 'some'"),
+        ("reprocess", {"models": "some"}, "got 'some'"),
         ("reprocess", {"model": "new"}, "model"),
     ],
 )
@@ -308,7 +308,7 @@ def until_filled(world: World, backfill_id: str) -> None:
     """Beat until a backfill and all runs are over."""
     for _ in range(300):
         world.beat()
-        if world.ledger.backfill(backfill_id).state is not BackfillState.OPEN and world.over:
+        if world.ledger.read_backfill(backfill_id).state is not BackfillState.OPEN and world.over:
             return
     raise AssertionError(f"{backfill_id} never came to an end")
 
@@ -330,7 +330,7 @@ DECISIONS = {
 @pytest.mark.parametrize("scope", DECISIONS)
 def test_a_dry_run_tells_exactly_what_the_ticks_then_do(past: World, scope: str) -> None:
     http = client(past)
-    before = {one.id: one for one in past.ledger.runs_in(datetime(2026, 11, 21, 8, tzinfo=UTC), NOON)}
+    before = {one.id: one for one in past.ledger.list_runs_in(datetime(2026, 11, 21, 8, tzinfo=UTC), NOON)}
     told = http.post("/api/backfills", json={**RANGE, "scope": scope, "max_open": 2})
     windows = [f"20261121T{hour:02}00Z-PT1H" for hour in (8, 9, 10, 11)]
     actions = dict(zip(windows, DECISIONS[scope], strict=True))
@@ -342,13 +342,13 @@ def test_a_dry_run_tells_exactly_what_the_ticks_then_do(past: World, scope: str)
         "counts": {kind: DECISIONS[scope].count(kind) for kind in ("run", "redrive", "reprocess", "nothing")},
         "windows": [{"window": window, "action": action} for window, action in actions.items()],
     })  # fmt: skip
-    assert past.ledger.backfills() == []
+    assert past.ledger.list_backfills() == []
     asked = http.post("/api/backfills", json={**RANGE, "scope": scope, "max_open": 2, "dry_run": False})
     assert (asked.status_code, asked.headers["Location"]) == (202, f"/api/backfills/{told.json()['id']}")
     until_filled(past, told.json()["id"])
     done = []
     for window in windows:
-        after = past.ledger.run(window)
+        after = past.ledger.read_run(window)
         done.append("nothing" if after == before.get(window) else str(after.redo or "run"))
     assert done == DECISIONS[scope]
 
@@ -398,7 +398,7 @@ def test_a_backfill_is_once_while_it_is_open_and_begins_anew_when_it_is_over(pas
     until_filled(past, asked[0].json()["id"])
     past.fleet |= dict.fromkeys(FLEET, None)
     again = http.post("/api/backfills", json=body)
-    assert (again.status_code, again.json()["decided"], len(past.ledger.backfills())) == (202, 0, 1)
+    assert (again.status_code, again.json()["decided"], len(past.ledger.list_backfills())) == (202, 0, 1)
     until_filled(past, again.json()["id"])
     assert (run(http)["phase"], run(http)["round"], run(http)["models"]["scored"]) == ("succeeded", 2, 3)
 
@@ -418,7 +418,7 @@ def test_a_backfill_that_two_ask_for_at_once_is_one(*, before: bool) -> None:
     assert cases
     for world, first, second in cases:
         assert {first.status_code, second.status_code} <= {200, 202}
-        assert [(one.cursor, one.state) for one in world.ledger.backfills()] == [
+        assert [(one.cursor, one.state) for one in world.ledger.list_backfills()] == [
             (datetime(2026, 11, 21, 8, tzinfo=UTC), BackfillState.OPEN)
         ]
 
@@ -429,12 +429,12 @@ def test_a_cancel_ends_a_backfill_and_its_runs_and_it_can_be_asked_for_again(pas
     name = http.post("/api/backfills", json=body).json()["id"]
     past.beat()
     assert [http.post(f"/api/backfills/{name}/cancel").status_code for _ in range(2)] == [202, 202]
-    assert kinds(past) == [WishKind.CANCEL]
-    assert is_problem(http.post("/api/backfills", json=body), 409, f"found {name} about to be cancelled")
+    assert kinds(past) == [RequestKind.CANCEL]
+    assert is_problem(http.post("/api/backfills", json=body), 409, f"got {name} about to be cancelled")
     past.plane.tick(past.now)
     told = http.get(f"/api/backfills/{name}").json()
     assert (told["state"], told["decided"], run(http, MISSED.id)["cancelled_at"] is None) == ("cancelled", 1, False)
-    assert (http.post(f"/api/backfills/{name}/cancel").status_code, kinds(past)) == (200, [WishKind.CANCEL])
+    assert (http.post(f"/api/backfills/{name}/cancel").status_code, kinds(past)) == (200, [RequestKind.CANCEL])
     assert http.post("/api/backfills", json=body).status_code == 202
     until_filled(past, name)
     assert [run(http, f"20261121T{hour}00Z-PT1H")["phase"] for hour in ("08", "09")] == ["cancelled", "partial"]
@@ -464,12 +464,12 @@ def test_a_range_is_told_by_instants_or_by_windows(
 @pytest.mark.parametrize(
     ("start", "end", "detail"),
     [
-        ("soon", "2026-11-21T12:00Z", "or an instant with its offset such as 2026-11-21T07:00:00Z, found 'soon'"),
-        ("2026-11-21T08:00", "2026-11-21T12:00Z", "found '2026-11-21T08:00'"),
-        ("2026-11-21T08:30Z", "2026-11-21T12:00Z", "such as at 2026-11-21T08:00Z, found 2026-11-21T08:30:00+00:00"),
+        ("soon", "2026-11-21T12:00Z", "or an instant with its offset such as 2026-11-21T07:00Z, got 'soon'"),
+        ("2026-11-21T08:00", "2026-11-21T12:00Z", "got '2026-11-21T08:00'"),
+        ("2026-11-21T08:30Z", "2026-11-21T12:00Z", "such as at 2026-11-21T08:00Z, got 2026-11-21T08:30:00+00:00"),
         ("2026-11-21T08:00Z", "2026-11-21T11:00:01Z", "such as at 2026-11-21T11:00Z"),
         ("2026-11-21T08:00Z", "2026-11-21T13:00Z", "that have closed, which end by 2026-11-21T12:00Z"),
-        ("2026-11-21T08:00Z", "2026-11-21T08:00Z", "found 2026-11-21T08:00:00+00:00 to 2026-11-21T08:00:00+00:00"),
+        ("2026-11-21T08:00Z", "2026-11-21T08:00Z", "got 2026-11-21T08:00:00+00:00 to 2026-11-21T08:00:00+00:00"),
         ("2026-11-21T09:00Z", "2026-11-21T08:00Z", "expected a range"),
         ("2025-09-30T19:00Z", "2026-11-21T12:00Z", "expected at most 10000 windows, got 10001"),
         ("0001-01-01T00:00+23:59", "2026-11-21T12:00Z", "or an instant"),
@@ -483,7 +483,7 @@ def test_a_range_that_cannot_be_filled_is_refused(
     for dry_run in (True, False):
         told = http.post("/api/backfills", json={"from": start, "to": end, "dry_run": dry_run})
         assert is_problem(told, 400, detail)
-    assert world.ledger.backfills() == []
+    assert world.ledger.list_backfills() == []
 
 
 @pytest.mark.parametrize(
@@ -507,7 +507,7 @@ def test_a_dry_run_reads_the_runs_of_its_range_and_no_others(past: World) -> Non
     weather = Weather()
     http = client(past, plane=past.host(weather))
     http.post("/api/backfills", json=RANGE)
-    assert weather.calls == ["ledger.runs_in"]
+    assert weather.calls == ["ledger.list_runs_in"]
 
 
 # The schedule and the quarantine
@@ -595,7 +595,7 @@ def test_an_attempt_after_one_that_died_is_told_to_be_careful(world: World) -> N
 def test_a_run_that_the_cluster_throttles_tells_until_when(world: World) -> None:
     http = client(world)
     world.beat()
-    now = world.ledger.run(WINDOW)
+    now = world.ledger.read_run(WINDOW)
     world.ledger.save_run(replace(now, throttled_until=NOON + timedelta(minutes=1)))
     assert run(http)["throttled_until"] == "2026-11-21T12:06:00Z"
 
@@ -619,6 +619,6 @@ def test_no_request_writes_a_run_a_chunk_or_a_heartbeat(past: World) -> None:
     ]:
         assert http.post(path, json=body).is_success
     http.delete("/api/quarantine?model=a")
-    reads = ("run", "wish", "wishes", "runs_in", "backfill", "heartbeat")
+    reads = ("read_run", "read_request", "list_requests", "list_runs_in", "read_backfill", "read_heartbeat")
     writes = {call.removeprefix("ledger.") for call in weather.calls} - set(reads)
-    assert writes == {"add_wish", "remove_wish", "add_backfill", "remove_quarantined"}
+    assert writes == {"add_request", "remove_request", "add_backfill", "remove_quarantined"}

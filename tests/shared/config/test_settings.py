@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from shared import bootstrap
-from shared.config.settings import load, names
+from shared.config.settings import list_names, load_settings
 from shared.contract.errors import Misconfigured
 from shared.contract.model_names import Columns
-from shared.control.loop import Rules
+from shared.control.loop import ControlOptions
 from shared.planning.chunking import ChunkSize
 from shared.planning.schedule import Schedule
 
@@ -16,15 +16,15 @@ AZURITE = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
 
 
 def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
-    assert bootstrap.rules(load(AZURITE)) == Rules()
+    assert bootstrap.build_control_options(load_settings(AZURITE)) == ControlOptions()
 
 
 def test_an_empty_value_counts_as_not_set() -> None:
-    assert load({**AZURITE, "SCHEDULE": "", "CHUNK_SIZE": ""}) == load(AZURITE)
+    assert load_settings({**AZURITE, "SCHEDULE": "", "CHUNK_SIZE": ""}) == load_settings(AZURITE)
 
 
 def test_values_are_read_as_they_are_meant() -> None:
-    settings = load({
+    settings = load_settings({
         **AZURITE, "CHUNK_SIZE": "1", "WINDOW": "PT15M", "SILENCE": "PT90S", "RETRY_BACKOFF": "PT5S",
         "READINGS_COLUMNS": "time=TS,device=Device,sensor=Tag,value=Value", "READINGS_PATH": "sensor_data.csv",
     })  # fmt: skip
@@ -36,12 +36,12 @@ def test_values_are_read_as_they_are_meant() -> None:
 
 
 def test_the_schedule_is_read_in_its_zone_and_the_heartbeat_in_utc() -> None:
-    settings = load({**AZURITE, "SCHEDULE": "0 30 6 * * *", "SCHEDULE_TIME_ZONE": "Europe/Berlin"})
-    assert bootstrap.rules(settings).schedule == Schedule("0 30 6 * * *", "Europe/Berlin")
+    settings = load_settings({**AZURITE, "SCHEDULE": "0 30 6 * * *", "SCHEDULE_TIME_ZONE": "Europe/Berlin"})
+    assert bootstrap.build_control_options(settings).schedule == Schedule("0 30 6 * * *", "Europe/Berlin")
     assert settings.heartbeat == Schedule("0 * * * * *", "UTC")
 
 
-def test_all_problems_are_told_at_once_by_name_with_what_was_wanted_and_found() -> None:
+def test_all_problems_are_told_at_once_by_name_with_what_was_expected_and_got() -> None:
     wrong = {
         "SCHEDULE": "0 5 * * * 7",
         "SCHEDULE_TIME_ZONE": "Mars/Olympus",
@@ -71,13 +71,13 @@ def test_all_problems_are_told_at_once_by_name_with_what_was_wanted_and_found() 
         "SILENCE": "10",
     }
     with pytest.raises(Misconfigured) as caught:
-        load(wrong)
+        load_settings(wrong)
     first, *problems = str(caught.value).splitlines()
     assert first == "settings are wrong:"
     assert {line.split(":")[0].strip() for line in problems} == set(wrong) | {"HEARTBEAT"}
     for line in problems:
         name = line.split(":")[0].strip()
-        assert "found" in line or name == "OPERATE_KEY_SHA256", line
+        assert "got" in line or name == "OPERATE_KEY_SHA256", line
     assert "my password" not in str(caught.value)
     assert "of mine" not in str(caught.value)
 
@@ -100,32 +100,32 @@ BATCH = {
 
 @pytest.mark.parametrize("given", [AZURE_ML, BATCH])
 def test_what_a_cluster_cannot_be_reached_without_is_wanted_with_all_else_that_is_wrong(given: dict[str, str]) -> None:
-    load(given)
+    load_settings(given)
     with pytest.raises(Misconfigured) as caught:
-        load(
+        load_settings(
             {**{name: value for name, value in given.items() if name in AZURITE or name == "CLUSTER"}, "WINDOW": "PT7H"}
         )
     _, *problems = str(caught.value).splitlines()
     expected = sorted({*given} - {*AZURITE, "CLUSTER"})
     assert sorted(line.split(":")[0].strip() for line in problems) == sorted([*expected, "WINDOW"])
     for line in problems:
-        assert "WINDOW" in line or line.endswith(f", for CLUSTER={given['CLUSTER']}, found nothing"), line
+        assert "WINDOW" in line or line.endswith(f", for CLUSTER={given['CLUSTER']}, got nothing"), line
 
 
 def test_a_cluster_that_is_not_chosen_wants_nothing() -> None:
-    assert load(AZURITE).aml_workspace == ""
+    assert load_settings(AZURITE).aml_workspace == ""
 
 
 @pytest.mark.parametrize("given", [AZURE_ML, BATCH])
 def test_the_cluster_is_made_without_asking_anything_of_it(given: dict[str, str]) -> None:
-    kind = type(bootstrap.control_plane(load(given)).cluster).__name__
+    kind = type(bootstrap.build_control_plane(load_settings(given)).cluster).__name__
     assert kind == {"azureml": "AzureMLCluster", "batch": "BatchCluster"}[given["CLUSTER"]]
 
 
 def test_resources_of_azure_are_named_in_any_case() -> None:
     other = AZURE_ML["AML_WORKSPACE"].replace("resourceGroups", "resourcegroups")
-    assert load({**AZURE_ML, "AML_WORKSPACE": other}).aml_workspace == other
+    assert load_settings({**AZURE_ML, "AML_WORKSPACE": other}).aml_workspace == other
 
 
 def test_names_are_those_of_the_environment() -> None:
-    assert {"STORAGE", "SCHEDULE", "HEARTBEAT", "CHUNK_SIZE"} <= set(names())
+    assert {"STORAGE", "SCHEDULE", "HEARTBEAT", "CHUNK_SIZE"} <= set(list_names())

@@ -18,7 +18,7 @@ from shared.contract.report import ModelResult, Progress, Report
 from shared.contract.text import MESSAGE_LIMIT, clip_text
 from shared.contract.windows import EPOCH, Window, format_length, parse_length
 from shared.ports import JobSpec
-from shared.state.requests import Wish, WishKind
+from shared.state.requests import Request, RequestKind
 
 RUN = "20261121T0700Z-PT1H"
 NOW = datetime(2026, 11, 21, 8, 5, tzinfo=UTC)
@@ -228,14 +228,14 @@ def test_names_of_jobs_and_signs_come_apart_as_they_were_put_together() -> None:
     [(False, 0, ""), (True, 0, " --careful"), (False, 3, " --carry 3"), (True, 3, " --careful --carry 3")],
 )
 def test_an_order_is_one_command_on_every_cluster(careful: bool, carry: int, words: str) -> None:
-    found = " ".join(build_command("https://w/m.json", 4, careful=careful, carry=carry))
+    found = " ".join(build_command("https://w/m.json", 4, isolated=careful, carry=carry))
     assert found == f"python -m scorer --manifest https://w/m.json --attempt 4{words}"
 
 
 def test_two_orders_of_one_name_are_told_apart_by_what_they_do_and_not_by_their_wall_time() -> None:
     plain = JobSpec("a", RUN, build_command("https://w/m.json", 4), timedelta(hours=1))
     assert replace(plain, timeout=timedelta(hours=2)).digest == plain.digest
-    assert replace(plain, command=build_command("https://w/m.json", 4, careful=True)).digest != plain.digest
+    assert replace(plain, command=build_command("https://w/m.json", 4, isolated=True)).digest != plain.digest
 
 
 def test_a_run_has_one_plan_and_one_more_for_each_extension() -> None:
@@ -279,9 +279,13 @@ def test_failures_of_one_reason_are_one_group_and_the_largest_comes_first() -> N
 
 
 def test_a_wish_of_a_kind_for_a_target_is_one_wish() -> None:
-    asked = Wish(WishKind.REDRIVE, RUN, NOW)
+    asked = Request(RequestKind.REDRIVE, RUN, NOW)
     assert asked.id == replace(asked, asked_at=EPOCH, version="x").id == f"redrive-{RUN}"
-    assert {kind for kind in WishKind if kind.reopens} == {WishKind.REDRIVE, WishKind.REPROCESS, WishKind.EXTEND}
+    assert {kind for kind in RequestKind if kind.reopens} == {
+        RequestKind.REDRIVE,
+        RequestKind.REPROCESS,
+        RequestKind.EXTEND,
+    }
 
 
 def test_tallies_add_up() -> None:

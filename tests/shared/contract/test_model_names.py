@@ -85,7 +85,7 @@ REFUSED = (
     ("/a.skops", "is empty"), ("a//b.skops", "is empty"), ("//.skops", "is empty"),
     ("./a.skops", "a path's dots"), ("../a.skops", "a path's dots"), ("a/../b.skops", "a path's dots"),
     ("a/..skops", "a path's dots"), ("../../etc/passwd.pkl", "a path's dots"),
-    ("a/b/c.skops", "fits MODEL_NAMES in no way"),
+    ("a/b/c.skops", "matches MODEL_NAMES in no way"),
     ("a./b.skops", "which Azure drops"), (".../b.skops", "which Azure drops"),
     (" a.skops", "white space"), ("a .skops", "white space"), ("a /b.skops", "white space"),
     ("a/ b.skops", "white space"),
@@ -337,7 +337,10 @@ def test_a_blob_that_is_no_model_s_is_shown_in_one_line_too() -> None:
 def test_a_row_of_the_ledger_holds_an_id_as_it_is(ids: tuple[str, str]) -> None:
     model = Model(*ids, "", "")
     found = Quarantined(model.id, "e", Reason.CRASHED, f"{model.id!r}", "run", datetime(2026, 11, 21, tzinfo=UTC))
-    assert table_rows.load(Quarantined, table_rows.dump(found, "quarantine", table_rows.model_key(model.id))) == found
+    assert (
+        table_rows.load_row(Quarantined, table_rows.dump_row(found, "quarantine", table_rows.make_model_key(model.id)))
+        == found
+    )
 
 
 def test_a_folder_holds_every_name_that_fits_into_it(tmp_path: Path) -> None:

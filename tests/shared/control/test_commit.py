@@ -12,8 +12,8 @@ from shared.contract.errors import FleetError, NotFound
 from shared.contract.paths import prediction_path
 from shared.contract.windows import Window
 from shared.control.commit import copy_parts
-from shared.ports import Blobs, Found
-from shared.state.requests import WishKind
+from shared.ports import BlobInfo, Blobs
+from shared.state.requests import RequestKind
 from shared.state.runs import Chunk, ChunkState, Result
 from tests.storm.fault_plan import BY_NAME, Weather
 from tests.storm.world import BEAT, World
@@ -36,7 +36,7 @@ class Place:
         for content in contents:
             path = f"results/{WINDOW.id}/c00000/{attempt}-{len(parts)}.parquet"
             self.work.write(path, content)
-            parts.append(Part(path, len(content), self.work.head(path).md5, 1))
+            parts.append(Part(path, len(content), self.work.read_properties(path).md5, 1))
         self.chunk = replace(
             CHUNK, chosen=Result(attempt, tuple(parts), Tally(scored=3)), committed=self.chunk.committed
         )
@@ -52,7 +52,7 @@ class Place:
 
     def read(self) -> list[bytes]:
         """What consumers read, in the order of its names."""
-        names = [blob.name for blob in self.predictions.list()]
+        names = [blob.name for blob in self.predictions.list_blobs()]
         assert names == [prediction_path(WINDOW, "c00000", i) for i in range(len(names))]
         return [self.predictions.read(name) for name in names]
 
@@ -62,8 +62,8 @@ def place() -> Place:
     return Place()
 
 
-def found(place: Place, index: int = 0) -> Found:
-    return place.predictions.head(prediction_path(WINDOW, "c00000", index))
+def found(place: Place, index: int = 0) -> BlobInfo:
+    return place.predictions.read_properties(prediction_path(WINDOW, "c00000", index))
 
 
 @pytest.mark.parametrize("contents", [(), (b"one",), (b"one", b"two")])
@@ -111,7 +111,9 @@ def test_other_content_in_its_place_is_left_alone(place: Place) -> None:
     place.choose(b"one")
     name = prediction_path(WINDOW, "c00000", 0)
     etag = place.predictions.write(name, b"somebody else's")
-    expected = r"memory://predictions/date=2026-11-21/.*c00000-0\.parquet is not ours: expected Part\(.*\), got Found\("
+    expected = (
+        r"memory://predictions/date=2026-11-21/.*c00000-0\.parquet is not ours: expected Part\(.*\), got BlobInfo\("
+    )
     with pytest.raises(FleetError, match=expected):
         place.copy()
     assert (place.predictions.read(name), found(place).etag) == (b"somebody else's", etag)
@@ -145,12 +147,12 @@ def test_a_run_calls_nothing_scored_that_a_person_took_from_the_predictions(cont
     world.predictions.delete(name)
     if content:
         world.predictions.write(name, content)
-    world.wish(WishKind.REPROCESS)
+    world.wish(RequestKind.REPROCESS)
     for _ in range(40):
         world.plane.tick(world.now)
         world.move_nodes()
         world.now += BEAT
-    run = world.ledger.run(WINDOW.id)
+    run = world.ledger.read_run(WINDOW.id)
     assert (run.phase.terminal, run.round, run.tally.rows) == (True, 1, len(world.rows()))
 
 
@@ -192,7 +194,7 @@ def test_poison_is_on_the_list_before_its_report_is_chosen() -> None:
     weather = Weather({calm.calls.index("ledger.add_quarantined"): BY_NAME["killed before"]})
     world = World(fleet, weather=weather)
     world.check_complete(world.beat_until_over())
-    assert [(found.model, found.reason) for found in world.ledger.quarantine()] == [("pump2", Reason.CRASHED)]
+    assert [(found.model, found.reason) for found in world.ledger.list_quarantined()] == [("pump2", Reason.CRASHED)]
 
 
 class Crossed(MemoryBlobs):
@@ -202,7 +204,7 @@ class Crossed(MemoryBlobs):
         super().__init__("memory://predictions")
         self.meanwhile = meanwhile
 
-    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> Found:
+    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> BlobInfo:
         self.meanwhile(source, path, name)
         return super().copy(source, path, name, replaces)
 

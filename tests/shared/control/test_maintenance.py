@@ -17,15 +17,15 @@ from shared.contract.domain import Failure, Outcome, Reason, Tally
 from shared.contract.report import Report
 from shared.contract.windows import DAY, Window
 from shared.control import maintenance
-from shared.control.options import Rules
-from shared.state.requests import Backfill, BackfillState, Scope, WishKind
+from shared.control.options import ControlOptions
+from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
 from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run
 from tests.storm.fault_plan import BY_NAME, Exposed, Killed, Weather
 from tests.storm.world import EARLIER, NOON, WINDOW, World
 
 HOUR = timedelta(hours=1)
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
-RULES = Rules(keep_runs=10 * DAY)
+RULES = ControlOptions(keep_runs=10 * DAY)
 
 
 # Pruning
@@ -57,19 +57,21 @@ class Attic:
             paths.log_path(run, "c00000", 1), f"{paths.parts_prefix(run, 'c00000')}1f.parquet",
         ])  # fmt: skip
 
-    def prune(self, *, deletions: int = 10**6, rules: Rules = RULES) -> None:
+    def prune(self, *, deletions: int = 10**6, rules: ControlOptions = RULES) -> None:
         """With time for so many deletions."""
         left = iter(range(deletions))
-        maintenance.prune(self.ledger, self.work, self.predictions, rules, NOW, lambda: next(left, None) is not None)
+        maintenance.prune_runs(
+            self.ledger, self.work, self.predictions, rules, NOW, lambda: next(left, None) is not None
+        )
 
     def there(self) -> set[str]:
         """The runs that have a row; such a run has its chunks."""
-        runs = {run.id for run in self.ledger.runs(1000).items}
-        assert {run for run in runs if self.ledger.chunks(run)} == runs
+        runs = {run.id for run in self.ledger.list_runs(1000).items}
+        assert {run for run in runs if self.ledger.list_chunks(run)} == runs
         return runs
 
     def blobs(self) -> list[str]:
-        return [blob.name for blob in self.work.list()]
+        return [blob.name for blob in self.work.list_blobs()]
 
 
 @pytest.mark.parametrize(
@@ -92,8 +94,8 @@ def test_runs_that_ended_long_ago_are_removed_with_all_that_they_left(
     attic.prune()
     assert attic.there() == ({young} if pruned else {young, old})
     assert attic.blobs() == sorted(attic.left(young) + ([] if pruned else attic.left(old)))
-    assert len(list(attic.predictions.list())) == 2  # what consumers read is left alone
-    assert attic.ledger.chunks(old) == [] or not pruned
+    assert len(list(attic.predictions.list_blobs())) == 2  # what consumers read is left alone
+    assert attic.ledger.list_chunks(old) == [] or not pruned
 
 
 def test_predictions_go_with_their_run_only_where_a_person_says_so() -> None:
@@ -104,7 +106,7 @@ def test_predictions_go_with_their_run_only_where_a_person_says_so() -> None:
     attic.predictions.write(other, b"x")
     attic.prune(rules=replace(RULES, prune_predictions=True))
     kept = paths.prediction_path(Window.parse(young), "c00000", 0)
-    assert [blob.name for blob in attic.predictions.list()] == [other, kept]
+    assert [blob.name for blob in attic.predictions.list_blobs()] == [other, kept]
 
 
 @pytest.mark.parametrize("deletions", range(14))
@@ -145,16 +147,16 @@ def test_backfills_are_pruned_as_runs_are(state: BackfillState, ended: float | N
         Backfill("backfill-1", span, Scope.ALL, 1, NOW - 60 * DAY, span.end, state, ended_at=ended_at)
     )
     attic.prune()
-    assert [b.id for b in attic.ledger.backfills()] == ([] if pruned else ["backfill-1"])
+    assert [b.id for b in attic.ledger.list_backfills()] == ([] if pruned else ["backfill-1"])
 
 
 def test_a_tick_prunes_when_it_has_time_left() -> None:
     world = World({"pump1": None})
     old = replace(EARLIER, window=Window.containing(NOON - 60 * DAY, HOUR), ended_at=NOON - 60 * DAY)
     world.ledger.add_run(old)
-    world.plane = replace(world.plane, rules=replace(world.plane.rules, keep_runs=10 * DAY))
+    world.plane = replace(world.plane, options=replace(world.plane.options, keep_runs=10 * DAY))
     world.plane.tick(NOON)
-    assert [run.id for run in world.ledger.runs(9).items] == [WINDOW, EARLIER.id]
+    assert [run.id for run in world.ledger.list_runs(9).items] == [WINDOW, EARLIER.id]
 
 
 # Rebuilding
@@ -169,7 +171,7 @@ def scored(fleet: dict[str, Reason | None] | None = None) -> World:
 
 def lose_ledger(world: World) -> tuple[Run, list[Chunk]]:
     """The table is gone; returns what stood in it."""
-    lost = world.ledger.run(WINDOW), [told(c) for c in world.ledger.chunks(WINDOW)]
+    lost = world.ledger.read_run(WINDOW), [told(c) for c in world.ledger.list_chunks(WINDOW)]
     world.ledger = MemoryLedger()
     world.plane = world.host()
     world.before = ({}, {})
@@ -182,25 +184,25 @@ def told(chunk: Chunk) -> Chunk:
 
 
 def rebuild(world: World, now: datetime | None = None) -> list[str]:
-    return [run.id for run in maintenance.rebuild(world.ledger, world.work, world.predictions, now or world.now)]
+    return [run.id for run in maintenance.rebuild_ledger(world.ledger, world.work, world.predictions, now or world.now)]
 
 
 def test_what_is_committed_is_restored_as_it_lies() -> None:
     world = scored()
     run, chunks = lose_ledger(world)
     assert rebuild(world) == [WINDOW]
-    found = world.ledger.run(WINDOW)
+    found = world.ledger.read_run(WINDOW)
     assert (found.phase, found.tally, found.failures) == (run.phase, run.tally, run.failures)
     assert (found.models, found.chunks, found.plans, found.ignored) == (3, 2, 1, 0)
     assert (found.asked_by, found.chunk_states) == ("rebuild", {ChunkState.COMMITTED: 2})
     assert run.opened_at <= found.planned_at <= found.ended_at <= run.ended_at  # type: ignore[operator]
-    assert [told(c) for c in world.ledger.chunks(WINDOW)] == chunks
-    assert [c.next_attempt for c in world.ledger.chunks(WINDOW)] == [2, 2]
+    assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
+    assert [c.next_attempt for c in world.ledger.list_chunks(WINDOW)] == [2, 2]
     rows = world.rows()
     for _ in range(5):
         world.beat()
     assert world.rows() == rows
-    assert replace(world.ledger.run(WINDOW), version="") == replace(found, version="")
+    assert replace(world.ledger.read_run(WINDOW), version="") == replace(found, version="")
 
 
 @pytest.mark.parametrize("later", [timedelta(), 3 * DAY])
@@ -208,13 +210,13 @@ def test_what_was_reported_and_lies_nowhere_is_committed_by_the_next_ticks(later
     world = scored()
     run, _ = lose_ledger(world)
     rows = world.rows()
-    for blob in list(world.predictions.list()):
+    for blob in list(world.predictions.list_blobs()):
         world.predictions.delete(blob.name)
     world.now += later
     assert rebuild(world) == [WINDOW]
-    assert world.ledger.run(WINDOW).phase is Phase.RUNNING
+    assert world.ledger.read_run(WINDOW).phase is Phase.RUNNING
     world.plane.tick(world.now)
-    found = world.ledger.run(WINDOW)
+    found = world.ledger.read_run(WINDOW)
     assert (found.phase, found.stopped, found.tally, found.reason) == (run.phase, None, run.tally, run.reason)
     assert world.rows() == rows
 
@@ -226,7 +228,7 @@ def test_of_two_reports_whose_parts_lie_nowhere_the_first_is_chosen_as_a_tick_wo
     world.work.write(paths.report_path(WINDOW, "c00000", 2), replace(first, attempt=2).to_bytes())
     world.predictions.delete(paths.prediction_path(Window.parse(WINDOW), "c00000", 0))
     rebuild(world)
-    found = world.ledger.chunk(WINDOW, "c00000")
+    found = world.ledger.read_chunk(WINDOW, "c00000")
     assert found.chosen
     assert (found.state, found.chosen.attempt, found.next_attempt) == (ChunkState.COMMITTING, 1, 3)
 
@@ -238,12 +240,12 @@ def test_a_chunk_without_report_and_predictions_is_lost_and_can_be_redriven() ->
     world.predictions.delete(paths.prediction_path(Window.parse(WINDOW), "c00000", 0))
     world.work.delete(paths.report_path(WINDOW, "c00000", 1))
     rebuild(world)
-    found = world.ledger.run(WINDOW)
-    message = "the ledger was lost; neither a report nor predictions tell how this chunk ended"
+    found = world.ledger.read_run(WINDOW)
+    message = "the ledger was lost; neither a report nor predictions show how this chunk ended"
     lost = Failure(Reason.LEDGER_LOST, Outcome.FAILED, 2, "c00000", message)
     assert (found.tally.models, found.tally.failed, found.failures[0]) == (3, 3, lost)
-    assert world.ledger.chunk(WINDOW, "c00000").next_attempt == 2  # its progress tells of the first
-    world.wish(WishKind.REDRIVE)
+    assert world.ledger.read_chunk(WINDOW, "c00000").next_attempt == 2  # its progress tells of the first
+    world.wish(RequestKind.REDRIVE)
     again = world.beat_until_over()
     world.check_complete(again)
     assert (again.phase, again.tally.scored, again.tally.failed) == (Phase.PARTIAL, 2, 1)
@@ -254,13 +256,13 @@ def test_chunks_that_were_lost_do_not_keep_those_from_ending_well_that_were_repo
     world = World({f"pump{i:02d}": None for i in range(40)}, chunk_size=10)
     world.beat_until_over()
     lose_ledger(world)
-    for blob in list(world.predictions.list()):
+    for blob in list(world.predictions.list_blobs()):
         world.predictions.delete(blob.name)
     for i in range(3):
         world.work.delete(paths.report_path(WINDOW, paths.make_chunk_id(i), 1))
     rebuild(world)
     world.plane.tick(world.now)
-    found = world.ledger.run(WINDOW)
+    found = world.ledger.read_run(WINDOW)
     assert (found.phase, found.stopped, found.tally.scored, found.tally.failed) == (Phase.PARTIAL, None, 10, 30)
 
 
@@ -270,41 +272,41 @@ def test_other_content_among_the_predictions_is_not_taken_for_a_result() -> None
     name = paths.prediction_path(Window.parse(WINDOW), "c00000", 0)
     world.predictions.write(name, b'[["a row of somebody", "else", 0, 1]]')
     rebuild(world)
-    assert world.ledger.chunk(WINDOW, "c00000").reason is Reason.LEDGER_LOST
+    assert world.ledger.read_chunk(WINDOW, "c00000").reason is Reason.LEDGER_LOST
     assert world.predictions.read(name) == b'[["a row of somebody", "else", 0, 1]]'
 
 
 def test_the_result_of_the_round_that_is_committed_is_found_among_all_reports() -> None:
     world = scored({"pump1": None, "pump2": Reason.BAD_READINGS})
     world.fleet["pump2"] = None
-    world.wish(WishKind.REDRIVE)
+    world.wish(RequestKind.REDRIVE)
     world.beat_until_over()
     run, chunks = lose_ledger(world)
     assert run.tally == Tally(scored=2, rows=6, anomalies=2, seconds=run.tally.seconds)
     rebuild(world)
-    assert [told(c) for c in world.ledger.chunks(WINDOW)] == chunks
-    assert world.ledger.run(WINDOW).tally == run.tally
+    assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
+    assert world.ledger.read_run(WINDOW).tally == run.tally
 
 
 def test_an_extended_run_is_restored_from_both_its_plans() -> None:
     world = scored()
     world.fleet["pump4"] = None
     world.models.write("pump4.skops", b"a model")
-    world.wish(WishKind.EXTEND)
+    world.wish(RequestKind.EXTEND)
     world.beat_until_over()
     run, chunks = lose_ledger(world)
     assert (run.plans, run.chunks, len(chunks)) == (2, 3, 3)
     rebuild(world)
-    found = world.ledger.run(WINDOW)
+    found = world.ledger.read_run(WINDOW)
     assert (found.plans, found.chunks, found.models, found.tally) == (2, 3, 4, run.tally)
-    assert [told(c) for c in world.ledger.chunks(WINDOW)] == chunks
+    assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
 
 
 def test_rows_that_exist_stay() -> None:
     world = scored()
-    before = world.ledger.run(WINDOW), world.ledger.chunks(WINDOW), world.ledger.heartbeat()
+    before = world.ledger.read_run(WINDOW), world.ledger.list_chunks(WINDOW), world.ledger.read_heartbeat()
     assert rebuild(world) == []
-    assert (world.ledger.run(WINDOW), world.ledger.chunks(WINDOW), world.ledger.heartbeat()) == before
+    assert (world.ledger.read_run(WINDOW), world.ledger.list_chunks(WINDOW), world.ledger.read_heartbeat()) == before
 
 
 @pytest.mark.parametrize(("watermark", "after"), [(None, 12), (10, 12), (12, 12), (14, 14)])
@@ -315,16 +317,18 @@ def test_the_watermark_goes_to_the_end_of_the_newest_window(watermark: int | Non
     if watermark:
         world.ledger.save_heartbeat(Heartbeat(watermark=noon.replace(hour=watermark)))
     rebuild(world)
-    assert world.ledger.heartbeat().watermark == noon.replace(hour=after)
+    assert world.ledger.read_heartbeat().watermark == noon.replace(hour=after)
 
 
 def test_a_rebuild_that_was_killed_before_the_watermark_is_finished_by_the_next() -> None:
     world = scored()
     lose_ledger(world)
-    next(maintenance.rebuild(world.ledger, world.work, world.predictions, world.now))  # the row is written, and no more
-    assert world.ledger.heartbeat().watermark is None
+    next(
+        maintenance.rebuild_ledger(world.ledger, world.work, world.predictions, world.now)
+    )  # the row is written, and no more
+    assert world.ledger.read_heartbeat().watermark is None
     rebuild(world)
-    assert world.ledger.heartbeat().watermark == NOON.replace(minute=0)
+    assert world.ledger.read_heartbeat().watermark == NOON.replace(minute=0)
 
 
 def test_a_rebuild_that_was_killed_among_the_chunks_is_finished_by_the_next() -> None:
@@ -332,8 +336,8 @@ def test_a_rebuild_that_was_killed_among_the_chunks_is_finished_by_the_next() ->
     run, chunks = lose_ledger(world)
     world.ledger.add_chunks([replace(chunks[0], next_attempt=2)])
     assert rebuild(world) == [WINDOW]
-    assert [told(c) for c in world.ledger.chunks(WINDOW)] == chunks
-    assert world.ledger.run(WINDOW).tally == run.tally
+    assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
+    assert world.ledger.read_run(WINDOW).tally == run.tally
 
 
 @pytest.mark.parametrize("fault", ["killed before", "killed after"])
@@ -344,12 +348,14 @@ def test_a_rebuild_that_was_killed_at_any_call_is_finished_by_the_next(fault: st
         weather = Weather({call: BY_NAME[name] for call, name in faults.items()})
         with suppress(Killed):
             list(
-                maintenance.rebuild(Exposed("ledger", world.ledger, weather), world.work, world.predictions, world.now)
+                maintenance.rebuild_ledger(
+                    Exposed("ledger", world.ledger, weather), world.work, world.predictions, world.now
+                )
             )  # type: ignore[arg-type]
         rebuild(world)
-        assert [told(c) for c in world.ledger.chunks(WINDOW)] == chunks
-        assert world.ledger.run(WINDOW).tally == run.tally
-        assert world.ledger.heartbeat().watermark == NOON.replace(minute=0)
+        assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
+        assert world.ledger.read_run(WINDOW).tally == run.tally
+        assert world.ledger.read_heartbeat().watermark == NOON.replace(minute=0)
         return weather.calls
 
     for call in range(len(restored({}))):
@@ -361,8 +367,8 @@ def test_where_there_is_no_plan_nothing_is_restored() -> None:
     lose_ledger(world)
     world.work.delete(paths.plan_path(WINDOW))
     assert rebuild(world) == []
-    assert world.ledger.runs(9).items == ()
-    assert world.ledger.heartbeat() == Heartbeat()
+    assert world.ledger.list_runs(9).items == ()
+    assert world.ledger.read_heartbeat() == Heartbeat()
 
 
 # python -m shared
@@ -390,7 +396,7 @@ def test_the_command_restores_and_tells(capsys: pytest.CaptureFixture[str], monk
     lose_ledger(world)
     monkeypatch.setenv("STORAGE", "UseDevelopmentStorage=true")
     monkeypatch.setenv("HEARTBEAT", "0 * * * * *")
-    monkeypatch.setattr(bootstrap, "control_plane", lambda _settings: world.plane)
+    monkeypatch.setattr(bootstrap, "build_control_plane", lambda _settings: world.plane)
     assert command.main(["rebuild"]) == 0
     assert capsys.readouterr().out == f"{WINDOW}: partial, 2 of 3 models scored\n1 runs restored\n"
     assert command.main(["rebuild"]) == 0

@@ -15,12 +15,12 @@ from shared.contract.model_names import Blob
 from shared.contract.report import ModelResult, Report
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
-from shared.control.options import Rules
+from shared.control.options import ControlOptions
 from shared.control.tick import Tick
-from shared.ports import Blobs, Found, JobSpec, Refusal, Sighting
-from shared.state.requests import Wish, WishKind
+from shared.ports import BlobInfo, Blobs, JobSpec, JobStatus, Refusal
+from shared.state.requests import Request, RequestKind
 from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, JobState, Nodes, Phase, Result, Run
-from shared.tracking.run_limits import Policy
+from shared.tracking.run_limits import RunLimits
 from tests.storm.fault_plan import BY_NAME, Exposed, Killed, Weather
 
 SECOND = timedelta(seconds=1)
@@ -63,7 +63,7 @@ class Cluster(MemoryCluster):
         self.submitted.append([job.name for job in jobs])
         return super().submit(jobs)
 
-    def observe(self, runs: Collection[str]) -> Mapping[str, Sighting]:
+    def observe(self, runs: Collection[str]) -> Mapping[str, JobStatus]:
         self._called("observe")
         return super().observe(runs)
 
@@ -71,10 +71,10 @@ class Cluster(MemoryCluster):
         self._called("cancel")
         super().cancel(names)
 
-    def nodes(self) -> Nodes:
+    def count_nodes(self) -> Nodes:
         if "nodes" in self.refuses:
             raise self.refuses["nodes"]
-        return super().nodes()
+        return super().count_nodes()
 
     def release(self, run: str) -> None:
         self._called("release")
@@ -89,11 +89,11 @@ class SlowBlobs(MemoryBlobs):
         self.watch, self.seconds = watch, seconds
         self.copied: list[str] = []
 
-    def list(self, prefix: str = "") -> Iterator[Blob]:
+    def list_blobs(self, prefix: str = "") -> Iterator[Blob]:
         self.watch.now += self.seconds
-        return super().list(prefix)
+        return super().list_blobs(prefix)
 
-    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> Found:
+    def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> BlobInfo:
         self.watch.now += self.seconds
         self.copied.append(name)
         return super().copy(source, path, name, replaces)
@@ -120,23 +120,23 @@ class Place:
         self.ledger, self.cluster = MemoryLedger(), Cluster(self.watch, seconds)
         self.models, self.work = SlowBlobs(self.watch, work), SlowBlobs(self.watch, work)
         self.predictions = SlowBlobs(self.watch, work)
-        rules = {"policy": Policy(max_in_flight=in_flight), "max_open_runs": 99, **rules}
+        rules = {"limits": RunLimits(max_in_flight=in_flight), "max_open_runs": 99, **rules}
         self.plane = ControlPlane(
             self.ledger, self.cluster, self.models, MemoryBlobs(), self.work, self.predictions, self.watch,
-            replace(Rules(), **rules),  # type: ignore[arg-type]
+            replace(ControlOptions(), **rules),  # type: ignore[arg-type]
         )  # fmt: skip
         self.ledger.save_heartbeat(Heartbeat(watermark=NOW))
         for one in runs:
             self.ledger.add_run(one)
 
     def chunks(self) -> Sequence[Chunk]:
-        return self.ledger.chunks(run().id)
+        return self.ledger.list_chunks(run().id)
 
     def states(self) -> dict[str, ChunkState]:
         return {c.id: c.state for c in self.chunks()}
 
     def run(self) -> Run:
-        return self.ledger.run(run().id)
+        return self.ledger.read_run(run().id)
 
 
 def waiting(chunks: int, **known: object) -> Place:
@@ -187,7 +187,7 @@ def test_a_tick_begins_nothing_once_its_time_is_up(seconds: float, submitted: in
     place = waiting(100, seconds=seconds)
     place.plane.tick(NOW)
     assert sum(map(len, place.cluster.submitted)) == submitted
-    assert place.ledger.heartbeat().ticked_at == NOW
+    assert place.ledger.read_heartbeat().ticked_at == NOW
 
 
 def test_copying_is_cut_by_the_time_and_goes_on_with_what_is_left() -> None:
@@ -195,7 +195,7 @@ def test_copying_is_cut_by_the_time_and_goes_on_with_what_is_left() -> None:
     for i in range(60):
         part = Part(f"results/{run().id}/{i}", 1, "", 1)
         place.work.write(part.path, b"x")
-        part = replace(part, md5=place.work.head(part.path).md5)
+        part = replace(part, md5=place.work.read_properties(part.path).md5)
         chosen = Result(1, (part,), Tally(scored=1, rows=1))
         place.ledger.add_chunks([chunk(run(), i, state=ChunkState.COMMITTING, chosen=chosen, next_attempt=2)])
     place.plane.tick(NOW)
@@ -220,7 +220,7 @@ def test_reports_for_which_there_was_no_time_conclude_nothing() -> None:
     place = Place(run(), work=300)
     place.ledger.add_chunks([RUNNING])
     place.cluster.submit([JobSpec(job(0), run().id, (), HOUR)])
-    place.cluster.set(job(0), JobState.FAILED)
+    place.cluster.set_state(job(0), JobState.FAILED)
     _report(place)
     place.plane.tick(NOW)
     assert [replace(c, version="") for c in place.chunks()] == [RUNNING]
@@ -234,25 +234,25 @@ def test_a_job_that_ends_between_a_look_at_the_cluster_and_one_at_storage_is_cha
     place = Place(run())
     place.ledger.add_chunks([RUNNING])
     place.cluster.submit([JobSpec(job(0), run().id, (), HOUR)])
-    place.cluster.set(job(0), JobState.RUNNING)
-    observe, describe = place.cluster.observe, place.work.describe
+    place.cluster.set_state(job(0), JobState.RUNNING)
+    observe, describe = place.cluster.observe, place.work.describe_blobs
 
     def ends() -> None:  # whichever look comes first
         if not place.cluster.sightings[job(0)].state.over:
             _report(place)
-            place.cluster.set(job(0), JobState.SUCCEEDED)
+            place.cluster.set_state(job(0), JobState.SUCCEEDED)
 
-    def observed(runs: Collection[str]) -> Mapping[str, Sighting]:
+    def observed(runs: Collection[str]) -> Mapping[str, JobStatus]:
         seen = observe(runs)
         ends()
         return seen
 
-    def described(prefix: str) -> Iterator[Found]:
+    def described(prefix: str) -> Iterator[BlobInfo]:
         found = list(describe(prefix))
         ends()
         return iter(found)
 
-    place.cluster.observe, place.work.describe = observed, described  # type: ignore[method-assign]
+    place.cluster.observe, place.work.describe_blobs = observed, described  # type: ignore[method-assign]
     place.plane.tick(NOW)
     place.plane.tick(NOW + MINUTE)
     (ended,) = place.chunks()
@@ -261,7 +261,7 @@ def test_a_job_that_ends_between_a_look_at_the_cluster_and_one_at_storage_is_cha
 
 def _written(blobs: MemoryBlobs, path: str) -> str:
     blobs.write(path, b"x")
-    return blobs.head(path).md5
+    return blobs.read_properties(path).md5
 
 
 def test_the_run_that_was_looked_at_least_recently_goes_first() -> None:
@@ -273,7 +273,7 @@ def test_the_run_that_was_looked_at_least_recently_goes_first() -> None:
     for minute in range(3):
         now = NOW + minute * MINUTE
         place.plane.tick(now)
-        seen.append({r.window.start.hour for r in place.ledger.watched_runs() if r.observed_at == now})
+        seen.append({r.window.start.hour for r in place.ledger.list_watched_runs() if r.observed_at == now})
     assert seen == [{10, 8}, {11, 9}, {10, 8}]  # two fit into one tick
 
 
@@ -281,10 +281,10 @@ def test_a_run_that_nobody_can_move_on_stops_no_other() -> None:
     place = waiting(1)
     broken = run(10, phase=Phase.PLANNING, planned_at=None, plans=0, models=0, chunks=0, observed_at=NOW - HOUR)
     place.ledger.add_run(broken)  # it goes first
-    place.models.list = lambda _prefix="": iter([None])  # type: ignore[method-assign, assignment, misc]
+    place.models.list_blobs = lambda _prefix="": iter([None])  # type: ignore[method-assign, assignment, misc]
     place.plane.tick(NOW)
-    assert (place.ledger.run(broken.id).phase, place.states()) == (Phase.PLANNING, {"c00000": ChunkState.QUEUED})
-    assert place.ledger.heartbeat().trouble.startswith(f"run {broken.id}: AttributeError: ")
+    assert (place.ledger.read_run(broken.id).phase, place.states()) == (Phase.PLANNING, {"c00000": ChunkState.QUEUED})
+    assert place.ledger.read_heartbeat().trouble.startswith(f"run {broken.id}: AttributeError: ")
 
 
 def test_planning_is_not_cut_by_the_time() -> None:
@@ -302,14 +302,14 @@ def test_the_cluster_is_left_alone_for_as_long_as_it_wants(method: str) -> None:
     place = waiting(1)
     orphan = f"fleetscore-{run().id}-c00000-9"
     place.cluster.jobs[orphan] = JobSpec(orphan, run().id, (), HOUR)
-    place.cluster.set(orphan, JobState.RUNNING)
+    place.cluster.set_state(orphan, JobState.RUNNING)
     place.cluster.refuses = {method: Unavailable("429", retry_after=120)}
     place.plane.tick(NOW)
     until = NOW + 120 * SECOND
     calls = ["observe", "cancel", "submit"]
     assert place.cluster.calls == calls[: calls.index(method) + 1]
-    assert (place.ledger.heartbeat().throttled_until, place.run().throttled_until) == (until, until)
-    assert place.ledger.heartbeat().trouble == "429"
+    assert (place.ledger.read_heartbeat().throttled_until, place.run().throttled_until) == (until, until)
+    assert place.ledger.read_heartbeat().trouble == "429"
     place.cluster.calls, place.cluster.refuses = [], {}
     place.plane.tick(until - SECOND)
     assert (place.cluster.calls, place.run().observed_at) == ([], until - SECOND)  # all else goes on
@@ -327,7 +327,7 @@ def test_no_run_asks_a_cluster_that_has_asked_another_run_to_wait() -> None:
     place.plane.tick(NOW)
     assert place.cluster.calls == ["observe", "submit"]
     until = NOW + 30 * SECOND
-    assert [r.throttled_until for r in place.ledger.watched_runs()] == [until, until]
+    assert [r.throttled_until for r in place.ledger.list_watched_runs()] == [until, until]
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_no_run_asks_a_cluster_that_has_asked_another_run_to_wait() -> None:
 def test_a_cluster_is_left_alone_for_an_hour_at_most(retry_after: float | None, seconds: int | None) -> None:
     tick = Tick(NOW, MemoryStopwatch(), MINUTE, (), None)
     tick.stopwatch.sleep(7)
-    tick.heed(Unavailable("429", retry_after))
+    tick.note_error(Unavailable("429", retry_after))
     expected = None if seconds is None else NOW + (7 + seconds) * SECOND
     assert (tick.throttled_until, tick.throttled, tick.trouble) == (expected, seconds is not None, "429")
 
@@ -354,16 +354,16 @@ def test_the_wait_may_be_over_within_the_tick(elapsed: float, throttled: bool) -
 def test_the_nodes_are_told_as_they_were_counted_last() -> None:
     place = waiting(2)
     place.plane.tick(NOW)
-    beats = [place.ledger.heartbeat()]
-    place.cluster.set(job(0), JobState.RUNNING)
+    beats = [place.ledger.read_heartbeat()]
+    place.cluster.set_state(job(0), JobState.RUNNING)
     place.plane.tick(NOW + MINUTE)
-    beats.append(place.ledger.heartbeat())
+    beats.append(place.ledger.read_heartbeat())
     place.cluster.refuses = {"nodes": Unavailable("nobody counts", retry_after=90)}
     place.plane.tick(NOW + 2 * MINUTE)  # it cannot tell
-    beats.append(place.ledger.heartbeat())
+    beats.append(place.ledger.read_heartbeat())
     place.cluster.refuses = {}
     place.plane.tick(NOW + 3 * MINUTE)  # it wants to be left alone
-    beats.append(place.ledger.heartbeat())
+    beats.append(place.ledger.read_heartbeat())
     one = Nodes(1, 1, {"running": 1})
     assert [(beat.nodes, beat.nodes_at) for beat in beats] == [(Nodes(0, 0), NOW), *[(one, NOW + MINUTE)] * 3]
     assert [beat.trouble for beat in beats] == ["", "", "nobody counts", ""]
@@ -387,19 +387,19 @@ def test_a_closed_run_is_released_at_the_cluster_before_it_is_looked_at_no_more(
     place = closed_long_ago()
     place.cluster.refuses = {"release": Unavailable("503")}
     place.plane.tick(NOW)
-    assert [r.id for r in place.ledger.watched_runs()] == [run().id]
+    assert [r.id for r in place.ledger.list_watched_runs()] == [run().id]
     place.cluster.refuses = {}
     place.plane.tick(NOW + MINUTE)
     place.plane.tick(NOW + 2 * MINUTE)
     assert place.cluster.calls == ["observe", "release"] * 2
-    assert place.ledger.watched_runs() == []
+    assert place.ledger.list_watched_runs() == []
 
 
 def test_a_cluster_that_wants_to_be_left_alone_is_not_asked_to_release_a_run() -> None:
     place = closed_long_ago()
-    place.ledger.save_heartbeat(replace(place.ledger.heartbeat(), throttled_until=NOW + MINUTE))
+    place.ledger.save_heartbeat(replace(place.ledger.read_heartbeat(), throttled_until=NOW + MINUTE))
     place.plane.tick(NOW)
-    assert (place.cluster.calls, [r.id for r in place.ledger.watched_runs()]) == ([], [run().id])
+    assert (place.cluster.calls, [r.id for r in place.ledger.list_watched_runs()]) == ([], [run().id])
 
 
 def test_a_job_that_the_cluster_refuses_fails_its_chunk_and_no_other() -> None:
@@ -418,7 +418,7 @@ def test_a_job_that_the_cluster_refuses_fails_its_chunk_and_no_other() -> None:
 def test_no_job_is_submitted_more_than_ten_seconds_after_a_cancel() -> None:
     """At a low rate the tick waits for long between two batches: the wishes are read after that, not before."""
     place = waiting(100, submit_rate=1.0)
-    place.watch.meanwhile = lambda: place.ledger.add_wish(Wish(WishKind.CANCEL, run().id, NOW))
+    place.watch.meanwhile = lambda: place.ledger.add_request(Request(RequestKind.CANCEL, run().id, NOW))
     place.plane.tick(NOW)
     assert place.watch.slept == [20.0]
     assert place.cluster.submitted == [[job(i) for i in range(20)]]
@@ -431,7 +431,7 @@ def test_the_wishes_are_read_again_before_every_twenty_submissions(target: str) 
     submit = place.cluster.submit
 
     def cancelled_meanwhile(jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
-        place.ledger.add_wish(Wish(WishKind.CANCEL, target, NOW))
+        place.ledger.add_request(Request(RequestKind.CANCEL, target, NOW))
         return submit(jobs)
 
     place.cluster.submit = cancelled_meanwhile  # type: ignore[method-assign]
@@ -447,17 +447,17 @@ def test_the_wishes_are_read_again_before_every_twenty_submissions(target: str) 
 @pytest.mark.parametrize(
     ("kind", "asked_by", "targets", "found"),
     [
-        (WishKind.CANCEL, "schedule", [run().id], run().id),
-        (WishKind.CANCEL, "schedule", ["backfill-1", run(10).id], None),
-        (WishKind.CANCEL, "backfill-1", ["backfill-1"], "backfill-1"),
-        (WishKind.LIMITS, "schedule", [run().id], None),
+        (RequestKind.CANCEL, "schedule", [run().id], run().id),
+        (RequestKind.CANCEL, "schedule", ["backfill-1", run(10).id], None),
+        (RequestKind.CANCEL, "backfill-1", ["backfill-1"], "backfill-1"),
+        (RequestKind.LIMITS, "schedule", [run().id], None),
     ],
 )
 def test_a_wish_is_found_by_its_run_or_by_the_backfill_that_opened_it(
-    kind: WishKind, asked_by: str, targets: list[str], found: str | None
+    kind: RequestKind, asked_by: str, targets: list[str], found: str | None
 ) -> None:
-    tick = Tick(NOW, MemoryStopwatch(), MINUTE, [Wish(WishKind.CANCEL, t, NOW) for t in targets], None)
-    wish = tick.asked(kind, run(asked_by=asked_by))
+    tick = Tick(NOW, MemoryStopwatch(), MINUTE, [Request(RequestKind.CANCEL, t, NOW) for t in targets], None)
+    wish = tick.find_request(kind, run(asked_by=asked_by))
     assert (wish.target if wish else None) == found
 
 
@@ -465,23 +465,23 @@ def test_a_wish_is_found_by_its_run_or_by_the_backfill_that_opened_it(
 @pytest.mark.parametrize(
     ("wish", "expected"),
     [
-        (Wish(WishKind.CANCEL, run().id, NOW), (Phase.CANCELLED, None)),
-        (Wish(WishKind.LIMITS, run().id, NOW, max_in_flight=2), (Phase.RUNNING, 2)),
+        (Request(RequestKind.CANCEL, run().id, NOW), (Phase.CANCELLED, None)),
+        (Request(RequestKind.LIMITS, run().id, NOW, max_in_flight=2), (Phase.RUNNING, 2)),
     ],
 )
 def test_a_tick_that_is_killed_over_a_wish_does_not_lose_it(
-    wish: Wish, expected: tuple[Phase, int | None], fault: str
+    wish: Request, expected: tuple[Phase, int | None], fault: str
 ) -> None:
     def told(faults: dict[int, str]) -> tuple[list[str], tuple[Phase, int | None]]:
         place = waiting(1)
         place.plane.tick(NOW - MINUTE)  # a job is under way
-        place.ledger.add_wish(wish)
+        place.ledger.add_request(wish)
         weather = Weather({call: BY_NAME[name] for call, name in faults.items()})
         with suppress(Killed):
             replace(place.plane, ledger=Exposed("ledger", place.ledger, weather)).tick(NOW)
         place.plane.tick(NOW + MINUTE)
         place.plane.tick(NOW + 2 * MINUTE)
-        assert place.ledger.wishes() == []
+        assert place.ledger.list_requests() == []
         return weather.calls, (place.run().phase, place.run().max_in_flight)
 
     calls, undisturbed = told({})
@@ -492,7 +492,7 @@ def test_a_tick_that_is_killed_over_a_wish_does_not_lose_it(
 def test_limits_are_taken_up_at_once_and_what_they_leave_open_stays() -> None:
     place = waiting(5)
     place.ledger.save_run(replace(place.run(), tolerated_failures=7))
-    place.ledger.add_wish(Wish(WishKind.LIMITS, run().id, NOW, max_in_flight=2))
+    place.ledger.add_request(Request(RequestKind.LIMITS, run().id, NOW, max_in_flight=2))
     place.plane.tick(NOW)
     assert (place.run().max_in_flight, place.run().tolerated_failures) == (2, 7)
-    assert (sum(map(len, place.cluster.submitted)), place.ledger.wishes()) == (2, [])
+    assert (sum(map(len, place.cluster.submitted)), place.ledger.list_requests()) == (2, [])

@@ -12,8 +12,17 @@ from shared.contract.domain import Model, Tally
 from shared.contract.errors import Malformed
 from shared.contract.manifest import PackRef
 from shared.contract.windows import DAY, Window
-from shared.planning.chunking import PACK_LEAST, PACK_MOST, ChunkSize, cut, doubtful, pack_scale, packs, worthwhile
-from shared.planning.due_windows import CatchUp, Due, due
+from shared.planning.chunking import (
+    PACK_LEAST,
+    PACK_MOST,
+    ChunkSize,
+    choose_least_models,
+    choose_pack_scale,
+    is_suspicious,
+    split_into_chunks,
+    split_into_packs,
+)
+from shared.planning.due_windows import CatchUp, DueWindows, find_due_windows
 from shared.planning.plan import Plan
 from shared.planning.schedule import Schedule
 from shared.state.runs import Chunk, Phase, Run
@@ -60,8 +69,8 @@ def hour(text: str, hours: int = 1) -> Window:
 def test_windows_fall_due(
     now: str, watermark: str | None, catch_up: CatchUp, missed: list[Window], waiting: list[Window]
 ) -> None:
-    found = due(FIVE_PAST, HOUR, at(watermark) if watermark else None, at(now), catch_up)
-    assert found == Due(tuple(missed), tuple(waiting))
+    found = find_due_windows(FIVE_PAST, HOUR, at(watermark) if watermark else None, at(now), catch_up)
+    assert found == DueWindows(tuple(missed), tuple(waiting))
 
 
 @given(
@@ -75,7 +84,9 @@ def test_whenever_ticks_come_every_window_is_decided_once(
     watermark = None
     decided: list[Window] = []
     for minute in minutes:
-        found = due(FIVE_PAST, length, watermark, at("2026-11-18T00:00") + timedelta(minutes=minute), catch_up)
+        found = find_due_windows(
+            FIVE_PAST, length, watermark, at("2026-11-18T00:00") + timedelta(minutes=minute), catch_up
+        )
         for window in (*found.missed, *found.waiting):
             decided.append(window)
             watermark = window.end
@@ -90,7 +101,7 @@ def models(count: int) -> list[Model]:
 def spanned(fleet: list[Model], size: ChunkSize, least: int = 1) -> dict[str, list[str]]:
     """The models of each pack, by its name, out of the chunks; each chunk's packs cover it."""
     found: dict[str, list[str]] = {}
-    for one in cut(fleet, size, least):
+    for one in split_into_chunks(fleet, size, least):
         assert sum(span.models for span in one.packs) == len(one.models)
         ids = iter(one.models)
         for span in one.packs:
@@ -101,18 +112,18 @@ def spanned(fleet: list[Model], size: ChunkSize, least: int = 1) -> dict[str, li
 
 @pytest.mark.parametrize(("count", "size", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (3, 1, [1, 1, 1]), (0, 5, [])])
 def test_a_numbered_chunk_holds_so_many_models(count: int, size: int, sizes: list[int]) -> None:
-    chunks = [one.models for one in cut(models(count), ChunkSize(size), 1)]
+    chunks = [one.models for one in split_into_chunks(models(count), ChunkSize(size), 1)]
     assert [len(chunk) for chunk in chunks] == sizes
     assert [m for chunk in chunks for m in chunk] == models(count)
 
 
 def test_a_numbered_chunk_names_its_packs_by_its_place() -> None:
-    assert [one.packs for one in cut(models(5), ChunkSize(3), 1)] == [
+    assert [one.packs for one in split_into_chunks(models(5), ChunkSize(3), 1)] == [
         (PackRef("3-00000-0", 3),),
         (PackRef("3-00001-0", 2),),
     ]
     whole = PACK_MOST * 2 + 1
-    assert [one.packs for one in cut(models(whole), ChunkSize(whole), 1)] == [
+    assert [one.packs for one in split_into_chunks(models(whole), ChunkSize(whole), 1)] == [
         (
             PackRef(f"{whole}-00000-0", PACK_MOST),
             PackRef(f"{whole}-00000-1", PACK_MOST),
@@ -122,40 +133,42 @@ def test_a_numbered_chunk_names_its_packs_by_its_place() -> None:
 
 
 def test_a_job_for_each_model_has_no_packs() -> None:
-    assert [one.packs for one in cut(models(2), ChunkSize(1), 1)] == [(), ()]
+    assert [one.packs for one in split_into_chunks(models(2), ChunkSize(1), 1)] == [(), ()]
 
 
 def test_auto_cuts_whole_packs_until_a_job_pays() -> None:
     fleet = models(100_000)
-    sizes = [len(pack) for _, pack in packs(fleet)]
+    sizes = [len(pack) for _, pack in split_into_packs(fleet)]
     assert sum(sizes) == len(fleet)
     assert all(PACK_LEAST <= size <= PACK_MOST for size in sizes[:-1])
     assert 8 <= len(sizes) <= 18
-    chunks = [one.models for one in cut(fleet, ChunkSize(), 30_000)]
+    chunks = [one.models for one in split_into_chunks(fleet, ChunkSize(), 30_000)]
     assert all(len(chunk) >= 30_000 for chunk in chunks[:-1])
     assert [m for chunk in chunks for m in chunk] == fleet
-    assert list(spanned(fleet, ChunkSize(), 30_000).values()) == [[m.id for m in pack] for _, pack in packs(fleet)]
+    assert list(spanned(fleet, ChunkSize(), 30_000).values()) == [
+        [m.id for m in pack] for _, pack in split_into_packs(fleet)
+    ]
 
 
 @pytest.mark.parametrize(
     ("least", "scale"), [(0, 1), (1, 1), (7, 4), (1_000, 512), (4_095, 2_048), (4_096, 4_096), (9**9, 4_096)]
 )
 def test_where_models_are_slow_packs_are_smaller(least: int, scale: int) -> None:
-    assert pack_scale(least) == scale
-    for name, pack in itertools.islice(packs(models(40_000), scale), 3):
+    assert choose_pack_scale(least) == scale
+    for name, pack in itertools.islice(split_into_packs(models(40_000), scale), 3):
         assert name.startswith(f"{scale}-")
         assert scale <= len(pack) <= 4 * scale
 
 
 def test_auto_cuts_finer_where_models_are_slow() -> None:
-    chunks = [one.models for one in cut(models(5_000), ChunkSize(), 1_000)]
+    chunks = [one.models for one in split_into_chunks(models(5_000), ChunkSize(), 1_000)]
     assert [m for chunk in chunks for m in chunk] == models(5_000)
     assert all(1_000 <= len(chunk) < 1_000 + 4 * 512 for chunk in chunks[:-1])
 
 
 def test_a_pack_of_large_files_is_cut_by_their_bytes() -> None:
     large = [replace(model, size=2**20) for model in models(600)]
-    assert [len(pack) for _, pack in packs(large)] == [256, 256, 88]
+    assert [len(pack) for _, pack in split_into_packs(large)] == [256, 256, 88]
 
 
 def test_a_model_that_comes_moves_only_the_cuts_beside_it() -> None:
@@ -178,11 +191,13 @@ def test_a_chunk_is_worth_two_minutes_or_a_core_s_share() -> None:
         tally = Tally(scored=scored, seconds=seconds)
         return Run(hour("2026-11-21T10:00"), Phase.SUCCEEDED, at("2026-11-21T12:00"), models=scored, tally=tally)
 
-    assert worthwhile([], cores=4) == 36_000
-    assert worthwhile([ran(1000, 10)], cores=4) == 12_000
-    assert worthwhile([ran(100_000, 1_000)], cores=4) == 25_000
-    assert worthwhile([ran(1_000_000, 100)], cores=1) == 50_000  # the memory of a tick does not grow with the fleet
-    assert worthwhile([replace(ran(0, 0), models=9), ran(1000, 10)], cores=4) == 12_000
+    assert choose_least_models([], cores=4) == 36_000
+    assert choose_least_models([ran(1000, 10)], cores=4) == 12_000
+    assert choose_least_models([ran(100_000, 1_000)], cores=4) == 25_000
+    assert (
+        choose_least_models([ran(1_000_000, 100)], cores=1) == 50_000
+    )  # the memory of a tick does not grow with the fleet
+    assert choose_least_models([replace(ran(0, 0), models=9), ran(1000, 10)], cores=4) == 12_000
 
 
 @pytest.mark.parametrize(
@@ -193,7 +208,7 @@ def test_a_chunk_is_worth_two_minutes_or_a_core_s_share() -> None:
     ],
 )  # fmt: skip
 def test_a_fleet_that_shrank_is_listed_once_more(models: int, before: int | None, last: int, verdict: bool) -> None:
-    assert doubtful(models, before, last) is verdict
+    assert is_suspicious(models, before, last) is verdict
 
 
 @pytest.mark.parametrize("number", [0, 2])

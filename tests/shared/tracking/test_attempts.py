@@ -11,13 +11,13 @@ from shared.contract import paths
 from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
 from shared.contract.report import ModelResult, Progress, Report
 from shared.contract.windows import EPOCH, Window
-from shared.ports import Sighting
-from shared.state.requests import WishKind
+from shared.ports import JobStatus
+from shared.state.requests import RequestKind
 from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, JobState, Phase, Result, Run
-from shared.tracking import attempts, observe
+from shared.tracking import attempts, observe, transitions
 from shared.tracking.attempts import LOSSES
-from shared.tracking.observation import Evidence, Sign
-from shared.tracking.run_limits import Policy
+from shared.tracking.observation import AttemptProgress, Observation
+from shared.tracking.run_limits import RunLimits
 
 A = AttemptState
 C = ChunkState
@@ -27,13 +27,13 @@ R = Reason
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 # Minutes: silence 10, to queue 120, to start 15, to stall 30, to run 60, to be cancelled 10.
-POLICY = Policy()
+POLICY = RunLimits()
 RUN = Run(Window.parse("20261121T1100Z-PT1H"), Phase.RUNNING, NOW, planned_at=NOW, models=3, chunks=1)
-AGAIN = replace(RUN, round=1, redo=WishKind.REDRIVE)
+AGAIN = replace(RUN, round=1, redo=RequestKind.REDRIVE)
 FRESH = Chunk(RUN.id, "c00000", "abc", 3, "a.skops", "c.skops", since=NOW - 5 * MINUTE)
 JOB = f"fleetscore-{RUN.id}-c00000-1"
-LATER = Sign("etag 2", 2)  # the progress as it lies in storage, and as it lay when it was last looked at
-BEFORE = Sign("etag 1", 1)
+LATER = AttemptProgress("etag 2", 2)  # the progress as it lies in storage, and as it lay when it was last looked at
+BEFORE = AttemptProgress("etag 1", 1)
 STATES = {
     A.SUBMITTING: C.QUEUED,
     A.QUEUED: C.QUEUED,
@@ -67,11 +67,11 @@ def follow(
     chunk: Chunk, seen: JobState | None, *, sign: int | None = None, report: Report | None = None, silent: bool = False,
     run: Run = RUN,
 ) -> Chunk:  # fmt: skip
-    jobs = {f"fleetscore-{RUN.id}-c00000-{a.number}": Sighting(seen) for a in chunk.attempts} if seen else {}
+    jobs = {f"fleetscore-{RUN.id}-c00000-{a.number}": JobStatus(seen) for a in chunk.attempts} if seen else {}
     lying = {None: {}, 0: LATER}.get(sign, BEFORE)
-    signs = {("c00000", a.number): lying for a in chunk.attempts if isinstance(lying, Sign)}
+    signs = {("c00000", a.number): lying for a in chunk.attempts if isinstance(lying, AttemptProgress)}
     reports = {"c00000": report} if report else {}
-    return attempts.follow(run, chunk, Evidence(None if silent else jobs, signs, reports), POLICY, NOW)
+    return attempts.advance_chunk(run, chunk, Observation(None if silent else jobs, signs, reports), POLICY, NOW)
 
 
 def result(scored: int, attempt: int = 1) -> Result:
@@ -94,7 +94,7 @@ def report(scored: int, attempt: int = 1) -> Report:
         # Asked for, and not acknowledged: it is asked for again by the same name, however long that takes.
         (A.SUBMITTING, 0, None, None, A.SUBMITTING, None),
         (A.SUBMITTING, 999, None, None, A.SUBMITTING, None),
-        (A.SUBMITTING, 0, None, J.DOUBTFUL, A.SUBMITTING, None),
+        (A.SUBMITTING, 0, None, J.UNRESPONSIVE, A.SUBMITTING, None),
         (A.SUBMITTING, 0, None, J.QUEUED, A.QUEUED, None),
         (A.SUBMITTING, 0, None, J.RUNNING, A.RUNNING, None),
         (A.SUBMITTING, 0, 0, J.QUEUED, A.RUNNING, None),  # its own sign says more than the cluster
@@ -128,7 +128,7 @@ def report(scored: int, attempt: int = 1) -> Report:
         (A.RUNNING, 0, 5, J.CANCELLED, A.LOST, R.JOB_LOST),
         # Cancelling: it was charged for before, and is waited for only so long.
         (A.CANCELLING, 9, None, J.RUNNING, A.CANCELLING, None),
-        (A.CANCELLING, 9, None, J.DOUBTFUL, A.CANCELLING, None),
+        (A.CANCELLING, 9, None, J.UNRESPONSIVE, A.CANCELLING, None),
         (A.CANCELLING, 10, None, J.RUNNING, None, None),
         (A.CANCELLING, 10, 0, J.RUNNING, None, None),
         (A.CANCELLING, 0, None, None, None, None),
@@ -136,7 +136,7 @@ def report(scored: int, attempt: int = 1) -> Report:
         # Lost: charged for before; it may yet report, but not for ever.
         (A.LOST, 59, None, None, A.LOST, None),
         (A.LOST, 59, 0, J.RUNNING, A.LOST, None),
-        (A.LOST, 59, None, J.DOUBTFUL, A.LOST, None),
+        (A.LOST, 59, None, J.UNRESPONSIVE, A.LOST, None),
         (A.LOST, 60, None, None, None, None),
         (A.LOST, 60, 0, J.RUNNING, None, None),
         *[(A.LOST, 0, None, seen, None, None) for seen in J if seen.over],
@@ -163,7 +163,7 @@ def test_an_attempt_becomes_what_is_seen_of_it(
     assert after.state is (STATES[becomes] if becomes else C.WAITING)
 
 
-@pytest.mark.parametrize("seen", [None, J.DOUBTFUL])
+@pytest.mark.parametrize("seen", [None, J.UNRESPONSIVE])
 @pytest.mark.parametrize("state", [A.QUEUED, A.RUNNING])
 @pytest.mark.parametrize(
     ("doubted", "sign", "lost"),
@@ -226,8 +226,8 @@ def test_no_time_runs_out_while_the_cluster_does_not_answer(state: AttemptState,
 
 def test_nothing_is_concluded_of_a_chunk_whose_reports_were_not_read() -> None:
     before = under_way(A.RUNNING)
-    evidence = Evidence({JOB: Sighting(J.FAILED)}, {}, {}, unread=frozenset({"c00000"}))
-    assert attempts.follow(RUN, before, evidence, POLICY, NOW) == before
+    evidence = Observation({JOB: JobStatus(J.FAILED)}, {}, {}, unread=frozenset({"c00000"}))
+    assert attempts.advance_chunk(RUN, before, evidence, POLICY, NOW) == before
 
 
 # What an end costs
@@ -252,28 +252,28 @@ def test_the_wait_for_a_retry_doubles_and_never_is_quite_the_same(retries: int) 
 
 @pytest.mark.parametrize(("retries", "losses", "careful"), [(0, 0, False), (0, 1, False), (1, 0, True), (0, 2, True)])
 def test_an_attempt_is_careful_after_a_retry_or_two_losses(retries: int, losses: int, careful: bool) -> None:
-    chunk = attempts.try_again(RUN, replace(FRESH, retries=retries, losses=losses), NOW)
+    chunk = attempts.start_attempt(RUN, replace(FRESH, retries=retries, losses=losses), NOW)
     attempt = Attempt(1, A.SUBMITTING, NOW, careful=careful)
     expected = (C.QUEUED, NOW, (attempt,), 2)
     assert (chunk.state, chunk.since, chunk.attempts, chunk.next_attempt) == expected
-    assert attempts.to_submit(chunk) == attempt
+    assert transitions.find_unsubmitted(chunk) == attempt
 
 
 @pytest.mark.parametrize(
     ("redo", "committed", "carry"),
     [
         (None, None, 0),
-        (WishKind.REDRIVE, None, 0),
-        (WishKind.REDRIVE, result(2, attempt=4), 4),
-        (WishKind.REPROCESS, result(2, attempt=4), 0),
-        (WishKind.EXTEND, result(2, attempt=4), 0),
+        (RequestKind.REDRIVE, None, 0),
+        (RequestKind.REDRIVE, result(2, attempt=4), 4),
+        (RequestKind.REPROCESS, result(2, attempt=4), 0),
+        (RequestKind.EXTEND, result(2, attempt=4), 0),
     ],
 )
 def test_only_a_redrive_carries_over_what_is_committed(
-    redo: WishKind | None, committed: Result | None, carry: int
+    redo: RequestKind | None, committed: Result | None, carry: int
 ) -> None:
     chunk = replace(FRESH, committed=committed, next_attempt=5, first_attempt=5)
-    (attempt,) = attempts.try_again(replace(RUN, round=1, redo=redo), chunk, NOW).attempts
+    (attempt,) = attempts.start_attempt(replace(RUN, round=1, redo=redo), chunk, NOW).attempts
     assert attempt == Attempt(5, A.SUBMITTING, NOW, carry=carry)
 
 
@@ -326,7 +326,7 @@ def test_no_report_moves_what_is_decided(state: ChunkState) -> None:
     assert follow(before, J.RUNNING, report=report(3)) == before
 
 
-def again(scored: int | None, redo: WishKind | None = WishKind.REDRIVE) -> tuple[Run, Chunk]:
+def again(scored: int | None, redo: RequestKind | None = RequestKind.REDRIVE) -> tuple[Run, Chunk]:
     """A chunk under way in a further round, of which so many models are committed."""
     committed = None if scored is None else result(scored)
     base = replace(FRESH, next_attempt=2, first_attempt=2, committed=committed)
@@ -336,16 +336,16 @@ def again(scored: int | None, redo: WishKind | None = WishKind.REDRIVE) -> tuple
 @pytest.mark.parametrize(
     ("redo", "before", "scored"),
     [
-        (WishKind.REDRIVE, 2, 3),
-        (WishKind.REDRIVE, 2, 2),
-        (WishKind.REDRIVE, None, 0),
-        (WishKind.REPROCESS, 2, 1),  # whoever asks for all anew takes what comes
-        (WishKind.EXTEND, None, 1),
+        (RequestKind.REDRIVE, 2, 3),
+        (RequestKind.REDRIVE, 2, 2),
+        (RequestKind.REDRIVE, None, 0),
+        (RequestKind.REPROCESS, 2, 1),  # whoever asks for all anew takes what comes
+        (RequestKind.EXTEND, None, 1),
         (None, None, 1),
     ],
 )
 def test_a_report_of_a_later_round_is_chosen_beside_what_is_committed(
-    redo: WishKind | None, before: int | None, scored: int
+    redo: RequestKind | None, before: int | None, scored: int
 ) -> None:
     run, chunk = again(before, redo)
     after = follow(chunk, J.RUNNING, report=report(scored, attempt=2), run=run)
@@ -360,10 +360,10 @@ def test_a_redrive_that_scored_fewer_is_a_retry_and_what_is_committed_stays() ->
     assert (after.state, after.attempts, after.chosen, after.committed) == (C.WAITING, (), None, result(2))
     assert (after.retries, after.losses, after.not_before > NOW) == (1, 0, True)
     assert (after.first_attempt, after.next_attempt) == (3, 3)  # that report counts no more
-    message = "attempt 2 scored 1 models; 2 are committed, and stay"
-    assert (after.reason, after.message) == (R.WORSE, message)
+    message = "attempt 2 scored 1 models; the 2 that are committed stay"
+    assert (after.reason, after.message) == (R.REGRESSION, message)
     spent = follow(replace(chunk, retries=2), J.SUCCEEDED, report=report(1, attempt=2), run=run)
-    assert (spent.state, spent.reason, spent.tally) == (C.COMMITTED, R.WORSE, result(2).tally)
+    assert (spent.state, spent.reason, spent.tally) == (C.COMMITTED, R.REGRESSION, result(2).tally)
 
 
 # What nodes have left (seeing.py)
@@ -378,18 +378,18 @@ def lay(work: MemoryBlobs, told: Report, data: bytes = b"0123456789") -> Report:
     return told
 
 
-def see(work: MemoryBlobs, chunk: Chunk, *, in_time: bool = True) -> Evidence:
-    jobs: Mapping[str, Sighting] = {}
-    return observe.evidence(work, RUN.id, [chunk], jobs, lambda: in_time)
+def see(work: MemoryBlobs, chunk: Chunk, *, in_time: bool = True) -> Observation:
+    jobs: Mapping[str, JobStatus] = {}
+    return observe.collect_observation(work, RUN.id, [chunk], jobs, lambda: in_time)
 
 
 def test_a_report_of_an_earlier_round_counts_for_nothing() -> None:
     work = MemoryBlobs()
     lay(work, report(3, attempt=2))
     second_round = replace(FRESH, next_attempt=4, first_attempt=3, round=1)
-    assert see(work, second_round) == Evidence({}, {}, {})
+    assert see(work, second_round) == Observation({}, {}, {})
     told = lay(work, report(3, attempt=3))
-    assert see(work, second_round) == Evidence({}, {}, {"c00000": told})
+    assert see(work, second_round) == Observation({}, {}, {"c00000": told})
 
 
 def test_the_first_valid_report_of_a_round_is_taken() -> None:
@@ -401,28 +401,28 @@ def test_the_first_valid_report_of_a_round_is_taken() -> None:
     work.delete(gone.parts[0].path)
     told = lay(work, report(3, attempt=9))
     lay(work, report(3, attempt=10))  # a listing has it before the ninth
-    assert see(work, FRESH) == Evidence({}, {}, {"c00000": told})
+    assert see(work, FRESH) == Observation({}, {}, {"c00000": told})
 
 
 def test_reports_of_what_is_decided_are_not_read() -> None:
     work = MemoryBlobs()
     lay(work, report(3))
     for state in (C.COMMITTED, C.FAILED, C.CANCELLED, C.NOT_ATTEMPTED, C.COMMITTING):
-        assert see(work, replace(FRESH, state=state)) == Evidence({}, {}, {})
+        assert see(work, replace(FRESH, state=state)) == Observation({}, {}, {})
 
 
 def test_reports_for_which_there_is_no_time_are_told_as_unread() -> None:
     work = MemoryBlobs()
-    assert see(work, FRESH, in_time=False) == Evidence({}, {}, {})
+    assert see(work, FRESH, in_time=False) == Observation({}, {}, {})
     lay(work, report(3))
-    assert see(work, FRESH, in_time=False) == Evidence({}, {}, {}, frozenset({"c00000"}))
+    assert see(work, FRESH, in_time=False) == Observation({}, {}, {}, frozenset({"c00000"}))
 
 
 def test_signs_are_read_for_every_attempt() -> None:
     work = MemoryBlobs()
     etags = [work.write(paths.progress_path(RUN.id, "c00000", n), b"", Progress(n, 3).to_metadata()) for n in (1, 2)]
-    signs = {("c00000", n): Sign(etags[n - 1], n) for n in (1, 2)}
-    assert see(work, FRESH) == Evidence({}, signs, {})
+    signs = {("c00000", n): AttemptProgress(etags[n - 1], n) for n in (1, 2)}
+    assert see(work, FRESH) == Observation({}, signs, {})
 
 
 # A further round
@@ -440,33 +440,33 @@ OVER = {
 @pytest.mark.parametrize(
     ("redo", "opened"),
     [
-        (WishKind.REDRIVE, {"some scored", "failed", "cancelled", "not attempted"}),
-        (WishKind.REPROCESS, set(OVER)),
-        (WishKind.EXTEND, set()),
+        (RequestKind.REDRIVE, {"some scored", "failed", "cancelled", "not attempted"}),
+        (RequestKind.REPROCESS, set(OVER)),
+        (RequestKind.EXTEND, set()),
         (None, set()),
     ],
 )
 @pytest.mark.parametrize("stood", OVER)
-def test_a_round_opens_the_chunks_that_it_is_for(redo: WishKind | None, opened: set[str], stood: str) -> None:
+def test_a_round_opens_the_chunks_that_it_is_for(redo: RequestKind | None, opened: set[str], stood: str) -> None:
     before = replace(OVER[stood], not_before=NOW)
     again = replace(
         before, state=C.WAITING, since=NOW, round=1, first_attempt=before.next_attempt, retries=0, losses=0,
         not_before=EPOCH, reason=None, message="",
     )  # fmt: skip
     run = replace(RUN, round=1, redo=redo)
-    assert attempts.reopened(run, before, NOW) == (again if stood in opened else before)
+    assert attempts.reopen_chunk(run, before, NOW) == (again if stood in opened else before)
 
 
 @pytest.mark.parametrize("stood", OVER)
 def test_a_chunk_is_opened_once_a_round_and_not_in_a_run_that_stops(stood: str) -> None:
-    run = replace(RUN, round=1, redo=WishKind.REPROCESS)
+    run = replace(RUN, round=1, redo=RequestKind.REPROCESS)
     before = OVER[stood]
     for other in (replace(run, round=0), replace(run, cancelled_at=NOW), replace(run, stopped=R.DEADLINE)):
-        assert attempts.reopened(other, before, NOW) == before
-    waiting = attempts.reopened(run, before, NOW)
-    assert attempts.reopened(run, waiting, NOW) == waiting
+        assert attempts.reopen_chunk(other, before, NOW) == before
+    waiting = attempts.reopen_chunk(run, before, NOW)
+    assert attempts.reopen_chunk(run, waiting, NOW) == waiting
     ended = replace(waiting, state=C.FAILED)
-    assert attempts.reopened(run, ended, NOW) == ended
+    assert attempts.reopen_chunk(run, ended, NOW) == ended
 
 
 # Stopping
@@ -540,23 +540,23 @@ def test_what_the_cluster_has_taken_is_queued() -> None:
     lost = Attempt(1, A.LOST, ago(3))
     before = under_way(A.SUBMITTING, base=replace(FRESH, next_attempt=2))
     before = replace(before, attempts=(lost, *before.attempts))
-    after = attempts.acknowledged(before, NOW)
+    after = transitions.mark_acknowledged(before, NOW)
     assert after == replace(before, attempts=(lost, Attempt(2, A.QUEUED, NOW)))
-    assert attempts.to_submit(after) is None
+    assert transitions.find_unsubmitted(after) is None
 
 
 def test_a_name_that_is_taken_costs_nothing() -> None:
-    after = attempts.passed_over(under_way(A.SUBMITTING), NOW)
+    after = transitions.mark_name_taken(under_way(A.SUBMITTING), NOW)
     assert after == replace(FRESH, since=NOW, next_attempt=2)
 
 
 @pytest.mark.parametrize(
     ("chunk", "reason"),
     [
-        (attempts.refused(under_way(A.SUBMITTING), "no\nsuch compute", NOW), R.REJECTED),
+        (transitions.mark_refused(under_way(A.SUBMITTING), "no\nsuch compute", NOW), R.REJECTED),
         (
-            attempts.uncommittable(
-                replace(FRESH, state=C.COMMITTING, chosen=result(3)), "no\nsuch compute", NOW, earlier_lies=True
+            transitions.mark_uncommittable(
+                replace(FRESH, state=C.COMMITTING, chosen=result(3)), "no\nsuch compute", NOW, earlier_intact=True
             ),
             R.COMMIT_CONFLICT,
         ),
@@ -569,8 +569,8 @@ def test_what_will_never_work_fails(chunk: Chunk, reason: Reason) -> None:
 
 def test_what_cannot_replace_an_earlier_result_leaves_it_standing() -> None:
     chosen = replace(FRESH, state=C.COMMITTING, chosen=result(3, attempt=2), committed=result(2))
-    refused = attempts.refused(replace(under_way(A.SUBMITTING), committed=result(2)), "no", NOW)
-    for after in (attempts.uncommittable(chosen, "no", NOW, earlier_lies=True), refused):
+    refused = transitions.mark_refused(replace(under_way(A.SUBMITTING), committed=result(2)), "no", NOW)
+    for after in (transitions.mark_uncommittable(chosen, "no", NOW, earlier_intact=True), refused):
         assert (after.state, after.committed, after.chosen, after.tally) == (
             C.COMMITTED,
             result(2),
@@ -582,5 +582,5 @@ def test_what_cannot_replace_an_earlier_result_leaves_it_standing() -> None:
 def test_what_is_committed_stands_with_the_etags_of_its_copies() -> None:
     before = replace(FRESH, state=C.COMMITTING, chosen=result(3), reason=R.JOB_FAILED, message="at first")
     lying = (replace(result(3).parts[0], etag="e"),)
-    after = attempts.committed(before, lying, NOW)
+    after = transitions.mark_committed(before, lying, NOW)
     assert after == replace(FRESH, state=C.COMMITTED, since=NOW, committed=replace(result(3), parts=lying))

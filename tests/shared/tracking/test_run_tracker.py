@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
 from shared.contract.report import ModelResult, Report
 from shared.contract.windows import DAY, Window
-from shared.ports import Sighting
-from shared.state.requests import WishKind
+from shared.ports import JobStatus
+from shared.state.requests import RequestKind
 from shared.state.runs import (
     CHUNK_FOLLOWS,
     PHASE_FOLLOWS,
@@ -25,10 +25,10 @@ from shared.state.runs import (
     Result,
     Run,
 )
-from shared.tracking.attempts import refused, to_submit, uncommittable
-from shared.tracking.observation import Evidence, Sign
-from shared.tracking.run_limits import Policy
-from shared.tracking.run_tracker import Step, advance, sum_up, unwanted
+from shared.tracking.observation import AttemptProgress, Observation
+from shared.tracking.run_limits import RunLimits
+from shared.tracking.run_tracker import Step, advance_run, find_unwanted_jobs, summarize_run
+from shared.tracking.transitions import find_unsubmitted, mark_refused, mark_uncommittable
 
 A = AttemptState
 C = ChunkState
@@ -37,7 +37,7 @@ R = Reason
 
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-POLICY = Policy(max_in_flight=2)
+POLICY = RunLimits(max_in_flight=2)
 RUN = Run(Window.parse("20261121T1100Z-PT1H"), Phase.RUNNING, NOW, planned_at=NOW, models=3, chunks=1)
 
 
@@ -65,14 +65,14 @@ def given_up(base: Chunk, reason: Reason) -> Chunk:
 
 
 def step(
-    chunks: Sequence[Chunk], jobs: Mapping[str, Sighting] | None = None, *, run: Run = RUN, policy: Policy = POLICY,
+    chunks: Sequence[Chunk], jobs: Mapping[str, JobStatus] | None = None, *, run: Run = RUN, policy: RunLimits = POLICY,
     now: datetime = NOW, unread: frozenset[str] = frozenset(),
 ) -> Step:  # fmt: skip
-    return advance(run, chunks, Evidence(jobs or {}, {}, {}, unread), policy, now)
+    return advance_run(run, chunks, Observation(jobs or {}, {}, {}, unread), policy, now)
 
 
 def submitted(after: Step) -> list[str]:
-    return [c.id for c in after.chunks if to_submit(c)]
+    return [c.id for c in after.chunks if find_unsubmitted(c)]
 
 
 # Which chunks are tried
@@ -91,7 +91,7 @@ def test_no_more_jobs_are_wanted_than_may_be_in_flight() -> None:
 )
 def test_what_is_lost_takes_no_room(state: AttemptState, room: int) -> None:
     first = replace(under_way(state), losses=99)  # never tried again
-    jobs = {f"fleetscore-{RUN.id}-c00000-1": Sighting(J.RUNNING)}
+    jobs = {f"fleetscore-{RUN.id}-c00000-1": JobStatus(J.RUNNING)}
     assert len([i for i in submitted(step([first, *(chunk(i) for i in range(1, 5))], jobs)) if i != "c00000"]) == room
 
 
@@ -126,22 +126,22 @@ def test_a_chunk_whose_report_was_not_read_is_not_tried_again(run: Run) -> None:
 
 def test_a_job_that_no_row_holds_is_cancelled() -> None:
     names = {n: f"fleetscore-{RUN.id}-c00000-{n}" for n in (1, 2, 7)}
-    jobs = {name: Sighting(J.RUNNING) for name in (*names.values(), "somebody-else-s")}
-    jobs[names[2]] = Sighting(J.FAILED)  # is over
+    jobs = {name: JobStatus(J.RUNNING) for name in (*names.values(), "somebody-else-s")}
+    jobs[names[2]] = JobStatus(J.FAILED)  # is over
     assert step([under_way(A.RUNNING)], jobs).cancel == (names[7],)
 
 
 def test_a_lost_job_that_is_seen_again_may_go_on() -> None:
     name = f"fleetscore-{RUN.id}-c00000-1"
-    assert unwanted({name: Sighting(J.RUNNING)}, [under_way(A.LOST)]) == ()
-    assert unwanted({name: Sighting(J.RUNNING)}, [under_way(A.CANCELLING)]) == (name,)
+    assert find_unwanted_jobs({name: JobStatus(J.RUNNING)}, [under_way(A.LOST)]) == ()
+    assert find_unwanted_jobs({name: JobStatus(J.RUNNING)}, [under_way(A.CANCELLING)]) == (name,)
 
 
 @pytest.mark.parametrize("holds", ["chosen", "committed"])
 def test_the_job_that_reported_is_left_to_end_by_itself(holds: str) -> None:
     held = replace(chunk(), state=C.COMMITTED, **{holds: Result(1, (), Tally(scored=10))})
-    jobs = {f"fleetscore-{RUN.id}-c00000-{n}": Sighting(J.RUNNING) for n in (1, 2)}
-    assert unwanted(jobs, [held]) == (f"fleetscore-{RUN.id}-c00000-2",)
+    jobs = {f"fleetscore-{RUN.id}-c00000-{n}": JobStatus(J.RUNNING) for n in (1, 2)}
+    assert find_unwanted_jobs(jobs, [held]) == (f"fleetscore-{RUN.id}-c00000-2",)
 
 
 # Stopping early
@@ -194,7 +194,7 @@ def test_more_failures_than_are_tolerated_stop_a_run(
     chunks: list[Chunk], tolerated: int, own: int | None, stopped: bool
 ) -> None:
     number = max((c.round for c in chunks), default=0)
-    run = replace(RUN, models=10, round=number, redo=WishKind.EXTEND if number else None, tolerated_failures=own)
+    run = replace(RUN, models=10, round=number, redo=RequestKind.EXTEND if number else None, tolerated_failures=own)
     after = step(chunks, run=run, policy=replace(POLICY, tolerated_failures=tolerated)).run
     assert after.stopped is (R.TOO_MANY_FAILURES if stopped else None)
 
@@ -255,12 +255,12 @@ def test_the_circuit_opens_when_the_first_three_chunks_fail_whole_for_one_reason
 
 def test_an_open_circuit_says_why() -> None:
     run = step([dead(R.JOB_FAILED, i) for i in range(3)]).run
-    assert run.message == "the first 3 chunks to end failed whole: job_failed: job_failed of c00000"
+    assert run.message == "the first 3 chunks to end failed completely: job_failed: job_failed of c00000"
 
 
 def test_chunks_of_an_earlier_round_open_no_circuit() -> None:
     chunks = [dead(R.JOB_FAILED, i) for i in range(3)]
-    assert step(chunks, run=replace(RUN, round=1, redo=WishKind.REDRIVE)).run.stopped is None
+    assert step(chunks, run=replace(RUN, round=1, redo=RequestKind.REDRIVE)).run.stopped is None
 
 
 def test_a_run_is_stopped_once_and_not_after_a_cancel() -> None:
@@ -286,9 +286,9 @@ STOPPED = replace(RUN, stopped=R.CIRCUIT_OPEN, message="the first 3 ...")
         (RUN, [committed(chunk()), chunk(1, C.NOT_ATTEMPTED)], Phase.PARTIAL, None, ""),
         (RUN, [committed(chunk(), skipped=10)], Phase.FAILED, R.NO_READINGS,  # that all were off most often is one
          "none of 3 models was scored; most often: none"),
-        (RUN, [refused(chunk(), "no such compute", NOW)], Phase.FAILED, R.REJECTED,
+        (RUN, [mark_refused(chunk(), "no such compute", NOW)], Phase.FAILED, R.REJECTED,
          "none of 3 models was scored; most often: no such compute"),
-        (RUN, [uncommittable(chunk(), "not ours", NOW, earlier_lies=True)], Phase.FAILED, R.COMMIT_CONFLICT,
+        (RUN, [mark_uncommittable(chunk(), "not ours", NOW, earlier_intact=True)], Phase.FAILED, R.COMMIT_CONFLICT,
          "none of 3 models was scored; most often: not ours"),
         (RUN, [chunk(0, C.NOT_ATTEMPTED)], Phase.FAILED, None, "none of 3 models was scored"),
         (CANCELLED, [chunk(0, C.CANCELLED)], Phase.CANCELLED, R.CANCELLED, "cancelled by request"),
@@ -301,18 +301,18 @@ STOPPED = replace(RUN, stopped=R.CIRCUIT_OPEN, message="the first 3 ...")
 def test_a_run_ends_as_its_chunks_did(
     run: Run, chunks: list[Chunk], phase: Phase, reason: Reason | None, message: str
 ) -> None:
-    after = sum_up(run, chunks, NOW)
+    after = summarize_run(run, chunks, NOW)
     assert (after.phase, after.reason, after.message, after.ended_at) == (phase, reason, message, NOW)
 
 
 def test_a_deadline_that_passed_while_the_last_parts_were_copied_fails_nothing() -> None:
     late = replace(RUN, stopped=R.DEADLINE, message="not over ...")
-    assert sum_up(late, [committed(chunk())], NOW).phase is Phase.SUCCEEDED
+    assert summarize_run(late, [committed(chunk())], NOW).phase is Phase.SUCCEEDED
 
 
 def test_only_what_was_committed_counts_as_scored() -> None:
     chosen = replace(chunk(), state=C.COMMITTING, chosen=Result(1, (), Tally(scored=10)))
-    run = sum_up(RUN, [chosen], NOW)
+    run = summarize_run(RUN, [chosen], NOW)
     assert run == replace(RUN, observed_at=NOW, progress_at=NOW, done=10, chunk_states={C.COMMITTING: 1})
 
 
@@ -320,10 +320,10 @@ def test_progress_is_what_ended_and_what_jobs_call_done() -> None:
     twice = under_way(A.LOST, done=4)
     twice = replace(twice, attempts=(*twice.attempts, Attempt(2, A.RUNNING, NOW, done=7)))
     chunks = [committed(chunk()), twice, chunk(2)]
-    run = sum_up(RUN, chunks, NOW)
+    run = summarize_run(RUN, chunks, NOW)
     assert (run.done, run.progress_at, run.tally) == (17, NOW, Tally(scored=10))
     assert run.chunk_states == {C.COMMITTED: 1, C.WAITING: 2}
-    later = sum_up(run, chunks, NOW + MINUTE)
+    later = summarize_run(run, chunks, NOW + MINUTE)
     assert (later.progress_at, later.observed_at) == (NOW, NOW + MINUTE)  # it stands still
 
 
@@ -352,7 +352,7 @@ def chunks_in_any_state(draw: st.DrawFn) -> list[Chunk]:
 @given(chunks_in_any_state(), st.sampled_from([RUN, CANCELLED, STOPPED]))
 def test_the_parts_always_sum_to_the_plan_s_total(chunks: list[Chunk], run: Run) -> None:
     total = sum(c.models for c in chunks)
-    after = sum_up(replace(run, models=total, chunks=len(chunks)), chunks, NOW)
+    after = summarize_run(replace(run, models=total, chunks=len(chunks)), chunks, NOW)
     open_ones = [c for c in chunks if not c.state.terminal]
     assert after.tally.models + sum(c.models for c in open_ones) == total
     assert sum(after.chunk_states.values()) == len(chunks)
@@ -377,7 +377,7 @@ def report(base: Chunk, attempt: int) -> Report:
 def test_every_move_is_in_the_table(data: st.DataObject) -> None:
     """One chunk through any number of ticks: its states follow each other as the table says, its numbers only grow."""
     now, run = NOW, replace(RUN, round=data.draw(st.integers(0, 1)))
-    run = replace(run, redo=WishKind.REPROCESS if run.round else None)
+    run = replace(run, redo=RequestKind.REPROCESS if run.round else None)
     before = data.draw(st.sampled_from([chunk(), committed(chunk(), failed=2), given_up(chunk(), R.JOB_FAILED)]))
     for _ in range(data.draw(st.integers(1, 12))):
         now += data.draw(st.sampled_from([MINUTE, 11 * MINUTE, 2 * timedelta(hours=1)]))
@@ -386,17 +386,17 @@ def test_every_move_is_in_the_table(data: st.DataObject) -> None:
         run = replace(run, stopped=R.TOO_MANY_FAILURES) if event == "stop" else run
         names = [f"fleetscore-{RUN.id}-c00000-{n}" for n in range(1, before.next_attempt)]
         seen = {name: data.draw(st.sampled_from([None, *J])) for name in names}
-        jobs = {name: Sighting(state) for name, state in seen.items() if state}
-        sign = {("c00000", a.number): Sign(str(now), 3) for a in before.attempts if data.draw(st.booleans())}
+        jobs = {name: JobStatus(state) for name, state in seen.items() if state}
+        sign = {("c00000", a.number): AttemptProgress(str(now), 3) for a in before.attempts if data.draw(st.booleans())}
         reports = {before.id: report(before, before.next_attempt - 1)} if event == "report" and before.attempts else {}
-        evidence = Evidence(data.draw(st.sampled_from([jobs, None])), sign, reports)
-        (after,) = advance(run, [before], evidence, POLICY, now).chunks
+        evidence = Observation(data.draw(st.sampled_from([jobs, None])), sign, reports)
+        (after,) = advance_run(run, [before], evidence, POLICY, now).chunks
         # One tick may make three moves: opened again, given up, and tried again.
         reach = {before.state}
         for _ in range(3):
             reach |= {s for state in reach for s in CHUNK_FOLLOWS[state]}
         direct = CHUNK_FOLLOWS[before.state] | {before.state}
-        assert after.state in (reach if to_submit(after) else direct)
+        assert after.state in (reach if find_unsubmitted(after) else direct)
         assert after.next_attempt >= before.next_attempt
         assert len({a.number for a in after.attempts}) == len(after.attempts)
         assert sum(a.state.in_flight for a in after.attempts) <= 1

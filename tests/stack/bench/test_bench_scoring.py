@@ -19,7 +19,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fleet(base: Path) -> Fleet:
-    return scoring_fleet.make(base, MODELS, ROWS, VECTORS, ["pkl"])
+    return scoring_fleet.make_fleet(base, MODELS, ROWS, VECTORS, ["pkl"])
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_each_scores_a_small_fleet_right(base: Path, fleet: Fleet, way: Way) -> 
     found = lab.measured(way, fleet, fleet)
     models = HANDFUL if way.name == "process" else MODELS
     assert (found.models, found.checked.rows, found.checked.labels) == (models, models * ROWS, 0)
-    assert found.whole.middle.cpu > 0
+    assert found.total.middle.cpu > 0
 
 
 @pytest.mark.parametrize("way", [Way("warm", "skops", azurite=True), Way("cold", "pkl", azurite=True)], ids=str)
@@ -51,7 +51,7 @@ def test_the_sections_have_their_tables_and_the_plot_its_bars(tmp_path: Path) ->
         repeats=1, peers=(Way("loop"),), peer_models=40, our_models=40, warm=(50,), cold=(), desk=0,
         patience=(("loop", 50),), rows=(10,), vectors=(20,), grid_peers=("loop",), grid_models=40, grid_work=1,
     )  # fmt: skip
-    text, plot = scoring.run(tmp_path, sizes, ("peers", "sizes", "grid"))
+    text, plot = scoring.run_sections(tmp_path, sizes, ("peers", "sizes", "grid"))
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     told = [line[0] for line in lines if line[0] not in ("Who", "---", "Rows")]
     ours, loop = "ours, warm packs", "a loop over `joblib.load` and `predict`"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.azureml.cluster import STATES, WHYS_LIMIT, AzureMLCluster
+from shared.adapters.azureml.cluster import DETAILS_LIMIT, STATES, AzureMLCluster
 from shared.adapters.azureml.run_history import LOG_LIMIT
 from shared.contract.errors import Misconfigured, NotFound, Unavailable
 from shared.contract.paths import make_job_name
-from shared.ports import JobSpec, Refusal, Sighting
+from shared.ports import JobSpec, JobStatus, Refusal
 from shared.state.runs import JobState, Nodes
 from tests.clouds.azureml import COMPUTE, ENVIRONMENT, EXISTS, PREEMPTED, WORKSPACE
 from tests.clouds.azureml_world import AzureMLWorld
@@ -30,11 +30,11 @@ def spec(index: int = 0, command: tuple[str, ...] = RUNS_ON, run: str = RUN) -> 
     return JobSpec(make_job_name("fleet", run, f"c{index:05d}", 1), run, command, timedelta(hours=1))
 
 
-def see(world: AzureMLWorld, job: JobSpec) -> Sighting:
+def see(world: AzureMLWorld, job: JobSpec) -> JobStatus:
     return world.cluster.observe([job.run])[job.name]
 
 
-def ended(world: AzureMLWorld, job: JobSpec, state: JobState) -> Sighting:
+def ended(world: AzureMLWorld, job: JobSpec, state: JobState) -> JobStatus:
     eventually(lambda: see(world, job).state is state)
     return see(world, job)
 
@@ -49,7 +49,7 @@ def test_a_submission_is_one_request_and_so_are_a_look_a_cancel_and_a_count(azur
     assert azureml_world.asked() == ["GET /jobs", "GET /jobs"]
     azureml_world.cluster.cancel([jobs[0].name])
     assert azureml_world.asked() == [f"POST /jobs/{jobs[0].name}/cancel"]
-    azureml_world.cluster.nodes()
+    azureml_world.cluster.count_nodes()
     assert azureml_world.asked() == [f"GET /computes/{COMPUTE}"]
     azureml_world.cluster.release(RUN)
     azureml_world.cluster.observe([])
@@ -84,7 +84,7 @@ def test_a_job_finds_its_arguments_and_its_identity(azureml_world: AzureMLWorld)
     job = spec(command=("python", "-c", shown, "a b", "$HOME", "it's; rm", "ü"))
     azureml_world.cluster.submit([job])
     ended(azureml_world, job, JobState.SUCCEEDED)
-    assert azureml_world.cluster.log(job.name) == """['a b', '$HOME', "it's; rm", 'ü'] the-nodes-identity\n"""
+    assert azureml_world.cluster.read_log(job.name) == """['a b', '$HOME', "it's; rm", 'ü'] the-nodes-identity\n"""
 
 
 @pytest.mark.parametrize("picky", [False, True])
@@ -115,7 +115,7 @@ def test_where_azure_shows_no_variables_a_property_tells_what_a_job_is(
     del shown["properties"]["environmentVariables"]
     azureml_world.azure.server.faults.append(Fault(lambda _: True, Answer(200, shown)))
     refusals = azureml_world.cluster.submit([spec(command=command)])
-    assert [refusal.taken for refusal in refusals.values()] == [True] * (command != RUNS_ON)
+    assert [refusal.name_taken for refusal in refusals.values()] == [True] * (command != RUNS_ON)
 
 
 @pytest.mark.parametrize("status", [400, 409])
@@ -124,7 +124,7 @@ def test_a_name_of_other_content_is_taken(azureml_world: AzureMLWorld, status: i
     azureml_world.cluster.submit([job])
     error = {"error": {"code": "UserError", "message": EXISTS.format(what="Command")}}
     azureml_world.azure.server.faults.append(Fault(lambda request: request.method == "PUT", Answer(status, error)))
-    taken = Refusal(f"ws-local has a job {job.name} of other content", taken=True)
+    taken = Refusal(f"ws-local has a job {job.name} of other content", name_taken=True)
     assert azureml_world.cluster.submit([other]) == {job.name: taken}
 
 
@@ -133,7 +133,7 @@ def test_other_content_is_told_although_azure_takes_it_for_the_same(azureml_worl
     azureml_world.cluster.submit([job])
     as_it_was = azureml_world.azure.server.respond(replace(azureml_world.azure.server.requests[-1], method="GET"))
     azureml_world.azure.server.faults.append(Fault(lambda request: request.method == "PUT", as_it_was))
-    assert azureml_world.cluster.submit([other])[job.name].taken
+    assert azureml_world.cluster.submit([other])[job.name].name_taken
 
 
 @pytest.mark.parametrize(
@@ -146,14 +146,14 @@ def test_what_names_no_compute_or_environment_is_refused_for_good(
     url = azureml_world.azure.server.url
     cluster = AzureMLCluster(WORKSPACE, compute, environment, arm=url, credential=azureml_world.cluster._credential)
     [refusal] = cluster.submit([spec()]).values()
-    assert not refusal.taken
+    assert not refusal.name_taken
     assert words in refusal.message
 
 
 def test_a_workspace_that_is_not_there_refuses_no_job_for_good(azureml_world: AzureMLWorld) -> None:
     url, credential = azureml_world.azure.server.url, azureml_world.cluster._credential
     cluster = AzureMLCluster(f"{WORKSPACE}2", COMPUTE, ENVIRONMENT, arm=url, credential=credential)
-    for ask in (lambda: cluster.submit([spec()]), lambda: cluster.observe([RUN]), cluster.nodes):
+    for ask in (lambda: cluster.submit([spec()]), lambda: cluster.observe([RUN]), cluster.count_nodes):
         with pytest.raises(Unavailable, match=r"404 ResourceNotFound.*ws-local2.*Look at the setting"):
             ask()
 
@@ -208,7 +208,7 @@ def test_a_job_whose_node_was_taken_away_is_lost(azureml_world: AzureMLWorld) ->
     azureml_world.cluster.submit([job])
     eventually(lambda: see(azureml_world, job).state is JobState.RUNNING)
     azureml_world.azure.preempt(job.name)
-    assert ended(azureml_world, job, JobState.LOST) == Sighting(JobState.LOST, PREEMPTED)
+    assert ended(azureml_world, job, JobState.LOST) == JobStatus(JobState.LOST, PREEMPTED)
 
 
 def test_a_job_that_speaks_of_preemption_has_failed_all_the_same(azureml_world: AzureMLWorld) -> None:
@@ -231,7 +231,7 @@ def test_why_a_job_has_failed_is_asked_once(azureml_world: AzureMLWorld) -> None
 def test_of_many_that_failed_those_not_asked_about_are_in_doubt_until_the_next_look(
     azureml_world: AzureMLWorld,
 ) -> None:
-    jobs = [spec(index, ("false",)) for index in range(WHYS_LIMIT + 3)]
+    jobs = [spec(index, ("false",)) for index in range(DETAILS_LIMIT + 3)]
     azureml_world.cluster.submit(jobs)
     for job in azureml_world.azure.jobs.values():
         job.told = "Failed"
@@ -240,7 +240,7 @@ def test_of_many_that_failed_those_not_asked_about_are_in_doubt_until_the_next_l
     def looks() -> list[JobState]:
         return sorted(seen.state for seen in azureml_world.cluster.observe([RUN]).values())
 
-    assert looks() == [JobState.DOUBTFUL] * 3 + [JobState.FAILED] * WHYS_LIMIT
+    assert looks() == [JobState.UNRESPONSIVE] * 3 + [JobState.FAILED] * DETAILS_LIMIT
     assert looks() == [JobState.FAILED] * len(jobs)
 
 
@@ -249,7 +249,8 @@ def test_a_job_has_failed_although_nobody_tells_why(azureml_world: AzureMLWorld,
     job = spec(command=("false",))
     azureml_world.azure.server.faults.append(Fault(lambda request: "history" in request.path, answer, times=9))
     azureml_world.cluster.submit([job])
-    assert ended(azureml_world, job, JobState.FAILED).detail.startswith("Azure ML calls it Failed, and not why: ws-loc")
+    detail = ended(azureml_world, job, JobState.FAILED).detail
+    assert detail.startswith("Azure ML reports Failed, without a reason: ws-loc")
 
 
 def test_a_failure_before_the_command_began_is_told_in_azures_words(azureml_world: AzureMLWorld) -> None:
@@ -258,14 +259,14 @@ def test_a_failure_before_the_command_began_is_told_in_azures_words(azureml_worl
     azureml_world.azure.jobs[job.name].told = "Failed"
     told = {"runId": job.name, "error": {"error": {"code": "UserError", "message": message}}, "logFiles": {}}
     azureml_world.azure.server.faults.append(Fault(lambda request: "history" in request.path, Answer(body=told)))
-    assert see(azureml_world, job) == Sighting(JobState.FAILED, "Failed to pull the image: no such tag")
+    assert see(azureml_world, job) == JobStatus(JobState.FAILED, "Failed to pull the image: no such tag")
 
 
 def test_of_a_long_log_only_the_end_is_fetched(azureml_world: AzureMLWorld) -> None:
     job = spec(command=("python", "-c", f"print('x' * {LOG_LIMIT}); print('the last line')"))
     azureml_world.cluster.submit([job])
     ended(azureml_world, job, JobState.SUCCEEDED)
-    log = azureml_world.cluster.log(job.name)
+    log = azureml_world.cluster.read_log(job.name)
     assert len(log) == LOG_LIMIT
     assert log.endswith("x\nthe last line\n")
     assert azureml_world.azure.server.requests[-1].headers["range"] == "bytes=15-"
@@ -276,11 +277,11 @@ def test_a_job_that_has_not_begun_has_no_log_yet(azureml_world: AzureMLWorld) ->
     for job in jobs:
         azureml_world.cluster.submit([job])
     with pytest.raises(NotFound, match=f"no log of job {jobs[2].name} yet"):
-        azureml_world.cluster.log(jobs[2].name)
+        azureml_world.cluster.read_log(jobs[2].name)
 
 
 def test_the_nodes_are_those_that_azure_counts(azureml_world: AzureMLWorld) -> None:
-    assert azureml_world.cluster.nodes() == Nodes(2, 3, {"idle": 2})
+    assert azureml_world.cluster.count_nodes() == Nodes(2, 3, {"idle": 2})
 
 
 @pytest.mark.parametrize("missing", ["computes/other", "a cluster that is being made", "another kind"])
@@ -291,10 +292,10 @@ def test_a_compute_without_nodes_is_told(azureml_world: AzureMLWorld, missing: s
         answer = Answer(404, {"error": {"code": "ComputeNotFound", "message": "no such compute"}})
     azureml_world.azure.server.faults.append(Fault(lambda request: "computes" in request.path, answer))
     if missing == "a cluster that is being made":
-        assert azureml_world.cluster.nodes() == Nodes(0, 0, {})
+        assert azureml_world.cluster.count_nodes() == Nodes(0, 0, {})
         return
-    with pytest.raises(Unavailable, match=f"found {kind}|no such compute"):
-        azureml_world.cluster.nodes()
+    with pytest.raises(Unavailable, match=f"got {kind}|no such compute"):
+        azureml_world.cluster.count_nodes()
 
 
 @pytest.mark.parametrize(("workspace", "environment"), [("ws-local", ENVIRONMENT), (WORKSPACE, "no-version")])

@@ -32,7 +32,7 @@ def answered(world: AzureMLWorld, method: str, path: str) -> Any:
 def test_the_stand_in_answers_with_the_fields_of_the_official_examples(azureml_world: AzureMLWorld) -> None:
     job = spec()
     azureml_world.cluster.submit([job])
-    azureml_world.cluster.nodes()
+    azureml_world.cluster.count_nodes()
     real, ours = (
         example("recorded_real_command_job_PUT_201")["body"],
         answered(azureml_world, "GET", f"/jobs/{job.name}"),

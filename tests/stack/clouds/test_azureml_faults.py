@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 from azure.identity import DefaultAzureCredential
 
-from shared.adapters.azure.auth import PATIENCE, retry_after
+from shared.adapters.azure.auth import TIME_OUTS, parse_retry_after
 from shared.adapters.azureml import cluster, run_history
 from shared.adapters.azureml.cluster import AzureMLCluster
 from shared.contract.errors import Unavailable
@@ -28,8 +28,8 @@ CALLS: dict[str, Callable[[Cluster], object]] = {
     "submit": lambda cluster: cluster.submit([spec()]),
     "observe": lambda cluster: cluster.observe([RUN]),
     "cancel": lambda cluster: cluster.cancel([NAME]),
-    "log": lambda cluster: cluster.log(NAME),
-    "nodes": lambda cluster: cluster.nodes(),
+    "log": lambda cluster: cluster.read_log(NAME),
+    "nodes": lambda cluster: cluster.count_nodes(),
 }
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
@@ -128,8 +128,8 @@ def test_who_wants_to_be_left_alone_is_asked_once_and_nobody_sleeps(
 
 def test_a_date_to_come_back_at_is_read_by_our_clock_where_the_server_tells_no_other() -> None:
     until = datetime.now(UTC) + timedelta(hours=1)
-    assert retry_after({"Retry-After": format_datetime(until, usegmt=True)}) == pytest.approx(3600, abs=5)
-    assert retry_after({"Retry-After": HOUR_LATER, "Date": format_datetime(DATE + timedelta(days=1))}) == 0
+    assert parse_retry_after({"Retry-After": format_datetime(until, usegmt=True)}) == pytest.approx(3600, abs=5)
+    assert parse_retry_after({"Retry-After": HOUR_LATER, "Date": format_datetime(DATE + timedelta(days=1))}) == 0
 
 
 def test_the_first_that_is_throttled_keeps_the_others_back_and_what_was_taken_is_adopted(
@@ -180,7 +180,7 @@ def test_no_answer_waits_for_the_next_tick(azureml_world: AzureMLWorld, call: Ca
 def test_a_workspace_that_hangs_is_left_in_time(
     azureml_world: AzureMLWorld, call: Callable[[Cluster], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for room, name in ((cluster, "PATIENCE"), (run_history, "SHORT")):
+    for room, name in ((cluster, "TIME_OUTS"), (run_history, "SHORT_TIME_OUTS")):
         monkeypatch.setattr(room, name, {**getattr(room, name), "read_timeout": 0.3})
     began = time.monotonic()
     assert "did not answer" in trouble(azureml_world, call, Answer(delay=20))
@@ -190,7 +190,7 @@ def test_a_workspace_that_hangs_is_left_in_time(
 def test_the_patience_of_one_call_is_some_twenty_seconds() -> None:
     worst = [
         (limits["connection_timeout"] + limits["read_timeout"]) * (1 + limits["retry_total"])
-        for limits in (cluster.PATIENCE, run_history.SHORT)
+        for limits in (cluster.TIME_OUTS, run_history.SHORT_TIME_OUTS)
     ]
     assert worst == [20, 6]
 
@@ -236,7 +236,7 @@ def test_an_identity_that_gets_no_token_waits_for_the_next_tick(azureml_world: A
 
 def test_a_token_endpoint_that_hangs_is_left_in_time(azureml_world: AzureMLWorld) -> None:
     azureml_world.identity.refusal = Answer(delay=20)
-    credential = DefaultAzureCredential(**{**PATIENCE, "read_timeout": 0.3})
+    credential = DefaultAzureCredential(**{**TIME_OUTS, "read_timeout": 0.3})
     url = azureml_world.azure.server.url
     cluster = AzureMLCluster(WORKSPACE, COMPUTE, ENVIRONMENT, arm=url, credential=credential)
     began = time.monotonic()

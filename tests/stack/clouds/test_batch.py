@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.batch.cluster import BatchCluster
-from shared.adapters.batch.tasks import command_line
+from shared.adapters.batch.tasks import build_command_line
 from shared.contract import paths
 from shared.contract.errors import NotFound, Unavailable
-from shared.ports import JobSpec, Refusal, Sighting
+from shared.ports import JobSpec, JobStatus, Refusal
 from shared.state.runs import JobState, Nodes
 from tests.clouds.batch_service import BatchService
 from tests.clouds.batch_world import IDENTITY, IMAGE, WORK, cluster_at, opened
@@ -98,11 +98,11 @@ def test_each_call_asks_no_more_than_it_must(idle: BatchService) -> None:
     assert asked(cluster.observe([])) == []
     ended = [f"POST /jobs/{JOB}/tasks/c0000{i}-1/terminate" for i in (1, 2)]
     assert asked(cluster.cancel([spec(1).name, spec(2).name, "no name of ours", spec(app="another").name])) == ended
-    assert asked(cluster.nodes()) == ["GET /pools/scorer", "GET /nodecounts"]
+    assert asked(cluster.count_nodes()) == ["GET /pools/scorer", "GET /nodecounts"]
     assert asked(cluster.release(RUN)) == [f"DELETE /jobs/{JOB}"]
     assert asked(cluster.release(RUN)) == [f"DELETE /jobs/{JOB}"]
     with pytest.raises(NotFound):
-        cluster.log("no-such-job")
+        cluster.read_log("no-such-job")
     assert asked(None) == []
 
 
@@ -111,7 +111,7 @@ def test_a_thousand_and_one_tasks_are_seen_in_two_pages(idle: BatchService) -> N
     specs = [spec(i) for i in range(1001)]
     cluster.submit(specs)
     idle.server.requests.clear()
-    assert cluster.observe([RUN]) == {s.name: Sighting(JobState.QUEUED, "Batch calls it active") for s in specs}
+    assert cluster.observe([RUN]) == {s.name: JobStatus(JobState.QUEUED, "Batch reports active") for s in specs}
     assert idle.asked == [LIST, LIST]
 
 
@@ -170,10 +170,10 @@ def test_the_words_of_a_job_whose_node_has_gone_are_missed_and_not_asked_for_aga
     batch_service.task(spec().name).node_gone = True
     eventually(lambda: ended(cluster))
     batch_service.server.requests.clear()
-    assert cluster.observe([RUN]) == {spec().name: Sighting(JobState.FAILED, "exit code 3")}
+    assert cluster.observe([RUN]) == {spec().name: JobStatus(JobState.FAILED, "exit code 3")}
     assert batch_service.asked == [COUNTS]
     with pytest.raises(NotFound, match=f"no output of job {spec().name}"):
-        cluster.log(spec().name)
+        cluster.read_log(spec().name)
 
 
 def test_a_job_that_takes_too_long_says_so(batch_service: BatchService) -> None:
@@ -192,9 +192,9 @@ def test_a_log_is_the_end_of_what_was_printed_by_both_streams(batch_service: Bat
     cluster.submit([spec(2, "python", "-c", script)])
     eventually(lambda: ended(cluster))
     batch_service.server.requests.clear()
-    assert cluster.log(spec(0).name) == "out\nerr\n"
-    assert cluster.log(spec(1).name) == ""
-    assert cluster.log(spec(2).name) == "a" * (256 * 1024 - 7) + "the end"
+    assert cluster.read_log(spec(0).name) == "out\nerr\n"
+    assert cluster.read_log(spec(1).name) == ""
+    assert cluster.read_log(spec(2).name) == "a" * (256 * 1024 - 7) + "the end"
     files = [f"GET /jobs/{JOB}/tasks/c0000{i}-1/files" for i in range(3)]
     assert batch_service.asked == [files[0], f"{files[0]}/stdout.txt", files[1], files[2], f"{files[2]}/stdout.txt"]
 
@@ -204,7 +204,7 @@ def test_a_log_of_a_job_that_waits_is_not_there(idle: BatchService) -> None:
     cluster.submit([spec()])
     for name in (spec().name, spec(1).name, spec(run="20261121T0800Z-PT1H").name):
         with pytest.raises(NotFound, match=name):
-            cluster.log(name)
+            cluster.read_log(name)
 
 
 def test_the_node_brings_a_jobs_output_to_where_the_api_looks(batch_service: BatchService) -> None:
@@ -243,7 +243,7 @@ def test_odd_arguments_arrive_as_they_were_sent(batch_service: BatchService) -> 
     cluster = cluster_at(batch_service)
     cluster.submit([spec(0, "python", "-c", "import sys; print(ascii(sys.argv[1:]))", *ODD)])
     eventually(lambda: ended(cluster))
-    assert cluster.log(spec().name) == f"{ODD!a}\n"
+    assert cluster.read_log(spec().name) == f"{ODD!a}\n"
 
 
 def test_the_commands_that_we_make_hold_no_quotes_within_quotes() -> None:
@@ -254,22 +254,22 @@ def test_the_commands_that_we_make_hold_no_quotes_within_quotes() -> None:
         "--manifest",
         "https://a1.blob.core.windows.net/fleetscore/runs/r/manifests/0.json",
     )
-    assert command_line((*words, "--attempt", "12", "--careful")).count("'") == 2
+    assert build_command_line((*words, "--attempt", "12", "--careful")).count("'") == 2
 
 
 def test_nodes_of_both_kinds_are_counted_together(idle: BatchService) -> None:
     cluster = cluster_at(idle)
     idle.counts, idle.targets = ({"idle": 1, "running": 2}, {"running": 3, "leavingPool": 1, "preempted": 2}), (3, 8)
-    assert cluster.nodes() == Nodes(9, 11, {"idle": 1, "running": 5, "leaving pool": 1, "preempted": 2})
+    assert cluster.count_nodes() == Nodes(9, 11, {"idle": 1, "running": 5, "leaving pool": 1, "preempted": 2})
     idle.counts, idle.targets = ({}, {}), (0, 0)
-    assert cluster.nodes() == Nodes(0, 0, {})
+    assert cluster.count_nodes() == Nodes(0, 0, {})
 
 
 def test_a_missing_pool_is_named(idle: BatchService) -> None:
     cluster = cluster_at(idle)
     idle.pool = "another"
-    with pytest.raises(Unavailable, match=r"PoolNotFound.*Create the pool, or let BATCH_POOL name one that exists"):
-        cluster.nodes()
+    with pytest.raises(Unavailable, match=r"PoolNotFound.*Create the pool, or set BATCH_POOL to one that exists"):
+        cluster.count_nodes()
 
 
 @pytest.mark.parametrize(("letters", "fits"), [(44, True), (45, False)])
@@ -278,13 +278,13 @@ def test_a_batch_jobs_id_has_at_most_64_characters(idle: BatchService, letters: 
     refusals = cluster_at(idle, app=app).submit([spec(0, app=app), spec(1, app=app)])
     assert list(idle.jobs) == ([f"{app}-{RUN}"] if fits else [])
     assert set(refusals) == (set() if fits else {spec(0, app=app).name, spec(1, app=app).name})
-    assert all(refusal.message.endswith("PropertyName=id") and not refusal.taken for refusal in refusals.values())
+    assert all(refusal.message.endswith("PropertyName=id") and not refusal.name_taken for refusal in refusals.values())
 
 
 def test_a_task_with_too_many_digits_is_refused_alone(idle: BatchService) -> None:
     long = JobSpec(f"{JOB}-c{'0' * 62}-1", RUN, ("true",), timedelta(minutes=1))
     why = (
-        f"Azure Batch at {idle.server.url} refuses {long.name}: InvalidPropertyValue: Batch says InvalidPropertyValue."
+        f"Azure Batch at {idle.server.url} rejects {long.name}: InvalidPropertyValue: Batch says InvalidPropertyValue."
     )
     assert cluster_at(idle).submit([spec(), long]) == {long.name: Refusal(why)}
     assert list(idle.jobs[JOB].tasks) == ["c00000-1"]
@@ -306,11 +306,11 @@ def test_a_preempted_job_is_started_again_by_batch(tmp_path: Path) -> None:
         taken, other = (first, second) if first.starts else (second, first)
         service.preempt(taken.name)
         eventually(lambda: other.starts)
-        away = Sighting(JobState.QUEUED, "its node was taken away; it waits for another")
+        away = JobStatus(JobState.QUEUED, "its node was lost; it waits for another")
         assert cluster.observe([run])[taken.name] == away
         other.end("sys.exit(0)")
         eventually(lambda: taken.starts == 2)
-        assert cluster.observe([run])[taken.name] == Sighting(JobState.RUNNING, "on tvm-1")
+        assert cluster.observe([run])[taken.name] == JobStatus(JobState.RUNNING, "on tvm-1")
         taken.end("sys.exit(0)")
         eventually(lambda: ended(cluster, run))
         assert {seen.state for seen in cluster.observe([run]).values()} == {JobState.SUCCEEDED}

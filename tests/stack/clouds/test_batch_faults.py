@@ -1,4 +1,4 @@
-"""Azure Batch on bad days: what it answers then, what is lost, and that the next tick goes on."""
+"""Azure Batch on bad days: what it answers then, what is lost, and that the next tick continues."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.adapters.batch import client
 from shared.adapters.batch.cluster import BatchCluster
 from shared.contract import paths
 from shared.contract.errors import Unavailable
-from shared.ports import JobSpec, Refusal, Sighting
+from shared.ports import JobSpec, JobStatus, Refusal
 from shared.state.runs import JobState
 from tests.clouds.batch_service import BatchService, error
 from tests.clouds.batch_world import cluster_at
@@ -25,7 +25,7 @@ from tests.stack.dask_jobs import eventually, make_job
 
 RUN = "20261121T0700Z-PT1H"
 JOB = f"test-{RUN}"
-QUEUED = Sighting(JobState.QUEUED, "Batch calls it active")
+QUEUED = JobStatus(JobState.QUEUED, "Batch reports active")
 
 
 def spec(index: int = 0, text: str = "") -> JobSpec:
@@ -60,8 +60,8 @@ CALLS: dict[str, Callable[[BatchCluster], object]] = {
     "submit": lambda cluster: cluster.submit([spec()]),
     "observe": lambda cluster: cluster.observe([RUN]),
     "cancel": lambda cluster: cluster.cancel([spec().name]),
-    "log": lambda cluster: cluster.log(spec().name),
-    "nodes": lambda cluster: cluster.nodes(),
+    "log": lambda cluster: cluster.read_log(spec().name),
+    "nodes": lambda cluster: cluster.count_nodes(),
     "release": lambda cluster: cluster.release(RUN),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -184,16 +184,16 @@ def test_of_tasks_that_are_added_in_part_each_is_told_apart(idle: BatchService) 
     jobs = [spec(0), spec(1, "other content"), spec(2), spec(3), spec(4)]
     refusals = {
         spec(1).name: Refusal(
-            f"Azure Batch at {idle.server.url} has a task {spec(1).name} of other content", taken=True
+            f"Azure Batch at {idle.server.url} has a task {spec(1).name} of other content", name_taken=True
         ),
         spec(2).name: Refusal(
-            f"Azure Batch at {idle.server.url} refuses {spec(2).name}: "
+            f"Azure Batch at {idle.server.url} rejects {spec(2).name}: "
             "CommandLineTooLong: Batch says CommandLineTooLong."
         ),
     }
     too_long = {"c00002-1": ("clienterror", "CommandLineTooLong")}
     idle.entries = {**too_long, "c00003-1": ("servererror", "InternalError")}
-    with pytest.raises(Unavailable, match=f"1 of 5 tasks of {RUN} are not taken yet: InternalError"):
+    with pytest.raises(Unavailable, match=f"1 of 5 tasks of {RUN} are not accepted yet: InternalError"):
         cluster.submit(jobs)
     assert sorted(idle.jobs[JOB].tasks) == ["c00000-1", "c00001-1", "c00004-1"]
     idle.entries = too_long
@@ -204,19 +204,19 @@ def test_of_tasks_that_are_added_in_part_each_is_told_apart(idle: BatchService) 
 def test_tasks_of_which_batch_says_nothing_are_asked_for_again(idle: BatchService) -> None:
     cluster = cluster_at(idle)
     idle.server.faults.append(Fault(adding, Answer(200, {"value": []})))
-    with pytest.raises(Unavailable, match=r"1 of 1 tasks .* Batch says nothing of it"):
+    with pytest.raises(Unavailable, match=r"1 of 1 tasks .* Batch returned no result"):
         cluster.submit([spec()])
 
 
 def test_the_jobs_trouble_is_no_refusal_of_its_tasks(idle: BatchService) -> None:
     idle.entries = {"c00000-1": ("clienterror", "JobBeingTerminated")}
-    with pytest.raises(Unavailable, match=r"JobBeingTerminated.*It is made anew when it has ended and gone"):
+    with pytest.raises(Unavailable, match=r"JobBeingTerminated.*It is created again after it has ended and is deleted"):
         cluster_at(idle).submit([spec()])
 
 
 def test_a_quota_that_is_reached_says_what_to_do(idle: BatchService) -> None:
     idle.quota = 0
-    with pytest.raises(Unavailable, match=r"ActiveJobAndScheduleQuotaReached.*ask Azure for a higher quota"):
+    with pytest.raises(Unavailable, match=r"ActiveJobAndScheduleQuotaReached.*request a higher quota from Azure"):
         cluster_at(idle).submit([spec()])
     idle.quota = 1
     assert cluster_at(idle).submit([spec()]) == {}
@@ -256,7 +256,7 @@ def test_a_listing_without_end_is_given_up(idle: BatchService, monkeypatch: pyte
     monkeypatch.setattr(client, "LIMIT", 1.0)
     page = {"value": [], "odata.nextLink": f"{idle.server.url}/jobs/{JOB}/tasks?api-version=2025-06-01"}
     idle.server.faults.append(Fault(listing, Answer(200, page), times=10**6))
-    with pytest.raises(Unavailable, match=r"not done within 1 s; the next tick goes on|did not answer"):
+    with pytest.raises(Unavailable, match=r"not done within 1 s; the next tick continues|did not answer"):
         cluster_at(idle).observe([RUN])
 
 
@@ -299,7 +299,7 @@ def test_a_run_that_is_opened_again_waits_until_batch_has_let_go(idle: BatchServ
     cluster.release(RUN)
     assert cluster.observe([RUN]) == {}
     cluster.cancel([spec(0).name])
-    with pytest.raises(Unavailable, match=r"JobBeingDeleted.*It is made anew when it has gone"):
+    with pytest.raises(Unavailable, match=r"JobBeingDeleted.*It is created again after the deletion"):
         cluster.submit([spec(1)])
     assert cluster.submit([spec(1)]) == {}
     assert cluster.observe([RUN]) == {spec(1).name: QUEUED}
@@ -323,5 +323,5 @@ def test_the_last_words_are_not_worth_a_failure(batch_service: BatchService) -> 
     eventually(lambda: batch_service.nodes.look(task.run_as).state == "ended")
     busy = error(503, "ServerBusy", "Not now.")
     batch_service.server.faults.append(Fault(lambda request: "/files" in request.path, busy))
-    assert cluster.observe([RUN]) == {spec().name: Sighting(JobState.FAILED, "exit code 3")}
-    assert cluster.observe([RUN]) == {spec().name: Sighting(JobState.FAILED, "exit code 3: why")}
+    assert cluster.observe([RUN]) == {spec().name: JobStatus(JobState.FAILED, "exit code 3")}
+    assert cluster.observe([RUN]) == {spec().name: JobStatus(JobState.FAILED, "exit code 3: why")}

@@ -33,11 +33,11 @@ class Place:
 
     @property
     def settings(self) -> Settings:
-        return settings.load(self.environment)
+        return settings.load_settings(self.environment)
 
     def plane(self, **changes: str) -> ControlPlane:
         """The control plane, as `function_app` would wire it."""
-        return bootstrap.control_plane(settings.load({**self.environment, **changes}))
+        return bootstrap.build_control_plane(settings.load_settings({**self.environment, **changes}))
 
     def beside(self, name: str, **changes: str) -> Place:
         """Another one over the same models and readings, in which nothing has run yet."""
@@ -96,7 +96,7 @@ def tick_until(
 
 def over(plane: ControlPlane, *runs: str) -> Callable[[], bool]:
     """Whether these runs have ended."""
-    return lambda: set(runs) <= {run.id for run in plane.ledger.runs(100).items if run.phase.terminal}
+    return lambda: set(runs) <= {run.id for run in plane.ledger.list_runs(100).items if run.phase.terminal}
 
 
 def jobs_of(cluster: LocalDask) -> list[psutil.Process]:

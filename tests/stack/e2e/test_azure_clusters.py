@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 
 from local.azurite import Azurite
 from shared import bootstrap
-from shared.adapters.azure.auth import default_credential
+from shared.adapters.azure.auth import make_default_credential
 from shared.api.app import create_api
-from shared.api.auth import Guard
+from shared.api.auth import Authorizer
 from shared.contract.windows import Window
 from shared.state.runs import ChunkState, Nodes, Phase
 from tests.clouds import azureml
@@ -53,9 +53,9 @@ def sign_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Identity]:
     identity = Identity()
     for name, value in identity.environment.items():
         monkeypatch.setenv(name, value)
-    default_credential.cache_clear()
+    make_default_credential.cache_clear()
     yield identity
-    default_credential.cache_clear()
+    make_default_credential.cache_clear()
     identity.server.close()
 
 
@@ -64,7 +64,7 @@ def azure(request: pytest.FixtureRequest, azurite: Azurite, monkeypatch: pytest.
     monkeypatch.setenv("STORAGE", azurite.connection_string)  # its nodes inherit it
     if request.param == "azureml":
         ml: AzureMLWorld = request.getfixturevalue("azureml_world")
-        default_credential.cache_clear()
+        make_default_credential.cache_clear()
         settings = {
             "CLUSTER": "azureml",
             "AML_WORKSPACE": azureml.WORKSPACE,
@@ -115,15 +115,15 @@ def test_a_run_gives_the_same_predictions_as_on_dask(fleet: Place, azure: Azure)
     there = fleet.beside("azure", CHUNK_SIZE="4", **azure.settings)
     plane = there.plane()
     tick_until(plane, NOW, over(plane, RUN))
-    run = plane.ledger.run(RUN)
+    run = plane.ledger.read_run(RUN)
     assert (run.phase, run.chunks, run.tally.scored, run.tally.skipped) == (Phase.SUCCEEDED, 3, 11, 1)
-    assert replace(run.tally, seconds=0) == replace(dask.ledger.run(RUN).tally, seconds=0)
+    assert replace(run.tally, seconds=0) == replace(dask.ledger.read_run(RUN).tally, seconds=0)
     assert parts(there) == parts(fleet)
     assert len(parts(there)) == 3
-    http = TestClient(create_api(plane.services, Guard(), lambda: NOW))
+    http = TestClient(create_api(plane.services, Authorizer(), lambda: NOW))
     log = http.get(f"/api/runs/{RUN}/logs/c00001")
     assert (log.status_code, "4 models" in log.text) == (200, True)
-    nodes = plane.ledger.heartbeat().nodes
+    nodes = plane.ledger.read_heartbeat().nodes
     assert isinstance(nodes, Nodes)
     assert nodes.current >= 1
 
@@ -132,10 +132,10 @@ def test_a_node_that_is_taken_away_costs_no_retry(fleet: Place, azure: Azure) ->
     plane = fleet.plane(CHUNK_SIZE="4", MAX_RETRIES="0", **azure.settings)
     plane.tick(NOW)
     lost = f"{fleet.settings.app_name}-{RUN}-c00000-1"
-    tick_until(plane, NOW, lambda: plane.ledger.chunk(RUN, "c00000").state is ChunkState.RUNNING)
+    tick_until(plane, NOW, lambda: plane.ledger.read_chunk(RUN, "c00000").state is ChunkState.RUNNING)
     azure.preempt(lost)
     tick_until(plane, NOW, over(plane, RUN))
-    assert plane.ledger.run(RUN).phase is Phase.SUCCEEDED
+    assert plane.ledger.read_run(RUN).phase is Phase.SUCCEEDED
     assert len(parts(fleet)) == 3
 
 
@@ -146,9 +146,9 @@ def test_answers_that_are_lost_while_jobs_are_submitted_double_nothing(
     azure.faults.append(Fault(azure.submits, None, after=after, times=3))
     plane = fleet.plane(CHUNK_SIZE="4", **azure.settings)
     tick_until(plane, NOW, over(plane, RUN))
-    run = plane.ledger.run(RUN)
+    run = plane.ledger.read_run(RUN)
     assert (run.phase, run.tally.scored) == (Phase.SUCCEEDED, 11)
-    assert [chunk.next_attempt for chunk in plane.ledger.chunks(RUN)] == [2, 2, 2]
+    assert [chunk.next_attempt for chunk in plane.ledger.list_chunks(RUN)] == [2, 2, 2]
 
 
 def test_a_cluster_that_wants_to_be_left_alone_for_an_hour_is_and_the_run_says_until_when(
@@ -159,25 +159,25 @@ def test_a_cluster_that_wants_to_be_left_alone_for_an_hour_is_and_the_run_says_u
     )
     plane = fleet.plane(CHUNK_SIZE="4", **azure.settings)
     plane.tick(NOW)
-    until = plane.ledger.run(RUN).throttled_until
+    until = plane.ledger.read_run(RUN).throttled_until
     assert until
     assert 3600 <= (until - NOW).total_seconds() < 3660
-    app = create_api(plane.services, bootstrap.guard(fleet.settings), lambda: NOW)
+    app = create_api(plane.services, bootstrap.build_authorizer(fleet.settings), lambda: NOW)
     assert TestClient(app).get("/api/health").json()["throttled_until"] is not None
     tick_until(plane, until, over(plane, RUN))
-    assert plane.ledger.run(RUN).phase is Phase.SUCCEEDED
+    assert plane.ledger.read_run(RUN).phase is Phase.SUCCEEDED
 
 
 def test_a_cancel_leaves_no_job_behind(fleet: Place, azure: Azure) -> None:
     plane = fleet.plane(CHUNK_SIZE="1", **azure.settings)
     plane.tick(NOW)
-    http = TestClient(create_api(plane.services, Guard(), lambda: NOW))
+    http = TestClient(create_api(plane.services, Authorizer(), lambda: NOW))
     assert http.post(f"/api/runs/{RUN}/cancel").status_code == 202
     tick_until(plane, NOW, over(plane, RUN))
     seen = plane.cluster.observe([RUN])
     assert len(seen) == len(DEVICES)
     assert {sighting.state.over for sighting in seen.values()} == {True}
-    assert plane.ledger.run(RUN).phase is Phase.CANCELLED
+    assert plane.ledger.read_run(RUN).phase is Phase.CANCELLED
 
 
 def test_the_deployed_app_does_all_that_under_microsofts_worker(

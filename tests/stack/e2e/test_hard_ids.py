@@ -32,7 +32,7 @@ from scorer.commands import score_chunk
 from shared import bootstrap
 from shared.adapters.memory import MemoryCluster
 from shared.api.app import create_api
-from shared.api.auth import Guard
+from shared.api.auth import Authorizer
 from shared.config import settings
 from shared.contract import paths
 from shared.contract.domain import Model, Reason
@@ -78,7 +78,7 @@ class InProcess:
         for name, job in self.cluster.jobs.items():
             if not self.cluster.sightings[name].state.over:
                 score_chunk.run_attempt(manifest_of(job), 1, self.storage)
-                self.cluster.set(name, JobState.SUCCEEDED)
+                self.cluster.set_state(name, JobState.SUCCEEDED)
 
 
 def manifest_of(job: JobSpec) -> str:
@@ -109,19 +109,21 @@ def place(azurite: Azurite, fresh_name: str) -> Iterator[Place]:
 
 @contextmanager
 def over_http(plane: ControlPlane) -> Iterator[TestClient]:
-    with TestClient(create_api(plane.services, Guard(), lambda: NOW)) as client:
+    with TestClient(create_api(plane.services, Authorizer(), lambda: NOW)) as client:
         yield client
 
 
 def played(place: Place, **changes: str) -> ControlPlane:
     """The control plane after all the runs that are due are over."""
     cluster = MemoryCluster()
-    plane = replace(bootstrap.control_plane(settings.load({**place.environment, **changes})), cluster=cluster)
+    plane = replace(
+        bootstrap.build_control_plane(settings.load_settings({**place.environment, **changes})), cluster=cluster
+    )
     nodes = InProcess(cluster, place.environment["STORAGE"])
     for second in range(10):
         plane.tick(NOW + timedelta(seconds=second))
         nodes.run()
-        runs = plane.ledger.runs(10).items
+        runs = plane.ledger.list_runs(10).items
         if runs and all(run.phase.terminal for run in runs):
             return plane
     raise AssertionError(f"not over: {runs}")
@@ -144,7 +146,7 @@ def written(rows: Mapping[str, list[Any]], kind: str) -> bytes:
 
 def verdicts(plane: ControlPlane, attempt: int) -> list[ModelResult]:
     """What the reports of that attempt say of each model."""
-    reports = [paths.report_path(RUN, chunk.id, attempt) for chunk in plane.ledger.chunks(RUN)]
+    reports = [paths.report_path(RUN, chunk.id, attempt) for chunk in plane.ledger.list_chunks(RUN)]
     return [verdict for path in reports for verdict in Report.from_bytes(plane.work.read(path)).results]
 
 
@@ -250,16 +252,16 @@ def test_names_as_the_original_sample_has_them_are_split_in_one_way_or_refused(p
 
 
 def test_every_id_can_be_struck_off_the_quarantine_by_its_url(place: Place) -> None:
-    plane = replace(bootstrap.control_plane(place.settings), cluster=MemoryCluster())
+    plane = replace(bootstrap.build_control_plane(place.settings), cluster=MemoryCluster())
     models = [Model(*ids, "", "").id for ids in IDS]
     for one in models:
         plane.ledger.add_quarantined(Quarantined(one, "e", Reason.CRASHED, f"{one!r} died", RUN, NOW))
     with over_http(plane) as http:
         assert sorted(found["model"] for found in http.get("/api/quarantine").json()) == sorted(models)
-    app = AsgiMiddleware(create_api(plane.services, Guard(), lambda: NOW))
+    app = AsgiMiddleware(create_api(plane.services, Authorizer(), lambda: NOW))
     for one in models:
         assert asyncio.run(struck_off(app, one)) == 204
-    assert plane.ledger.quarantine() == []
+    assert plane.ledger.list_quarantined() == []
 
 
 async def struck_off(app: AsgiMiddleware, model: str) -> int:

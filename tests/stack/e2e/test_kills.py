@@ -53,8 +53,8 @@ def test_two_hosts_that_tick_at_once_make_one_run(fleet: Place, tmp_path: Path) 
     for thread in threads:
         thread.join()
     assert troubles == []
-    assert [run.id for run in planes[0].ledger.runs(9).items] == [RUN]
-    assert_whole(fleet, planes[0].ledger.run(RUN), tmp_path)
+    assert [run.id for run in planes[0].ledger.list_runs(9).items] == [RUN]
+    assert_whole(fleet, planes[0].ledger.read_run(RUN), tmp_path)
 
 
 def test_a_tick_that_comes_twice_changes_nothing(fleet: Place, tmp_path: Path) -> None:
@@ -65,10 +65,10 @@ def test_a_tick_that_comes_twice_changes_nothing(fleet: Place, tmp_path: Path) -
         return over(plane, RUN)()
 
     tick_until(plane, NOW, twice)
-    ended = plane.ledger.run(RUN)
+    ended = plane.ledger.read_run(RUN)
     plane.tick(NOW)
     plane.tick(NOW)
-    assert plane.ledger.run(RUN) == ended
+    assert plane.ledger.read_run(RUN) == ended
     assert_whole(fleet, ended, tmp_path)
 
 
@@ -84,8 +84,8 @@ def test_a_worker_killed_in_the_middle_of_a_chunk_costs_only_time(
         worker.kill()
     start = time.monotonic()
     tick_until(plane, NOW, over(plane, RUN), lambda now: now + timedelta(seconds=time.monotonic() - start))
-    assert sum(chunk.losses for chunk in plane.ledger.chunks(RUN)) >= 1
-    assert_whole(fleet, plane.ledger.run(RUN), tmp_path)
+    assert sum(chunk.losses for chunk in plane.ledger.list_chunks(RUN)) >= 1
+    assert_whole(fleet, plane.ledger.read_run(RUN), tmp_path)
 
 
 def test_a_host_killed_in_the_middle_of_a_run_goes_on_when_it_is_started_again(fleet: Place, tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_a_host_killed_in_the_middle_of_a_run_goes_on_when_it_is_started_again(f
                 host.process.kill()
             else:
                 eventually(over(plane, window.id), 120)
-    runs = {run.id for run in plane.ledger.runs(9).items}
+    runs = {run.id for run in plane.ledger.list_runs(9).items}
     assert runs in ({window.id}, {window.id, Window(window.end, HOUR).id})
-    run = plane.ledger.run(window.id)
+    run = plane.ledger.read_run(window.id)
     folder = tmp_path / "all"
     fleet.download("predictions", folder)
     table = pd.read_parquet(min(folder.rglob(f"{window.id}*.parquet")).parent)

@@ -48,7 +48,7 @@ def test_its_five_hours_hold_6757_anomalies_in_17768_rows(
 
     # On the empty ledger the last closed window is due; then nobody looks until all five have closed.
     plane.tick(datetime(2018, 8, 29, 0, 5, tzinfo=UTC))
-    runs = plane.ledger.runs
+    runs = plane.ledger.list_runs
     late = datetime(2018, 8, 29, 4, 5, tzinfo=UTC)
     tick_until(plane, late, lambda: [r.id for r in runs(9).items if r.phase.terminal] == HOURS[::-1])
 

@@ -59,7 +59,7 @@ def test_a_host_without_storage_says_so_and_goes_on_when_it_is_there(
                 there = Place(environment, service)
                 # Without models the run of the hour ends as failed, after a second look, and says where it looked.
                 eventually(over(there.plane(), window.id), 60)
-                run = there.plane().ledger.run(window.id)
+                run = there.plane().ledger.read_run(window.id)
                 assert (run.phase, "no models named" in run.message) == (Phase.FAILED, True)
         finally:
             server.stop()
@@ -79,18 +79,18 @@ def test_a_scheduler_that_restarts_and_forgets_is_noticed_and_the_work_goes_out_
 
     first = local_dask.start(tmp_path / "first", port=ports[0], max_workers=1)
     try:
-        tick_until(plane, NOW, lambda: any(c.attempts for c in plane.ledger.chunks(RUN)), later)
+        tick_until(plane, NOW, lambda: any(c.attempts for c in plane.ledger.list_chunks(RUN)), later)
     finally:
         first.process.kill()
         first.stop()
     plane.tick(later(NOW))
-    assert str(ports[0]) in plane.ledger.heartbeat().trouble  # the page says what is out of reach
+    assert str(ports[0]) in plane.ledger.read_heartbeat().trouble  # the page says what is out of reach
     second = local_dask.start(tmp_path / "second", port=ports[0], max_workers=1)
     try:
         tick_until(plane, NOW, over(plane, RUN), later)
     finally:
         second.stop()
-    run = plane.ledger.run(RUN)
+    run = plane.ledger.read_run(RUN)
     assert (run.phase, run.tally.scored, run.tally.rows) == (Phase.SUCCEEDED, 2, 120)
     assert len(list(place.container("predictions").list_blobs())) == 2
 

@@ -20,7 +20,7 @@ import pytest
 from local import dask as local_dask
 from local.dask import LocalDask
 from shared.contract.errors import FleetError, Unavailable
-from shared.state.requests import Wish, WishKind
+from shared.state.requests import Request, RequestKind
 from shared.state.runs import Heartbeat, Phase
 from tests.stack.dask_jobs import eventually
 from tests.stack.e2e.fleets import HOUR, give_models, give_readings
@@ -163,23 +163,23 @@ def through(place: Place, weather: Weather, stack: ExitStack) -> str:
 
 @pytest.mark.parametrize("fault", [Fault.DROPPED, Fault.LOST, Fault.CUT, Fault.BUSY_UNTIL])
 def test_in_any_weather_the_adapters_raise_errors_of_ours_only(place: Place, fault: Fault) -> None:
-    calm, wish = place.plane(), Wish(WishKind.CANCEL, RUN, NOW)
-    calm.ledger.add_wish(wish)
+    calm, wish = place.plane(), Request(RequestKind.CANCEL, RUN, NOW)
+    calm.ledger.add_request(wish)
     beat = calm.ledger.save_heartbeat(Heartbeat(trouble="none"))
     calm.work.create("there", b"something")
     with ExitStack() as stack:
         plane = place.plane(STORAGE=through(place, always(fault), stack))
         ledger, work = plane.ledger, plane.work
         calls: list[Callable[[], object]] = [
-            ledger.heartbeat,
-            ledger.wishes,
-            lambda: ledger.runs(9),
+            ledger.read_heartbeat,
+            ledger.list_requests,
+            lambda: ledger.list_runs(9),
             lambda: ledger.save_heartbeat(beat),
-            lambda: ledger.add_wish(replace(wish, target="another")),
-            lambda: ledger.remove_wish(wish),
-            lambda: list(work.list()),
-            lambda: list(work.describe("")),
-            lambda: work.head("there"),
+            lambda: ledger.add_request(replace(wish, target="another")),
+            lambda: ledger.remove_request(wish),
+            lambda: list(work.list_blobs()),
+            lambda: list(work.describe_blobs("")),
+            lambda: work.read_properties("there"),
             lambda: work.read("there"),
             lambda: work.create("new", b"new"),
             lambda: plane.predictions.copy(work, "there", "copied", None),
@@ -223,7 +223,7 @@ def test_a_run_in_bad_weather_leaves_the_rows_of_one_in_calm(
             bears=(Unavailable,),
         )
     assert set(weather.dealt) == set(DECK), weather
-    runs = [one.plane().ledger.runs(9).items for one in (calm, place)]
+    runs = [one.plane().ledger.list_runs(9).items for one in (calm, place)]
     assert [[(run.id, run.phase, run.models, run.tally.scored, run.tally.rows) for run in found] for found in runs] == [
         [(RUN, Phase.SUCCEEDED, 8, 8, 480)]
     ] * 2

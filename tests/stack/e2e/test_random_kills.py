@@ -127,12 +127,12 @@ def test_twenty_kills_change_no_row(calm: Place, stack: Stack) -> None:
     told = kill_at_random(stack, random.Random(SEED))
     wait_for_end(stack, told)
     ledger = stack.place.plane().ledger
-    [killed], [expected] = ([*one.runs(9).items] for one in (ledger, calm.plane().ledger))
+    [killed], [expected] = ([*one.list_runs(9).items] for one in (ledger, calm.plane().ledger))
     assert (killed.phase, killed.models, killed.tally.rows) == (Phase.PARTIAL, 26, 24 * 60), told
     assert ended(killed) == ended(expected), told
     pd.testing.assert_frame_equal(stack.place.rows(), calm.rows())
     eventually(lambda: not jobs_of(stack.cluster))  # nothing is left running
-    attempts = sum(chunk.next_attempt - 1 for chunk in ledger.chunks(WINDOW.id))
+    attempts = sum(chunk.next_attempt - 1 for chunk in ledger.list_chunks(WINDOW.id))
     assert attempts > killed.chunks, "no kill has hit a job"
     print(f"{KILLS} kills, {attempts} attempts at {killed.chunks} chunks, no row differs; {told}")  # noqa: T201  # for the README
 
@@ -144,7 +144,7 @@ def kill_at_random(stack: Stack, rng: random.Random) -> str:
 
     def done() -> int:
         with suppress(NotFound):  # the run is not open yet
-            return plane.ledger.run(WINDOW.id).tally.models
+            return plane.ledger.read_run(WINDOW.id).tally.models
         return 0
 
     for number, victim in enumerate(victims):

@@ -15,7 +15,7 @@ from sklearn.svm import OneClassSVM
 from starlette.testclient import TestClient
 
 from shared.api.app import create_api
-from shared.api.auth import Guard
+from shared.api.auth import Authorizer
 from tests.stack.e2e.place import Place, over, tick_until
 
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
@@ -66,7 +66,7 @@ def test_each_is_named_with_its_reason_and_the_others_are_scored(place: Place, t
     plane = place.plane(CHUNK_SIZE="4")
     tick_until(plane, NOW, over(plane, RUN))
 
-    http = TestClient(create_api(plane.services, Guard(), lambda: NOW))
+    http = TestClient(create_api(plane.services, Authorizer(), lambda: NOW))
     run = http.get(f"/api/runs/{RUN}").json()
     assert run["phase"] == "partial"
     counts = {"total": 11, "done": 11, "scored": 6, "failed": 4, "skipped": 1, "ignored": 1}

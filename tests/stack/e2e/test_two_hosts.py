@@ -72,12 +72,12 @@ def test_two_hosts_with_wrong_clocks_make_one_run_for_each_of_24_windows(place: 
             # On the empty ledger the last closed window is due; later nobody may look for up to four hours.
             closed = min(closed + (hosts.rng.randint(1, 4) if closed else 1), len(WINDOWS))
             score(hosts, closed)
-    found = planes[0].ledger.runs(50).items
+    found = planes[0].ledger.list_runs(50).items
     assert [(run.window, run.phase, run.asked_by, run.chunks, run.tally.scored, run.tally.rows) for run in found] == [
         (window, Phase.SUCCEEDED, "schedule", 1, 2, 120) for window in reversed(WINDOWS)
     ]
     assert min(run.opened_at - run.window.end for run in found) >= DUE  # by the clock of the host that opened it
-    assert [[chunk.next_attempt for chunk in planes[0].ledger.chunks(run.id)] for run in found] == [[2]] * 24
+    assert [[chunk.next_attempt for chunk in planes[0].ledger.list_chunks(run.id)] for run in found] == [[2]] * 24
     rows = place.rows()
     minutes = [DAY + timedelta(minutes=n) for n in range(24 * 60)]
     assert [*zip(rows["time"], rows["device"], strict=True)] == [(at, device) for at in minutes for device in DEVICES]
@@ -92,7 +92,7 @@ def score(hosts: Hosts, closed: int) -> None:
         hosts.tick(end + timedelta(minutes=hosts.rng.uniform(0, 2 * SKEW)))  # perhaps early, perhaps late
     expected = {window.id for window in WINDOWS[:closed]}
     while True:
-        runs = hosts.planes[0].ledger.runs(50).items
+        runs = hosts.planes[0].ledger.list_runs(50).items
         assert {run.id for run in runs} <= expected
         if len(runs) == closed and all(run.phase.terminal for run in runs):
             return
