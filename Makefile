@@ -6,7 +6,7 @@ PORT ?= 7071
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
-WORKERS ?= 3
+WORKERS ?= 2
 PYTEST := $(PY) -m pytest -q -p tests.left_out -n $(WORKERS)
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 
