@@ -60,13 +60,15 @@ def test_the_commands_say_what_the_document_says_and_the_outputs_agree_row_by_ro
     assert printed[0].splitlines() == told
     assert "6757 anomalies in 17768 rows" in printed[2]
     old_predictions(desk, seed)
-    renamed, compared = (
-        duckdb.sql(query.replace("OUT/", f"{desk}/OUT/").replace("OLD/", f"{desk}/OLD/")) for query in blocks("sql")
-    )
-    assert compared.columns == ["rows", "only_old", "only_new", "differ"]
-    assert compared.fetchall() == [(17_768, 0, 0, 0)]
-    assert renamed.columns == ["TS", "Device", "Tag", "Val", "Prediction"]
-    assert renamed.aggregate('sum("Prediction")').fetchall() == [(6_757,)]
+    with duckdb.connect() as connection:
+        renamed, compared = (
+            connection.sql(query.replace("OUT/", f"{desk}/OUT/").replace("OLD/", f"{desk}/OLD/"))
+            for query in blocks("sql")
+        )
+        assert compared.columns == ["rows", "only_old", "only_new", "differ"]
+        assert compared.fetchall() == [(17_768, 0, 0, 0)]
+        assert renamed.columns == ["TS", "Device", "Tag", "Val", "Prediction"]
+        assert renamed.aggregate('sum("Prediction")').fetchall() == [(6_757,)]
 
 
 def test_the_models_that_call_everything_an_anomaly_are_those_that_the_document_names(seed: Path, desk: Path) -> None:

@@ -132,9 +132,9 @@ def test_duckdb_pandas_and_pyarrow_read_the_predictions_as_one_table(fleet: Path
     assert folder(fleet) == 0
 
     root = fleet / "predictions"
-    by_duckdb = duckdb.sql(
-        f"select count(*), sum(anomaly), count(value), count(sensor) from '{root}/**/*.parquet'"
-    ).fetchall()
+    counts = f"select count(*), sum(anomaly), count(value), count(sensor) from '{root}/**/*.parquet'"
+    with duckdb.connect() as connection:
+        by_duckdb = connection.execute(counts).fetchall()
     by_pandas = pd.read_parquet(root)
     by_pyarrow = ds.dataset(root, partitioning="hive").to_table()
 

@@ -181,7 +181,8 @@ def by_pyarrow(folder: Path) -> list[Row]:
 
 def by_duckdb(folder: Path) -> list[Row]:
     query = "select device, sensor, list(value order by time) from read_parquet(?) group by device, sensor"
-    return sorted(duckdb.execute(query, [f"{folder}/**/*.parquet"]).fetchall(), key=repr)
+    with duckdb.connect() as connection:
+        return sorted(connection.execute(query, [f"{folder}/**/*.parquet"]).fetchall(), key=repr)
 
 
 def test_every_id_is_scored_under_its_own_name_or_named_among_the_failures(
