@@ -105,6 +105,7 @@ def dask_cluster(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> 
     """A cluster that grows from no worker to two, whose jobs can reach Azurite."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("STORAGE", azurite.connection_string)  # the workers inherit it
+        environment.setenv("KERNELS", "numpy")  # numba's import is half of a small job; the demo's nodes have it
         cluster = local_dask.start(tmp_path_factory.mktemp("dask"), max_workers=WORKERS, idle=3)
     yield cluster
     cluster.stop()
