@@ -86,6 +86,6 @@ $(READY): $(REQUIREMENTS)
 		echo "wanted Python 3.11 or later, found $$($(PYTHON) --version 2>&1 || true); choose one by make PYTHON=python3.12" >&2; exit 2; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "installing the requirements into $(VENV), once; it takes a minute or two"
-	@$(PY) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@$(PY) -m pip install -qq --no-compile --disable-pip-version-check -r requirements-dev.txt
 	@$(PY) -c 'from scorer.kernels import dispatch; dispatch.choose_backend()'  # compiled once, for all processes
 	@touch $(READY)

@@ -110,7 +110,7 @@ def _placed(text: str, root: Path) -> str:
     """The same, for paths of the image below *root*."""
     text = re.sub(r"(?<![\w/.])/(app|opt/scorer|tmp)\b", rf"{root}/\1", text)
     # The base interpreter of a Debian has no pip; that of the tests has, and installs for any other.
-    text = text.replace("/usr/local/bin/python -m pip", f"{sys.executable} -m pip")
+    text = text.replace("/usr/local/bin/python -m pip", f"{sys.executable} {ROOT}/tests/packaging/borrowed.py")
     return text.replace("/usr/local/bin/python", f"{root}/python/python")
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.packaging import borrowed
 from tests.packaging.pins import ROOT, read_extras, read_pins
 
 HEAD = """# Licences
@@ -79,29 +79,10 @@ def list_parts() -> dict[str, set[str]]:
     """For the wheel, the image and the app: the names of all packages that come with it."""
     image = [pin for name in FILES[1:] for pin in read_pins(ROOT / name)]
     return {
-        "wheel": set(_close(read_extras()[""])),
-        "image": set(_close(image)),
-        "app": set(_close(read_pins(ROOT / "requirements.txt"))),
+        "wheel": set(borrowed.close(read_extras()[""])),
+        "image": set(borrowed.close(image)),
+        "app": set(borrowed.close(read_pins(ROOT / "requirements.txt"))),
     }
-
-
-def _close(requirements: Iterable[Requirement]) -> Iterator[str]:
-    """The packages and all that they require in turn, by the metadata of what is installed here."""
-    waiting, seen = list(requirements), set[tuple[str, str]]()
-    while waiting:
-        one = waiting.pop()
-        name = canonicalize_name(one.name)
-        for extra in ("", *one.extras):
-            if (name, extra) in seen:
-                continue
-            seen.add((name, extra))
-            try:
-                lines = metadata.requires(name) or []
-            except metadata.PackageNotFoundError:
-                continue  # of another Python version or system
-            yield name
-            needed = [Requirement(line) for line in lines]
-            waiting += [each for each in needed if each.marker is None or each.marker.evaluate({"extra": extra})]
 
 
 def find_licence(package: metadata.Distribution) -> str:

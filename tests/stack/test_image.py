@@ -44,7 +44,7 @@ NAMES = {"pump1": "pump1.skops", "pump2": "pump2.pkl"}
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    """Half a minute and 700 MB, so that there is one; it goes when the tests have ended."""
+    """20 seconds and 600 MB, so that there is one; it goes when the tests have ended."""
     with tempfile.TemporaryDirectory() as folder:
         built = build(Path(folder))
         yield built

@@ -19,7 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import OneClassSVM
 
 from shared.contract.version import VERSION
-from tests.packaging.pins import ROOT
+from tests.packaging import borrowed
+from tests.packaging.pins import ROOT, read_extras
 
 pytestmark = pytest.mark.stack
 
@@ -129,6 +130,8 @@ def test_the_wheel_holds_the_page_and_three_packages_and_nothing_of_the_reposito
 
 def test_the_base_dependencies_are_enough_for_a_folder(project: Path, desk: Path, tmp_path: Path) -> None:
     python = make_environment(tmp_path / "fresh")
+    (site,) = python.parent.parent.glob("lib/python*/site-packages")
+    borrowed.lend(borrowed.close(read_extras()[""]), site)  # the very versions of the pins, or pip installs those
     pins = [word for name in ("requirements", "constraints") for word in ("-c", ROOT / "scorer" / f"{name}.txt")]
     install(python, "--no-compile", *pins, project)
     assert "2 of 2 models scored, 0 failed, 0 skipped" in score(python, desk)
