@@ -46,10 +46,11 @@ def test_ours_scores_a_small_fleet_on_azurite(base: Path, fleet: Fleet, way: Way
         lab.close()
 
 
-def test_the_sections_have_their_tables_and_the_plot_its_bars(tmp_path: Path) -> None:
+def test_the_sections_have_their_tables_and_the_plot_its_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERNELS", "numpy")  # numba's import is half of each run
     sizes = scoring.Sizes(
-        repeats=1, peers=(Way("loop"),), peer_models=40, our_models=40, warm=(50,), cold=(), desk=0,
-        patience=(("loop", 50),), rows=(10,), vectors=(20,), grid_peers=("loop",), grid_models=40, grid_work=1,
+        repeats=1, peers=(Way("loop"),), peer_models=40, our_models=40, warm=(40,), cold=(), desk=0,
+        patience=(("loop", 40),), rows=(10,), vectors=(20,), grid_peers=("loop",), grid_models=40, grid_work=1,
     )  # fmt: skip
     text, plot = scoring.run_sections(tmp_path, sizes, ("peers", "sizes", "grid"))
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
