@@ -106,7 +106,7 @@ def dask_cluster(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("STORAGE", azurite.connection_string)  # the workers inherit it
         environment.setenv("KERNELS", "numpy")  # numba's import is half of a small job; the demo's nodes have it
-        cluster = local_dask.start(tmp_path_factory.mktemp("dask"), max_workers=WORKERS, idle=3)
+        cluster = local_dask.start(tmp_path_factory.mktemp("dask"), max_workers=WORKERS, idle=60)
     yield cluster
     cluster.stop()
 
