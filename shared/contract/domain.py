@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -56,6 +56,7 @@ class Reason(StrEnum):
     ENDLESS = "endless"  # it did not end, also when scored alone
     # a model was skipped
     NO_READINGS = "no_readings"
+    SENSOR_SILENT = "sensor_silent"  # the device has readings, but none of a sensor that the model needs
     MODEL_REMOVED = "model_removed"
     QUARANTINED = "quarantined"  # it crashed or did not end before, and its etag is the same
     # a job failed
@@ -79,7 +80,7 @@ class Reason(StrEnum):
     LEDGER_LOST = "ledger_lost"  # rebuilt from plans and reports, which do not show its end
 
 
-SKIPS = frozenset({Reason.NO_READINGS, Reason.MODEL_REMOVED, Reason.QUARANTINED})
+SKIPS = frozenset({Reason.NO_READINGS, Reason.SENSOR_SILENT, Reason.MODEL_REMOVED, Reason.QUARANTINED})
 POISON = frozenset({Reason.CRASHED, Reason.ENDLESS})  # such a model is put into quarantine
 
 
@@ -132,6 +133,17 @@ def merge_failures(groups: Iterable[Failure]) -> tuple[Failure, ...]:
         first = earlier or failure
         merged[failure.reason] = Failure(first.reason, first.outcome, count, first.example, first.message)
     return tuple(sorted(merged.values(), key=lambda f: (-f.models, f.reason)))
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatistics:
+    """What a reader may know of a part, which has a row at least, without opening it."""
+
+    first_time: int  # microseconds since 1970
+    last_time: int
+    first_device: str  # the least and the greatest, by code points
+    last_device: str
+    nulls: Mapping[str, int]  # by column
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,44 @@
-"""The manifest of one chunk, and the command line of its job. Pure."""
+"""The manifest of one chunk, and the command line of its job. Pure. docs/contract.md has its fields."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from .documents import SCHEMA, parse_count, parse_document
+from .columns import dump_document, make_texts, parse_columns, split_document
+from .documents import NEWEST, check_needs, parse_count, parse_document, pick_fields
 from .domain import Model, Reason
-from .model_names import Columns
+from .model_list import COLUMNS, ModelList
+from .model_names import DEFAULT_PATTERN, Columns, ModelNames
 from .scoring_options import ScoringOptions
 from .windows import Window
 
+PREDICTION_SCHEMAS = (1, 2)
+KNOWN_NEEDS = frozenset[str]()  # what a manifest may name in `needs` (see `check_needs`)
+
 
 def build_command(
-    manifest_url: str, attempt: int, *, isolated: bool = False, carry: int = 0, include_quarantined: bool = False
+    manifest_url: str,
+    attempt: int,
+    *,
+    isolated: bool = False,
+    carry: int = 0,
+    include_quarantined: bool = False,
+    current: bool = False,
 ) -> tuple[str, ...]:
     """The command that every cluster runs. The node reads everything else from the manifest.
 
     *carry*: the attempt whose report names the models that are already scored; their rows are copied from its parts,
     and only the other models are scored. 0: all models are scored. *isolated*: each model is scored in a child
     process. *include_quarantined*: models that the plan left out because they were in quarantine are scored too.
+    *current*: models are scored as their files are now, not as they were planned; nodes before 0.2 do not know it.
     """
     words = ("python", "-m", "scorer", "--manifest", manifest_url, "--attempt", str(attempt))
     flags = (*(("--careful",) if isolated else ()), *(("--pardon",) if include_quarantined else ()))
+    flags = (*flags, *(("--current",) if current else ()))
     return (*words, *flags, *(("--carry", str(carry)) if carry else ()))
 
 
@@ -36,17 +51,35 @@ class PackRef:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceRange:
+    """The devices that a chunk answers for: from the device *first* on, up to but without *end*.
+
+    "" is no bound. Devices are compared as MODEL_NAMES lists their models, see `ModelNames.make_listing_key`. Where
+    *first* is *end* the chunk answers for none.
+    """
+
+    first: str = ""
+    end: str = ""
+
+    def includes(self, device: str, names: ModelNames) -> bool:
+        """Whether the chunk answers for *device*; *names* are those of the manifest."""
+        key = names.make_listing_key
+        after_first = not self.first or key(self.first) <= key(device)
+        return after_first and (not self.end or key(device) < key(self.end))
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The task of one chunk: its models, its window, and the locations of all files.
 
     `models_url`, `readings_url` and `work_url` are containers or folders; `readings_path` is a strftime pattern of
     the folder of an hour, or of one file, within the readings. `packs` cover the models from first to last, or there
-    are none.
+    are none. From *app* on the fields are of schema 2.
     """
 
     window: Window
     chunk: str
-    models: tuple[Model, ...]
+    models: Sequence[Model]
     models_url: str
     readings_url: str
     work_url: str
@@ -54,11 +87,21 @@ class Manifest:
     columns: Columns = field(default_factory=Columns)
     policy: ScoringOptions = field(default_factory=ScoringOptions)
     packs: tuple[PackRef, ...] = ()
+    schema: int = NEWEST  # that it is written in; the report is written in the same
+    app: str = ""  # that made the plan
+    round: int = 0  # of the run
+    model_names: str = DEFAULT_PATTERN  # by which devices are compared
+    devices: DeviceRange | None = None  # None: an extension, which answers for no devices but those of its models
+    predictions_schema: int = 1
+    tasks: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))  # by the model's index, where known
 
     def to_bytes(self) -> bytes:
-        """JSON, columnar; the same manifest gives the same bytes."""
-        head = {
-            "schema": SCHEMA,
+        """The same manifest gives the same bytes."""
+        return self._to_json() if self.schema == 1 else self._to_columns()
+
+    def _make_head(self) -> dict[str, Any]:
+        return {
+            "schema": self.schema,
             "window": self.window.id,
             "chunk": self.chunk,
             "models_url": self.models_url,
@@ -66,36 +109,113 @@ class Manifest:
             "work_url": self.work_url,
             "readings_path": self.readings_path,
             "columns": asdict(self.columns),
-            "policy": self.policy.to_json(),
+            "policy": self.policy.to_json(self.schema),
             "packs": [[span.name, span.models] for span in self.packs],
-            "models": [[getattr(m, name) for m in self.models] for name in ("device", "sensor", "name", "etag")],
-            "refused": {i: m.refused for i, m in enumerate(self.models) if m.refused},
+        }
+
+    def _to_json(self) -> bytes:
+        models = ModelList.from_models(self.models)
+        head = {
+            **self._make_head(),
+            "models": [list(models.read_texts(name)) for name in COLUMNS],
+            "refused": dict(sorted(models.refused.items())),
         }
         return json.dumps(head, separators=(",", ":")).encode()
+
+    def _to_columns(self) -> bytes:
+        models = ModelList.from_models(self.models)
+        is_full = len(models) == models.columns["device"].count
+        columns = {name: models.columns[name] if is_full else make_texts(models.read_texts(name)) for name in COLUMNS}
+        head = self._make_head()
+        head["readings_columns"] = head.pop("columns")
+        head |= {
+            "app": self.app,
+            "round": self.round,
+            "model_names": self.model_names,
+            "devices": [self.devices.first, self.devices.end] if self.devices else None,
+            "predictions_schema": self.predictions_schema,
+            "models": len(models),
+            "refused": _group_indices(models.refused),
+            "tasks": _group_indices(self.tasks),
+            "needs": [],
+        }
+        return dump_document(head, columns)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
         """Raises Malformed."""
+        text, blocks = split_document(data)
 
         def build_manifest(doc: dict[str, Any]) -> Manifest:
-            devices, sensors, names, etags = (map(str, column) for column in doc["models"])
-            models = [Model(*row) for row in zip(devices, sensors, names, etags, strict=True)]
-            for i, reason in doc["refused"].items():
-                models[int(i)] = replace(models[int(i)], refused=Reason(reason))
+            schema = doc["schema"]
             packs = tuple(PackRef(str(name), parse_count(count)) for name, count in doc["packs"])
+            models = _parse_models(doc) if schema == 1 else _parse_columns(doc, blocks)
             if packs and sum(span.models for span in packs) != len(models):
                 raise ValueError(f"its packs are of {sum(span.models for span in packs)} models, it has {len(models)}")
+            fields: dict[str, Any] = {} if schema == 1 else _parse_second(doc, len(models))
             return cls(
                 window=Window.parse(doc["window"]),
                 chunk=doc["chunk"],
-                models=tuple(models),
+                models=models,
                 models_url=doc["models_url"],
                 readings_url=doc["readings_url"],
                 work_url=doc["work_url"],
                 readings_path=doc["readings_path"],
-                columns=Columns(**doc["columns"]),
+                columns=_parse_readings_columns(doc["columns" if schema == 1 else "readings_columns"]),
                 policy=ScoringOptions.from_json(doc["policy"]),
                 packs=packs,
+                schema=schema,
+                **fields,
             )
 
-        return parse_document(data, "manifest", build_manifest)
+        return parse_document(text, "manifest", build_manifest)
+
+
+def _parse_readings_columns(doc: dict[str, Any]) -> Columns:
+    return Columns(**{key: str(name) for key, name in pick_fields(Columns, doc).items()})
+
+
+def _parse_models(doc: dict[str, Any]) -> ModelList:
+    """The models of a manifest of schema 1."""
+    columns = [list(map(str, column)) for column in doc["models"]]
+    by_name = {name: make_texts(column) for name, column in zip(COLUMNS, columns, strict=True)}
+    return ModelList(by_name, {int(i): Reason(reason) for i, reason in doc["refused"].items()})
+
+
+def _parse_columns(doc: dict[str, Any], blocks: memoryview) -> ModelList:
+    """The models of a manifest of schema 2."""
+    models = ModelList(parse_columns(doc, blocks), {i: Reason(reason) for i, reason in _list_grouped(doc["refused"])})
+    if len(models) != parse_count(doc["models"]):
+        raise ValueError(f"expected {doc['models']} models, got {len(models)}")
+    return models
+
+
+def _parse_second(doc: dict[str, Any], count: int) -> dict[str, Any]:
+    """The fields that schema 1 did not have, of a manifest of so many models."""
+    check_needs(doc, KNOWN_NEEDS)
+    tasks = dict(_list_grouped(doc["tasks"]))
+    if max(tasks, default=-1) >= count:
+        raise ValueError(f"expected tasks of {count} models, got one of model {max(tasks)}")
+    if parse_count(doc["predictions_schema"]) not in PREDICTION_SCHEMAS:
+        raise ValueError(f"expected predictions of schema 1 or 2, got {doc['predictions_schema']}")
+    return {
+        "app": str(doc["app"]),
+        "round": parse_count(doc["round"]),
+        "model_names": str(doc["model_names"]),
+        "devices": DeviceRange(*map(str, doc["devices"])) if doc["devices"] is not None else None,
+        "predictions_schema": doc["predictions_schema"],
+        "tasks": MappingProxyType(tasks),
+    }
+
+
+def _group_indices(values: Mapping[int, str]) -> dict[str, list[int]]:
+    """The indices of each distinct value."""
+    groups: dict[str, list[int]] = {}
+    for index, value in sorted(values.items()):
+        groups.setdefault(str(value), []).append(index)
+    return groups
+
+
+def _list_grouped(groups: dict[str, list[int]]) -> list[tuple[int, str]]:
+    """The inverse of `_group_indices`."""
+    return [(parse_count(index), value) for value, indices in groups.items() for index in indices]

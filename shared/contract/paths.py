@@ -12,6 +12,8 @@ from .windows import Window
 _JOB = re.compile(r"(?P<app>.+)-(?P<run>\d{8}T\d{4}Z-P[0-9DTHM]+)-(?P<chunk>c\d+)-(?P<attempt>\d+)")
 _SIGN = re.compile(r"runs/[^/]+/signs/(?P<chunk>c\d+)-(?P<attempt>\d+)\.(?P<kind>progress|report)")
 
+_PREDICTION = re.compile(r"(?:.+/)?\d{8}T\d{4}Z-P[0-9DTHM]+-c\d+-\d+\.parquet", re.DOTALL)
+
 
 def make_chunk_id(index: int) -> str:
     """`c00042`: sorts by index up to the most chunks that a run may have."""
@@ -40,6 +42,11 @@ def run_prefix(run: str) -> str:
 def plan_path(run: str, number: int = 0) -> str:
     """Create-once: this blob makes the manifests a plan. Each extension of the run has its own plan."""
     return f"{run_prefix(run)}plan{f'-{number}' if number else ''}.json"
+
+
+def round_path(run: str, number: int) -> str:
+    """Create-once: names the manifests of a reprocess, which is round *number* of the run."""
+    return f"{run_prefix(run)}round-{number}.json"
 
 
 def manifest_path(run: str, digest: str) -> str:
@@ -101,3 +108,8 @@ def prediction_prefix(window: Window, chunk: str) -> str:
 def prediction_path(window: Window, chunk: str, index: int) -> str:
     """The path of a chunk's committed part *index* in the predictions' container."""
     return f"{prediction_prefix(window, chunk)}{index}.parquet"
+
+
+def is_prediction_path(path: str) -> bool:
+    """Whether the last segment is that of a `prediction_path`: folders may be moved, the names of files stay."""
+    return _PREDICTION.fullmatch(path) is not None

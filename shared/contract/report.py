@@ -1,45 +1,47 @@
-"""What a node reports about a chunk: its progress, and at the end the report. Pure."""
+"""What a node reports about a chunk: its progress, and at the end the report. Pure. docs/contract.md has the fields."""
 
 from __future__ import annotations
 
 import json
+import operator
 import re
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from types import MappingProxyType
+from typing import Any, Self
 
-from .documents import SCHEMA, parse_count, parse_document, parse_instant
-from .domain import SKIPS, Failure, Part, Reason, Tally, decide_outcome, merge_failures
+from .columns import Column, dump_document, make_integers, make_texts, parse_columns, split_document
+from .documents import NEWEST, SCHEMAS, check_needs, parse_count, parse_document, parse_instant, parse_integer
+from .domain import Failure, Part, PartStatistics, Reason, Tally
 from .errors import Malformed
+from .outcomes import ModelResult, Outcomes
 from .paths import parts_prefix
-from .text import clip_text
+from .text import clip_lines, clip_text
 
 PARTS_LIMIT = 100  # of one report: the chunk's row holds them all
+KNOWN_NEEDS = frozenset[str]()  # what a report may name in `needs` (see `check_needs`)
 
+_FIRST_REASONS = {Reason.SENSOR_SILENT: Reason.NO_READINGS}  # of 0.2.0: what 0.1 would have said
 _PART = re.compile(r"results/[\w-]+/[\w-]+/[\w-]+(\.[\w-]+)*", re.ASCII)
 
 
-class ModelResult(NamedTuple):
-    """How one model of a chunk ended: scored (*reason* is None), or failed or skipped for a reason.
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The place of a chunk's summary beside its parts."""
 
-    A tuple, since a run has one for each model: a frozen dataclass takes four times as long to create.
-    """
-
-    model: str  # its id
-    rows: int = 0
-    anomalies: int = 0
-    reason: Reason | None = None
-    message: str = ""
-    etag: str = ""  # of the scored file, if it is not that of the manifest
+    path: str  # within the working container
+    bytes: int
+    md5: str  # base64
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report of a finished chunk: every model's result, in the manifest's order, and the parts.
+    """The report of a finished chunk: every model's outcome, in the manifest's order, and the parts.
 
-    `warnings` are sentences for people about what did not fail: columns left out, rows ignored.
+    `warnings` are sentences for people about what did not fail: columns left out, rows ignored. *libraries* are the
+    versions on the node, by name; *reads* the schemas that it reads, empty for nodes before 0.2.0.
     """
 
     run: str
@@ -47,95 +49,240 @@ class Report:
     attempt: int
     started_at: datetime
     ended_at: datetime
-    results: tuple[ModelResult, ...]
+    outcomes: Outcomes
     parts: tuple[Part, ...]
     warnings: tuple[str, ...] = ()
     version: str = ""  # of the scorer that wrote it; nodes before 0.2.0 did not say
+    schema: int = NEWEST
+    reads: tuple[int, ...] = SCHEMAS
+    libraries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    summary: Summary | None = None
+    statistics: tuple[PartStatistics, ...] = ()  # of each part, or none at all
+
+    @property
+    def results(self) -> tuple[ModelResult, ...]:
+        """The result of each model: an object each, for reports that are looked into."""
+        return tuple(self.outcomes)
 
     @property
     def tally(self) -> Tally:
         """The results, counted."""
-        reasons = Counter(v.reason for v in self.results)
-        skipped = sum(reasons[reason] for reason in SKIPS)
-        return Tally(
-            scored=reasons[None],
-            failed=len(self.results) - reasons[None] - skipped,
-            skipped=skipped,
-            rows=sum(v.rows for v in self.results),
-            anomalies=sum(v.anomalies for v in self.results),
-            seconds=max(0.0, (self.ended_at - self.started_at).total_seconds()),
-        )
+        return self.outcomes.make_tally(max(0.0, (self.ended_at - self.started_at).total_seconds()))
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         """The models that were not scored, grouped by reason."""
-        return merge_failures(
-            Failure(v.reason, decide_outcome(v.reason), 1, v.model, v.message) for v in self.results if v.reason
-        )
+        return self.outcomes.group_failures()
 
     def to_bytes(self) -> bytes:
-        """JSON, columnar: a scored model costs two small integers."""
-        doc = {
-            "schema": SCHEMA,
+        """The same report gives the same bytes."""
+        return self._to_json() if self.schema == 1 else self._to_columns()
+
+    def _make_head(self) -> dict[str, Any]:
+        return {
+            "schema": self.schema,
             "run": self.run,
             "chunk": self.chunk,
             "attempt": self.attempt,
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
-            "models": [v.model for v in self.results],
-            "rows": [v.rows for v in self.results],
-            "anomalies": [v.anomalies for v in self.results],
-            "reasons": {i: [v.reason, v.message] for i, v in enumerate(self.results) if v.reason},
-            "etags": {i: v.etag for i, v in enumerate(self.results) if v.etag},
-            "parts": [asdict(part) for part in self.parts],
+        }
+
+    def _to_json(self) -> bytes:
+        """Schema 1, for an app that planned in it. It ignores `reads`, which tells the next version what to plan in."""
+        outcomes = self.outcomes
+        doc = {
+            **self._make_head(),
+            "models": list(outcomes.ids),
+            "rows": [*map(int, outcomes.rows)],
+            "anomalies": [*map(int, outcomes.anomalies)],
+            "reasons": {i: _spell_first(*outcomes.reasons[i]) for i in sorted(outcomes.reasons)},
+            "etags": {i: outcomes.etags[i] for i in sorted(outcomes.etags)},
+            "parts": [_make_part_json(part) for part in self.parts],
             "warnings": self.warnings,
             "version": self.version,
+            "reads": self.reads,
         }
         return json.dumps(doc, separators=(",", ":"), allow_nan=False).encode()
 
+    def _to_columns(self) -> bytes:
+        outcomes = self.outcomes
+        unscored = sorted(outcomes.reasons)
+        head = {
+            **self._make_head(),
+            "version": self.version,
+            "reads": self.reads,
+            "libraries": dict(self.libraries),
+            "models": len(outcomes),
+            "parts": [_make_part_json(part) for part in self.parts],
+            "statistics": [asdict(statistics) for statistics in self.statistics],
+            "summary": asdict(self.summary) if self.summary else None,
+            "warnings": self.warnings,
+            "etags": {i: outcomes.etags[i] for i in sorted(outcomes.etags)},
+            "tracebacks": {i: outcomes.tracebacks[i] for i in sorted(outcomes.tracebacks)},
+            "remarks": {i: outcomes.remarks[i] for i in sorted(outcomes.remarks)},
+            "needs": [],
+        }
+        columns = {
+            "rows": make_integers(outcomes.rows),
+            "anomalies": make_integers(outcomes.anomalies),
+            **({} if outcomes.readings is None else {"readings": make_integers(outcomes.readings)}),
+            "unscored": make_integers(array("Q", unscored)),
+            "unscored_ids": make_texts([outcomes.ids[index] for index in unscored]),
+            "reasons": make_texts([str(outcomes.reasons[index][0]) for index in unscored]),
+            "messages": make_texts([outcomes.reasons[index][1] for index in unscored]),
+        }
+        return dump_document(head, columns)
+
     @classmethod
-    def from_bytes(cls, data: bytes) -> Report:
-        """Raises Malformed."""
+    def from_bytes(cls, data: bytes, models: int | None = None) -> Report:
+        """The report of a chunk of so many *models*, where they are known. Raises Malformed.
+
+        A short document may say that it is of very many models: it is refused before it takes memory for them.
+        """
+        text, blocks = split_document(data)
 
         def build_report(doc: dict[str, Any]) -> Report:
-            results = [
-                ModelResult(model, parse_count(rows), parse_count(anomalies))
-                for model, rows, anomalies in zip(doc["models"], doc["rows"], doc["anomalies"], strict=True)
-            ]
-            for i, (reason, message) in doc["reasons"].items():
-                results[int(i)] = results[int(i)]._replace(reason=Reason(reason), message=clip_text(message))
-            for i, etag in doc["etags"].items():
-                results[int(i)] = results[int(i)]._replace(etag=str(etag))
+            first = doc["schema"] == 1
+            count = len(doc["models"]) if first else parse_count(doc["models"])
+            if models is not None and count != models:
+                raise ValueError(f"expected {models} models, got {count}")
+            fields: dict[str, Any] = {} if first else _parse_second(doc)
             return cls(
                 run=doc["run"],
                 chunk=doc["chunk"],
                 attempt=parse_count(doc["attempt"]),
                 started_at=parse_instant(doc["started_at"]),
                 ended_at=parse_instant(doc["ended_at"]),
-                results=tuple(results),
-                parts=tuple(
-                    Part(str(p["path"]), parse_count(p["bytes"]), str(p["md5"]), parse_count(p["rows"]))
-                    for p in doc["parts"]
-                ),
+                outcomes=_parse_lists(doc) if first else _parse_columns(doc, parse_columns(doc, blocks)),
+                parts=tuple(map(_parse_part, doc["parts"])),
                 warnings=tuple(map(str, doc["warnings"])),
                 version=clip_text(str(doc.get("version", ""))),
+                schema=doc["schema"],
+                reads=tuple(map(parse_count, doc.get("reads", ()))),
+                **fields,
             )
 
-        return parse_document(data, "report", build_report)
+        return parse_document(text, "report", build_report)
 
     def check_against(self, run: str, chunk: str, attempt: int, models: int) -> None:
         """Check that this is the expected report and that it is consistent; raises Malformed. Reads no storage."""
-        identity = (self.run, self.chunk, self.attempt, len(self.results))
+        identity = (self.run, self.chunk, self.attempt, len(self.outcomes))
         if identity != (run, chunk, attempt, models):
             raise Malformed(f"expected the report of {run} {chunk}-{attempt} over {models} models, got {identity}")
-        written, reported = sum(p.rows for p in self.parts), sum(v.rows for v in self.results)
+        written, reported = sum(p.rows for p in self.parts), sum(self.outcomes.rows)
         if written != reported:
             raise Malformed(f"report of {run} {chunk}-{attempt}: its parts hold {written} rows, its models {reported}")
         if len(self.parts) > PARTS_LIMIT:
-            raise Malformed(f"report of {run} {chunk}-{attempt}: expected {PARTS_LIMIT} parts, got {len(self.parts)}")
-        for part in self.parts:
-            if not _PART.fullmatch(part.path) or not part.path.startswith(parts_prefix(run, chunk)):
-                raise Malformed(f"report of {run} {chunk}-{attempt}: names a part outside its folder, {part.path!r}")
+            raise Malformed(
+                f"report of {run} {chunk}-{attempt}: expected at most {PARTS_LIMIT} parts, got {len(self.parts)}"
+            )
+        for place in (*(part.path for part in self.parts), *((self.summary.path,) if self.summary else ())):
+            if not _PART.fullmatch(place) or not place.startswith(parts_prefix(run, chunk)):
+                raise Malformed(f"report of {run} {chunk}-{attempt}: names a part outside its folder, {place!r}")
+
+
+def _spell_first(reason: Reason, message: str) -> list[str]:
+    """A reason as readers of schema 1 know it."""
+    return [_FIRST_REASONS.get(reason, reason), message]
+
+
+def _make_part_json(part: Part) -> dict[str, Any]:
+    return {"path": part.path, "bytes": part.bytes, "md5": part.md5, "rows": part.rows, "etag": part.etag}
+
+
+def _parse_part(doc: dict[str, Any]) -> Part:
+    return Part(str(doc["path"]), parse_count(doc["bytes"]), str(doc["md5"]), parse_count(doc["rows"]))
+
+
+def _parse_statistics(doc: dict[str, Any]) -> PartStatistics:
+    nulls = {str(name): parse_count(count) for name, count in doc["nulls"].items()}
+    first_time, last_time = parse_integer(doc["first_time"]), parse_integer(doc["last_time"])
+    return PartStatistics(first_time, last_time, str(doc["first_device"]), str(doc["last_device"]), nulls)
+
+
+def _parse_lists(doc: dict[str, Any]) -> Outcomes:
+    """The outcomes of a report of schema 1."""
+    ids = [str(model) for model in doc["models"]]
+    rows, anomalies = (array("Q", map(parse_count, doc[name])) for name in ("rows", "anomalies"))
+    if not len(ids) == len(rows) == len(anomalies):
+        raise ValueError(f"expected lists of one length, got {len(ids)}, {len(rows)}, {len(anomalies)}")
+    reasons = {int(i): (Reason(reason), clip_text(message)) for i, (reason, message) in doc["reasons"].items()}
+    etags = {int(i): str(etag) for i, etag in doc["etags"].items()}
+    _check_indices([*reasons, *etags], len(ids))
+    return Outcomes(ids, rows, anomalies, reasons, etags)
+
+
+def _parse_columns(doc: dict[str, Any], columns: Mapping[str, Column]) -> Outcomes:
+    """The outcomes of a report of schema 2."""
+    count = parse_count(doc["models"])
+    counts = {name: columns[name].count for name in ("rows", "anomalies", "readings") if name in columns}
+    if any(size != count for size in counts.values()) or columns["unscored"].count > count:
+        raise ValueError(f"expected columns of {count} models, got {counts}")
+    numbers = {name: columns[name].integers for name in counts}
+    unscored = columns["unscored"].integers
+    if not all(map(operator.lt, unscored, unscored[1:])):
+        raise ValueError("expected each model that was not scored once, in the manifest's order")
+    texts = [columns[name].texts for name in ("unscored_ids", "reasons", "messages")]
+    entries = list(zip(unscored, *texts, strict=True))
+    etags = {int(i): str(etag) for i, etag in doc["etags"].items()}
+    tracebacks = {int(i): clip_lines(text) for i, text in doc["tracebacks"].items()}
+    remarks = {int(i): clip_text(text) for i, text in doc["remarks"].items()}
+    _check_indices([*unscored, *etags, *tracebacks, *remarks], count)
+    return Outcomes(
+        ids=_SparseIds({index: model for index, model, _, _ in entries}, count),
+        rows=numbers["rows"],
+        anomalies=numbers["anomalies"],
+        reasons={index: (Reason(reason), clip_text(message)) for index, _, reason, message in entries},
+        etags=etags,
+        readings=numbers.get("readings"),
+        tracebacks=tracebacks,
+        remarks=remarks,
+    )
+
+
+class _SparseIds(Sequence[str]):
+    """The ids of the models that were not scored, by index; "" for the others."""
+
+    def __init__(self, id_of: Mapping[int, str], count: int) -> None:
+        self._id_of, self._count = id_of, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._id_of.get(i, "") for i in range(*index.indices(self._count))]
+        return self._id_of.get(range(self._count)[index], "")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
+def _check_indices(indices: Sequence[int], count: int) -> None:
+    if indices and not 0 <= min(indices) <= max(indices) < count:
+        raise ValueError(f"expected indices of {count} models, got {min(indices)} to {max(indices)}")
+
+
+def _parse_second(doc: dict[str, Any]) -> dict[str, Any]:
+    """The fields that schema 1 did not have."""
+    check_needs(doc, KNOWN_NEEDS)
+    summary = doc["summary"]
+    statistics = tuple(map(_parse_statistics, doc["statistics"]))
+    if statistics and len(statistics) != len(doc["parts"]):
+        raise ValueError(f"expected statistics of {len(doc['parts'])} parts, got {len(statistics)}")
+    return {
+        "statistics": statistics,
+        "libraries": MappingProxyType({clip_text(name): clip_text(text) for name, text in doc["libraries"].items()}),
+        "summary": None if summary is None else _parse_summary(summary),
+    }
+
+
+def _parse_summary(doc: dict[str, Any]) -> Summary:
+    return Summary(str(doc["path"]), parse_count(doc["bytes"]), str(doc["md5"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 MESSAGE_LIMIT = 300  # characters of an error's text for one model
+LINES_LIMIT = 4_000  # characters of a text of several lines: a traceback
 
 
 def clip_text(message: str) -> str:
@@ -12,6 +13,12 @@ def clip_text(message: str) -> str:
     legible = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in message[: 10 * MESSAGE_LIMIT])
     line = " ".join(legible.split())
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
+
+
+def clip_lines(text: str) -> str:
+    """The end of a text of several lines, such as a traceback, which names the cause there; legible everywhere."""
+    legible = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text[-LINES_LIMIT:])
+    return legible if len(text) <= LINES_LIMIT else "…" + legible[1:]
 
 
 def make_digest(data: bytes) -> str:
