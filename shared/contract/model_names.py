@@ -128,6 +128,16 @@ class ModelNames:
             return _make_refused_model(blob)
         return Model(ids["device"], ids.get("sensor") or "", blob.name, blob.etag, size=blob.size)
 
+    def make_listing_key(self, device: str) -> str:
+        """A text by which devices are compared in the order in which a listing has their last models.
+
+        It is the beginning of the greatest name that a model of the device may have: `pump-1`, `pump`, `pump/a` are
+        listed in this order, since "-" sorts before "." and "." before "/".
+        """
+        stem = self.pattern.removesuffix(".{ext}").replace("[", "").replace("]", "")
+        before, _, after = stem.partition("{device}")
+        return f"{before}{device}{after.partition('{sensor}')[0]}".removesuffix("{sensor}") + "."[: not after]
+
     def list_fleet(self, blobs: Iterable[Blob], ignored: IgnoredFiles) -> Iterator[Model]:
         """The models of a sorted listing, while it is read; names that are not models go to *ignored*.
 
@@ -153,6 +163,13 @@ class ModelNames:
 
 def _split_extension(name: str) -> str:
     return next((e for e in EXTENSIONS if name.endswith(e)), "")
+
+
+def list_spellings(name: str) -> list[str]:
+    """The names that a blob of the same model may have: this one, and the same with the other extensions."""
+    extension = _split_extension(name)
+    stem = name.removesuffix(extension)
+    return [name, *(stem + other for other in EXTENSIONS if other != extension)] if extension else [name]
 
 
 def _drops_dots(name: str) -> bool:

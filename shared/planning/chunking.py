@@ -6,11 +6,12 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from shared.contract.domain import Model
+from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed
-from shared.contract.manifest import PackRef
+from shared.contract.manifest import DeviceRange, PackRef
+from shared.contract.model_names import ModelNames
 from shared.state.runs import Run
 
 CHUNK_SECONDS = 120  # the least work for which a job is worth its start
@@ -22,6 +23,9 @@ PACK_LEAST = 4_096  # models; a pack has twice as many on average
 PACK_MOST_SCALES = 4  # times the least
 PACK_MOST = PACK_MOST_SCALES * PACK_LEAST
 PACK_BYTES = 256 * 2**20  # of model files
+
+
+NO_DEVICES = DeviceRange(".", ".")  # no id is a dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,31 @@ class ChunkModels:
 
     models: tuple[Model, ...]
     packs: tuple[PackRef, ...] = ()
+    devices: DeviceRange | None = None  # of `add_ranges`
+
+
+def add_ranges(chunks: Iterable[ChunkModels], names: ModelNames) -> Iterator[ChunkModels]:
+    """The chunks with the devices that each answers for; together they answer for every device once.
+
+    A bound is the device of a chunk's first model, and never less than the bound before. A device whose models are in
+    several chunks belongs to the last of them; with three, the middle one answers for none, as does a chunk whose names
+    give no ids.
+    """
+    bound = ""
+    held: list[ChunkModels] = []  # a chunk, and those after it whose names give no ids
+    for chunk in chunks:
+        first = next((model.device for model in chunk.models if model.refused is not Reason.BAD_NAME), None)
+        if held and first is not None:
+            end = max(first, bound or first, key=names.make_listing_key)
+            yield from _set_range(held, DeviceRange(bound, end))
+            held, bound = [], end
+        held.append(chunk)
+    yield from _set_range(held, DeviceRange(bound, ""))
+
+
+def _set_range(chunks: Sequence[ChunkModels], devices: DeviceRange) -> Iterator[ChunkModels]:
+    """The chunks; the first answers for *devices*, the others for none."""
+    return (replace(chunk, devices=NO_DEVICES if i else devices) for i, chunk in enumerate(chunks))
 
 
 def split_into_chunks(models: Iterable[Model], size: ChunkSize, least: int) -> Iterator[ChunkModels]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shared.contract import paths
+from shared.contract.documents import NEWEST
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.manifest import Manifest
@@ -24,8 +26,8 @@ from shared.ports import Blobs, Ledger
 from shared.state.runs import Chunk, Phase, Run
 
 from . import chunking
-from .chunking import ChunkSize
-from .plan import Plan
+from .chunking import ChunkModels, ChunkSize
+from .plan import Plan, Planner, RoundPlan
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +43,18 @@ class PlanOptions:
     readings_path: str = "date=%Y-%m-%d/hour=%H/"
     columns: Columns = field(default_factory=Columns)
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
+    app: str = "fleetscore"
+    predictions_schema: int | None = None  # None: as `decide_predictions_schema` says, which the tick puts here
 
 
 def read_plan(work: Blobs, run: Run, number: int, now: datetime) -> Plan:
     """A committed plan of a run; raises NotFound, Malformed."""
     return Plan.from_bytes(run, work.read(paths.plan_path(run.id, number)), now)
+
+
+def read_round(work: Blobs, run: Run, number: int) -> RoundPlan:
+    """The plan of a reprocess; raises NotFound, Malformed."""
+    return RoundPlan.from_bytes(work.read(paths.round_path(run.id, number)), run.id, number)
 
 
 @dataclass(slots=True)
@@ -54,6 +63,7 @@ class _Listing:
 
     ignored: IgnoredFiles = field(default_factory=IgnoredFiles)
     planned: int = 0  # models of earlier plans of the run
+    new: int = 0  # models to plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +73,15 @@ class PlanWriter:
     models: Blobs
     readings: Blobs
     work: Blobs
+    predictions: Blobs
     ledger: Ledger
     options: PlanOptions
+    schema: int = NEWEST  # of what is written
+
+    @property
+    def planner(self) -> Planner:
+        """Who plans here."""
+        return Planner(self.options.app, self.models.url, self.predictions.url)
 
     def write_plan(self, run: Run, earlier: Sequence[Run], now: datetime) -> Run:
         """Write the next plan of the run. May leave it in planning, to list the fleet once more."""
@@ -82,24 +99,28 @@ class PlanWriter:
                 log.warning("run=%s lists only %d models; listing them once more at the next tick", run.id, fleet)
                 return replace(run, doubted_fleet=fleet, observed_at=now)
             if not chunks:
-                return self._start_run(run, now) if run.plans else self._close_empty(run, listing.ignored, now)
-            self.work.create(paths.plan_path(run.id, run.plans), Plan(chunks, listing.ignored.count).to_bytes())
+                return self.start_run(run, now) if run.plans else self._close_empty(run, listing.ignored, now)
+            plan = Plan(chunks, listing.ignored.count, self.planner, self.schema)
+            self.work.create(paths.plan_path(run.id, run.plans), plan.to_bytes())
             plan = read_plan(self.work, run, run.plans, now)  # another host's, if it was faster
+        if plan.planner:
+            plan.planner.check_same(run.id, self.planner)
         return replace(
-            self._start_run(run, now),
+            self.start_run(run, now),
             plans=run.plans + 1,
             models=run.models + plan.models,
             chunks=run.chunks + len(plan.chunks),
             ignored=plan.ignored,
         )
 
-    def _start_run(self, run: Run, now: datetime) -> Run:
+    def start_run(self, run: Run, now: datetime) -> Run:
+        """The run after its planning."""
         return replace(run, phase=Phase.RUNNING, planned_at=now, observed_at=now, chunk_states={})
 
     def _close_cancelled(self, run: Run, now: datetime) -> Run:
         """Close a run that was cancelled before this plan was written; chunks of earlier plans stay."""
         if run.plans:
-            return self._start_run(run, now)
+            return self.start_run(run, now)
         message = "cancelled before it was planned"
         return replace(run, phase=Phase.CANCELLED, ended_at=now, reason=Reason.CANCELLED, message=message)
 
@@ -109,49 +130,66 @@ class PlanWriter:
         room = max(1, self.options.max_chunks - run.chunks)
         while True:
             listing = _Listing()
-            fleet = self._list_fleet(run, listing)
+            fleet = self._list_new_models(run, listing)
             chunks: list[Chunk] = []
-            for content in chunking.split_into_chunks(fleet, size, least):
+            contents = chunking.split_into_chunks(fleet, size, least)
+            if not run.plans:
+                contents = chunking.add_ranges(contents, self.options.model_names)
+            for content in contents:
                 if len(chunks) == room:
                     break
                 chunks.append(self._write_manifest(run, run.chunks + len(chunks), content))
             else:
                 return tuple(chunks), listing
-            count = sum(chunk.models for chunk in chunks) + len(content.models) + sum(1 for _ in fleet)
-            least = math.ceil(count / room)
+            deque(fleet, 0)  # counts the rest
+            least = math.ceil(listing.new / room)
             size = ChunkSize(least) if size.models else size
             log.warning(
                 "run=%s needs more than %d chunks; splitting again with %d models each", run.id, len(chunks), least
             )
 
-    def _list_fleet(self, run: Run, listing: _Listing) -> Iterator[Model]:
-        """The listed models without those of an earlier plan; models in quarantine are refused."""
+    def list_fleet(self, ignored: IgnoredFiles) -> Iterator[Model]:
+        """The listed models; those in quarantine are refused."""
         quarantine = {entry.model: entry.etag for entry in self.ledger.list_quarantined()}
-        planned = self._read_planned(run)
-        for model in self.options.model_names.list_fleet(_skip_repeated(self.models.list_blobs()), listing.ignored):
-            if planned and _hash_id(model) in planned:
-                listing.planned += 1
-                continue
+        for model in self.options.model_names.list_fleet(_skip_repeated(self.models.list_blobs()), ignored):
             poison = quarantine.get(model.id) == model.etag and not model.refused
             yield replace(model, refused=Reason.QUARANTINED) if poison else model
 
+    def _list_new_models(self, run: Run, listing: _Listing) -> Iterator[Model]:
+        """The listed models without those of an earlier plan."""
+        planned = self._read_planned(run)
+        for model in self.list_fleet(listing.ignored):
+            if planned and _hash_id(model) in planned:
+                listing.planned += 1
+            else:
+                listing.new += 1
+                yield model
+
     def _read_planned(self, run: Run) -> set[int]:
         """The hashed ids of the models of earlier plans: 100 bytes for each, only while a run is extended."""
-        manifests = [chunk.manifest for number in range(run.plans) for chunk in self._read_chunks(run, number)]
+        manifests = [chunk.manifest for number in range(run.plans) for chunk in self.read_chunks(run, number)]
         documents = (self.work.read(paths.manifest_path(run.id, digest)) for digest in manifests)
         return {_hash_id(model) for data in documents for model in Manifest.from_bytes(data).models}
 
-    def _read_chunks(self, run: Run, number: int) -> Sequence[Chunk]:
+    def read_chunks(self, run: Run, number: int) -> Sequence[Chunk]:
+        """The chunks of a plan, as it was written."""
         return read_plan(self.work, run, number, run.opened_at).chunks
 
-    def _write_manifest(self, run: Run, index: int, content: chunking.ChunkModels) -> Chunk:
+    def _write_manifest(self, run: Run, index: int, content: ChunkModels) -> Chunk:
         """Write one manifest, and return its chunk.
 
         An extension has no packs: its models get theirs at the next run, among their neighbours.
         """
+        chunk_id = paths.make_chunk_id(index)
+        digest = self.store_manifest(run, chunk_id, replace(content, packs=() if run.plans else content.packs))
+        names = [model.name for model in content.models]
+        return Chunk(run.id, chunk_id, digest, len(names), min(names), max(names))
+
+    def store_manifest(self, run: Run, chunk_id: str, content: ChunkModels) -> str:
+        """Write a manifest under the digest of its content, which is returned."""
         manifest = Manifest(
             window=run.window,
-            chunk=paths.make_chunk_id(index),
+            chunk=chunk_id,
             models=content.models,
             models_url=self.models.url,
             readings_url=self.readings.url,
@@ -159,13 +197,18 @@ class PlanWriter:
             readings_path=self.options.readings_path,
             columns=self.options.columns,
             policy=self.options.scoring,
-            packs=() if run.plans else content.packs,
+            packs=content.packs,
+            schema=self.schema,
+            app=self.options.app,
+            round=run.round,
+            model_names=self.options.model_names.pattern,
+            devices=content.devices,
+            predictions_schema=self.options.predictions_schema or 1,
         )
         data = manifest.to_bytes()
         digest = make_digest(data)
         self.work.create(paths.manifest_path(run.id, digest), data)
-        names = [model.name for model in content.models]
-        return Chunk(run.id, manifest.chunk, digest, len(names), min(names), max(names))
+        return digest
 
     def _close_empty(self, run: Run, ignored: IgnoredFiles, now: datetime) -> Run:
         suffix = f", but {ignored.count} other blobs, such as {ignored.examples[0]}" if ignored.count else ""

@@ -28,12 +28,12 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadDateError, croniter
 
 from shared.contract.errors import Malformed
-from shared.contract.windows import DAY, EPOCH
+from shared.contract.windows import DAY, EPOCH, parse_zone
 
 _SECOND = timedelta(seconds=1)
 _ITEM = re.compile(r"(?:\*|(?P<first>\w{1,9})(?:-(?P<last>\w{1,9}))?)(?:/(?P<step>\d{1,9}))?", re.ASCII)
@@ -105,14 +105,6 @@ def _parse_fields(text: str) -> str:
         except ValueError:
             raise Malformed(f"expected {kind.noun}, as in 1 or 1-5 or 1,5 or */2, got {word!r} in {text!r}") from None
     return " ".join(lists)
-
-
-def parse_zone(name: str) -> ZoneInfo:
-    """The zone of an IANA name; raises Malformed."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of the database is an OSError
-        raise Malformed(f"expected a time zone by its IANA name such as Europe/Berlin or UTC, got {name!r}") from None
 
 
 @lru_cache(maxsize=64)

@@ -27,7 +27,9 @@ def test_the_plan_that_was_written_first_stands_though_its_host_was_killed() -> 
     def another_host_plans() -> None:
         world.models.delete("pump1.skops")
         plane = world.plane
-        drafting = PlanWriter(world.models, plane.readings, world.work, world.ledger, plane.options.planning)
+        drafting = PlanWriter(
+            world.models, plane.readings, world.work, world.predictions, world.ledger, plane.options.planning
+        )
         drafting.write_plan(world.ledger.read_run(WINDOW), (), world.now)
         world.models.write("pump1.skops", b"a model")
 

@@ -1,0 +1,163 @@
+"""The manifests of a reprocess: the plan's models with the files that are listed now, whatever became of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.adapters.memory import MemoryBlobs, MemoryLedger
+from shared.contract import paths
+from shared.contract.domain import Model, Reason
+from shared.contract.manifest import Manifest
+from shared.contract.model_names import IgnoredFiles
+from shared.contract.windows import Window
+from shared.planning.chunking import ChunkSize
+from shared.planning.plan_writer import PlanOptions, PlanWriter, read_round
+from shared.planning.round_writer import RoundWriter
+from shared.state.requests import Quarantined, RequestKind
+from shared.state.runs import Phase, Run
+
+NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
+RUN = Run(Window.parse("20261121T1100Z-PT1H"), Phase.PLANNING, NOW)
+
+
+class Place:
+    """The containers of an app, a run in it, and what its manifests say."""
+
+    def __init__(self, files: Mapping[str, bytes], chunk_size: int, schema: int = 2) -> None:
+        self.models, self.work = MemoryBlobs("memory://models"), MemoryBlobs("memory://work")
+        self.ledger, self.run = MemoryLedger(), RUN
+        self.put(files)
+        readings, predictions = MemoryBlobs("memory://readings"), MemoryBlobs("memory://predictions")
+        options = PlanOptions(ChunkSize(chunk_size))
+        self.writer = PlanWriter(self.models, readings, self.work, predictions, self.ledger, options, schema)
+        self.plan()
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Make *files* all that there is."""
+        for blob in list(self.models.list_blobs()):
+            if blob.name not in files:
+                self.models.delete(blob.name)
+        for name, data in files.items():
+            if data:
+                self.models.write(name, data)
+
+    def plan(self) -> None:
+        """The run's first plan, or its extension."""
+        self.run = self.writer.write_plan(self.run, (), NOW)
+        if self.run.phase is Phase.PLANNING:  # a fleet so small is listed twice
+            self.run = self.writer.write_plan(self.run, (), NOW)
+
+    def reprocess(self) -> dict[str, Manifest]:
+        """The manifests of the next round, by chunk."""
+        number = self.run.round + 1
+        self.run = Run(
+            self.run.window, Phase.PLANNING, NOW, round=number, redo=RequestKind.REPROCESS, plans=self.run.plans,
+            models=self.run.models, chunks=self.run.chunks,
+        )  # fmt: skip
+        for _ in range(2):
+            if self.run.phase is Phase.PLANNING:
+                self.run = RoundWriter(self.writer).write_round(self.run, NOW)
+        assert (self.run.phase, self.run.own_manifests) == (Phase.RUNNING, True)
+        digests = read_round(self.work, self.run, number).manifests
+        read = {chunk: self.work.read(paths.manifest_path(self.run.id, digest)) for chunk, digest in digests.items()}
+        return {chunk: Manifest.from_bytes(data) for chunk, data in read.items()}
+
+    def planned(self) -> dict[str, Sequence[Model]]:
+        """The models of all plans, by chunk."""
+        chunks = [chunk for number in range(self.run.plans) for chunk in self.writer.read_chunks(self.run, number)]
+        return {
+            chunk.id: Manifest.from_bytes(self.work.read(paths.manifest_path(self.run.id, chunk.manifest))).models
+            for chunk in chunks
+        }
+
+    def expected(self) -> dict[str, list[Model]]:
+        """The plan's models, each as the listing has it now."""
+        listed = {model.id: model for model in self.writer.list_fleet(IgnoredFiles())}
+        removed = Reason.MODEL_REMOVED
+        return {
+            chunk: [
+                Model(m.device, m.sensor, (now := listed.get(m.id, m)).name, now.etag, now.refused)
+                if m.id in listed
+                else Model(m.device, m.sensor, m.name, m.etag, removed)
+                for m in models
+            ]
+            for chunk, models in self.planned().items()
+        }
+
+
+def files(*names: str, data: bytes = b"a model") -> dict[str, bytes]:
+    return dict.fromkeys(names, data)
+
+
+def test_each_model_has_the_file_that_is_listed_now_in_the_chunk_that_it_had() -> None:
+    place = Place(files("a.pkl", "b.skops", "c.pkl", "d/x.pkl", "d/y.pkl"), 2)
+    place.put(files("a.pkl", "c.pkl", data=b"replaced") | files("b.joblib", "b2.pkl", "d/y.pkl", "d/y.skops"))
+    manifests = place.reprocess()
+    assert {chunk: list(manifest.models) for chunk, manifest in manifests.items()} == place.expected()
+    refused = {m.id: m.refused for manifest in manifests.values() for m in manifest.models if m.refused}
+    assert refused == {"d/x": Reason.MODEL_REMOVED, "d/y": Reason.AMBIGUOUS}
+    assert {(m.round, m.schema, m.app) for m in manifests.values()} == {(1, 2, "fleetscore")}
+
+
+def test_a_plan_of_schema_1_gets_manifests_of_schema_2() -> None:
+    place = Place(files("a.pkl", "b.pkl"), 1, schema=1)
+    place.writer = PlanWriter(
+        place.models, place.models, place.work, place.models, place.ledger, PlanOptions(ChunkSize(1))
+    )
+    assert {manifest.schema for manifest in place.reprocess().values()} == {2}
+
+
+def test_a_model_in_quarantine_is_refused_while_its_file_is_the_same() -> None:
+    place = Place(files("a.pkl", "b.pkl"), 1)
+    for model in place.writer.list_fleet(IgnoredFiles()):
+        place.ledger.add_quarantined(Quarantined(model.id, model.etag, Reason.CRASHED, "", place.run.id, NOW))
+    place.put(files("b.pkl", data=b"mended") | {"a.pkl": b""})
+    assert [m.refused for manifest in place.reprocess().values() for m in manifest.models] == [Reason.QUARANTINED, None]
+
+
+def test_a_second_round_has_manifests_of_its_own() -> None:
+    place = Place(files("a.pkl"), 1)
+    first = place.reprocess()
+    place.put(files("a.pkl", data=b"again"))
+    second = place.reprocess()
+    assert first["c00000"].models != second["c00000"].models
+    assert read_round(place.work, place.run, 1) != read_round(place.work, place.run, 2)
+
+
+def test_a_fleet_that_is_suddenly_smaller_is_listed_twice(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    place = Place(files("a.pkl", "b.pkl", "c.pkl"), 2)
+    place.put(files("a.pkl"))
+    place.reprocess()
+    assert "lists only 1 models; listing them once more" in caplog.text
+
+
+NAMES = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from("abc"), st.sampled_from(["", "-1", ".x", "/s", "/t"]), st.sampled_from([".pkl", ".skops"])
+    ),
+)
+FILES = st.dictionaries(NAMES, st.sampled_from([b"one", b"two"]), max_size=12)
+
+
+@given(FILES.filter(bool), FILES, FILES, st.integers(1, 4))
+def test_whatever_became_of_the_files_the_manifests_say_what_the_listing_says(
+    before: dict[str, bytes], between: dict[str, bytes], after: dict[str, bytes], chunk_size: int
+) -> None:
+    place = Place(before, chunk_size)
+    place.put(before | between)
+    place.run = Run(
+        RUN.window, Phase.PLANNING, NOW, round=1, redo=RequestKind.EXTEND, plans=1, models=place.run.models,
+        chunks=place.run.chunks,
+    )  # fmt: skip
+    place.plan()
+    place.put(after)
+    manifests = place.reprocess()
+    assert {chunk: list(manifest.models) for chunk, manifest in manifests.items()} == place.expected()
