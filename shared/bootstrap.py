@@ -79,6 +79,8 @@ def build_control_options(settings: Settings) -> ControlOptions:
             readings_path=settings.readings_path,
             columns=settings.readings_columns,
             scoring=_build_scoring_options(settings),
+            app=settings.app_name,
+            predictions_schema=settings.predictions_schema,
         ),
         limits=RunLimits(
             app=settings.app_name,
@@ -104,7 +106,14 @@ def build_control_options(settings: Settings) -> ControlOptions:
 
 def _build_scoring_options(settings: Settings) -> ScoringOptions:
     return ScoringOptions(
-        readings=ReadingOptions(settings.bad_rows, settings.time_format),
+        readings=ReadingOptions(
+            settings.bad_rows,
+            settings.time_format,
+            time_zone=settings.readings_time_zone,
+            features=settings.features,
+            gaps=settings.gaps,
+            missing_values=settings.missing_values,
+        ),
         other_versions=settings.other_versions,
         limits=Limits(
             model_bytes=settings.model_mib * MIB,

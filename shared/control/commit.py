@@ -8,8 +8,9 @@ from itertools import zip_longest
 from shared.contract import paths
 from shared.contract.domain import Part
 from shared.contract.errors import Conflict, Malformed, NotFound
+from shared.contract.original import Original
 from shared.contract.windows import Window
-from shared.ports import Blobs
+from shared.ports import BlobInfo, Blobs
 from shared.state.runs import Chunk
 
 
@@ -28,22 +29,49 @@ def copy_parts(work: Blobs, predictions: Blobs, window: Window, chunk: Chunk) ->
         if part:
             copies.append(_copy_part(work, predictions, name, part, old))
         else:
-            predictions.delete(name, old.etag)  # the new result has fewer parts
+            _delete_part(predictions, name, old)  # the new result has fewer parts
     return tuple(copies)
 
 
 def _copy_part(work: Blobs, predictions: Blobs, name: str, part: Part, old: Part | None) -> Part:
     try:
         blob = predictions.copy(work, part.path, name, replaces=old.etag if old else None)
-    except Conflict:  # an earlier tick was killed after the copy, or another host was faster
+    except Conflict:  # an earlier tick was killed after the copy, another host was faster, or the file was upgraded
         blob = predictions.read_properties(name)
-    if (blob.size, blob.md5) != (part.bytes, part.md5):
+        if old and _is_same(blob, old):
+            blob = predictions.copy(work, part.path, name, replaces=blob.etag)
+    original = get_original(blob)
+    if (original.bytes, original.md5) != (part.bytes, part.md5):
         raise Malformed(f"{predictions.url}/{name} is not ours: expected {part}, got {blob}")
     return replace(part, etag=blob.etag)
 
 
+def _delete_part(predictions: Blobs, name: str, old: Part) -> None:
+    """Delete a part of an earlier round, also where it was upgraded; other content stays.
+
+    A file is upgraded once. So if the first call meets another etag, the second one sees the upgraded file.
+    """
+    predictions.delete(name, old.etag)
+    try:
+        blob = predictions.read_properties(name)
+    except NotFound:
+        return
+    if _is_same(blob, old):
+        predictions.delete(name, blob.etag)
+
+
+def get_original(blob: BlobInfo) -> Original:
+    """The blob as ledger and report know it, whether or not it was upgraded since."""
+    return Original.from_metadata(blob.metadata) or Original(blob.etag, blob.size, blob.md5)
+
+
+def _is_same(blob: BlobInfo, part: Part) -> bool:
+    """Whether the blob is the committed part, or was when it was upgraded."""
+    return part.etag in (blob.etag, get_original(blob).etag)
+
+
 def has_earlier_parts(predictions: Blobs, window: Window, chunk: Chunk) -> bool:
-    """Whether the result of an earlier round is unchanged: every part exists, with its etag."""
+    """Whether the result of an earlier round still exists: every part, with its etag or upgraded."""
     before = chunk.committed.parts if chunk.committed else ()
     try:
         blobs = [
@@ -51,4 +79,4 @@ def has_earlier_parts(predictions: Blobs, window: Window, chunk: Chunk) -> bool:
         ]
     except NotFound:
         return False
-    return [blob.etag for blob in blobs] == [part.etag for part in before]
+    return all(_is_same(blob, part) for blob, part in zip(blobs, before, strict=True))

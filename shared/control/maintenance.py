@@ -11,20 +11,23 @@ from datetime import datetime
 from shared.contract import paths
 from shared.contract.domain import Reason
 from shared.contract.errors import Malformed, NotFound
+from shared.contract.manifest import Manifest
 from shared.contract.report import Report
 from shared.contract.windows import EPOCH, Window
 from shared.planning.plan import Plan
-from shared.planning.plan_writer import read_plan
+from shared.planning.plan_writer import read_plan, read_round
 from shared.ports import Blobs, Ledger
 from shared.state.requests import BackfillState
 from shared.state.runs import Chunk, ChunkState, Phase, Result, Run
 from shared.tracking import observe, run_tracker
 
+from .commit import get_original
 from .options import ControlOptions
 
 log = logging.getLogger(__name__)
 
 _PLAN = re.compile(r"runs/(?P<run>[^/]+)/plan(?:-\d+)?\.json")
+_ROUND = re.compile(r"runs/[^/]+/round-(?P<round>\d+)\.json")
 
 
 def prune_runs(
@@ -64,12 +67,13 @@ def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetim
     committed by the next ticks; one without either has failed as `ledger_lost`, and can be redriven. Existing rows
     stay. The watermark is set to the end of the newest window. Yields each restored run.
     """
-    restored = None
+    restored, newest = None, ""
     for run_id in sorted(
         {match["run"] for blob in work.list_blobs(paths.RUNS_PREFIX) if (match := _PLAN.fullmatch(blob.name))}
     ):
         end = Window.parse(run_id).end
-        restored = max(restored or end, end)
+        if restored is None or end >= restored:
+            restored, newest = end, run_id
         try:
             ledger.read_run(run_id)
         except NotFound:
@@ -79,7 +83,26 @@ def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetim
             yield run
     beat = ledger.read_heartbeat()
     if restored and (beat.watermark is None or beat.watermark < restored):
-        ledger.save_heartbeat(replace(beat, watermark=restored))
+        schema, predictions_schema = _read_schemas(work, newest, now)
+        ledger.save_heartbeat(
+            replace(
+                beat,
+                watermark=restored,
+                node_schema=beat.node_schema or schema,
+                predictions_schema=beat.predictions_schema or predictions_schema,
+            )
+        )
+
+
+def _read_schemas(work: Blobs, run_id: str, now: datetime) -> tuple[int | None, int | None]:
+    """The schemas of a run's plan and of its predictions; None where that cannot be read."""
+    try:
+        plan = read_plan(work, Run(Window.parse(run_id), Phase.RUNNING, now), 0, now)
+        manifest = Manifest.from_bytes(work.read(paths.manifest_path(run_id, plan.chunks[-1].manifest)))
+    except (NotFound, Malformed) as error:
+        log.warning("run=%s does not show the schema of its predictions: %s", run_id, error)
+        return None, None
+    return plan.schema, manifest.predictions_schema
 
 
 def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tuple[Run, Sequence[Chunk]]:
@@ -90,6 +113,12 @@ def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) ->
             plans.append(read_plan(work, run, len(plans), now))
         except NotFound:
             break
+    rounds = [
+        int(match["round"])
+        for blob in work.list_blobs(paths.run_prefix(run_id) + "round-")
+        if (match := _ROUND.fullmatch(blob.name))
+    ]
+    manifests = read_round(work, run, max(rounds)).manifests if rounds else {}
     progress, reported = observe.list_progress(work, run_id)
     last_attempts = {chunk_id: numbers[-1] for chunk_id, numbers in reported.items()}
     for chunk_id, number in progress:
@@ -98,7 +127,11 @@ def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) ->
     for planned in (chunk for plan in plans for chunk in plan.chunks):
         reports = list(_read_reports(work, planned, reported.get(planned.id, [])))
         times += [instant for report in reports for instant in (report.started_at, report.ended_at)]
-        chunk = replace(planned, next_attempt=last_attempts.get(planned.id, 0) + 1)
+        chunk = replace(
+            planned,
+            manifest=manifests.get(planned.id, planned.manifest),
+            next_attempt=last_attempts.get(planned.id, 0) + 1,
+        )
         chunks.append(_restore_chunk(chunk, run.window, reports, predictions, now))
     run = replace(
         run,
@@ -107,7 +140,7 @@ def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) ->
         models=sum(plan.models for plan in plans),
         chunks=len(chunks),
         ignored=plans[0].ignored if plans else 0,
-        round=1,  # its chunks are of round 0: how they ended says nothing about the cluster now
+        round=max([1, *rounds]),  # its chunks are of round 0: how they ended says nothing about the cluster now
     )
     summed = run_tracker.summarize_run(run, chunks, now)
     if summed.phase.terminal:
@@ -119,7 +152,7 @@ def _read_reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator
     """The valid reports, the newest first. Their parts may be deleted by now; only a commit needs them."""
     for number in reversed(numbers):
         try:
-            report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, number)))
+            report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, number)), chunk.models)
             report.check_against(chunk.run, chunk.id, number, chunk.models)
         except (Malformed, NotFound) as error:
             log.warning("run=%s chunk=%s attempt=%d: report refused: %s", chunk.run, chunk.id, number, error)
@@ -130,8 +163,9 @@ def _read_reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator
 def _restore_chunk(chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime) -> Chunk:
     """The chunk in the state that the predictions and reports show."""
     blobs = list(predictions.describe_blobs(paths.prediction_prefix(window, chunk.id)))
+    originals = [get_original(blob) for blob in blobs]
     for report in reports:
-        if [(part.bytes, part.md5) for part in report.parts] == [(blob.size, blob.md5) for blob in blobs]:
+        if [(part.bytes, part.md5) for part in report.parts] == [(file.bytes, file.md5) for file in originals]:
             parts = tuple(replace(part, etag=blob.etag) for part, blob in zip(report.parts, blobs, strict=True))
             result = Result(report.attempt, parts, report.tally, report.failures)
             return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result)

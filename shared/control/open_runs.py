@@ -28,9 +28,15 @@ UNKNOWN_LIMIT = timedelta(hours=1)  # a request may wait so long for a run witho
 DECISIONS = 100  # windows that a backfill decides in one tick, at most
 
 
-def reopen_run(run: Run, kind: RequestKind, asked_at: datetime, asked_by: str, now: datetime) -> Run:
-    """The run, which is over, in a further round of this kind."""
-    planning = not run.plans or kind is RequestKind.EXTEND
+def reopen_run(
+    run: Run, kind: RequestKind, asked_at: datetime, asked_by: str, now: datetime, node_schema: int = 1
+) -> Run:
+    """The run, which is over, in a further round of this kind.
+
+    Where nodes read schema 2, a reprocess lists the models once more, and a redrive scores them as they are now.
+    """
+    newer = node_schema > 1
+    planning = not run.plans or kind is RequestKind.EXTEND or (newer and kind is RequestKind.REPROCESS)
     return replace(
         run,
         phase=Phase.PLANNING if planning else Phase.RUNNING,
@@ -47,6 +53,8 @@ def reopen_run(run: Run, kind: RequestKind, asked_at: datetime, asked_by: str, n
         doubted_fleet=None,
         max_in_flight=None,
         tolerated_failures=None,
+        own_manifests=False,
+        current_files=newer and kind is RequestKind.REDRIVE,
         done=0,
         reason=None,
         message="",
@@ -59,6 +67,7 @@ class RunOpener:
 
     ledger: Ledger
     options: ControlOptions
+    node_schema: int = 1  # of the contract, that nodes read
 
     def grant_requests(self, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
         """Open or reopen the runs that people requested, while there is room; they go before those of the schedule.
@@ -119,7 +128,7 @@ class RunOpener:
             return []
         for cancel in cancels:  # before the round, or they would cancel it
             self.ledger.remove_request(cancel)
-        run = self.ledger.save_run(reopen_run(run, request.kind, request.asked_at, "request", now))
+        run = self.ledger.save_run(reopen_run(run, request.kind, request.asked_at, "request", now, self.node_schema))
         log.info("run=%s reopened to %s: round %d", run.id, request.kind, run.round)
         return [request, *cancels]
 
@@ -204,7 +213,7 @@ class RunOpener:
         elif kind is RequestKind.RUN:
             self.ledger.save_run(replace(new, version=run.version))
         else:
-            self.ledger.save_run(reopen_run(run, kind, backfill.asked_at, backfill.id, now))
+            self.ledger.save_run(reopen_run(run, kind, backfill.asked_at, backfill.id, now, self.node_schema))
         log.info("run=%s opened by %s: %s", window.id, backfill.id, kind)
         return True
 

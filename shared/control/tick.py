@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from shared.contract.documents import SCHEMAS
 from shared.contract.errors import Unavailable
+from shared.contract.report import Report
 from shared.ports import Stopwatch
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import Nodes, Run
@@ -23,8 +25,11 @@ class Tick:
     budget: timedelta
     requests: Sequence[Request]
     throttled_until: datetime | None
+    node_schema: int = 1  # of the contract, that nodes read
     trouble: str = ""
     nodes: Nodes | None = None  # if they were counted in it
+    predictions_schema: int | None = None  # of the plans that it writes
+    assumes_features: bool = False  # models without names take the files' order while FEATURES is unset
     began: float = field(init=False)
     next_slot: float = field(init=False)  # of the stopwatch, at which the next job may be submitted
 
@@ -51,6 +56,11 @@ class Tick:
         if error.retry_after:
             wait = min(timedelta(seconds=error.retry_after), LONGEST_THROTTLE)
             self.throttled_until = self.now + self.elapsed + wait
+
+    def note_reports(self, reports: Iterable[Report]) -> None:
+        """Note what the nodes read that wrote these reports: the least, while they are being upgraded."""
+        schemas = [max((schema for schema in report.reads if schema in SCHEMAS), default=1) for report in reports]
+        self.node_schema = min(schemas, default=self.node_schema)
 
     def find_request(self, kind: RequestKind, run: Run) -> Request | None:
         """The request of this kind for a run, or for the backfill that opened it."""

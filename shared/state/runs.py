@@ -59,6 +59,7 @@ class Attempt:
     done: int = 0  # models, as the node reports
     doubted_since: datetime | None = None  # the first of the ticks in a row at which the cluster did not report it
     pardon: bool = False  # models that were in quarantine at planning are scored too: a person asked for it
+    current_files: bool = False  # models are scored as their files are now, not as they were planned
 
 
 class ChunkState(StrEnum):
@@ -112,7 +113,7 @@ class Chunk:
 
     run: str
     id: str
-    manifest: str  # the digest of its manifest
+    manifest: str  # the digest of its manifest, which a reprocess replaces
     models: int
     first: str  # the least and the greatest name of the models' blobs
     last: str
@@ -211,6 +212,8 @@ class Run:
     models: int = 0  # of all plans
     chunks: int = 0  # of all plans
     ignored: int = 0  # blobs in the models' container that are not models
+    current_files: bool = False  # a redrive scores models as their files are now; nodes before 0.2 cannot
+    own_manifests: bool = False  # this round has its own: a reprocess that listed the models once more
     done: int = 0  # models that ended, and those that open attempts report as done
     tally: Tally = field(default_factory=Tally)  # of the chunks that are over
     chunk_states: Mapping[ChunkState, int] = field(default_factory=dict)
@@ -247,4 +250,7 @@ class Heartbeat:
     pruned_at: datetime | None = None  # the last tick that pruned everything
     nodes: Nodes | None = None  # at the last count
     nodes_at: datetime | None = None  # the tick that counted them
+    node_schema: int | None = None  # of the contract, that nodes read: what runs are planned in
+    predictions_schema: int | None = None  # of new plans; None: no tick of 0.2.0 or later has decided it
+    assumes_features: bool | None = None  # whether models without names take the files' order while FEATURES is unset
     version: str = ""

@@ -45,14 +45,15 @@ def cancels_jobs(run: Run) -> bool:
     return run.cancelled_at is not None or run.stopped is Reason.DEADLINE
 
 
-def reopen_chunk(run: Run, chunk: Chunk, now: datetime) -> Chunk:
-    """The chunk, waiting again if the run's round includes it."""
+def reopen_chunk(run: Run, chunk: Chunk, now: datetime, manifest: str = "") -> Chunk:
+    """The chunk, waiting again if the run's round includes it; *manifest* is the round's own, if it has one."""
     over = chunk.state.terminal and chunk.round < run.round
     incomplete = run.redo is RequestKind.REDRIVE and chunk.tally.scored < chunk.models
     if not (over and (incomplete or run.redo is RequestKind.REPROCESS)) or run.cancelled_at or run.stopped:
         return chunk
     return replace(
         chunk,
+        manifest=manifest or chunk.manifest,
         state=ChunkState.WAITING,
         since=now,
         round=run.round,
@@ -266,8 +267,17 @@ def start_attempt(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     before = chunk.committed
     pardon = before is not None and any(failure.reason is Reason.QUARANTINED for failure in before.failures)
     isolated = chunk.retries > 0 or chunk.losses >= ISOLATION_LOSSES or pardon
-    carry = before.attempt if before and run.redo is RequestKind.REDRIVE else 0
-    attempt = Attempt(chunk.next_attempt, AttemptState.SUBMITTING, now, isolated, carry, pardon=pardon)
+    redrive = run.redo is RequestKind.REDRIVE
+    carry = before.attempt if before and redrive else 0
+    attempt = Attempt(
+        chunk.next_attempt,
+        AttemptState.SUBMITTING,
+        now,
+        isolated,
+        carry,
+        pardon=pardon,
+        current_files=redrive and run.current_files,
+    )
     return replace(
         chunk,
         state=ChunkState.QUEUED,

@@ -62,7 +62,7 @@ def _read_first_valid(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Repo
 
 def read_valid_report(work: Blobs, chunk: Chunk, attempt: int) -> Report:
     """The report of an attempt, if it is consistent and its parts are in storage. Raises Malformed, NotFound."""
-    report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, attempt)))
+    report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, attempt)), chunk.models)
     report.check_against(chunk.run, chunk.id, attempt, chunk.models)
     for part in report.parts:
         _check_part(work, part)

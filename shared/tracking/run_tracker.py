@@ -8,20 +8,22 @@ The rows that it returns say what has to be done: an attempt that is `submitting
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from shared.contract.domain import Outcome, Reason, Tally, merge_failures
 from shared.contract.paths import parse_job_name
 from shared.contract.text import clip_text
 from shared.ports import JobStatus
-from shared.state.runs import AttemptState, Chunk, Phase, Run
+from shared.state.runs import AttemptState, Chunk, ChunkState, Phase, Run
 
 from . import attempts
 from .observation import Observation
 from .run_limits import RunLimits
 
+NO_MANIFESTS: Mapping[str, str] = MappingProxyType({})
 CIRCUIT_CHUNKS = 3  # chunks that fail completely for one reason before any other chunk has ended
 LEAST_MODELS = 30  # fewer failed models than this do not stop a run: three bad pumps prove nothing
 
@@ -46,11 +48,23 @@ class Step:
     cancel: tuple[str, ...]
 
 
-def advance_run(run: Run, chunks: Sequence[Chunk], observation: Observation, limits: RunLimits, now: datetime) -> Step:
-    """Compare the rows with the observation, and return the next state of the run and every chunk."""
+def advance_run(
+    run: Run,
+    chunks: Sequence[Chunk],
+    observation: Observation,
+    limits: RunLimits,
+    now: datetime,
+    manifests: Mapping[str, str] = NO_MANIFESTS,
+) -> Step:
+    """Compare the rows with the observation, and return the next state of the run and every chunk.
+
+    *manifests*, by chunk, are those of a round that has its own.
+    """
     run = _stop_run(run, chunks, limits, now)
     moved = [
-        attempts.advance_chunk(run, attempts.reopen_chunk(run, chunk, now), observation, limits, now)
+        attempts.advance_chunk(
+            run, attempts.reopen_chunk(run, chunk, now, manifests.get(chunk.id, "")), observation, limits, now
+        )
         for chunk in chunks
     ]
     room = (run.max_in_flight or limits.max_in_flight) - sum(a.state.in_flight for c in moved for a in c.attempts)
@@ -99,6 +113,13 @@ def summarize_run(run: Run, chunks: Sequence[Chunk], now: datetime) -> Run:
         return moved
     phase, reason, message = _decide_phase(moved)
     return replace(moved, phase=phase, reason=reason, message=message, ended_at=now)
+
+
+def reported_nothing(run: Run, chunks: Iterable[Chunk]) -> bool:
+    """Whether all jobs of the run ended by themselves and none left a report, as where nodes cannot read the plan."""
+    return not run.cancelled_at and all(
+        chunk.state is ChunkState.FAILED and chunk.reason in (Reason.JOB_FAILED, Reason.NO_REPORT) for chunk in chunks
+    )
 
 
 def _decide_phase(run: Run) -> tuple[Phase, Reason | None, str]:

@@ -214,6 +214,14 @@ def test_a_copy_replaces_the_etag_that_it_names(store: Store, blobs: Blobs) -> N
     assert (found, blobs.read("part")) == (blobs.read_properties("part"), b"new")
 
 
+def test_a_copy_leaves_nothing_of_what_it_replaces_not_even_its_metadata(store: Store, blobs: Blobs) -> None:
+    work = store.container("work")
+    store.write(work, "part", b"new", {})
+    store.write(blobs, "a", b"old", {"original_md5": "x"})
+    blobs.copy(work, "part", "a", replaces=blobs.read_properties("a").etag)
+    assert (blobs.read("a"), dict(blobs.read_properties("a").metadata)) == (b"new", {})
+
+
 def test_a_copy_replaces_no_other_etag(store: Store, blobs: Blobs) -> None:
     work = store.container("work")
     work.create("part", b"new")

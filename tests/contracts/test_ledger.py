@@ -51,6 +51,8 @@ WHOLE_RUN = Run(
     asked_by="request",
     round=2,
     redo=RequestKind.REDRIVE,
+    current_files=True,
+    own_manifests=True,
     granted=NOW - timedelta(seconds=1),
     planned_at=NOW + timedelta(microseconds=1),
     ended_at=NOW + timedelta(seconds=2),

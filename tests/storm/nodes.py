@@ -9,10 +9,14 @@ from datetime import datetime, timedelta
 
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
+from shared.contract.documents import SCHEMAS
 from shared.contract.domain import POISON, Model, Part, Reason
+from shared.contract.errors import NotFound
 from shared.contract.manifest import Manifest
-from shared.contract.report import ModelResult, Progress, Report
+from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.report import Progress, Report
 from shared.state.runs import JobState
+from tests.reports import read_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,14 @@ FATES: dict[str, tuple[JobState | None, list[Process]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Stores:
+    """What a node reads and writes."""
+
+    models: MemoryBlobs
+    work: MemoryBlobs
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What a job's command asks for."""
 
@@ -59,6 +71,7 @@ class Order:
     careful: bool
     pardon: bool
     carry: int
+    current: bool
 
     @classmethod
     def of(cls, command: tuple[str, ...], work: MemoryBlobs) -> Order:
@@ -66,7 +79,8 @@ class Order:
         path = words[words.index("--manifest") + 1].removeprefix(f"{work.url}/")
         carry = int(words[words.index("--carry") + 1]) if "--carry" in words else 0
         attempt = int(words[words.index("--attempt") + 1])
-        return cls(Manifest.from_bytes(work.read(path)), attempt, "--careful" in words, "--pardon" in words, carry)
+        flags = {name: f"--{name}" in words for name in ("careful", "pardon", "current")}
+        return cls(Manifest.from_bytes(work.read(path)), attempt, carry=carry, **flags)
 
 
 @dataclass(slots=True)
@@ -77,14 +91,15 @@ class Running:
     how: Process
     started: datetime | None = None
     beats: int = 0
-    scored: tuple[tuple[ModelResult, ...], tuple[Part, ...]] | None = None  # once its part is written
+    is_old: bool = False  # a node of 0.1, which does not say what it reads
+    scored: tuple[Outcomes, tuple[Part, ...]] | None = None  # once its part is written
     is_over: bool = False
 
     def step(
-        self, work: MemoryBlobs, fleet: Mapping[str, Reason | None], now: datetime, name_part: Callable[[], str]
+        self, stores: Stores, fleet: Mapping[str, Reason | None], now: datetime, name_part: Callable[[], str]
     ) -> bool | None:
         """Make the next write. True once the report is there, None where the process has ended."""
-        how = self.how
+        how, work = self.how, stores.work
         if self.started is None:
             self.started, self.is_over = now, how.dies_before == 0
         if self.is_over:
@@ -101,7 +116,7 @@ class Running:
             self.is_over = how.dies_before == 1 or self._is_poisoned(fleet)
             if self.is_over:
                 return None
-            self.scored = self._score(work, fleet, name_part)
+            self.scored = self._score(stores, fleet, name_part)
             if self.scored[1]:
                 return False
         self.is_over = True
@@ -112,13 +127,14 @@ class Running:
         return not self.order.careful and any(fleet[model.id] in POISON and not model.refused for model in models)
 
     def _score(
-        self, work: MemoryBlobs, fleet: Mapping[str, Reason | None], name_part: Callable[[], str]
-    ) -> tuple[tuple[ModelResult, ...], tuple[Part, ...]]:
-        manifest, attempt = self.order.manifest, self.order.attempt
+        self, stores: Stores, fleet: Mapping[str, Reason | None], name_part: Callable[[], str]
+    ) -> tuple[Outcomes, tuple[Part, ...]]:
+        manifest, attempt, work = self.order.manifest, self.order.attempt, stores.work
         run, chunk = manifest.window.id, manifest.chunk
-        carried = {} if self.how.loses_what_it_carries else _carried(work, run, chunk, self.order.carry)
+        etags = {model.id: self._find_etag(stores.models, model) for model in manifest.models}
+        carried = {} if self.how.loses_what_it_carries else _carried(work, manifest, self.order.carry)
         verdicts = [
-            carried[model.id][0] if model.id in carried else _verdict(fleet, model, pardon=self.order.pardon)
+            carried[model.id][0] if model.id in carried else self._verdict(fleet, model, etags[model.id])
             for model in manifest.models
         ]
         if self.how.forgets_a_model:
@@ -127,41 +143,58 @@ class Running:
             row
             for v in verdicts
             for row in (
-                carried[v.model][1] if v.model in carried else [[v.model, run, s, attempt] for s in range(v.rows)]
+                carried[v.model][1]
+                if v.model in carried
+                else [[v.model, run, s, attempt, etags[v.model]] for s in range(v.rows)]
             )
         ]
         if not rows:
-            return tuple(verdicts), ()
+            return Outcomes.from_results(verdicts), ()
         data = json.dumps(rows).encode()
         path = f"{paths.parts_prefix(run, chunk)}{name_part()}.parquet"
         work.write(path, data[:-1] if self.how.spoils_part else data)
-        return tuple(verdicts), (Part(path, len(data), work.read_properties(path).md5, len(rows)),)
+        part = Part(path, len(data), work.read_properties(path).md5, len(rows))
+        return Outcomes.from_results(verdicts), (part,)
+
+    def _find_etag(self, models: MemoryBlobs, model: Model) -> str | None:
+        """The etag of the file that it scores: that of the plan, whose numbers a pack holds, or the present one."""
+        if not self.order.current:
+            return model.etag
+        try:
+            return models.read_properties(model.name).etag
+        except NotFound:
+            return None
+
+    def _verdict(self, fleet: Mapping[str, Reason | None], model: Model, etag: str | None) -> ModelResult:
+        refused = model.refused
+        if refused is Reason.QUARANTINED and (self.order.pardon or etag != model.etag):
+            refused = None
+        reason = Reason.MODEL_REMOVED if etag is None else refused or fleet[model.id]
+        return (
+            ModelResult(model.id, 0, 0, reason, f"{model.id} {reason}", model.etag)
+            if reason
+            else ModelResult(model.id, 3, 1)
+        )
 
     def _report(self, work: MemoryBlobs, now: datetime) -> bool:
         assert self.scored
         assert self.started
-        run, chunk, attempt = self.order.manifest.window.id, self.order.manifest.chunk, self.order.attempt
-        report = Report(run, chunk, attempt, self.started, now + timedelta(seconds=10), *self.scored)
+        manifest, attempt = self.order.manifest, self.order.attempt
+        run, chunk = manifest.window.id, manifest.chunk
+        ended = now + timedelta(seconds=10)
+        reads = () if self.is_old else SCHEMAS
+        report = Report(run, chunk, attempt, self.started, ended, *self.scored, schema=manifest.schema, reads=reads)
         work.create(paths.report_path(run, chunk, attempt), report.to_bytes())
         return True
 
 
-def _carried(
-    work: MemoryBlobs, run: str, chunk: str, attempt: int
-) -> dict[str, tuple[ModelResult, list[list[object]]]]:
+def _carried(work: MemoryBlobs, manifest: Manifest, attempt: int) -> dict[str, tuple[ModelResult, list[list[object]]]]:
     """What an earlier attempt scored, with its rows."""
     if not attempt:
         return {}
-    report = Report.from_bytes(work.read(paths.report_path(run, chunk, attempt)))
+    report = read_report(work.read(paths.report_path(manifest.window.id, manifest.chunk, attempt)), manifest)
     rows = [row for part in report.parts for row in json.loads(work.read(part.path))]
-    return {v.model: (v, [row for row in rows if row[0] == v.model]) for v in report.results if v.reason is None}
-
-
-def _verdict(fleet: Mapping[str, Reason | None], model: Model, *, pardon: bool) -> ModelResult:
-    refused = None if pardon and model.refused is Reason.QUARANTINED else model.refused
-    reason = refused or fleet[model.id]
-    return (
-        ModelResult(model.id, 0, 0, reason, f"{model.id} {reason}", model.etag)
-        if reason
-        else ModelResult(model.id, 3, 1)
-    )
+    scored: dict[str, list[list[object]]] = {}
+    for row in rows:
+        scored.setdefault(row[0], []).append(row)
+    return {model: (ModelResult(model, len(own), 1), own) for model, own in scored.items()}

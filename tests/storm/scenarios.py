@@ -49,6 +49,14 @@ def a_run(weather: Weather, fates: Sequence[str]) -> World:
     return world
 
 
+def by_old_nodes(weather: Weather, fates: Sequence[str]) -> World:
+    """The same where the app is upgraded and the nodes are not: the first tick finds a ledger of the version before."""
+    world = World(dict(FLEET), list(fates), weather=weather, node_schema=None, old_nodes=True)
+    world.beat_until_quiet()
+    assert world.ledger.read_heartbeat().node_schema in (None, 1)
+    return world
+
+
 def is_complete(world: World) -> None:
     run = world.ledger.read_run(WINDOW)
     world.check_complete(run)
@@ -79,19 +87,37 @@ def is_quiet(world: World) -> None:
     assert world.ledger.list_requests() == []
 
 
-def a_partial_run(fates: Sequence[str] = ()) -> World:
-    """A run that is over in fair weather, after which somebody mended what failed."""
-    world = a_run(Weather(), ())
+def a_partial_run(fates: Sequence[str] = (), *, of_old_nodes: bool = False) -> World:
+    """A run that is over in fair weather, after which somebody mended what failed, and replaced what did not.
+
+    *of_old_nodes*: its nodes, and the app that planned it, were of version 0.1; now nodes of 0.2 have reported.
+    """
+    world = World(dict(FLEET), node_schema=1 if of_old_nodes else 2, old_nodes=of_old_nodes)
+    world.beat_until_quiet()
+    if of_old_nodes:
+        world.old_nodes = False
+        world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), node_schema=2))
     world.fleet |= {"pump3": None, "pump4/noise": None}
+    for model in ("pump1", "pump3", "pump4/noise"):
+        world.models.write(f"{model}.skops", b"another model")
     world.fates = list(fates)
     return world
 
 
-def asked_again(*kinds: RequestKind) -> Callable[[Weather, Sequence[str]], World]:
+def etags_of(world: World, run: Run) -> dict[str, set[str]]:
+    """The etags of the files that a model's rows were scored by, as consumers read them."""
+    etags: dict[str, set[str]] = {}
+    for blob in world.predictions.list_blobs(paths.predictions_prefix(run.window)):
+        for model, _, _, _, etag in json.loads(world.predictions.read(blob.name)):
+            etags.setdefault(model, set()).add(etag)
+    return etags
+
+
+def asked_again(*kinds: RequestKind, of_old_nodes: bool = False) -> Callable[[Weather, Sequence[str]], World]:
     """A run that is over is asked for again, or that is taken back."""
 
     def play(weather: Weather, fates: Sequence[str]) -> World:
-        world = a_partial_run(fates)
+        world = a_partial_run(fates, of_old_nodes=of_old_nodes)
         world.models.write("pump5.skops", b"a model")
         world.models.write("pump6.skops", b"a model")
         world.fleet |= {"pump5": None, "pump6": None}
@@ -111,7 +137,7 @@ def written_by(world: World, run: Run) -> dict[str, set[int]]:
     """The attempts that wrote a model's rows, as consumers read them."""
     found: dict[str, set[int]] = {}
     for blob in world.predictions.list_blobs(paths.predictions_prefix(run.window)):
-        for model, _, _, attempt in json.loads(world.predictions.read(blob.name)):
+        for model, _, _, attempt, _ in json.loads(world.predictions.read(blob.name)):
             found.setdefault(model, set()).add(attempt)
     return found
 
@@ -126,6 +152,9 @@ def is_redriven(world: World) -> None:
         "pump1": {1}, "pump2": {1}, "pump4/heat": {1},
     }  # fmt: skip
     assert by["pump3"] != {1}
+    etags, files = etags_of(world, run), {blob.name: blob.etag for blob in world.models.list_blobs()}
+    current = {model for model in FLEET if etags[model] == {files[f"{model}.skops"]}}
+    assert current == set(FLEET) - {"pump1"}  # which was replaced, and was carried over
 
 
 def is_reprocessed(world: World) -> None:
@@ -133,6 +162,8 @@ def is_reprocessed(world: World) -> None:
     world.check_complete(run)
     assert (run.phase, run.round, run.tally.scored) == (Phase.SUCCEEDED, 1, 5)
     assert all(1 not in attempts for attempts in written_by(world, run).values())
+    files = {blob.name: blob.etag for blob in world.models.list_blobs()}
+    assert etags_of(world, run) == {model: {files[f"{model}.skops"]} for model in FLEET}
 
 
 def is_extended(world: World) -> None:
@@ -217,6 +248,18 @@ SCENARIOS = {
         Scenario(
             "a reprocess cancelled", asked_again(RequestKind.REPROCESS, RequestKind.CANCEL), keeps_what_was_committed
         ),
+        Scenario(
+            "a redrive of a run of the version before",
+            asked_again(RequestKind.REDRIVE, of_old_nodes=True),
+            is_redriven,
+            ("fails", "twice"),
+        ),
+        Scenario(
+            "a reprocess of a run of the version before",
+            asked_again(RequestKind.REPROCESS, of_old_nodes=True),
+            is_reprocessed,
+        ),
+        Scenario("a run by nodes of the version before", by_old_nodes, is_complete, TROUBLED),
         Scenario("an extension", asked_again(RequestKind.EXTEND), is_extended),
         Scenario("a backfill", filled_back, is_filled_back),
         Scenario("a model that kills its process", with_poison, is_in_quarantine),

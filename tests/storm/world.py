@@ -27,7 +27,7 @@ from shared.state.requests import Request, RequestKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Phase, Run
 from shared.tracking.run_limits import RunLimits
 from tests.storm.fault_plan import Exposed, Killed, Weather
-from tests.storm.nodes import FATES, Order, Process, Running
+from tests.storm.nodes import FATES, Order, Process, Running, Stores
 from tests.storm.rehearsal import Rehearsal, TakenUp
 
 NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
@@ -59,6 +59,8 @@ class World:
     weather: Weather = field(default_factory=Weather)
     max_in_flight: int = 100
     now: datetime = NOON
+    node_schema: int | None = 2  # as the tick before noted it; None: the app was upgraded just now
+    old_nodes: bool = False  # nodes of 0.1: they read schema 1, and do not know --current
 
     def __post_init__(self) -> None:
         self.ledger, self.cluster = MemoryLedger(), MemoryCluster()
@@ -68,7 +70,7 @@ class World:
             self.models.write(f"{model}.skops", b"a model")
         # The hour before went well: a fleet that is suddenly smaller is looked at twice.
         self.ledger.add_run(replace(EARLIER, models=len(self.fleet), tally=Tally(scored=len(self.fleet))))
-        self.ledger.save_heartbeat(Heartbeat(watermark=EARLIER.window.end))
+        self.ledger.save_heartbeat(Heartbeat(watermark=EARLIER.window.end, node_schema=self.node_schema))
         self.random = random.Random(0)
         self.started: set[str] = set()
         self.processes: list[tuple[str, Running]] = []  # by job; a job may run twice
@@ -144,7 +146,7 @@ class World:
             stopped = (
                 seen_now and seen_now.state is JobState.CANCELLED and self.random.random() < 0.5
             )  # in time, or not
-            step = None if stopped else one.step(self.work, self.fleet, self.now, self._name)
+            step = None if stopped else one.step(Stores(self.models, self.work), self.fleet, self.now, self._name)
             if step is None:
                 self.processes = [each for each in self.processes if each[1] is not one]
             if seen_now and not seen_now.state.over and step is not False:
@@ -155,7 +157,9 @@ class World:
         if fate == "waits":
             return
         said, processes = FATES.get(fate, (JobState.RUNNING, [Process(nap=10**5)]))  # "endless"
-        command = self.cluster.jobs[name].command
+        order = Order.of(self.cluster.jobs[name].command, self.work)
+        if self.old_nodes and (order.current or order.manifest.schema > 1):
+            said, processes = JobState.FAILED, []
         self.started.add(name)
         if said is None:
             self.cluster.forget_job(name)
@@ -163,7 +167,7 @@ class World:
         else:
             self.cluster.set_state(name, said, fate)
         for how in processes:
-            self.processes.append((name, Running(Order.of(command, self.work), how)))
+            self.processes.append((name, Running(order, how, is_old=self.old_nodes)))
 
     def _name(self) -> str:
         return f"{self.random.getrandbits(64):x}"

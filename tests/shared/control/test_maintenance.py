@@ -252,6 +252,25 @@ def test_a_chunk_without_report_and_predictions_is_lost_and_can_be_redriven() ->
     assert sorted(world.rows()) == rows
 
 
+def test_a_run_that_was_reprocessed_is_restored_with_the_manifests_of_its_last_round() -> None:
+    world = scored()
+    for data in (b"a second model", b"a third model"):
+        world.models.write("pump1.skops", data)
+        world.wish(RequestKind.REPROCESS)
+        world.beat_until_over()
+    manifests = {chunk.id: chunk.manifest for chunk in world.ledger.list_chunks(WINDOW)}
+    lose_ledger(world)
+    rebuild(world)
+    found = world.ledger.read_run(WINDOW)
+    assert {chunk.id: chunk.manifest for chunk in world.ledger.list_chunks(WINDOW)} == manifests
+    assert (found.phase, found.round, world.ledger.read_heartbeat().node_schema) == (Phase.PARTIAL, 2, 2)
+    world.models.write("pump1.skops", b"a fourth model")
+    world.wish(RequestKind.REPROCESS)
+    again = world.beat_until_over()
+    world.check_complete(again)
+    assert (again.round, world.ledger.read_chunk(WINDOW, "c00000").manifest in manifests.values()) == (3, False)
+
+
 def test_chunks_that_were_lost_do_not_keep_those_from_ending_well_that_were_reported() -> None:
     world = World({f"pump{i:02d}": None for i in range(40)}, chunk_size=10)
     world.beat_until_over()

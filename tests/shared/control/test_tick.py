@@ -12,7 +12,8 @@ from shared.contract import paths
 from shared.contract.domain import Part, Reason, Tally
 from shared.contract.errors import Unavailable
 from shared.contract.model_names import Blob
-from shared.contract.report import ModelResult, Report
+from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.report import Report
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.options import ControlOptions
@@ -212,7 +213,7 @@ def _report(place: Place) -> None:
     """The node of the running chunk writes its part and its report."""
     part = Part(f"results/{run().id}/c00000/x", 1, "", 1)
     part = replace(part, md5=_written(place.work, part.path))
-    report = Report(run().id, "c00000", 1, NOW, NOW, (ModelResult("a", 1),), (part,))
+    report = Report(run().id, "c00000", 1, NOW, NOW, Outcomes.from_results([ModelResult("a", 1)]), (part,))
     place.work.write(paths.report_path(run().id, "c00000", 1), report.to_bytes())
 
 

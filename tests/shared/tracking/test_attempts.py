@@ -9,7 +9,8 @@ import pytest
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
 from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
-from shared.contract.report import ModelResult, Progress, Report
+from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.report import Progress, Report
 from shared.contract.windows import EPOCH, Window
 from shared.ports import JobStatus
 from shared.state.requests import RequestKind
@@ -82,7 +83,7 @@ def result(scored: int, attempt: int = 1) -> Result:
 def report(scored: int, attempt: int = 1) -> Report:
     verdicts = [ModelResult(model, 1) for model in "abc"[:scored]]
     verdicts += [ModelResult(model, reason=R.NO_READINGS, message="none") for model in "abc"[scored:]]
-    return Report(RUN.id, "c00000", attempt, NOW, NOW, tuple(verdicts), result(scored, attempt).parts)
+    return Report(RUN.id, "c00000", attempt, NOW, NOW, Outcomes.from_results(verdicts), result(scored, attempt).parts)
 
 
 # One attempt. *sign*: minutes since its progress moved, 0 where it moves now, None where it never did.
@@ -370,12 +371,12 @@ def test_a_redrive_that_scored_fewer_is_a_retry_and_what_is_committed_stays() ->
 
 
 def lay(work: MemoryBlobs, told: Report, data: bytes = b"0123456789") -> Report:
-    """Write a report and its part; where *data* is not what was reported the part is spoilt."""
+    """Write a report and its part, and return it as it is read; where *data* is not what was reported it is spoilt."""
     part = replace(told.parts[0], bytes=10, md5="eB5eJF1ptWaXm4bijSPyxw==")
     told = replace(told, parts=(part,))
     work.write(part.path, data)
     work.write(paths.report_path(RUN.id, "c00000", told.attempt), told.to_bytes())
-    return told
+    return Report.from_bytes(told.to_bytes())
 
 
 def see(work: MemoryBlobs, chunk: Chunk, *, in_time: bool = True) -> Observation:
@@ -396,7 +397,8 @@ def test_the_first_valid_report_of_a_round_is_taken() -> None:
     work = MemoryBlobs()
     lay(work, report(3, attempt=1), data=b"spoilt")
     work.write(paths.report_path(RUN.id, "c00000", 2), b"{")
-    lay(work, replace(report(3, attempt=3), results=(ModelResult("a", 3),)))  # forgets two models
+    forgetful = Outcomes.from_results([ModelResult("a", 3)])  # of three models
+    lay(work, replace(report(3, attempt=3), outcomes=forgetful))
     gone = lay(work, report(3, attempt=4))
     work.delete(gone.parts[0].path)
     told = lay(work, report(3, attempt=9))

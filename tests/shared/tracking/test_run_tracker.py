@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
-from shared.contract.report import ModelResult, Report
+from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.report import Report
 from shared.contract.windows import DAY, Window
 from shared.ports import JobStatus
 from shared.state.requests import RequestKind
@@ -367,7 +368,7 @@ def test_the_parts_always_sum_to_the_plan_s_total(chunks: list[Chunk], run: Run)
 
 
 def report(base: Chunk, attempt: int) -> Report:
-    verdicts = tuple(ModelResult(f"m{i}", 1) for i in range(base.models))
+    verdicts = Outcomes.from_results([ModelResult(f"m{i}", 1) for i in range(base.models)])
     part = Part(f"results/{RUN.id}/{base.id}/x", 1, "md5", base.models)
     return Report(RUN.id, base.id, attempt, NOW, NOW, verdicts, (part,))
 
