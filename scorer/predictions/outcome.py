@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scorer.predictions.table import Predictions
 from shared.contract.domain import Model
-from shared.contract.report import ModelResult
+from shared.contract.outcomes import ModelResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class ModelOutcome:
     predictions: Predictions | None = None
     left_out: int = 0  # rows that lacked a feature
     repeated: int = 0  # rows that a file of other columns replaced
+    is_assumed: bool = False  # its features were taken in the order of the files, which nobody chose
+    has_silent: bool = False  # one of its features had no value at all, which it takes
     made_by: str = ""  # the version of scikit-learn that made it, where it is not the installed one
 
 

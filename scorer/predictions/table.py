@@ -1,33 +1,52 @@
-"""Predictions as a table, and the table as Parquet: one schema for every fleet, the same bytes for the same input."""
+"""Predictions as a table, and the table as Parquet: one schema for every fleet, the same bytes for the same input.
+
+Tables are of schema 2, also while they are in memory; only a file may be of schema 1, for readers that expect it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scorer.arrow import build_numbers, build_strings
 from shared.contract.domain import Model
+from shared.contract.model_list import ModelList
 
 # No `date` or `hour`: they are in the folder names, and pandas and pyarrow refuse them twice.
 SCHEMA = pa.schema(
     [
-        ("time", pa.timestamp("us", "UTC")),
-        ("device", pa.string()),
+        pa.field("time", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("device", pa.string(), nullable=False),
         ("sensor", pa.string()),  # null where the model scores the whole device: in SQL "there is none"
+        ("output", pa.string()),  # one of several outputs of a model; null where it has one
         ("value", pa.float64()),  # null where the model has more than one feature
-        ("score", pa.float64()),  # higher is more normal
-        ("anomaly", pa.int8()),  # 1: anomaly, 0: normal
-        ("model", pa.string()),  # etag of the model's file
+        ("score", pa.float64()),  # of a detector; higher is more normal
+        ("anomaly", pa.int8()),  # of a detector; 1: anomaly, 0: normal
+        ("prediction", pa.float64()),  # of a regressor
+        ("label", pa.string()),  # of a classifier
+        ("probability", pa.float64()),  # of that label
+        pa.field("model", pa.string(), nullable=False),  # etag of the model's file
     ]
 )
-_REPEATED = ("device", "sensor", "model")
-_TEXT = pa.dictionary(pa.int32(), pa.string())
-# In memory; a file reads back as SCHEMA, since its types come from Parquet alone.
-_IN_MEMORY = pa.schema([(field.name, _TEXT if field.name in _REPEATED else field.type) for field in SCHEMA])
+_FIRST_NAMES = ("time", "device", "sensor", "value", "score", "anomaly", "model")
+SCHEMAS: Mapping[int, pa.Schema] = {
+    1: pa.schema([(name, SCHEMA.field(name).type) for name in _FIRST_NAMES]),
+    2: SCHEMA,
+}
+NEWEST = 2
+ADDED = tuple(name for name in SCHEMA.names if name not in _FIRST_NAMES)  # since schema 1; a detector has none of them
+TEXTS = ("device", "sensor", "output", "label", "model")
+_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+# In memory; a file reads back as its schema, since its types come from Parquet alone.
+_IN_MEMORY: Mapping[int, pa.Schema] = {
+    number: pa.schema([field.with_type(_DICTIONARY) if field.name in TEXTS else field for field in schema])
+    for number, schema in SCHEMAS.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +104,7 @@ def join_predictions(predictions: Sequence[tuple[int, Predictions]]) -> Predicti
     )
 
 
-def to_table(models: Sequence[Model], etags: Sequence[str], scored: Sequence[PredictionRows]) -> pa.Table:
+def to_table(models: ModelList, etags: Sequence[str], scored: Sequence[PredictionRows]) -> pa.Table:
     """All rows as one table, in the order of *models*; *etags* are of the files that were scored."""
     indices = _join_arrays([rows.indices for rows in scored], np.int64)
     row_counts = _join_arrays([rows.row_counts for rows in scored], np.int64)
@@ -100,24 +119,56 @@ def to_table(models: Sequence[Model], etags: Sequence[str], scored: Sequence[Pre
         values: np.ndarray = _join_arrays([getattr(rows, name) for rows in scored], kind)[order_of_rows]
         return values
 
+    def join_optional(name: str) -> pa.Array:
+        """A column of numbers in which NaN is null, and which some rows do not have at all."""
+        arrays = [getattr(rows, name) for rows in scored]
+        if all(array is None for array in arrays):
+            return pa.nulls(total, pa.float64())
+        filled = [
+            np.full(len(rows.time), np.nan) if array is None else array
+            for rows, array in zip(scored, arrays, strict=True)
+        ]
+        numbers = _join_arrays(filled, np.float64)[order_of_rows]
+        return build_numbers(numbers, null=np.isnan(numbers))
+
     total = int(row_counts.sum())
-    value = None
-    if any(rows.value is not None for rows in scored):
-        values = [np.full(len(rows.time), np.nan) if rows.value is None else rows.value for rows in scored]
-        value = _join_arrays(values, np.float64)[order_of_rows]
-    row_models = [models[index] for index in indices.tolist()]
-    columns = [
-        build_numbers(join_column("time", np.int64), pa.timestamp("us", "UTC")),
-        _repeat_texts([model.device for model in row_models], row_counts),
-        _repeat_texts([model.sensor for model in row_models], row_counts)
-        if any(m.sensor for m in row_models)
-        else pa.nulls(total, _TEXT),
-        build_numbers(value, null=np.isnan(value)) if value is not None else pa.nulls(total, pa.float64()),
-        build_numbers(join_column("score", np.float64)),
-        build_numbers(join_column("anomaly", bool).view(np.int8)),
-        _repeat_texts([etags[index] for index in indices.tolist()], row_counts),
-    ]
-    return pa.Table.from_arrays(columns, schema=_IN_MEMORY)
+    devices, sensors, etags_of_rows = (
+        texts if len(indices) == len(texts) else [texts[index] for index in indices.tolist()]
+        for texts in (models.read_texts("device"), models.read_texts("sensor"), etags)
+    )
+    columns = {
+        "time": build_numbers(join_column("time", np.int64), pa.timestamp("us", "UTC")),
+        "device": _repeat_texts(devices, row_counts),
+        "value": join_optional("value"),
+        "score": build_numbers(join_column("score", np.float64)),
+        "anomaly": build_numbers(join_column("anomaly", bool).view(np.int8)),
+        "model": _repeat_texts(etags_of_rows, row_counts),
+    }
+    if models.has_sensors and any(sensors):
+        columns["sensor"] = _repeat_texts(sensors, row_counts)
+    return _fill_columns(columns, total, _IN_MEMORY[NEWEST])
+
+
+def _fill_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray], rows: int, schema: pa.Schema) -> pa.Table:
+    """A table of these columns; the others are null."""
+    arrays = [columns[field.name] if field.name in columns else pa.nulls(rows, field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def identify_schema(schema: pa.Schema) -> int | None:
+    """The number of the schema that a file of predictions has; None: it is not ours."""
+    return next((number for number, candidate in SCHEMAS.items() if schema.equals(candidate)), None)
+
+
+def upgrade_table(table: pa.Table) -> pa.Table:
+    """The rows of a file of any schema, as SCHEMA says: what schema 1 did not have is null."""
+    return _fill_columns(dict(zip(table.column_names, table.columns, strict=True)), table.num_rows, SCHEMA)
+
+
+def encode_texts(table: pa.Table) -> pa.Table:
+    """A table of SCHEMA as it is in memory, for a `PartWriter`."""
+    columns = [table[name].dictionary_encode() if name in TEXTS else table[name] for name in SCHEMA.names]
+    return pa.Table.from_arrays(columns, schema=_IN_MEMORY[NEWEST])
 
 
 def expand_ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -144,17 +195,18 @@ def _repeat_texts(texts: Sequence[str], row_counts: np.ndarray) -> pa.Dictionary
 
 
 class PartWriter:
-    """A Parquet file that grows by tables, in memory."""
+    """A Parquet file that grows by tables, in memory. *schema*: the number of its schema."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: int = NEWEST) -> None:
         from pyarrow import parquet
 
+        self.schema = _IN_MEMORY[schema]
         self._sink = pa.BufferOutputStream()
         self._writer = parquet.ParquetWriter(
             self._sink,
-            _IN_MEMORY,
+            self.schema,
             compression="snappy",
-            use_dictionary=[*_REPEATED, "time", "anomaly"],  # of values that repeat
+            use_dictionary=[*(name for name in TEXTS if name in self.schema.names), "time", "anomaly"],  # they repeat
             write_statistics=["time", "device"],  # readers prune by these; others cost space for nothing
             store_schema=False,
         )
@@ -166,8 +218,14 @@ class PartWriter:
         return int(self._sink.tell())
 
     def add_table(self, table: pa.Table) -> None:
-        """Write a table as row groups of its own."""
-        self._writer.write_table(table)
+        """Write a table of schema 2 in memory as row groups of its own.
+
+        Raises ValueError where a number is not finite, a required column has nulls, or the file's schema has no column
+        for a value.
+        """
+        _check_values(table, self.schema)
+        columns = [table[name] for name in self.schema.names]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
         self.rows += table.num_rows
 
     def close(self) -> bytes:
@@ -176,8 +234,21 @@ class PartWriter:
         return self._sink.getvalue().to_pybytes()  # type: ignore[no-any-return]  # pyarrow ships no types
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    """One table as a file."""
-    writer = PartWriter()
+def _check_values(table: pa.Table, schema: pa.Schema) -> None:
+    """Raise ValueError for what a file of this schema must not hold. Columns of nulls cost nothing."""
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if column.null_count == table.num_rows and field.nullable:
+            continue
+        if field.name not in schema.names:
+            raise ValueError(f"expected no values in column {field.name!r}, which schema 1 does not have, got some")
+        if not field.nullable and column.null_count:
+            raise ValueError(f"expected no nulls in column {field.name!r}, got {column.null_count}")
+        if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(column)).as_py():
+            raise ValueError(f"expected finite numbers in column {field.name!r}, got NaN or infinity")
+
+
+def to_parquet(table: pa.Table, schema: int = NEWEST) -> bytes:
+    """One table as a file. Raises ValueError as `PartWriter.add_table` does."""
+    writer = PartWriter(schema)
     writer.add_table(table)
     return writer.close()
