@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import uuid
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.arrow import build_strings, view_numbers
+from scorer.arrow import build_numbers, build_strings, view_numbers
 from scorer.errors import Unscorable
 from shared.contract.domain import Reason
 
@@ -18,6 +19,10 @@ MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "None", "nan", "null")  # whe
 BROKEN = (
     pa.ArrowException, csv.Error, OSError, ValueError, LookupError, ArithmeticError, MemoryError, RecursionError,
 )  # fmt: skip
+
+_IDS = "text, UUIDs or whole numbers"
+_EXACT = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # below it every whole number is exact
+_FLAGS = ("true", "false")  # in any case, as JSON, pandas and Excel write them
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 
@@ -74,14 +79,51 @@ def encode_texts(array: pa.Array) -> tuple[pa.StringArray, np.ndarray]:
 def read_ids(column: pa.ChunkedArray, name: str) -> tuple[list[str], np.ndarray]:
     """The distinct ids of a column, the last one "" for rows without, and the index of each row's id.
 
-    Ids stay text: they were never parsed as anything else. Raises Unscorable.
+    Texts stay what they are, and numbers that are whole become their digits: 5.0 is "5". Raises Unscorable.
     """
     array = combine_chunks(column)
     kind = array.type
-    if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-        raise make_unreadable(f"column {name!r} is {kind}, expected text or whole numbers")
+    if is_uuid(kind):
+        codes = array.storage.dictionary_encode()
+        texts = [str(uuid.UUID(bytes=code)) for code in codes.dictionary.to_pylist()]
+        return [*texts, ""], fill_nulls(codes.indices, len(texts))
+    if pa.types.is_floating(kind):
+        array = _convert_floats(array, name)
+    elif pa.types.is_decimal(kind):
+        array = _convert_decimals(array, name)
+    elif not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        raise make_unreadable(f"column {name!r} is {kind}, expected {_IDS}")
     texts, indices = encode_texts(array)
     return [*texts.to_pylist(), ""], indices
+
+
+def is_uuid(kind: pa.DataType) -> bool:
+    """Whether cells are UUIDs."""
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid"
+
+
+def read_whole(number: float, kind: str = "float64") -> str:
+    """The digits of a whole number, or "" where it is not whole, or so large that it may have been rounded."""
+    return str(int(number)) if abs(number) < _EXACT[kind] and number == int(number) else ""
+
+
+def _convert_floats(array: pa.Array, name: str) -> pa.Array:
+    numbers = fill_nulls(array, np.nan)
+    is_missing = np.isnan(numbers)
+    is_whole = (numbers == np.trunc(numbers)) & (np.abs(numbers) < _EXACT[str(numbers.dtype)])
+    wrong = numbers[~is_missing & ~is_whole]
+    if len(wrong):
+        raise make_unreadable(f"column {name!r} has {wrong[0]}, expected {_IDS}")
+    return build_numbers(np.where(is_missing, 0, numbers).astype(np.int64), null=is_missing)
+
+
+def _convert_decimals(array: pa.Array, name: str) -> pa.Array:
+    digits = pa.decimal256(76, 0) if pa.types.is_decimal256(array.type) else pa.decimal128(38, 0)
+    try:
+        return array.cast(digits)
+    except pa.ArrowInvalid:
+        wrong = next((cell for cell in array.to_pylist() if cell is not None and cell % 1), f"cells of {array.type}")
+        raise make_unreadable(f"column {name!r} has {wrong}, expected {_IDS}") from None
 
 
 def read_numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -111,4 +153,10 @@ def _parse_texts(texts: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     is_number = view_numbers(good)
     values = np.full(len(texts), np.nan)
     values[is_number] = view_numbers(texts.filter(good).cast(pa.float64()))
-    return values, ~is_number & ~view_numbers(pc.is_in(texts, build_strings(MISSING)))
+    if is_number.all():
+        return values, ~is_number
+    words = pc.ascii_lower(texts)
+    is_true, is_false = (view_numbers(pc.is_in(words, build_strings([word]))) for word in _FLAGS)
+    values[is_true], values[is_false] = 1, 0
+    is_missing = view_numbers(pc.is_in(texts, build_strings(MISSING)))
+    return values, ~(is_number | is_true | is_false | is_missing)

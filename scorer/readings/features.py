@@ -1,39 +1,64 @@
-"""One model's readings: the rows of its device and sensor, as columns in the order that the model expects."""
+"""One model's readings: the rows of its device and sensor, as columns in the order that the model expects.
+
+The model's own names decide the order of its features; where it has none the setting FEATURES does. A row that lacks a
+feature is left out, unless the model was trained to bear it (GAPS).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from scorer.errors import Unscorable
 from shared.contract.domain import Model, Reason
-from shared.contract.scoring_options import BadRows
+from shared.contract.scoring_options import AS_IN_FILE, BadRows, Gaps, ReadingOptions
 
 from .frames import Frame
 from .source import Readings
-from .timestamps import describe_format
+
+NO_ORDER = (
+    "its file does not say which feature is which: fit it on named columns, or set FEATURES to their names in its order"
+)
+NO_SENSOR = ""  # the name for rows that name no sensor, in a frame where other rows do
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The features that a model expects."""
+
+    names: tuple[str, ...]  # () where it was fitted without names
+    count: int | None  # None: not known
+    takes_gaps: bool = False  # whether it was trained to bear missing values
 
 
 @dataclass(frozen=True, slots=True)
 class FrameRows:
-    """One model's rows in one frame."""
+    """One model's rows in one frame.
+
+    *is_column*: the model is of a sensor, and these wide rows have a column of that name.
+    """
 
     frame: Frame
     rows: slice
+    is_column: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReadings:
     """The rows to score, oldest first, one for each time.
 
-    *left_out* more lacked one of the features; *repeated* more were replaced by a later file of other columns.
+    *left_out* more lacked one of the features; *repeated* more were replaced by a later file of another kind. Values
+    are finite, or NaN where the model takes gaps.
     """
 
     time: np.ndarray  # int64, microseconds since 1970
-    values: np.ndarray  # (rows, features), finite
+    values: np.ndarray  # (rows, features)
     left_out: int = 0
     repeated: int = 0
+    is_assumed: bool = False  # the order of the features is that of the files, and nobody chose it
+    has_silent: bool = False  # one of the features has no value at all; the model takes gaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,122 +74,243 @@ class _FrameValues:
 def find_frame_rows(readings: Readings, model: Model) -> list[FrameRows]:
     """The model's rows in each frame; this does not depend on the model's file.
 
-    Raises Unscorable: UNREADABLE_READINGS, NO_READINGS.
+    Raises Unscorable: UNREADABLE_READINGS, NO_READINGS, SENSOR_SILENT.
     """
     if readings.unreadable:
         raise Unscorable(Reason.UNREADABLE_READINGS, readings.unreadable[0])
     device = readings.devices[model.device]
     if device in readings.damaged:
         raise Unscorable(Reason.UNREADABLE_READINGS, readings.damaged[device])
-    frame_rows = []
+    frame_rows, has_rows = [], False
     for frame in readings.frames:
-        start, end = int(frame.starts[device]), int(frame.starts[device + 1])
-        if model.sensor and frame.sensor is not None:
-            code = readings.sensors.get(model.sensor, -1)
-            start, end = (
-                start + int(np.searchsorted(frame.sensor[start:end], code, side)) for side in ("left", "right")
-            )
-        if start < end:
-            frame_rows.append(FrameRows(frame, slice(start, end)))
+        rows = slice(int(frame.starts[device]), int(frame.starts[device + 1]))
+        has_rows |= rows.start < rows.stop
+        if not model.sensor:
+            frame_rows.append(FrameRows(frame, rows))
+        elif frame.sensor is None:
+            frame_rows.append(FrameRows(frame, rows, is_column=not frame.long))
+        else:
+            frame_rows.append(FrameRows(frame, _find_sensor_rows(readings, frame, rows, model.sensor)))
+            if not frame.long:
+                rows = _find_sensor_rows(readings, frame, rows, NO_SENSOR)
+                frame_rows.append(FrameRows(frame, rows, is_column=True))
+    frame_rows = [entry for entry in frame_rows if entry.rows.start < entry.rows.stop]
     if not frame_rows and device not in readings.bad:
-        raise Unscorable(Reason.NO_READINGS, "the window has no readings of it")
+        raise _make_silent([model.sensor]) if has_rows else _make_empty()
     return frame_rows
 
 
-def build_model_readings(
-    readings: Readings, model: Model, frame_rows: list[FrameRows], names: tuple[str, ...], count: int | None
-) -> ModelReadings:
-    """The rows as the model expects them: the features *names*, or *count* features in the readings' own order.
+def _find_sensor_rows(readings: Readings, frame: Frame, rows: slice, sensor: str) -> slice:
+    """Those of a device's rows that name *sensor*."""
+    assert frame.sensor is not None
+    code, sensors = readings.sensors.get(sensor, -1), frame.sensor[rows]
+    start, end = (rows.start + int(np.searchsorted(sensors, code, side)) for side in ("left", "right"))
+    return slice(start, end)
 
-    Raises Unscorable: WRONG_FEATURES, BAD_READINGS, NO_READINGS.
+
+def build_model_readings(
+    readings: Readings, model: Model, frame_rows: list[FrameRows], expected: Expected
+) -> ModelReadings:
+    """The rows as the model expects them.
+
+    Raises Unscorable: WRONG_FEATURES, BAD_READINGS, NO_READINGS, SENSOR_SILENT.
     """
-    if model.sensor and any(not entry.frame.long and entry.frame.sensor is None for entry in frame_rows):
-        names, count = (model.sensor,), count and 1  # wide: the column of that name is the model's one feature
-    if readings.policy.bad_rows is BadRows.FAIL:
-        _refuse_bad(readings, model, names)
-    frame_values = [_read_frame_values(readings, model, entry, names, count) for entry in frame_rows]
+    names, count = choose_names(expected.names, expected.count, readings.policy), expected.count
+    if any(entry.is_column for entry in frame_rows):
+        if not all(entry.is_column or entry.frame.long for entry in frame_rows):
+            raise _make_wrong(f"some rows name the sensor {model.sensor!r}, and others name none")
+        names, count = (model.sensor,), _check_single(expected)  # the column of that name is the model's one feature
+    gaps = readings.policy.gaps is Gaps.GIVE or (readings.policy.gaps is Gaps.MODEL and expected.takes_gaps)
+    frame_values = [_read_frame_values(readings, model, entry, Expected(names, count, gaps)) for entry in frame_rows]
     if not frame_values:
         _refuse_bad(readings, model, names)  # bad readings are not the same as none
-        raise Unscorable(Reason.NO_READINGS, "the window has no readings of it")
+        raise _make_empty()
+    columns = frame_values[0].columns
+    if readings.policy.bad_rows is BadRows.FAIL:
+        _refuse_bad(readings, model, columns)
     if not names:
-        _check_same_columns(frame_values)
+        _check_same_columns([entry.columns for entry in frame_values])
     time = np.concatenate([entry.time for entry in frame_values])
     values = np.concatenate([entry.values for entry in frame_values])
     order = np.lexsort((np.concatenate([entry.file for entry in frame_values]), time))
     last = np.append(time[order][1:] != time[order][:-1], True)  # of rows with the same time, that of the latest file
     latest = order[last]
-    complete = np.isfinite(values[latest]).all(axis=1)
-    if not complete.any():
-        _refuse_bad(readings, model, names)
-        raise Unscorable(Reason.NO_READINGS, f"none of its {len(latest)} rows has a value for each feature")
-    rows = latest[complete]
+    finite = np.isfinite(values[latest])
+    usable = finite.any(axis=1) & ~np.isinf(values[latest]).any(axis=1) if gaps else finite.all(axis=1)
+    if not usable.any():
+        _refuse_bad(readings, model, columns)
+        has_values = finite.any(axis=0).tolist()
+        silent = [name for name, any_value in zip(columns, has_values, strict=True) if not any_value]
+        raise _make_silent(silent) if silent else _make_empty(f"none of its {len(latest)} rows has all its features")
+    rows = latest[usable]
     return ModelReadings(
-        time[rows], np.ascontiguousarray(values[rows]), len(latest) - len(rows), len(order) - len(latest)
+        time[rows],
+        np.ascontiguousarray(values[rows]),
+        len(latest) - len(rows),
+        len(order) - len(latest),
+        is_assumed=readings.policy.features.assumed and not names and len(columns) > 1,
+        has_silent=not np.isfinite(values[rows]).any(axis=0).all(),
     )
 
 
-def _check_same_columns(frame_values: list[_FrameValues]) -> None:
+def _check_single(expected: Expected) -> int | None:
+    """The number of features of a model of a sensor. Raises WRONG_FEATURES where it expects more than one."""
+    count = expected.count or len(expected.names)
+    if count > 1:
+        raise _make_wrong(f"expected {count} features; a sensor has one column")
+    return expected.count
+
+
+def choose_names(names: tuple[str, ...], count: int | None, options: ReadingOptions) -> tuple[str, ...]:
+    """The names of a model's features: its own, or for a model of several features without names those that are set.
+
+    Raises Unscorable, WRONG_FEATURES, where another number is set.
+    """
+    if names or not options.features.names:
+        return names
+    if count is not None and count != len(options.features.names):
+        if count == 1:  # one feature needs no name
+            return ()
+        n_names = len(options.features.names)
+        raise _make_wrong(f"has no feature names and expects {count} features, but FEATURES has {n_names} names")
+    return options.features.names
+
+
+def choose_columns(
+    frame_features: tuple[str, ...],
+    layouts: Collection[tuple[str, ...]],
+    expected: Expected,
+    readings: Readings,
+    *,
+    has_value: bool,
+) -> tuple[str, ...]:
+    """The columns of wide rows that are a model's features, in its order; some may lack if it takes gaps.
+
+    *has_value*: the rows have something in the value column. *layouts* are the features of the files that the rows
+    come from, each in its file's order. Raises Unscorable.
+    """
+    names, count, value = expected.names, expected.count, readings.value_column
+    if (len(names) == 1 and list(readings.columns) == [value]) or (not names and count == 1 and has_value):
+        return (value,)  # one value, whatever its name in training
+    if names:
+        _check_names(readings.columns, names, takes_gaps=expected.takes_gaps)
+        return names
+    if count != 1 and len(frame_features) > 1 and not readings.policy.features.in_file_order:
+        raise _make_wrong(f"{NO_ORDER}, or to {AS_IN_FILE} where all files have their columns in the order of training")
+    _check_same_columns(list(layouts))
+    columns = next(iter(layouts))
+    _check_count(columns, count)
+    return columns
+
+
+def _check_same_columns(layouts: list[tuple[str, ...]]) -> None:
     """Raise WRONG_FEATURES where a model without feature names would get more than one order of columns.
 
     It knows its features by their index only. Where files differ in their order, nothing says which order it was
     fitted on, and that of the first file may be wrong: so refuse, and do not sort them.
     """
-    first = frame_values[0].columns
-    for entry in frame_values:
-        if entry.columns != first:
-            raise Unscorable(
-                Reason.WRONG_FEATURES,
+    for columns in layouts:
+        if columns != layouts[0]:
+            raise _make_wrong(
                 "has no feature names, so expected files with the same columns in the same order; "
-                f"the readings have {_format_names(first)} and {_format_names(entry.columns)}",
+                f"the readings have {_format_names(layouts[0])} and {_format_names(columns)}"
             )
 
 
-def _read_frame_values(
-    readings: Readings, model: Model, frame_rows: FrameRows, names: tuple[str, ...], count: int | None
-) -> _FrameValues:
+def _read_frame_values(readings: Readings, model: Model, frame_rows: FrameRows, expected: Expected) -> _FrameValues:
     """The rows of one frame, and a column for each feature that the model expects."""
     frame, rows = frame_rows.frame, frame_rows.rows
     time, values, file = frame.time[rows], frame.values[:, rows].T, frame.file[rows]
-    if frame.long and model.sensor and frame.sensor is None:
-        raise Unscorable(Reason.WRONG_FEATURES, f"expected sensor {model.sensor!r}, the readings have no column for it")
-    if frame.long and (model.sensor or frame.sensor is None):
+    if frame.long and frame.sensor is None and model.sensor not in ("", readings.value_column):
+        raise _make_wrong(f"expected sensor {model.sensor!r}, the readings have no column for it")
+    has_sensors = frame.sensor is not None and np.any(frame.sensor[rows] != readings.sensors.get(NO_SENSOR, -1))
+    if frame.long and (model.sensor or not has_sensors):
         # One value, whatever its name in training.
-        _check_features(frame.features, names if len(names) > 1 else (), count)
+        if len(expected.names) > 1:
+            _check_names(frame.features, expected.names, takes_gaps=False)
+        _check_count(frame.features, expected.count)
         return _FrameValues(time, values, file, frame.features)
-    if not frame.long:
-        _check_features(frame.features, names, count)
-        if len(np.unique(time)) < len(time):  # a frame holds each time of a sensor once: these are several sensors
-            raise Unscorable(
-                Reason.WRONG_FEATURES, "expected one row for each time; the readings have one for each sensor"
-            )
-        values = values[:, [frame.features.index(name) for name in names]] if names else values
-        return _FrameValues(time, values, file, frame.features)
+    if frame.long:
+        return _pivot_sensors(readings, frame_rows, expected)
+    columns = choose_columns(
+        frame.features, readings.find_layouts(file), expected, readings, has_value=_has_value(readings, frame, values)
+    )
+    if len(np.unique(time)) < len(time):  # a frame holds each time of a sensor once: these are several sensors
+        raise _make_wrong("expected one row for each time; the readings have one for each sensor")
+    chosen = np.full((len(time), len(columns)), np.nan)
+    for index, name in enumerate(columns):
+        if name in frame.features:
+            chosen[:, index] = values[:, frame.features.index(name)]
+    return _FrameValues(time, chosen, file, columns)
+
+
+def _has_value(readings: Readings, frame: Frame, values: np.ndarray) -> bool:
+    """Whether rows, whose *values* have a column for each feature, have something in the value column, or nothing."""
+    if readings.value_column not in frame.features:
+        return False
+    has_any = ~np.isnan(values).all(axis=0)
+    return bool(has_any[frame.features.index(readings.value_column)] or not has_any.any())
+
+
+def _pivot_sensors(readings: Readings, frame_rows: FrameRows, expected: Expected) -> _FrameValues:
+    """Long rows of several sensors: a row for each time, a column for each sensor that the model expects."""
+    frame, rows = frame_rows.frame, frame_rows.rows
+    time, values, file = frame.time[rows], frame.values[0, rows], frame.file[rows]
     assert frame.sensor is not None
     sensor, sensor_names = frame.sensor[rows], {code: name for name, code in readings.sensors.items()}
     sensor_codes = {sensor_names[code]: code for code in np.unique(sensor)}
-    _check_features(tuple(sorted(sensor_codes)), names, count)
+    names, available = expected.names, tuple(sorted(sensor_codes))
+    if not names:
+        if expected.count != 1 and len(available) > 1:
+            raise _make_wrong(NO_ORDER)
+        _check_count(available, expected.count)
+        names = available
+    silent = [name for name in names if name not in sensor_codes]
+    if len(silent) == len(names) or (silent and not expected.takes_gaps):
+        raise _make_silent(silent)
     distinct = np.unique(time)
-    columns = names or tuple(sorted(sensor_codes))
-    pivoted = np.full((len(distinct), len(columns)), np.nan)
+    pivoted = np.full((len(distinct), len(names)), np.nan)
     latest = np.full(len(distinct), -1)  # the latest file with a reading of an expected sensor
-    for column, name in enumerate(columns):
-        is_sensor = sensor == sensor_codes[name]
-        row = np.searchsorted(distinct, time[is_sensor])
-        pivoted[row, column] = values[is_sensor, 0]
-        latest[row] = np.maximum(latest[row], file[is_sensor])
-    return _FrameValues(distinct, pivoted, latest, columns)
+    for column, name in enumerate(names):
+        if name in sensor_codes:
+            is_sensor = sensor == sensor_codes[name]
+            row = np.searchsorted(distinct, time[is_sensor])
+            pivoted[row, column] = values[is_sensor]
+            latest[row] = np.maximum(latest[row], file[is_sensor])
+    of_model = latest >= 0
+    return _FrameValues(distinct[of_model], pivoted[of_model], latest[of_model], names)
 
 
-def _check_features(available: tuple[str, ...], names: tuple[str, ...], count: int | None) -> None:
-    """Raise WRONG_FEATURES unless the features are those expected, by name where there are names, else by number."""
-    wrong = bool(set(names) - set(available)) if names else count not in (None, len(available))
-    if wrong:
-        expected = _format_names(names) if names else f"{count} feature{'s' * (count != 1)}"
-        raise Unscorable(Reason.WRONG_FEATURES, f"expected {expected}; the readings have {_format_names(available)}")
+def _check_names(available: Collection[str], names: tuple[str, ...], *, takes_gaps: bool) -> None:
+    """Raise WRONG_FEATURES where the readings lack an expected feature; a model that takes gaps needs one of them."""
+    missing = set(names) - set(available)
+    if missing and not (takes_gaps and len(missing) < len(names)):
+        raise _make_wrong(f"expected {_format_names(names)}; the readings have {_format_names(tuple(available))}")
+
+
+def _check_count(available: tuple[str, ...], count: int | None) -> None:
+    """Raise WRONG_FEATURES unless there are as many features as expected."""
+    if count not in (None, len(available)):
+        plural = "s" * (count != 1)
+        raise _make_wrong(f"expected {count} feature{plural}; the readings have {_format_names(available)}")
 
 
 def _format_names(names: tuple[str, ...]) -> str:
     return f"{len(names)} ({', '.join(names[:8])}{', ...' * (len(names) > 8)})"  # noqa: PLR2004  # a readable message
+
+
+def _make_wrong(message: str) -> Unscorable:
+    return Unscorable(Reason.WRONG_FEATURES, message)
+
+
+def _make_empty(message: str = "the window has no readings of it") -> Unscorable:
+    return Unscorable(Reason.NO_READINGS, message)
+
+
+def _make_silent(names: list[str]) -> Unscorable:
+    plural = "s" * (len(names) > 1)
+    listed = ", ".join(map(repr, names[:8]))
+    return Unscorable(Reason.SENSOR_SILENT, f"its device has readings, but none of the sensor{plural} {listed}")
 
 
 def _refuse_bad(readings: Readings, model: Model, names: tuple[str, ...]) -> None:
@@ -174,7 +320,6 @@ def _refuse_bad(readings: Readings, model: Model, names: tuple[str, ...]) -> Non
         other_sensor = model.sensor and cell.sensor is not None and cell.sensor != readings.sensors.get(model.sensor)
         other_column = wide and cell.is_feature and names and cell.column not in names
         if not (other_sensor or other_column):
-            kind = "a number" if cell.is_feature else describe_format(readings.policy.time)
             raise Unscorable(
-                Reason.BAD_READINGS, f"{cell.file}: column {cell.column!r} has {cell.text!r}, expected {kind}"
+                Reason.BAD_READINGS, f"{cell.file}: column {cell.column!r} has {cell.text!r}, expected {cell.expected}"
             )

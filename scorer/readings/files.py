@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -18,8 +18,11 @@ from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
+from .layouts import Keys, add_keys, find_table_format, is_hidden, list_written_keys, parse_keys
 from .parquet_reader import Footer, open_groups, read_footer, read_group
+from .projection import EVERYTHING, Projection
 from .text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
+from .time_zones import widen_range
 
 FETCHERS = 4
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
@@ -33,11 +36,16 @@ class File:
     name: str
     index: int  # in the order of the files
     late: bool = False  # it is in the folder after the window's, and is read for late readings only
+    keys: Keys = field(default_factory=dict)  # of its folders
     data: bytes | None = None
     size: int = 0  # bytes in memory that reading all of it takes, estimated; 0 for an absent or empty file
     footer: Footer | None = None  # of a file of Parquet
     problem: str = ""  # why it cannot be read
-    last_group: tuple[int, Table] | None = None  # the row group that was read last, where it may be needed again
+    last_group: tuple[int, tuple[str, ...], Table] | None = None  # the row group, and its columns, that was read last
+
+    def estimate_memory(self, projection: Projection) -> int:
+        """Bytes in memory that reading all that is needed of it takes."""
+        return self.footer.estimate_memory(projection) if self.footer else self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +57,41 @@ class DamagedRange:
     high: str | None = None
 
 
-def open_files(container: Container, paths: Sequence[str], columns: Columns) -> list[File]:
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What is read of each file: at least the rows of the sorted *devices* within *time_range*."""
+
+    columns: Columns
+    policy: ReadingOptions
+    devices: Sequence[str]
+    time_range: tuple[int, int]
+    projection: Projection = EVERYTHING
+
+
+def open_files(
+    container: Container,
+    paths: Sequence[str],
+    columns: Columns,
+    pattern: str = "",
+    devices: Collection[str] | None = None,
+) -> list[File]:
     """Every file of *paths*, with its footer and size: a folder ends in `/`, the empty path is the whole container.
 
-    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow.
-    Raises Unavailable.
+    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow; so are files
+    in the folder of a device that is not among *devices*. *pattern* is READINGS_PATH. Raises Unavailable.
     """
     late: dict[str, bool] = {}
+    names: list[str] = []
     for number, path in enumerate(paths):
-        for name in _list_names(container, path):
+        listed = container.list(path) if not path or path.endswith("/") else [path]
+        names += listed
+        visible = (name for name in listed if name == path or not is_hidden(name[len(path) :]))
+        for name in visible:
             late.setdefault(name, 0 < number == len(paths) - 1)
-    files = [File(name, index, late[name]) for index, name in enumerate(late)]
+    table = find_table_format(container, paths, names)
+    if table:
+        return [File(table[0] or "./", 0, problem=table[1])]
+    files = _list_files(late, columns, list_written_keys(pattern), devices)
     remaining = CACHE_LIMIT
     with ThreadPoolExecutor(FETCHERS) as pool:
         for file in pool.map(lambda file: _inspect_file(container, file, columns), files):
@@ -69,11 +101,14 @@ def open_files(container: Container, paths: Sequence[str], columns: Columns) -> 
     return files
 
 
-def _list_names(container: Container, path: str) -> list[str]:
-    if path and not path.endswith("/"):
-        return [path]
-    names = container.list(path)
-    return [n for n in names if not any(part.startswith((".", "_")) for part in n[len(path) :].split("/"))]
+def _list_files(
+    late: dict[str, bool], columns: Columns, written_keys: frozenset[str], devices: Collection[str] | None
+) -> list[File]:
+    files = [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)]
+    if devices is None or not any(columns.device in file.keys for file in files):
+        return files
+    expected = frozenset(devices)
+    return [file for file in files if columns.device not in file.keys or file.keys[columns.device] in expected]
 
 
 def _inspect_file(container: Container, file: File, columns: Columns) -> File:
@@ -86,8 +121,8 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
             start = (file.data or opened.read(len(PARQUET)))[: len(PARQUET)]
             file.size = n_bytes * (20 if start.startswith(GZIP) else 3)
             if start == PARQUET:
-                file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns)
-                file.size = file.footer.rows * 16 * (3 + file.footer.features)
+                file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
+                file.size = file.footer.rows
     except NotFound:
         pass  # it was removed after it was listed
     except Unscorable as error:
@@ -96,20 +131,16 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
 
 
 def read_tables(
-    container: Container,
-    files: Sequence[File],
-    columns: Columns,
-    policy: ReadingOptions,
-    devices: Sequence[str],
-    time_range: tuple[int, int],
+    container: Container, files: Sequence[File], request: ReadRequest
 ) -> Iterator[tuple[File, Table | DamagedRange]]:
-    """The rows of each file, at least those of the sorted *devices* within *time_range*. Raises Unavailable."""
+    """The rows of each file, with the columns that are needed. Raises Unavailable."""
+    expected, device = frozenset(request.devices), request.columns.device
+    rest = iter([file for file in files if device not in file.keys or file.keys[device] in expected])
     with ThreadPoolExecutor(FETCHERS) as pool:
         waiting: deque[tuple[File, Future[list[Table | DamagedRange]]]] = deque()
-        rest = iter(files)
         while True:
             for file in itertools.islice(rest, FETCHERS - len(waiting)):
-                waiting.append((file, pool.submit(_read_file, container, file, columns, policy, devices, time_range)))
+                waiting.append((file, pool.submit(_read_file, container, file, request)))
             if not waiting:
                 return
             file, future = waiting.popleft()
@@ -119,58 +150,51 @@ def read_tables(
                 yield file, results.pop(0)
 
 
-def _read_file(
-    container: Container,
-    file: File,
-    columns: Columns,
-    policy: ReadingOptions,
-    devices: Sequence[str],
-    time_range: tuple[int, int],
-) -> list[Table | DamagedRange]:
+def _read_file(container: Container, file: File, request: ReadRequest) -> list[Table | DamagedRange]:
+    device = file.keys.get(request.columns.device)
     if file.problem:
-        return [DamagedRange(file.problem)]
+        return [DamagedRange(file.problem, device, device)]
     if not file.size:
         return []
     try:
         if file.footer:
-            return _read_groups(container, file, file.footer, columns, policy, devices, time_range)
+            return _read_groups(container, file, file.footer, request)
         data = file.data if file.data is not None else container.read(file.name).data
-        table = read_text(decompress_gzip(data) if data.startswith(GZIP) else data, columns, policy)
+        data = decompress_gzip(data) if data.startswith(GZIP) else data
+        table = read_text(data, request.columns, request.policy, request.projection, file.keys)
+        return [add_keys(table, file.keys, request.projection)] if table else []
     except NotFound:
         return []
     except Unscorable as error:
-        return [DamagedRange(str(error))]
-    return [table] if table else []
+        return [DamagedRange(str(error), device, device)]
 
 
-def _read_groups(
-    container: Container,
-    file: File,
-    footer: Footer,
-    columns: Columns,
-    policy: ReadingOptions,
-    devices: Sequence[str],
-    time_range: tuple[int, int],
-) -> list[Table | DamagedRange]:
+def _read_groups(container: Container, file: File, footer: Footer, request: ReadRequest) -> list[Table | DamagedRange]:
     """The row groups that may hold the expected devices and times."""
-    groups = [group for group in footer.groups if group.may_hold(devices, *time_range)]
+    time_range = request.time_range
+    if footer.has_local_times:
+        time_range = widen_range(time_range, request.policy.time_zone)
+    groups = [group for group in footer.groups if group.may_hold(request.devices, *time_range)]
     if not groups:
         return []
     results: list[Table | DamagedRange] = []
+    names = footer.select_columns(request.projection)
     cached, file.last_group = file.last_group, None
+    device = file.keys.get(request.columns.device)
     with closing(_open_handle(container, file)) as handle:
         parquet_file = open_groups(handle, footer)
         for group in groups:
-            if cached and cached[0] == group.index:
-                results.append(cached[1])
+            if cached and cached[:2] == (group.index, names):
+                results.append(cached[2])
                 continue
             try:
-                results.append(read_group(parquet_file, footer, group, columns, policy))
+                table = read_group(parquet_file, footer, group, names, request.policy)
+                results.append(add_keys(table, file.keys, request.projection))
             except Unscorable as error:
-                results.append(DamagedRange(str(error), group.low, group.high))
+                results.append(DamagedRange(str(error), device or group.low, device or group.high))
     high_device, last_result = groups[-1].high, results[-1]
-    if isinstance(last_result, Table) and high_device is not None and high_device > devices[-1]:
-        file.last_group = groups[-1].index, last_result
+    if isinstance(last_result, Table) and high_device is not None and high_device > request.devices[-1]:
+        file.last_group = groups[-1].index, names, last_result
     return results
 
 

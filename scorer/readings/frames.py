@@ -1,4 +1,4 @@
-"""Rows of files with the same columns -> one frame, sorted, each time once. Knows codes, not names."""
+"""Rows of files -> one frame, sorted, each time once. Columns are united by name; a file that lacks one has gaps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DIGIT = 16  # bits that NumPy sorts at once, by counting
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Rows of files with the same columns, by device, sensor, time. Device `i` has the rows starts[i]:starts[i+1]."""
+    """Rows of files, by device, sensor, time. Device `i` has the rows starts[i]:starts[i+1]."""
 
     features: tuple[str, ...]
     long: bool
@@ -21,6 +21,12 @@ class Frame:
     time: np.ndarray  # int64, microseconds
     values: np.ndarray  # (features, rows), C-contiguous: one feature's values lie side by side
     file: np.ndarray  # int32: the index of the file
+    n_keys: int = 0  # so many of the last features are from the names of folders
+
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """The features of the files themselves, which a model without names takes in this order."""
+        return self.features[: len(self.features) - self.n_keys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class FileRows:
     device: np.ndarray  # int32 codes
     sensor: np.ndarray | None  # int32 codes
     time: np.ndarray  # int64, microseconds
+    features: tuple[str, ...]
     values: tuple[np.ndarray, ...]  # float64, one for each feature
     file: int  # its index in the order of the files
 
@@ -43,12 +50,13 @@ def assemble_frame(
     """
     device, time = _join_arrays([p.device for p in file_rows]), _join_arrays([p.time for p in file_rows])
     sensor_columns = [p.sensor for p in file_rows if p.sensor is not None]
+    assert len(sensor_columns) in (0, len(file_rows))
     sensor = _join_arrays(sensor_columns) if sensor_columns else None
     order = _find_order(_combine_keys(device, sensor, devices, sensors), time)
     repeated = 0 if order is None else len(time) - len(order)
     values = np.empty((len(features), len(time) - repeated))
-    for i, row in enumerate(values):
-        columns = [p.values[i] for p in file_rows]
+    for name, row in zip(features, values, strict=True):
+        columns = [_find_column(p, name) for p in file_rows]
         if order is None:
             np.concatenate(columns, out=row)
         else:
@@ -62,6 +70,13 @@ def assemble_frame(
         sensor = None if sensor is None else sensor[order]
     starts = np.searchsorted(device, np.arange(devices + 1, dtype=device.dtype))
     return Frame(features, long, starts, sensor, time, values, file), repeated
+
+
+def _find_column(rows: FileRows, name: str) -> np.ndarray:
+    """A feature of a file's rows; NaN where the file lacks it."""
+    if name in rows.features:
+        return rows.values[rows.features.index(name)]
+    return np.broadcast_to(np.float64(np.nan), rows.time.shape)
 
 
 def _join_arrays(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from shared.contract.model_names import Columns
@@ -15,7 +18,9 @@ from shared.contract.scoring_options import ReadingOptions
 
 from . import thrift
 from .cells import BROKEN, make_unreadable
-from .text_reader import Table, check_columns, list_features
+from .column_names import INDICES, adopt_index
+from .projection import Projection
+from .text_reader import Table, check_columns, is_long, list_features, list_single
 
 GROUP_LIMIT = 2**32  # bytes that a row group may take in memory
 
@@ -26,10 +31,10 @@ TAIL = 2**16  # bytes of a file's end that are read first; most footers are shor
 _SCHEMA, _GROUPS = 2, 4
 _KIND, _NAME, _CHILDREN, _CONVERTED, _LOGICAL = 1, 4, 5, 6, 10  # of an element of the schema
 _CHUNKS, _BYTES, _ROWS = 1, 2, 3  # of a row group
-_CHUNK, _CHUNK_KIND, _STATISTICS = 3, 1, 12  # of a column chunk
+_CHUNK, _CHUNK_KIND, _UNPACKED, _STATISTICS = 3, 1, 6, 12  # of a column chunk
 _NULLS, _GREATEST, _LEAST = 3, 5, 6  # of statistics; older fields compare bytes in another order
-_TIMESTAMP, _UNIT = 8, 2
-_INT64, _BYTE_ARRAY = 2, 6
+_TIMESTAMP, _UUID, _UNIT = 8, 14, 2
+_INT64, _INT96, _BYTE_ARRAY = 2, 3, 6
 _PER_SECOND = {1: 10**3, 2: 10**6, 3: 10**9, 9: 10**3, 10: 10**6}  # by a timestamp's unit; 9 and 10 are older
 
 
@@ -39,7 +44,7 @@ class RowGroup:
 
     index: int
     rows: int
-    bytes: int  # in memory, at least
+    sizes: array[int]  # bytes of each of the footer's columns, unpacked
     low: str | None
     high: str | None
     first: int | None  # microseconds since 1970
@@ -61,9 +66,15 @@ class Footer:
     """The footer of a file."""
 
     metadata: Any
+    columns: Columns  # with an index for that of times, where pandas wrote no other
+    names: tuple[str, ...]  # of the columns that may be read, in the file's order
     texts: tuple[str, ...]  # columns whose cells are texts
-    features: int
+    uuids: tuple[str, ...]  # columns whose cells are UUIDs
+    features: tuple[str, ...]
+    long: bool
     has_sensor: bool
+    has_local_times: bool  # by the clocks of the fleet's zone, in the statistics too
+    has_int96: bool  # whether times are of that old type
     groups: tuple[RowGroup, ...]
 
     @property
@@ -83,9 +94,37 @@ class Footer:
         """The number of rows of the largest row group."""
         return max((group.rows for group in self.groups), default=0)
 
+    def select_features(self, projection: Projection) -> tuple[str, ...]:
+        """The features that are read."""
+        return (
+            self.features
+            if self.long
+            else projection.select_features(self.features, has_sensor=self.has_sensor, value=self.columns.value)
+        )
 
-def read_footer(file: Any, columns: Columns) -> Footer:
-    """The footer of *file*, seekable and open. Raises Unscorable; errors of *file* itself pass through.
+    def select_columns(self, projection: Projection) -> tuple[str, ...]:
+        """The columns that are read, in the file's order: those with a role, and the features."""
+        unread = set(self.features) - set(self.select_features(projection))
+        return tuple(name for name in self.names if name not in unread)
+
+    def estimate_memory(self, projection: Projection) -> int:
+        """Bytes in memory that reading the whole file takes, about."""
+        selected = set(self.select_columns(projection))
+        is_selected = np.array([name in selected for name in self.names])
+        sizes = np.array([group.sizes for group in self.groups], np.float64).reshape(-1, len(self.names))
+        return max(int(sizes[:, is_selected].sum()), self.rows * 16 * (3 + len(self.select_features(projection))))
+
+    def measure_group(self, group: RowGroup, names: Collection[str]) -> int:
+        """Bytes that columns of a row group take in memory, at least."""
+        selected = frozenset(names)
+        sizes = [size for name, size in zip(self.names, group.sizes, strict=True) if name in selected]
+        return max(sum(sizes), group.rows * 8 * len(sizes))
+
+
+def read_footer(file: Any, columns: Columns, keys: Mapping[str, str | None] = MappingProxyType({})) -> Footer:
+    """The footer of *file*, seekable and open, whose folders have *keys*.
+
+    Raises Unscorable; errors of *file* itself pass through.
 
     The row groups are parsed here: where a footer contradicts itself, pyarrow's accessors of column chunks throw a C++
     exception that is not caught, and the process aborts. pyarrow opens and reads, which is safe.
@@ -95,17 +134,46 @@ def read_footer(file: Any, columns: Columns) -> Footer:
     try:
         data = _read_footer_bytes(file)
         opened = parquet.ParquetFile(pa.BufferReader(MAGIC + data + len(data).to_bytes(4, "little") + MAGIC))
-        names = opened.schema_arrow.names
-        check_columns(names, columns)
+        all_names = opened.schema_arrow.names
+        indices = [name for name in INDICES if _has_timestamps(opened.schema_arrow, name)]
+        columns = adopt_index(columns, all_names, indices)
+        check_columns(all_names, columns, keys)
+        single = list_single(opened.schema_arrow, columns)
+        check_columns(single, columns, keys)
+        features = list_features(single, columns)
+        readable = {columns.time, columns.device, columns.sensor, *features}
+        names = tuple(name for name in single if name in readable)
         fields = thrift.parse_struct(data)
         leaves = _list_leaves(fields[_SCHEMA])
         key_leaves = [leaves.get(name.encode()) for name in (columns.device, columns.time, columns.sensor)]
-        groups = tuple(_parse_group(i, group, key_leaves) for i, group in enumerate(fields.get(_GROUPS, ())))
-        texts = [name for name in names if (leaf := leaves.get(name.encode())) and leaf.kind == _BYTE_ARRAY]
-        has_sensor = columns.sensor in names and any(group.has_sensor for group in groups)
-        return Footer(opened.metadata, tuple(texts), len(list_features(names, columns)), has_sensor, groups)
+        spans = [leaves.get(name.encode()) for name in names]
+        groups = tuple(_parse_group(i, group, key_leaves, spans) for i, group in enumerate(fields.get(_GROUPS, ())))
+        by_name = {name: leaf for name in names if (leaf := leaves.get(name.encode()))}
+        has_sensor = keys.get(columns.sensor) is not None
+        if columns.sensor in names:
+            has_sensor = any(group.has_sensor for group in groups)
+        has_int96 = columns.time in by_name and by_name[columns.time].kind == _INT96
+        kind = opened.schema_arrow.field(columns.time).type if columns.time in all_names else None
+        is_local = kind is not None and pa.types.is_timestamp(kind) and kind.tz is None
+        return Footer(
+            opened.metadata,
+            columns,
+            names,
+            tuple(name for name, leaf in by_name.items() if leaf.kind == _BYTE_ARRAY),
+            tuple(name for name, leaf in by_name.items() if leaf.is_uuid),
+            features,
+            is_long([*single, *keys], columns),
+            has_sensor,
+            is_local and not has_int96,
+            has_int96,
+            groups,
+        )
     except (*BROKEN, AttributeError, TypeError) as error:  # the last two where a field has another type
         raise make_unreadable(f"Parquet: {error}") from error
+
+
+def _has_timestamps(schema: pa.Schema, name: str) -> bool:
+    return name in schema.names and bool(pa.types.is_timestamp(schema.field(name).type))
 
 
 def _read_footer_bytes(file: Any) -> bytes:
@@ -128,6 +196,7 @@ class _Leaf:
     index: int  # among the column chunks of a row group
     kind: int
     per_second: int  # of a timestamp; else 0
+    is_uuid: bool
 
 
 def _list_leaves(schema: list[thrift.Struct]) -> dict[bytes, _Leaf]:
@@ -141,7 +210,8 @@ def _list_leaves(schema: list[thrift.Struct]) -> dict[bytes, _Leaf]:
             open_children.append(element[_CHILDREN])
             continue
         if len(open_children) == 1:
-            leaves[element[_NAME]] = _Leaf(index, element[_KIND], _per_second(element))
+            is_uuid = _UUID in element.get(_LOGICAL, {})
+            leaves[element[_NAME]] = _Leaf(index, element[_KIND], _per_second(element), is_uuid)
         index += 1
     return leaves
 
@@ -152,7 +222,9 @@ def _per_second(element: thrift.Struct) -> int:
     return _PER_SECOND.get(unit, 0) if element[_KIND] == _INT64 else 0
 
 
-def _parse_group(index: int, group: thrift.Struct, leaves: list[_Leaf | None]) -> RowGroup:
+def _parse_group(
+    index: int, group: thrift.Struct, leaves: list[_Leaf | None], measured: list[_Leaf | None]
+) -> RowGroup:
     device, time, sensor = (_get_statistics(group, leaf) for leaf in leaves)
     rows, scale = group[_ROWS], leaves[1].per_second if leaves[1] else 0
     times = (time.get(_LEAST, b""), time.get(_GREATEST, b""))
@@ -163,7 +235,7 @@ def _parse_group(index: int, group: thrift.Struct, leaves: list[_Leaf | None]) -
     return RowGroup(
         index,
         rows,
-        max(group[_BYTES], rows * 8 * len(group[_CHUNKS])),
+        array("q", [_measure_chunk(group, leaf) for leaf in measured]),
         _decode_bound(device.get(_LEAST)) if texts else None,
         _decode_bound(device.get(_GREATEST)) if texts else None,
         first,
@@ -178,6 +250,12 @@ def _get_statistics(group: thrift.Struct, leaf: _Leaf | None) -> thrift.Struct:
     chunk: thrift.Struct = group[_CHUNKS][leaf.index][_CHUNK]
     statistics: thrift.Struct = chunk.get(_STATISTICS, {}) if chunk[_CHUNK_KIND] == leaf.kind else {}
     return statistics
+
+
+def _measure_chunk(group: thrift.Struct, leaf: _Leaf | None) -> int:
+    """Bytes of a column of a row group; of the whole row group where the column is of several leaves."""
+    size: int = group[_BYTES] if leaf is None else group[_CHUNKS][leaf.index].get(_CHUNK, {}).get(_UNPACKED, 0)
+    return size
 
 
 def _decode_bound(bound: Any) -> str | None:
@@ -204,16 +282,35 @@ def open_groups(file: Any, footer: Footer) -> Any:
         raise make_unreadable(f"Parquet: {error}") from error
 
 
-def read_group(opened: Any, footer: Footer, group: RowGroup, columns: Columns, policy: ReadingOptions) -> Table:
-    """The rows of one row group. Raises Unscorable."""
-    if group.rows < 0 or group.bytes > GROUP_LIMIT:
-        raise make_unreadable(
-            f"Parquet: row group {group.index} unpacks to {group.bytes} bytes, more than {GROUP_LIMIT}"
-        )
+def read_group(opened: Any, footer: Footer, group: RowGroup, names: Sequence[str], policy: ReadingOptions) -> Table:
+    """The columns *names* of the rows of one row group. Raises Unscorable."""
+    n_bytes = footer.measure_group(group, names)
+    if group.rows < 0 or n_bytes > GROUP_LIMIT:
+        raise make_unreadable(f"Parquet: row group {group.index} unpacks to {n_bytes} bytes, more than {GROUP_LIMIT}")
     try:
-        rows = opened.read_row_group(group.index)
+        rows = opened.read_row_group(group.index, columns=names or footer.names[:1])
         if rows.num_rows != group.rows:
             raise make_unreadable(f"Parquet: row group {group.index} has {rows.num_rows} rows, expected {group.rows}")
-        return Table(columns, rows, footer.has_sensor, policy.time)
+        unread = tuple(name for name in footer.features if name not in names)
+        rows = _restore_types(rows, footer)
+        return Table(
+            footer.columns, rows, footer.has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread
+        )
     except BROKEN as error:
         raise make_unreadable(f"Parquet: row group {group.index}: {error}") from error
+
+
+def _restore_types(rows: pa.Table, footer: Footer) -> pa.Table:
+    """The rows with the types that pyarrow drops: those of UUIDs before its release 21, and the zone of INT96.
+
+    INT96 times are UTC, as Spark writes them; their type has no place for a zone.
+    """
+    for name in set(footer.uuids) & set(rows.column_names):
+        if pa.types.is_fixed_size_binary(rows[name].type):
+            chunks = [pa.ExtensionArray.from_storage(pa.uuid(), chunk) for chunk in rows[name].chunks]
+            rows = rows.set_column(rows.column_names.index(name), name, pa.chunked_array(chunks, pa.uuid()))
+    if footer.has_int96 and footer.columns.time in rows.column_names:
+        name = footer.columns.time
+        times = rows[name].cast(pa.timestamp(rows[name].type.unit, "UTC"))
+        rows = rows.set_column(rows.column_names.index(name), name, times)
+    return rows

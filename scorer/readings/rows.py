@@ -10,7 +10,8 @@ import numpy as np
 from .cells import BROKEN, make_unreadable, read_ids, read_numbers
 from .frames import FileRows
 from .text_reader import Table
-from .timestamps import NO_TIME, read_instants
+from .time_zones import NO_TIME, DoubledHours
+from .timestamps import Instants, describe_time, read_instants
 
 RowSelection = slice | np.ndarray  # a slice for neighbouring rows, else a mask
 
@@ -24,6 +25,7 @@ class BadCell:
     column: str
     text: str
     is_feature: bool
+    expected: str  # for a message
 
 
 @dataclass(slots=True)
@@ -33,9 +35,11 @@ class SelectedRows:
     file_rows: FileRows | None = None
     bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
     numberless: list[str] = field(default_factory=list)  # wide columns with cells, but without any number
-    missing: int = 0  # long rows without a value
+    missing: int = 0  # rows without any value
     outside: int = 0  # rows outside the time range
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
+    skipped: int = 0  # those whose time the clocks of the zone skip
+    without_offset: int = 0  # usable rows whose time was read as UTC, since nothing says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +51,31 @@ class FileOrigin:
 
 
 def select_rows(
-    table: Table, origin: FileOrigin, devices: Mapping[str, int], sensors: dict[str, int], time_range: tuple[int, int]
+    table: Table,
+    origin: FileOrigin,
+    devices: Mapping[str, int],
+    sensors: dict[str, int],
+    doubled_hours: DoubledHours,
+    time_range: tuple[int, int],
 ) -> SelectedRows:
     """The rows of *devices* from time_range[0] up to but not at time_range[1]; new sensors are added to *sensors*.
 
-    Raises Unscorable where the table as a whole cannot be trusted.
+    The tables of a window come in their order, with the same *sensors* and *doubled_hours*. Raises Unscorable where the
+    table as a whole cannot be trusted.
     """
     try:
-        return _select_rows(table, origin, devices, sensors, time_range)
+        return _select_rows(table, origin, devices, sensors, doubled_hours, time_range)
     except BROKEN as error:
         raise make_unreadable(str(error)) from error
 
 
 def _select_rows(
-    table: Table, origin: FileOrigin, devices: Mapping[str, int], sensors: dict[str, int], time_range: tuple[int, int]
+    table: Table,
+    origin: FileOrigin,
+    devices: Mapping[str, int],
+    sensors: dict[str, int],
+    doubled_hours: DoubledHours,
+    time_range: tuple[int, int],
 ) -> SelectedRows:
     selected, columns = SelectedRows(), table.columns
     names, indices = read_ids(table.rows[columns.device], columns.device)
@@ -74,8 +89,11 @@ def _select_rows(
         used = names if (indices == len(names) - 1).any() else names[:-1]  # the last is "", for rows without a sensor
         codes = [sensors.setdefault(name, len(sensors)) for name in used]
         sensor = np.array(codes, np.int32).take(indices)
-    time = read_instants(table.rows[columns.time], columns.time, table.time_format)
-    cells = _Cells(table, origin, device, sensor, len(sensors), selected)
+    instants = read_instants(table.rows[columns.time], columns.time, table.time_format, table.time_zone)
+    time = instants.micros
+    if instants.change is not None:
+        doubled_hours.move_second(time, instants.change, (device, sensor), table.time_zone, time_range)
+    cells = _Cells(table, origin, device, sensor, len(sensors), instants, selected)
     start, end = time_range  # NO_TIME is before any start
     rows: RowSelection | None = own_rows
     if time[own_rows].min() < start or time[own_rows].max() >= end:
@@ -83,11 +101,17 @@ def _select_rows(
         if no_time.any():
             cells.add_bad_cells(columns.time, no_time)
             selected.unusable += int(np.count_nonzero(no_time))
+            if instants.is_skipped is not None:
+                selected.skipped = int(np.count_nonzero(no_time & instants.is_skipped))
         inside = (device >= 0) & (time >= start) & (time < end)
-        selected.outside = int(np.count_nonzero((device >= 0) & ~no_time & ~inside))
+        outside = (device >= 0) & ~no_time & ~inside
+        if instants.change is not None:  # the other pass of an hour that is shown twice is read on purpose
+            outside &= instants.change == 0
+        selected.outside = int(np.count_nonzero(outside))
         rows = _find_rows(inside)
     if rows is not None:
         _read_values(cells, time, rows, origin.index)
+        selected.without_offset = 0 if table.time_zone else instants.count_local(rows)
     return selected
 
 
@@ -100,6 +124,7 @@ class _Cells:
     device: np.ndarray
     sensor: np.ndarray | None
     sensors: int
+    instants: Instants
     selected: SelectedRows
 
     def add_bad_cells(self, column: str, bad: np.ndarray) -> None:
@@ -118,8 +143,12 @@ class _Cells:
         self._add_cell(column, int(rows[0]), None, np.unique(self.device[rows]).tolist())
 
     def _add_cell(self, column: str, row: int, sensor: int | None, devices: list[int]) -> None:
-        text = str(self.table.rows[column][row].as_py())
-        cell = BadCell(self.origin.name, sensor, column, text, column in self.table.features)
+        table, is_skipped = self.table, self.instants.is_skipped
+        text, expected = str(table.rows[column][row].as_py()), "a number"
+        if column == table.columns.time:
+            skips = is_skipped is not None and bool(is_skipped[row])
+            expected = describe_time(table.time_format, table.time_zone, text, is_skipped=skips)
+        cell = BadCell(self.origin.name, sensor, column, text, column in table.features, expected)
         for device in devices:
             self.selected.bad.setdefault(device, []).append(cell)
 
@@ -130,6 +159,8 @@ def _read_values(cells: _Cells, time: np.ndarray, rows: RowSelection, file_index
     columns, bad_rows = [], np.zeros(0, bool)
     for name in table.features:
         values, bad = read_numbers(table.rows[name])
+        if table.missing_values:
+            values = np.where(np.isin(values, table.missing_values), np.nan, values)
         if bad is not None:
             bad = _restrict_mask(bad, rows)
         if bad is not None and bad.any():
@@ -142,14 +173,23 @@ def _read_values(cells: _Cells, time: np.ndarray, rows: RowSelection, file_index
         columns.append(values[rows])
     selected.unusable += int(np.count_nonzero(bad_rows))
     device, sensor, time = cells.device[rows], None if cells.sensor is None else cells.sensor[rows], time[rows]
-    if table.long:
-        usable = np.isfinite(columns[0])
-        if not usable.all():
-            selected.missing = int(np.count_nonzero(~usable)) - int(np.count_nonzero(bad_rows))
-            device, time, columns = device[usable], time[usable], [columns[0][usable]]
-            sensor = None if sensor is None else sensor[usable]
+    empty = _find_empty(columns)
+    if empty.any():  # however rows are cut into files, one without any value is none and replaces none
+        selected.missing = int(np.count_nonzero(empty & ~bad_rows[rows] if len(bad_rows) else empty))
+        device, time, columns = device[~empty], time[~empty], [values[~empty] for values in columns]
+        sensor = None if sensor is None else sensor[~empty]
     if len(time):
-        selected.file_rows = FileRows(device, sensor, time, tuple(columns), file_index)
+        selected.file_rows = FileRows(device, sensor, time, table.features, tuple(columns), file_index)
+
+
+def _find_empty(columns: list[np.ndarray]) -> np.ndarray:
+    """The rows that have no value in any of the columns."""
+    empty: np.ndarray = np.isnan(columns[0])
+    for values in columns[1:]:
+        if not empty.any():
+            break
+        empty &= np.isnan(values)
+    return empty
 
 
 def _restrict_mask(mask: np.ndarray, rows: RowSelection) -> np.ndarray:

@@ -8,7 +8,7 @@ cannot be read fails all models that may need it, also in the next folder: it ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -20,13 +20,15 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import BadRows, ReadingOptions
 from shared.contract.windows import EPOCH, MINUTE, Window
 
-from .files import DamagedRange, File, open_files, read_tables
+from .files import DamagedRange, File, ReadRequest, open_files, read_tables
 from .frames import FileRows, Frame, assemble_frame
+from .projection import EVERYTHING, Projection
 from .rows import BadCell, FileOrigin, select_rows
 from .text_reader import Table
-from .timestamps import NO_TIME
+from .time_zones import NO_TIME, DoubledHours, find_first_pass
 
 MICROSECOND = timedelta(microseconds=1)
+NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
 
@@ -41,20 +43,39 @@ class Readings:
     bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
     unreadable: list[str] = field(default_factory=list)  # files, and why; all models need them
     damaged: dict[int, str] = field(default_factory=dict)  # by device: a file that cannot be read in part, and why
+    value_column: str = "value"
+    columns: dict[str, None] = field(default_factory=dict)  # the features of all files, of whatever devices
+    layouts: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by file: its features, in its order
     numberless: dict[str, str] = field(default_factory=dict)  # wide columns without any number, and a file
     repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
-    missing: int = 0  # long rows without a value
+    missing: int = 0  # rows without any value
     outside: int = 0  # rows outside the window, in the folders of the window
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
+    unread: tuple[str, ...] = ()  # columns of wide files that no model needs: only messages name them
+    skipped: int = 0  # those whose time the clocks of the zone skip
+    without_offset: int = 0  # rows whose time was read as UTC, since nothing says otherwise
+    by_index: int = 0  # rows whose time is in an index that pandas stored without a name
+    doubled_hours: DoubledHours = field(default_factory=DoubledHours)
 
     @property
     def rows(self) -> int:
         """The number of rows to score."""
         return sum(len(frame.time) for frame in self.frames)
 
+    def find_codes(self, devices: Sequence[str]) -> np.ndarray:
+        """The code of each device, int64; all of them are among those that were asked for."""
+        return np.fromiter(map(self.devices.__getitem__, devices), np.int64, len(devices))
+
+    def find_layouts(self, files: np.ndarray) -> list[tuple[str, ...]]:
+        """The features of the files that rows come from, each layout once; *files* are indices, one a row."""
+        if len(set(self.layouts.values())) == 1:
+            return [next(iter(self.layouts.values()))]
+        return list(dict.fromkeys(self.layouts[index] for index in np.unique(files).tolist()))
+
     def add_table(self, table: Table, file: File, time_range: tuple[int, int]) -> FileRows | None:
         """Select the usable rows of a table, and count and record the others. Raises Unscorable."""
-        selected = select_rows(table, FileOrigin(file.name, file.index), self.devices, self.sensors, time_range)
+        origin = FileOrigin(file.name, file.index)
+        selected = select_rows(table, origin, self.devices, self.sensors, self.doubled_hours, time_range)
         for device, cells in selected.bad.items():
             self.bad.setdefault(device, []).extend(cells)
         for name in selected.numberless:
@@ -62,7 +83,22 @@ class Readings:
         self.missing += selected.missing
         self.outside += 0 if file.late else selected.outside
         self.unusable += selected.unusable
+        self.skipped += selected.skipped
+        self.without_offset += selected.without_offset
         return selected.file_rows
+
+    def add_frame(self, file_rows: list[FileRows], is_long: bool) -> None:
+        """Add the rows of files, wide or long, as one frame: their columns are united by name."""
+        if any(rows.sensor is not None for rows in file_rows):  # rows of a file without sensors have none
+            without = np.int32(self.sensors.setdefault("", len(self.sensors)))
+            file_rows = [
+                rows if rows.sensor is not None else replace(rows, sensor=np.full(len(rows.time), without))
+                for rows in file_rows
+            ]
+        features = tuple(dict.fromkeys(name for rows in file_rows for name in rows.features))
+        frame, repeated = assemble_frame(file_rows, features, is_long, len(self.devices), len(self.sensors))
+        self.frames.append(frame)
+        self.repeated += repeated
 
     def add_damage(self, file: File, damaged_range: DamagedRange) -> None:
         """Record the devices whose readings may be in a range that cannot be read."""
@@ -97,6 +133,9 @@ class Readings:
             {0: self.bad[code]} if code in self.bad else {},
             self.unreadable[:1],
             {0: self.damaged[code]} if code in self.damaged else {},
+            value_column=self.value_column,
+            columns=self.columns,
+            layouts=self.layouts if len(set(self.layouts.values())) > 1 else dict(list(self.layouts.items())[:1]),
         )
 
     def _select_sensors(self, code: int, frames: Sequence[Frame]) -> dict[str, int]:
@@ -114,10 +153,21 @@ class Readings:
             (self.unusable * skips, "rows had a cell that is not a number, or not a time, and were left out"),
             (self.repeated, REPEATED),
             (self.outside, "rows were outside the window and were ignored"),
+            (self.without_offset, NO_OFFSET),
+            *self._list_clock_warnings(),
+            (self.by_index, "readings have their time in an index without a name, as pandas wrote it"),
             (len(self.numberless), f"columns hold no numbers, such as {column!r} in {file}"),
             (len(self.damaged), f"devices may have readings in a part of a file that cannot be read: {problem}"),
         ]
         return [(count, text) for count, text in counts if count]
+
+    def _list_clock_warnings(self) -> list[tuple[int, str]]:
+        clocks, doubled = f"the clocks of {self.policy.time_zone}", self.doubled_hours
+        return [
+            (self.skipped, f"rows have a time that {clocks} skip, and no usable time"),
+            (doubled.unknown, f"readings have a time that {clocks} show twice, and were read as the first of the two"),
+            (doubled.unordered, f"readings have a time that {clocks} show twice, and are not in the order of time"),
+        ]
 
 
 @dataclass(slots=True)
@@ -135,40 +185,53 @@ class Source:
         """Whether reading some devices costs about their share: Parquet files of small row groups, sorted by device.
 
         They are sorted where the statistics of their row groups show it. One row group of each file is kept from one
-        read to the next, so these must be a small share of all.
+        read to the next, so these must be a small share of all. A file in the folder of a device is read for it alone.
         """
-        footers = [file.footer for file in self.files if file.size]
+        footers = [file.footer for file in self.files if file.size and self.columns.device not in file.keys]
         sorted_footers = [footer for footer in footers if footer and footer.by_device]
         largest, rows = sum(f.largest for f in sorted_footers), sum(f.rows for f in sorted_footers)
         return len(sorted_footers) == len(footers) and 4 * largest <= rows
 
-    @property
-    def size(self) -> int:
-        """Bytes in memory that reading all files takes, estimated."""
-        return sum(file.size for file in self.files)
+    def estimate_memory(self, projection: Projection = EVERYTHING) -> int:
+        """Bytes in memory that reading what is needed of all files takes, about."""
+        return sum(file.estimate_memory(projection) for file in self.files)
 
-    def read_devices(self, devices: Sequence[str]) -> Readings:
-        """The readings of *devices*. A file that cannot be read is recorded, with the reason. Raises Unavailable."""
+    def read_devices(self, devices: Sequence[str], projection: Projection = EVERYTHING) -> Readings:
+        """The readings of *devices* that are needed. A file that cannot be read is recorded, with the reason.
+
+        Raises Unavailable.
+        """
         device_ids = sorted(set(devices))
         readings = Readings({device: code for code, device in enumerate(device_ids)}, self.policy)
+        readings.value_column = self.columns.value
         time_range = _get_time_range(self.window)
-        file_rows: dict[tuple[tuple[str, ...], bool, bool], list[FileRows]] = {}
-        for file, content in read_tables(self.container, self.files, self.columns, self.policy, device_ids, time_range):
+        for file in self.files:  # row groups that hold none of the devices are not read, but their columns are known
+            if file.footer:
+                readings.columns |= dict.fromkeys(file.footer.features)
+        request = ReadRequest(self.columns, self.policy, device_ids, time_range, projection)
+        wide, long = list[FileRows](), list[FileRows]()
+        for file, content in read_tables(self.container, self.files, request):
             if isinstance(content, DamagedRange):
                 readings.add_damage(file, content)
                 continue
+            readings.columns |= dict.fromkeys((*content.features, *content.unread))
             try:
                 rows = readings.add_table(content, file, time_range)
             except Unscorable as error:
                 readings.add_damage(file, DamagedRange(str(error)))
                 continue
             if rows:
-                file_rows.setdefault((content.features, content.long, content.has_sensor), []).append(rows)
-        for features, long, has_sensor in list(file_rows):
-            rows_of_columns = file_rows.pop((features, long, has_sensor))
-            frame, repeated = assemble_frame(rows_of_columns, features, long, len(device_ids), len(readings.sensors))
-            readings.frames.append(frame)
-            readings.repeated += repeated
+                readings.by_index += len(rows.time) * (content.columns.time != self.columns.time)
+                own_features = content.features[: len(content.features) - len(content.keys)]
+                readings.layouts[file.index] = own_features  # keys of folders have no place in an order
+                (long if content.long else wide).append(rows)
+        if wide:  # beside files of several features, those of one alone are wide too, however the rows were cut
+            wide += [rows for rows in long if rows.sensor is None]
+            wide.sort(key=lambda rows: rows.file)
+            long = [rows for rows in long if rows.sensor is not None]
+        for rows_of_kind, is_long in ((wide, False), (long, True)):
+            if rows_of_kind:
+                readings.add_frame(rows_of_kind, is_long)
         return readings
 
     def close(self) -> None:
@@ -177,13 +240,20 @@ class Source:
 
 
 def open_readings(
-    container: Container, paths: Sequence[str], columns: Columns, window: Window | None, policy: ReadingOptions
+    container: Container,
+    paths: Sequence[str],
+    columns: Columns,
+    window: Window | None,
+    policy: ReadingOptions,
+    pattern: str = "",
+    devices: Collection[str] | None = None,
 ) -> Source:
     """The readings of the folders and files *paths*, within *window* (all readings when None). Raises Unavailable.
 
-    Of several paths the last is read for late readings only, as `list_paths` returns them.
+    Of several paths the last is read for late readings only, as `list_paths` returns them for READINGS_PATH, the
+    *pattern*. Only *devices* may be read of it; None: any.
     """
-    return Source(container, columns, window, policy, open_files(container, paths, columns))
+    return Source(container, columns, window, policy, open_files(container, paths, columns, pattern, devices))
 
 
 def read_readings(
@@ -198,10 +268,13 @@ def read_readings(
     return open_readings(container, paths, columns, window, policy or ReadingOptions()).read_devices(devices)
 
 
-def list_paths(pattern: str, window: Window) -> list[str]:
-    """The folders or files that the window touches, and the next one."""
+def list_paths(pattern: str, window: Window, zone: str = "") -> list[str]:
+    """The folders or files that the window touches, and the next one; folders are of hours in UTC.
+
+    Where the clocks of *zone* show an hour of the window twice, the folders since its first pass come before them.
+    """
     step = MINUTE if "%M" in pattern else timedelta(hours=1)
-    first = Window.containing(window.start, step).start
+    first = Window.containing(find_first_pass(window.start, window.end, zone), step).start
     touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))
     after = Window.containing(window.end + step - MICROSECOND, step).start
     following = (path for path in _format_paths(pattern, after, step, 24 * 31 + 1) if path not in touched)

@@ -14,6 +14,7 @@ import json
 import re
 import zlib
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,10 @@ import pyarrow as pa
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
-from .cells import BROKEN, MISSING, make_unreadable
+from .cells import BROKEN, MISSING, is_text, make_unreadable, read_whole
+from .column_names import INDICES, adopt_index, suggest_columns
+from .projection import EVERYTHING, Projection
+from .timestamps import is_iso_time
 
 UNPACKED_LIMIT = 2**31  # bytes that a gzip file may unpack to
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
@@ -50,6 +54,8 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+_NO_NAMES: tuple[str, ...] = ()
+_BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # repeated texts are stored once
 
 
@@ -61,57 +67,110 @@ class Table:
     rows: pa.Table
     has_sensor: bool  # whether a column names the sensor of each row; the same for the whole file
     time_format: TimeFormat
+    time_zone: str = ""  # of times without an offset
+    missing_values: tuple[float, ...] = ()  # numbers that stand for a missing value
+    keys: tuple[str, ...] = ()  # the last of the features, which are from the names of folders
+    unread: tuple[str, ...] = ()  # features of the file that no model needs
 
     @property
     def long(self) -> bool:
         """Whether each row is one reading of one sensor; else there is a column for each feature."""
-        return self.columns.value in self.rows.column_names
+        return is_long(self.rows.column_names, self.columns)
 
     @property
     def features(self) -> tuple[str, ...]:
         """The columns that hold numbers, in the file's order."""
-        return list_features(self.rows.column_names, self.columns)
+        return list_features(list_single(self.rows.schema, self.columns), self.columns)
 
 
-def list_features(names: list[str], columns: Columns) -> tuple[str, ...]:
-    """The columns of a file that hold numbers, in its order; not the index that pandas stores in Parquet."""
-    if columns.value in names:
-        return (columns.value,)
+def list_single(schema: pa.Schema, columns: Columns) -> list[str]:
+    """The columns with one value in each row, and those with a role: lists, structs and maps are never features."""
+    roles = {columns.time, columns.device, columns.sensor, columns.value}
+    return [field.name for field in schema if field.name in roles or not _is_nested(field.type)]
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind))
+
+
+def is_long(names: Sequence[str], columns: Columns) -> bool:
+    """Whether a file has one reading a row: a value column, and a sensor's column or no other feature beside it."""
+    return columns.value in names and (columns.sensor in names or len(_list_others(names, columns)) == 1)
+
+
+def list_features(names: Sequence[str], columns: Columns) -> tuple[str, ...]:
+    """The columns of a file that hold numbers, in its order; not an index that pandas stores without a name."""
+    return (columns.value,) if is_long(names, columns) else _list_others(names, columns)
+
+
+def _list_others(names: Sequence[str], columns: Columns) -> tuple[str, ...]:
     ids = (columns.time, columns.device, columns.sensor)
-    return tuple(name for name in names if name not in ids and not name.startswith("__index_level_"))
+    return tuple(name for name in names if name and name not in ids and not name.startswith("__index_level_"))
 
 
-def check_columns(names: list[str], columns: Columns) -> None:
-    """Raises Unscorable unless a file has the columns of readings, each once."""
+def check_columns(names: list[str], columns: Columns, keys: Collection[str] = ()) -> None:
+    """Raises Unscorable unless a file, or the *keys* of its folders, has the columns of readings, each once."""
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise make_unreadable(f"has the column {repeated[0]!r} more than once")
-    if columns.time not in names or columns.device not in names or not list_features(names, columns):
+    if not {columns.time, columns.device} <= {*names, *keys} or not list_features(names, columns):
         raise make_unreadable(
             f"expected columns {columns.time!r}, {columns.device!r} and {columns.value!r} or features, "
             f"got {', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # a readable message
+            f"{suggest_columns(names, columns)}"
         )
 
 
-def read_text(data: bytes, columns: Columns, policy: ReadingOptions) -> Table | None:
-    """The rows of an uncompressed CSV or JSON lines file; None where there are none. Raises Unscorable."""
+def read_text(
+    data: bytes,
+    columns: Columns,
+    policy: ReadingOptions,
+    projection: Projection = EVERYTHING,
+    keys: Collection[str] = (),
+) -> Table | None:
+    """The rows of an uncompressed CSV or JSON lines file; None where there are none. Raises Unscorable.
+
+    It may lack columns that are *keys* of its folders. Cells of CSV that the projection does not need are not parsed.
+    """
     try:
-        for beginning, description in _FOREIGN.items():
-            if data[:4096].lstrip().startswith(beginning):
-                raise make_unreadable(f"is {description}; expected columns as CSV, JSON lines or Parquet")
+        _refuse_foreign(data)
         data = _convert_utf8(data)
+        _refuse_foreign(data)  # without its mark, or in another encoding
         start = data[:4096].lstrip()
         if not start and not data.strip():
             return None
         if b"\0" in data:
-            raise make_unreadable("expected text in UTF-8, or Parquet, got NUL bytes")
-        rows = _read_json_lines(data, columns, policy) if start.startswith(b"{") else _read_csv(data, columns)
+            raise make_unreadable(
+                "expected text in UTF-8, or Parquet, got NUL bytes; UTF-16 and UTF-32 need a byte order mark"
+            )
+        unread: tuple[str, ...] = ()
+        if start.startswith(b"{"):
+            rows = _read_json_lines(data, columns, policy)
+        else:
+            rows, unread = _read_csv(data, columns, projection, keys)
     except BROKEN as error:
         raise make_unreadable(_first_line(error)) from error
-    check_columns(rows.column_names, columns)
+    columns = adopt_index(columns, rows.column_names, [name for name in INDICES if _has_times(rows, name)])
+    check_columns([*rows.column_names, *unread], columns, keys)
     name = columns.sensor
     has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
-    return Table(columns, rows, has_sensor, policy.time) if rows.num_rows else None
+    if not rows.num_rows:
+        return None
+    return Table(columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread)
+
+
+def _refuse_foreign(data: bytes) -> None:
+    start = data[:4096].lstrip()
+    for beginning, description in _FOREIGN.items():
+        if start.startswith(beginning):
+            raise make_unreadable(f"is {description}; expected columns as CSV, JSON lines or Parquet")
+
+
+def _has_times(rows: pa.Table, name: str) -> bool:
+    """Whether the first cell of a column, if there is such a column of texts, is a time."""
+    if name not in rows.column_names or not is_text(rows[name].type):
+        return False
+    return is_iso_time(next((cell for cell in rows[name].slice(0, 1).to_pylist() if cell), ""))
 
 
 def decompress_gzip(data: bytes) -> bytes:
@@ -155,34 +214,66 @@ def _convert_utf8(data: bytes) -> bytes:
     return data
 
 
-def _read_csv(data: bytes, columns: Columns) -> pa.Table:
-    """Strict: a row with more or fewer cells than the header is refused by pyarrow."""
+def _read_csv(
+    data: bytes, columns: Columns, projection: Projection, keys: Collection[str]
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """The columns that are needed, and the names of the others.
+
+    Strict: a row with more or fewer cells than the header is refused by pyarrow.
+    """
     from pyarrow import csv as arrow_csv
 
-    header = next(csv.reader([data.lstrip(b"\r\n").split(b"\n", 1)[0].decode().rstrip("\r")]), [])
-    ids = {columns.time, columns.device, columns.sensor}
+    if blank := _BLANK_LINES.match(data):
+        data = data[blank.end() :]
+    first_line = data.split(b"\n", 1)[0].decode().rstrip("\r")
+    header = next(csv.reader([first_line]), [])
+    needed, unread = header, _NO_NAMES
+    if not set('"\r\ufeff') & set(first_line) and len(set(header)) == len(header):
+        # Else it may be read in two ways: then all columns are, and compared below.
+        needed, unread = _split_header(header, columns, projection, keys)
+    ids = {columns.time, columns.device, columns.sensor, *INDICES}
     # Takes time, so only where a cell may hold an end of line: else a block could end in the middle of the cell.
-    parse_options = arrow_csv.ParseOptions(newlines_in_values=b'"' in data)
+    parse_options = arrow_csv.ParseOptions(newlines_in_values=b'"' in data, invalid_row_handler=_skip_blank)
 
     # Files are read in parallel; more threads cost three times as much.
     read_options = arrow_csv.ReadOptions(use_threads=False)
 
     def read_cells(number: pa.DataType) -> pa.Table:
         options = arrow_csv.ConvertOptions(
-            column_types={name: _TEXT if name in ids else number for name in header}, null_values=MISSING
+            column_types={name: _TEXT if name in ids else number for name in header},
+            null_values=MISSING,
+            include_columns=needed if needed != header else None,
         )
         text = data if data.endswith(b"\n") else data + b"\n"  # pyarrow refuses a header without an end of line
         rows = arrow_csv.read_csv(pa.BufferReader(text), read_options, parse_options, options)
-        if rows.column_names != header:  # then the types above did not apply, and ids may have become numbers
+        if rows.column_names != needed:  # then the types above did not apply, and ids may have become numbers
             raise make_unreadable(f"has a header that can be read in two ways: {header} and {rows.column_names}")
         return rows
 
     try:
-        return read_cells(pa.float64())
+        return read_cells(pa.float64()), unread
     except pa.ArrowInvalid as error:
         if "conversion error to double" not in str(error):
             raise
-    return read_cells(pa.string())  # some cell is not a number; `cells.read_numbers` finds it
+    return read_cells(pa.string()), unread  # some cell is not a number; `cells.read_numbers` finds it
+
+
+def _split_header(
+    header: list[str], columns: Columns, projection: Projection, keys: Collection[str]
+) -> tuple[list[str], tuple[str, ...]]:
+    """The columns of a header that are needed, and the features that are not."""
+    features, selected = list_features(header, columns), {columns.time, columns.device, columns.sensor, columns.value}
+    if columns.time not in header:
+        selected |= set(INDICES)
+    if not is_long(header, columns):
+        has_sensor = columns.sensor in {*header, *keys}
+        selected |= set(projection.select_features(features, has_sensor=has_sensor, value=columns.value))
+    return [name for name in header if name in selected], tuple(name for name in features if name not in selected)
+
+
+def _skip_blank(row: Any) -> str:
+    """What pyarrow does with a row of another number of cells than the header: lines of blanks are no rows."""
+    return "error" if row.text.strip() else "skip"
 
 
 def _read_json_lines(data: bytes, columns: Columns, policy: ReadingOptions) -> pa.Table:
@@ -198,7 +289,7 @@ def _read_json_lines(data: bytes, columns: Columns, policy: ReadingOptions) -> p
             pa.BufferReader(data), parse_options=arrow_json.ParseOptions(explicit_schema=schema)
         )
     except pa.ArrowInvalid:
-        return _read_by_line(data)
+        return _read_by_line(data, ids)
     absent = [name for name in texts if rows[name].null_count == rows.num_rows]
     return rows.drop_columns(absent)  # pyarrow adds a column that the schema names
 
@@ -213,22 +304,42 @@ def _check_depth(data: bytes) -> None:
         raise make_unreadable(f"holds a value that is nested deeper than {NESTED_LIMIT}")
 
 
-def _read_by_line(data: bytes) -> pa.Table:
-    """The rows line by line, every cell as text."""
+class _Fraction(str):
+    """A number of JSON with a fraction or an exponent, as it is written."""
+
+    __slots__ = ()
+
+
+def _read_by_line(data: bytes, ids: Collection[str]) -> pa.Table:
+    """The rows line by line, every cell as text. Raises Unscorable."""
     rows: list[dict[str, str | None]] = []
     for number, line in enumerate(data.split(b"\n"), 1):
         if line.strip():
             try:
                 row = json.loads(
-                    line, object_pairs_hook=_build_object, parse_float=str, parse_int=str, parse_constant=str
+                    line, object_pairs_hook=_build_object, parse_float=_Fraction, parse_int=str, parse_constant=str
                 )
             except (ValueError, RecursionError) as error:
                 raise make_unreadable(f"JSON parse error in line {number}: {_first_line(error)}") from error
             if not isinstance(row, dict):
                 raise make_unreadable(f"JSON parse error in line {number}: expected an object")
-            rows.append({key: None if cell is None else str(cell) for key, cell in row.items()})
+            rows.append(
+                {
+                    key: None if cell is None else _read_id(cell, key) if key in ids else str(cell)
+                    for key, cell in row.items()
+                }
+            )
     names = list(dict.fromkeys(name for row in rows for name in row))
     return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
+
+
+def _read_id(cell: object, name: str) -> str:
+    """An id in JSON: a whole number becomes its digits, as in Parquet. Raises Unscorable."""
+    if not isinstance(cell, _Fraction):
+        return str(cell)
+    if digits := read_whole(float(cell)):
+        return digits
+    raise make_unreadable(f"column {name!r} has {cell}, expected text or whole numbers")
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import mmap
 import os
 import uuid
@@ -73,11 +74,17 @@ class Container(Protocol):
     def open(self, path: str) -> OpenFile:
         """A blob for random access, as it was when it was opened. Raises NotFound, as reads of it may."""
 
-    def exchange(self, path: str, data: bytes, state: str | None) -> bool:
-        """Replace a blob that is still in *state*, or create it where that is None; False where it has changed."""
+    def exchange(self, path: str, data: bytes, state: str | None, metadata: Mapping[str, str] | None = None) -> bool:
+        """Replace a blob that is still in *state*, or create it where that is None; False where it has changed.
 
-    def list(self, prefix: str) -> list[str]:
-        """The sorted names under *prefix*, which is empty or ends in `/`; none where the folder does not exist."""
+        Only a blob that is replaced gets *metadata*.
+        """
+
+    def list(self, prefix: str, limit: int | None = None) -> list[str]:
+        """The sorted names under *prefix*, which is empty or ends in `/`; none where the folder does not exist.
+
+        With *limit* any so many of them, for the cost of a page. Raises AccessDenied where that is why there are none.
+        """
 
     def write(self, path: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
         """Create or replace."""
@@ -120,8 +127,10 @@ def split_url(url: str) -> tuple[str, str]:
 
 def _open_azure(endpoint: str, account: str, container: str, prefix: str, storage: str) -> AzureStore:
     """The store, with the key or SAS that *storage* holds for this endpoint, else with a managed identity."""
-    from obstore.store import AzureStore
-
+    try:
+        from obstore.store import AzureStore
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"containers need the extra node: pip install 'fleetscore[node]' ({error})") from error
     fields = _parse_connection(endpoint, account, storage)
     options: dict[str, Any] = {
         "account_name": account,
@@ -189,7 +198,7 @@ class AzureBlobs:
         """See Container."""
         return open_ranges(self.url, self.store, path)
 
-    def exchange(self, path: str, data: bytes, state: str | None) -> bool:
+    def exchange(self, path: str, data: bytes, state: str | None, metadata: Mapping[str, str] | None = None) -> bool:
         """See Container."""
         import obstore
         from obstore.exceptions import NotModifiedError, PreconditionError
@@ -198,17 +207,25 @@ class AzureBlobs:
             return self.create(path, data)
         with translate_errors(self.url, path):
             try:
-                obstore.put(self.store, path, data, mode={"e_tag": state}, use_multipart=False)
+                obstore.put(
+                    self.store,
+                    path,
+                    data,
+                    mode={"e_tag": state},
+                    attributes=dict(metadata or {}),
+                    use_multipart=False,
+                )
             except (PreconditionError, NotModifiedError, FileNotFoundError):
                 return False
             return True
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """See Container."""
         import obstore
 
         with translate_errors(self.url, prefix):
-            return sorted(blob["path"] for page in obstore.list(self.store, prefix=prefix or None) for blob in page)
+            names = (blob["path"] for page in obstore.list(self.store, prefix=prefix or None) for blob in page)
+            return sorted(itertools.islice(names, limit))
 
     def write(self, path: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
         """See Container. One Put Blob, so that the service computes and stores the content's MD5."""
@@ -257,7 +274,7 @@ class Folder:
         with _translate_read_errors(self.root, path):
             return (self.root / path).open("rb")
 
-    def exchange(self, path: str, data: bytes, state: str | None) -> bool:
+    def exchange(self, path: str, data: bytes, state: str | None, metadata: Mapping[str, str] | None = None) -> bool:  # noqa: ARG002  # a folder stores none
         """See Container. Between the check and the change another process may write; nothing depends on it."""
         if state is None:
             return self.create(path, data)
@@ -270,10 +287,10 @@ class Folder:
             temporary.replace(self.root / path)
         return True
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """See Container."""
-        files = (self.root / prefix).rglob("*")
-        return sorted(file.relative_to(self.root).as_posix() for file in files if file.is_file())
+        files = (file for file in (self.root / prefix).rglob("*") if file.is_file())
+        return sorted(file.relative_to(self.root).as_posix() for file in itertools.islice(files, limit))
 
     def write(self, path: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:  # noqa: ARG002  # a folder stores none
         """See Container. Written to a temporary name that readers ignore, and renamed."""

@@ -14,7 +14,12 @@ from shared.contract.text import clip_text
 if TYPE_CHECKING:
     from obstore.store import AzureStore
 
+_ROLE = "this identity needs the role Storage Blob Data Contributor there"
 HEAD = 2**20  # bytes that are read when a blob is opened
+
+
+class AccessDenied(Unavailable):
+    """The store refuses this identity: a person grants a role, or what is asked for is no part of what was granted."""
 
 
 class OpenFile(Protocol):
@@ -103,10 +108,10 @@ def translate_errors(url: str, path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise _explain_missing_container(url, error) or NotFound(f"no {path!r} in {url}") from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise _explain_sign_in(url, str(error)) or Unavailable(
-            f"{url} refused access to {path!r}: this identity needs the role Storage Blob Data Contributor there"
-        ) from error
+        raise _explain_sign_in(url, str(error)) or AccessDenied(f"{url} refused access to {path!r}: {_ROLE}") from error
     except (BaseError, ValueError) as error:
+        if "403 Forbidden" in str(error):  # of a listing, which obstore has no class for
+            raise AccessDenied(f"{url} refused to list {path!r}: {_ROLE}") from error
         raise _explain_missing_container(url, error) or Unavailable(
             f"{path!r} in {url}: {str(error).splitlines()[0]}"
         ) from error

@@ -163,7 +163,7 @@ def _json() -> Iterator[BadReadings]:
     yield _file("number-as-text.json", good + late + '"2"}\n', BOTH)
     yield _file("object-in-a-number.json", good + late + '{"a":1}}\n', (1.0,), LEFT_OUT, BAD)
     yield _file("null.json", good + late + "null}\n", (1.0,), LEFT_OUT)
-    yield _file("true.json", good + late + "true}\n", (1.0,), LEFT_OUT, BAD)
+    yield _file("true.json", good + late + "true}\n", (1.0, 1.0))
     yield _file("no-device.json", '{"time":"2026-11-21T07:00Z","value":1}\n', WHOLE, "expected columns")
     yield _file("a-key-more.json", _row(note="x"), (1.0,))
     yield _file("half-a-character.json", good + late + '"\\ud800"}\n', WHOLE, "surrogates not allowed")

@@ -24,21 +24,25 @@ from scorer.commands import score_chunk
 from scorer.errors import Unscorable
 from scorer.packs.cache import Stores, load_models
 from scorer.readings import features, source
+from scorer.readings.features import Expected
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import PackInput, ProgressCounter, RunWarnings, ScoringContext
+from scorer.scoring.pipeline import PackInput, ProgressCounter, ScoringContext
+from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model, Reason
 from shared.contract.manifest import Manifest, PackRef
+from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns
+from shared.contract.outcomes import ModelResult
 from shared.contract.paths import manifest_path, pack_path, report_path
-from shared.contract.report import ModelResult, Report
 from shared.contract.scoring_options import BadRows, Limits, ReadingOptions, ScoringOptions
 from shared.contract.text import make_digest
 from tests.patience import patience
+from tests.reports import read_report
 from tests.scorer.corpus import corpus, corpus_formats, corpus_models, corpus_readings
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel, BadReadings
-from tests.scorer.readings.seen import HOUR, read
+from tests.scorer.readings.seen import AS_IN_FILE, HOUR, read
 
 MODELS = corpus_models.models()
 READINGS = corpus_readings.readings()
@@ -113,8 +117,8 @@ def judged(bad: BadModel, children: WorkerPool, place: Path) -> tuple[ModelResul
     """What becomes of a model alone, and what is remarked."""
     corpus.put(place / "models" / bad.name, bad)
     (place / "alone.csv").write_bytes(rows_of(["pump"]))
-    found = source.read_readings(Folder(place), ["alone.csv"], Columns(), ["pump"], None)
-    models, notes = [Model("pump", "", bad.name, "planned")], RunWarnings()
+    found = source.read_readings(Folder(place), ["alone.csv"], Columns(), ["pump"], None, AS_IN_FILE)
+    models, notes = ModelList.from_models([Model("pump", "", bad.name, "planned")]), RunWarnings()
     try:
         ready = load_models(Stores(Folder(place / "models"), Folder(place), LIMIT), "", models)
         slab = pipeline.score_pack(PackInput(models, ready, found), ScoringContext(children), ProgressCounter(), notes)
@@ -155,7 +159,7 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
     for name in names:
         corpus.put(tmp_path / "models" / name, bads.get(name) or BadModel(name, pickle.dumps(good), None, ""))
     (tmp_path / "readings/date=2026-11-21/hour=07/a.csv").write_bytes(rows_of(names))
-    policy = ScoringOptions(limits=Limits(model_bytes=LIMIT, model_seconds=60, model_memory=2**29))
+    policy = ScoringOptions(AS_IN_FILE, limits=Limits(model_bytes=LIMIT, model_seconds=60, model_memory=2**29))
     urls = [(tmp_path / folder).as_uri() for folder in ("models", "readings", "work")]
     models = tuple(Model(name, "", name, "planned") for name in names)
     manifest = Manifest(HOUR, "c00000", models, *urls, policy=policy, packs=(PackRef("p", len(models)),))
@@ -167,7 +171,8 @@ def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
     reports = []
     for attempt in (1, 2):  # the second one finds a pack, and refusals in it
         score_chunk.run_attempt(f"{urls[2]}/{path}", attempt, cores=2)
-        reports.append(Report.from_bytes((tmp_path / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes()))
+        data = (tmp_path / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes()
+        reports.append(read_report(data, manifest))
 
     for report in reports:
         report.check_against(HOUR.id, "c00000", 1 + reports.index(report), len(models))
@@ -233,7 +238,7 @@ def seen(one: BadReadings, rule: BadRows, root: Path) -> tuple[Reason | tuple[fl
     (root / one.name).write_bytes(one.data)
     found = read(root, "fan0", "pump", policy=ReadingOptions(rule))
     try:
-        signal = features.build_model_readings(found, PUMP, features.find_frame_rows(found, PUMP), (), 1)
+        signal = features.build_model_readings(found, PUMP, features.find_frame_rows(found, PUMP), Expected((), 1))
     except Unscorable as error:
         return error.reason, str(error)
     return tuple(signal.values[:, 0].tolist()), "; ".join(text for _, text in found.list_warnings())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.readings import files, source
-from scorer.readings.parquet_reader import TAIL, RowGroup, read_footer
+from scorer.readings.files import ReadRequest
+from scorer.readings.parquet_reader import TAIL, Footer, RowGroup, read_footer
 from scorer.readings.source import Readings, Source
 from scorer.readings.text_reader import Table
 from scorer.storage.blob_store import Folder
@@ -52,9 +54,9 @@ def groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     real = files.read_group
 
-    def counted(opened: object, footer: object, group: RowGroup, columns: Columns, policy: ReadingOptions) -> Table:
+    def counted(opened: object, footer: Footer, group: RowGroup, *how: Any) -> Table:
         seen.append(group.index)
-        return real(opened, footer, group, columns, policy)  # type: ignore[arg-type]  # passed on
+        return real(opened, footer, group, *how)
 
     monkeypatch.setattr(files, "read_group", counted)
     return seen
@@ -76,7 +78,7 @@ def test_a_portion_of_a_sorted_file_reads_the_row_groups_that_hold_it(
     assert see(found[2], "d044", names=("b", "a"))[:2] == [("07:00:00", [0, 44]), ("07:01:00", [1, 44])]
     whole = one.read_devices(DEVICES)
     assert np.array_equal(whole.frames[0].values, np.hstack([r.frames[0].values for r in found]))
-    assert one.size == 1000 * 16 * 5
+    assert one.estimate_memory() == 1000 * 16 * 5
 
 
 def test_devices_that_nobody_asks_for_cost_no_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +176,10 @@ def test_where_nothing_tells_whose_rows_are_damaged_all_fail(tmp_path: Path) -> 
             table().set_column(0, "time", pa.array([b"x"] * 1000, pa.binary(1))),
             "expected timestamps or an ISO 8601 time",
         ),
-        (table().set_column(1, "device", table()["a"]), "column 'device' is double, expected text or whole numbers"),
+        (
+            table().set_column(1, "device", pa.array([5.5] * 1000)),
+            "column 'device' has 5.5, expected text, UUIDs or whole",
+        ),
         (table().set_column(1, "device", pa.array([b"\xff"] * 1000)), "UTF8"),
     ],
 )
@@ -207,7 +212,9 @@ def test_long_texts_that_repeat_are_kept_once(tmp_path: Path) -> None:
     one = open_folder(tmp_path)
     (part,) = [
         part
-        for _, part in files.read_tables(one.container, one.files, Columns(), ReadingOptions(), DEVICES, (0, 2**62))
+        for _, part in files.read_tables(
+            one.container, one.files, ReadRequest(Columns(), ReadingOptions(), DEVICES, (0, 2**62))
+        )
     ]
 
     assert isinstance(part, Table)

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from scorer.errors import Unscorable
 from scorer.readings import features
+from scorer.readings.features import Expected
 from scorer.readings.source import Readings
 from shared.contract.domain import Model
-from shared.contract.scoring_options import BadRows, ReadingOptions
-from tests.scorer.readings.seen import HOUR, read
+from shared.contract.scoring_options import ReadingOptions
+from tests.scorer.readings.seen import FAIL, HOUR, read
 
 DEVICES = ["fan", "mill", "pump 7", "ünï", "NA"]
 SENSORS = ["bar", "rpm", "1"]
@@ -74,6 +75,9 @@ def to_file(rows: list[dict[str, str | float | None]], names: list[str], form: s
     return sink.getvalue().to_pybytes()
 
 
+NOTHING = ([(0, "no_readings")], [(0, "sensor_silent")])
+
+
 def seen(found: Readings) -> dict[str, list[tuple[int, float]]]:
     """What each sensor's model sees."""
     told = {}
@@ -81,7 +85,9 @@ def seen(found: Readings) -> dict[str, list[tuple[int, float]]]:
         for sensor in SENSORS:
             model = Model(device, sensor, "m", "e")
             try:
-                signal = features.build_model_readings(found, model, features.find_frame_rows(found, model), (), 1)
+                signal = features.build_model_readings(
+                    found, model, features.find_frame_rows(found, model), Expected((), 1)
+                )
             except Unscorable as error:
                 told[model.id] = [(0, str(error.reason))]
             else:
@@ -123,7 +129,7 @@ def test_readings_are_the_same_in_any_order_files_and_format(
 
     found = scattered([(*key, value) for key, value in hour.items()], wide, forms, order)
 
-    told = {key: rows for key, rows in seen(found).items() if rows != [(0, "no_readings")]}
+    told = {key: rows for key, rows in seen(found).items() if rows not in NOTHING}
     assert told == {key: rows for key, rows in expected.items() if rows}
     assert (found.repeated, found.unusable, found.outside, found.unreadable) == (0, 0, 0, [])
     assert all(frame.values.flags.c_contiguous for frame in found.frames)
@@ -195,15 +201,15 @@ def mutated(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
     return bytes(found)
 
 
-@pytest.mark.parametrize("bad_rows", list(BadRows))
-def test_a_mutated_file_is_read_or_refused_and_nothing_else(bad_rows: BadRows, tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", [ReadingOptions(), FAIL, ReadingOptions(time_zone="America/New_York")])
+def test_a_mutated_file_is_read_or_refused_and_nothing_else(policy: ReadingOptions, tmp_path: Path) -> None:
     chance, originals = random.Random(20261121), valid_files()
     until, tried = time.monotonic() + SECONDS / 2, 0
     while time.monotonic() < until and tried < 3000:
         data = mutated(chance.choice(originals), originals, chance)
         (tmp_path / "a").write_bytes(data)
         try:
-            found = read(tmp_path, *DEVICES, policy=ReadingOptions(bad_rows))
+            found = read(tmp_path, *DEVICES, policy=policy)
             seen(found), found.list_warnings(), found.select_device("fan")
         except Exception as error:
             (Path(tmp_path) / "culprit").write_bytes(data)

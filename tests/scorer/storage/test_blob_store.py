@@ -12,6 +12,7 @@ from obstore.auth.azure import AzureCredentialProvider
 
 from local.azurite import Azurite
 from scorer.storage.blob_store import AzureBlobs, Container, Content, Oversized, open_container, split_url
+from scorer.storage.range_reader import AccessDenied
 from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound, Unavailable
 from tests.patience import patience
 
@@ -70,7 +71,9 @@ def test_only_what_lies_in_a_folder_is_listed_for_it(place: tuple[Container, Upl
         upload(name, b"")
 
     assert container.list("h=1/") == ["h=1/a", "h=1/b/c"]
-    assert container.list("h=3/") == []
+    assert container.list("h=3/") == container.list("h=3/", 5) == []
+    assert len(container.list("", 2)) == 2
+    assert container.list("h=1/", 9) == ["h=1/a", "h=1/b/c"]
 
 
 def test_of_two_that_create_the_same_one_is_first(place: tuple[Container, Uploader]) -> None:
@@ -159,8 +162,11 @@ def test_use_development_storage_opens_azurite(azurite: Azurite, fresh_name: str
 def test_a_wrong_key_is_refused_with_the_role_that_is_wanted(azurite: Azurite, fresh_name: str) -> None:
     wrong = f"AccountName=devstoreaccount1;AccountKey=d3Jvbmc=;BlobEndpoint={azurite.blob_endpoint}"
 
-    with pytest.raises(Unavailable, match=r"refused access to 'x': .* role Storage Blob Data"):
-        open_container(f"{azurite.blob_endpoint}/{fresh_name}", wrong).read("x")
+    container = open_container(f"{azurite.blob_endpoint}/{fresh_name}", wrong)
+    with pytest.raises(AccessDenied, match=r"refused access to 'x': .* role Storage Blob Data"):
+        container.read("x")
+    with pytest.raises(AccessDenied, match=r"refused to list 'x/': .* role Storage Blob Data"):
+        container.list("x/", 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""Columns by other names: what a message proposes to set, and that what it proposes works."""
+
+from pathlib import Path
+
+import pytest
+
+from scorer.readings.column_names import suggest_columns
+from shared.contract.domain import Reason
+from shared.contract.model_names import Columns
+from tests.scorer.readings.seen import read_text, refusal, see
+
+SET = "; set READINGS_COLUMNS (--columns) "
+
+
+@pytest.mark.parametrize(
+    ("names", "columns", "option"),
+    [
+        ("Time,Device,a", Columns(), "time=Time,device=Device"),
+        ("timestamp,device,a", Columns(), "time=timestamp"),
+        ("ts,deviceId,a", Columns(), "time=ts,device=deviceId"),
+        ("Date_Time,Machine,a", Columns(), "time=Date_Time,device=Machine"),
+        ("TS,Device,Tag,Value", Columns(), "time=TS,device=Device,sensor=Tag,value=Value"),
+        ("t,asset,Sensor,value", Columns(), "time=t,device=asset,sensor=Sensor"),
+        ("time,Meter ID,Tag,a", Columns(), "device=Meter ID"),  # wide: Tag may be a feature
+        ("time,id,device_id,a", Columns(), "device=device_id"),
+        ("Time,timestamp,device,a", Columns(), "time=Time"),  # the same word comes first
+        ("time,Dev,a", Columns(time="Stamp", device="Dev"), "time=time,device=Dev"),
+        ("__index_level_0__,device,a", Columns(), "time=__index_level_0__"),
+        ("ts,deviceId,val", Columns(), "time=ts,device=deviceId,value=val"),
+    ],
+)
+def test_a_column_that_looks_like_it_is_proposed(names: str, columns: Columns, option: str) -> None:
+    assert suggest_columns(names.split(","), columns) == SET + option
+    parsed = Columns.parse(option)
+    assert {parsed.time, parsed.device} <= set(names.split(","))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "b"],
+        ["time", "device"],
+        ["time;device;value"],
+        [" Time", "Dev=ice", "a,b"],
+        ["2026-11-21T07:00", "pump", "1"],
+    ],
+)
+def test_nothing_is_proposed_where_nothing_looks_like_it(names: list[str]) -> None:
+    assert suggest_columns(names, Columns()) == ""
+
+
+def test_a_refusal_ends_with_the_option_and_the_option_helps(tmp_path: Path) -> None:
+    text = "Timestamp,Device,a\n2026-11-21T07:00Z,pump,1\n"
+
+    reason, message = refusal(read_text(tmp_path, text))
+
+    assert reason is Reason.UNREADABLE_READINGS
+    assert message == (
+        "a: expected columns 'time', 'device' and 'value' or features, got 'Timestamp', 'Device', 'a'"
+        f"{SET}time=Timestamp,device=Device"
+    )
+    option = message.rpartition(" ")[2]
+    assert see(read_text(tmp_path, text, columns=Columns.parse(option)), count=1) == [("07:00:00", [1.0])]
