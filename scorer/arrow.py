@@ -6,9 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
+
+from shared.contract.columns import Column
+from shared.contract.errors import Malformed
+from shared.contract.model_list import ModelList
+
+_TEXTS: WeakKeyDictionary[Column, pa.StringArray] = WeakKeyDictionary()  # the columns of manifests that are in use
 
 
 def build_strings(texts: Sequence[str]) -> pa.StringArray:
@@ -18,6 +25,29 @@ def build_strings(texts: Sequence[str]) -> pa.StringArray:
     ends = np.cumsum(np.fromiter(sizes, np.int32, len(texts)), dtype=np.int32)
     offsets = np.concatenate([np.zeros(1, np.int32), ends])
     return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def view_texts(models: ModelList, name: str) -> pa.StringArray:
+    """A column of a manifest's models: built once for all of them, without a Python object for each."""
+    column = models.columns[name]
+    array = _TEXTS.get(column)
+    if array is None:
+        array = _split_texts(column) if column.kind == "texts" else build_strings(column.texts)
+        _TEXTS[column] = array
+    return array.slice(models.start, len(models))
+
+
+def _split_texts(column: Column) -> pa.StringArray:
+    """The texts of a block that are joined by U+0000."""
+    joined = np.frombuffer(column.raw, np.uint8)
+    is_separator = joined == 0
+    ends = np.append(np.flatnonzero(is_separator), len(joined))
+    if len(ends) != column.count:
+        raise Malformed(f"expected a column of {column.count} texts, got {len(ends)}")
+    offsets = np.zeros(column.count + 1, np.int32)
+    offsets[1:] = ends - np.arange(column.count)
+    text = pa.py_buffer(joined[~is_separator])
+    return pa.StringArray.from_buffers(column.count, pa.py_buffer(offsets), text)
 
 
 def build_numbers(values: np.ndarray, kind: pa.DataType | None = None, null: np.ndarray | None = None) -> pa.Array:

@@ -9,6 +9,7 @@ _REFUSALS = {
     Reason.AMBIGUOUS: "more than one file holds this model; {} is one of them",
     Reason.QUARANTINED: "{} ended the process that scored it before; it is tried again when its file changes, or when "
     "an operator releases it from the quarantine",
+    Reason.MODEL_REMOVED: "{} existed when the run was planned, and was removed since",
 }
 
 

@@ -11,10 +11,13 @@ import re
 import warnings
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scorer.errors import Unscorable
 from scorer.estimators import unpickler
+from scorer.families import training
+from scorer.model_files.parsed import ParsedObject
 from scorer.model_files.reader import SIZE_LIMIT, decompress_model, is_skops, make_too_large
 from shared.contract.domain import Reason
 
@@ -40,6 +43,9 @@ class Detector:
 
     estimator: Any
     made_by: str  # scikit-learn's version where it is not the installed one; else ""
+    feature_names: tuple[str, ...] = ()  # that it was fitted with
+    n_features: int | None = None  # None: not known
+    takes_gaps: bool = False  # whether it was trained to bear missing values
 
 
 def load_model(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
@@ -71,11 +77,35 @@ def load_model(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
         if made_by:
             outlier_detector.upgrade_estimator(estimator)
         outlier_detector.check_detector(estimator)
+        return _describe_training(estimator, made_by)
     except Unscorable:
         raise
     except Exception as error:
         raise _explain_error(data, error) from error
-    return Detector(estimator, made_by)
+
+
+def _describe_training(estimator: Any, made_by: str) -> Detector:
+    describe = partial(_describe_object, made_by)
+    return Detector(
+        estimator,
+        made_by,
+        training.read_feature_names(estimator, describe),
+        training.count_features(estimator, describe),
+        training.takes_gaps(estimator, describe),
+    )
+
+
+def _describe_object(made_by: str, part: Any) -> ParsedObject | None:
+    """The class and attributes of a loaded estimator or tree, as its file has them; None for anything else."""
+    import sklearn
+
+    kind = type(part)
+    if kind.__module__.partition(".")[0] != "sklearn":
+        return None
+    state = part.__getstate__() if hasattr(part, "node_count") else vars(part)
+    return ParsedObject(
+        f"{kind.__module__}.{kind.__qualname__}", {"_sklearn_version": made_by or sklearn.__version__, **state}
+    )
 
 
 def _load_pickle(data: bytes) -> Any:

@@ -14,11 +14,11 @@ from scorer.errors import Unscorable
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.table import Predictions
 from scorer.readings import features
-from scorer.readings.features import ModelReadings
+from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
-from shared.contract.report import ModelResult
+from shared.contract.outcomes import ModelResult
 from shared.contract.text import clip_text
 
 from . import loader, outlier_detector
@@ -45,7 +45,9 @@ def score_model_file(model: Model, content: Content | Exception, readings: Readi
     value = signal.values[:, 0] if signal.values.shape[1] == 1 else None
     predictions = Predictions(model, etag, signal.time, value, scores, anomalies)
     result = ModelResult(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=get_changed_etag(etag, model))
-    return ModelOutcome(result, predictions, signal.left_out, signal.repeated, made_by)
+    return ModelOutcome(
+        result, predictions, signal.left_out, signal.repeated, signal.is_assumed, signal.has_silent, made_by
+    )
 
 
 def classify_error(error: BaseException, made_by: str = "") -> tuple[Reason, str]:
@@ -59,16 +61,14 @@ def classify_error(error: BaseException, made_by: str = "") -> tuple[Reason, str
 
 
 def _select_readings(detector: Detector, model: Model, readings: Readings) -> ModelReadings:
-    names = tuple(str(name) for name in getattr(detector.estimator, "feature_names_in_", ()))
-    count = getattr(detector.estimator, "n_features_in_", None)
-    return features.build_model_readings(readings, model, features.find_frame_rows(readings, model), names, count)
+    expected = Expected(detector.feature_names, detector.n_features, detector.takes_gaps)
+    return features.build_model_readings(readings, model, features.find_frame_rows(readings, model), expected)
 
 
 def _arrange_features(detector: Detector, values: np.ndarray) -> Any:
     """The features as in training: with names, or without."""
-    names = getattr(detector.estimator, "feature_names_in_", None)
-    if names is None:
+    if not detector.feature_names:
         return values
     import pandas as pd
 
-    return pd.DataFrame(values, columns=names)
+    return pd.DataFrame(values, columns=list(detector.feature_names))

@@ -17,7 +17,7 @@ from scorer.model_files import parsed
 from scorer.model_files.parsed import PIPELINE, ParsedObject
 from shared.contract.domain import Reason
 
-from . import isolation_forest
+from . import isolation_forest, training
 from .base import Body, Family, Packed, Scaler, make_no_integers
 from .checks import read_number
 from .covariance import read_envelope
@@ -42,7 +42,7 @@ def pack_model(model: ParsedObject) -> Packed:
     try:
         parts = _list_steps(model)
         with np.errstate(all="ignore"):  # an overflow is not finite, which is checked
-            return _pack_steps(parts, made_by)
+            return _pack_steps(model, parts, made_by)
     except KeyError as error:
         raise _make_missing(str(error.args[0]), made_by) from error
     except (AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
@@ -84,13 +84,15 @@ def _shorten_kind(kind: str) -> str:
     return kind.rpartition(".")[2]
 
 
-def _pack_steps(steps: list[Any], made_by: str) -> Packed:
+def _pack_steps(model: ParsedObject, steps: list[Any], made_by: str) -> Packed:
+    features, takes_gaps = training.read_feature_names(model), training.takes_gaps(model)
+    steps = [step for step in steps if not training.is_skipped(step)]
     first, detector = steps[0], steps[-1]
-    body = None
-    if len(steps) == 1 or (len(steps) == 2 and type(first) is ParsedObject and first.kind in SCALERS):  # noqa: PLR2004
-        body = _read_body(detector)
-    if body is None:
-        return Packed(Family.KEPT, 0, (), made_by, strict=False, numbers=np.empty(0), integers=make_no_integers())
+    is_plain = len(steps) == 1 or (len(steps) == 2 and type(first) is ParsedObject and first.kind in SCALERS)  # noqa: PLR2004
+    body = _read_body(detector) if is_plain else None
+    if body is None or takes_gaps:  # the kernels know no gaps
+        # Its names only say which columns must be read: scikit-learn itself decides when it scores.
+        return Packed(Family.KEPT, 0, features, made_by, strict=False, numbers=np.empty(0), integers=make_no_integers())
     n_features = body.n_features
     scaler = read_scaler(first, n_features) if len(steps) > 1 else Scaler(0, np.zeros(n_features), np.ones(n_features))
     numeric = (body.intercept, body.gamma, body.coef0, body.degree)
@@ -100,17 +102,9 @@ def _pack_steps(steps: list[Any], made_by: str) -> Packed:
         raise ValueError("it holds a number that is not finite")
     if scaler.mode == 1 and not scaler.scale.all():
         raise ValueError("scale_ holds a zero")
-    features = _read_feature_names(first, n_features)
+    if features and len(features) != n_features:
+        raise ValueError(f"feature_names_in_ has {len(features)} names for {n_features} features")
     return Packed(body.family, n_features, features, made_by, detector.kind == _SVM, numbers, body.integers)
-
-
-def _read_feature_names(first: ParsedObject, n_features: int) -> tuple[str, ...]:
-    names = first.state.get("feature_names_in_", ())
-    if isinstance(names, np.ndarray):
-        names = names.tolist()
-    if names and (len(names) != n_features or not all(type(name) is str for name in names)):
-        raise ValueError(f"feature_names_in_ is not {n_features} names")
-    return tuple(names)
 
 
 def _read_body(part: ParsedObject) -> Body | None:

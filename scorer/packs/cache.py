@@ -5,41 +5,28 @@ No result depends on a pack, nor on whether it could be written: an error with o
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.errors import Unscorable, make_refusal
+from scorer.errors import Unscorable
 from scorer.families.base import Family, Packed
 from scorer.families.registry import pack_model
 from scorer.model_files import reader
 from scorer.model_files.reader import SIZE_LIMIT, is_skops
-from scorer.storage.blob_store import Container, Content, Oversized
+from scorer.storage.blob_store import Container, Content
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import FleetError, Malformed, NotFound
+from shared.contract.model_list import ModelList
 from shared.contract.paths import pack_path
 
 from . import pack
+from .fetch import Stores, fetch_files, make_refusals
 from .pack import EMPTY, Entry, Pack
 
-FETCHERS = 8
-AHEAD = 64  # files that are fetched ahead; bounds the memory
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """The containers of models and of packs, and the limit of a model file's size."""
-
-    models: Container
-    work: Container
-    size_limit: int = SIZE_LIMIT  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +42,7 @@ class LoadedModels:
     etags: dict[int, str]
 
 
-def load_models(stores: Stores, name: str, models: Sequence[Model], excluded: Collection[int] = ()) -> LoadedModels:
+def load_models(stores: Stores, name: str, models: ModelList, excluded: Collection[int] = ()) -> LoadedModels:
     """Load the models to score, without those at the indices *excluded*. Without a *name* there is no pack.
 
     Raises Unavailable and Misconfigured where the store of the models does not answer.
@@ -66,7 +53,11 @@ def load_models(stores: Stores, name: str, models: Sequence[Model], excluded: Co
         log.warning("pack=%s not read, all models are fetched: %s", name, error)
         old, state, name = EMPTY, None, ""
     rows = old.find_rows(models)
-    refusals = {index: make_refusal(model) for index, model in enumerate(models) if model.refused}
+    if stores.current:
+        is_excluded = np.zeros(len(models), bool)
+        is_excluded[list(excluded)] = True
+        rows = np.where(is_excluded, rows, -1)
+    refusals = make_refusals(models, current=stores.current)
     missing = [index for index in np.flatnonzero(rows < 0).tolist() if index not in excluded and index not in refusals]
     entries: dict[int, Entry] = {}
     for index, content in zip(missing, fetch_files(stores, [models[index] for index in missing]), strict=True):
@@ -83,35 +74,6 @@ def load_models(stores: Stores, name: str, models: Sequence[Model], excluded: Co
     row_of_model[indices] = np.arange(len(indices))
     etags = {index: entry.etag for index, entry in entries.items() if entry.etag != entry.model.etag}
     return LoadedModels(new_pack, row_of_model, refusals, etags)
-
-
-def fetch_files(stores: Stores, models: Sequence[Model]) -> Iterator[Content | Unscorable]:
-    """Each model's file, or the error in its place, in their order. Raises Unavailable, Misconfigured."""
-    with ThreadPoolExecutor(FETCHERS) as pool:
-        waiting: deque[Future[Content]] = deque()
-        rest = iter(models)
-        while True:
-            waiting.extend(pool.submit(_fetch_file, stores, m) for m in itertools.islice(rest, AHEAD - len(waiting)))
-            if not waiting:
-                return
-            try:
-                yield waiting.popleft().result()
-            except Unscorable as error:
-                yield error
-
-
-def _fetch_file(stores: Stores, model: Model) -> Content:
-    if model.refused:
-        raise make_refusal(model)
-    try:
-        return stores.models.read(model.name, stores.size_limit)
-    except NotFound as error:
-        raise Unscorable(
-            Reason.MODEL_REMOVED, f"{model.name} existed when the run was planned, and was removed since"
-        ) from error
-    except Oversized as error:
-        limit = f"{stores.size_limit / 2**20:g} MiB"
-        raise Unscorable(Reason.TOO_LARGE, f"expected at most {limit}, got {error.args[0]} bytes") from error
 
 
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:

@@ -22,15 +22,16 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers
+from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed
+from shared.contract.model_list import ModelList
 from shared.contract.text import clip_text
 
 _MAGIC = b"fleetscore pack\n"
-VERSION = 1  # of this layout, of `families` and of the refusals; a pack of another version is built again
+VERSION = 2  # of this layout, of `families` and of the refusals; a pack of another version is built again
 _HEAD = 64  # bytes; keeps the Arrow buffers aligned
 
 _SCHEMA = pa.schema(
@@ -132,20 +133,17 @@ class Pack:
         etag: str = self.rows.column("etag")[row].as_py()
         return etag
 
-    def find_rows(self, models: Sequence[Model]) -> np.ndarray:
+    def find_rows(self, models: ModelList) -> np.ndarray:
         """The row of each model of the plan, by id and etag; -1 where there is none.
 
         int64, one a model. For a pack of exactly these models columns are compared; else a row takes a microsecond.
         """
-        id_columns = [build_strings([getattr(m, name) for m in models]) for name in ("device", "sensor", "etag")]
-        if all(
-            self.rows.column(name).equals(ids)
-            for name, ids in zip(("device", "sensor", "etag"), id_columns, strict=True)
-        ):
+        key = ("device", "sensor", "etag")
+        if len(self) == len(models) and all(self.rows.column(name).equals(view_texts(models, name)) for name in key):
             return np.arange(len(models))
-        keys = zip(*(self.rows.column(name).to_pylist() for name in ("device", "sensor", "etag")), strict=True)
-        row_of = {key: row for row, key in enumerate(keys)}
-        return np.array([row_of.get((m.device, m.sensor, m.etag), -1) for m in models], np.int64)
+        row_of = {ids: row for row, ids in enumerate(zip(*(self.rows.column(n).to_pylist() for n in key), strict=True))}
+        ids_of_models = zip(*(models.read_texts(name) for name in key), strict=True)
+        return np.array([row_of.get(ids, -1) for ids in ids_of_models], np.int64)
 
     def merge_rows(self, rows: np.ndarray, fresh: Pack) -> Pack:
         """A pack of the models at *rows*; those of -1 are the next models of *fresh*."""

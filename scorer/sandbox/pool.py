@@ -32,7 +32,7 @@ from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Unavailable
-from shared.contract.report import ModelResult
+from shared.contract.outcomes import ModelResult
 from shared.contract.text import clip_text
 
 from . import pipe, replies

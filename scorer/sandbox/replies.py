@@ -15,12 +15,13 @@ from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.table import Predictions
 from scorer.readings.source import Readings
 from shared.contract.domain import SKIPS, Model, Reason
-from shared.contract.report import ModelResult
+from shared.contract.outcomes import ModelResult
 from shared.contract.text import clip_text
 
 HEAD_LIMIT = 2**14  # bytes of the line
 _ROW = 8 + 8 + 8 + 1  # bytes of a time, a value, a score, and a label
 _NUMBERS = {"rows", "left_out", "repeated"}
+_FLAGS = {"valued", "assumed", "silent"}
 _VERSION = re.compile(r"[0-9A-Za-z.+]{0,40}")
 _REASONS = frozenset(  # those of a model, its file and its readings; not those of jobs and runs
     {
@@ -37,9 +38,10 @@ _REASONS = frozenset(  # those of a model, its file and its readings; not those 
         Reason.BAD_SCORES,
         Reason.ESTIMATOR_ERROR,
         Reason.NO_READINGS,
+        Reason.SENSOR_SILENT,
     }
 )
-assert {Reason.NO_READINGS} == SKIPS & _REASONS
+assert {Reason.NO_READINGS, Reason.SENSOR_SILENT} == SKIPS & _REASONS
 
 
 def compute_reply_limit(readings: Readings) -> int:
@@ -58,6 +60,8 @@ def to_bytes(outcome: ModelOutcome) -> bytes:
         "reason": result.reason,
         "message": result.message,
         "valued": bool(predictions and predictions.value is not None),
+        "assumed": outcome.is_assumed,
+        "silent": outcome.has_silent,
     }
     arrays = []
     if predictions:
@@ -99,7 +103,9 @@ def parse_reply(data: bytes, model: Model, etag: str, readings: Readings) -> Mod
         raise ValueError("labels other than 0 and 1")
     result = ModelResult(model.id, rows, int(np.count_nonzero(label)), etag=get_changed_etag(etag, model))
     predictions = Predictions(model, etag, time, value, score, label.astype(bool))
-    return ModelOutcome(result, predictions, head["left_out"], head["repeated"], made_by)
+    return ModelOutcome(
+        result, predictions, head["left_out"], head["repeated"], head["assumed"], head["silent"], made_by
+    )
 
 
 def _parse_head(line: bytes) -> dict[str, Any]:
@@ -109,12 +115,13 @@ def _parse_head(line: bytes) -> dict[str, Any]:
         head = json.loads(line)
     except RecursionError as error:
         raise ValueError("a head that is nested too deep") from error
-    if not isinstance(head, dict) or head.keys() != _NUMBERS | {"made_by", "reason", "message", "valued"}:
+    if not isinstance(head, dict) or head.keys() != _NUMBERS | _FLAGS | {"made_by", "reason", "message"}:
         raise ValueError(f"a head with other keys: {str(head)[:100]}")
     counts = all(type(head[name]) is int and head[name] >= 0 for name in _NUMBERS)
     texts = isinstance(head["message"], str) and isinstance(head["made_by"], str)
     reason = head["reason"]
-    if not (counts and texts and type(head["valued"]) is bool and _VERSION.fullmatch(head["made_by"])):
+    flags = all(type(head[name]) is bool for name in _FLAGS)
+    if not (counts and texts and flags and _VERSION.fullmatch(head["made_by"])):
         raise ValueError("a head with other types")
     if reason is not None and (not isinstance(reason, str) or reason not in _REASONS):
         raise ValueError(f"a reason {str(reason)[:40]!r} that is not of a model")

@@ -34,7 +34,7 @@ from scorer.processes import die_with, get_signal_name
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
-from shared.contract.report import ModelResult
+from shared.contract.outcomes import ModelResult
 
 from . import isolation, pipe, replies
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scorer.errors import Unscorable
 from scorer.families.base import Family
 from scorer.kernels import dispatch
 from scorer.kernels.batch import Batch
 from scorer.packs.pack import Pack
 from scorer.predictions.table import PredictionRows, expand_ranges
-from scorer.readings.features import ModelReadings
+from scorer.readings import features
+from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.frames import Frame
 from scorer.readings.source import Readings
-from shared.contract.domain import Model
+from shared.contract.model_list import ModelList
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +49,26 @@ class KernelInput:
         return PredictionRows(self.indices, self.batch.n_rows, self.time, self.value, scores, anomalies)
 
 
-def join_plain_models(models: Sequence[Model], pack: Pack, rows: np.ndarray, readings: Readings) -> KernelInput | None:
+def join_plain_models(models: ModelList, pack: Pack, rows: np.ndarray, readings: Readings) -> KernelInput | None:
     """The plain models among *models* (at `rows` of the pack, -1: skip); None where there is none."""
     if not len(pack) or len(readings.frames) != 1 or readings.unreadable:
         return None
     frame = readings.frames[0]
     indices = np.flatnonzero(rows >= 0)
-    candidates = models if len(indices) == len(models) else [models[index] for index in indices.tolist()]
     rows = rows[indices]
-    row_ranges = _locate_rows(candidates, frame, readings)
-    layout_of_model, layouts = _build_layouts(candidates, pack, rows, frame)
+    device_codes = readings.find_codes(_select_texts(models, "device", indices))
+    sensors = _select_texts(models, "sensor", indices) if models.has_sensors else None
+    row_ranges = _locate_rows(device_codes, sensors, frame, readings)
+    layout_of_model, layouts = _build_layouts(sensors, pack, rows, frame, readings)
     fit = (row_ranges.n_rows > 0) & (layout_of_model >= 0) & (pack.get_numbers("family")[rows] != Family.KEPT)
     if readings.damaged:
-        fit &= np.array([readings.devices[model.device] not in readings.damaged for model in candidates], bool)
+        fit &= ~np.isin(device_codes, list(readings.damaged))
     for layout_number, columns in enumerate(layouts):
         used_columns = columns[columns >= 0]
         fit &= (layout_of_model != layout_number) | _find_complete(frame, used_columns, row_ranges)
         if readings.bad:
             bad_devices = _find_bad_devices(readings, {frame.features[column] for column in used_columns})
-            fit &= (layout_of_model != layout_number) | ~np.array(
-                [readings.devices[model.device] in bad_devices for model in candidates], bool
-            )
+            fit &= (layout_of_model != layout_number) | ~np.isin(device_codes, list(bad_devices))
     if not fit.any():
         return None
     first, row_counts = row_ranges.first[fit], row_ranges.n_rows[fit]
@@ -115,23 +116,30 @@ def _find_bad_devices(readings: Readings, columns: Collection[str]) -> set[int]:
     }
 
 
-def _locate_rows(models: Sequence[Model], frame: Frame, readings: Readings) -> RowRanges:
+def _select_texts(models: ModelList, name: str, indices: np.ndarray) -> Sequence[str]:
+    """A column of the models at *indices*."""
+    texts = models.read_texts(name)
+    return texts if len(indices) == len(texts) else [texts[index] for index in indices.tolist()]
+
+
+def _locate_rows(
+    device: np.ndarray, model_sensors: Sequence[str] | None, frame: Frame, readings: Readings
+) -> RowRanges:
     """The rows of each model in the frame: those of its device, or of its device and sensor."""
-    device = np.fromiter((readings.devices[model.device] for model in models), np.int64, len(models))
     first, end = frame.starts[device], frame.starts[device + 1]
-    if frame.sensor is None or not any(model.sensor for model in models):
+    if frame.sensor is None or model_sensors is None:
         return RowRanges(first, end - first)
-    sensor = np.fromiter((readings.sensors.get(model.sensor, -1) for model in models), np.int64, len(models))
+    sensor = np.fromiter((readings.sensors.get(name, -1) for name in model_sensors), np.int64, len(model_sensors))
     codes = len(readings.sensors) + 1
     sensor_of_row = np.repeat(np.arange(len(frame.starts) - 1), np.diff(frame.starts)) * codes + frame.sensor
-    has_sensor = np.array([bool(model.sensor) for model in models])
+    has_sensor = np.array([bool(name) for name in model_sensors], bool)
     first = np.where(has_sensor, np.searchsorted(sensor_of_row, device * codes + sensor, "left"), first)
     end = np.where(has_sensor, np.searchsorted(sensor_of_row, device * codes + sensor, "right"), end)
     return RowRanges(first, np.where(has_sensor & (sensor < 0), 0, end - first))
 
 
 def _build_layouts(
-    models: Sequence[Model], pack: Pack, rows: np.ndarray, frame: Frame
+    sensors: Sequence[str] | None, pack: Pack, rows: np.ndarray, frame: Frame, readings: Readings
 ) -> tuple[np.ndarray, np.ndarray]:
     """The columns of the frame for each model: the index of its layout, -1 where it is not plain; and the layouts.
 
@@ -140,18 +148,14 @@ def _build_layouts(
     names_of, names = pack.features
     widths = pack.get_numbers("width")
     layouts: list[tuple[int, ...]] = []
-    layout_of_key: dict[tuple[int, int, str], int] = {}
-    layout = np.full(len(models), -1, np.int32)
-    keys = zip(names_of[rows].tolist(), widths[rows].tolist(), (m.sensor for m in models), strict=True)
-    for model_index, key in enumerate(keys):
-        index = layout_of_key.get(key)
-        if index is None:
-            columns = _choose_columns(names[key[0]], key[1], key[2], frame)
-            index = -1 if columns is None else len(layouts)
-            layout_of_key[key] = index
-            if columns is not None:
-                layouts.append(columns)
-        layout[model_index] = index
+    keys, key_of_model = _find_keys(names_of[rows], widths[rows], sensors)
+    layout_of_key = np.full(len(keys), -1, np.int32)
+    for key_index, (name_code, width, sensor) in enumerate(keys):
+        columns = _choose_columns(names[name_code], width, sensor, frame, readings)
+        if columns is not None:
+            layout_of_key[key_index] = len(layouts)
+            layouts.append(columns)
+    layout = layout_of_key[key_of_model]
     widest = max((len(columns) for columns in layouts), default=1)
     table = np.full((max(1, len(layouts)), widest), -1, np.int32)
     for index, columns in enumerate(layouts):
@@ -159,19 +163,40 @@ def _build_layouts(
     return layout, table
 
 
-def _choose_columns(names: tuple[str, ...], n_features: int, sensor: str, frame: Frame) -> tuple[int, ...] | None:
-    """The frame's columns for a model; None where `features` must select its readings."""
+def _find_keys(
+    name_codes: np.ndarray, widths: np.ndarray, sensors: Sequence[str] | None
+) -> tuple[list[tuple[int, int, str]], np.ndarray]:
+    """The distinct (code of names, number of features, sensor), and the index of each model's among them."""
+    combined = name_codes.astype(np.int64) * (int(widths.max(initial=0)) + 1) + widths
+    _, firsts, key_of_model = np.unique(combined, return_index=True, return_inverse=True)
+    keys = [(int(name_codes[i]), int(widths[i]), "") for i in firsts]
+    if sensors is None:
+        return keys, key_of_model
+    index_of: dict[tuple[int, str], int] = {}
+    pairs = zip(key_of_model.tolist(), sensors, strict=True)
+    with_sensor = np.fromiter((index_of.setdefault(p, len(index_of)) for p in pairs), np.int64, len(sensors))
+    return [(*keys[key][:2], sensor) for key, sensor in index_of], with_sensor
+
+
+def _choose_columns(
+    names: tuple[str, ...], n_features: int, sensor: str, frame: Frame, readings: Readings
+) -> tuple[int, ...] | None:
+    """The frame's columns for a model; None where `features` must select its readings, or refuse it."""
     if frame.long:
         return (0,) if n_features == 1 and bool(sensor) == (frame.sensor is not None) else None
-    if frame.sensor is not None and not sensor:
+    if frame.sensor is not None and (not sensor or features.NO_SENSOR in readings.sensors):
         return None
     if sensor and frame.sensor is None:
         names = (sensor,)
-    if not names:
-        return tuple(range(n_features)) if n_features == len(frame.features) else None
-    if len(names) != n_features or not set(names) <= set(frame.features):
+    layouts, has_value = list(set(readings.layouts.values())), readings.value_column in frame.features
+    try:
+        expected = Expected(features.choose_names(names, n_features, readings.policy), n_features)
+        columns = features.choose_columns(frame.features, layouts, expected, readings, has_value=has_value)
+    except Unscorable:
         return None
-    return tuple(frame.features.index(name) for name in names)
+    if len(columns) != n_features or not set(columns) <= set(frame.features):
+        return None
+    return tuple(frame.features.index(name) for name in columns)
 
 
 def _build_batch(

@@ -8,31 +8,34 @@ isolated    no kernel knows the family, or the attempt is isolated: scikit-learn
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from scorer.errors import Unscorable
-from scorer.packs.cache import LoadedModels, Stores, fetch_files
+from scorer.families.base import Family
+from scorer.packs.cache import LoadedModels
+from scorer.packs.fetch import Stores, fetch_files
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import PredictionRows, Predictions, join_predictions, to_table
 from scorer.readings import features
-from scorer.readings.features import ModelReadings
+from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.source import REPEATED, Readings
 from scorer.sandbox.pool import WorkerPool
 from scorer.storage.blob_store import Content
 from shared.contract.domain import SKIPS, Model, Reason
-from shared.contract.report import ModelResult
+from shared.contract.model_list import ModelList
+from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.scoring_options import OtherVersion, OtherVersions
 from shared.contract.text import clip_text
 
 from . import batching
 from .batching import KernelInput
+from .run_warnings import ASSUMED, RunWarnings, get_sklearn_version
 
 # A broken file of readings is logged once, by its name, not once for each model.
 _LOGGED_ELSEWHERE = SKIPS | {Reason.UNREADABLE_READINGS}
@@ -48,43 +51,6 @@ class ProgressCounter:
     completed: int = 0
 
 
-@dataclass(slots=True)
-class RunWarnings:
-    """Warnings for the report, summed over a chunk: about what a person should know, although nothing failed."""
-
-    counts: Counter[str] = field(default_factory=Counter)  # by the rest of the sentence
-    made_by: dict[str, list[str]] = field(default_factory=dict)  # ids of models, by another version of scikit-learn
-
-    def add_counts(self, counted: Iterable[tuple[int, str]]) -> None:
-        """Add counts, each with the rest of its sentence."""
-        for count, text in counted:
-            self.counts[text] += count
-
-    def add_outcome(self, outcome: ModelOutcome) -> None:
-        """Add the warnings of a model that a worker process scored."""
-        self.add_counts([(outcome.left_out, LEFT_OUT), (outcome.repeated, REPEATED)])
-        if outcome.made_by:
-            self.made_by.setdefault(outcome.made_by, []).append(outcome.result.model)
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """The warnings as sentences."""
-        installed_version = get_sklearn_version()
-        version_sentences = (
-            f"{len(ids)} models were made by scikit-learn {version} and loaded by {installed_version}, such as {ids[0]}"
-            for version, ids in sorted(self.made_by.items())
-        )
-        return (*(f"{count} {text}" for text, count in self.counts.items() if count), *version_sentences)
-
-
-LEFT_OUT = "rows lacked one of the features that their model expects and were left out"
-
-
-def get_sklearn_version() -> str:
-    """The installed version of scikit-learn, without importing it."""
-    return importlib.metadata.version("scikit-learn")
-
-
 @dataclass(frozen=True, slots=True)
 class ScoringContext:
     """The worker processes and options that all packs of a chunk are scored with."""
@@ -98,19 +64,25 @@ class ScoringContext:
 class PackInput:
     """The models of one pack, with all that scoring them needs."""
 
-    models: Sequence[Model]
+    models: ModelList
     loaded: LoadedModels
     readings: Readings
     carried: Mapping[int, ModelOutcome] = field(default_factory=dict)  # by index: outcomes of an earlier attempt
-    isolated_stores: Stores | None = None  # of an isolated attempt: only worker processes read the files
+    stores: Stores | None = None  # for files that the pack does not hold
+    is_isolated: bool = False  # only worker processes read the files
 
 
 @dataclass(frozen=True, slots=True)
 class PackOutput:
-    """The results of a pack's models, in their order, and their rows."""
+    """How a pack's models ended, in their order, and their rows."""
 
-    results: tuple[ModelResult, ...]
+    outcomes: Outcomes
     rows: pa.Table
+
+    @property
+    def results(self) -> tuple[ModelResult, ...]:
+        """The result of each model: an object each."""
+        return tuple(self.outcomes)
 
 
 def score_pack(
@@ -120,18 +92,20 @@ def score_pack(
     pack_state = _PackState(pack_input.models, pack_input.loaded, progress)
     pack_state.add_outcomes(pack_input.carried)
     refusals = _refuse_versions(pack_input, context.other_versions, warnings) | pack_input.loaded.refusals
-    is_pending = pack_input.loaded.rows >= 0
-    is_pending[[*pack_state.results, *refusals]] = False
-    if pack_input.isolated_stores or pack_input.loaded.pack.has_file[pack_input.loaded.rows[is_pending]].any():
+    is_pending = (pack_input.loaded.rows >= 0) & ~pack_state.is_over
+    is_pending[list(refusals)] = False
+    if pack_input.is_isolated or pack_input.loaded.pack.has_file[pack_input.loaded.rows[is_pending]].any():
         context.workers.start_workers()  # their imports take 2 s, while the kernels score
     plain_input = batching.join_plain_models(
         pack_input.models, pack_input.loaded.pack, np.where(is_pending, pack_input.loaded.rows, -1), pack_input.readings
     )
     if plain_input:
+        warnings.add_counts([(_count_assumed(pack_input, plain_input.indices), ASSUMED)])
         pack_state.score_batch(plain_input, context.cores)
+        warnings.add_rows(plain_input.batch.family, plain_input.batch.n_rows)
     model_readings: dict[int, ModelReadings] = {}
     isolated_models: list[int] = []
-    for index in (index for index in range(len(pack_input.models)) if index not in pack_state.results):
+    for index in np.flatnonzero(~pack_state.is_over).tolist():
         try:
             readings = _select_readings(pack_input, index, refusals.get(index))
         except Unscorable as error:
@@ -141,11 +115,12 @@ def score_pack(
             isolated_models.append(index)
         else:
             model_readings[index] = readings
-            warnings.add_counts([(readings.left_out, LEFT_OUT), (readings.repeated, REPEATED)])
+            warnings.add_left_out(_get_family(pack_input, index), readings.left_out)
+            warnings.add_counts([(readings.repeated, REPEATED), (readings.is_assumed, ASSUMED)])
     if model_readings:
-        pack_state.score_batch(
-            batching.join_model_readings(pack_input.loaded.pack, pack_input.loaded.rows, model_readings), context.cores
-        )
+        joined = batching.join_model_readings(pack_input.loaded.pack, pack_input.loaded.rows, model_readings)
+        pack_state.score_batch(joined, context.cores)
+        warnings.add_rows(joined.batch.family, joined.batch.n_rows)
     for index, outcome in zip(
         isolated_models, context.workers.score_items(_list_items(pack_input, isolated_models)), strict=True
     ):
@@ -172,8 +147,18 @@ def _refuse_versions(pack_input: PackInput, policy: OtherVersions, warnings: Run
             message = f"made by scikit-learn {version}, expected {installed_version}, as OTHER_VERSIONS says"
             refusals[index] = Unscorable(Reason.INCOMPATIBLE_MODEL, message)
         elif not pack.has_file[row]:  # a worker process reports those
-            warnings.made_by.setdefault(version, []).append(pack_input.models[index].id)
+            warnings.made_by.setdefault(version, {})[pack_input.models[index].id] = None
     return refusals
+
+
+def _count_assumed(pack_input: PackInput, indices: np.ndarray) -> int:
+    """How many of the models of several features take an order of features that nobody chose."""
+    pack, rows = pack_input.loaded.pack, pack_input.loaded.rows[indices]
+    if not pack_input.readings.policy.features.assumed:
+        return 0
+    codes, names = pack.features
+    is_nameless = np.isin(codes, [code for code, model_names in enumerate(names) if not model_names])
+    return int(np.count_nonzero((is_nameless & (pack.get_numbers("width") > 1))[rows]))
 
 
 def _select_readings(pack_input: PackInput, index: int, refusal: Unscorable | None) -> ModelReadings | None:
@@ -184,44 +169,50 @@ def _select_readings(pack_input: PackInput, index: int, refusal: Unscorable | No
     frame_rows = features.find_frame_rows(pack_input.readings, model)
     if refusal:
         raise refusal
-    if pack_input.isolated_stores:
+    if pack_input.is_isolated:
         return None
     if refusal := pack.get_refusal(row):
         raise refusal
     if pack.has_file[row]:
         return None
     codes, names = pack.features
-    return features.build_model_readings(
-        pack_input.readings, model, frame_rows, names[codes[row]], int(pack.get_numbers("width")[row])
-    )
+    expected = Expected(names[codes[row]], int(pack.get_numbers("width")[row]))
+    readings = features.build_model_readings(pack_input.readings, model, frame_rows, expected)
+    return None if np.isnan(readings.values).any() else readings  # the kernels know no gaps
+
+
+def _get_family(pack_input: PackInput, index: int) -> Family:
+    return Family(int(pack_input.loaded.pack.get_numbers("family")[pack_input.loaded.rows[index]]))
 
 
 def _list_items(pack_input: PackInput, indices: Sequence[int]) -> Iterator[tuple[Model, Content | Exception, Readings]]:
     """The items for the worker processes: each model, its file, and the readings of its device."""
     models = [pack_input.models[index] for index in indices]
-    files: Iterator[Content | Unscorable]
-    if pack_input.isolated_stores:
-        files = fetch_files(pack_input.isolated_stores, models)
-    else:
-        pack, rows = pack_input.loaded.pack, pack_input.loaded.rows[indices].tolist()
-        files = (Content(pack.get_file(row), pack.get_etag(row)) for row in rows)
-    return (
-        (model, file, pack_input.readings.select_device(model.device))
-        for model, file in zip(models, files, strict=True)
-    )
+    pack, rows = pack_input.loaded.pack, pack_input.loaded.rows[indices].tolist()
+    is_stored = [row >= 0 and bool(pack.has_file[row]) for row in rows]
+    absent = [model for model, stored in zip(models, is_stored, strict=True) if not stored]
+    assert pack_input.stores or not absent
+    fetched = fetch_files(pack_input.stores, absent) if pack_input.stores else iter(())
+    for model, row, stored in zip(models, rows, is_stored, strict=True):
+        file = Content(pack.get_file(row), pack.get_etag(row)) if stored else next(fetched)
+        yield model, file, pack_input.readings.select_device(model.device)
 
 
-@dataclass(slots=True)
 class _PackState:
-    """The results of a pack while it is scored."""
+    """The outcomes of a pack while it is scored, in arrays by the model's index."""
 
-    models: Sequence[Model]
-    loaded: LoadedModels
-    progress: ProgressCounter
-    etags: dict[int, str] = field(default_factory=dict)  # of what was scored, where that is not what was planned
-    results: dict[int, ModelResult] = field(default_factory=dict)
-    rows: list[PredictionRows] = field(default_factory=list)
-    predictions: list[tuple[int, Predictions]] = field(default_factory=list)
+    def __init__(self, models: ModelList, loaded: LoadedModels, progress: ProgressCounter) -> None:
+        self.models = models
+        self.loaded = loaded
+        self.progress = progress
+        self.is_over = np.zeros(len(models), bool)
+        self.row_counts = np.zeros(len(models), np.int64)
+        self.anomaly_counts = np.zeros(len(models), np.int64)
+        self.reasons: dict[int, tuple[Reason, str]] = {}
+        self.changed_etags = dict(loaded.etags)  # of what was read, where that is not what was planned
+        self.scored_etags: dict[int, str] = {}  # of models that were scored one by one
+        self.rows: list[PredictionRows] = []
+        self.predictions: list[tuple[int, Predictions]] = []
 
     def score_batch(self, kernel_input: KernelInput, cores: int) -> None:
         """Score models by the kernels; a model with scores that are not finite fails."""
@@ -234,41 +225,58 @@ class _PackState:
             for index in rows.indices[bad].tolist():
                 self.add_refusal(index, Unscorable(Reason.BAD_SCORES, "its scores are not finite"))
             rows, anomalies = rows.select_models(~bad), anomalies[~bad]
-        changed = self.loaded.etags
-        for index, count, n_anomalies in zip(
-            rows.indices.tolist(), rows.row_counts.tolist(), anomalies.tolist(), strict=True
-        ):
-            self.results[index] = ModelResult(self.models[index].id, count, n_anomalies, etag=changed.get(index, ""))
+        self.is_over[rows.indices] = True
+        self.row_counts[rows.indices] = rows.row_counts
+        self.anomaly_counts[rows.indices] = anomalies
         self.rows.append(rows)
         self.progress.completed += len(rows.indices)
 
     def add_outcomes(self, outcomes: Mapping[int, ModelOutcome]) -> None:
         """Add models that were scored one by one."""
         for index, outcome in outcomes.items():
-            self.results[index] = outcome.result
+            result = outcome.result
+            self.is_over[index] = True
+            self.row_counts[index], self.anomaly_counts[index] = result.rows, result.anomalies
+            if result.reason:
+                self.reasons[index] = result.reason, result.message
+            if result.etag:
+                self.changed_etags[index] = result.etag
+            else:
+                self.changed_etags.pop(index, None)
             if outcome.predictions:
                 self.predictions.append((index, outcome.predictions))
-                self.etags[index] = outcome.predictions.etag
+                self.scored_etags[index] = outcome.predictions.etag
         self.progress.completed += len(outcomes)
 
     def add_refusal(self, index: int, error: Unscorable) -> None:
         """Add a model that cannot be scored."""
-        etag = self.loaded.etags.get(index, "")
-        self.results[index] = ModelResult(
-            self.models[index].id, reason=error.reason, message=clip_text(str(error)), etag=etag
-        )
+        self.is_over[index] = True
+        self.reasons[index] = error.reason, clip_text(str(error))
         self.progress.completed += 1
 
     def build_output(self) -> PackOutput:
-        """All results and rows, in the models' order."""
-        results = tuple(self.results[index] for index in range(len(self.models)))
-        failed = [v for v in results if v.reason and v.reason not in _LOGGED_ELSEWHERE]
+        """All outcomes and rows, in the models' order."""
+        outcomes = Outcomes(
+            self.models.ids,
+            to_unsigned(self.row_counts),
+            to_unsigned(self.anomaly_counts),
+            dict(sorted(self.reasons.items())),
+            dict(sorted(self.changed_etags.items())),
+        )
+        failed = [v for v in outcomes.list_unscored() if v.reason not in _LOGGED_ELSEWHERE]
         for result in failed[:LOG_LINES]:
             log.warning("model=%s failed: %s: %s", result.model, result.reason, result.message)
         if failed[LOG_LINES:]:
             log.warning("%s more models failed; the report names them", len(failed) - LOG_LINES)
-        etags = [model.etag for model in self.models]
-        for index, etag in (self.loaded.etags | self.etags).items():
-            etags[index] = etag
+        etags = self.models.read_texts("etag")
+        if changed := self.loaded.etags | self.scored_etags:
+            etags = list(etags)
+            for index, etag in changed.items():
+                etags[index] = etag
         rows = [*self.rows, *([join_predictions(self.predictions)] if self.predictions else [])]
-        return PackOutput(results, to_table(self.models, etags, rows))
+        return PackOutput(outcomes, to_table(self.models, etags, rows))
+
+
+def to_unsigned(counts: np.ndarray) -> Sequence[int]:
+    """Counts as an array of the standard library, for the contract."""
+    return array("Q", counts.astype(np.uint64).tobytes())

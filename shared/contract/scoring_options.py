@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from .documents import NEWEST, pick_fields
 from .errors import Malformed
+from .windows import parse_zone
 
 
 class BadRows(StrEnum):
@@ -19,11 +23,61 @@ class BadRows(StrEnum):
 class TimeFormat(StrEnum):
     """The form of instants in the files. A column of timestamps is accepted with each of these."""
 
-    ISO = "iso"  # ISO 8601; without an offset it is UTC
+    ISO = "iso"  # ISO 8601; without an offset it is of the fleet's zone
     S = "s"  # since 1970
     MS = "ms"
     US = "us"
     NS = "ns"
+
+
+AS_IN_FILE = "as-in-file"
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Which feature is which for models that were fitted without names. Without a choice such models are refused."""
+
+    names: tuple[str, ...] = ()  # in the models' order
+    in_file_order: bool = False  # wide readings: the order of the files' columns
+    assumed: bool = False  # nobody chose it: the deployment is from before there was a choice
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Empty for no choice, `as-in-file`, or names: `temp,amps,flow` or a JSON list of texts. Raises Malformed."""
+        if text.strip() in ("", AS_IN_FILE):
+            return cls(in_file_order=bool(text.strip()))
+        try:
+            names = json.loads(text) if text.lstrip().startswith("[") else [name.strip() for name in text.split(",")]
+        except ValueError:
+            names = []
+        if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+            raise Malformed(f"expected {AS_IN_FILE}, or different names such as temp,amps,flow, got {text!r}")
+        return cls(tuple(names))
+
+    def describe_order(self) -> str:
+        """The names, or `as-in-file`, `assumed` (the same, chosen by nobody) or `refused`."""
+        if self.names:
+            return ",".join(self.names)
+        return "assumed" if self.assumed else AS_IN_FILE if self.in_file_order else "refused"
+
+
+class Gaps(StrEnum):
+    """What happens to a row that lacks one of a model's features."""
+
+    MODEL = "model"  # it is given to models that were trained to bear it; for the others it is left out and counted
+    GIVE = "give"  # it is given to every model
+    DROP = "drop"  # it is left out and counted for every model
+
+
+def parse_missing_values(text: str) -> tuple[float, ...]:
+    """Numbers that stand for a missing value: `-999,65535`. Raises Malformed."""
+    try:
+        numbers = tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise Malformed(f"expected numbers such as -999,65535, got {text!r}")
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +86,46 @@ class ReadingOptions:
 
     bad_rows: BadRows = BadRows.SKIP
     time: TimeFormat = TimeFormat.ISO
+    time_zone: str = ""  # of times without an offset; "": UTC, and the report counts them
+    features: Features = field(default_factory=Features)
+    gaps: Gaps = Gaps.MODEL
+    missing_values: tuple[float, ...] = ()
+
+    def to_json(self, schema: int) -> dict[str, Any]:
+        """For a manifest. In schema 1 *time* ends with the zone, so that nodes before 0.2.0 refuse it."""
+        doc = {
+            "bad_rows": self.bad_rows,
+            "time": self.time,
+            "features": asdict(self.features),
+            "gaps": self.gaps,
+            "missing_values": self.missing_values,
+        }
+        if schema == 1 and self.time_zone not in ("", "UTC"):
+            return {**doc, "time": f"{self.time} {self.time_zone}"}
+        return {**doc, "time_zone": self.time_zone} if self.time_zone else doc
+
+    @classmethod
+    def from_json(cls, doc: dict[str, Any]) -> Self:
+        """Raises KeyError, TypeError, ValueError, Malformed. A manifest of 0.1 has no choice of features."""
+        form, _, zone = str(doc["time"]).partition(" ")
+        features = doc.get("features", {"in_file_order": True, "assumed": True})
+        return cls(
+            BadRows(doc["bad_rows"]),
+            TimeFormat(form),
+            check_zone(zone or doc.get("time_zone", "")),
+            Features(
+                tuple(map(str, features.get("names", ()))),
+                bool(features.get("in_file_order", False)),
+                bool(features.get("assumed", False)),
+            ),
+            Gaps(doc.get("gaps", Gaps.MODEL)),
+            tuple(map(float, doc.get("missing_values", ()))),
+        )
+
+
+def check_zone(name: str) -> str:
+    """The name of a zone that is known here, or ""; raises Malformed."""
+    return parse_zone(name).key if name else ""
 
 
 class OtherVersion(StrEnum):
@@ -72,6 +166,12 @@ class Limits:
     readings_memory: int = 2 * 2**30  # bytes, about; more is read in several passes
 
 
+def _parse_limit(value: object) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ValueError(f"expected a limit above 0, got {value!r}")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class ScoringOptions:
     """All options of a node."""
@@ -80,15 +180,25 @@ class ScoringOptions:
     other_versions: OtherVersions = field(default_factory=OtherVersions)
     limits: Limits = field(default_factory=Limits)
 
-    def to_json(self) -> dict[str, Any]:
-        """For a manifest."""
-        return asdict(self)
+    def assume_features(self) -> Self:
+        """The same; where nobody chose, models without feature names take the order of the files, as 0.1 did."""
+        if self.readings.features != Features():
+            return self
+        return replace(self, readings=replace(self.readings, features=Features(in_file_order=True, assumed=True)))
+
+    def to_json(self, schema: int = NEWEST) -> dict[str, Any]:
+        """For a manifest of this schema."""
+        return {
+            "readings": self.readings.to_json(schema),
+            "other_versions": asdict(self.other_versions),
+            "limits": asdict(self.limits),
+        }
 
     @classmethod
     def from_json(cls, doc: dict[str, Any]) -> Self:
-        """Raises KeyError, TypeError, ValueError."""
+        """Raises KeyError, TypeError, ValueError, Malformed."""
         return cls(
-            ReadingOptions(BadRows(doc["readings"]["bad_rows"]), TimeFormat(doc["readings"]["time"])),
+            ReadingOptions.from_json(doc["readings"]),
             OtherVersions(*(OtherVersion(doc["other_versions"][kind]) for kind in OtherVersions.__slots__)),
-            Limits(**doc["limits"]),
+            Limits(**{name: _parse_limit(value) for name, value in pick_fields(Limits, doc["limits"]).items()}),
         )

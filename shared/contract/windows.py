@@ -1,4 +1,4 @@
-"""Windows: the ranges of readings that runs score, and the notation of their lengths. Pure."""
+"""Windows: the ranges of readings that runs score; the notation of their lengths, and of time zones. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .errors import Malformed
 
@@ -33,6 +34,14 @@ def format_length(length: timedelta) -> str:
     if length % timedelta(hours=1) == timedelta():
         return f"PT{length // timedelta(hours=1)}H"
     return f"PT{length // MINUTE}M"
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """The zone of an IANA name; raises Malformed."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of the database is an OSError
+        raise Malformed(f"expected a time zone by its IANA name such as Europe/Berlin or UTC, got {name!r}") from None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -213,7 +213,6 @@ def test_trees_are_laid_out_so_that_every_walk_ends(normal: np.ndarray) -> None:
         lambda x: make_pipeline(PCA(2), OneClassSVM()).fit(x),
         lambda x: make_pipeline(MaxAbsScaler(), OneClassSVM()).fit(x),
         lambda x: make_pipeline(StandardScaler(), MinMaxScaler(), OneClassSVM()).fit(x),
-        lambda x: make_pipeline("passthrough", OneClassSVM()).fit(x),
         lambda x: make_pipeline(make_pipeline(StandardScaler()), OneClassSVM()).fit(x),
         lambda x: make_pipeline(StandardScaler(), make_pipeline(OneClassSVM())).fit(x),
         lambda x: OneClassSVM(kernel="precomputed").fit(x @ x.T),
@@ -226,6 +225,13 @@ def test_what_is_safe_and_no_packed_family_is_kept(make: Any, dump: Any, normal:
 
     assert (packed.family, packed.n_features, packed.features, packed.made_by) == (Family.KEPT, 0, (), "1.9.1")
     assert (len(packed.numbers), len(packed.integers), packed.strict) == (0, 0, False)
+
+
+@pytest.mark.parametrize("step", ["passthrough", None])
+def test_a_step_that_is_switched_off_is_passed_over(step: Any, normal: np.ndarray) -> None:
+    packed = pack_file(pickle.dumps(make_pipeline(step, OneClassSVM()).fit(normal)))
+
+    assert (packed.family, packed.n_features, packed.features) == (Family.RBF, 3, ())
 
 
 def test_sparse_support_vectors_are_kept(normal: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from scorer.packs.pack import from_buffer
 from scorer.storage.blob_store import Content, Folder, MappedContent
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed, Unavailable
+from shared.contract.model_list import ModelList
 from shared.contract.paths import pack_path
 from shared.contract.text import make_digest
 
@@ -86,9 +87,11 @@ class Place:
         self.files[name] = data
         (self.root / "models" / f"{name}.pkl").write_bytes(data)
 
-    def fleet(self) -> list[Model]:
+    def fleet(self) -> ModelList:
         """As it would be planned now."""
-        return [Model(name, "", f"{name}.pkl", make_digest(data)) for name, data in sorted(self.files.items())]
+        return ModelList.from_models(
+            Model(name, "", f"{name}.pkl", make_digest(data)) for name, data in sorted(self.files.items())
+        )
 
     def stores(self, **given: object) -> tuple[Stores, Watched]:
         """Both folders, watched as one."""
@@ -163,8 +166,8 @@ def test_of_ten_thousand_models_only_what_changed_came_or_went_is_touched(tmp_pa
 
 
 def test_what_was_carried_or_refused_is_not_fetched(place: Place) -> None:
-    fleet = place.fleet()
-    fleet[0] = replace(fleet[0], refused=Reason.QUARANTINED)
+    first, *others = place.fleet()
+    fleet = ModelList.from_models([replace(first, refused=Reason.QUARANTINED), *others])
     stores, watched = place.stores()
     ready = load_models(stores, "p", fleet, excluded=[1, 3])
     assert [call for call in watched.calls if call.startswith("read")] == ["read c.pkl"]

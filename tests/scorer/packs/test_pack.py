@@ -21,6 +21,7 @@ from scorer.packs.cache import pack_file
 from scorer.packs.pack import EMPTY, Entry, Pack, build_pack, from_buffer, to_bytes
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed
+from shared.contract.model_list import ModelList
 
 DATA = np.random.default_rng(7).normal(size=(60, 3))
 ESTIMATORS = [
@@ -108,16 +109,16 @@ def test_what_goes_in_comes_out(entries: list[Entry]) -> None:
 def test_an_empty_pack_is_a_pack() -> None:
     found = from_buffer(memoryview(to_bytes(EMPTY)))
     assert len(found) == 0
-    assert found.find_rows([model("a")]).tolist() == [-1]
+    assert found.find_rows(ModelList.from_models([model("a")])).tolist() == [-1]
 
 
 def test_a_model_is_found_by_its_id_and_the_etag_of_its_file(entries: list[Entry]) -> None:
     whole = build_pack(entries)
     planned = [Model(e.model.device, e.model.sensor, e.model.name, e.etag) for e in entries]
-    assert whole.find_rows(planned).tolist() == list(range(len(entries)))
+    assert whole.find_rows(ModelList.from_models(planned)).tolist() == list(range(len(entries)))
     others = [planned[3], model("unknown"), Model(planned[1].device, planned[1].sensor, "", "another"), planned[0]]
-    assert whole.find_rows(others).tolist() == [3, -1, -1, 0]
-    assert whole.find_rows([Model(planned[0].device, "", "", planned[0].etag)]).tolist() == [-1]
+    assert whole.find_rows(ModelList.from_models(others)).tolist() == [3, -1, -1, 0]
+    assert whole.find_rows(ModelList.from_models([Model(planned[0].device, "", "", planned[0].etag)])).tolist() == [-1]
 
 
 def test_a_merged_pack_has_the_rows_that_were_wanted_in_their_order(entries: list[Entry]) -> None:

@@ -21,7 +21,8 @@ from scorer.readings.source import Readings
 from scorer.sandbox import pipe, replies
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
-from shared.contract.report import ModelResult
+from shared.contract.outcomes import ModelResult
+from shared.contract.scoring_options import Features, ReadingOptions
 
 SEEN: list[str] = []  # the devices that this child has been asked for
 
@@ -38,7 +39,8 @@ def readings(device: str, values: np.ndarray, features: tuple[str, ...] = ("a", 
         values=np.ascontiguousarray(values.T),
         file=np.zeros(rows, np.int32),
     )
-    return Readings({device: 0}, frames=[frame])
+    policy = ReadingOptions(features=Features(in_file_order=True))
+    return Readings({device: 0}, policy, frames=[frame], columns=dict.fromkeys(features), layouts={0: features})
 
 
 def item(device: str, data: bytes = b"", values: np.ndarray | None = None) -> tuple[Model, Content, Readings]:

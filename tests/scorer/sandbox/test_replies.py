@@ -15,7 +15,7 @@ from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import Predictions
 from scorer.sandbox import replies
 from shared.contract.domain import Model, Reason
-from shared.contract.report import ModelResult
+from shared.contract.outcomes import ModelResult
 from tests.scorer.sandbox import misdeeds
 
 MODEL = Model("d", "", "d.skops", "planned")

@@ -21,9 +21,12 @@ from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model, Part, Reason
 from shared.contract.errors import Unavailable
 from shared.contract.manifest import Manifest
+from shared.contract.model_list import ModelList
+from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.paths import parts_prefix, report_path
-from shared.contract.report import ModelResult, Report
+from shared.contract.report import Report
 from shared.contract.windows import Window
+from tests.reports import read_report
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 CHUNK = "c00003"
@@ -54,15 +57,17 @@ PREDICTIONS = [said(MODELS[0], "1", 2, 7.5), said(MODELS[1], "newer", 3, None), 
 
 
 def table_of(predictions: Sequence[Predictions]) -> pa.Table:
-    models, etags = [one.model for one in predictions], [one.etag for one in predictions]
+    models = ModelList.from_models(one.model for one in predictions)
+    etags = [one.etag for one in predictions]
     return to_table(models, etags, [join_predictions(list(enumerate(predictions)))])
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> Folder:
-    """Where attempt 1 has left its report and its part."""
+@pytest.fixture(params=[1, 2])
+def work(tmp_path: Path, request: pytest.FixtureRequest) -> Folder:
+    """Where attempt 1 has left its report, of either schema, and its part."""
     folder = Folder(tmp_path)
     leave(folder, table_of(PREDICTIONS))
+    write(folder, replace(report_of(folder), schema=request.param))
     return folder
 
 
@@ -74,7 +79,8 @@ def leave(work: Folder, table: pa.Table, *, warnings: tuple[str, ...] = ()) -> R
     path = f"{parts_prefix(HOUR.id, CHUNK)}{uuid.uuid4().hex}.parquet"
     work.write(path, data)
     part = Part(path, len(data), base64.b64encode(hashlib.md5(data).digest()).decode(), table.num_rows)
-    report = Report(HOUR.id, CHUNK, 1, NOW, NOW + timedelta(seconds=1), VERDICTS, (part,), warnings)
+    ended, outcomes = NOW + timedelta(seconds=1), Outcomes.from_results(VERDICTS)
+    report = Report(HOUR.id, CHUNK, 1, NOW, ended, outcomes, (part,), warnings)
     write(work, report)
     return report
 
@@ -84,14 +90,17 @@ def write(work: Folder, report: Report) -> None:
 
 
 def report_of(work: Folder) -> Report:
-    return Report.from_bytes(work.read(report_path(HOUR.id, CHUNK, 1)).data)
+    return read_report(work.read(report_path(HOUR.id, CHUNK, 1)).data, MANIFEST)
+
+
+OTHER_FILE = f"1 models keep rows by another file than is planned now, such as {MODELS[1].id}"
 
 
 def test_every_model_that_was_scored_is_taken_over_with_its_verdict_and_its_rows(work: Folder) -> None:
     carried = carry_over_results(work, MANIFEST, 1)
 
     found = {i: (one.result, one.predictions and one.predictions.etag) for i, one in carried.scored.items()}
-    assert carried.warnings == ()
+    assert carried.warnings == (OTHER_FILE,)
     assert found == {
         0: (VERDICTS[0], "1"),
         1: (VERDICTS[1], "newer"),
@@ -102,6 +111,15 @@ def test_every_model_that_was_scored_is_taken_over_with_its_verdict_and_its_rows
         taken = carried.scored[place].predictions
         assert taken
         assert table_of([taken]).equals(table_of([expected]))
+
+
+def test_a_model_of_a_later_round_keeps_the_etag_that_scored_its_rows(work: Folder) -> None:
+    now = replace(MANIFEST, models=tuple(replace(model, etag="newer") for model in MODELS))
+
+    carried = carry_over_results(work, now, 1)
+
+    etags = {i: (one.result.etag, one.predictions and one.predictions.etag) for i, one in carried.scored.items()}
+    assert etags == {0: ("1", "1"), 1: ("", "newer"), 2: ("3", "3"), 4: ("", None)}
 
 
 def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) -> None:
@@ -115,8 +133,8 @@ def test_rows_that_are_carried_over_are_written_as_the_same_bytes(work: Folder) 
 
 
 def test_an_attempt_that_scored_nothing_gives_nothing_and_is_no_trouble(work: Folder) -> None:
-    none = tuple(ModelResult(model.id, reason=Reason.NO_READINGS) for model in MODELS)
-    write(work, replace(report_of(work), results=none, parts=()))
+    none = [ModelResult(model.id, reason=Reason.NO_READINGS) for model in MODELS]
+    write(work, replace(report_of(work), outcomes=Outcomes.from_results(none), parts=()))
 
     assert carry_over_results(work, MANIFEST, 1) == CarriedResults({})
 
@@ -124,7 +142,11 @@ def test_an_attempt_that_scored_nothing_gives_nothing_and_is_no_trouble(work: Fo
 def test_what_the_earlier_report_warned_of_is_told_as_its_word(work: Folder) -> None:
     leave(work, table_of(PREDICTIONS), warnings=("attempt 0: long ago", "3 rows were left out"))
 
-    assert carry_over_results(work, MANIFEST, 1).warnings == ("attempt 0: long ago", "attempt 1: 3 rows were left out")
+    assert carry_over_results(work, MANIFEST, 1).warnings == (
+        "attempt 0: long ago",
+        "attempt 1: 3 rows were left out",
+        OTHER_FILE,
+    )
 
 
 def test_without_an_attempt_to_carry_nothing_is_read(tmp_path: Path) -> None:
@@ -145,7 +167,17 @@ def of_another_chunk(work: Folder) -> None:
 
 
 def of_other_models(work: Folder) -> None:
-    write(work, replace(report_of(work), results=(VERDICTS[0]._replace(model="a#b/z"), *VERDICTS[1:])))
+    name_another(work, 3, schema=2)  # which has the ids of models that were not scored
+
+
+def of_other_models_in_schema_1(work: Folder) -> None:
+    name_another(work, 0, schema=1)
+
+
+def name_another(work: Folder, place: int, schema: int) -> None:
+    results = [*VERDICTS]
+    results[place] = results[place]._replace(model="a#b/z")
+    write(work, replace(report_of(work), outcomes=Outcomes.from_results(results), schema=schema))
 
 
 def part_gone(work: Folder) -> None:
@@ -182,8 +214,11 @@ def part_with_another_sensor(work: Folder) -> None:
     leave(work, table_of([*PREDICTIONS[:2], said(replace(MODELS[2], sensor="z"), "3", 1, -1.0)]))
 
 
-def part_with_rows_of_another_version_of_the_model(work: Folder) -> None:
-    leave(work, table_of([*PREDICTIONS[:2], said(MODELS[2], "older", 1, -1.0)]))
+def part_with_rows_of_two_versions_of_a_model(work: Folder) -> None:
+    table = table_of(PREDICTIONS)
+    etags = ["1", "older", *table["model"].to_pylist()[2:]]
+    index = table.schema.get_field_index("model")
+    leave(work, table.set_column(index, table.schema.field(index), pa.array(etags, table.schema.field(index).type)))
 
 
 def part_with_a_row_too_many_for_one_and_too_few_for_another(work: Folder) -> None:
@@ -194,9 +229,10 @@ def part_with_a_row_too_many_for_one_and_too_few_for_another(work: Folder) -> No
     ("damage", "says"),
     [
         (gone, "no file"),
-        (cut, "report: JSONDecodeError"),
+        (cut, "report: "),
         (of_another_chunk, "expected the report of"),
         (of_other_models, "its models are not the manifest's"),
+        (of_other_models_in_schema_1, "its models are not the manifest's"),
         (part_gone, "no file"),
         (part_with_a_flipped_bit, "with MD5"),
         (part_that_is_no_parquet, "Parquet"),
@@ -204,7 +240,7 @@ def part_with_a_row_too_many_for_one_and_too_few_for_another(work: Folder) -> No
         (part_in_another_order, "column 'device'"),
         (part_with_rows_of_a_model_that_failed, "column 'device'"),
         (part_with_another_sensor, "of its models: column 'sensor'"),
-        (part_with_rows_of_another_version_of_the_model, "of its models: column 'model'"),
+        (part_with_rows_of_two_versions_of_a_model, "of its models: column 'model'"),
         (part_with_a_row_too_many_for_one_and_too_few_for_another, "of its models: column 'sensor'"),
     ],
 )

@@ -25,12 +25,15 @@ from scorer.predictions.table import to_parquet
 from scorer.readings import source
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, RunWarnings, ScoringContext
+from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, ScoringContext
+from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model, Reason
+from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import OtherVersion, OtherVersions
 from tests.scorer.fleets import DETECTORS
+from tests.scorer.readings.seen import AS_IN_FILE
 
 WIDE = "".join(f"2026-11-21T07:{minute:02},{{device}},{10 + minute % 3},20,3{minute % 7}\n" for minute in range(20))
 
@@ -47,8 +50,8 @@ def portion(root: Path, files: dict[str, bytes], rows: str = WIDE, **given: Any)
     (root / "readings.csv").write_text("time,device,a,b,c\n" + "".join(rows.format(device=device) for device in files))
     for device, data in files.items():
         (root / "models" / device).write_bytes(data)
-    models = [Model(device, "", device, "planned") for device in files]
-    found = source.read_readings(Folder(root), ["readings.csv"], Columns(), list(files), None)
+    models = ModelList.from_models(Model(device, "", device, "planned") for device in files)
+    found = source.read_readings(Folder(root), ["readings.csv"], Columns(), list(files), None, AS_IN_FILE)
     return PackInput(models, load_models(Stores(Folder(root / "models"), Folder(root)), "", models), found, **given)
 
 
@@ -99,7 +102,11 @@ def test_each_way_of_being_scored_says_what_scikit_learn_says(
         np.testing.assert_allclose(found["score"], estimator.decision_function(at), atol=1e-9)
         assert found["anomaly"] == (estimator.predict(at) == -1).astype(int).tolist()
         assert len(set(found["model"])) == 1
-    assert notes.sentences == ("14 rows lacked one of the features that their model expects and were left out",)
+    assert notes.sentences == (
+        "7 of 20 rows of models that scikit-learn itself scores lacked a feature: GAPS says what becomes of them",
+        "7 of 20 rows of OneClassSVM (rbf) lacked a feature: GAPS says what becomes of them",
+        "14 rows lacked one of the features that their model expects and were left out",
+    )
 
 
 def _broken(estimator: Any) -> None:
@@ -214,7 +221,8 @@ def test_a_careful_attempt_says_the_same_as_any_other(
     stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path))
     nothing = load_models(stores, "", work.models, range(len(files)))
 
-    usual, careful = score(children, work), score(children, replace(work, loaded=nothing, isolated_stores=stores))
+    usual = score(children, work)
+    careful = score(children, replace(work, loaded=nothing, stores=stores, is_isolated=True))
 
     assert reasons(careful) == reasons(usual) == [None, Reason.EMPTY_MODEL, None]
     assert careful.rows.drop_columns(["score"]).to_pydict() == usual.rows.drop_columns(["score"]).to_pydict()

@@ -18,10 +18,13 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.commands import score_folder
+from scorer.commands.score_folder import ScoreOptions
 from scorer.estimators import outlier_detector
+from shared.contract.scoring_options import Features, ReadingOptions, ScoringOptions
 from tests.scorer.fleets import DETECTORS
 
-NAMES = ["pressure", "rpm", "temperature"]  # sorted: the order of a pivot
+NAMES = ["pressure", "temperature", "rpm"]  # not sorted
+NAMED = ScoringOptions(ReadingOptions(features=Features(tuple(NAMES))))
 
 
 def joblib_dump(estimator: Any, compress: Any = 0) -> bytes:
@@ -35,14 +38,12 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def score(root: Path, models: Mapping[str, bytes], extension: str = "pkl") -> Mapping[str, pd.DataFrame]:
-    """The predictions of each device; its models have a folder to themselves."""
+    """The predictions of each device; its models have a folder to themselves. FEATURES has the names."""
     (root / "models").mkdir()
     for device, data in models.items():
         (root / "models" / f"{device}.{extension}").write_bytes(data)
-    assert (
-        score_folder.score_models(score_folder.ScoreOptions(root / "models", root / "readings", root / "predictions"))
-        == 0
-    )
+    options = ScoreOptions(root / "models", root / "readings", root / "predictions", policy=NAMED)
+    assert score_folder.score_models(options) == 0
     return dict(list(read(root / "predictions").groupby("device")))
 
 

@@ -1,0 +1,171 @@
+"""What a model file says of its training: the names of its features, and whether rows with gaps were among them.
+
+Names are looked for in every step, in pipelines within pipelines and in column transformers: the first that are known
+decide. A step that was fitted without names ends the search: what follows it has the names of that step's output.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scorer.model_files.parsed import PIPELINE, ParsedObject
+
+PARTS = 1000  # of one model that are looked at
+_COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
+_FOREST = "sklearn.ensemble._iforest.IsolationForest"
+_TREES_WITH_GAPS = (1, 6)  # the first scikit-learn whose isolation forests take missing values
+_IMPUTERS = frozenset(
+    f"sklearn.impute.{name}" for name in ("_base.SimpleImputer", "_knn.KNNImputer", "_iterative.IterativeImputer")
+)
+# Transformers that hand gaps on as they are.
+_TOLERANT = frozenset(
+    f"sklearn.preprocessing.{name}"
+    for name in (
+        "_data.StandardScaler",
+        "_data.MinMaxScaler",
+        "_data.MaxAbsScaler",
+        "_data.RobustScaler",
+        "_data.PowerTransformer",
+        "_data.QuantileTransformer",
+    )
+)
+
+
+Describe = Callable[[Any], ParsedObject | None]  # the class and attributes of a part; None for what is no object
+
+
+def describe_parsed(part: Any) -> ParsedObject | None:
+    """A part of a file that was read as data is its own description."""
+    return part if type(part) is ParsedObject else None
+
+
+def read_feature_names(model: Any, describe: Describe = describe_parsed) -> tuple[str, ...]:
+    """The names of the features that a model was fitted with; () where it was fitted without names.
+
+    Raises ValueError for names that are no texts.
+    """
+    for value, part in _Parts(describe).list_steps(model):
+        if is_skipped(value):
+            continue
+        if part is None:
+            return ()
+        if names := _read_own_names(part):
+            return names
+        if "n_features_in_" in part.state:
+            return ()
+    return ()
+
+
+def count_features(model: Any, describe: Describe = describe_parsed) -> int | None:
+    """How many features a model was fitted with; None where it does not say."""
+    for _, part in _Parts(describe).list_steps(model):
+        count = part.state.get("n_features_in_") if part else None
+        if isinstance(count, int | np.integer):
+            return int(count)
+    return None
+
+
+def is_skipped(step: Any) -> bool:
+    """Whether a step of a pipeline is switched off."""
+    return step is None or (isinstance(step, str) and step == "passthrough")
+
+
+def takes_gaps(model: Any, describe: Describe = describe_parsed) -> bool:
+    """Whether the model was trained to be given missing values (NaN).
+
+    An imputer before all steps that would refuse them, or a forest whose file says that it saw some, see `saw_gaps`.
+    """
+    return _handle_gaps(model, _Parts(describe)) == _ABSORBS
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Walks over the parts of one model. Files may nest them in circles, so there is a limit; beyond it, ValueError."""
+
+    describe: Describe
+    n_parts: int = 0
+
+    def list_steps(self, model: Any) -> list[tuple[Any, ParsedObject | None]]:
+        """The steps of a model, also of pipelines within it, in the order in which they get features."""
+        pending, steps = [model], []
+        while pending:
+            self.n_parts += 1
+            if self.n_parts > PARTS:
+                raise ValueError(f"it has more than {PARTS} parts")
+            value = pending.pop()
+            part = self.describe(value)
+            if part is not None and part.kind == PIPELINE:
+                pending += [step[1] for step in reversed(part.state["steps"]) if len(step) > 1]
+            elif part is not None and "best_estimator_" in part.state:  # a search, whose result it is
+                pending.append(part.state["best_estimator_"])
+            else:
+                steps.append((value, part))
+        return steps
+
+
+def _read_own_names(part: ParsedObject) -> tuple[str, ...]:
+    """`feature_names_in_`, which scikit-learn sets where a model was fitted on a frame whose columns are texts."""
+    names = part.state.get("feature_names_in_", ())
+    if isinstance(names, np.ndarray):
+        names = names.tolist()
+    if not isinstance(names, list | tuple) or not all(type(name) is str for name in names):
+        raise ValueError("feature_names_in_ is not a list of names")
+    return tuple(names)
+
+
+_ABSORBS, _PASSES, _REFUSES = "absorbs", "passes", "refuses"
+
+
+def _handle_gaps(model: Any, parts: _Parts) -> str:
+    """Whether a model gives complete rows for rows with gaps, hands the gaps on, or refuses them."""
+    for value, part in parts.list_steps(model):
+        result = _PASSES if is_skipped(value) else _REFUSES if part is None else _handle_gaps_in_step(part, parts)
+        if result != _PASSES:
+            return result
+    return _PASSES
+
+
+def _handle_gaps_in_step(part: ParsedObject, parts: _Parts) -> str:
+    if part.kind == _FOREST:
+        return _ABSORBS if saw_gaps(part, parts.describe) else _REFUSES
+    if part.kind in _IMPUTERS:
+        missing = part.state.get("missing_values", math.nan)
+        return _ABSORBS if isinstance(missing, float) and math.isnan(missing) else _REFUSES
+    if part.kind in _TOLERANT:
+        return _PASSES
+    if part.kind == _COLUMNS:
+        branches = [branch[1] for branch in part.state.get("transformers_", ())]
+        results = {_handle_gaps(branch, parts) for branch in branches if branch != "drop"}
+        return _REFUSES if _REFUSES in results or not results else _PASSES if _PASSES in results else _ABSORBS
+    return _REFUSES
+
+
+def saw_gaps(forest: ParsedObject, describe: Describe = describe_parsed) -> bool:
+    """Whether a node of one of the forest's trees sends missing values to its smaller side.
+
+    Where no value is missing in a node, scikit-learn 1.6 and later sends missing ones to the larger side. Measured with
+    1.3 to 1.9: before 1.6 a forest takes none, whatever the nodes say; forests of 1.6 to 1.8 that saw some do not
+    show it, so they count as trained without.
+    """
+    version = re.match(r"(\d+)\.(\d+)", str(forest.state.get("_sklearn_version", "")))
+    if version is None or tuple(map(int, version.groups())) < _TREES_WITH_GAPS:
+        return False
+    for estimator in forest.state.get("estimators_", ()):
+        tree = describe(estimator)
+        nodes = describe(tree.state.get("tree_")) if tree else None
+        array = nodes.state.get("nodes") if nodes else None
+        if not isinstance(array, np.ndarray) or "missing_go_to_left" not in (array.dtype.names or ()):
+            continue
+        first, second = array["left_child"], array["right_child"]
+        inner = np.flatnonzero((first >= 0) & (first < len(array)) & (second >= 0) & (second < len(array)))
+        counts = array["n_node_samples"]
+        to_larger = counts[first[inner]] > counts[second[inner]]
+        if (array["missing_go_to_left"][inner].astype(bool) != to_larger).any():
+            return True
+    return False

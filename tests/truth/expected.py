@@ -1,0 +1,157 @@
+"""What is right for a fleet: the rows that a model must get, by what its maker knows, and which refusals are honest."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from shared.contract.domain import Reason
+from tests.truth.fleets import SENTINEL, Fleet, ModelSpec
+from tests.truth.product import Answer, list_columns, split_rows
+from tests.truth.training import score_rows, takes_gaps
+
+Cells = dict[int, dict[str, float]]  # what is known of a device, by minute and column
+CLOSE = 1e-9
+
+
+def check_answer(fleet: Fleet, spec: ModelSpec, answer: Answer) -> tuple[str, int]:
+    """What is wrong with an answer, "" where nothing is; and how many rows must be counted as left out."""
+    cells = gather_cells(fleet, spec.device)
+    features = choose_features(fleet, spec, cells)
+    if isinstance(features, str):
+        allowed = {Reason.WRONG_FEATURES} if cells else {Reason.NO_READINGS, Reason.WRONG_FEATURES}
+        return ("" if answer.reason in allowed else f"expected a refusal: {features}"), 0
+    rows = {minute: [values.get(name, math.nan) for name in features] for minute, values in cells.items()}
+    if fleet.is_long:  # a time at which none of the model's sensors has a value is no row of it
+        rows = {minute: row for minute, row in rows.items() if not all(map(math.isnan, row))}
+    given = {minute: row for minute, row in rows.items() if is_given(fleet, spec, row)}
+    if answer.reason:
+        return check_reason(fleet, spec, answer, features, rows, given), 0
+    if sorted(answer.rows) != sorted(given):
+        return f"expected rows at {sorted(given)}, got {sorted(answer.rows)}", 0
+    return check_scores(spec, answer, given), len(rows) - len(given)
+
+
+def read_value(fleet: Fleet, value: float | None) -> float:
+    """A cell as it is meant: NaN where there is no value."""
+    return math.nan if value is None or (fleet.sentinel and value == SENTINEL) else value
+
+
+def gather_cells(fleet: Fleet, device: str) -> Cells:
+    """What is known of a device at each minute: of rows with the same time the last counts, in long ones by sensor."""
+    cells: Cells = {}
+    for _, rows in split_rows(fleet):
+        for row in rows:
+            if row.device != device:
+                continue
+            values = {name: read_value(fleet, value) for name, value in zip(fleet.columns, row.cells, strict=True)}
+            present = {name: value for name, value in values.items() if not math.isnan(value)}
+            if present and fleet.is_long:
+                cells.setdefault(row.minute, {}).update(present)
+            elif present:  # a row without any value is none
+                cells[row.minute] = values
+    return cells
+
+
+def list_layouts(fleet: Fleet, device: str | None = None) -> list[tuple[str, ...]]:
+    """The columns of each wide file that has rows of the device."""
+    layouts = [
+        tuple(fleet.columns[i] for i in list_columns(file, rows))
+        for file, rows in split_rows(fleet)
+        if device is None or any(row.device == device for row in rows)
+    ]
+    return [layout for layout in layouts if layout]
+
+
+def choose_features(fleet: Fleet, spec: ModelSpec, cells: Cells) -> tuple[str, ...] | str:
+    """The columns that are a model's features, in its order; or why nobody can know."""
+    names, count = spec.features if spec.fitted == "frame" else (), len(spec.features)
+    setting = tuple(fleet.features.split(",")) if fleet.features not in ("", "as-in-file") else ()
+    if spec.sensor:
+        return (spec.sensor,)
+    if not fleet.is_long and count == 1 and {name for layout in list_layouts(fleet) for name in layout} == {"value"}:
+        return ("value",)  # one value, whatever its name
+    if names:
+        return names
+    if setting and count == len(setting):
+        return setting
+    if count == 1:
+        return choose_single(fleet, spec, cells)
+    if setting or fleet.is_long or fleet.features != "as-in-file":
+        return "nothing says which feature is which"
+    return choose_by_files(fleet, spec)
+
+
+def choose_single(fleet: Fleet, spec: ModelSpec, cells: Cells) -> tuple[str, ...] | str:
+    """The column of a model of one feature without a name: the only one, or that which is called `value`."""
+    if fleet.is_long:
+        sensors = {name for values in cells.values() for name in values}
+        return tuple(sensors) if len(sensors) == 1 else "one of several sensors"
+    if any(not math.isnan(values.get("value", math.nan)) for values in cells.values()):
+        return ("value",)
+    return choose_by_files(fleet, spec)
+
+
+def choose_by_files(fleet: Fleet, spec: ModelSpec) -> tuple[str, ...] | str:
+    """The columns of the files, which must be the same, and as many as the model has features."""
+    layouts = list_layouts(fleet, spec.device)
+    if len(set(layouts)) != 1 or len(layouts[0]) != len(spec.features):
+        return "files of other columns"
+    return layouts[0]
+
+
+def is_given(fleet: Fleet, spec: ModelSpec, row: list[float]) -> bool:
+    """Whether the library is to be asked for a row."""
+    if all(map(math.isfinite, row)):
+        return True
+    has_some = any(map(math.isfinite, row)) and not any(map(math.isinf, row))
+    return has_some and (fleet.gaps == "give" or (fleet.gaps == "model" and takes_gaps(spec)))
+
+
+def check_scores(spec: ModelSpec, answer: Answer, given: dict[int, list[float]]) -> str:
+    """How the scores differ from the library's."""
+    minutes = sorted(given)
+    expected = score_rows(spec, np.array([given[minute] for minute in minutes]))
+    if expected is None:
+        return "the library refuses these rows"
+    for minute, score, label in zip(minutes, *expected, strict=True):
+        scored, labelled = answer.rows[minute]
+        if not math.isclose(scored, score, rel_tol=CLOSE, abs_tol=CLOSE):
+            return f"at {minute}: expected the score {score}, got {scored}"
+        if labelled != label and abs(score) > CLOSE:  # rounding decides the others
+            return f"at {minute}: expected the label {label}, got {labelled}"
+    return ""
+
+
+def check_reason(
+    fleet: Fleet,
+    spec: ModelSpec,
+    answer: Answer,
+    features: tuple[str, ...],
+    rows: dict[int, list[float]],
+    given: dict[int, list[float]],
+) -> str:
+    """Why a model may not be refused for this reason."""
+    absent = set(features) - {name for layout in list_layouts(fleet) for name in layout}
+    bears = fleet.gaps == "give" or (fleet.gaps == "model" and takes_gaps(spec))
+    allowed = set[Reason]()
+    if given and absent and not fleet.is_long and not (bears and len(absent) < len(features)):
+        allowed = {Reason.WRONG_FEATURES}
+    elif given:
+        expected = score_rows(spec, np.array(list(given.values())))
+        if expected is None:
+            allowed = {Reason.ESTIMATOR_ERROR}
+        elif not np.isfinite(expected[0]).all():
+            allowed = {Reason.BAD_SCORES}
+    else:
+        columns = list(zip(*rows.values(), strict=True)) or [()] * len(features)
+        has_silent = any(not any(map(math.isfinite, column)) for column in columns)
+        allowed = {Reason.SENSOR_SILENT} if has_silent and rows else {Reason.NO_READINGS}
+        allowed |= {Reason.SENSOR_SILENT} if not rows and fleet.is_long else set()
+        allowed |= {Reason.WRONG_FEATURES} if absent and not fleet.is_long else set()
+    expected_rows = f"rows at {sorted(given)}, or " * bool(given)
+    return (
+        "" if answer.reason in allowed
+        else f"expected {expected_rows}one of {sorted(allowed)}, got {answer.reason}: {answer.message}"
+    )  # fmt: skip
