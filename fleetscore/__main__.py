@@ -13,9 +13,11 @@ from shared.contract.version import VERSION
 USAGE = """usage: fleetscore COMMAND [options]
 
 commands:
-  folder     score a folder of models; no cloud needed
-  convert    write models as skops files, without running what is in them
-  rebuild    restore a ledger that was lost, from plans and reports (with the extra: fleetscore[app])
+  folder       score a folder of models; no cloud needed
+  convert      write models as skops files, without running what is in them
+  predictions  `predictions upgrade`: rewrite predictions of schema 1 as schema 2
+  show         print a plan, a manifest or a report as JSON
+  rebuild      restore a ledger that was lost, from plans and reports (with the extra: fleetscore[app])
 
 `fleetscore COMMAND --help` shows the options of a command, `fleetscore --version` the version.
 """
@@ -30,10 +32,14 @@ def main() -> int:
         case ["--help" | "-h"]:
             print(USAGE, end="")
             return 0
-        case [("folder" | "convert"), *_] as arguments:
+        case [("folder" | "convert" | "predictions"), *_] as arguments:
             from scorer.__main__ import main as score
 
             return score(arguments, "fleetscore")
+        case ["show", *arguments]:
+            from shared.cli import show_document
+
+            return show_document.main(arguments, "fleetscore show")
         case ["rebuild", *_] as arguments:
             return _rebuild(arguments)
         case arguments:

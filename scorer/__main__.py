@@ -1,5 +1,7 @@
 """`python -m scorer`: a chunk on a node (`--manifest`), folders at a desk (`folder`), conversion of models (`convert`).
 
+`predictions upgrade` rewrites files of predictions.
+
 Exit codes: 0 done; 1 a model failed or none was scored (at a desk), or a store did not answer; 2 a person must change
 something. On a node 0 means that the report is written: models that fail are named there.
 """
@@ -20,7 +22,16 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
 
 from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402  # after the line above
 from shared.contract.model_names import DEFAULT_PATTERN, ModelNames  # noqa: E402
-from shared.contract.scoring_options import BadRows, OtherVersions, ReadingOptions, ScoringOptions, TimeFormat  # noqa: E402  # noqa: E402
+from shared.contract.scoring_options import (  # noqa: E402
+    BadRows,
+    Features,
+    Gaps,
+    OtherVersions,
+    ReadingOptions,
+    ScoringOptions,
+    TimeFormat,
+    parse_missing_values,
+)
 from shared.contract.windows import parse_length  # noqa: E402
 
 
@@ -40,11 +51,18 @@ def main(arguments: list[str], program: str = "python -m scorer") -> int:
                 from scorer.commands import convert_models
 
                 return convert_models.convert_folder(options.models, options.to, ModelNames(options.model_names))
+            case "predictions":
+                from scorer.commands import upgrade_predictions
+
+                storage = os.environ.get("STORAGE", "")
+                return upgrade_predictions.upgrade_files(options.location, storage, dry_run=options.dry_run)
             case _:
                 from scorer.commands import score_chunk
 
                 _choose_kernels()
-                attempt_options = score_chunk.AttemptOptions(options.careful, options.pardon, options.carry)
+                attempt_options = score_chunk.AttemptOptions(
+                    options.careful, options.pardon, options.current, options.carry
+                )
                 score_chunk.run_attempt(
                     options.manifest, options.attempt, os.environ.get("STORAGE", ""), attempt_options, _count_cores()
                 )
@@ -70,10 +88,18 @@ def _score_folder(options: argparse.Namespace) -> int:
             names=ModelNames(options.model_names),
             readings_path=options.readings_path,
             policy=ScoringOptions(
-                ReadingOptions(BadRows(options.bad_rows), TimeFormat(options.time_format)),
+                ReadingOptions(
+                    BadRows(options.bad_rows),
+                    TimeFormat(options.time_format),
+                    time_zone=score_folder.check_time_zone(options.time_zone),
+                    features=Features.parse(options.features),
+                    gaps=Gaps(options.gaps),
+                    missing_values=parse_missing_values(options.missing_values),
+                ),
                 OtherVersions.parse(options.other_versions),
             ),
             cores=_count_cores(),
+            predictions_schema=options.predictions_schema,
         )
     )
 
@@ -118,16 +144,29 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--attempt", type=int, help="on a node: the number of this attempt")
     parser.add_argument("--careful", action="store_true", help="on a node: score in worker processes, after a crash")
     parser.add_argument("--pardon", action="store_true", help="on a node: score models in quarantine too")
+    parser.add_argument("--current", action="store_true", help="on a node: score models as their files are now")
     parser.add_argument("--carry", type=int, default=0, help="on a node: the attempt whose results are carried over")
     commands = parser.add_subparsers(dest="command")
     folder = commands.add_parser("folder", help="score a folder of models; no cloud needed")
     convert = commands.add_parser("convert", help="write models as skops files, without running their content")
+    predictions = commands.add_parser("predictions", help="files of predictions")
+    upgrade = predictions.add_subparsers(required=True, metavar="upgrade").add_parser(
+        "upgrade", help="rewrite files of schema 1 as schema 2, in place"
+    )
+    upgrade.add_argument("location", metavar="FOLDER_OR_CONTAINER", help="a folder, or the URL of a container")
+    upgrade.add_argument("--dry-run", action="store_true", help="count the files, and write nothing")
     for command in (folder, convert):
         command.add_argument("--models", type=Path, required=True, help="folder of the models")
         command.add_argument("--model-names", default=DEFAULT_PATTERN, help="how they are named (%(default)s)")
     convert.add_argument("--to", type=Path, required=True, help="folder for the skops files, named by the models' ids")
     folder.add_argument("--readings", type=Path, required=True, help="a file or a folder: CSV, JSON lines, Parquet")
     folder.add_argument("--predictions", type=Path, required=True, help="folder for the Parquet files")
+    folder.add_argument(
+        "--predictions-schema",
+        type=int,
+        choices=(1, 2),
+        help="schema of the Parquet files: 2, or 1 where the folder has files of schema 1 only",
+    )
     folder.add_argument("--window", help="START/END in UTC; without it, all that the readings cover")
     folder.add_argument("--every", help="length of the windows, PT1H where no --window is given")
     folder.add_argument("--columns", default="", help="time=TS,device=Device,sensor=Tag,value=Value")
@@ -140,6 +179,16 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
         default=TimeFormat.ISO,
         help="format of times that are text or numbers",
     )
+    folder.add_argument("--time-zone", default="", help="zone of times without an offset, such as Europe/Berlin; UTC")
+    folder.add_argument(
+        "--features",
+        default="",
+        help="for models fitted without feature names: their names in the models' order, temp,amps,flow, or as-in-file",
+    )
+    folder.add_argument(
+        "--gaps", choices=list(Gaps), default=Gaps.MODEL, help="rows that lack a feature: give them to which models"
+    )
+    folder.add_argument("--missing-values", default="", help="numbers that stand for a missing value: -999,65535")
     folder.add_argument("--other-versions", default="warn", help="models of another scikit-learn: warn or refuse")
     folder.add_argument("--readings-path", default="", help="pattern of an hour's folder, date=%%Y-%%m-%%d/hour=%%H/")
     return parser

@@ -6,8 +6,11 @@ and the readings of the next one.
 
 from __future__ import annotations
 
+import importlib.metadata
+import itertools
 import logging
 import math
+import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,23 +20,28 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from scorer.errors import make_refusal
-from scorer.packs.cache import LoadedModels, Stores, load_models
+from scorer.packs.cache import LoadedModels, load_models
+from scorer.packs.fetch import Stores, make_refusals
 from scorer.packs.pack import EMPTY
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.part_files import Parts
 from scorer.readings import source
+from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.source import Readings, Source
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.carry_over import carry_over_results
-from scorer.scoring.pipeline import PackInput, ProgressCounter, RunWarnings, ScoringContext
+from scorer.scoring.needed_columns import find_needed_columns
+from scorer.scoring.pipeline import PackInput, ProgressCounter, ScoringContext
+from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Container, open_container, split_url
 from shared.contract import paths
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Reason
 from shared.contract.errors import FleetError
 from shared.contract.manifest import Manifest, PackRef
-from shared.contract.report import ModelResult, Progress, Report
+from shared.contract.model_list import ModelList
+from shared.contract.outcomes import Outcomes, join_outcomes
+from shared.contract.report import Progress, Report
 from shared.contract.version import VERSION
 
 UNPACKED_MODELS = 10_000  # that are scored together where the manifest has no packs
@@ -48,6 +56,7 @@ class AttemptOptions:
 
     isolated: bool = False  # in worker processes, so that the report names a model that ends its process
     override_quarantine: bool = False  # score models too that the plan refused because they are in quarantine
+    current_files: bool = False  # score models as their files are now, not as they were planned
     carry_attempt: int = 0  # an earlier attempt, whose results are carried over from its report and its part; 0: none
 
 
@@ -62,30 +71,38 @@ def run_attempt(
     started = datetime.now(UTC)
     container_url, name = split_url(manifest_url)
     manifest = Manifest.from_bytes(open_container(container_url, storage).read(name).data)
+    models = ModelList.from_models(manifest.models)
     if options.override_quarantine:
-        manifest = replace(manifest, models=tuple(_lift_quarantine(model) for model in manifest.models))
+        models = models.lift(Reason.QUARANTINED)
+    manifest = replace(manifest, models=models)
     run_id, limits = manifest.window.id, manifest.policy.limits
     work = open_container(manifest.work_url, storage)
-    log.info("run=%s chunk=%s attempt=%s: %s models", run_id, manifest.chunk, attempt, len(manifest.models))
-    warnings, results, parts = RunWarnings(), list[ModelResult](), Parts(work, run_id, manifest.chunk)
+    log.info("run=%s chunk=%s attempt=%s: %s models", run_id, manifest.chunk, attempt, len(models))
+    warnings, outcomes = RunWarnings(), list[Outcomes]()
+    counted = RunWarnings()  # of the readings: by another thread, and first in the report
+    parts = Parts(work, run_id, manifest.chunk, manifest.predictions_schema)
     with (
         _report_progress(work, paths.progress_path(run_id, manifest.chunk, attempt), len(manifest.models)) as progress,
         WorkerPool(cores, timeout=limits.model_seconds, memory=limits.model_memory) as workers,
     ):
         carried = carry_over_results(work, manifest, options.carry_attempt)
         context = ScoringContext(workers, cores, manifest.policy.other_versions)
-        stores = Stores(open_container(manifest.models_url, storage), work, limits.model_bytes)
-        inputs = _ChunkInputs(manifest, storage, stores, options.isolated)
-        with _prefetch_packs(inputs.read_packs(carried.scored, warnings)) as packs, ThreadPoolExecutor(1) as writer:
+        stores = Stores(
+            open_container(manifest.models_url, storage), work, limits.model_bytes, current=options.current_files
+        )
+        inputs = _ChunkInputs(manifest, storage, stores, options.isolated, carried.scored)
+        with _prefetch_packs(inputs.read_packs(counted)) as packs, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             for pack_input in packs:
                 output = pipeline.score_pack(pack_input, context, progress, warnings)
-                results += output.results
+                outcomes.append(output.outcomes)
                 if writing:
                     writing.result()
                 writing = writer.submit(parts.add_table, output.rows)
             if writing:
                 writing.result()
+        joined = join_outcomes(outcomes, models.ids)
+        warnings.counts = counted.counts + warnings.counts
         sentences = (*carried.warnings, *warnings.sentences, *workers.warnings)
     report = Report(
         run=run_id,
@@ -93,10 +110,13 @@ def run_attempt(
         attempt=attempt,
         started_at=started,
         ended_at=datetime.now(UTC),
-        results=tuple(results),
+        outcomes=joined,
         parts=parts.close(),
+        statistics=parts.statistics,
         warnings=sentences,
         version=VERSION,
+        schema=manifest.schema,
+        libraries=read_library_versions(),
     )
     first = work.create(paths.report_path(run_id, manifest.chunk, attempt), report.to_bytes())
     tally = report.tally
@@ -104,8 +124,28 @@ def run_attempt(
     log.info("report written" if first else "another process of this attempt wrote its report first, which counts")
 
 
-def _lift_quarantine(model: Model) -> Model:
-    return replace(model, refused=None) if model.refused is Reason.QUARANTINED else model
+LIBRARIES = ("scikit-learn", "numpy", "scipy", "pyarrow", "skops", "joblib")  # whose versions a report names
+
+
+def read_library_versions() -> dict[str, str]:
+    """The versions of the libraries that scores depend on, and of Python."""
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), **versions}
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadedPack:
+    """A pack before its readings are read."""
+
+    models: ModelList
+    carried: Mapping[int, ModelOutcome]
+    loaded: LoadedModels
+    needed: Projection
+    stores: Stores
+    is_isolated: bool = False
+
+    def join_readings(self, readings: Readings) -> PackInput:
+        return PackInput(self.models, self.loaded, readings, self.carried, self.stores, self.is_isolated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,59 +156,81 @@ class _ChunkInputs:
     storage: str
     stores: Stores
     isolated: bool
+    carried: Mapping[int, ModelOutcome]  # by index in the manifest
 
-    def read_packs(self, carried: Mapping[int, ModelOutcome], warnings: RunWarnings) -> Iterator[PackInput]:
-        """The models, pack by pack, with their readings; *carried* is by index in the manifest."""
-        manifest, start = self.manifest, 0
+    def read_packs(self, warnings: RunWarnings) -> Iterator[PackInput]:
+        """The models, pack by pack, with their readings."""
+        manifest = self.manifest
         container = open_container(manifest.readings_url, self.storage)
-        reading_paths = source.list_paths(manifest.readings_path, manifest.window)
-        policy = manifest.policy.readings
+        reading_paths = source.list_paths(manifest.readings_path, manifest.window, manifest.policy.readings.time_zone)
+        devices = ModelList.from_models(manifest.models).read_texts("device")
         with closing(
-            source.open_readings(container, reading_paths, manifest.columns, manifest.window, policy)
-        ) as opened:
-            for packs in self._plan_passes(opened):
-                n_models = sum(pack.models for pack in packs)
-                models = [m for i, m in enumerate(manifest.models[start : start + n_models], start) if i not in carried]
-                readings = opened.read_devices([model.device for model in models])
-                log.info("readings=%s rows", readings.rows)
-                for message in readings.unreadable:
-                    log.error("readings unreadable: %s", message)
-                warnings.add_counts(readings.list_warnings())
-                for pack in packs:
-                    pack_carried = {i - start: carried[i] for i in range(start, start + pack.models) if i in carried}
-                    yield self._prepare_pack(
-                        manifest.models[start : start + pack.models], pack.name, readings, pack_carried
-                    )
-                    start += pack.models
-
-    def _plan_passes(self, source: Source) -> Iterator[Sequence[PackRef]]:
-        """The packs whose readings are read at once: one where readings are sorted by device, else as many as fit."""
-        packs, models = self.manifest.packs, len(self.manifest.models)
-        if not packs:
-            packs = tuple(
-                PackRef("", min(UNPACKED_MODELS, models - start)) for start in range(0, models, UNPACKED_MODELS)
+            source.open_readings(
+                container, reading_paths, manifest.columns, manifest.window, manifest.policy.readings,
+                manifest.readings_path, devices,
             )
-        passes = (
-            len(packs)
-            if source.divisible
-            else min(len(packs), math.ceil(source.size / self.manifest.policy.limits.readings_memory))
-        )
-        step = math.ceil(len(packs) / max(1, passes))
-        return (packs[start : start + step] for start in range(0, len(packs), max(1, step)))
+        ) as opened:  # fmt: skip
+            yield from self._join_readings(opened, self._load_packs(), warnings)
 
-    def _prepare_pack(
-        self, models: Sequence[Model], pack_name: str, readings: Readings, carried: Mapping[int, ModelOutcome]
-    ) -> PackInput:
+    def _load_packs(self) -> Iterator[_LoadedPack]:
+        models, start = ModelList.from_models(self.manifest.models), 0
+        for pack in self._list_packs():
+            pack_models = models[start : start + pack.models]
+            indices = range(start, start + pack.models)
+            pack_carried = {i - start: self.carried[i] for i in indices if i in self.carried}
+            yield self._load_pack(pack.name, pack_models, pack_carried)
+            start += pack.models
+
+    def _load_pack(self, name: str, models: ModelList, carried: Mapping[int, ModelOutcome]) -> _LoadedPack:
         if not self.isolated:
-            return PackInput(models, load_models(self.stores, pack_name, models, carried), readings, carried)
-        refusals = {index: make_refusal(model) for index, model in enumerate(models) if model.refused}
-        return PackInput(
-            models,
-            LoadedModels(EMPTY, np.full(len(models), -1), refusals, {}),
-            readings,
-            carried,
-            isolated_stores=self.stores,
-        )
+            loaded = load_models(self.stores, name, models, carried)
+            return _LoadedPack(models, carried, loaded, find_needed_columns(models, loaded, carried), self.stores)
+        refusals = make_refusals(models, current=self.stores.current)
+        unread = LoadedModels(EMPTY, np.full(len(models), -1), refusals, {})
+        return _LoadedPack(models, carried, unread, EVERYTHING, self.stores, is_isolated=True)
+
+    def _join_readings(
+        self, opened: Source, loaded_packs: Iterator[_LoadedPack], warnings: RunWarnings
+    ) -> Iterator[PackInput]:
+        """The packs with their readings, which are read for several packs at once where they fit.
+
+        What a pack needs is known once it is loaded, and one pack is loaded at a time. Where it needs a column that was
+        not read, the pass begins again, with more columns and perhaps fewer packs: so the warnings count each row once.
+        """
+        packs, divisible, projection = self._list_packs(), opened.divisible, Projection()
+        bounds = list(itertools.accumulate((pack.models for pack in packs), initial=0))
+        first = scored = 0  # packs: the first of the pass, and how many have their readings
+        next_pack = next(loaded_packs, None)
+        while next_pack:
+            projection |= next_pack.needed
+            passes = len(packs) if divisible else self._count_passes(opened.estimate_memory(projection))
+            end = min(len(packs), first + math.ceil(len(packs) / min(len(packs), passes)))
+            readings = self._read_pass(opened, bounds[first], bounds[end], projection)
+            while next_pack and scored < end and projection.covers(next_pack.needed):
+                yield next_pack.join_readings(readings)
+                scored, next_pack = scored + 1, next(loaded_packs, None)
+            if scored >= end:
+                warnings.add_counts(readings.list_warnings())
+                first = end
+
+    def _count_passes(self, n_bytes: int) -> int:
+        return max(1, math.ceil(n_bytes / self.manifest.policy.limits.readings_memory))
+
+    def _read_pass(self, opened: Source, start: int, end: int, projection: Projection) -> Readings:
+        """The readings of the models from index *start* to *end* that are not carried over."""
+        devices = ModelList.from_models(self.manifest.models)[start:end].read_texts("device")
+        if self.carried:
+            devices = [device for i, device in enumerate(devices, start) if i not in self.carried]
+        readings = opened.read_devices(devices, projection)
+        log.info("readings=%s rows", readings.rows)
+        for message in readings.unreadable:
+            log.error("readings unreadable: %s", message)
+        return readings
+
+    def _list_packs(self) -> Sequence[PackRef]:
+        models = len(self.manifest.models)
+        starts = range(0, models, UNPACKED_MODELS)
+        return self.manifest.packs or [PackRef("", min(UNPACKED_MODELS, models - start)) for start in starts]
 
 
 @contextmanager

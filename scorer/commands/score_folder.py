@@ -12,20 +12,27 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.arrow import build_numbers
-from scorer.packs.cache import Stores, load_models
-from scorer.predictions.table import to_parquet
+from scorer.packs.cache import load_models
+from scorer.packs.fetch import Stores
+from scorer.predictions.stored_files import find_schemas
+from scorer.predictions.table import NEWEST, to_parquet
 from scorer.readings import source
+from scorer.readings.layouts import find_table_above
+from scorer.readings.projection import Projection
 from scorer.readings.source import MICROSECOND, Readings
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, RunWarnings, ScoringContext
+from scorer.scoring.needed_columns import find_needed_columns
+from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, ScoringContext
+from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Outcome, decide_outcome
 from shared.contract.errors import Malformed
+from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
+from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_chunk_id, prediction_path
-from shared.contract.report import ModelResult
-from shared.contract.scoring_options import ScoringOptions
+from shared.contract.scoring_options import ScoringOptions, check_zone
 from shared.contract.windows import EPOCH, MINUTE, Window
 
 from .folders import check_target, list_fleet
@@ -47,6 +54,7 @@ class ScoreOptions:
     readings_path: str = ""
     policy: ScoringOptions = field(default_factory=ScoringOptions)
     cores: int = 1
+    predictions_schema: int | None = None  # None: 1 where the folder has files of schema 1 only, else the newest
 
 
 def score_models(options: ScoreOptions) -> int:
@@ -55,29 +63,38 @@ def score_models(options: ScoreOptions) -> int:
     Raises Malformed for options that make no sense, Misconfigured and Unavailable where predictions cannot be written.
     """
     fleet = list_fleet(options.models, options.names)
-    store, reading_paths = _open_source(options.readings, options.readings_path, options.window)
+    store, reading_paths = _open_source(options)
     check_target("--predictions", options.predictions)
     _check_apart(options.predictions, options.readings, options.readings_path)
+    schema = _choose_schema(options.predictions, options.predictions_schema)
     devices, limits = [model.device for model in fleet], options.policy.limits
-    readings = source.read_readings(
-        store, reading_paths, options.columns, devices, options.window, options.policy.readings
+    opened = source.open_readings(
+        store, reading_paths, options.columns, options.window, options.policy.readings, options.readings_path, devices
     )
     warnings, outputs = RunWarnings(), list[PackOutput]()
-    warnings.add_counts(readings.list_warnings())
-    files = Folder(options.models)
+    readings, projection = Readings({}), Projection()
+    stores = Stores(Folder(options.models), Folder(options.models), limits.model_bytes)
     with WorkerPool(options.cores, timeout=limits.model_seconds, memory=limits.model_memory) as workers:
         context = ScoringContext(workers, options.cores, options.policy.other_versions)
         for start in range(0, len(fleet), BATCH_MODELS):
-            models = fleet[start : start + BATCH_MODELS]
-            loaded = load_models(Stores(files, files, limits.model_bytes), "", models)
+            models = ModelList.from_models(fleet[start : start + BATCH_MODELS])
+            loaded = load_models(stores, "", models)
+            needed = find_needed_columns(models, loaded)
+            if not start or not projection.covers(needed):
+                projection |= needed
+                readings = opened.read_devices(devices, projection)
             outputs.append(
-                pipeline.score_pack(PackInput(models, loaded, readings), context, ProgressCounter(), warnings)
+                pipeline.score_pack(
+                    PackInput(models, loaded, readings, stores=stores), context, ProgressCounter(), warnings
+                )
             )
+        counted = RunWarnings()
+        counted.add_counts(readings.list_warnings())
+        warnings.counts = counted.counts + warnings.counts
         sentences = (*warnings.sentences, *workers.warnings)
     windows = _list_windows(options.window, options.every, readings)
-    _write_predictions(
-        options.predictions, windows, pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
-    )
+    table = pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
+    _write_predictions(options.predictions, windows, table, schema)
     for warning in sentences:
         print(f"note: {warning}")
     results = [result for output in outputs for result in output.results]
@@ -106,17 +123,28 @@ def parse_columns(text: str) -> Columns:
         raise Malformed(f"--columns: {error}") from error
 
 
-def _open_source(readings_folder: Path, readings_path: str, window: Window | None) -> tuple[Folder, list[str]]:
+def check_time_zone(name: str) -> str:
+    """The zone of times without an offset; raises Malformed."""
+    try:
+        return check_zone(name)
+    except Malformed as error:
+        raise Malformed(f"--time-zone: {error}") from error
+
+
+def _open_source(options: ScoreOptions) -> tuple[Folder, list[str]]:
     """The folder to read from, and the paths in it."""
+    readings_folder, readings_path, window = options.readings, options.readings_path, options.window
     if not readings_folder.exists():
         raise Malformed(f"--readings: expected a file or a folder, got nothing at {readings_folder}")
+    if problem := find_table_above(readings_folder):
+        raise Malformed(f"--readings: {problem}")
     if readings_folder.is_file():
         return Folder(readings_folder.parent), [readings_folder.name]
     if "%" not in readings_path:
         return Folder(readings_folder), [readings_path]
     if window is None:
         raise Malformed(f"--readings-path: {readings_path!r} has placeholders, so a --window is needed")
-    return Folder(readings_folder), source.list_paths(readings_path, window)
+    return Folder(readings_folder), source.list_paths(readings_path, window, options.policy.readings.time_zone)
 
 
 def _check_apart(predictions: Path, readings_folder: Path, readings_path: str) -> None:
@@ -141,7 +169,23 @@ def _list_windows(window: Window | None, every: timedelta | None, readings: Read
     return [Window(window.start + i * length, length) for i in range(window.length // length)]
 
 
-def _write_predictions(predictions: Path, windows: Sequence[Window], table: pa.Table) -> None:
+def _choose_schema(predictions: Path, option: int | None) -> int:
+    """The schema to write: that of the option, else the folder's own. Prints a sentence where old and new would mix."""
+    schemas = find_schemas(Folder(predictions)) if predictions.exists() else set()
+    schema = option or (1 if schemas == {1} else NEWEST)
+    upgrade = f"`fleetscore predictions upgrade {predictions}` rewrites those of schema 1"
+    if schemas - {schema}:
+        stored = " and ".join(map(str, sorted(schemas)))
+        print(
+            f"note: {predictions} has files of schema {stored}, and new ones are of schema {schema}: "
+            f"queries must unite their columns by name; {upgrade}"
+        )
+    elif schema < NEWEST and option is None:
+        print(f"note: predictions are written in schema 1, as the files in {predictions} are; {upgrade}")
+    return schema
+
+
+def _write_predictions(predictions: Path, windows: Sequence[Window], table: pa.Table, schema: int) -> None:
     """Write a file for each window that has rows; files of an earlier run of these windows are removed."""
     target = Folder(predictions)
     starts = [(window.start - EPOCH) // MICROSECOND for window in windows]
@@ -153,7 +197,7 @@ def _write_predictions(predictions: Path, windows: Sequence[Window], table: pa.T
         path = prediction_path(window, make_chunk_id(0), 0)
         rows = ordered.slice(bounds[i], bounds[i + 1] - bounds[i])
         if rows.num_rows:
-            target.write(path, to_parquet(rows))
+            target.write(path, to_parquet(rows, schema))
         for stale in (predictions / path).parent.glob(f"{window.id}-*.parquet"):
             if not rows.num_rows or stale.name != Path(path).name:
                 target.remove(stale.relative_to(predictions).as_posix())

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.contract.domain import Outcome, Reason, decide_outcome
+from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_job_name
-from shared.contract.report import ModelResult
 from shared.ports import JobStatus
 from shared.state.runs import AttemptState, Chunk, ChunkState
 

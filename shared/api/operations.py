@@ -26,10 +26,10 @@ def create_schedule_router(services: Services, clock: Callable[[], datetime]) ->
     ledger = services.ledger
 
     def read_health() -> Health:
-        now, due = clock(), services.options.schedule.next_fire
-        return run_views.make_health(
-            ledger.read_heartbeat(), now, due(now), find_request(ledger, RequestKind.PAUSE, SCHEDULE)
-        )
+        now, options = clock(), services.options
+        beat, due = ledger.read_heartbeat(), options.schedule.next_fire(now)
+        paused = find_request(ledger, RequestKind.PAUSE, SCHEDULE)
+        return run_views.make_health(beat, now, due, paused, options.planning.scoring)
 
     @router.get("/health", responses={503: {"model": Health, "description": "the scheduler is late"}})
     def health(request: HttpRequest, response: Response) -> Health:

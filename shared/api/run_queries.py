@@ -13,7 +13,9 @@ from shared.contract import paths
 from shared.contract.domain import Reason
 from shared.contract.errors import NotFound
 from shared.contract.manifest import Manifest
-from shared.contract.report import ModelResult, Report
+from shared.contract.model_list import ModelList
+from shared.contract.outcomes import ModelResult
+from shared.contract.report import Report
 from shared.contract.windows import Window
 from shared.control.services import Services
 from shared.ports import Blobs
@@ -98,7 +100,7 @@ def create_detail_router(services: Services) -> APIRouter:
             failure
             for chunk in page.items
             if chunk.state.terminal and any(group.reason is reason for group in chunk.failures)
-            for failure in chunk_views.list_model_failures(chunk.id, _read_results(services.work, chunk), reason)
+            for failure in chunk_views.list_model_failures(chunk.id, _read_unscored(services.work, chunk), reason)
         ]
         return ModelFailurePage(tuple(items), page.cursor)
 
@@ -117,9 +119,11 @@ def create_detail_router(services: Services) -> APIRouter:
     return router
 
 
-def _read_results(work: Blobs, chunk: Chunk) -> Sequence[ModelResult]:
-    """Every model of a chunk that is over: from its report, or from its manifest if it has no result."""
+def _read_unscored(work: Blobs, chunk: Chunk) -> Sequence[ModelResult]:
+    """The models of a chunk that were not scored: from its report, or from its manifest if it has no result."""
     if chunk.committed:
-        return Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, chunk.committed.attempt))).results
+        report = Report.from_bytes(work.read(paths.report_path(chunk.run, chunk.id, chunk.committed.attempt)))
+        return report.outcomes.list_unscored()
     manifest = Manifest.from_bytes(work.read(paths.manifest_path(chunk.run, chunk.manifest)))
-    return [ModelResult(model.id, reason=chunk.reason, message=chunk.message) for model in manifest.models]
+    ids = ModelList.from_models(manifest.models).ids
+    return [ModelResult(model, reason=chunk.reason, message=chunk.message) for model in ids]

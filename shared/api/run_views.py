@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.contract.domain import Failure, Outcome, Reason
+from shared.contract.scoring_options import ScoringOptions
 from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from shared.state.requests import Request, RequestKind
@@ -117,6 +118,8 @@ class Health:
     throttled_until: datetime | None  # the cluster asked for no requests until then
     nodes: NodesView | None  # null until the first count
     version: str  # of the app; empty for who may not read
+    predictions_schema: int | None  # of new plans; null before the first tick, and for who may not read
+    features: str | None  # of models without feature names in new plans; null in the same cases
 
 
 def make_run_view(run: Run, silence: timedelta) -> RunView:
@@ -192,19 +195,36 @@ def make_failure_view(failure: Failure) -> FailureView:
     return FailureView(failure.reason, failure.outcome, failure.models, failure.example, failure.message)
 
 
-def make_health(beat: Heartbeat, now: datetime, next_due: datetime, paused: Request | None) -> Health:
-    """The health of the scheduler at *now*."""
+def make_health(
+    beat: Heartbeat, now: datetime, next_due: datetime, paused: Request | None, scoring: ScoringOptions
+) -> Health:
+    """The health of the scheduler at *now*. *scoring*: the options of the settings."""
+    scoring = scoring.assume_features() if beat.assumes_features else scoring
     late = beat.ticked_at is None or now - beat.ticked_at > LATE
     since = paused.asked_at if paused else None
     throttled = beat.throttled_until if beat.throttled_until and beat.throttled_until > now else None
     nodes = _make_nodes_view(beat)
-    return Health(late, beat.ticked_at, beat.watermark, beat.trouble, next_due, since, throttled, nodes, VERSION)
+    return Health(
+        late,
+        beat.ticked_at,
+        beat.watermark,
+        beat.trouble,
+        next_due,
+        since,
+        throttled,
+        nodes,
+        VERSION,
+        beat.predictions_schema,
+        None if beat.assumes_features is None else scoring.readings.features.describe_order(),
+    )
 
 
 def hide_details(view: Health) -> Health:
     """The health without details, for callers that may not read: no Azure names, no size of the cluster, no version."""
     trouble = "shown to readers only: GET /api/schedule" if view.trouble else ""
-    return replace(view, trouble=trouble, throttled_until=None, nodes=None, version="")
+    return replace(
+        view, trouble=trouble, throttled_until=None, nodes=None, version="", predictions_schema=None, features=None
+    )
 
 
 def _make_nodes_view(beat: Heartbeat) -> NodesView | None:

@@ -17,10 +17,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.contract.errors import Misconfigured
 from shared.contract.model_names import DEFAULT_PATTERN, Columns, ModelNames
-from shared.contract.scoring_options import BadRows, OtherVersions, TimeFormat
+from shared.contract.scoring_options import (
+    BadRows,
+    Features,
+    Gaps,
+    OtherVersions,
+    TimeFormat,
+    check_zone,
+    parse_missing_values,
+)
+from shared.contract.windows import parse_zone
 from shared.planning.chunking import ChunkSize
 from shared.planning.due_windows import CatchUp
-from shared.planning.schedule import Schedule, parse_zone
+from shared.planning.predictions_schema import parse_predictions_schema
+from shared.planning.schedule import Schedule
 
 from . import setting_types
 from .setting_types import ContainerName, Count, Duration, Endpoint, KeyHash, parse_with
@@ -117,10 +127,34 @@ class Settings(BaseModel):
         description="the form of times in the readings: `iso`, or since 1970 in `s`, `ms`, `us` or `ns`; columns of "
         "timestamps need none",
     )
+    readings_time_zone: Annotated[str, parse_with(check_zone)] = Field(
+        "",
+        description="the zone of times without an offset in the readings, such as `Europe/Berlin`; without it they are "
+        "read as UTC, and each report counts them until `UTC` or another zone is set",
+    )
+    features: Annotated[Features, parse_with(Features.parse)] = Field(
+        Features(),
+        description="which feature is which for models that were fitted without names: their names in their order, "
+        "`temp,amps,flow`, or `as-in-file` (the order of the columns of wide readings); without it such models of "
+        "several features are refused",
+    )
+    gaps: Gaps = Field(
+        Gaps.MODEL,
+        description="a row that lacks one of a model's features: `model` (given to models that were trained to bear "
+        "it, left out for the others), `give` or `drop`",
+    )
+    missing_values: Annotated[tuple[float, ...], parse_with(parse_missing_values)] = Field(
+        (), description="numbers that stand for a missing value in the readings: `-999,65535`"
+    )
     other_versions: Annotated[OtherVersions, parse_with(OtherVersions.parse)] = Field(
         OtherVersions(),
         description="models of another scikit-learn version than that of the nodes: `warn`, `refuse`, or "
         "`skops=warn,pickle=refuse`",
+    )
+    predictions_schema: Annotated[int | None, parse_with(parse_predictions_schema)] = Field(
+        None,
+        description="the columns of predictions: `2`, or `1`, those of versions before 0.2.0; without it, what new "
+        "plans had last, and at the first tick 2, or 1 where there are runs from before",
     )
     model_mib: Count = Field(256, description="the most MiB of a model's file, compressed or not")
     model_timeout: Duration = Field(
@@ -128,7 +162,9 @@ class Settings(BaseModel):
     )
     model_memory_mib: Count = Field(4096, description="the most MiB of memory of that process")
     readings_memory_mib: Count = Field(
-        2048, description="about the most MiB of readings in memory on a node; more is read in several passes"
+        2048,
+        description="about the most MiB of readings in memory on a node, of the columns that models need; "
+        "more is read in several passes",
     )
     cluster: ClusterKind = Field(ClusterKind.DASK, description="where jobs run: `dask`, `azureml` or `batch`")
     dask_scheduler: setting_types.Scheduler = Field(

@@ -26,7 +26,7 @@ _READINGS = _STORAGE | {"scorer.readings"}
 _FAMILIES = _BASE | {"scorer.model_files.parsed", "scorer.families"}
 _PACKS = _STORAGE | {"scorer.model_files", "scorer.families", "scorer.packs"}
 _PREDICTIONS = _STORAGE | {"scorer.predictions"}
-_ESTIMATORS = _READINGS | _PREDICTIONS | {"scorer.model_files", "scorer.estimators"}
+_ESTIMATORS = _READINGS | _PREDICTIONS | {"scorer.model_files", "scorer.families.training", "scorer.estimators"}
 _SANDBOX = _READINGS | _PREDICTIONS | {"scorer.estimators", "scorer.model_files.allowlist", "scorer.sandbox"}
 _SCORING = _READINGS | _PACKS | _PREDICTIONS | {"scorer.kernels", "scorer.sandbox", "scorer.scoring"}
 MAY_IMPORT: Mapping[str, set[str]] = {
@@ -38,6 +38,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared.control": _TRACKING,
     "shared.api": _STATE
     | {"shared.ports", "shared.planning.backfill", "shared.control.services", "shared.control.options"},
+    "shared.cli": _CONTRACT,
     "shared.config": _PLANNING,
     "shared.adapters": _PORTS,
     "shared.adapters.azure": _PORTS,
@@ -56,13 +57,13 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.scoring": _SCORING,
     "scorer.commands": _SCORING,
     # The console script, which alone may import both sides; nothing imports it.
-    "fleetscore": {"scorer.__main__", "scorer.commands", "shared.__main__", "shared.contract"},
+    "fleetscore": {"scorer.__main__", "scorer.commands", "shared.__main__", "shared.cli", "shared.contract"},
 }
 # Single modules that may do what the others of their folder may not.
 EXCEPTIONS: Mapping[str, set[str]] = {
     "shared.ports": _STATE,
     "scorer.errors": _CONTRACT,
-    "scorer.arrow": set(),
+    "scorer.arrow": _CONTRACT,
     "scorer.processes": set(),
     "scorer.commands.convert_models": _STORAGE | {"scorer.estimators", "scorer.commands.folders"},
     # Sent by value and run on a worker, where the scorer is; the app itself never imports it.
@@ -74,7 +75,7 @@ _NUMBERS = {"numpy", "pyarrow", "pandas", "scipy", "sklearn", "numba"}
 _LIBRARIES = {"sklearn", "skops", "joblib", "lightgbm", "xgboost", "onnxruntime", "pyod", "catboost"}
 _WORLD = {"os", "io", "pathlib", "socket", "subprocess", "time", "random", "threading", "logging", "shutil"}
 PURE = ("shared.contract", "shared.state", "shared.planning", "shared.tracking")
-IMPURE = {"shared.planning.plan_writer", "shared.tracking.observe"}
+IMPURE = {"shared.planning.plan_writer", "shared.planning.round_writer", "shared.tracking.observe"}
 OURS = ("shared", "scorer", "fleetscore")
 # Packages from outside: which modules of ours, by prefix, may import them.
 ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {

@@ -42,6 +42,17 @@ def test_the_help_of_a_command_has_the_name_of_the_script(
     assert capsys.readouterr().out.startswith(f"usage: fleetscore {command} [-h] --models MODELS")
 
 
+def test_the_upgrade_of_predictions_is_a_command_of_the_script(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        call(monkeypatch, "predictions", "upgrade", "--help")
+    usage = "usage: fleetscore predictions upgrade [-h] [--dry-run] FOLDER_OR_CONTAINER\n"
+    assert capsys.readouterr().out.startswith(usage)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        call(monkeypatch, "predictions")
+
+
 def test_rebuild_wants_no_more_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "rebuild", "all") == 2
     assert capsys.readouterr().out.startswith("usage: fleetscore rebuild\n")

@@ -12,9 +12,11 @@ import subprocess
 import sys
 import time
 import traceback
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,16 @@ from scorer.predictions.table import Predictions
 from scorer.readings.frames import Frame
 from scorer.readings.source import Readings
 from scorer.sandbox import replies
-from shared.contract.domain import Model, Part, Reason
+from shared.contract.columns import split_document
+from shared.contract.domain import Model, Part, PartStatistics, Reason
 from shared.contract.errors import Malformed
-from shared.contract.manifest import Manifest, PackRef
-from shared.contract.report import ModelResult, Report
+from shared.contract.manifest import DeviceRange, Manifest, PackRef
+from shared.contract.model_list import ModelList
+from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.report import Report, Summary
 from shared.contract.windows import Window
+from shared.planning.plan import Plan, Planner, RoundPlan
+from shared.state.runs import Chunk, Phase, Run
 from tests.patience import patience
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +117,7 @@ def through_packs(data: bytes) -> object:
     for row in range(len(found)):
         assert found.get_refusal(row) or found.get_etag(row) is not None
         assert isinstance(found.get_file(row), bytes)
-    assert (found.find_rows([Model("d", "", "d", "e")]) < len(found)).all()
+    assert (found.find_rows(ModelList.from_models([Model("d", "", "d", "e")])) < len(found)).all()
     for name in ("features", "made_by"):
         codes, texts = found.get_texts(name)
         assert all(texts[code] is not None for code in codes.tolist())
@@ -135,25 +142,62 @@ def through_answers(data: bytes) -> object:
 
 def through_reports(data: bytes) -> object:
     try:
-        found = Report.from_bytes(data)
+        found = Report.from_bytes(data, 3)
         found.check_against("run", "c00000", 1, 3)
     except Malformed:
         return None
-    assert found.tally.models == 3
-    json.dumps([failure.message for failure in found.failures], ensure_ascii=False).encode()
+    assert found.tally.models == len(found.results) == 3
+    outcomes = found.outcomes
+    texts = [
+        *(failure.message for failure in found.failures),
+        *outcomes.tracebacks.values(),
+        *outcomes.remarks.values(),
+    ]
+    json.dumps([*texts, dict(found.libraries)], ensure_ascii=False).encode()
     return found.to_bytes()
 
 
 def through_manifests(data: bytes) -> object:
     try:
         found = Manifest.from_bytes(data)
+        models = list(found.models)
     except Malformed:
         return None
+    assert len(models) == len(found.models)
+    assert all(place < len(models) for place in found.tasks)
+    assert not found.packs or sum(pack.models for pack in found.packs) == len(models)
     return found.to_bytes()
 
 
+def with_a_sum_that_fits(data: bytes) -> bytes:
+    """A document whose columns have the checksum of its head: by one who may write into the working container."""
+    head, blocks = split_document(data)
+    return re.sub(rb'"crc32":\d+', b'"crc32":%d' % zlib.crc32(blocks), head) + b"\n" + blocks
+
+
+def through_foreign_reports(data: bytes) -> object:
+    return through_reports(with_a_sum_that_fits(data))
+
+
+def through_foreign_manifests(data: bytes) -> object:
+    return through_manifests(with_a_sum_that_fits(data))
+
+
+def through_plans(data: bytes) -> object:
+    """A plan or the plan of a round."""
+    answers = []
+    for read in (partial(Plan.from_bytes, RUN, now=NOW), partial(RoundPlan.from_bytes, run=RUN.id, number=1)):
+        try:
+            answers.append(read(data).to_bytes())
+        except Malformed as error:
+            answers.append(str(error)[:20].encode())
+    return answers
+
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 MODEL = Model("d", "", "d.skops", "planned")
 TIMES = np.arange(3) * 10**6
+RUN = Run(Window.parse("20261121T0700Z-PT1H"), Phase.RUNNING, NOW)
 READINGS = Readings(
     {"d": 0},
     frames=[Frame(("a",), False, np.array([0, 3]), None, TIMES, np.ones((1, 3)), np.zeros(3, np.int32))],
@@ -165,13 +209,15 @@ def seeds(door: str) -> list[bytes]:
     match door:
         case "answers":
             return list(_answers())
-        case "reports":
+        case "reports" | "foreign reports":
             return list(_reports())
-        case "manifests":
-            models = (MODEL, replace(MODEL, refused=Reason.AMBIGUOUS))
-            window = Window.parse("20261121T0700Z-PT1H")
-            manifest = Manifest(window, "c00000", models, "file:///m", "file:///r", "file:///w")
-            return [manifest.to_bytes(), replace(manifest, packs=(PackRef("p", 2),)).to_bytes()]
+        case "manifests" | "foreign manifests":
+            return list(_manifests())
+        case "plans":
+            chunks = tuple(Chunk(RUN.id, f"c0000{i}", "0123456789abcdef", 2, "a", "b") for i in range(2))
+            plan = Plan(chunks, 3, Planner("app", "https://m", "https://p"))
+            rounds = RoundPlan(1, {chunk.id: chunk.manifest for chunk in chunks})
+            return [plan.to_bytes(), replace(plan, schema=1).to_bytes(), rounds.to_bytes()]
     from tests.scorer.corpus import corpus_formats, corpus_wrong
 
     fitted = [model for name, model in corpus_wrong.whole().items() if name != "linear"]
@@ -192,14 +238,34 @@ def _answers() -> Iterator[bytes]:
 
 
 def _reports() -> Iterator[bytes]:
-    now = datetime(2026, 11, 21, 8, tzinfo=UTC)
     verdicts = (
         ModelResult("a", 3, 1),
         ModelResult("b", reason=Reason.CRASHED, message="its process"),
         ModelResult("c", etag="e"),
     )
     part = Part("results/run/c00000/abc.parquet", 100, "md5", 3)
-    yield Report("run", "c00000", 1, now, now, verdicts, (part,), ("1 rows were left out",)).to_bytes()
+    report = Report("run", "c00000", 1, NOW, NOW, Outcomes.from_results(verdicts), (part,), ("1 rows were left out",))
+    yield replace(report, schema=1).to_bytes()
+    yield report.to_bytes()
+    outcomes = replace(report.outcomes, readings=[4, 0, 1], tracebacks={1: "Traceback:\n x"}, remarks={0: "old"})
+    yield replace(
+        report,
+        outcomes=outcomes,
+        libraries={"numpy": "2.4.0"},
+        summary=Summary("results/run/c00000/abc.summary", 9, "md5"),
+        statistics=(PartStatistics(1, 2, "a", "c", {"value": 3}),),
+    ).to_bytes()
+
+
+def _manifests() -> Iterator[bytes]:
+    models = (MODEL, replace(MODEL, refused=Reason.AMBIGUOUS))
+    manifest = Manifest(RUN.window, "c00000", models, "file:///m", "file:///r", "file:///w")
+    devices = DeviceRange("a", "z")
+    for one in (manifest, replace(manifest, packs=(PackRef("p", 2),), devices=devices, tasks={0: "detect"})):
+        yield replace(one, schema=1).to_bytes()
+        yield one.to_bytes()
+    many = [replace(MODEL, device=f"d{i:04}", name=f"d{i:04}.skops", etag=f"{i * 7919:x}") for i in range(400)]
+    yield replace(manifest, models=many).to_bytes()
 
 
 DOORS: dict[str, Door] = {
@@ -208,7 +274,10 @@ DOORS: dict[str, Door] = {
     "foreign packs": through_foreign_packs,
     "answers": through_answers,
     "reports": through_reports,
+    "foreign reports": through_foreign_reports,
     "manifests": through_manifests,
+    "foreign manifests": through_foreign_manifests,
+    "plans": through_plans,
 }
 
 

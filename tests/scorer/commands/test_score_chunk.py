@@ -22,17 +22,19 @@ from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
 from scorer.commands import score_chunk
-from scorer.predictions.table import SCHEMA
+from scorer.predictions.table import SCHEMAS
+from scorer.readings import source
 from shared.contract.domain import Model, Reason, Tally
 from shared.contract.manifest import Manifest, PackRef, build_command
 from shared.contract.model_names import Columns
 from shared.contract.paths import manifest_path, pack_path, parts_prefix, progress_path, report_path
 from shared.contract.report import Report
-from shared.contract.scoring_options import Limits, ScoringOptions
+from shared.contract.scoring_options import Limits, ReadingOptions, ScoringOptions
 from shared.contract.text import make_digest
 from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from tests.patience import patience
+from tests.reports import read_report
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 READINGS = "date=2026-11-21/hour=07/a.csv"
@@ -110,7 +112,7 @@ def manifest(place: Place, svm: OneClassSVM) -> Manifest:
         fleet.append(Model(device, sensor, name, etag))
     fleet.append(Model("twice", "x", "twice/x.pkl", "e", Reason.AMBIGUOUS))
     rows = [("fan", "rpm"), ("a#b%20c", "50%"), ("NA", "007"), ("gone", "x"), ("old", "x"), ("twice", "x")]
-    lines = [f"2026-11-21T07:{m:02},{d},{s},{10 + m % 4}" for m in range(60) for d, s in rows]
+    lines = [f"2026-11-21T07:{m:02}Z,{d},{s},{10 + m % 4}" for m in range(60) for d, s in rows]
     place.write("readings", READINGS, "\n".join(["time,device,sensor,value", *lines]).encode())
     return Manifest(
         HOUR, "c00003", tuple(fleet), place.url("models"), place.url("readings"), place.url("work"), columns=Columns()
@@ -125,8 +127,10 @@ def order(place: Place, manifest: Manifest) -> str:
     return f"{place.url('work')}/{path}"
 
 
-def report_of(place: Place, attempt: int = 1) -> Report:
-    return Report.from_bytes(place.read("work", report_path(HOUR.id, "c00003", attempt)))
+def report_of(place: Place, attempt: int = 1, manifest: Manifest | None = None) -> Report:
+    """The report of an attempt; with its manifest, where a test asks for the ids of models that were scored."""
+    data = place.read("work", report_path(HOUR.id, "c00003", attempt))
+    return read_report(data, manifest) if manifest else Report.from_bytes(data)
 
 
 def predictions(place: Place, report: Report) -> pa.Table:
@@ -139,7 +143,7 @@ def test_a_chunk_is_scored_and_its_report_agrees_with_its_part(
 ) -> None:
     score_chunk.run_attempt(order, 1, place.storage)
 
-    report = report_of(place)
+    report = report_of(place, 1, manifest)
     assert report.version == VERSION
     report.check_against(HOUR.id, "c00003", 1, len(manifest.models))
     (part,) = report.parts
@@ -164,7 +168,7 @@ def test_a_chunk_is_scored_and_its_report_agrees_with_its_part(
         180,
         base64.b64encode(hashlib.md5(data).digest()).decode(),
     )
-    assert table.schema.equals(SCHEMA)
+    assert table.schema.equals(SCHEMAS[manifest.predictions_schema])
     assert table["device"].unique().to_pylist() == ["NA", "a#b%20c", "fan"]
     assert table["sensor"].unique().to_pylist() == ["007", "50%", "rpm"]
     assert table["model"].to_pylist() == [m.etag for m in manifest.models[:3] for _ in range(60)]
@@ -199,14 +203,14 @@ def test_two_processes_of_one_attempt_leave_one_report_and_parts_of_their_own(
 
 
 def test_a_model_that_changed_since_the_plan_is_scored_as_it_lies_there(
-    place: Place, order: str, normal: np.ndarray
+    place: Place, manifest: Manifest, order: str, normal: np.ndarray
 ) -> None:
     newer = OneClassSVM(nu=0.5).fit(normal[:, :1])
     etag = place.write("models", "fan/rpm.pkl", pickle.dumps(newer))
 
     score_chunk.run_attempt(order, 1, place.storage)
 
-    report = report_of(place)
+    report = report_of(place, 1, manifest)
     assert {v.model: v.etag for v in report.results if v.etag} == {"fan/rpm": etag}
     rows = predictions(place, report).to_pandas().query("device == 'fan'")
     assert set(rows["model"]) == {etag}
@@ -228,7 +232,7 @@ def test_what_was_left_out_stands_in_the_report_as_warnings(place: Place, order:
     place.write(
         "readings",
         "date=2026-11-21/hour=08/late.csv",
-        b"time,device,sensor,value\n2026-11-21T07:00,fan,rpm,NaN\n2026-11-21T07:01,fan,rpm,9\n",
+        b"time,device,sensor,value\n2026-11-21T07:00Z,fan,rpm,NaN\n2026-11-21T07:01Z,fan,rpm,9\n",
     )
     older = pickle.dumps(OneClassSVM(nu=0.1).fit(np.arange(30.0)[:, None])).replace(b"1.9.1", b"1.8.0")
     place.write("models", "fan/rpm.pkl", older)
@@ -240,6 +244,30 @@ def test_what_was_left_out_stands_in_the_report_as_warnings(place: Place, order:
         "1 readings were replaced by a later one of the same time, device and sensor",
         "1 models were made by scikit-learn 1.8.0 and loaded by 1.9.1, such as fan/rpm",
     )
+
+
+@pytest.mark.parametrize(("zone", "hour", "warnings"), [
+    ("", 7, (f"180 {source.NO_OFFSET}",)),
+    ("UTC", 7, ()),
+    ("Europe/Berlin", 8, ()),
+])  # fmt: skip
+def test_times_without_an_offset_are_of_the_manifests_zone_and_counted_once_where_there_is_none(
+    zone: str, hour: int, warnings: tuple[str, ...], place: Place, manifest: Manifest, svm: OneClassSVM
+) -> None:
+    devices = ["fan", "mill", "pump"]
+    fleet = [Model(d, "", f"{d}.pkl", place.write("models", f"{d}.pkl", pickle.dumps(svm))) for d in devices]
+    lines = [f"2026-11-21T{hour:02}:{m:02},{d},{10 + m % 4}" for m in range(60) for d in devices]
+    place.write("readings", READINGS, "\n".join(["time,device,value", *lines]).encode())
+    policy = ScoringOptions(ReadingOptions(time_zone=zone), limits=Limits(readings_memory=1))  # read in three passes
+    packs = tuple(PackRef(f"p{i}", 1) for i in range(3))
+    data = replace(manifest, models=tuple(fleet), policy=policy, packs=packs).to_bytes()
+    place.write("work", "m.json", data)
+
+    score_chunk.run_attempt(f"{place.url('work')}/m.json", 1, place.storage)
+
+    report = report_of(place)
+    assert (report.tally.scored, report.tally.rows) == (3, 180)
+    assert report.warnings == warnings
 
 
 def test_the_command_line_ends_with_0_whatever_the_models_did(place: Place, order: str) -> None:
@@ -272,7 +300,7 @@ def test_the_command_line_ends_with_0_whatever_the_models_did(place: Place, orde
     [
         ("nothing.json", None, 2, "no "),
         ("noise.json", b"{", 2, "manifest: "),
-        ("newer.json", b'{"schema": 2}', 2, "expected schema 1, got 2"),
+        ("newer.json", b'{"schema": 3}', 2, "expected schema 1 or 2, got 3"),
     ],
 )
 def test_a_node_without_a_manifest_says_so_in_one_line(
@@ -337,7 +365,7 @@ def test_a_redrive_scores_what_was_not_scored_and_carries_the_rest_over(
     assert report.results[5:] == before.results[5:]
     assert report.warnings == ()
     table, carried = predictions(place, report), predictions(place, before)
-    assert table.schema.equals(SCHEMA)
+    assert table.schema.equals(SCHEMAS[manifest.predictions_schema])
     assert table.slice(0, 180).equals(carried)
     assert set(table.slice(180)["device"].to_pylist()) == {"old"}
 
@@ -361,7 +389,7 @@ def test_a_redrive_leaves_the_bytes_that_scoring_all_leaves(place: Place, order:
 
 
 def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
-    place: Place, order: str, svm: OneClassSVM, normal: np.ndarray
+    place: Place, manifest: Manifest, order: str, svm: OneClassSVM, normal: np.ndarray
 ) -> None:
     score_chunk.run_attempt(order, 1, place.storage)
     place.delete("work", report_of(place).parts[0].path)
@@ -369,7 +397,7 @@ def test_a_redrive_of_what_is_gone_scores_everything_and_says_so(
 
     score_chunk.run_attempt(order, 2, place.storage, score_chunk.AttemptOptions(carry_attempt=1))
 
-    report = report_of(place, 2)
+    report = report_of(place, 2, manifest)
     (warning,) = report.warnings
     assert warning.startswith("attempt 1 could not be carried over, all models were scored: ")
     assert {v.model for v in report.results if v.reason is None} == {"NA/007", "a#b%20c/50%", "fan/rpm", "old/x"}
@@ -406,7 +434,7 @@ def poisoned(place: Place, svm: OneClassSVM) -> str:
     good = pickle.dumps(svm)
     files = {device: POISON[device][0] if device in POISON else good for device in devices}
     fleet = [Model(d, "", f"{d}.pkl", place.write("models", f"{d}.pkl", data)) for d, data in files.items()]
-    lines = [f"2026-11-21T07:{m:02},{d},{10 + m % 4}" for m in range(10) for d in devices]
+    lines = [f"2026-11-21T07:{m:02}Z,{d},{10 + m % 4}" for m in range(10) for d in devices]
     place.write("readings", READINGS, "\n".join(["time,device,value", *lines]).encode())
     manifest = Manifest(
         HOUR,
@@ -444,7 +472,7 @@ def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
 
     assert report_of(place, 3).tally.scored == 200
     assert report_of(place, 3).tally.rows == 2000
-    assert {v.model for v in report_of(place, 3).results if v.etag} == set(POISON)
+    assert {v.model for v in report_of(place, 3, manifest).results if v.etag} == set(POISON)
 
 
 def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: OneClassSVM) -> None:
@@ -492,7 +520,7 @@ def packed(place: Place, svm: OneClassSVM) -> Manifest:
     good = pickle.dumps(svm)
     fleet = [Model(d, "", f"{d}.pkl", place.write("models", f"{d}.pkl", others.get(d, good))) for d in devices]
     for hour, minutes in (("07", range(60)), ("08", range(2))):
-        lines = [f"2026-11-21T{hour}:{m:02},{d},{10 + (m + i) % 4}" for i, d in enumerate(devices) for m in minutes]
+        lines = [f"2026-11-21T{hour}:{m:02}Z,{d},{10 + (m + i) % 4}" for i, d in enumerate(devices) for m in minutes]
         place.write("readings", f"date=2026-11-21/hour={hour}/a.csv", "\n".join(["time,device,value", *lines]).encode())
     spans = (PackRef("first", 25), PackRef("then", 15))
     return Manifest(

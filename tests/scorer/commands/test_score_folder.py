@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
+from scorer.commands import score_folder
 from scorer.predictions.table import SCHEMA
 
 SEED_NAMES = ["--columns", "time=TS,device=Device,sensor=Tag,value=Value"]
@@ -121,7 +122,8 @@ def test_the_predictions_have_one_schema_and_one_order(fleet: Path) -> None:
 def test_duckdb_pandas_and_pyarrow_read_the_predictions_as_one_table(fleet: Path, svm: OneClassSVM) -> None:
     # Another fleet, of wide readings and sensors, in the same folder.
     assert folder(fleet) == 0
-    wide = make_pipeline(StandardScaler(), OneClassSVM()).fit(np.random.default_rng(0).normal(size=(50, 2)))
+    normal = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["rpm", "bar"])
+    wide = make_pipeline(StandardScaler(), OneClassSVM()).fit(normal)
     (fleet / "models" / "pump.pkl").write_bytes(pickle.dumps(wide))
     (fleet / "models" / "fan.pkl").unlink()
     (fleet / "models" / "fan").mkdir()
@@ -263,6 +265,36 @@ def test_a_command_line_that_says_too_little_ends_with_2(words: list[str]) -> No
         main(words)
 
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("readings", ["readings", "readings/a.csv"])
+def test_readings_within_a_delta_table_are_refused_and_say_what_to_do(
+    readings: str, fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fleet / "_delta_log").mkdir()
+    (fleet / "_delta_log" / "00000000000000000000.json").write_text("{}")
+
+    assert folder(fleet, "--readings", str(fleet / readings)) == 2
+
+    assert f"--readings: {fleet} is a Delta table" in (message := capsys.readouterr().err)
+    assert "export the table to Parquet" in message
+
+
+def test_models_of_other_columns_in_a_later_batch_are_read_for_too(
+    fleet: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(score_folder, "BATCH_MODELS", 1)
+    spread = pd.DataFrame(np.random.default_rng(0).normal(10, 1, (50, 2)), columns=["a", "b"])
+    for device, name in (("fan", "a"), ("pump", "b")):
+        model = OneClassSVM(nu=0.1).fit(spread[[name]])
+        (fleet / "models" / f"{device}.pkl").write_bytes(pickle.dumps(model))
+    lines = ["time,device,a,b,c", "2026-11-21T07:00,fan,10,x,y", "2026-11-21T07:00,pump,x,10,y"]
+    (fleet / "readings" / "a.csv").write_text("\n".join(lines))
+
+    assert folder(fleet) == 0
+
+    assert read(fleet)["value"].to_pylist() == [10.0, 10.0]
+    assert "note: 2 rows had a cell that is not a number" in capsys.readouterr().out
 
 
 def test_readings_in_hourly_folders_are_read_by_their_pattern(fleet: Path) -> None:

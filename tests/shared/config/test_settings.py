@@ -8,6 +8,7 @@ from shared import bootstrap
 from shared.config.settings import list_names, load_settings
 from shared.contract.errors import Misconfigured
 from shared.contract.model_names import Columns
+from shared.contract.scoring_options import ReadingOptions
 from shared.control.loop import ControlOptions
 from shared.planning.chunking import ChunkSize
 from shared.planning.schedule import Schedule
@@ -27,7 +28,9 @@ def test_values_are_read_as_they_are_meant() -> None:
     settings = load_settings({
         **AZURITE, "CHUNK_SIZE": "1", "WINDOW": "PT15M", "SILENCE": "PT90S", "RETRY_BACKOFF": "PT5S",
         "READINGS_COLUMNS": "time=TS,device=Device,sensor=Tag,value=Value", "READINGS_PATH": "sensor_data.csv",
+        "PREDICTIONS_SCHEMA": "2",
     })  # fmt: skip
+    assert settings.predictions_schema == bootstrap.build_control_options(settings).planning.predictions_schema == 2
     assert settings.chunk_size == ChunkSize(1)
     assert (settings.window, settings.silence) == (timedelta(minutes=15), timedelta(seconds=90))
     assert settings.retry_backoff == timedelta(seconds=5)
@@ -41,10 +44,17 @@ def test_the_schedule_is_read_in_its_zone_and_the_heartbeat_in_utc() -> None:
     assert settings.heartbeat == Schedule("0 * * * * *", "UTC")
 
 
+@pytest.mark.parametrize("zone", ["", "UTC", "Europe/Berlin"])
+def test_the_zone_of_the_readings_goes_to_the_nodes_and_utc_is_not_the_same_as_nothing(zone: str) -> None:
+    settings = load_settings({**AZURITE, "READINGS_TIME_ZONE": zone})
+    assert bootstrap.build_control_options(settings).planning.scoring.readings == ReadingOptions(time_zone=zone)
+
+
 def test_all_problems_are_told_at_once_by_name_with_what_was_expected_and_got() -> None:
     wrong = {
         "SCHEDULE": "0 5 * * * 7",
         "SCHEDULE_TIME_ZONE": "Mars/Olympus",
+        "READINGS_TIME_ZONE": "CEST",
         "HEARTBEAT": "every minute",
         "WINDOW": "PT7H",
         "CATCH_UP": "some",
@@ -53,6 +63,7 @@ def test_all_problems_are_told_at_once_by_name_with_what_was_expected_and_got() 
         "MODEL_NAMES": "{name}",
         "READINGS_PATH": "../elsewhere",
         "READINGS_COLUMNS": "colour=red",
+        "PREDICTIONS_SCHEMA": "3",
         "MODELS_CONTAINER": "Models",
         "CLUSTER": "abacus",
         "DASK_SCHEDULER": "localhost",

@@ -1,0 +1,1 @@
+"""Commands at a desk that need no cloud."""
