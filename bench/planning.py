@@ -61,11 +61,11 @@ def _measure_plan(container: Callable[[int], Blobs], models: int, size: int | No
     last = Run(Window(NOON - timedelta(minutes=125), HOUR), Phase.SUCCEEDED, NOON - HOUR, models=models)
     earlier = [replace(last, tally=Tally(scored=models, seconds=models / rate))] if rate else []
     small = container(1)
-    PlanWriter(small, small, small, MemoryLedger(), rules).write_plan(
+    PlanWriter(small, small, small, small, MemoryLedger(), rules).write_plan(
         run, [], NOON
     )  # loads what is loaded when it is first used
     fleet = count_calls(container(models), "blobs", calls)
-    drafting = PlanWriter(fleet, fleet, fleet, count_calls(MemoryLedger(), "ledger", calls), rules)
+    drafting = PlanWriter(fleet, fleet, fleet, fleet, count_calls(MemoryLedger(), "ledger", calls), rules)
     with measure_cost(calls) as cost:
         planned = drafting.write_plan(run, earlier, NOON)
     assert planned.models == models, f"expected a plan of {models} models, got {planned.models}"

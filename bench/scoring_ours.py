@@ -17,6 +17,7 @@ from shared.contract import paths
 from shared.contract.domain import Model
 from shared.contract.manifest import Manifest, PackRef, build_command
 from shared.contract.report import Report
+from shared.contract.scoring_options import Features, ReadingOptions, ScoringOptions
 from shared.contract.text import make_digest
 
 from .fleet import model_id
@@ -65,7 +66,14 @@ def write_manifests(fleet: Fleet, kind: str, place: Place, cores: int) -> list[s
         models = tuple(_list_models(chunk, kind, etags))
         spans = tuple(PackRef(_pack_name(pack), len(pack)) for pack in _split_packs(chunk))
         data = Manifest(
-            WINDOW, paths.make_chunk_id(index), models, place.models, place.readings, place.work, packs=spans
+            WINDOW,
+            paths.make_chunk_id(index),
+            models,
+            place.models,
+            place.readings,
+            place.work,
+            policy=ScoringOptions(ReadingOptions(features=Features(in_file_order=True))),
+            packs=spans,
         ).to_bytes()
         path = paths.manifest_path(WINDOW.id, make_digest(data))
         work.write(path, data)
@@ -101,6 +109,8 @@ def folder_command(fleet: Fleet, kind: str, predictions: Path) -> list[str]:
         str(fleet.readings),
         "--predictions",
         str(predictions),
+        "--features",
+        "as-in-file",
     )
     return [sys.executable, "-m", "scorer", "folder", *options, "--window", "2026-11-21T07:00/2026-11-21T08:00"]
 
@@ -110,6 +120,6 @@ def list_parts(place: Place, orders: int, attempt: int) -> list[str]:
     work, names = place.container(), []
     for index in range(orders):
         report = Report.from_bytes(work.read(paths.report_path(WINDOW.id, paths.make_chunk_id(index), attempt)).data)
-        assert report.tally.scored == len(report.results), f"{report.chunk}: {report.failures}"
+        assert report.tally.scored == len(report.outcomes), f"{report.chunk}: {report.failures}"
         names += [part.path for part in report.parts]
     return names

@@ -19,7 +19,8 @@ from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
 from shared.contract.domain import Part
-from shared.contract.report import ModelResult, Progress, Report
+from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.report import Progress, Report
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.options import ControlOptions
@@ -112,9 +113,9 @@ class _World:
         path = f"{paths.parts_prefix(WINDOW.id, chunk)}0.parquet"
         self.nodes.write(path, DATA)
         first = int(chunk[1:]) * self.models
-        verdicts = tuple(ModelResult(model_id(number), ROWS, 1) for number in range(first, first + self.models))
+        results = [ModelResult(model_id(number), ROWS, 1) for number in range(first, first + self.models)]
         part = Part(path, len(DATA), MD5, ROWS * self.models)
-        report = Report(WINDOW.id, chunk, attempt, self.now, self.now, verdicts, (part,))
+        report = Report(WINDOW.id, chunk, attempt, self.now, self.now, Outcomes.from_results(results), (part,))
         self.nodes.write(paths.report_path(WINDOW.id, chunk, attempt), report.to_bytes())
 
 
