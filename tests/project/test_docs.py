@@ -76,12 +76,13 @@ def shown(name: str) -> str:
     spelled = {
         "storage": "*required*", "heartbeat": "*required*", "schedule": "`0 5 * * * *`", "chunk_size": "`auto`",
         "model_names": "`{device}[/{sensor}].{ext}`", "readings_columns": "as they are called",
-        "prune_predictions": "`false`", "other_versions": "`warn`",
+        "prune_predictions": "`false`", "other_versions": "`warn`", "predictions_schema": "",
+        "features": "", "missing_values": "",
     }  # fmt: skip
     default = Settings.model_fields[name].default
     if isinstance(default, timedelta):
         default = f"PT{default.seconds}S" if default % MINUTE else format_length(default)
-    return spelled.get(name) or (f"`{default}`" if default != "" else "")
+    return spelled.get(name, f"`{default}`" if default != "" else "")
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:

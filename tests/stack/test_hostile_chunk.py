@@ -28,11 +28,12 @@ from shared.contract.report import Report
 from shared.contract.scoring_options import Limits, ScoringOptions
 from shared.contract.text import make_digest
 from tests.patience import patience
+from tests.reports import read_report
 from tests.sandboxed import needs_sandbox
 from tests.scorer.corpus import corpus, corpus_models
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel
 from tests.scorer.corpus.corpus_formats import DATA, to_skops
-from tests.scorer.readings.seen import HOUR
+from tests.scorer.readings.seen import AS_IN_FILE, HOUR
 from tests.scorer.sandbox import hostile
 
 COUNT = 10_000
@@ -122,11 +123,13 @@ class Chunk:
         pq.write_table(
             pa.table(columns), root / "readings/date=2026-11-21/hour=07/a.parquet", row_group_size=1000 * len(ROWS)
         )
-        policy = ScoringOptions(limits=Limits(model_bytes=LIMIT, model_seconds=SECONDS, model_memory=300 * 2**20))
+        limits = Limits(model_bytes=LIMIT, model_seconds=SECONDS, model_memory=300 * 2**20)
+        policy = ScoringOptions(AS_IN_FILE, limits=limits)
         urls = [(root / folder).as_uri() for folder in ("models", "readings", "work")]
         models = tuple(Model(name, "", name, "planned") for name in self.names)
         packs = (PackRef("first", COUNT // 2), PackRef("second", COUNT - COUNT // 2))
-        data = Manifest(HOUR, "c00000", models, *urls, policy=policy, packs=packs).to_bytes()
+        self.manifest = Manifest(HOUR, "c00000", models, *urls, policy=policy, packs=packs)
+        data = self.manifest.to_bytes()
         path = root / "work" / manifest_path(HOUR.id, make_digest(data))
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
@@ -135,7 +138,8 @@ class Chunk:
     def run(self, attempt: int, how: AttemptOptions | None = None) -> tuple[Report, bytes]:
         """The report of an attempt and its part; they agree."""
         score_chunk.run_attempt(self.url, attempt, options=how, cores=2)
-        report = Report.from_bytes((self.root / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes())
+        data = (self.root / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes()
+        report = read_report(data, self.manifest)
         report.check_against(HOUR.id, "c00000", attempt, COUNT)
         (part,) = report.parts
         return report, (self.root / "work" / part.path).read_bytes()

@@ -23,18 +23,20 @@ from sklearn.svm import OneClassSVM
 from shared.contract import paths
 from shared.contract.domain import Model
 from shared.contract.manifest import Manifest, PackRef, build_command
-from shared.contract.report import ModelResult, Report
+from shared.contract.outcomes import ModelResult
+from shared.contract.report import Report
 from shared.contract.text import make_digest
 from shared.contract.windows import Window
 from tests.clouds.stand_in import Answer, Request, StandIn
 from tests.image import places
 from tests.image.image import ROOT, Image, build
 from tests.image.places import Account
+from tests.reports import read_report
 from tests.sandboxed import needs_sandbox
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 CHUNK = "c00000"
-NORMAL = np.random.default_rng(0).normal(size=(50, 2))
+NORMAL = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["heat", "noise"])
 MODELS = {  # one that the kernels score, and one that scikit-learn does, in the sandbox
     "pump1": make_pipeline(StandardScaler(), OneClassSVM(nu=0.1)).fit(NORMAL),
     "pump2": make_pipeline(PCA(2), OneClassSVM(nu=0.1)).fit(NORMAL),
@@ -81,12 +83,13 @@ class Order:
     """A chunk that waits in storage, and who looks at what became of it."""
 
     url: str  # of its manifest
+    manifest: Manifest
     work: str
 
     def read(self, account: Account, attempt: int) -> tuple[Report, pd.DataFrame]:
         with account.client() as service, service.get_container_client(self.work) as work:
             at = paths.report_path(HOUR.id, CHUNK, attempt)
-            report = Report.from_bytes(work.download_blob(at).readall())
+            report = read_report(work.download_blob(at).readall(), self.manifest)
             parts = [work.download_blob(part.path).readall() for part in report.parts]
         return report, pd.concat([pd.read_parquet(io.BytesIO(part)) for part in parts])
 
@@ -109,7 +112,7 @@ def order(account: Account, fresh_name: str) -> Order:
         manifest = replace(manifest, packs=(PackRef("p", len(fleet)),))
         name = paths.manifest_path(HOUR.id, make_digest(manifest.to_bytes()))
         work.upload_blob(name, manifest.to_bytes())
-    return Order(f"{url['work']}/{name}", f"{fresh_name}-work")
+    return Order(f"{url['work']}/{name}", manifest, f"{fresh_name}-work")
 
 
 def command(order: Order, attempt: int = 1) -> str:
@@ -151,9 +154,9 @@ def test_a_job_scores_its_chunk_in_the_image_and_signs_in_once_by_managed_identi
     assert list(tmp_path.iterdir()) == []
 
 
-def values(device: str) -> np.ndarray:
+def values(device: str) -> pd.DataFrame:
     rows = readings()
-    return rows[rows["device"] == device][["heat", "noise"]].to_numpy()
+    return rows[rows["device"] == device][["heat", "noise"]]
 
 
 @pytest.mark.parametrize("kind", ["azure_ml", "batch"])

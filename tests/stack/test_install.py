@@ -65,7 +65,7 @@ def installed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Path]:
     """A folder with two models, one for the kernels and one for scikit-learn in the sandbox, and foreign modules."""
-    normal = np.random.default_rng(0).normal(size=(50, 2))
+    normal = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["heat", "noise"])
     (tmp_path / "models").mkdir()
     for name, model in {"a": OneClassSVM(nu=0.1), "b": make_pipeline(PCA(2), OneClassSVM(nu=0.1))}.items():
         skops.io.dump(model.fit(normal), tmp_path / "models" / f"{name}.skops")

@@ -19,7 +19,8 @@ HOUR = timedelta(hours=1)
 
 def give_models(place: Place, devices: Sequence[str], *, pickled: bool = False) -> None:
     """The same one-class SVM of two features for each device. Pickled, it saves a node a third of a small job."""
-    model = OneClassSVM(nu=0.1).fit(np.random.default_rng(0).normal(size=(50, 2)))
+    normal = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["heat", "noise"])
+    model = OneClassSVM(nu=0.1).fit(normal)
     data, ending = (pickle.dumps(model), "pkl") if pickled else (skops.io.dumps(model), "skops")
     place.upload("models", {f"{device}.{ending}": data for device in devices})
 

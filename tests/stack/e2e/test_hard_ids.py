@@ -36,12 +36,14 @@ from shared.api.auth import Authorizer
 from shared.config import settings
 from shared.contract import paths
 from shared.contract.domain import Model, Reason
+from shared.contract.manifest import Manifest
 from shared.contract.model_names import format_name
-from shared.contract.report import ModelResult, Report
+from shared.contract.outcomes import ModelResult
 from shared.control.loop import ControlPlane
 from shared.ports import JobSpec
 from shared.state.requests import Quarantined
 from shared.state.runs import JobState
+from tests.reports import read_report
 from tests.shared.contract.test_model_names import IDS, REFUSED, name_of
 from tests.stack.e2e.place import Place
 
@@ -146,8 +148,10 @@ def written(rows: Mapping[str, list[Any]], kind: str) -> bytes:
 
 def verdicts(plane: ControlPlane, attempt: int) -> list[ModelResult]:
     """What the reports of that attempt say of each model."""
-    reports = [paths.report_path(RUN, chunk.id, attempt) for chunk in plane.ledger.list_chunks(RUN)]
-    return [verdict for path in reports for verdict in Report.from_bytes(plane.work.read(path)).results]
+    chunks = plane.ledger.list_chunks(RUN)
+    reports = [plane.work.read(paths.report_path(RUN, chunk.id, attempt)) for chunk in chunks]
+    manifests = [Manifest.from_bytes(plane.work.read(paths.manifest_path(RUN, chunk.manifest))) for chunk in chunks]
+    return [result for pair in zip(reports, manifests, strict=True) for result in read_report(*pair).results]
 
 
 def give_long(place: Place, ids: list[tuple[str, str]]) -> None:
