@@ -6,7 +6,7 @@ feature is left out, unless the model was trained to bear it (GAPS).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,7 +178,7 @@ def choose_names(names: tuple[str, ...], count: int | None, options: ReadingOpti
 
 def choose_columns(
     frame_features: tuple[str, ...],
-    layouts: Collection[tuple[str, ...]],
+    layouts: Sequence[tuple[str, ...]],
     expected: Expected,
     readings: Readings,
     *,
@@ -197,13 +197,13 @@ def choose_columns(
         return names
     if count != 1 and len(frame_features) > 1 and not readings.policy.features.in_file_order:
         raise _make_wrong(f"{NO_ORDER}, or to {AS_IN_FILE} where all files have their columns in the order of training")
-    _check_same_columns(list(layouts))
-    columns = next(iter(layouts))
+    _check_same_columns(layouts)
+    columns = layouts[0]
     _check_count(columns, count)
     return columns
 
 
-def _check_same_columns(layouts: list[tuple[str, ...]]) -> None:
+def _check_same_columns(layouts: Sequence[tuple[str, ...]]) -> None:
     """Raise WRONG_FEATURES where a model without feature names would get more than one order of columns.
 
     It knows its features by their index only. Where files differ in their order, nothing says which order it was
@@ -224,16 +224,20 @@ def _read_frame_values(readings: Readings, model: Model, frame_rows: FrameRows, 
     if frame.long and frame.sensor is None and model.sensor not in ("", readings.value_column):
         raise _make_wrong(f"expected sensor {model.sensor!r}, the readings have no column for it")
     has_sensors = frame.sensor is not None and np.any(frame.sensor[rows] != readings.sensors.get(NO_SENSOR, -1))
-    if frame.long and (model.sensor or not has_sensors):
+    if frame.long and (model.sensor or (not has_sensors and len(expected.names) <= 1)):
         # One value, whatever its name in training.
         if len(expected.names) > 1:
             _check_names(frame.features, expected.names, takes_gaps=False)
         _check_count(frame.features, expected.count)
         return _FrameValues(time, values, file, frame.features)
-    if frame.long:
+    if frame.long and has_sensors:
         return _pivot_sensors(readings, frame_rows, expected)
     columns = choose_columns(
-        frame.features, readings.find_layouts(file), expected, readings, has_value=_has_value(readings, frame, values)
+        frame.features,
+        readings.find_layouts(readings.devices[model.device]),
+        expected,
+        readings,
+        has_value=_has_value(readings, frame, values),
     )
     if len(np.unique(time)) < len(time):  # a frame holds each time of a sensor once: these are several sensors
         raise _make_wrong("expected one row for each time; the readings have one for each sensor")

@@ -21,12 +21,6 @@ class Frame:
     time: np.ndarray  # int64, microseconds
     values: np.ndarray  # (features, rows), C-contiguous: one feature's values lie side by side
     file: np.ndarray  # int32: the index of the file
-    n_keys: int = 0  # so many of the last features are from the names of folders
-
-    @property
-    def ordered(self) -> tuple[str, ...]:
-        """The features of the files themselves, which a model without names takes in this order."""
-        return self.features[: len(self.features) - self.n_keys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +33,12 @@ class FileRows:
     features: tuple[str, ...]
     values: tuple[np.ndarray, ...]  # float64, one for each feature
     file: int  # its index in the order of the files
+    n_keys: int = 0  # so many of the last features are from the names of folders
+
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """The features of the file itself, which a model without names takes in this order."""
+        return self.features[: len(self.features) - self.n_keys]
 
 
 def assemble_frame(

@@ -173,18 +173,18 @@ def _read_values(cells: _Cells, time: np.ndarray, rows: RowSelection, file_index
         columns.append(values[rows])
     selected.unusable += int(np.count_nonzero(bad_rows))
     device, sensor, time = cells.device[rows], None if cells.sensor is None else cells.sensor[rows], time[rows]
-    empty = _find_empty(columns)
+    empty = _find_empty(columns, len(time))
     if empty.any():  # however rows are cut into files, one without any value is none and replaces none
         selected.missing = int(np.count_nonzero(empty & ~bad_rows[rows] if len(bad_rows) else empty))
         device, time, columns = device[~empty], time[~empty], [values[~empty] for values in columns]
         sensor = None if sensor is None else sensor[~empty]
     if len(time):
-        selected.file_rows = FileRows(device, sensor, time, table.features, tuple(columns), file_index)
+        selected.file_rows = FileRows(device, sensor, time, table.features, tuple(columns), file_index, len(table.keys))
 
 
-def _find_empty(columns: list[np.ndarray]) -> np.ndarray:
-    """The rows that have no value in any of the columns."""
-    empty: np.ndarray = np.isnan(columns[0])
+def _find_empty(columns: list[np.ndarray], n_rows: int) -> np.ndarray:
+    """The rows that have no value in any of the columns; none where no column was read."""
+    empty: np.ndarray = np.isnan(columns[0]) if columns else np.zeros(n_rows, bool)
     for values in columns[1:]:
         if not empty.any():
             break

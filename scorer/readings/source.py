@@ -45,7 +45,8 @@ class Readings:
     damaged: dict[int, str] = field(default_factory=dict)  # by device: a file that cannot be read in part, and why
     value_column: str = "value"
     columns: dict[str, None] = field(default_factory=dict)  # the features of all files, of whatever devices
-    layouts: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by file: its features, in its order
+    layouts: tuple[tuple[str, ...], ...] = ()  # of wide files: the features in a file's order, each layout once
+    device_layouts: dict[int, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # where layouts differ
     numberless: dict[str, str] = field(default_factory=dict)  # wide columns without any number, and a file
     repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
     missing: int = 0  # rows without any value
@@ -66,11 +67,19 @@ class Readings:
         """The code of each device, int64; all of them are among those that were asked for."""
         return np.fromiter(map(self.devices.__getitem__, devices), np.int64, len(devices))
 
-    def find_layouts(self, files: np.ndarray) -> list[tuple[str, ...]]:
-        """The features of the files that rows come from, each layout once; *files* are indices, one a row."""
-        if len(set(self.layouts.values())) == 1:
-            return [next(iter(self.layouts.values()))]
-        return list(dict.fromkeys(self.layouts[index] for index in np.unique(files).tolist()))
+    def find_layouts(self, device: int) -> tuple[tuple[str, ...], ...]:
+        """The layouts of the wide files that have rows of a device, also of rows that later ones replaced."""
+        return self.device_layouts.get(device, self.layouts)
+
+    def add_layouts(self, file_rows: list[FileRows]) -> None:
+        """Record the layouts of wide files, and, where they differ, those of each device."""
+        self.layouts = tuple(dict.fromkeys(rows.ordered for rows in file_rows))
+        if len(self.layouts) > 1:
+            layouts: dict[int, dict[tuple[str, ...], None]] = {}
+            for rows in file_rows:
+                for device in np.unique(rows.device).tolist():
+                    layouts.setdefault(device, {})[rows.ordered] = None
+            self.device_layouts = {device: tuple(of_device) for device, of_device in layouts.items()}
 
     def add_table(self, table: Table, file: File, time_range: tuple[int, int]) -> FileRows | None:
         """Select the usable rows of a table, and count and record the others. Raises Unscorable."""
@@ -135,7 +144,7 @@ class Readings:
             {0: self.damaged[code]} if code in self.damaged else {},
             value_column=self.value_column,
             columns=self.columns,
-            layouts=self.layouts if len(set(self.layouts.values())) > 1 else dict(list(self.layouts.items())[:1]),
+            layouts=self.find_layouts(code),
         )
 
     def _select_sensors(self, code: int, frames: Sequence[Frame]) -> dict[str, int]:
@@ -222,12 +231,11 @@ class Source:
                 continue
             if rows:
                 readings.by_index += len(rows.time) * (content.columns.time != self.columns.time)
-                own_features = content.features[: len(content.features) - len(content.keys)]
-                readings.layouts[file.index] = own_features  # keys of folders have no place in an order
                 (long if content.long else wide).append(rows)
         if wide:  # beside files of several features, those of one alone are wide too, however the rows were cut
             wide += [rows for rows in long if rows.sensor is None]
             wide.sort(key=lambda rows: rows.file)
+            readings.add_layouts(wide)
             long = [rows for rows in long if rows.sensor is not None]
         for rows_of_kind, is_long in ((wide, False), (long, True)):
             if rows_of_kind:

@@ -188,10 +188,10 @@ def _choose_columns(
         return None
     if sensor and frame.sensor is None:
         names = (sensor,)
-    layouts, has_value = list(set(readings.layouts.values())), readings.value_column in frame.features
+    has_value = readings.value_column in frame.features
     try:
         expected = Expected(features.choose_names(names, n_features, readings.policy), n_features)
-        columns = features.choose_columns(frame.features, layouts, expected, readings, has_value=has_value)
+        columns = features.choose_columns(frame.features, readings.layouts, expected, readings, has_value=has_value)
     except Unscorable:
         return None
     if len(columns) != n_features or not set(columns) <= set(frame.features):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from shared.contract.domain import Reason
-from tests.truth.fleets import SENTINEL, Fleet, ModelSpec
+from tests.truth.fleets import SENTINEL, Fleet, ModelSpec, Row
 from tests.truth.product import Answer, list_columns, split_rows
 from tests.truth.training import score_rows, takes_gaps
 
@@ -59,9 +59,14 @@ def list_layouts(fleet: Fleet, device: str | None = None) -> list[tuple[str, ...
     layouts = [
         tuple(fleet.columns[i] for i in list_columns(file, rows))
         for file, rows in split_rows(fleet)
-        if device is None or any(row.device == device for row in rows)
+        if device is None or any(row.device == device and not is_empty(fleet, row) for row in rows)
     ]
     return [layout for layout in layouts if layout]
+
+
+def is_empty(fleet: Fleet, row: Row) -> bool:
+    """Whether a row has no value at all."""
+    return all(math.isnan(read_value(fleet, value)) for value in row.cells)
 
 
 def choose_features(fleet: Fleet, spec: ModelSpec, cells: Cells) -> tuple[str, ...] | str:

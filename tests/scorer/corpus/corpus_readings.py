@@ -107,7 +107,8 @@ def _cells() -> Iterator[BadReadings]:
     ]:  # fmt: skip
         text = _lines("07:00,pump,7", f"07:01,pump,{cell}")
         yield _file(f"cell-{name}.csv", text, (7.0,), LEFT_OUT, (7.0,) if kept else BAD)
-        alone = NONE if kept else BAD
+        no_value = Reason.SENSOR_SILENT if name in ("infinite", "beyond-floats") else NONE
+        alone = no_value if kept else BAD
         yield _file(f"cell-{name}-alone.csv", _lines(f"07:01,pump,{cell}"), alone, "" if kept else said)
     yield _file("decimal-comma.csv", _lines("07:00,pump,3,14"), WHOLE, "Expected 3 columns, got 4")
     yield _file("cell-with-spaces.csv", _lines("07:00,pump, 1 "), (1.0,))

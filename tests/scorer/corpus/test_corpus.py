@@ -28,7 +28,7 @@ from scorer.readings.features import Expected
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.pipeline import PackInput, ProgressCounter, ScoringContext
-from scorer.scoring.run_warnings import RunWarnings
+from scorer.scoring.run_warnings import LEFT_OUT, RunWarnings
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model, Reason
 from shared.contract.manifest import Manifest, PackRef
@@ -241,7 +241,8 @@ def seen(one: BadReadings, rule: BadRows, root: Path) -> tuple[Reason | tuple[fl
         signal = features.build_model_readings(found, PUMP, features.find_frame_rows(found, PUMP), Expected((), 1))
     except Unscorable as error:
         return error.reason, str(error)
-    return tuple(signal.values[:, 0].tolist()), "; ".join(text for _, text in found.list_warnings())
+    left_out = [LEFT_OUT] if signal.left_out else []
+    return tuple(signal.values[:, 0].tolist()), "; ".join([*(text for _, text in found.list_warnings()), *left_out])
 
 
 @pytest.mark.parametrize("one", READINGS, ids=lambda one: one.name)

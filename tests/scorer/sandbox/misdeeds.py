@@ -40,7 +40,7 @@ def readings(device: str, values: np.ndarray, features: tuple[str, ...] = ("a", 
         file=np.zeros(rows, np.int32),
     )
     policy = ReadingOptions(features=Features(in_file_order=True))
-    return Readings({device: 0}, policy, frames=[frame], columns=dict.fromkeys(features), layouts={0: features})
+    return Readings({device: 0}, policy, frames=[frame], columns=dict.fromkeys(features), layouts=(features,))
 
 
 def item(device: str, data: bytes = b"", values: np.ndarray | None = None) -> tuple[Model, Content, Readings]:
