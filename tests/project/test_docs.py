@@ -102,6 +102,7 @@ def test_settings_that_are_named_exist(path: Path) -> None:
         "PHASE_FOLLOWS",
         "CHUNK_FOLLOWS",
         "FLEETSCORE_DATA",
+        "FLEETSCORE_FLEETS",
         "FLEETSCORE_STORMS",
         "NODE_CORES",
         "NUMBA_CACHE_DIR",

@@ -8,7 +8,7 @@ from shared import bootstrap
 from shared.config.settings import list_names, load_settings
 from shared.contract.errors import Misconfigured
 from shared.contract.model_names import Columns
-from shared.contract.scoring_options import ReadingOptions
+from shared.contract.scoring_options import Features, Gaps, ReadingOptions
 from shared.control.loop import ControlOptions
 from shared.planning.chunking import ChunkSize
 from shared.planning.schedule import Schedule
@@ -136,6 +136,27 @@ def test_the_cluster_is_made_without_asking_anything_of_it(given: dict[str, str]
 def test_resources_of_azure_are_named_in_any_case() -> None:
     other = AZURE_ML["AML_WORKSPACE"].replace("resourceGroups", "resourcegroups")
     assert load_settings({**AZURE_ML, "AML_WORKSPACE": other}).aml_workspace == other
+
+
+def test_what_features_and_gaps_are_is_passed_on_to_the_nodes() -> None:
+    told = {"FEATURES": "temp, amps", "GAPS": "drop", "MISSING_VALUES": "-999,65535"}
+    options = bootstrap.build_control_options(load_settings({**AZURITE, **told})).planning.scoring.readings
+    assert options == ReadingOptions(features=Features(("temp", "amps")), gaps=Gaps.DROP, missing_values=(-999, 65535))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("FEATURES", "temp,temp", "expected as-in-file, or different names such as temp,amps,flow, got 'temp,temp'"),
+        ("GAPS", "fill", "'give' or 'drop', got 'fill'"),
+        ("MISSING_VALUES", "none", "expected numbers such as -999,65535, got 'none'"),
+    ],
+)
+def test_a_setting_of_features_or_gaps_that_makes_no_sense_is_refused(name: str, value: str, message: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({**AZURITE, name: value})
+    assert f"{name}: " in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_names_are_those_of_the_environment() -> None:
