@@ -22,7 +22,9 @@ def main(words: list[str], program: str = "python -m shared") -> int:
     try:
         plane = bootstrap.build_control_plane(settings.load_settings())
         count = 0
-        for run in maintenance.rebuild_ledger(plane.ledger, plane.work, plane.predictions, datetime.now(UTC)):
+        for run in maintenance.rebuild_ledger(
+            plane.ledger, plane.work, plane.predictions, plane.planner, datetime.now(UTC)
+        ):
             count += 1
             print(f"{run.id}: {run.phase}, {run.tally.scored} of {run.models} models scored")
     except FleetError as error:

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AttemptOptions:
-    """Options of one attempt; `shared.contract.manifest.command` writes them to the command line."""
+    """Options of one attempt; `shared.contract.manifest.build_command` writes them to the command line."""
 
     isolated: bool = False  # in worker processes, so that the report names a model that ends its process
     override_quarantine: bool = False  # score models too that the plan refused because they are in quarantine

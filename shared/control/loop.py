@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from shared.contract.domain import Reason
 from shared.contract.errors import Conflict, NotFound, Unavailable
 from shared.contract.text import clip_text
+from shared.planning.plan import Planner
 from shared.planning.plan_writer import PlanWriter, read_plan, read_round
 from shared.planning.round_writer import RoundWriter
 from shared.ports import Blobs, Cluster, JobStatus, Ledger, Stopwatch
@@ -56,6 +57,11 @@ class ControlPlane:
     def services(self) -> Services:
         """The part of it that HTTP may use."""
         return Services(self.ledger, self.cluster, self.work, self.options)
+
+    @property
+    def planner(self) -> Planner:
+        """Who plans here."""
+        return Planner(self.options.planning.app, self.models.url, self.predictions.url)
 
     @property
     def _effects(self) -> ChunkEffects:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 from shared.contract import paths
 from shared.contract.domain import Reason
-from shared.contract.errors import Malformed, NotFound
+from shared.contract.errors import Malformed, Misconfigured, NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.report import Report
 from shared.contract.windows import EPOCH, Window
-from shared.planning.plan import Plan
+from shared.planning.plan import Plan, Planner
 from shared.planning.plan_writer import read_plan, read_round
 from shared.ports import Blobs, Ledger
 from shared.state.requests import BackfillState
@@ -60,17 +61,20 @@ def _list_blobs(run: Run, work: Blobs, predictions: Blobs, options: ControlOptio
         yield from ((predictions, blob.name) for blob in predictions.list_blobs(paths.predictions_prefix(run.window)))
 
 
-def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetime) -> Iterator[Run]:
-    """Restore the rows of runs from their plans and reports, after the table was lost.
+def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, planner: Planner, now: datetime) -> Iterator[Run]:
+    """Restore the rows of the runs that *planner* planned, from their plans and reports, after the table was lost.
 
     A chunk whose predictions are those of a report is committed; one with a report and without predictions is
     committed by the next ticks; one without either has failed as `ledger_lost`, and can be redriven. Existing rows
-    stay. The watermark is set to the end of the newest window. Yields each restored run.
+    stay. The watermark is set to the end of the newest window. Yields each restored run. Runs that another app
+    planned in this working container are left out, with a warning.
     """
     restored, newest = None, ""
     for run_id in sorted(
         {match["run"] for blob in work.list_blobs(paths.RUNS_PREFIX) if (match := _PLAN.fullmatch(blob.name))}
     ):
+        if not _is_own(run_id, work, planner, now):
+            continue
         end = Window.parse(run_id).end
         if restored is None or end >= restored:
             restored, newest = end, run_id
@@ -92,6 +96,19 @@ def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, now: datetim
                 predictions_schema=beat.predictions_schema or predictions_schema,
             )
         )
+
+
+def _is_own(run_id: str, work: Blobs, planner: Planner, now: datetime) -> bool:
+    """Whether *planner* planned the run, as far as its first plan shows it; logs a warning where another app did."""
+    with suppress(NotFound):
+        first = read_plan(work, Run(Window.parse(run_id), Phase.RUNNING, now), 0, now)
+        try:
+            if first.planner:
+                first.planner.check_same(run_id, planner)
+        except Misconfigured as error:
+            log.warning("run=%s is not restored: %s", run_id, error)
+            return False
+    return True
 
 
 def _read_schemas(work: Blobs, run_id: str, now: datetime) -> tuple[int | None, int | None]:

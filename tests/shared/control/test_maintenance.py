@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -184,7 +185,13 @@ def told(chunk: Chunk) -> Chunk:
 
 
 def rebuild(world: World, now: datetime | None = None) -> list[str]:
-    return [run.id for run in maintenance.rebuild_ledger(world.ledger, world.work, world.predictions, now or world.now)]
+    return [run.id for run in start_rebuild(world, now)]
+
+
+def start_rebuild(world: World, now: datetime | None = None) -> Iterator[Run]:
+    """It goes on as its runs are asked for."""
+    planner = world.plane.planner
+    return maintenance.rebuild_ledger(world.ledger, world.work, world.predictions, planner, now or world.now)
 
 
 def test_what_is_committed_is_restored_as_it_lies() -> None:
@@ -321,6 +328,20 @@ def test_an_extended_run_is_restored_from_both_its_plans() -> None:
     assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
 
 
+def test_runs_that_another_app_planned_in_the_same_container_are_not_restored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = scored()
+    lose_ledger(world)
+    planning = replace(world.plane.options.planning, app="another")
+    world.plane = replace(world.plane, options=replace(world.plane.options, planning=planning))
+    assert rebuild(world) == []
+    assert world.ledger.list_runs(9).items == ()
+    assert world.ledger.read_heartbeat() == Heartbeat()  # nor does the watermark pass their windows
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [f"run={WINDOW} is not restored"]
+    assert "give each app a WORK_CONTAINER of its own" in caplog.text
+
+
 def test_rows_that_exist_stay() -> None:
     world = scored()
     before = world.ledger.read_run(WINDOW), world.ledger.list_chunks(WINDOW), world.ledger.read_heartbeat()
@@ -342,9 +363,7 @@ def test_the_watermark_goes_to_the_end_of_the_newest_window(watermark: int | Non
 def test_a_rebuild_that_was_killed_before_the_watermark_is_finished_by_the_next() -> None:
     world = scored()
     lose_ledger(world)
-    next(
-        maintenance.rebuild_ledger(world.ledger, world.work, world.predictions, world.now)
-    )  # the row is written, and no more
+    next(start_rebuild(world))  # the row is written, and no more
     assert world.ledger.read_heartbeat().watermark is None
     rebuild(world)
     assert world.ledger.read_heartbeat().watermark == NOON.replace(minute=0)
@@ -368,9 +387,13 @@ def test_a_rebuild_that_was_killed_at_any_call_is_finished_by_the_next(fault: st
         with suppress(Killed):
             list(
                 maintenance.rebuild_ledger(
-                    Exposed("ledger", world.ledger, weather), world.work, world.predictions, world.now
+                    Exposed("ledger", world.ledger, weather),  # type: ignore[arg-type]
+                    world.work,
+                    world.predictions,
+                    world.plane.planner,
+                    world.now,
                 )
-            )  # type: ignore[arg-type]
+            )
         rebuild(world)
         assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
         assert world.ledger.read_run(WINDOW).tally == run.tally

@@ -19,7 +19,7 @@ from shared.contract.text import make_digest
 from shared.contract.windows import Window
 from shared.control.commit import copy_parts, has_earlier_parts
 from shared.control.maintenance import rebuild_ledger
-from shared.planning.plan import Plan
+from shared.planning.plan import Plan, Planner
 from shared.state.runs import Chunk, ChunkState, Phase, Result
 
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
@@ -152,7 +152,7 @@ def test_a_rebuild_takes_an_upgraded_file_for_the_part_that_it_was(place: Place)
     place.upgrade(0)
     ledger = lose_ledger(place, 1)
 
-    (run,) = rebuild_ledger(ledger, place.work, place.predictions, NOW)
+    (run,) = rebuild_ledger(ledger, place.work, place.predictions, Planner(), NOW)
 
     assert run.phase is Phase.SUCCEEDED
     (chunk,) = ledger.list_chunks(run.id)
@@ -169,7 +169,7 @@ def test_a_rebuild_restores_the_schema_of_the_predictions(schema: int, place: Pl
     place.commit(b"rows")
     ledger = lose_ledger(place, schema)
 
-    list(rebuild_ledger(ledger, place.work, place.predictions, NOW))
+    list(rebuild_ledger(ledger, place.work, place.predictions, Planner(), NOW))
 
     assert ledger.read_heartbeat().predictions_schema == schema
 
@@ -180,7 +180,7 @@ def test_a_rebuild_without_a_manifest_leaves_the_schema_to_the_first_tick(place:
     for blob in list(place.work.list_blobs(f"{paths.run_prefix(WINDOW.id)}manifests/")):
         place.work.delete(blob.name)
 
-    list(rebuild_ledger(ledger, place.work, place.predictions, NOW))
+    list(rebuild_ledger(ledger, place.work, place.predictions, Planner(), NOW))
 
     beat = ledger.read_heartbeat()
     assert (beat.watermark, beat.predictions_schema) == (WINDOW.end, None)
