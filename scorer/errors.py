@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.contract.domain import Model, Reason
+from shared.contract.fleet.listing import find_unsupported_file
 from shared.contract.model_names import explain_refusal, format_name
 
 _REFUSALS = {
@@ -27,5 +28,12 @@ def make_refusal(model: Model) -> Unscorable:
     if model.refused is Reason.BAD_NAME:
         return Unscorable(
             model.refused, f"{format_name(model.name)!r} gives no usable id: {explain_refusal(model.name)}"
+        )
+    if model.refused is Reason.NOT_A_DETECTOR:
+        name = find_unsupported_file(model) or "one"
+        return Unscorable(
+            model.refused,
+            f"{model.name} has more files, of which {name} cannot be read yet, and would be scored wrongly without it: "
+            "put all of them into one Pipeline",
         )
     return Unscorable(model.refused, _REFUSALS.get(model.refused, "{} was refused by the plan").format(model.name))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorer.errors import Unscorable, make_refusal
+from scorer.errors import Unscorable
 from scorer.estimators import loader
+from scorer.packs.fetch import Stores, fetch_files
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Reason
 from shared.contract.errors import Malformed
 from shared.contract.model_names import ModelNames, format_name
 
-from .folders import NAME_LIMIT, check_target, list_fleet
+from .folders import NAME_LIMIT, check_target, list_models, print_ignored
 
 
 def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
@@ -21,21 +22,22 @@ def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
     """
     import skops.io
 
-    fleet = list_fleet(models, names)
+    fleet, ignored = list_models(models, names)
     source_path, target_path = models.resolve(), target.resolve()
     if source_path.is_relative_to(target_path) or target_path.is_relative_to(
         source_path
     ):  # else originals are overwritten, or models appear twice
         raise Malformed(f"--to: expected a folder outside the models, got {target} and {models}")
     check_target("--to", target)
-    files, target_folder, failed = Folder(models), Folder(target), 0
-    for model in fleet:
+    source_folder, target_folder, failed = Folder(models), Folder(target), 0
+    print_ignored(ignored)
+    for model, content in zip(fleet, fetch_files(Stores(source_folder, source_folder), fleet), strict=True):
         try:
-            if model.refused:
-                raise make_refusal(model)
+            if isinstance(content, Unscorable):
+                raise content
             if len(f"{model.id.rsplit('/', 1)[-1]}.skops".encode()) > NAME_LIMIT:
                 raise Unscorable(Reason.BAD_NAME, "its name with the ending .skops is too long for a file")
-            detector = loader.load_model(files.read(model.name).data)
+            detector = loader.load_model(content.data)
             data = skops.io.dumps(detector.estimator)
             loader.load_model(data)  # our own loader must accept what we write
         except Unscorable as error:
@@ -43,5 +45,7 @@ def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
             print(f"failed: {format_name(model.name)}: {error.reason}: {error}")
             continue
         target_folder.write(f"{model.id}.skops", data)
+        for kind, companion in content.companions.items():
+            target_folder.write(f"{model.id}.{kind}", companion)
         print(f"converted: {model.name} -> {target / model.id}.skops")
     return 1 if failed else 0

@@ -8,21 +8,31 @@ from tempfile import TemporaryDirectory
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
-from shared.contract.model_names import Blob, IgnoredFiles, ModelNames
+from shared.contract.fleet.ignored_files import IgnoredFiles
+from shared.contract.fleet.listing import list_fleet
+from shared.contract.model_names import Blob, ModelNames
 
 NAME_LIMIT = 255  # bytes of a file's name
 
 
-def list_fleet(models: Path, names: ModelNames) -> list[Model]:
-    """The models of a folder, in the order of their names. Raises Malformed where there are none."""
+def list_models(models: Path, names: ModelNames) -> tuple[list[Model], IgnoredFiles]:
+    """The models of a folder, in the order of their names, and the other files. Raises Malformed without models."""
     if not models.is_dir():
         raise Malformed(f"--models: expected a folder, got {'a file' if models.exists() else 'nothing'} at {models}")
     ignored = IgnoredFiles()
     files = (name for name in Folder(models).list("") if not name.rsplit("/", 1)[-1].startswith("."))
-    fleet = list(names.list_fleet((Blob(name, "", 0) for name in files), ignored))
+    fleet = list(list_fleet((Blob(name, "", 0) for name in files), names, ignored))
     if not fleet:
-        raise Malformed(f"--models: expected files named {names.pattern}, got none in {models}")
-    return fleet
+        content = f"{ignored.describe()}, such as {ignored.examples[0]}" if ignored.count else "none"
+        raise Malformed(f"--models: expected files named {names.pattern}, got {content} in {models}")
+    return fleet, ignored
+
+
+def print_ignored(ignored: IgnoredFiles) -> None:
+    """Print which files beside the models are none, if there are any."""
+    if ignored.count:
+        more = f" and {ignored.count - len(ignored.examples)} more" * (ignored.count > len(ignored.examples))
+        print(f"ignored, as no models: {ignored.describe()}: {', '.join(ignored.examples)}{more}")
 
 
 def check_target(option: str, target: Path) -> None:

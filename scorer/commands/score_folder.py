@@ -35,7 +35,7 @@ from shared.contract.paths import make_chunk_id, prediction_path
 from shared.contract.scoring_options import ScoringOptions, check_zone
 from shared.contract.windows import EPOCH, MINUTE, Window
 
-from .folders import check_target, list_fleet
+from .folders import check_target, list_models, print_ignored
 
 BATCH_MODELS = 10_000  # that are scored together
 
@@ -62,7 +62,7 @@ def score_models(options: ScoreOptions) -> int:
 
     Raises Malformed for options that make no sense, Misconfigured and Unavailable where predictions cannot be written.
     """
-    fleet = list_fleet(options.models, options.names)
+    fleet, ignored = list_models(options.models, options.names)
     store, reading_paths = _open_source(options)
     check_target("--predictions", options.predictions)
     _check_apart(options.predictions, options.readings, options.readings_path)
@@ -95,6 +95,7 @@ def score_models(options: ScoreOptions) -> int:
     windows = _list_windows(options.window, options.every, readings)
     table = pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
     _write_predictions(options.predictions, windows, table, schema)
+    print_ignored(ignored)
     for warning in sentences:
         print(f"note: {warning}")
     results = [result for output in outputs for result in output.results]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from scorer.errors import Unscorable
+from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, parse_sidecar
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.table import Predictions
 from scorer.readings import features
@@ -34,7 +35,8 @@ def score_model_file(model: Model, content: Content | Exception, readings: Readi
         etag = content.etag
         detector = loader.load_model(content.data)
         made_by = detector.made_by
-        signal = _select_readings(detector, model, readings)
+        sidecar = parse_sidecar(content.companions.get(SIDECAR, b""))
+        signal = _select_readings(detector, sidecar, model, readings)
         with warnings.catch_warnings(action="ignore"):  # no log line for each model
             scores, anomalies = outlier_detector.score_rows(
                 detector.estimator, _arrange_features(detector, signal.values)
@@ -60,8 +62,11 @@ def classify_error(error: BaseException, made_by: str = "") -> tuple[Reason, str
     return Reason.INCOMPATIBLE_MODEL if made_by else Reason.ESTIMATOR_ERROR, message
 
 
-def _select_readings(detector: Detector, model: Model, readings: Readings) -> ModelReadings:
-    expected = Expected(detector.feature_names, detector.n_features, detector.takes_gaps)
+def _select_readings(detector: Detector, sidecar: Sidecar, model: Model, readings: Readings) -> ModelReadings:
+    if not detector.feature_names:
+        check_sidecar(sidecar, detector.n_features)
+    names = detector.feature_names or sidecar.features
+    expected = Expected(names, detector.n_features, detector.takes_gaps, sidecar.gaps)
     return features.build_model_readings(readings, model, features.find_frame_rows(readings, model), expected)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from scorer.families.base import Family, Packed
 from scorer.families.registry import pack_model
 from scorer.model_files import reader
 from scorer.model_files.reader import SIZE_LIMIT, is_skops
+from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, parse_sidecar
 from scorer.storage.blob_store import Container, Content
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import FleetError, Malformed, NotFound
@@ -77,14 +78,26 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
 
 
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
+    side = content.companions.get(SIDECAR, b"")
     try:
-        packed = pack_file(content.data, size_limit)
+        packed = apply_sidecar(pack_file(content.data, size_limit), parse_sidecar(side))
     except Unscorable as error:
         return Entry(model, content.etag, error)
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds
         return Entry(model, content.etag, Unscorable(Reason.UNREADABLE_MODEL, f"{type(error).__name__}: {error}"))
     file = content.data if packed.family is Family.KEPT else b""
-    return Entry(model, content.etag, packed, is_skops(content.data), file)
+    return Entry(model, content.etag, packed, is_skops(content.data), file, side)
+
+
+def apply_sidecar(packed: Packed, sidecar: Sidecar) -> Packed:
+    """The model with the feature names of its sidecar, unless it has names of its own.
+
+    Raises Unscorable, WRONG_FEATURES, where it expects another number of features.
+    """
+    if packed.features or not sidecar.features:
+        return packed
+    check_sidecar(sidecar, packed.n_features or None)
+    return replace(packed, features=sidecar.features)
 
 
 def _read_pack(work: Container, name: str) -> tuple[Pack, str | None]:

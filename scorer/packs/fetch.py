@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from scorer.errors import Unscorable, make_refusal
+from scorer.model_files import mlflow_folder, sidecar
 from scorer.model_files.reader import SIZE_LIMIT
+from scorer.model_files.sidecar import SIDECAR
 from scorer.storage.blob_store import Container, Content, Oversized
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model, ModelFile, Reason
 from shared.contract.errors import NotFound
+from shared.contract.fleet.listing import MLMODEL, get_stem, list_spellings
 from shared.contract.model_list import ModelList
-from shared.contract.model_names import list_spellings
+from shared.contract.model_names import make_files_etag
 
 FETCHERS = 8
 AHEAD = 64  # files that are fetched ahead; bounds the memory
+ATTEMPTS = 4  # at reading files of one model that are replaced meanwhile
 # Refusals of a plan that another file may end.
 _PASSING = frozenset({Reason.AMBIGUOUS, Reason.QUARANTINED, Reason.MODEL_REMOVED})
 
@@ -46,12 +50,15 @@ def make_refusals(models: ModelList, *, current: bool = False) -> dict[int, Unsc
 
 
 def fetch_files(stores: Stores, models: Sequence[Model]) -> Iterator[Content | Unscorable]:
-    """Each model's file, or the error in its place, in their order. Raises Unavailable, Misconfigured."""
+    """Each model's file with those that belong to it, or the error in its place, in their order.
+
+    Raises Unavailable, Misconfigured.
+    """
     with ThreadPoolExecutor(FETCHERS) as pool:
         waiting: deque[Future[Content]] = deque()
         rest = iter(models)
         while True:
-            waiting.extend(pool.submit(_fetch_file, stores, m) for m in itertools.islice(rest, AHEAD - len(waiting)))
+            waiting.extend(pool.submit(_fetch_model, stores, m) for m in itertools.islice(rest, AHEAD - len(waiting)))
             if not waiting:
                 return
             try:
@@ -60,42 +67,113 @@ def fetch_files(stores: Stores, models: Sequence[Model]) -> Iterator[Content | U
                 yield error
 
 
-def _fetch_file(stores: Stores, model: Model) -> Content:
+def _fetch_model(stores: Stores, model: Model) -> Content:
     if stores.current:
         return _fetch_current(stores, model)
     if model.refused:
         raise make_refusal(model)
-    content = _read_file(stores, model.name)
+    content = _fetch_content(stores, model)
     if content is None:
         raise make_refusal(replace(model, refused=Reason.MODEL_REMOVED))
     return content
 
 
 def _fetch_current(stores: Stores, model: Model) -> Content:
-    """The model's only file now. Raises Unscorable where there is none, or more than one."""
+    """The model's only file now, with its sidecar. Raises Unscorable where there is none, or more than one."""
     if model.refused and model.refused not in _PASSING:
         raise make_refusal(model)
-    names = [model.name]
-    content = None if model.refused is Reason.AMBIGUOUS else _read_file(stores, model.name)
+    content = None if model.refused is Reason.AMBIGUOUS else _fetch_content(stores, model)
     if content is None:
-        names = list_spellings(model.name)
-        contents = {name: data for name in names if (data := _read_file(stores, name)) is not None}
-        if not contents:
-            raise make_refusal(replace(model, refused=Reason.MODEL_REMOVED))
-        if len(contents) > 1:
+        stem = get_stem(model.name)
+        rivals = [file.name for file in model.files if get_stem(file.name) == stem]
+        names = dict.fromkeys([model.name, *rivals, *list_spellings(model.name)])
+        present = [name for name in names if _read_file(stores, name) is not None]
+        if len(present) > 1:
             raise make_refusal(replace(model, refused=Reason.AMBIGUOUS))
-        ((_, content),) = contents.items()
+        content = _fetch_content(stores, replace(model, name=present[0], files=())) if present else None
+        if content is None:
+            raise make_refusal(replace(model, refused=Reason.MODEL_REMOVED))
     if model.refused is Reason.QUARANTINED and content.etag == model.etag:
         raise make_refusal(model)
     return content
 
 
-def _read_file(stores: Stores, name: str) -> Content | None:
+def _fetch_content(stores: Stores, model: Model) -> Content | None:
+    """The model's file with those that belong to it; None where one does not exist any more.
+
+    Where one is not as it was planned, all are read until they are the same twice, so that they belong together. The
+    etag is that of the plan, or is made of what was read.
+    """
+    planned = {file.name: file.etag for file in model.files} or {model.name: model.etag}
+    contents = _read_files(stores, model, planned)
+    for _ in range(ATTEMPTS):
+        if not contents or len(contents) == 1 or _is_planned(contents, planned):
+            break
+        before, contents = contents, _read_files(stores, model, planned)
+        if contents and _list_etags(contents) == _list_etags(before):
+            break
+    if not contents:
+        return None
+    side = contents.get(_make_sidecar_name(model.name))
+    etags = _list_etags(contents)
+    if model.files:  # of a folder only the files are read that are needed
+        etags = planned | etags
+        if side is None:
+            etags.pop(_make_sidecar_name(model.name), None)
+    main = next(content for name, content in reversed(contents.items()) if not name.endswith(f".{SIDECAR}"))
+    if etags == planned:
+        etag = model.etag
+    else:
+        etag = main.etag if len(etags) == 1 else make_files_etag(itertools.starmap(ModelFile, etags.items()))
+    return Content(main.data, etag, {SIDECAR: side.data} if side else {})
+
+
+def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[str, Content] | None:
+    """The files that scoring needs, by name, the one with the estimator last but for a sidecar; None if one is missing.
+
+    A sidecar that was not planned is looked for in a redrive only, and need not exist.
+    """
+    main = _read_file(stores, model.name)
+    if main is None:
+        return None
+    contents = {model.name: main}
+    if (folder := model.name.removesuffix(MLMODEL)) != model.name and folder.endswith("/"):
+        name = folder + mlflow_folder.find_model_file(main.data)
+        if (content := _read_file(stores, name)) is None:
+            if name in planned:
+                return None
+            raise Unscorable(Reason.UNREADABLE_MODEL, f"{model.name} names the file {name}, which does not exist")
+        contents[name] = content
+    name = _make_sidecar_name(model.name)
+    if stores.current or name in planned:
+        if (content := _read_file(stores, name, sidecar.SIZE_LIMIT)) is not None:
+            contents[name] = content
+        elif not stores.current:
+            return None
+    return contents
+
+
+def _is_planned(contents: Mapping[str, Content], planned: Mapping[str, str]) -> bool:
+    """Whether the files are as they were planned; a folder's files have no etags at planning."""
+    return all(planned.get(name) in ("", content.etag) for name, content in contents.items())
+
+
+def _list_etags(contents: Mapping[str, Content]) -> dict[str, str]:
+    return {name: content.etag for name, content in contents.items()}
+
+
+def _make_sidecar_name(name: str) -> str:
+    """The name of the sidecar of the model whose file, or whose MLmodel, has this name."""
+    return f"{get_stem(name)}.{SIDECAR}"
+
+
+def _read_file(stores: Stores, name: str, size_limit: int | None = None) -> Content | None:
     """The content of a file, or None where there is no such file. Raises Unscorable where it is too large."""
+    size_limit = size_limit or stores.size_limit
     try:
-        return stores.models.read(name, stores.size_limit)
+        return stores.models.read(name, size_limit)
     except NotFound:
         return None
     except Oversized as error:
-        limit = f"{stores.size_limit / 2**20:g} MiB"
+        limit = f"{size_limit / 2**20:g} MiB"
         raise Unscorable(Reason.TOO_LARGE, f"expected at most {limit}, got {error.args[0]} bytes") from error

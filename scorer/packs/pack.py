@@ -25,6 +25,8 @@ import xxhash
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
+from scorer.model_files.sidecar import SIDECAR, Sidecar, parse_sidecar
+from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
@@ -47,6 +49,7 @@ _SCHEMA = pa.schema(
         ("skops", pa.bool_()),  # whether its file was skops; else a pickle
         ("reason", pa.dictionary(pa.int32(), pa.string())),  # why it cannot be scored; "" where it can
         ("message", pa.string()),
+        ("sidecar", pa.dictionary(pa.int32(), pa.string())),  # the content of its sidecar; "" without one
         ("numbers", pa.large_list(pa.field("item", pa.float64(), nullable=False))),
         ("integers", pa.large_list(pa.field("item", pa.int32(), nullable=False))),
         ("file", pa.large_binary()),  # the file itself, where scikit-learn has to score it
@@ -63,6 +66,7 @@ class Entry:
     packed: Packed | Unscorable
     skops: bool = False  # whether the file was skops; else a pickle
     file: bytes = b""
+    sidecar: bytes = b""  # of the content of UTF-8, which was read
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,15 @@ class Pack:
         return codes, [tuple(feature_names) for feature_names in names]
 
     @cached_property
+    def sidecars(self) -> tuple[np.ndarray, list[Sidecar]]:
+        """The same of what the models' sidecars say. Raises ValueError where they cannot be read."""
+        codes, texts = self.get_texts("sidecar")
+        try:
+            return codes, [parse_sidecar(text.encode()) for text in texts]
+        except Unscorable as error:
+            raise ValueError(str(error)) from error
+
+    @cached_property
     def has_file(self) -> np.ndarray:
         """A mask of the rows that hold the model's file, for scikit-learn itself."""
         codes, reasons = self.get_texts("reason")
@@ -123,15 +136,10 @@ class Pack:
         reason = self.rows.column("reason")[row].as_py()
         return Unscorable(Reason(reason), self.rows.column("message")[row].as_py()) if reason else None
 
-    def get_file(self, row: int) -> bytes:
-        """The model's file, where it is stored."""
-        data: bytes = self.rows.column("file")[row].as_py()
-        return data
-
-    def get_etag(self, row: int) -> str:
-        """Of the file that this row was made from."""
-        etag: str = self.rows.column("etag")[row].as_py()
-        return etag
+    def get_content(self, row: int) -> Content:
+        """The model's file, where it is stored, with its sidecar and the etag that this row was made from."""
+        data, etag, side = (self.rows.column(name)[row].as_py() for name in ("file", "etag", "sidecar"))
+        return Content(data, etag, {SIDECAR: side.encode()} if side else {})
 
     def find_rows(self, models: ModelList) -> np.ndarray:
         """The row of each model of the plan, by id and etag; -1 where there is none.
@@ -174,6 +182,7 @@ def build_pack(entries: Sequence[Entry]) -> Pack:
         build_flags(np.array([e.skops for e in entries])),
         build_dictionary([r.reason if r else "" for r in reasons]),
         build_strings([clip_text(str(r)) if r else "" for r in reasons]),
+        build_dictionary([e.sidecar.decode() for e in entries]),
         _build_lists([p.numbers if p else _NONE for p in packed], np.float64),
         _build_lists([p.integers if p else _NONE for p in packed], np.int32),
         _build_binaries([e.file for e in entries]),
@@ -246,7 +255,7 @@ def _find_problem(pack: Pack) -> str:
     used = family != Family.KEPT
     if not set(pack.get_texts("reason")[1]) <= {"", *Reason}:
         return "an unknown reason"
-    _ = pack.features  # raises ValueError where they are not names
+    _ = pack.features, pack.sidecars  # raise ValueError where they are not names
     if not np.isin(family, list(Family)).all() or (n_numbers[~used] != 0).any() or (n_numbers[used] < HEAD).any():
         return "an unknown family, or a family without numbers"
     if (n_features[used] < 1).any() or (number_at[-1:] > len(numbers)).any():

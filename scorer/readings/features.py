@@ -19,7 +19,8 @@ from .frames import Frame
 from .source import Readings
 
 NO_ORDER = (
-    "its file does not say which feature is which: fit it on named columns, or set FEATURES to their names in its order"
+    "its file does not say which feature is which: fit it on named columns, give it a sidecar features.json, or set "
+    "FEATURES to their names in its order"
 )
 NO_SENSOR = ""  # the name for rows that name no sensor, in a frame where other rows do
 
@@ -31,6 +32,7 @@ class Expected:
     names: tuple[str, ...]  # () where it was fitted without names
     count: int | None  # None: not known
     takes_gaps: bool = False  # whether it was trained to bear missing values
+    gaps: Gaps | None = None  # who is given rows that lack a feature, in place of the setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ def build_model_readings(
         if not all(entry.is_column or entry.frame.long for entry in frame_rows):
             raise _make_wrong(f"some rows name the sensor {model.sensor!r}, and others name none")
         names, count = (model.sensor,), _check_single(expected)  # the column of that name is the model's one feature
-    gaps = readings.policy.gaps is Gaps.GIVE or (readings.policy.gaps is Gaps.MODEL and expected.takes_gaps)
+    policy = expected.gaps or readings.policy.gaps
+    gaps = policy is Gaps.GIVE or (policy is Gaps.MODEL and expected.takes_gaps)
     frame_values = [_read_frame_values(readings, model, entry, Expected(names, count, gaps)) for entry in frame_rows]
     if not frame_values:
         _refuse_bad(readings, model, names)  # bad readings are not the same as none

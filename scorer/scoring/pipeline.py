@@ -176,7 +176,9 @@ def _select_readings(pack_input: PackInput, index: int, refusal: Unscorable | No
     if pack.has_file[row]:
         return None
     codes, names = pack.features
-    expected = Expected(names[codes[row]], int(pack.get_numbers("width")[row]))
+    sidecar_codes, sidecars = pack.sidecars
+    gaps = sidecars[sidecar_codes[row]].gaps
+    expected = Expected(names[codes[row]], int(pack.get_numbers("width")[row]), gaps=gaps)
     readings = features.build_model_readings(pack_input.readings, model, frame_rows, expected)
     return None if np.isnan(readings.values).any() else readings  # the kernels know no gaps
 
@@ -194,7 +196,7 @@ def _list_items(pack_input: PackInput, indices: Sequence[int]) -> Iterator[tuple
     assert pack_input.stores or not absent
     fetched = fetch_files(pack_input.stores, absent) if pack_input.stores else iter(())
     for model, row, stored in zip(models, rows, is_stored, strict=True):
-        file = Content(pack.get_file(row), pack.get_etag(row)) if stored else next(fetched)
+        file = pack.get_content(row) if stored else next(fetched)
         yield model, file, pack_input.readings.select_device(model.device)
 
 

@@ -43,6 +43,14 @@ class ModelCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class IgnoredFilesView:
+    """The blobs in the models' container that are not models."""
+
+    endings: Mapping[str, int]  # how many have each ending; `(none)` without one
+    examples: tuple[str, ...]  # the first twenty, by name
+
+
+@dataclass(frozen=True, slots=True)
 class FailureView:
     """The models that were not scored for one reason, with one of them as the example."""
 
@@ -83,6 +91,7 @@ class RunView:
     expected_end: datetime | None  # at that rate
     stalled: bool  # open, and no progress for longer than a job may be silent
     failures: tuple[FailureView, ...]
+    ignored_files: IgnoredFilesView
     reason: Reason | None
     message: str
 
@@ -165,6 +174,7 @@ def make_run_view(run: Run, silence: timedelta) -> RunView:
         expected_end=expected_end,
         stalled=not run.phase.terminal and observed - last > silence,
         failures=tuple(map(make_failure_view, run.failures)),
+        ignored_files=IgnoredFilesView(run.ignored_endings, run.ignored_examples),
         reason=run.reason,
         message=run.message,
     )

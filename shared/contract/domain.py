@@ -8,15 +8,24 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One of several files of a model."""
+
+    name: str  # of its blob, within the models' container
+    etag: str  # at planning
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A trained estimator that scores one signal of one device; the unit of scoring."""
 
     device: str
     sensor: str  # "" where the model scores the whole device
     name: str  # of its blob, within the models' container
-    etag: str  # of its content at planning
+    etag: str  # of its content at planning; of several files see `make_files_etag`
     refused: Reason | None = None  # at planning; a node does not read its file
-    size: int = field(default=0, compare=False)  # bytes of its file, as the listing says; a manifest does not keep it
+    size: int = field(default=0, compare=False)  # bytes of its files, as the listing says; a manifest does not keep it
+    files: tuple[ModelFile, ...] = ()  # sorted by name, *name* among them; () where that is its only file
 
     @property
     def id(self) -> str:

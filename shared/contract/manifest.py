@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from .columns import dump_document, make_texts, parse_columns, split_document
+from .columns import Column, dump_document, make_integers, make_texts, parse_columns, split_document
 from .documents import NEWEST, check_needs, parse_count, parse_document, pick_fields
-from .domain import Model, Reason
+from .domain import Model, ModelFile, Reason
 from .model_list import COLUMNS, ModelList
 from .model_names import DEFAULT_PATTERN, Columns, ModelNames
 from .scoring_options import ScoringOptions
 from .windows import Window
 
 PREDICTION_SCHEMAS = (1, 2)
-KNOWN_NEEDS = frozenset[str]()  # what a manifest may name in `needs` (see `check_needs`)
+FILES = "files"  # in `needs` where a model has several files, each of which the node must read
+KNOWN_NEEDS = frozenset({FILES})  # what a manifest may name in `needs` (see `check_needs`)
 
 
 def build_command(
@@ -115,6 +116,8 @@ class Manifest:
 
     def _to_json(self) -> bytes:
         models = ModelList.from_models(self.models)
+        if models.files:
+            raise ValueError("a manifest of schema 1 cannot have models of several files")
         head = {
             **self._make_head(),
             "models": [list(models.read_texts(name)) for name in COLUMNS],
@@ -126,6 +129,7 @@ class Manifest:
         models = ModelList.from_models(self.models)
         is_full = len(models) == models.columns["device"].count
         columns = {name: models.columns[name] if is_full else make_texts(models.read_texts(name)) for name in COLUMNS}
+        columns |= _make_file_columns(models)
         head = self._make_head()
         head["readings_columns"] = head.pop("columns")
         head |= {
@@ -137,7 +141,7 @@ class Manifest:
             "models": len(models),
             "refused": _group_indices(models.refused),
             "tasks": _group_indices(self.tasks),
-            "needs": [],
+            "needs": [FILES] if models.files else [],
         }
         return dump_document(head, columns)
 
@@ -184,10 +188,35 @@ def _parse_models(doc: dict[str, Any]) -> ModelList:
 
 def _parse_columns(doc: dict[str, Any], blocks: memoryview) -> ModelList:
     """The models of a manifest of schema 2."""
-    models = ModelList(parse_columns(doc, blocks), {i: Reason(reason) for i, reason in _list_grouped(doc["refused"])})
+    columns = parse_columns(doc, blocks)
+    refused = {i: Reason(reason) for i, reason in _list_grouped(doc["refused"])}
+    models = ModelList(columns, refused, files=_parse_files(columns))
     if len(models) != parse_count(doc["models"]):
         raise ValueError(f"expected {doc['models']} models, got {len(models)}")
     return models
+
+
+def _make_file_columns(models: ModelList) -> dict[str, Column]:
+    """A row for each file of each model that has several; no columns where none has."""
+    if not models.files:
+        return {}
+    rows = [(index, file) for index, files in sorted(models.files.items()) for file in files]
+    return {
+        "file_model": make_integers([index for index, _ in rows]),
+        "file_name": make_texts([file.name for _, file in rows]),
+        "file_etag": make_texts([file.etag for _, file in rows]),
+    }
+
+
+def _parse_files(columns: Mapping[str, Column]) -> dict[int, tuple[ModelFile, ...]]:
+    """The files of the models that have several, by the model's index. Raises KeyError, ValueError, Malformed."""
+    if "file_model" not in columns:
+        return {}
+    files: dict[int, list[ModelFile]] = {}
+    texts = columns["file_name"].texts, columns["file_etag"].texts
+    for index, name, etag in zip(columns["file_model"].integers, *texts, strict=True):
+        files.setdefault(index, []).append(ModelFile(name, etag))
+    return {index: tuple(entries) for index, entries in files.items()}
 
 
 def _parse_second(doc: dict[str, Any], count: int) -> dict[str, Any]:

@@ -6,14 +6,17 @@ id, is refused here, once; all other code trusts ids. docs/decisions/0011-ids.md
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from .domain import Model, Reason
+from .domain import Model, ModelFile, Reason
 from .errors import Malformed
 
-EXTENSIONS = (".skops", ".joblib", ".pkl", ".pickle")
+EXTENSIONS = (".skops", ".joblib", ".pkl", ".pickle", ".sav")  # in any case
+COMPRESSIONS = (".z", ".gz", ".bz2", ".xz", ".lzma")  # that may stand behind one
 ID_LIMIT = 255  # characters of a device's or a sensor's id
 DEFAULT_PATTERN = "{device}[/{sensor}].{ext}"
 
@@ -21,6 +24,9 @@ DEFAULT_PATTERN = "{device}[/{sensor}].{ext}"
 # hold (one such name makes a container impossible to list) or obstore refuses, line ends, surrogates, characters that
 # change the direction of text, and the backslash, which Azure converts to a slash.
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\u2028\u2029\ud800-\udfff\u202a-\u202e\u2066-\u2069\\]")
+_EXTENSION = re.compile(
+    rf"({'|'.join(map(re.escape, EXTENSIONS))})({'|'.join(map(re.escape, COMPRESSIONS))})?\Z", re.IGNORECASE
+)
 _PARTS = re.compile(r"(\{\w*\}|\[|\])")
 _OPTIONAL = re.compile(r"\[[^][]*\{sensor\}[^][]*\]")
 
@@ -32,20 +38,6 @@ class Blob:
     name: str
     etag: str
     size: int
-
-
-@dataclass(slots=True)
-class IgnoredFiles:
-    """Blobs in the models' container that are not models: their number, and the first few."""
-
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def append(self, name: str) -> None:
-        """Count one; the memory does not grow."""
-        self.count += 1
-        if self.count <= 3:  # noqa: PLR2004  # enough for a person to recognize them
-            self.examples.append(format_name(name))
 
 
 def find_id_problem(text: str) -> str | None:
@@ -74,7 +66,7 @@ def format_name(name: str) -> str:
 
 def explain_refusal(name: str) -> str:
     """Why a blob of this name is refused as BAD_NAME, as far as the name alone shows it."""
-    for part in name.removesuffix(_split_extension(name)).split("/"):
+    for part in name.removesuffix(split_extension(name)).split("/"):
         problem = find_id_problem(part)
         if problem:
             return f"its part {format_name(part)[:80]!r} {problem}"
@@ -114,14 +106,23 @@ class ModelNames:
 
     def parse_model(self, blob: Blob) -> Model | None:
         """The model in a blob, perhaps refused; None if the name is not that of a model."""
-        extension = _split_extension(blob.name)
+        extension = split_extension(blob.name)
         if not extension and "{ext}" in self.pattern:
             return None
-        stem = blob.name.removesuffix(extension)
+        # With the extension of a model it is meant as one: refuse it rather than ignore it.
+        return self._parse_stem(blob.name.removesuffix(extension), blob) or (
+            _make_refused_model(blob) if extension else None
+        )
+
+    def parse_folder(self, path: str, blob: Blob) -> Model:
+        """The model that is the folder at *path* (without a slash at the end), of which *blob* says that it is one."""
+        return self._parse_stem(path, blob) or _make_refused_model(blob)
+
+    def _parse_stem(self, stem: str, blob: Blob) -> Model | None:
+        """The model of a name without extension, perhaps refused; None where the pattern does not fit."""
         lazy, greedy = self._lazy.fullmatch(stem), self._greedy.fullmatch(stem)
         if lazy is None or greedy is None:
-            # It has the extension of a model, so it is meant as one: refuse it rather than ignore it.
-            return _make_refused_model(blob) if extension else None
+            return None
         ids = lazy.groupdict()
         bad = any(find_id_problem(text) for text in ids.values() if text is not None)
         if bad or lazy.groups() != greedy.groups() or _drops_dots(blob.name):
@@ -138,38 +139,18 @@ class ModelNames:
         before, _, after = stem.partition("{device}")
         return f"{before}{device}{after.partition('{sensor}')[0]}".removesuffix("{sensor}") + "."[: not after]
 
-    def list_fleet(self, blobs: Iterable[Blob], ignored: IgnoredFiles) -> Iterator[Model]:
-        """The models of a sorted listing, while it is read; names that are not models go to *ignored*.
 
-        Two blobs of one model are both refused as ambiguous, and count as one model. Such names differ only in the
-        extension, so all names between them in any lexicographic order begin with the same stem: a model is held
-        back while names begin with its stem. The number of models held never exceeds the length of a name.
-        """
-        held: dict[str, tuple[str, Model]] = {}  # by id: the beginning that a rival's name would have, and the model
-        for blob in blobs:
-            for model_id in [i for i, (beginning, _) in held.items() if not blob.name.startswith(beginning)]:
-                yield held.pop(model_id)[1]
-            model = self.parse_model(blob)
-            if model is None:
-                ignored.append(blob.name)
-            elif model.id in held:
-                beginning, rival = held[model.id]
-                held[model.id] = beginning, replace(rival, refused=rival.refused or Reason.AMBIGUOUS)
-            else:
-                extension = _split_extension(blob.name)
-                held[model.id] = blob.name.removesuffix(extension) + ("." if extension else ""), model
-        yield from (model for _, model in held.values())
+def split_extension(name: str) -> str:
+    """The ending of a model's name, such as `.skops` or `.PKL.gz`; "" where there is none."""
+    match = _EXTENSION.search(name)
+    return match[0] if match else ""
 
 
-def _split_extension(name: str) -> str:
-    return next((e for e in EXTENSIONS if name.endswith(e)), "")
-
-
-def list_spellings(name: str) -> list[str]:
-    """The names that a blob of the same model may have: this one, and the same with the other extensions."""
-    extension = _split_extension(name)
-    stem = name.removesuffix(extension)
-    return [name, *(stem + other for other in EXTENSIONS if other != extension)] if extension else [name]
+def make_files_etag(files: Iterable[ModelFile]) -> str:
+    """The etag of a model of several files: it changes with the name or the content of any of them."""
+    pairs = sorted((file.name, file.etag) for file in files)
+    data = json.dumps(pairs, ensure_ascii=True, separators=(",", ":")).encode()
+    return f"m-{hashlib.sha256(data).hexdigest()[:16]}"
 
 
 def _drops_dots(name: str) -> bool:

@@ -157,6 +157,8 @@ def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) ->
         models=sum(plan.models for plan in plans),
         chunks=len(chunks),
         ignored=plans[0].ignored if plans else 0,
+        ignored_endings=plans[0].ignored_endings if plans else {},
+        ignored_examples=plans[0].ignored_examples if plans else (),
         round=max([1, *rounds]),  # its chunks are of round 0: how they ended says nothing about the cluster now
     )
     summed = run_tracker.summarize_run(run, chunks, now)

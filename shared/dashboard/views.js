@@ -146,9 +146,17 @@ function facts(run) {
     run.max_in_flight !== null && fact("Jobs at once", `at most ${count(run.max_in_flight)}`),
     run.tolerated_failures !== null && fact("Tolerated failures", `${run.tolerated_failures} %`),
     !isOver(run) && Date.parse(run.throttled_until) > now() && fact("Throttled until", at(run.throttled_until)),
-    run.models.ignored > 0 && fact("Files", `${count(run.models.ignored)} ${run.models.ignored === 1 ? "file ignored (not a model)" : "files ignored (not models)"}`),
+    run.models.ignored > 0 && fact("Ignored files", ignored(run)),
     fact("Triggered by", run.asked_by === "request" ? "API" : run.asked_by),
     run.observed_at && fact("Observed", at(run.observed_at)));
+}
+
+// Files beside the models that are no models: how many of each ending, and their names in a tooltip.
+function ignored(run) {
+  const endings = Object.entries(run.ignored_files.endings).map(([ending, n]) => `${count(n)} ${ending}`).join(", ");
+  const more = run.models.ignored - run.ignored_files.examples.length;
+  const names = run.ignored_files.examples.join("\n") + (more > 0 ? `\nand ${count(more)} more` : "");
+  return h("span", { title: names }, `${count(run.models.ignored)} (no models)`, endings && `: ${endings}`);
 }
 
 function failures(run, chosen) {

@@ -41,6 +41,8 @@ class Plan:
     ignored: int = 0
     planner: Planner | None = None
     schema: int = NEWEST  # that it is written in
+    ignored_endings: Mapping[str, int] = field(default_factory=dict)  # how many of the ignored blobs have each ending
+    ignored_examples: tuple[str, ...] = ()  # the first of them, by name
 
     @property
     def models(self) -> int:
@@ -57,6 +59,8 @@ class Plan:
                 "app": planner.app,
                 "models_url": planner.models_url,
                 "predictions_url": planner.predictions_url,
+                "ignored_endings": dict(sorted(self.ignored_endings.items())),
+                "ignored_examples": list(self.ignored_examples),
                 "needs": [],
             }
         return json.dumps(doc, separators=(",", ":")).encode()
@@ -69,7 +73,14 @@ class Plan:
             check_needs(doc, KNOWN_NEEDS)
             chunks = tuple(_parse_chunk(run, row, now) for row in doc["chunks"])
             planner = Planner(*(str(doc[name]) for name in Planner.__slots__)) if doc["schema"] > 1 else Planner()
-            return cls(chunks, parse_count(doc["ignored"]), planner if planner != Planner() else None, doc["schema"])
+            return cls(
+                chunks,
+                parse_count(doc["ignored"]),
+                planner if planner != Planner() else None,
+                doc["schema"],
+                {str(ending): parse_count(count) for ending, count in doc.get("ignored_endings", {}).items()},
+                tuple(map(str, doc.get("ignored_examples", ()))),
+            )
 
         return parse_document(data, f"plan of run {run.id}", build_plan)
 

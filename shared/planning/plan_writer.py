@@ -18,8 +18,10 @@ from shared.contract import paths
 from shared.contract.documents import NEWEST
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed, NotFound
+from shared.contract.fleet.ignored_files import IgnoredFiles
+from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import Manifest
-from shared.contract.model_names import Blob, Columns, IgnoredFiles, ModelNames
+from shared.contract.model_names import Blob, Columns, ModelNames
 from shared.contract.scoring_options import ScoringOptions
 from shared.contract.text import make_digest
 from shared.ports import Blobs, Ledger
@@ -100,7 +102,10 @@ class PlanWriter:
                 return replace(run, doubted_fleet=fleet, observed_at=now)
             if not chunks:
                 return self.start_run(run, now) if run.plans else self._close_empty(run, listing.ignored, now)
-            plan = Plan(chunks, listing.ignored.count, self.planner, self.schema)
+            ignored = listing.ignored
+            plan = Plan(
+                chunks, ignored.count, self.planner, self.schema, dict(ignored.by_ending), tuple(ignored.examples)
+            )
             self.work.create(paths.plan_path(run.id, run.plans), plan.to_bytes())
             plan = read_plan(self.work, run, run.plans, now)  # another host's, if it was faster
         if plan.planner:
@@ -111,6 +116,8 @@ class PlanWriter:
             models=run.models + plan.models,
             chunks=run.chunks + len(plan.chunks),
             ignored=plan.ignored,
+            ignored_endings=plan.ignored_endings,
+            ignored_examples=plan.ignored_examples,
         )
 
     def start_run(self, run: Run, now: datetime) -> Run:
@@ -151,9 +158,13 @@ class PlanWriter:
     def list_fleet(self, ignored: IgnoredFiles) -> Iterator[Model]:
         """The listed models; those in quarantine are refused."""
         quarantine = {entry.model: entry.etag for entry in self.ledger.list_quarantined()}
-        for model in self.options.model_names.list_fleet(_skip_repeated(self.models.list_blobs()), ignored):
-            poison = quarantine.get(model.id) == model.etag and not model.refused
-            yield replace(model, refused=Reason.QUARANTINED) if poison else model
+        for model in list_fleet(_skip_repeated(self.models.list_blobs()), self.options.model_names, ignored):
+            if quarantine.get(model.id) == model.etag and not model.refused:
+                yield replace(model, refused=Reason.QUARANTINED)
+            elif model.files and self.schema == 1:  # nodes of 0.1 would read one of its files only
+                yield replace(model, files=(), refused=model.refused or Reason.NOT_A_DETECTOR)
+            else:
+                yield model
 
     def _list_new_models(self, run: Run, listing: _Listing) -> Iterator[Model]:
         """The listed models without those of an earlier plan."""
@@ -211,10 +222,17 @@ class PlanWriter:
         return digest
 
     def _close_empty(self, run: Run, ignored: IgnoredFiles, now: datetime) -> Run:
-        suffix = f", but {ignored.count} other blobs, such as {ignored.examples[0]}" if ignored.count else ""
+        suffix = f", but {ignored.describe()}, such as {ignored.examples[0]}" if ignored.count else ""
         message = f"no models named {self.options.model_names.pattern} in {self.models.url}{suffix}"
         return replace(
-            run, phase=Phase.FAILED, ended_at=now, reason=Reason.EMPTY_FLEET, message=message, ignored=ignored.count
+            run,
+            phase=Phase.FAILED,
+            ended_at=now,
+            reason=Reason.EMPTY_FLEET,
+            message=message,
+            ignored=ignored.count,
+            ignored_endings=dict(ignored.by_ending),
+            ignored_examples=tuple(ignored.examples),
         )
 
 

@@ -14,8 +14,9 @@ from datetime import datetime
 from shared.contract import paths
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed, NotFound
+from shared.contract.fleet.ignored_files import IgnoredFiles
+from shared.contract.fleet.listing import get_stem
 from shared.contract.manifest import Manifest
-from shared.contract.model_names import IgnoredFiles
 from shared.ports import Blobs
 from shared.state.runs import Chunk, Run
 
@@ -37,8 +38,8 @@ class _Listing:
     ended: bool = False
 
     def read_past(self, name: str) -> None:
-        """Read until the names are greater than *name* by any order, and than all that differ in the extension."""
-        stem = name.rpartition(".")[0] or name
+        """Read until the names are greater than *name* by any order, and than all that its model may have."""
+        stem = get_stem(name)
         while not self.ended:
             model = next(self.models, None)
             if model is None:
@@ -52,10 +53,11 @@ class _Listing:
 
     def drop_before(self, name: str) -> None:
         """Forget the models that are in no chunk from the one that begins with *name* on: they are new."""
+        stem = get_stem(name)
         self.held = {
             key: model
             for key, model in self.held.items()
-            if model.name >= name or _order_by_utf16(model.name) >= _order_by_utf16(name)
+            if model.name >= stem or _order_by_utf16(model.name) >= _order_by_utf16(stem)
         }
 
 
@@ -103,7 +105,9 @@ class RoundWriter:
     def _renew_manifest(self, run: Run, chunk: Chunk, listed: dict[str, Model]) -> str:
         """Write the chunk's manifest with the models as they are *listed*, which are taken out of it."""
         planned = self._read_manifest(run, chunk)
-        models = tuple(listed.pop(model.id, replace(model, refused=Reason.MODEL_REMOVED)) for model in planned.models)
+        models = tuple(
+            listed.pop(model.id, replace(model, refused=Reason.MODEL_REMOVED, files=())) for model in planned.models
+        )
         return self.plans.store_manifest(run, chunk.id, ChunkModels(models, planned.packs, planned.devices))
 
     def _read_manifest(self, run: Run, chunk: Chunk) -> Manifest:

@@ -212,6 +212,8 @@ class Run:
     models: int = 0  # of all plans
     chunks: int = 0  # of all plans
     ignored: int = 0  # blobs in the models' container that are not models
+    ignored_endings: Mapping[str, int] = field(default_factory=dict)  # how many of them have each ending
+    ignored_examples: tuple[str, ...] = ()  # the first of them, by name
     current_files: bool = False  # a redrive scores models as their files are now; nodes before 0.2 cannot
     own_manifests: bool = False  # this round has its own: a reprocess that listed the models once more
     done: int = 0  # models that ended, and those that open attempts report as done

@@ -32,6 +32,7 @@ _SCORING = _READINGS | _PACKS | _PREDICTIONS | {"scorer.kernels", "scorer.sandbo
 MAY_IMPORT: Mapping[str, set[str]] = {
     "shared": {"shared"},  # the entry points: bootstrap, __main__, and the ports
     "shared.contract": set(),
+    "shared.contract.fleet": _CONTRACT,
     "shared.state": _CONTRACT,
     "shared.planning": _PORTS,
     "shared.tracking": _PLANNING,
@@ -65,7 +66,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
     "scorer.errors": _CONTRACT,
     "scorer.arrow": _CONTRACT,
     "scorer.processes": set(),
-    "scorer.commands.convert_models": _STORAGE | {"scorer.estimators", "scorer.commands.folders"},
+    "scorer.commands.convert_models": _STORAGE | {"scorer.estimators", "scorer.packs.fetch", "scorer.commands.folders"},
     # Sent by value and run on a worker, where the scorer is; the app itself never imports it.
     "shared.adapters.dask_cluster": _PORTS | {"scorer.commands.dask_launcher", "scorer.launch"},
 }

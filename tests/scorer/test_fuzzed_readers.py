@@ -115,8 +115,8 @@ def through_packs(data: bytes) -> object:
     except Malformed as error:
         return str(error)[:20]
     for row in range(len(found)):
-        assert found.get_refusal(row) or found.get_etag(row) is not None
-        assert isinstance(found.get_file(row), bytes)
+        assert found.get_refusal(row) or found.get_content(row).etag is not None
+        assert isinstance(found.get_content(row).data, bytes)
     assert (found.find_rows(ModelList.from_models([Model("d", "", "d", "e")])) < len(found)).all()
     for name in ("features", "made_by"):
         codes, texts = found.get_texts(name)

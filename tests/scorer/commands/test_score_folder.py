@@ -231,7 +231,10 @@ def test_odd_ids_come_through_as_they_are(device: str, fleet: Path, svm: OneClas
         (["--columns", "time=TS,unit=x"], "--columns: expected KEY=NAME"),
         (["--columns", "time"], "--columns: expected KEY=NAME"),
         (["--model-names", "model_{sensor}"], "expected a pattern with {device} once"),
-        (["--models", "{root}/readings"], "--models: expected files named {device}[/{sensor}].{ext}, got none"),
+        (
+            ["--models", "{root}/readings"],
+            "--models: expected files named {device}[/{sensor}].{ext}, got 1 .csv, such as a.csv",
+        ),
         (["--models", "nowhere"], "--models: expected a folder, got nothing at nowhere"),
         (["--readings", "nowhere"], "--readings: expected a file or a folder, got nothing at nowhere"),
         (["--readings-path", "hour=%H/"], "so a --window is needed"),

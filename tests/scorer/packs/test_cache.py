@@ -121,7 +121,7 @@ def told(ready: LoadedModels) -> list[object]:
             answers.append(None)
         else:
             at, numbers = ready.pack.numbers
-            answers.append((numbers[at[row] : at[row + 1]].tolist(), ready.pack.get_file(row)))
+            answers.append((numbers[at[row] : at[row + 1]].tolist(), ready.pack.get_content(row).data))
     return answers
 
 

@@ -67,7 +67,7 @@ def entry_of(whole: Pack, row: int) -> Entry:
     one = Model(device, sensor, f"{device}/{sensor}.pkl" if sensor else f"{device}.pkl", "1")
     refused = whole.get_refusal(row)
     if refused:
-        return Entry(one, whole.get_etag(row), refused)
+        return Entry(one, whole.get_content(row).etag, refused)
     (number_at, numbers), (integer_at, integers) = whole.numbers, whole.integers
     (features_of, features), (version_of, versions) = whole.features, whole.get_texts("made_by")
     packed = Packed(
@@ -79,7 +79,9 @@ def entry_of(whole: Pack, row: int) -> Entry:
         numbers[number_at[row] : number_at[row + 1]],
         integers[integer_at[row] : integer_at[row + 1]],
     )
-    return Entry(one, whole.get_etag(row), packed, bool(whole.get_numbers("skops")[row]), whole.get_file(row))
+    return Entry(
+        one, whole.get_content(row).etag, packed, bool(whole.get_numbers("skops")[row]), whole.get_content(row).data
+    )
 
 
 def assert_same(found: Entry, expected: Entry) -> None:

@@ -23,7 +23,8 @@ NAMED = ReadingOptions(features=Features(("a", "b")))
 B_A = "time,device,b,a\n2026-11-21T07:00,pump,2,1\n"
 LONG = "time,device,sensor,value\n2026-11-21T07:00,pump,b,2\n2026-11-21T07:00,pump,a,1\n"
 BOTH_WAYS = (
-    "its file does not say which feature is which: fit it on named columns, or set FEATURES to their names in its "
+    "its file does not say which feature is which: fit it on named columns, give it a sidecar features.json, or set "
+    "FEATURES to their names in its "
     "order, or to as-in-file where all files have their columns in the order of training"
 )
 

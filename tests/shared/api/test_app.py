@@ -34,6 +34,7 @@ def world() -> World:
 
 @pytest.fixture
 def over(world: World) -> World:
+    world.models.write("notes.csv", b"no model")
     world.beat_until_over()
     return world
 
@@ -68,7 +69,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "tolerated_failures": None,
         "plans": 1,
         "models": {"total": 3, "done": 3, "waiting": 0, "scored": 1, "failed": 1, "skipped": 1, "cancelled": 0,
-                   "not_attempted": 0, "ignored": 0},
+                   "not_attempted": 0, "ignored": 1},
         "chunks": {"committed": 2},
         "rows": 3,
         "anomalies": 1,
@@ -77,6 +78,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "expected_end": None,
         "stalled": False,
         "failures": run["failures"],
+        "ignored_files": {"endings": {".csv": 1}, "examples": ["notes.csv"]},
         "reason": None,
         "message": "",
     }  # fmt: skip

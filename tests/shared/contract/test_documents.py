@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from shared.contract import paths
 from shared.contract.domain import SKIPS, Failure, Outcome, Part, Reason, Tally, decide_outcome, merge_failures
 from shared.contract.errors import Malformed
+from shared.contract.fleet.ignored_files import IgnoredFiles
+from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import build_command
-from shared.contract.model_names import EXTENSIONS, Blob, IgnoredFiles, ModelNames, find_id_problem
+from shared.contract.model_names import EXTENSIONS, Blob, ModelNames, find_id_problem
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.report import Progress, Report
 from shared.contract.text import MESSAGE_LIMIT, clip_text
@@ -105,7 +107,7 @@ def fleet(
     names: list[str], pattern: str = "{device}[/{sensor}].{ext}"
 ) -> tuple[dict[str, Reason | None], IgnoredFiles]:
     ignored = IgnoredFiles()
-    models = list(ModelNames(pattern).list_fleet([Blob(n, "etag", 1) for n in sorted(names)], ignored))
+    models = list(list_fleet([Blob(n, "etag", 1) for n in sorted(names)], ModelNames(pattern), ignored))
     assert len({m.id for m in models}) == len(models)
     return {m.id: m.refused for m in models}, ignored
 
@@ -131,7 +133,7 @@ def test_ignored_names_do_not_fill_the_memory() -> None:
     ignored = IgnoredFiles()
     for i in range(1000):
         ignored.append(str(i))
-    assert ignored == IgnoredFiles(1000, ["0", "1", "2"])
+    assert ignored == IgnoredFiles(1000, {"(none)": 1000}, [str(i) for i in range(20)])
 
 
 @pytest.mark.parametrize("text", ["", ".", "..", "a/b", "a\\b", "a\n", " a", "a ", "x" * 256, "\x7f", "\ud800"])

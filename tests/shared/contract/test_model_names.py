@@ -25,11 +25,12 @@ from scorer.storage.blob_store import open_container
 from shared.adapters.azure import table_rows
 from shared.contract.domain import Model, Reason
 from shared.contract.errors import Malformed
+from shared.contract.fleet.ignored_files import IgnoredFiles
+from shared.contract.fleet.listing import list_fleet
 from shared.contract.model_names import (
     EXTENSIONS,
     ID_LIMIT,
     Blob,
-    IgnoredFiles,
     ModelNames,
     explain_refusal,
     find_id_problem,
@@ -140,7 +141,7 @@ def test_a_name_that_is_refused_says_why_in_one_line(name: str, why: str) -> Non
 def test_all_names_together_are_as_many_models_and_each_keeps_its_fate() -> None:
     names = sorted([*(name_of(*ids) for ids in IDS), *dict(REFUSED)])
     ignored = IgnoredFiles()
-    found = list(DOOR.list_fleet([Blob(name, "e", 5) for name in names], ignored))
+    found = list(list_fleet([Blob(name, "e", 5) for name in names], DOOR, ignored))
     assert ignored == IgnoredFiles()
     assert sorted(model.name for model in found) == names
     assert len({model.id for model in found}) == len(found)
@@ -310,7 +311,7 @@ def test_of_two_files_of_one_model_neither_is_scored_and_no_model_is_lost(
     alone = [model for name in names if (model := model_of(name, pattern))]
     ids = [model.id for model in alone]
     ignored = IgnoredFiles()
-    together = list(ModelNames(pattern).list_fleet([Blob(name, "e", 5) for name in names], ignored))
+    together = list(list_fleet([Blob(name, "e", 5) for name in names], ModelNames(pattern), ignored))
     assert sorted(model.id for model in together) == sorted(set(ids))
     assert len(names) == len(alone) + ignored.count
     for model in together:
@@ -326,8 +327,8 @@ def test_two_names_are_never_shown_alike_and_always_in_one_line(one: str, other:
 
 def test_a_blob_that_is_no_model_s_is_shown_in_one_line_too() -> None:
     ignored = IgnoredFiles()
-    assert list(DOOR.list_fleet([Blob("two\nlines.txt", "e", 5)], ignored)) == []
-    assert ignored == IgnoredFiles(1, ["two\\nlines.txt"])
+    assert list(list_fleet([Blob("two\nlines.txt", "e", 5)], DOOR, ignored)) == []
+    assert ignored == IgnoredFiles(1, {".txt": 1}, ["two\\nlines.txt"])
 
 
 # Where ids go

@@ -313,7 +313,7 @@ def test_a_document_that_is_cut_anywhere_is_refused(read: Callable[[bytes], Any]
 
 @each_document
 def test_a_document_without_one_of_its_fields_is_refused(read: Callable[[bytes], Any], data: bytes) -> None:
-    optional = {"version", "reads", "needs"}
+    optional = {"version", "reads", "needs", "ignored_endings", "ignored_examples"}
     for name in json.loads(split_document(data)[0]).keys() - optional:
         with pytest.raises(Malformed):
             read(edit(data, **{name: None}))

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract.domain import Model, Reason
+from shared.contract.fleet.ignored_files import IgnoredFiles
+from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import DeviceRange
-from shared.contract.model_names import Blob, IgnoredFiles, ModelNames
+from shared.contract.model_names import Blob, ModelNames
 from shared.planning.chunking import ChunkModels, add_ranges
 
 NAMES = ModelNames()
@@ -86,7 +88,7 @@ def test_each_device_belongs_to_just_one_chunk_whatever_the_names(
 ) -> None:
     names = ModelNames(pattern)
     blobs = [Blob(f"{stem}.skops", "e", 1) for stem in sorted(stems)]
-    models = list(names.list_fleet(blobs, IgnoredFiles()))
+    models = list(list_fleet(blobs, names, IgnoredFiles()))
     chunks = []
     for size in sizes * len(models):
         if models:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import paths
 from shared.contract.domain import Model, Reason
+from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.manifest import Manifest
-from shared.contract.model_names import IgnoredFiles
 from shared.contract.windows import Window
 from shared.planning.chunking import ChunkSize
 from shared.planning.plan_writer import PlanOptions, PlanWriter, read_round
@@ -82,7 +82,7 @@ class Place:
         removed = Reason.MODEL_REMOVED
         return {
             chunk: [
-                Model(m.device, m.sensor, (now := listed.get(m.id, m)).name, now.etag, now.refused)
+                Model(m.device, m.sensor, (now := listed.get(m.id, m)).name, now.etag, now.refused, files=now.files)
                 if m.id in listed
                 else Model(m.device, m.sensor, m.name, m.etag, removed)
                 for m in models

@@ -1,0 +1,307 @@
+"""Models of several files: a sidecar with features and gaps, and MLflow's folders. On a node and at a desk."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+import skops.io
+from pyarrow import parquet
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.svm import OneClassSVM
+
+from scorer.__main__ import main
+from scorer.commands.score_chunk import AttemptOptions, run_attempt
+from shared.contract.domain import Model, Reason
+from shared.contract.fleet.ignored_files import IgnoredFiles
+from shared.contract.fleet.listing import list_fleet
+from shared.contract.manifest import Manifest, PackRef
+from shared.contract.model_names import Blob, ModelNames, make_files_etag
+from shared.contract.paths import manifest_path, report_path
+from shared.contract.text import make_digest
+from shared.contract.windows import Window
+from tests.reports import read_report
+
+HOUR = Window.parse("20261121T0700Z-PT1H")
+TRAINING = np.random.default_rng(0).normal([1, 50], 1, (60, 2))  # heat, noise
+SIDECAR = {"features": ["heat", "noise"]}
+MLMODEL = "flavors: {{sklearn: {{pickled_model: {name}, serialization_format: skops}}}}\n"
+READINGS = "date=2026-11-21/hour=07/a.csv"
+ROWS = pd.DataFrame({"noise": [50.0, 51.0, 49.5], "heat": [1.0, 2.0, 0.5]})  # in another order than in training
+
+
+class Fleet:
+    """Folders with models, readings and work."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in ("models", "readings", "work"):
+            (root / folder).mkdir()
+        self.write_readings({})
+
+    def write_readings(self, holes: dict[str, set[int]]) -> None:
+        """The same rows for every device, without the noise of some."""
+        lines = [
+            f"2026-11-21T07:0{i}Z,{device},{'' if i in holes.get(device, ()) else row.noise},{row.heat}"
+            for device in ("a", "b", "c")
+            for i, row in enumerate(ROWS.itertuples())
+        ]
+        self.write("readings", READINGS, "\n".join(["time,device,noise,heat", *lines]).encode())
+
+    def write(self, container: str, name: str, data: bytes) -> None:
+        path = self.root / container / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def put(self, **files: object) -> None:
+        """Write files of models: estimators, bytes, texts, or objects as JSON; `__` is a slash, and `_` a dot."""
+        for name, content in files.items():
+            path = name.replace("__", "/").replace("_", ".")
+            if hasattr(content, "fit"):
+                data = skops.io.dumps(content) if path.endswith(".skops") else pickle.dumps(content)
+            elif isinstance(content, bytes):
+                data = content
+            else:
+                data = (content if isinstance(content, str) else json.dumps(content)).encode()
+            self.write("models", path, data)
+
+    def list_models(self) -> list[Model]:
+        """As the app lists them."""
+        files = sorted(p for p in (self.root / "models").rglob("*") if p.is_file())
+        blobs = [
+            Blob(p.relative_to(self.root / "models").as_posix(), make_digest(p.read_bytes()), p.stat().st_size)
+            for p in files
+        ]
+        return list(list_fleet(blobs, ModelNames(), IgnoredFiles()))
+
+    def make_manifest(self) -> Manifest:
+        models = self.list_models()
+        urls = [(self.root / container).as_uri() for container in ("models", "readings", "work")]
+        return Manifest(HOUR, "c00000", tuple(models), *urls, packs=(PackRef("first", len(models)),))
+
+    def run(
+        self, manifest: Manifest, attempt: int = 1, **options: object
+    ) -> dict[str, tuple[Reason | None, str, list[float]]]:
+        """By model: why it was not scored, the etag in its rows, and its scores."""
+        data = manifest.to_bytes()
+        path = self.root / "work" / manifest_path(HOUR.id, make_digest(data))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        run_attempt(path.as_uri(), attempt, options=AttemptOptions(**options))  # type: ignore[arg-type]
+        report = read_report((self.root / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes(), manifest)
+        tables = [parquet.read_table(self.root / "work" / part.path) for part in report.parts]
+        rows = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame({"device": [], "model": []})
+        outcomes = {}
+        for result in report.results:
+            own = rows[rows["device"] == result.model]
+            etags = set(own["model"])
+            assert len(etags) == (0 if result.reason else 1)
+            outcomes[result.model] = (
+                result.reason, next(iter(etags), result.message), own["score"].tolist() if len(own) else []
+            )  # fmt: skip
+        return outcomes
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def fit_svm(seed: int = 0) -> OneClassSVM:
+    return OneClassSVM(nu=0.1).fit(TRAINING + seed)
+
+
+def score(estimator: object, rows: pd.DataFrame = ROWS) -> list[float]:
+    """The library's own scores, for columns in the order of training."""
+    scores: list[float] = estimator.decision_function(rows[["heat", "noise"]].to_numpy()).tolist()  # type: ignore[attr-defined]
+    return scores
+
+
+def test_a_sidecar_names_the_features_of_a_model_that_knows_none(fleet: Fleet) -> None:
+    svm, lof = fit_svm(), LocalOutlierFactor(novelty=True).fit(TRAINING)  # packed, and in a worker process
+    fleet.put(a_skops=svm, a_features_json=SIDECAR, b_pkl=lof, b_features_json=SIDECAR, c_skops=svm)
+    manifest = fleet.make_manifest()
+    etags = {model.id: model.etag for model in manifest.models}
+    for attempt, isolated in enumerate([False, False, True], 1):  # without a pack, with it, and model by model
+        found = fleet.run(manifest, attempt, isolated=isolated)
+        assert found["c"][0] is Reason.WRONG_FEATURES
+        assert "give it a sidecar" in found["c"][1]
+        for device, estimator in (("a", svm), ("b", lof)):
+            reason, etag, scores = found[device]
+            assert (reason, etag) == (None, etags[device])
+            np.testing.assert_allclose(scores, score(estimator), rtol=0, atol=1e-9)
+
+
+def test_the_names_that_a_model_knows_beat_its_sidecar(fleet: Fleet) -> None:
+    svm = OneClassSVM(nu=0.1).fit(pd.DataFrame(TRAINING, columns=["heat", "noise"]))
+    fleet.put(a_skops=svm, a_features_json={"features": ["noise", "heat"]})
+    for attempt, isolated in enumerate([False, True], 1):
+        found = fleet.run(fleet.make_manifest(), attempt, isolated=isolated)
+        np.testing.assert_allclose(found["a"][2], score(OneClassSVM(nu=0.1).fit(TRAINING)), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_sidecar_says_what_becomes_of_gaps_and_beats_the_setting(fleet: Fleet, isolated: bool) -> None:
+    forest = IsolationForest(n_estimators=10, random_state=0).fit(TRAINING)
+    fleet.write_readings({device: {1} for device in "abc"})
+    fleet.put(
+        a_skops=forest, a_features_json={**SIDECAR, "gaps": "give"},
+        b_skops=forest, b_features_json={**SIDECAR, "gaps": "drop"},
+        c_skops=forest, c_features_json=SIDECAR,
+    )  # fmt: skip
+    found = fleet.run(fleet.make_manifest(), isolated=isolated)
+    gappy = ROWS.assign(noise=[50.0, np.nan, 49.5])
+    np.testing.assert_allclose(found["a"][2], score(forest, gappy), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found["b"][2], score(forest, gappy.iloc[[0, 2]]), rtol=0, atol=1e-9)
+    assert found["c"][2] == found["b"][2]  # it was trained without gaps, and the setting is `model`
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize(
+    ("sidecar", "reason", "message"),
+    [
+        (
+            {"features": ["heat"]},
+            Reason.WRONG_FEATURES,
+            "expected 2 features, got 1 names in the sidecar features.json",
+        ),
+        ({"names": ["heat"]}, Reason.UNREADABLE_MODEL, "features.json: expected"),
+        ({"features": ["heat", "dust"]}, Reason.WRONG_FEATURES, "expected 2 (heat, dust); the readings have"),
+        (b" " * (2**20 + 1), Reason.TOO_LARGE, "expected at most 1 MiB, got 1048577 bytes"),
+    ],
+)
+def test_a_sidecar_that_cannot_be_meant_fails_its_model_alone(
+    fleet: Fleet, isolated: bool, sidecar: object, reason: Reason, message: str
+) -> None:
+    fleet.put(a_skops=fit_svm(), a_features_json=sidecar, b_skops=fit_svm(), b_features_json=SIDECAR)
+    found = fleet.run(fleet.make_manifest(), isolated=isolated)
+    assert found["a"][0] is reason
+    assert message in found["a"][1]
+    assert found["b"][0] is None
+
+
+def test_where_one_file_changed_since_the_plan_all_are_read_as_they_are_now(fleet: Fleet) -> None:
+    fleet.put(a_skops=fit_svm(), a_features_json=SIDECAR, b_skops=fit_svm(), b_features_json=SIDECAR)
+    manifest = fleet.make_manifest()
+    fleet.run(manifest, 1)  # with a pack, which is of the plan
+    fleet.put(a_features_json={"features": ["noise", "heat"]})
+    assert fleet.run(manifest, 2)["a"][1] == manifest.models[0].etag
+    found = fleet.run(manifest, 3, isolated=True)
+    etag = make_files_etag(fleet.list_models()[0].files)
+    assert etag != manifest.models[0].etag
+    assert found["a"][1] == etag
+    expected = fit_svm().decision_function(ROWS[["noise", "heat"]].to_numpy())
+    np.testing.assert_allclose(found["a"][2], expected, rtol=0, atol=1e-9)
+    assert found["b"][1] == manifest.models[1].etag
+
+
+@pytest.mark.parametrize("name", ["a.skops", "a.features.json"])
+def test_where_one_file_is_missing_the_model_was_removed(fleet: Fleet, name: str) -> None:
+    fleet.put(a_skops=fit_svm(), a_features_json=SIDECAR)
+    manifest = fleet.make_manifest()
+    (fleet.root / "models" / name).unlink()
+    for attempt, isolated in enumerate([False, True], 1):
+        assert fleet.run(manifest, attempt, isolated=isolated)["a"][0] is Reason.MODEL_REMOVED
+
+
+def test_a_redrive_finds_a_sidecar_that_was_added_and_goes_without_one_that_was_removed(fleet: Fleet) -> None:
+    named = OneClassSVM(nu=0.1).fit(pd.DataFrame(TRAINING, columns=["heat", "noise"]))
+    fleet.put(a_skops=fit_svm(), b_skops=named, b_features_json=SIDECAR)
+    manifest = fleet.make_manifest()
+    assert fleet.run(manifest, 1)["a"][0] is Reason.WRONG_FEATURES
+    fleet.put(a_features_json=SIDECAR)
+    (fleet.root / "models" / "b.features.json").unlink()
+    found = fleet.run(manifest, 2, current_files=True)
+    now = {model.id: model.etag for model in fleet.list_models()}
+    assert {device: etag for device, (_, etag, _) in found.items()} == now
+    assert {device: reason for device, (reason, _, _) in found.items()} == {"a": None, "b": None}
+
+
+def test_a_redrive_scores_a_model_of_which_one_file_is_left_of_two(fleet: Fleet) -> None:
+    fleet.put(a_pkl=fit_svm(), a_pkl_gz=b"another", a_features_json=SIDECAR)
+    manifest = fleet.make_manifest()
+    assert fleet.run(manifest, 1)["a"][0] is Reason.AMBIGUOUS
+    assert fleet.run(manifest, 2, current_files=True)["a"][0] is Reason.AMBIGUOUS
+    (fleet.root / "models" / "a.pkl.gz").unlink()
+    found = fleet.run(manifest, 3, current_files=True)
+    assert found["a"][:2] == (None, fleet.list_models()[0].etag)
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("name", ["model.skops", "model.pkl"])
+def test_a_folder_of_mlflow_is_one_model(fleet: Fleet, name: str, isolated: bool) -> None:
+    svm = fit_svm()
+    fleet.put(a_features_json=SIDECAR, a__MLmodel=MLMODEL.format(name=name), a__conda_yaml="name: x", b_skops=svm)
+    fleet.put(**{f"a__{name.replace('.', '_')}": svm})
+    manifest = fleet.make_manifest()
+    assert [model.id for model in manifest.models] == ["a", "b"]
+    reason, etag, scores = fleet.run(manifest, isolated=isolated)["a"]
+    assert (reason, etag) == (None, manifest.models[0].etag)
+    np.testing.assert_allclose(scores, score(svm), rtol=0, atol=1e-9)
+    fleet.put(a__conda_yaml="name: y")
+    assert fleet.make_manifest().models[0].etag != etag  # all below the folder belongs to it
+
+
+@pytest.mark.parametrize(
+    ("files", "reason", "message"),
+    [
+        ({"a__MLmodel": MLMODEL.format(name="gone.pkl")}, Reason.UNREADABLE_MODEL, "names the file a/gone.pkl, which"),
+        ({"a__MLmodel": "flavors: {prophet: {}}"}, Reason.NOT_A_DETECTOR, "expected the flavour sklearn, got prophet"),
+        ({"a__MLmodel": "nothing"}, Reason.UNREADABLE_MODEL, "expected YAML with flavors"),
+    ],
+)
+def test_a_folder_that_names_no_model_fails_alone(
+    fleet: Fleet, files: dict[str, str], reason: Reason, message: str
+) -> None:
+    fleet.put(**files, b_skops=fit_svm(), b_features_json=SIDECAR)
+    found = fleet.run(fleet.make_manifest())
+    assert found["a"][0] is reason
+    assert message in found["a"][1]
+    assert found["b"][0] is None
+
+
+def test_a_model_with_a_file_of_a_kind_that_cannot_be_read_yet_is_refused(fleet: Fleet) -> None:
+    fleet.put(a_skops=fit_svm(), a_scaler_pkl=fit_svm(), a_features_json=SIDECAR)
+    reason, message, _ = fleet.run(fleet.make_manifest())["a"]
+    assert reason is Reason.NOT_A_DETECTOR
+    assert message == (
+        "a.skops has more files, of which a.scaler.pkl cannot be read yet, and would be scored wrongly without it: "
+        "put all of them into one Pipeline"
+    )
+
+
+def test_a_manifest_of_schema_1_has_no_models_of_several_files(fleet: Fleet) -> None:
+    fleet.put(a_skops=fit_svm(), a_features_json=SIDECAR)
+    with pytest.raises(ValueError, match="a manifest of schema 1 cannot have models of several files"):
+        replace(fleet.make_manifest(), schema=1).to_bytes()
+
+
+def test_a_desk_scores_and_converts_them_and_says_what_is_ignored(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    svm = fit_svm()
+    fleet.put(
+        a_SAV=svm, a_features_json=SIDECAR, b__MLmodel=MLMODEL.format(name="model.pkl"), b__model_pkl=svm,
+        b_features_json=SIDECAR, x_csv="1", y_csv="2", README_md="models",
+    )  # fmt: skip
+    converted = fleet.root / "converted"
+    assert main(["convert", "--models", str(fleet.root / "models"), "--to", str(converted)]) == 0
+    assert sorted(p.name for p in converted.iterdir()) == ["a.features.json", "a.skops", "b.features.json", "b.skops"]
+    for models in (fleet.root / "models", converted):
+        predictions = fleet.root / f"predictions-{models.name}"
+        paths = ["--models", str(models), "--readings", str(fleet.root / "readings"), "--predictions", str(predictions)]
+        assert main(["folder", *paths]) == 0
+        table = ds.dataset(predictions, format="parquet").to_table().to_pandas()
+        assert sorted(set(table["device"])) == ["a", "b"]
+        for _, own in table.groupby("device"):
+            np.testing.assert_allclose(own["score"], score(svm), rtol=0, atol=1e-9)
+    output = capsys.readouterr().out
+    assert output.count("ignored, as no models: 2 .csv: x.csv, y.csv\n") == 2
