@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.contract.domain import Outcome, Reason, decide_outcome
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_job_name
+from shared.contract.reasons import Outcome, Reason
 from shared.ports import JobStatus
 from shared.state.runs import AttemptState, Chunk, ChunkState
 
@@ -135,6 +135,4 @@ def _make_attempt_views(app: str, chunk: Chunk, statuses: Mapping[str, JobStatus
 
 def list_model_failures(chunk: str, results: Sequence[ModelResult], reason: Reason) -> tuple[ModelFailure, ...]:
     """The models of one chunk that were not scored for this reason."""
-    return tuple(
-        ModelFailure(v.model, chunk, reason, decide_outcome(reason), v.message) for v in results if v.reason is reason
-    )
+    return tuple(ModelFailure(v.model, chunk, reason, reason.outcome, v.message) for v in results if v.reason is reason)

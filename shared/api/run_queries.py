@@ -10,11 +10,11 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import PlainTextResponse
 
 from shared.contract import paths
-from shared.contract.domain import Reason
 from shared.contract.errors import NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import ModelResult
+from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.windows import Window
 from shared.control.services import Services

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.contract.domain import Failure, Outcome, Reason
+from shared.contract.domain import Failure
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.scoring_options import ScoringOptions
 from shared.contract.version import VERSION
 from shared.contract.windows import Window

@@ -11,8 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from shared.api.auth import Authorizer
-from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
+from shared.contract.reasons import Reason
 from shared.contract.version import VERSION
 from shared.control.loop import ControlPlane
 from shared.state.requests import RequestKind
