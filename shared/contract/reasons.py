@@ -112,7 +112,7 @@ class Reason(StrEnum):
     REJECTED = ("rejected", Source.JOB, _FAILED,
         "Do what the message of the cluster says, then redrive.")
     COMMIT_CONFLICT = ("commit_conflict", Source.JOB, _FAILED,
-        "Remove what stands in the way of the predictions, which the message names, then redrive.")
+        "Move the file, or end the lease or policy that the message names; then redrive, or reprocess what was kept.")
     REGRESSION = ("worse", Source.JOB, _FAILED,
         "Look why this round scored fewer models; the predictions of the round before stay.")
     JOB_LOST = ("job_lost", Source.CLUSTER, _FAILED,

@@ -150,6 +150,11 @@ class Chunk:
                 return Tally()
 
     @property
+    def keeps_earlier(self) -> bool:
+        """Whether it ended without a new result, for `reason`, and consumers read that of an earlier round."""
+        return self.state is ChunkState.COMMITTED and self.reason is not None
+
+    @property
     def failures(self) -> tuple[Failure, ...]:
         """Its models that were not scored, by reason, once it is over."""
         if self.state is ChunkState.COMMITTED and self.committed:

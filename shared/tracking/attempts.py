@@ -246,7 +246,7 @@ def _close_stopped(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     if run.cancelled_at:
         return end_chunk(chunk, ChunkState.CANCELLED, now)
     if chunk.next_attempt == chunk.first_attempt:
-        return end_chunk(chunk, ChunkState.NOT_ATTEMPTED, now)
+        return end_chunk(replace(chunk, reason=run.stopped if chunk.committed else None), ChunkState.NOT_ATTEMPTED, now)
     return end_chunk(replace(chunk, reason=chunk.reason or run.stopped), ChunkState.FAILED, now)
 
 

@@ -101,8 +101,8 @@ def summarize_run(run: Run, chunks: Sequence[Chunk], now: datetime) -> Run:
     )
     if not all(c.state.terminal for c in chunks):
         return moved
-    phase, reason, message = _decide_phase(moved)
-    return replace(moved, phase=phase, reason=reason, message=message, ended_at=now)
+    phase, reason, message = _decide_phase(moved, [chunk for chunk in chunks if chunk.keeps_earlier])
+    return replace(moved, phase=phase, reason=reason, message=clip_text(message), ended_at=now)
 
 
 def reported_nothing(run: Run, chunks: Iterable[Chunk]) -> bool:
@@ -112,12 +112,17 @@ def reported_nothing(run: Run, chunks: Iterable[Chunk]) -> bool:
     )
 
 
-def _decide_phase(run: Run) -> tuple[Phase, Reason | None, str]:
+def _decide_phase(run: Run, unchanged: Sequence[Chunk]) -> tuple[Phase, Reason | None, str]:
+    """How the run ends; *unchanged* are the chunks that keep the result of an earlier round."""
     tally = run.tally
     if tally.cancelled:
         return Phase.CANCELLED, Reason.CANCELLED, "cancelled by request"
-    if run.stopped and (tally.failed or tally.not_attempted):
+    if run.stopped and (tally.failed or tally.not_attempted or unchanged):
         return Phase.FAILED, run.stopped, run.message
+    if tally.scored and unchanged and not run.cancelled_at:
+        first = unchanged[0]
+        message = f"{len(unchanged)} of {run.chunks} chunks keep the result of an earlier round; {first.id}: "
+        return Phase.PARTIAL, first.reason, message + first.message
     if tally.scored:
         return Phase.PARTIAL if tally.failed or tally.not_attempted else Phase.SUCCEEDED, None, ""
     # Nothing was scored. One pump without readings is normal; all of them is most often a fault of the set-up.

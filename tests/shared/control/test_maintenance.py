@@ -110,6 +110,19 @@ def test_predictions_go_with_their_run_only_where_a_person_says_so() -> None:
     assert [blob.name for blob in attic.predictions.list_blobs()] == [other, kept]
 
 
+def test_a_run_whose_predictions_somebody_holds_stays_and_the_others_are_pruned() -> None:
+    attic = Attic()
+    held, other = attic.add(12), attic.add(11)
+    name = paths.prediction_path(Window.parse(held), "c00000", 0)
+    attic.predictions.protect(name)
+    attic.prune(rules=replace(RULES, prune_predictions=True))
+    assert (attic.there(), [blob.name for blob in attic.predictions.list_blobs()]) == ({held}, [name])
+    assert other not in attic.there()
+    attic.predictions.end_protection(name)
+    attic.prune(rules=replace(RULES, prune_predictions=True))
+    assert (attic.there(), list(attic.predictions.list_blobs())) == (set(), [])
+
+
 @pytest.mark.parametrize("deletions", range(14))
 def test_pruning_is_cut_by_the_time_and_goes_on(deletions: int) -> None:
     attic = Attic()

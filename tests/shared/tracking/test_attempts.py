@@ -519,7 +519,8 @@ def test_a_run_that_stops_lets_go_of_its_chunks(
     assert (after.state, after.reason) == (becomes, why)
     lost = {C.CANCELLED: "cancelled", C.NOT_ATTEMPTED: "not_attempted", C.FAILED: "failed"}.get(becomes)
     assert after.tally == (Tally(**{lost: 3}) if lost else Tally())
-    # What an earlier round has committed stays, wherever else the chunk would have come to nothing.
+    # What an earlier round has committed stays, wherever else the chunk would have come to nothing; a stop is why.
+    why = run.stopped if becomes is C.NOT_ATTEMPTED else why
     kept = follow(replace(chunk, committed=result(2)), seen, sign=1, run=run)
     assert (kept.state, kept.committed, kept.reason) == (C.COMMITTED if lost else becomes, result(2), why)
 

@@ -62,6 +62,11 @@ def committed(base: Chunk, failed: int = 0, skipped: int = 0, reason: Reason = R
     return replace(base, state=C.COMMITTED, committed=Result(1, (), tally, tuple(failures)), next_attempt=2)
 
 
+def kept(base: Chunk, reason: Reason) -> Chunk:
+    """A chunk of a further round that ended without a result."""
+    return replace(committed(base), reason=reason, message=f"{reason} of {base.id}")
+
+
 def given_up(base: Chunk, reason: Reason) -> Chunk:
     return replace(base, state=C.FAILED, reason=reason, message=f"{reason} of {base.id}", next_attempt=2)
 
@@ -293,6 +298,12 @@ STOPPED = replace(RUN, stopped=R.CIRCUIT_OPEN, message="the first 3 ...")
         (RUN, [mark_uncommittable(chunk(), "not ours", NOW, earlier_intact=True)], Phase.FAILED, R.COMMIT_CONFLICT,
          "none of 3 models was scored; most often: not ours"),
         (RUN, [chunk(0, C.NOT_ATTEMPTED)], Phase.FAILED, None, "none of 3 models was scored"),
+        (RUN, [committed(chunk()), kept(chunk(1), R.COMMIT_CONFLICT)], Phase.PARTIAL, R.COMMIT_CONFLICT,
+         "1 of 1 chunks keep the result of an earlier round; c00001: commit_conflict of c00001"),
+        (RUN, [kept(chunk(), R.JOB_FAILED)], Phase.PARTIAL, R.JOB_FAILED,  # whatever it is that gave no result
+         "1 of 1 chunks keep the result of an earlier round; c00000: job_failed of c00000"),
+        (STOPPED, [kept(chunk(), R.CIRCUIT_OPEN)], Phase.FAILED, R.CIRCUIT_OPEN, "the first 3 ..."),
+        (CANCELLED, [kept(chunk(), R.JOB_FAILED)], Phase.SUCCEEDED, None, ""),
         (CANCELLED, [chunk(0, C.CANCELLED)], Phase.CANCELLED, R.CANCELLED, "cancelled by request"),
         (CANCELLED, [committed(chunk()), chunk(1, C.CANCELLED)], Phase.CANCELLED, R.CANCELLED, "cancelled by request"),
         (CANCELLED, [committed(chunk())], Phase.SUCCEEDED, None, ""),  # it came too late
