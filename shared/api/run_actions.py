@@ -112,6 +112,12 @@ def answer(view: RunView, status: int, response: Response) -> RunView:
     return view
 
 
+def may_be_requested(run: RunView) -> bool:
+    """Whether a request for its window opens a run: it has none yet, or one that never began."""
+    withdrawn = run.phase is Phase.CANCELLED and run.asked_by == "request" and run.opened_at == run.ended_at
+    return withdrawn or run.phase in (Phase.REQUESTED, Phase.MISSED)
+
+
 def can_reopen(run: RunView, kind: RequestKind) -> bool:
     """Whether the run can be reopened; False if it already is, or if nothing is left to do. Raises Conflict."""
     if run.phase is Phase.MISSED:
@@ -153,7 +159,7 @@ def create_request_router(services: Services, clock: Callable[[], datetime]) -> 
         response.headers["Location"] = f"/api/runs/{window.id}"
         try:
             view, _ = read_run_view(ledger, rules, window.id)
-            if view.phase not in (Phase.REQUESTED, Phase.MISSED):
+            if not may_be_requested(view):
                 return answer(view, 200, response)
         except NotFound:
             pass  # there is no run and no request yet

@@ -229,6 +229,11 @@ class Run:
     version: str = ""
 
     @property
+    def is_withdrawn(self) -> bool:
+        """Whether a person requested it, and cancelled it before a tick opened it."""
+        return self.phase is Phase.CANCELLED and self.asked_by == "request" and self.opened_at == self.ended_at
+
+    @property
     def id(self) -> str:
         """The window's id: a window has one run."""
         return self.window.id

@@ -166,13 +166,17 @@ def test_what_is_not_there_or_not_well_formed_is_a_problem(over: World, path: st
     assert is_problem(client(over).get(path), status, detail)
 
 
-def test_a_wish_that_is_taken_back_leaves_no_trace_and_can_be_made_again(world: World) -> None:
+def test_a_wish_that_is_taken_back_leaves_a_cancelled_run_and_can_be_made_again(world: World) -> None:
     http, window = client(world), "20261120T0300Z-PT1H"
     http.post("/api/runs", json={"window": window})
     assert http.post(f"/api/runs/{window}/cancel").status_code == 202
     world.beat_until_over()
-    assert is_problem(http.get(f"/api/runs/{window}"), 404, "nobody requested it")
-    http.post("/api/runs", json={"window": window})
+    run = http.get(f"/api/runs/{window}").json()
+    told = {name: run[name] for name in ("phase", "reason", "message", "asked_by")}
+    assert told == {"phase": "cancelled", "reason": "cancelled", "message": "cancelled before it was opened",
+                    "asked_by": "request"}  # fmt: skip
+    assert http.post(f"/api/runs/{window}/cancel").status_code == 200
+    assert http.post("/api/runs", json={"window": window}).status_code == 202
     http.post(f"/api/runs/{window}/cancel")
     assert http.post("/api/runs", json={"window": window}).status_code == 202
     for _ in range(9):
