@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,7 +16,7 @@ from fastapi import APIRouter, Body, Depends, Response
 from pydantic import ConfigDict, Field
 
 from shared.contract.errors import Conflict, Malformed, NotFound
-from shared.contract.windows import Window, format_length
+from shared.contract.windows import DAY, Window, format_length
 from shared.control.options import ControlOptions
 from shared.control.services import Services
 from shared.ports import Ledger
@@ -63,24 +63,30 @@ class AskedLimits:
     tolerated_failures: Annotated[int, Field(ge=0, le=100)] | None = None
 
 
-def parse_closed_window(text: str | None, rules: ControlOptions, now: datetime) -> Window:
+def parse_closed_window(text: str | None, services: Services, now: datetime) -> Window:
     """The requested window, or the last that is due; raises Malformed.
 
     Only windows of the schedule's tiling: consumers would read the rows of two overlapping windows twice.
     """
-    length = rules.window
+    length, origin = services.options.window, services.read_window_origin()
     if text is None:
-        return Window(Window.containing(rules.schedule.last_fire(now), length).start - length, length)
-    last = Window(Window.containing(now, length).start - length, length)
+        last_fire = services.options.schedule.last_fire(now)
+        return Window(Window.containing(last_fire, length, origin).start - length, length)
+    last = Window(Window.containing(now, length, origin).start - length, length)
     window = Window.parse(text)
-    if window != Window.containing(window.start, length):
-        near = Window.containing(window.start, length).id
-        raise Malformed(
-            f"expected a window of {format_length(length)} as WINDOW tiles the day, such as {near}, got {text}"
-        )
+    tile = Window.containing(window.start, length, origin)
+    if window != tile:
+        raise Malformed(f"expected a window {describe_tiling(length, origin)}, such as {tile.id}, got {text}")
     if window.end > now:
         raise Malformed(f"expected a window that has closed, at the latest {last.id}, got {text}, which ends later")
     return window
+
+
+def describe_tiling(length: timedelta, origin: datetime) -> str:
+    """Which windows there are, for messages."""
+    if length <= DAY:
+        return f"of {format_length(length)} as WINDOW tiles the day"
+    return f"of {format_length(length)} counted from {origin:%Y-%m-%d} (WINDOW, WINDOW_ORIGIN)"
 
 
 def read_run_view(ledger: Ledger, rules: ControlOptions, run_id: str) -> tuple[RunView, str]:
@@ -155,7 +161,7 @@ def create_request_router(services: Services, clock: Callable[[], datetime]) -> 
     def ask(response: Response, body: Annotated[AskedRun | None, _TITLE] = None) -> RunView:
         """Request the run of a window. The window is the idempotency key: a repeated request changes nothing."""
         now = clock()
-        window = parse_closed_window(body.window if body else None, rules, now)
+        window = parse_closed_window(body.window if body else None, services, now)
         response.headers["Location"] = f"/api/runs/{window.id}"
         try:
             view, _ = read_run_view(ledger, rules, window.id)

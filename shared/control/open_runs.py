@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.reasons import Reason
-from shared.contract.windows import Window
+from shared.contract.windows import EPOCH, Window
 from shared.planning import due_windows
 from shared.planning.backfill import decide_window
 from shared.ports import Ledger
@@ -140,7 +140,12 @@ class RunOpener:
         Returns the end of the last decided window, and whether all due windows were decided.
         """
         due = due_windows.find_due_windows(
-            self.options.schedule, self.options.window, watermark, now, self.options.catch_up
+            self.options.schedule,
+            self.options.window,
+            watermark,
+            now,
+            self.options.catch_up,
+            self.options.window_origin or EPOCH,
         )
         for stretch in due.missed:
             message = f"{stretch.start:%Y-%m-%d %H:%M} to {stretch.end:%Y-%m-%d %H:%M} UTC: too late to catch up"
@@ -192,7 +197,8 @@ class RunOpener:
                 log.info("backfill=%s done: %d opened, %d passed", backfill.id, backfill.opened, backfill.passed)
                 return
             window = Window(backfill.cursor, self.options.window)
-            if window != Window.containing(window.start, window.length) or window.end > backfill.span.end:
+            tile = Window.containing(window.start, window.length, self.options.window_origin or EPOCH)
+            if window != tile or window.end > backfill.span.end:
                 log.error("backfill=%s ended: its windows no longer match WINDOW", backfill.id)
                 self.ledger.save_backfill(replace(backfill, state=BackfillState.CANCELLED, ended_at=now))
                 return

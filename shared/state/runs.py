@@ -263,5 +263,6 @@ class Heartbeat:
     nodes_at: datetime | None = None  # the tick that counted them
     node_schema: int | None = None  # of the contract, that nodes read: what runs are planned in
     predictions_schema: int | None = None  # of new plans; None: no tick of 0.2.0 or later has decided it
+    window_origin: datetime | None = None  # the start of a window; None: no tick has decided it
     assumes_features: bool | None = None  # whether models without names take the files' order while FEATURES is unset
     version: str = ""

@@ -259,7 +259,7 @@ def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one(
         "late": False, "ticked_at": "2026-11-21T12:05:00Z", "decided_until": "2026-11-21T12:00:00Z", "trouble": "",
         "next_due": "2026-11-21T13:05:00Z", "paused_since": None, "throttled_until": None,
         "nodes": {"current": 0, "target": 0, "states": {}, "observed_at": "2026-11-21T12:05:00Z"},
-        "version": VERSION, "predictions_schema": 1, "features": "assumed",
+        "version": VERSION, "predictions_schema": 1, "features": "assumed", "window_origin": "1970-01-01",
     }  # fmt: skip
     world.now += timedelta(minutes=11)
     assert http.get("/api/health").status_code == 503
@@ -315,7 +315,8 @@ def test_strangers_are_told_whether_the_timer_beats_and_no_names(
     told = client(world, guard).get("/api/health", headers=headers).json()
     assert (told["late"], told["ticked_at"], told["trouble"]) == (False, "2026-11-21T12:05:00Z", trouble)
     hidden = (told["nodes"] is None, told["version"] == "", told["predictions_schema"] is None)
-    assert (*hidden, told["features"] is None) == (trouble.startswith("shown"),) * 4
+    hidden = (*hidden, told["features"] is None, told["window_origin"] is None)
+    assert hidden == (trouble.startswith("shown"),) * 5
 
 
 def test_who_may_read_is_told_all_of_the_schedule(world: World) -> None:
