@@ -84,6 +84,7 @@ def _score_folder(options: argparse.Namespace) -> int:
             predictions=options.predictions,
             window=score_folder.parse_window(options.window) if options.window else None,
             every=parse_length(options.every) if options.every else None,
+            window_origin=score_folder.parse_window_origin(options.window_origin) if options.window_origin else None,
             columns=score_folder.parse_columns(options.columns),
             names=ModelNames(options.model_names),
             readings_path=options.readings_path,
@@ -169,6 +170,9 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     )
     folder.add_argument("--window", help="START/END in UTC; without it, all that the readings cover")
     folder.add_argument("--every", help="length of the windows, PT1H where no --window is given")
+    folder.add_argument(
+        "--window-origin", help="a date on which a window begins, without --window; Mondays for whole weeks"
+    )
     folder.add_argument("--columns", default="", help="time=TS,device=Device,sensor=Tag,value=Value")
     folder.add_argument(
         "--bad-rows", choices=list(BadRows), default=BadRows.SKIP, help="rows with a cell that is not a number"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.fleet.listing import find_unsupported_file
 from shared.contract.model_names import explain_refusal, format_name
+from shared.contract.reasons import Reason
 
 _REFUSALS = {
     Reason.AMBIGUOUS: "more than one file holds this model; {} is one of them",
@@ -29,7 +30,7 @@ def make_refusal(model: Model) -> Unscorable:
         return Unscorable(
             model.refused, f"{format_name(model.name)!r} gives no usable id: {explain_refusal(model.name)}"
         )
-    if model.refused is Reason.NOT_A_DETECTOR:
+    if model.refused is Reason.UNSUPPORTED_MODEL:
         name = find_unsupported_file(model) or "one"
         return Unscorable(
             model.refused,

@@ -69,6 +69,7 @@ def build_control_options(settings: Settings) -> ControlOptions:
     return ControlOptions(
         schedule=settings.schedule,
         window=settings.window,
+        window_origin=settings.window_origin,
         catch_up=settings.catch_up,
         max_open_runs=settings.max_open_runs,
         planning=PlanOptions(

@@ -120,11 +120,14 @@ class Blobs(Protocol):
         """Copy *path* of *source* (same account) to *name*, and return its properties.
 
         Only if *name* has the etag *replaces*, or does not exist when that is None; else Conflict. Raises NotFound
-        where there is no source.
+        where there is no source, and Protected where a lease or a policy protects *name*.
         """
 
     def delete(self, name: str, etag: str | None = None) -> None:
-        """Delete a blob. Safe when it does not exist. With *etag*: only that content; other content stays."""
+        """Delete a blob. Safe when it does not exist. With *etag*: only that content; other content stays.
+
+        Raises Protected where a lease or a policy protects it.
+        """
 
 
 @dataclass(frozen=True, slots=True)

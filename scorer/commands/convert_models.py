@@ -8,9 +8,9 @@ from scorer.errors import Unscorable
 from scorer.estimators import loader
 from scorer.packs.fetch import Stores, fetch_files
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Reason
 from shared.contract.errors import Malformed
 from shared.contract.model_names import ModelNames, format_name
+from shared.contract.reasons import Reason
 
 from .folders import NAME_LIMIT, check_target, list_models, print_ignored
 

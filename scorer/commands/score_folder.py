@@ -26,14 +26,14 @@ from scorer.scoring.needed_columns import find_needed_columns
 from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Outcome, decide_outcome
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_chunk_id, prediction_path
+from shared.contract.reasons import Outcome, decide_outcome
 from shared.contract.scoring_options import ScoringOptions, check_zone
-from shared.contract.windows import EPOCH, MINUTE, Window
+from shared.contract.windows import EPOCH, MINUTE, MONDAY, WEEK, Window, format_length, parse_origin
 
 from .folders import check_target, list_models, print_ignored
 
@@ -49,6 +49,7 @@ class ScoreOptions:
     predictions: Path
     window: Window | None = None  # None: all that the readings cover
     every: timedelta | None = None  # length of the windows that are written; an hour where no window is given
+    window_origin: datetime | None = None  # the start of a window; None: a Monday for weeks, else 1970
     columns: Columns = field(default_factory=Columns)
     names: ModelNames = field(default_factory=ModelNames)
     readings_path: str = ""
@@ -92,7 +93,7 @@ def score_models(options: ScoreOptions) -> int:
         counted.add_counts(readings.list_warnings())
         warnings.counts = counted.counts + warnings.counts
         sentences = (*warnings.sentences, *workers.warnings)
-    windows = _list_windows(options.window, options.every, readings)
+    windows = _list_windows(options, readings)
     table = pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
     _write_predictions(options.predictions, windows, table, schema)
     print_ignored(ignored)
@@ -122,6 +123,14 @@ def parse_columns(text: str) -> Columns:
         return Columns.parse(text)
     except Malformed as error:
         raise Malformed(f"--columns: {error}") from error
+
+
+def parse_window_origin(text: str) -> datetime:
+    """The date on which a window begins; raises Malformed."""
+    try:
+        return parse_origin(text)
+    except Malformed as error:
+        raise Malformed(f"--window-origin: {error}") from error
 
 
 def check_time_zone(name: str) -> str:
@@ -156,18 +165,39 @@ def _check_apart(predictions: Path, readings_folder: Path, readings_path: str) -
         )
 
 
-def _list_windows(window: Window | None, every: timedelta | None, readings: Readings) -> list[Window]:
+def _list_windows(options: ScoreOptions, readings: Readings) -> list[Window]:
     """The windows to write, in order and of one length."""
+    window, every = options.window, options.every
     if window is None:
         length = every or timedelta(hours=1)
-        numbers = {
-            int(number) for frame in readings.frames for number in np.unique(frame.time // (length // MICROSECOND))
-        }
-        return [Window(EPOCH + tile * length, length) for tile in sorted(numbers)]
+        origin = options.window_origin or (EPOCH if length % WEEK else MONDAY)
+        start, step = (origin - EPOCH) // MICROSECOND, length // MICROSECOND
+        numbers = {int(number) for frame in readings.frames for number in np.unique((frame.time - start) // step)}
+        windows = [Window(origin + tile * length, length) for tile in sorted(numbers)]
+        _check_tiling(options.predictions, length, origin)
+        return windows
     length = every or window.length
     if window.length % length:
         raise Malformed(f"--every: expected a length that divides the window of {window.length}, got {length}")
     return [Window(window.start + i * length, length) for i in range(window.length // length)]
+
+
+def _check_tiling(predictions: Path, length: timedelta, origin: datetime) -> None:
+    """Raise Malformed where the folder has windows of this length that overlap with the new ones.
+
+    Their rows would be read twice.
+    """
+    for file in predictions.rglob(f"*-{format_length(length)}-*.parquet"):
+        try:
+            stored = Window.parse(file.name.rsplit("-", 2)[0])
+        except Malformed:  # not ours
+            continue
+        if stored != Window.containing(stored.start, length, origin):
+            raise Malformed(
+                f"--window-origin: {predictions} has the window {stored.id}, and windows counted from "
+                f"{origin:%Y-%m-%d} overlap with it: set --window-origin {stored.start:%Y-%m-%d}, or choose another "
+                "folder"
+            )
 
 
 def _choose_schema(predictions: Path, option: int | None) -> int:

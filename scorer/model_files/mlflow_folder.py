@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from scorer.errors import Unscorable
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 SIZE_LIMIT = 2**20  # bytes of MLmodel
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast
@@ -20,7 +20,7 @@ _FLAVOUR = "sklearn"
 def find_model_file(mlmodel: bytes) -> str:
     """The path of the model within its folder.
 
-    Raises Unscorable: UNREADABLE_MODEL, NOT_A_DETECTOR where no flavour is one that is supported.
+    Raises Unscorable: UNREADABLE_MODEL, UNSUPPORTED_MODEL where no flavour is one that is supported.
     """
     try:
         doc = yaml.load(mlmodel, _LOADER)  # noqa: S506  # a safe loader: it makes no objects but plain values
@@ -34,7 +34,7 @@ def find_model_file(mlmodel: bytes) -> str:
         ) from error
     if _FLAVOUR not in flavours:
         names = ", ".join(sorted(map(str, flavours)))[:80]
-        raise Unscorable(Reason.NOT_A_DETECTOR, f"MLmodel: expected the flavour {_FLAVOUR}, got {names}")
+        raise Unscorable(Reason.UNSUPPORTED_MODEL, f"MLmodel: expected the flavour {_FLAVOUR}, got {names}")
     flavour = flavours[_FLAVOUR]
     path = flavour.get("pickled_model") if isinstance(flavour, dict) else None
     if not isinstance(path, str) or not _is_inside(path):

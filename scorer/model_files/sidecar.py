@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from scorer.errors import Unscorable
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 
 SIDECAR = "features.json"  # the kind of file

@@ -18,10 +18,11 @@ from scorer.model_files import reader
 from scorer.model_files.reader import SIZE_LIMIT, is_skops
 from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, parse_sidecar
 from scorer.storage.blob_store import Container, Content
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import FleetError, Malformed, NotFound
 from shared.contract.model_list import ModelList
 from shared.contract.paths import pack_path
+from shared.contract.reasons import Reason
 
 from . import pack
 from .fetch import Stores, fetch_files, make_refusals

@@ -13,11 +13,12 @@ from scorer.model_files import mlflow_folder, sidecar
 from scorer.model_files.reader import SIZE_LIMIT
 from scorer.model_files.sidecar import SIDECAR
 from scorer.storage.blob_store import Container, Content, Oversized
-from shared.contract.domain import Model, ModelFile, Reason
+from shared.contract.domain import Model, ModelFile
 from shared.contract.errors import NotFound
 from shared.contract.fleet.listing import MLMODEL, get_stem, list_spellings
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import make_files_etag
+from shared.contract.reasons import Reason
 
 FETCHERS = 8
 AHEAD = 64  # files that are fetched ahead; bounds the memory

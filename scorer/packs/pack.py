@@ -27,9 +27,10 @@ from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
 from scorer.model_files.sidecar import SIDECAR, Sidecar, parse_sidecar
 from scorer.storage.blob_store import Content
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
+from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 
 _MAGIC = b"fleetscore pack\n"

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from shared.contract.errors import Conflict, Malformed, NotFound
+from shared.contract.errors import Conflict, Malformed, NotFound, Protected
 from shared.contract.model_names import Blob
 from shared.ports import BlobInfo, Blobs, JobSpec, JobStatus, Page, Refusal
 from shared.state.requests import Backfill, Quarantined, Request, RequestKind
@@ -39,6 +39,7 @@ class MemoryBlobs:
     def __init__(self, url: str = "memory://blobs") -> None:
         self._url = url
         self._blobs: dict[str, _Content] = {}
+        self._protected: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -72,17 +73,31 @@ class MemoryBlobs:
         self._blobs[name] = _Content(data, _make_token(), dict(metadata or {}))
         return self._blobs[name].etag
 
+    def protect(self, name: str) -> None:
+        """Protect a blob, as a lease does that somebody holds."""
+        self._protected.add(name)
+
+    def end_protection(self, name: str) -> None:
+        """End the protection of a blob."""
+        self._protected.discard(name)
+
     def copy(self, source: Blobs, path: str, name: str, replaces: str | None) -> BlobInfo:
         data = source.read(path)
         content = self._blobs.get(name)
         if (content.etag if content else None) != replaces:
             raise Conflict(f"{self._url}/{name}: expected etag {replaces}, got {content.etag if content else None}")
+        self._check_protection(name)
         self.write(name, data)
         return self.read_properties(name)
 
     def delete(self, name: str, etag: str | None = None) -> None:
-        if etag is None or (name in self._blobs and self._blobs[name].etag == etag):
+        if name in self._blobs and etag in (None, self._blobs[name].etag):
+            self._check_protection(name)
             self._blobs.pop(name, None)
+
+    def _check_protection(self, name: str) -> None:
+        if name in self._protected:
+            raise Protected(f"{self._url}/{name}: 412 LeaseIdMissing", "a lease (LeaseIdMissing)")
 
     def _get_content(self, name: str) -> _Content:
         try:

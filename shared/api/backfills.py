@@ -12,13 +12,13 @@ from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field
 
 from shared.contract.errors import Conflict, Malformed
-from shared.contract.windows import Window, format_length
+from shared.contract.windows import Window
 from shared.control.services import Services
 from shared.ports import Ledger
 from shared.state.requests import Backfill, BackfillState, Request, RequestKind, Scope
 
 from .backfill_views import BackfillView, Preview, make_backfill_view, make_preview
-from .run_actions import CONFLICT, POLL_SECONDS, find_request
+from .run_actions import CONFLICT, POLL_SECONDS, describe_tiling, find_request
 
 MAX_WINDOWS = 10_000
 
@@ -54,10 +54,11 @@ def _parse_edge(text: str) -> Window:
         ) from None
 
 
-def parse_range(body: AskedBackfill, length: timedelta, now: datetime) -> Window:
+def parse_range(body: AskedBackfill, services: Services, now: datetime) -> Window:
     """The requested range: closed windows of the schedule's tiling, not too many. Raises Malformed."""
+    length, origin = services.options.window, services.read_window_origin()
     start, end = _parse_edge(body.start).start, _parse_edge(body.end).end
-    last = Window.containing(now, length).start
+    last = Window.containing(now, length, origin).start
     if not start < end <= last:
         raise Malformed(
             f"expected a range of windows that have closed, which end by {last:%Y-%m-%dT%H:%MZ}, "
@@ -66,11 +67,11 @@ def parse_range(body: AskedBackfill, length: timedelta, now: datetime) -> Window
     if (end - start) / length > MAX_WINDOWS:
         raise Malformed(f"expected at most {MAX_WINDOWS} windows, got {(end - start) / length:.0f}")
     for edge in (start, end):
-        tile = Window.containing(edge, length)
+        tile = Window.containing(edge, length, origin)
         if edge != tile.start:
             raise Malformed(
-                f"expected a range that begins and ends between two windows of {format_length(length)}, as WINDOW "
-                f"tiles the day, such as at {tile.start:%Y-%m-%dT%H:%MZ}, got {edge.isoformat()}"
+                f"expected a range that begins and ends between two windows {describe_tiling(length, origin)}, "
+                f"such as at {tile.start:%Y-%m-%dT%H:%MZ}, got {edge.isoformat()}"
             )
     return Window(start, end - start)
 
@@ -116,7 +117,7 @@ def create_backfill_router(services: Services, clock: Callable[[], datetime]) ->
         A backfill that is over is started again. The windows of the schedule go first.
         """
         now = clock()
-        span = parse_range(body, length, now)
+        span = parse_range(body, services, now)
         backfill = Backfill(f"backfill-{span.id}-{body.scope}", span, body.scope, body.max_open, now, span.start)
         if body.dry_run:
             return make_preview(backfill, length, ledger.list_runs_in(span.start, span.end))

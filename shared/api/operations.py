@@ -29,7 +29,7 @@ def create_schedule_router(services: Services, clock: Callable[[], datetime]) ->
         now, options = clock(), services.options
         beat, due = ledger.read_heartbeat(), options.schedule.next_fire(now)
         paused = find_request(ledger, RequestKind.PAUSE, SCHEDULE)
-        return run_views.make_health(beat, now, due, paused, options.planning.scoring)
+        return run_views.make_health(beat, now, due, paused, options)
 
     @router.get("/health", responses={503: {"model": Health, "description": "the scheduler is late"}})
     def health(request: HttpRequest, response: Response) -> Health:

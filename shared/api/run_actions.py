@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Literal
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Depends, Response
 from pydantic import ConfigDict, Field
 
 from shared.contract.errors import Conflict, Malformed, NotFound
-from shared.contract.windows import Window, format_length
+from shared.contract.windows import DAY, Window, format_length
 from shared.control.options import ControlOptions
 from shared.control.services import Services
 from shared.ports import Ledger
@@ -24,6 +24,7 @@ from shared.state.requests import Request, RequestKind
 from shared.state.runs import Phase
 
 from . import run_views
+from .reason_codes import RouteWithReasons, choose_version
 from .run_views import RunView
 
 POLL_SECONDS = 5  # when to ask again about an open run
@@ -62,24 +63,30 @@ class AskedLimits:
     tolerated_failures: Annotated[int, Field(ge=0, le=100)] | None = None
 
 
-def parse_closed_window(text: str | None, rules: ControlOptions, now: datetime) -> Window:
+def parse_closed_window(text: str | None, services: Services, now: datetime) -> Window:
     """The requested window, or the last that is due; raises Malformed.
 
     Only windows of the schedule's tiling: consumers would read the rows of two overlapping windows twice.
     """
-    length = rules.window
+    length, origin = services.options.window, services.read_window_origin()
     if text is None:
-        return Window(Window.containing(rules.schedule.last_fire(now), length).start - length, length)
-    last = Window(Window.containing(now, length).start - length, length)
+        last_fire = services.options.schedule.last_fire(now)
+        return Window(Window.containing(last_fire, length, origin).start - length, length)
+    last = Window(Window.containing(now, length, origin).start - length, length)
     window = Window.parse(text)
-    if window != Window.containing(window.start, length):
-        near = Window.containing(window.start, length).id
-        raise Malformed(
-            f"expected a window of {format_length(length)} as WINDOW tiles the day, such as {near}, got {text}"
-        )
+    tile = Window.containing(window.start, length, origin)
+    if window != tile:
+        raise Malformed(f"expected a window {describe_tiling(length, origin)}, such as {tile.id}, got {text}")
     if window.end > now:
         raise Malformed(f"expected a window that has closed, at the latest {last.id}, got {text}, which ends later")
     return window
+
+
+def describe_tiling(length: timedelta, origin: datetime) -> str:
+    """Which windows there are, for messages."""
+    if length <= DAY:
+        return f"of {format_length(length)} as WINDOW tiles the day"
+    return f"of {format_length(length)} counted from {origin:%Y-%m-%d} (WINDOW, WINDOW_ORIGIN)"
 
 
 def read_run_view(ledger: Ledger, rules: ControlOptions, run_id: str) -> tuple[RunView, str]:
@@ -111,6 +118,12 @@ def answer(view: RunView, status: int, response: Response) -> RunView:
     return view
 
 
+def may_be_requested(run: RunView) -> bool:
+    """Whether a request for its window opens a run: it has none yet, or one that never began."""
+    withdrawn = run.phase is Phase.CANCELLED and run.asked_by == "request" and run.opened_at == run.ended_at
+    return withdrawn or run.phase in (Phase.REQUESTED, Phase.MISSED)
+
+
 def can_reopen(run: RunView, kind: RequestKind) -> bool:
     """Whether the run can be reopened; False if it already is, or if nothing is left to do. Raises Conflict."""
     if run.phase is Phase.MISSED:
@@ -139,18 +152,20 @@ def _replace_limits(ledger: Ledger, request: Request) -> None:
 
 def create_request_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Routes to start runs, cancel them and change their limits."""
-    router = APIRouter(prefix="/api/runs", tags=["wishes"])
+    router = APIRouter(
+        prefix="/api/runs", tags=["wishes"], route_class=RouteWithReasons, dependencies=[Depends(choose_version)]
+    )
     ledger, rules = services.ledger, services.options
 
     @router.post("", status_code=202, responses=_describe_existing("the window already has a run"))
     def ask(response: Response, body: Annotated[AskedRun | None, _TITLE] = None) -> RunView:
         """Request the run of a window. The window is the idempotency key: a repeated request changes nothing."""
         now = clock()
-        window = parse_closed_window(body.window if body else None, rules, now)
+        window = parse_closed_window(body.window if body else None, services, now)
         response.headers["Location"] = f"/api/runs/{window.id}"
         try:
             view, _ = read_run_view(ledger, rules, window.id)
-            if view.phase not in (Phase.REQUESTED, Phase.MISSED):
+            if not may_be_requested(view):
                 return answer(view, 200, response)
         except NotFound:
             pass  # there is no run and no request yet
@@ -190,7 +205,12 @@ def create_request_router(services: Services, clock: Callable[[], datetime]) -> 
 
 def create_round_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Routes to open a further round of a run that is over."""
-    router = APIRouter(prefix="/api/runs/{run_id}", tags=["wishes"])
+    router = APIRouter(
+        prefix="/api/runs/{run_id}",
+        tags=["wishes"],
+        route_class=RouteWithReasons,
+        dependencies=[Depends(choose_version)],
+    )
     ledger, rules = services.ledger, services.options
 
     def request_round(run_id: str, kind: RequestKind, response: Response) -> RunView:

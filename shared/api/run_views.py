@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.contract.domain import Failure, Outcome, Reason
-from shared.contract.scoring_options import ScoringOptions
+from shared.contract.domain import Failure
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.version import VERSION
 from shared.contract.windows import Window
+from shared.control.options import ControlOptions
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import ChunkState, Heartbeat, Phase, Run
 
@@ -52,13 +53,14 @@ class IgnoredFilesView:
 
 @dataclass(frozen=True, slots=True)
 class FailureView:
-    """The models that were not scored for one reason, with one of them as the example."""
+    """The models that were not scored for one reason, with one of them as the example; `advice` says what to do."""
 
     reason: Reason
     outcome: Outcome
     models: int
     example: str
     message: str
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class RunView:
     ignored_files: IgnoredFilesView
     reason: Reason | None
     message: str
+    advice: str  # what to do about `reason`
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class Health:
     version: str  # of the app; empty for who may not read
     predictions_schema: int | None  # of new plans; null before the first tick, and for who may not read
     features: str | None  # of models without feature names in new plans; null in the same cases
+    window_origin: str | None  # the day from which windows are counted; null in the same cases
 
 
 def make_run_view(run: Run, silence: timedelta) -> RunView:
@@ -177,6 +181,7 @@ def make_run_view(run: Run, silence: timedelta) -> RunView:
         ignored_files=IgnoredFilesView(run.ignored_endings, run.ignored_examples),
         reason=run.reason,
         message=run.message,
+        advice=run.reason.advice if run.reason else "",
     )
 
 
@@ -202,13 +207,16 @@ def make_requested_view(request: Request, silence: timedelta) -> RunView:
 
 def make_failure_view(failure: Failure) -> FailureView:
     """The answer about a group of failures."""
-    return FailureView(failure.reason, failure.outcome, failure.models, failure.example, failure.message)
+    return FailureView(
+        failure.reason, failure.outcome, failure.models, failure.example, failure.message, failure.reason.advice
+    )
 
 
 def make_health(
-    beat: Heartbeat, now: datetime, next_due: datetime, paused: Request | None, scoring: ScoringOptions
+    beat: Heartbeat, now: datetime, next_due: datetime, paused: Request | None, options: ControlOptions
 ) -> Health:
-    """The health of the scheduler at *now*. *scoring*: the options of the settings."""
+    """The health of the scheduler at *now*, under the options of the settings."""
+    scoring = options.planning.scoring
     scoring = scoring.assume_features() if beat.assumes_features else scoring
     late = beat.ticked_at is None or now - beat.ticked_at > LATE
     since = paused.asked_at if paused else None
@@ -226,6 +234,7 @@ def make_health(
         VERSION,
         beat.predictions_schema,
         None if beat.assumes_features is None else scoring.readings.features.describe_order(),
+        None if beat.assumes_features is None else options.describe_window_origin(beat.window_origin),
     )
 
 
@@ -233,7 +242,14 @@ def hide_details(view: Health) -> Health:
     """The health without details, for callers that may not read: no Azure names, no size of the cluster, no version."""
     trouble = "shown to readers only: GET /api/schedule" if view.trouble else ""
     return replace(
-        view, trouble=trouble, throttled_until=None, nodes=None, version="", predictions_schema=None, features=None
+        view,
+        trouble=trouble,
+        throttled_until=None,
+        nodes=None,
+        version="",
+        predictions_schema=None,
+        features=None,
+        window_origin=None,
     )
 
 

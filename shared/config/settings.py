@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ from shared.contract.scoring_options import (
     check_zone,
     parse_missing_values,
 )
-from shared.contract.windows import parse_zone
+from shared.contract.windows import parse_origin, parse_zone
 from shared.planning.chunking import ChunkSize
 from shared.planning.due_windows import CatchUp
 from shared.planning.predictions_schema import parse_predictions_schema
@@ -90,6 +90,12 @@ class Settings(BaseModel):
     )
     window: setting_types.Length = Field(
         timedelta(hours=1), description="the length of a run's window: ISO 8601, a divisor or a multiple of a day"
+    )
+    window_origin: Annotated[datetime | None, parse_with(parse_origin)] = Field(
+        None,
+        description="the date on which one of the windows begins, of which each has several days: `1970-01-05` was a "
+        "Monday; without it windows of whole weeks begin on Mondays, or where there are weekly runs from before 0.2.0 "
+        "on Thursdays as those do, and others are counted from 1970-01-01",
     )
     catch_up: CatchUp = Field(
         CatchUp.ALL, description="after an outage: `all` (the newest 24 windows that wait) or `latest` (only the last)"

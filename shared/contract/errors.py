@@ -5,6 +5,7 @@
     ├── Malformed       a document, an id or a request is malformed; a retry cannot help
     ├── NotFound        no such run, chunk or blob
     ├── Conflict        it was changed since it was read; the next tick reads again
+    │   └── Protected   a lease or a policy protects it; a person must end that
     └── Unavailable     no answer, or "not now"; the next tick tries again
 
 Adapters translate errors: no exception of a cloud's SDK leaves an adapter.
@@ -29,6 +30,14 @@ class NotFound(FleetError):
 
 class Conflict(FleetError):
     """It was changed since it was read. The next tick reads again."""
+
+
+class Protected(Conflict):
+    """A blob is not replaced or removed because of its *protection*, such as `a lease (LeaseIdMissing)`."""
+
+    def __init__(self, message: str, protection: str) -> None:
+        super().__init__(message)
+        self.protection = protection
 
 
 class Unavailable(FleetError):

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from .domain import Model, ModelFile, Reason
+from .domain import Model, ModelFile
 from .errors import Malformed
+from .reasons import Reason
 
 EXTENSIONS = (".skops", ".joblib", ".pkl", ".pickle", ".sav")  # in any case
 COMPRESSIONS = (".z", ".gz", ".bz2", ".xz", ".lzma")  # that may stand behind one

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .errors import Malformed
 
 DAY = timedelta(days=1)
+WEEK = 7 * DAY
 MINUTE = timedelta(minutes=1)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # a midnight: windows longer than a day tile from here
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # a Thursday's midnight: windows tile from here if no other origin is given
+MONDAY = EPOCH + 4 * DAY  # 5 January 1970, the first Monday
 
 _LENGTH = re.compile(r"P(?:(?P<days>\d{1,4})D)?(?:T(?=\d)(?:(?P<hours>\d{1,6})H)?(?:(?P<minutes>\d{1,7})M)?)?")
 _WINDOW = re.compile(r"(?P<start>\d{8}T\d{4}Z)-(?P<length>P[0-9DTHM]+)")
@@ -34,6 +36,15 @@ def format_length(length: timedelta) -> str:
     if length % timedelta(hours=1) == timedelta():
         return f"PT{length // timedelta(hours=1)}H"
     return f"PT{length // MINUTE}M"
+
+
+def parse_origin(text: str) -> datetime:
+    """The start of a window, by its date: midnight in UTC. Raises Malformed."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise Malformed(f"expected a date such as 1970-01-05, which was a Monday, got {text!r}") from None
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def parse_zone(name: str) -> ZoneInfo:
@@ -76,9 +87,9 @@ class Window:
         return window
 
     @classmethod
-    def containing(cls, instant: datetime, length: timedelta) -> Window:
-        """The tile of *length* that contains *instant*."""
-        return cls(instant - (instant - EPOCH) % length, length)
+    def containing(cls, instant: datetime, length: timedelta, origin: datetime = EPOCH) -> Window:
+        """The tile of *length* that contains *instant*; one of the tiles begins at *origin*."""
+        return cls(instant - (instant - origin) % length, length)
 
 
 @lru_cache(maxsize=4096)  # a tick asks for the same few ids thousands of times

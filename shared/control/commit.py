@@ -6,9 +6,8 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from shared.contract import paths
-from shared.contract.domain import Part
-from shared.contract.errors import Conflict, Malformed, NotFound
-from shared.contract.original import Original
+from shared.contract.domain import Original, Part
+from shared.contract.errors import Conflict, Malformed, NotFound, Protected
 from shared.contract.windows import Window
 from shared.ports import BlobInfo, Blobs
 from shared.state.runs import Chunk
@@ -19,30 +18,40 @@ def copy_parts(work: Blobs, predictions: Blobs, window: Window, chunk: Chunk) ->
 
     Each call is conditional on the etag of the blob that it replaces: a late call, from a host that was paused or a
     request that was slow, meets another etag and changes nothing. Raises Malformed where the target holds other
-    content, NotFound where a source is missing, and Unavailable, with nothing lost.
+    content, Protected where a lease or a policy protects it, NotFound where a source is missing, and Unavailable, with
+    nothing lost.
     """
     assert chunk.chosen
     before = chunk.committed.parts if chunk.committed else ()
     copies = []
     for index, (part, old) in enumerate(zip_longest(chunk.chosen.parts, before)):
         name = paths.prediction_path(window, chunk.id, index)
-        if part:
-            copies.append(_copy_part(work, predictions, name, part, old))
-        else:
-            _delete_part(predictions, name, old)  # the new result has fewer parts
+        try:
+            if part:
+                copies.append(_copy_part(work, predictions, name, part, old))
+            else:
+                _delete_part(predictions, name, old)  # the new result has fewer parts
+        except Protected as error:  # the service's own message names two URLs, and its end may be cut
+            raise Protected(f"{name} is protected by {error.protection}", error.protection) from error
     return tuple(copies)
 
 
 def _copy_part(work: Blobs, predictions: Blobs, name: str, part: Part, old: Part | None) -> Part:
     try:
         blob = predictions.copy(work, part.path, name, replaces=old.etag if old else None)
-    except Conflict:  # an earlier tick was killed after the copy, another host was faster, or the file was upgraded
+    except (
+        Conflict
+    ) as error:  # an earlier tick was killed after the copy, another host was faster, the file was upgraded
         blob = predictions.read_properties(name)
+        if isinstance(error, Protected) and not _is_copy(blob, part):
+            raise
         if old and _is_same(blob, old):
             blob = predictions.copy(work, part.path, name, replaces=blob.etag)
-    original = get_original(blob)
-    if (original.bytes, original.md5) != (part.bytes, part.md5):
-        raise Malformed(f"{predictions.url}/{name} is not ours: expected {part}, got {blob}")
+    if not _is_copy(blob, part):
+        raise Malformed(
+            f"{predictions.url}/{name} is not ours: expected {part.bytes} bytes with MD5 {part.md5}, got {blob.size} "
+            f"with {blob.md5 or 'none'}"
+        )
     return replace(part, etag=blob.etag)
 
 
@@ -63,6 +72,12 @@ def _delete_part(predictions: Blobs, name: str, old: Part) -> None:
 def get_original(blob: BlobInfo) -> Original:
     """The blob as ledger and report know it, whether or not it was upgraded since."""
     return Original.from_metadata(blob.metadata) or Original(blob.etag, blob.size, blob.md5)
+
+
+def _is_copy(blob: BlobInfo, part: Part) -> bool:
+    """Whether the blob has the content of the chosen part, or had it when it was upgraded."""
+    original = get_original(blob)
+    return (original.bytes, original.md5) == (part.bytes, part.md5)
 
 
 def _is_same(blob: BlobInfo, part: Part) -> bool:

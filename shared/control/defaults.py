@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from shared.contract.documents import NEWEST
 from shared.contract.errors import Conflict
+from shared.contract.windows import EPOCH
 from shared.planning.predictions_schema import decide_predictions_schema, explain_predictions_schema
+from shared.planning.window_origin import explain_window_origin
 from shared.ports import Ledger
 from shared.state.runs import Heartbeat
+
+from .services import find_window_origin
 
 log = logging.getLogger(__name__)
 
 
-def settle_defaults(ledger: Ledger, setting: int | None) -> Heartbeat:
+def settle_defaults(
+    ledger: Ledger,
+    setting: int | None,
+    window: timedelta = timedelta(hours=1),
+    window_origin: datetime | None = None,
+) -> Heartbeat:
     """The heartbeat, with the schemas of new plans and predictions, and whether the order of features is assumed.
 
-    *setting*: PREDICTIONS_SCHEMA. Before a node has reported, plans are of the newest schema where nothing ran yet, and
-    of schema 1 after an upgrade. Raises Unavailable.
+    *setting*: PREDICTIONS_SCHEMA; *window_origin*: WINDOW_ORIGIN, for windows of the length *window*. Before a node has
+    reported, plans are of the newest schema where nothing ran yet, and of schema 1 after an upgrade.
+
+    Raises Unavailable.
 
     A tick calls this before it opens a run, and a change is stored at once: a run that the first tick opened must not
     look like one from before, if that tick was killed.
@@ -32,6 +44,7 @@ def settle_defaults(ledger: Ledger, setting: int | None) -> Heartbeat:
         node_schema=beat.node_schema or (1 if has_runs else NEWEST),
         predictions_schema=decide_predictions_schema(setting, stored, has_runs=has_runs),
         assumes_features=has_runs if assumes is None else assumes,
+        window_origin=find_window_origin(ledger, beat, window, window_origin),
     )
     if settled == beat:
         return beat
@@ -39,6 +52,8 @@ def settle_defaults(ledger: Ledger, setting: int | None) -> Heartbeat:
         log.info("%s", explain_predictions_schema(settled.predictions_schema, setting))
     if settled.assumes_features and assumes is None:
         log.info("models without feature names take the order of the files' columns while FEATURES is unset, as before")
+    if settled.window_origin == EPOCH and beat.window_origin is None and window_origin is None:
+        log.warning("%s", explain_window_origin(EPOCH, window))
     try:
         return ledger.save_heartbeat(settled)
     except Conflict:

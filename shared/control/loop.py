@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shared.contract.domain import Reason
 from shared.contract.errors import Conflict, NotFound, Unavailable
+from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 from shared.planning.plan import Planner
 from shared.planning.plan_writer import PlanWriter, read_plan, read_round
@@ -72,7 +72,8 @@ class ControlPlane:
 
         Raises Unavailable where the ledger does not answer; other failures are logged and left to the next tick.
         """
-        beat = settle_defaults(self.ledger, self.options.planning.predictions_schema)
+        options = self.options
+        beat = settle_defaults(self.ledger, options.planning.predictions_schema, options.window, options.window_origin)
         requests = self.ledger.list_requests()
         tick = Tick(now, self.stopwatch, self.options.tick_budget, requests, beat.throttled_until)
         tick.node_schema, tick.predictions_schema = beat.node_schema or 1, beat.predictions_schema
@@ -93,7 +94,8 @@ class ControlPlane:
         self._save_heartbeat(replace(beat, trouble=clip_text(tick.trouble)))
 
     def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:
-        opener = RunOpener(self.ledger, self.options, tick.node_schema)
+        options = replace(self.options, window_origin=beat.window_origin)
+        opener = RunOpener(self.ledger, options, tick.node_schema)
         try:
             tick.requests = opener.grant_requests(tick.requests, tick.now)
             complete = True

@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.contract import paths
-from shared.contract.domain import Reason
-from shared.contract.errors import Malformed, Misconfigured, NotFound
+from shared.contract.errors import Malformed, Misconfigured, NotFound, Protected
 from shared.contract.manifest import Manifest
+from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.windows import EPOCH, Window
 from shared.planning.plan import Plan, Planner
@@ -41,10 +41,14 @@ def prune_runs(
     limit = now - options.keep_runs
     old = (r for r in ledger.list_runs_in(EPOCH, limit) if r.phase.terminal and r.ended_at and r.ended_at < limit)
     for run in old:
-        for store, name in _list_blobs(run, work, predictions, options):
-            if not in_time():
-                return False
-            store.delete(name)
+        try:
+            for store, name in _list_blobs(run, work, predictions, options):
+                if not in_time():
+                    return False
+                store.delete(name)
+        except Protected as error:
+            log.warning("run=%s is not pruned: %s", run.id, error)
+            continue
         ledger.remove_run(run.id)
         log.info("run=%s pruned: it ended at %s", run.id, f"{run.ended_at:%Y-%m-%d %H:%M}")
     for backfill in ledger.list_backfills():

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.contract.domain import Reason
 from shared.contract.errors import Malformed, NotFound
-from shared.contract.windows import Window
+from shared.contract.reasons import Reason
+from shared.contract.windows import EPOCH, Window
 from shared.planning import due_windows
 from shared.planning.backfill import decide_window
 from shared.ports import Ledger
@@ -25,6 +25,7 @@ from .options import ControlOptions
 log = logging.getLogger(__name__)
 
 UNKNOWN_LIMIT = timedelta(hours=1)  # a request may wait so long for a run without a row: it had one when it was made
+_SECOND = timedelta(seconds=1)
 DECISIONS = 100  # windows that a backfill decides in one tick, at most
 
 
@@ -96,17 +97,18 @@ class RunOpener:
         return [request for request in requests if request not in finished]
 
     def _grant_run(self, request: Request, cancels: Sequence[Request], now: datetime) -> Sequence[Request]:
-        """Open the run of a request; returns the requests that are finished."""
+        """Open the run of a request, or record that it was cancelled; returns the requests that are finished."""
         run = Run(Window.parse(request.target), Phase.PLANNING, now, asked_by="request")
-        if cancels:  # cancelled before it began: no run is opened
-            log.info("run=%s no longer requested", run.id)
-            return [request]
+        if cancels:
+            if self.ledger.add_run(_withdraw_run(run)):
+                log.info("run=%s requested->%s", run.id, Phase.CANCELLED)
+            return [request, *cancels]
         if not self._has_room():
             return []
         if not self.ledger.add_run(run):
             stored = self.ledger.read_run(run.id)
-            if stored.phase is Phase.MISSED:
-                self.ledger.save_run(replace(run, version=stored.version))
+            if stored.phase is Phase.MISSED or stored.is_withdrawn:
+                self.ledger.save_run(_begin_run(run, stored))
         log.info("run=%s requested->%s", run.id, run.phase)
         return [request]
 
@@ -138,7 +140,12 @@ class RunOpener:
         Returns the end of the last decided window, and whether all due windows were decided.
         """
         due = due_windows.find_due_windows(
-            self.options.schedule, self.options.window, watermark, now, self.options.catch_up
+            self.options.schedule,
+            self.options.window,
+            watermark,
+            now,
+            self.options.catch_up,
+            self.options.window_origin or EPOCH,
         )
         for stretch in due.missed:
             message = f"{stretch.start:%Y-%m-%d %H:%M} to {stretch.end:%Y-%m-%d %H:%M} UTC: too late to catch up"
@@ -149,10 +156,24 @@ class RunOpener:
         for window in due.waiting:
             if not self._has_room():
                 return watermark, False
-            if self.ledger.add_run(Run(window, Phase.PLANNING, now)):
+            if self._open_due(Run(window, Phase.PLANNING, now)):
                 log.info("run=%s due->planning", window.id)
             watermark = window.end
         return watermark, True
+
+    def _open_due(self, run: Run) -> bool:
+        """Open the run of a window that is due; False if the window has a run.
+
+        A request that a person made and cancelled before the window was due keeps nothing from being scored.
+        """
+        if self.ledger.add_run(run):
+            return True
+        stored = self.ledger.read_run(run.id)
+        due_at = self.options.schedule.next_fire(run.window.end - _SECOND)
+        if not (stored.is_withdrawn and stored.opened_at < due_at):
+            return False
+        self.ledger.save_run(_begin_run(run, stored))
+        return True
 
     def advance_backfills(self, requests: Sequence[Request], now: datetime, in_time: Callable[[], bool]) -> None:
         """Advance the open backfills, the oldest first, by a few windows in one tick."""
@@ -176,7 +197,8 @@ class RunOpener:
                 log.info("backfill=%s done: %d opened, %d passed", backfill.id, backfill.opened, backfill.passed)
                 return
             window = Window(backfill.cursor, self.options.window)
-            if window != Window.containing(window.start, window.length) or window.end > backfill.span.end:
+            tile = Window.containing(window.start, window.length, self.options.window_origin or EPOCH)
+            if window != tile or window.end > backfill.span.end:
                 log.error("backfill=%s ended: its windows no longer match WINDOW", backfill.id)
                 self.ledger.save_backfill(replace(backfill, state=BackfillState.CANCELLED, ended_at=now))
                 return
@@ -236,6 +258,24 @@ class RunOpener:
 
     def _count_open_runs(self, backfill: Backfill) -> int:
         return sum(not r.phase.terminal and r.asked_by == backfill.id for r in self.ledger.list_watched_runs())
+
+
+def _withdraw_run(run: Run) -> Run:
+    """The run of a request that was cancelled before a tick opened it."""
+    now = run.opened_at
+    return replace(
+        run,
+        phase=Phase.CANCELLED,
+        cancelled_at=now,
+        ended_at=now,
+        reason=Reason.CANCELLED,
+        message="cancelled before it was opened",
+    )
+
+
+def _begin_run(run: Run, stored: Run) -> Run:
+    """The run in place of one that never began."""
+    return replace(run, round=stored.round + stored.is_withdrawn, version=stored.version)
 
 
 def _is_backfill_run(run: Run) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from shared.planning import window_origin
 from shared.planning.due_windows import CatchUp
 from shared.planning.plan_writer import PlanOptions
 from shared.planning.schedule import Schedule
@@ -17,6 +18,7 @@ class ControlOptions:
 
     schedule: Schedule = field(default_factory=lambda: Schedule("0 5 * * * *"))
     window: timedelta = timedelta(hours=1)
+    window_origin: datetime | None = None  # None: what the ticks have stored
     catch_up: CatchUp = CatchUp.ALL
     max_open_runs: int = 1
     planning: PlanOptions = field(default_factory=PlanOptions)
@@ -25,3 +27,7 @@ class ControlOptions:
     submit_rate: float = 20.0  # jobs a second, at most
     keep_runs: timedelta = timedelta(days=90)  # the rows, plans, results, reports and logs of runs that are over
     prune_predictions: bool = False  # whether predictions are removed too
+
+    def describe_window_origin(self, stored: datetime | None) -> str:
+        """The day from which windows are counted, for people; *stored* is what the ticks decided."""
+        return window_origin.describe_window_origin(self.window_origin, stored, self.window)

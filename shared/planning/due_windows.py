@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared.contract.windows import Window
+from shared.contract.windows import EPOCH, Window
 
 from .schedule import Schedule
 
@@ -29,21 +29,26 @@ class DueWindows:
 
 
 def find_due_windows(
-    schedule: Schedule, length: timedelta, watermark: datetime | None, now: datetime, catch_up: CatchUp
+    schedule: Schedule,
+    length: timedelta,
+    watermark: datetime | None,
+    now: datetime,
+    catch_up: CatchUp,
+    origin: datetime = EPOCH,
 ) -> DueWindows:
-    """The windows to open, oldest first, and the missed ones.
+    """The windows to open, oldest first, and the missed ones. One of all windows begins at *origin*.
 
     A closed window becomes due at the schedule's first instant at or after its end. So a window is due if it ends no
     later than the schedule's last instant: early, late, repeated or missed ticks change nothing.
     """
     if watermark is not None and now < watermark + length:
         return DueWindows((), ())  # no further window has closed
-    newest_end = Window.containing(schedule.last_fire(now), length).start
+    newest_end = Window.containing(schedule.last_fire(now), length, origin).start
     if watermark is None:
         return DueWindows((), (Window(newest_end - length, length),))
     missed = []
-    first = Window.containing(watermark, length).start
-    if first < watermark:  # the length was changed: a window that began before the watermark would score rows twice
+    first = Window.containing(watermark, length, origin).start
+    if first < watermark:  # length or origin changed: a window from before the watermark would score rows twice
         first += length
         if first <= newest_end:
             missed.append(Window(watermark, first - watermark))

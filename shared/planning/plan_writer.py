@@ -16,12 +16,13 @@ from datetime import datetime
 
 from shared.contract import paths
 from shared.contract.documents import NEWEST
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import Manifest
 from shared.contract.model_names import Blob, Columns, ModelNames
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ScoringOptions
 from shared.contract.text import make_digest
 from shared.ports import Blobs, Ledger
@@ -162,7 +163,7 @@ class PlanWriter:
             if quarantine.get(model.id) == model.etag and not model.refused:
                 yield replace(model, refused=Reason.QUARANTINED)
             elif model.files and self.schema == 1:  # nodes of 0.1 would read one of its files only
-                yield replace(model, files=(), refused=model.refused or Reason.NOT_A_DETECTOR)
+                yield replace(model, files=(), refused=model.refused or Reason.UNSUPPORTED_MODEL)
             else:
                 yield model
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shared.contract import paths
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import get_stem
 from shared.contract.manifest import Manifest
+from shared.contract.reasons import Reason
 from shared.ports import Blobs
 from shared.state.runs import Chunk, Run
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.domain import Failure, Part, Tally
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.windows import EPOCH, Window
 
 from .requests import RequestKind
@@ -149,6 +150,11 @@ class Chunk:
                 return Tally()
 
     @property
+    def keeps_earlier(self) -> bool:
+        """Whether it ended without a new result, for `reason`, and consumers read that of an earlier round."""
+        return self.state is ChunkState.COMMITTED and self.reason is not None
+
+    @property
     def failures(self) -> tuple[Failure, ...]:
         """Its models that were not scored, by reason, once it is over."""
         if self.state is ChunkState.COMMITTED and self.committed:
@@ -225,6 +231,11 @@ class Run:
     version: str = ""
 
     @property
+    def is_withdrawn(self) -> bool:
+        """Whether a person requested it, and cancelled it before a tick opened it."""
+        return self.phase is Phase.CANCELLED and self.asked_by == "request" and self.opened_at == self.ended_at
+
+    @property
     def id(self) -> str:
         """The window's id: a window has one run."""
         return self.window.id
@@ -254,5 +265,6 @@ class Heartbeat:
     nodes_at: datetime | None = None  # the tick that counted them
     node_schema: int | None = None  # of the contract, that nodes read: what runs are planned in
     predictions_schema: int | None = None  # of new plans; None: no tick of 0.2.0 or later has decided it
+    window_origin: datetime | None = None  # the start of a window; None: no tick has decided it
     assumes_features: bool | None = None  # whether models without names take the files' order while FEATURES is unset
     version: str = ""

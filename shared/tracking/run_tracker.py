@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from shared.contract.domain import Outcome, Reason, Tally, merge_failures
+from shared.contract.domain import Tally, merge_failures
 from shared.contract.paths import parse_job_name
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.text import clip_text
 from shared.ports import JobStatus
 from shared.state.runs import AttemptState, Chunk, ChunkState, Phase, Run
@@ -26,17 +27,6 @@ from .run_limits import RunLimits
 NO_MANIFESTS: Mapping[str, str] = MappingProxyType({})
 CIRCUIT_CHUNKS = 3  # chunks that fail completely for one reason before any other chunk has ended
 LEAST_MODELS = 30  # fewer failed models than this do not stop a run: three bad pumps prove nothing
-
-# Reasons for which a chunk fails completely, whatever its models are.
-_OF_JOBS = attempts.LOSSES | {
-    Reason.JOB_FAILED,
-    Reason.NO_REPORT,
-    Reason.NO_SIGN,
-    Reason.STALLED,
-    Reason.RAN_TOO_LONG,
-    Reason.REJECTED,
-    Reason.COMMIT_CONFLICT,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +101,8 @@ def summarize_run(run: Run, chunks: Sequence[Chunk], now: datetime) -> Run:
     )
     if not all(c.state.terminal for c in chunks):
         return moved
-    phase, reason, message = _decide_phase(moved)
-    return replace(moved, phase=phase, reason=reason, message=message, ended_at=now)
+    phase, reason, message = _decide_phase(moved, [chunk for chunk in chunks if chunk.keeps_earlier])
+    return replace(moved, phase=phase, reason=reason, message=clip_text(message), ended_at=now)
 
 
 def reported_nothing(run: Run, chunks: Iterable[Chunk]) -> bool:
@@ -122,12 +112,17 @@ def reported_nothing(run: Run, chunks: Iterable[Chunk]) -> bool:
     )
 
 
-def _decide_phase(run: Run) -> tuple[Phase, Reason | None, str]:
+def _decide_phase(run: Run, unchanged: Sequence[Chunk]) -> tuple[Phase, Reason | None, str]:
+    """How the run ends; *unchanged* are the chunks that keep the result of an earlier round."""
     tally = run.tally
     if tally.cancelled:
         return Phase.CANCELLED, Reason.CANCELLED, "cancelled by request"
-    if run.stopped and (tally.failed or tally.not_attempted):
+    if run.stopped and (tally.failed or tally.not_attempted or unchanged):
         return Phase.FAILED, run.stopped, run.message
+    if tally.scored and unchanged and not run.cancelled_at:
+        first = unchanged[0]
+        message = f"{len(unchanged)} of {run.chunks} chunks keep the result of an earlier round; {first.id}: "
+        return Phase.PARTIAL, first.reason, message + first.message
     if tally.scored:
         return Phase.PARTIAL if tally.failed or tally.not_attempted else Phase.SUCCEEDED, None, ""
     # Nothing was scored. One pump without readings is normal; all of them is most often a fault of the set-up.
@@ -172,7 +167,7 @@ def _check_circuit(ended: Sequence[Chunk]) -> tuple[Reason, str] | None:
     if len(first) < CIRCUIT_CHUNKS or len(reasons) > 1 or any(c.tally.failed < c.models for c in first):
         return None
     (reason,) = reasons
-    if reason not in _OF_JOBS and sum(c.models for c in first) < LEAST_MODELS:
+    if not reason.is_of_jobs and sum(c.models for c in first) < LEAST_MODELS:
         return None
     example = first[0].failures[0]
     return (

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from azure.storage.blob import BlobClient, BlobServiceClient
+from azure.storage.blob import BlobServiceClient
 
 from local.azurite import ACCOUNT_KEY, Azurite
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.memory import MemoryBlobs
-from shared.contract.errors import Conflict, Malformed, Misconfigured, NotFound, Unavailable
+from shared.contract.errors import Conflict, Malformed, Misconfigured, NotFound, Protected, Unavailable
 from shared.contract.model_names import Blob
 from shared.ports import BlobInfo, Blobs
 from tests.patience import patience
@@ -47,6 +47,7 @@ class Store:
 
     container: Callable[[str], Blobs]
     write: Callable[[Blobs, str, bytes, Mapping[str, str]], None]
+    protect: Callable[[Blobs, str], Callable[[], object]]  # returns what ends it
 
 
 def azurite_store(server: Azurite, fresh_name: str) -> Store:
@@ -61,7 +62,17 @@ def azurite_store(server: Azurite, fresh_name: str) -> Store:
         blobs.ensure_container()
         return blobs
 
-    return Store(container, write)
+    def protect(blobs: Blobs, name: str) -> Callable[[], object]:
+        container = service.get_container_client(blobs.url.rpartition("/")[2])
+        return container.get_blob_client(name).acquire_lease().release
+
+    return Store(container, write, protect)
+
+
+def memory_protect(blobs: Blobs, name: str) -> Callable[[], object]:
+    assert isinstance(blobs, MemoryBlobs)
+    blobs.protect(name)
+    return lambda: blobs.end_protection(name)
 
 
 def memory_write(blobs: Blobs, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
@@ -72,7 +83,7 @@ def memory_write(blobs: Blobs, name: str, data: bytes, metadata: Mapping[str, st
 @pytest.fixture(params=["memory", pytest.param("azurite", marks=pytest.mark.stack)])
 def store(request: pytest.FixtureRequest, fresh_name: str) -> Store:
     if request.param == "memory":
-        return Store(lambda name: MemoryBlobs(f"memory://{name}"), memory_write)
+        return Store(lambda name: MemoryBlobs(f"memory://{name}"), memory_write, memory_protect)
     return azurite_store(request.getfixturevalue("azurite"), fresh_name)
 
 
@@ -336,17 +347,26 @@ def test_a_container_that_is_missing_reads_as_empty_and_the_first_create_makes_i
     assert not blobs.ensure_container()
 
 
-@pytest.mark.stack
-def test_a_blob_that_somebody_holds_is_deleted_by_nobody_and_whoever_meant_any_content_is_told(
-    azurite: Azurite, fresh_name: str
+def test_a_blob_that_somebody_holds_is_neither_deleted_nor_replaced_and_the_lease_is_named(
+    store: Store, blobs: Blobs
 ) -> None:
-    blobs = AzureBlobs(azurite.connection_string, fresh_name)
-    blobs.create("a", b"")
-    with BlobClient.from_connection_string(azurite.connection_string, fresh_name, "a") as held:
-        lease = held.acquire_lease()
-        with pytest.raises(Conflict, match="LeaseIdMissing"):
-            blobs.delete("a")
-        lease.release()
+    work = store.container("work")
+    work.create("part", b"new")
+    blobs.create("a", b"old")
+    etag = blobs.read_properties("a").etag
+    end_lease = store.protect(blobs, "a")
+    tries: list[Callable[[], object]] = [
+        lambda: blobs.delete("a"),
+        lambda: blobs.delete("a", etag),
+        lambda: blobs.copy(work, "part", "a", replaces=etag),
+    ]
+    for attempt in tries:
+        with pytest.raises(Protected, match="LeaseIdMissing") as caught:
+            attempt()
+        assert caught.value.protection == "a lease (LeaseIdMissing)"
+    assert (blobs.read("a"), blobs.read_properties("a").etag) == (b"old", etag)
+    end_lease()
+    assert blobs.copy(work, "part", "a", replaces=etag).md5 == md5(b"new")
     blobs.delete("a")
     assert list(blobs.list_blobs()) == []
 

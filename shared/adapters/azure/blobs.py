@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from shared.contract.errors import Conflict, Malformed, Misconfigured, NotFound, Unavailable
+from shared.contract.errors import Conflict, Malformed, Misconfigured, NotFound, Protected, Unavailable
 from shared.contract.model_names import Blob
 from shared.ports import BlobInfo, Blobs
 
@@ -115,8 +115,10 @@ class AzureBlobs:
         try:
             with suppress(NotFound), translate_errors(self._build_url(name)):
                 self._get_client(name).delete_blob(delete_snapshots="include", **conditions)
+        except Protected:
+            raise
         except Conflict:
-            if etag is None:  # a lease or a policy protects it
+            if etag is None:
                 raise
 
     @functools.cached_property

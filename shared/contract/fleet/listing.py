@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.contract.domain import Model, ModelFile, Reason
+from shared.contract.domain import Model, ModelFile
 from shared.contract.model_names import EXTENSIONS, Blob, ModelNames, make_files_etag, split_extension
+from shared.contract.reasons import Reason
 
 from .ignored_files import IgnoredFiles
 
@@ -211,4 +212,4 @@ def _join_files(model: Model, blobs: Sequence[Blob]) -> Model:
     if model.refused:
         return replace(model, files=files)
     joined = replace(model, etag=make_files_etag(files), size=sum(blob.size for blob in blobs), files=files)
-    return replace(joined, refused=Reason.NOT_A_DETECTOR) if find_unsupported_file(joined) else joined
+    return replace(joined, refused=Reason.UNSUPPORTED_MODEL) if find_unsupported_file(joined) else joined

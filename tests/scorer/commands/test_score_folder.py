@@ -87,6 +87,35 @@ def test_the_original_sample_has_6757_anomalies_in_17768_rows(
     assert sorted(keys[0]) == sorted(keys[1])
 
 
+@pytest.mark.parametrize(
+    ("more", "week"),
+    [
+        (["--every", "P7D"], "20261116T0000Z-P7D"),  # a Monday
+        (["--every", "P7D", "--window-origin", "1970-01-01"], "20261119T0000Z-P7D"),
+        (["--every", "P14D", "--window-origin", "2026-11-14"], "20261114T0000Z-P14D"),
+        (["--every", "P3D"], "20261121T0000Z-P3D"),
+    ],
+)
+def test_weeks_begin_on_mondays_or_as_a_person_says(fleet: Path, more: list[str], week: str) -> None:
+    assert folder(fleet, *more) == 0
+    assert [Path(file).name.startswith(week) for file in files(fleet)] == [True]
+
+
+def test_weeks_that_overlap_with_those_of_the_folder_are_refused_with_the_option_that_fits(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thursdays = ["--every", "P7D", "--window-origin", "1970-01-01"]
+    assert folder(fleet, *thursdays) == 0
+    before = {file: (fleet / "predictions" / file).read_bytes() for file in files(fleet)}
+    assert folder(fleet, "--every", "P7D") == 2
+    assert "has the window 20261119T0000Z-P7D, and windows counted from 1970-01-05 overlap with it: set " in (
+        capsys.readouterr().err
+    )
+    assert {file: (fleet / "predictions" / file).read_bytes() for file in files(fleet)} == before
+    assert folder(fleet, "--every", "P7D", "--window-origin", "2026-11-19") == 0
+    assert files(fleet) == list(before)
+
+
 @pytest.mark.data
 def test_five_hourly_runs_give_what_one_run_gives(seed: Path, tmp_path: Path) -> None:
     common = ["folder", "--models", str(seed / "models"), "--readings", str(seed / "sensor_data.csv"), *SEED_NAMES,
@@ -190,7 +219,7 @@ def test_each_model_fails_alone_and_says_why(fleet: Path, svm: OneClassSVM, caps
         ["failed", "corrupt", "unreadable_model"],
         ["failed", "empty", "empty_model"],
         ["failed", "hostile", "untrusted_model"],
-        ["failed", "other", "wrong_features"],
+        ["failed", "other", "missing_features"],
         ["failed", "twice", "ambiguous"],
         ["skipped", "1 models", "no_readings"],
     ]
@@ -228,6 +257,7 @@ def test_odd_ids_come_through_as_they_are(device: str, fleet: Path, svm: OneClas
             "--every: expected a length that divides",
         ),
         (["--every", "1h"], "expected an ISO 8601 duration"),
+        (["--window-origin", "Monday"], "--window-origin: expected a date such as 1970-01-05, which was a Monday"),
         (["--columns", "time=TS,unit=x"], "--columns: expected KEY=NAME"),
         (["--columns", "time"], "--columns: expected KEY=NAME"),
         (["--model-names", "model_{sensor}"], "expected a pattern with {device} once"),

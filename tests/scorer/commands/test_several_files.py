@@ -20,12 +20,13 @@ from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
 from scorer.commands.score_chunk import AttemptOptions, run_attempt
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.model_names import Blob, ModelNames, make_files_etag
 from shared.contract.paths import manifest_path, report_path
+from shared.contract.reasons import Reason
 from shared.contract.text import make_digest
 from shared.contract.windows import Window
 from tests.reports import read_report
@@ -174,7 +175,7 @@ def test_a_sidecar_says_what_becomes_of_gaps_and_beats_the_setting(fleet: Fleet,
             "expected 2 features, got 1 names in the sidecar features.json",
         ),
         ({"names": ["heat"]}, Reason.UNREADABLE_MODEL, "features.json: expected"),
-        ({"features": ["heat", "dust"]}, Reason.WRONG_FEATURES, "expected 2 (heat, dust); the readings have"),
+        ({"features": ["heat", "dust"]}, Reason.MISSING_FEATURES, "expected 2 (heat, dust); the readings have"),
         (b" " * (2**20 + 1), Reason.TOO_LARGE, "expected at most 1 MiB, got 1048577 bytes"),
     ],
 )
@@ -254,7 +255,11 @@ def test_a_folder_of_mlflow_is_one_model(fleet: Fleet, name: str, isolated: bool
     ("files", "reason", "message"),
     [
         ({"a__MLmodel": MLMODEL.format(name="gone.pkl")}, Reason.UNREADABLE_MODEL, "names the file a/gone.pkl, which"),
-        ({"a__MLmodel": "flavors: {prophet: {}}"}, Reason.NOT_A_DETECTOR, "expected the flavour sklearn, got prophet"),
+        (
+            {"a__MLmodel": "flavors: {prophet: {}}"},
+            Reason.UNSUPPORTED_MODEL,
+            "expected the flavour sklearn, got prophet",
+        ),
         ({"a__MLmodel": "nothing"}, Reason.UNREADABLE_MODEL, "expected YAML with flavors"),
     ],
 )
@@ -271,7 +276,7 @@ def test_a_folder_that_names_no_model_fails_alone(
 def test_a_model_with_a_file_of_a_kind_that_cannot_be_read_yet_is_refused(fleet: Fleet) -> None:
     fleet.put(a_skops=fit_svm(), a_scaler_pkl=fit_svm(), a_features_json=SIDECAR)
     reason, message, _ = fleet.run(fleet.make_manifest())["a"]
-    assert reason is Reason.NOT_A_DETECTOR
+    assert reason is Reason.UNSUPPORTED_MODEL
     assert message == (
         "a.skops has more files, of which a.scaler.pkl cannot be read yet, and would be scored wrongly without it: "
         "put all of them into one Pipeline"

@@ -7,7 +7,7 @@ import pytest
 from scorer.errors import Unscorable
 from scorer.model_files.mlflow_folder import find_model_file
 from scorer.model_files.sidecar import Sidecar, check_sidecar, parse_sidecar
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 
 
@@ -90,7 +90,7 @@ def test_mlmodel_names_the_file_of_the_model(path: str) -> None:
         ((MLMODEL % "/etc/hosts").encode(), Reason.UNREADABLE_MODEL, "got '/etc/hosts'"),
         (
             b"flavors: {prophet: {}, python_function: {}}",
-            Reason.NOT_A_DETECTOR,
+            Reason.UNSUPPORTED_MODEL,
             "the flavour sklearn, got prophet, pyt",
         ),
         (b"!!python/object/apply:print [x]", Reason.UNREADABLE_MODEL, "could not determine a constructor"),

@@ -25,7 +25,7 @@ from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.storage import Account, translate_errors
 from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryBlobs
-from shared.contract.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Unavailable
+from shared.contract.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Protected, Unavailable
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import Heartbeat
 
@@ -66,7 +66,10 @@ def translate(error: AzureError) -> FleetError:
         (409, "ContainerBeingDeleted", Unavailable),
         (409, "TableBeingDeleted", Unavailable),
         (409, "CannotVerifyCopySource", Unavailable),
+        (409, "BlobImmutableDueToPolicy", Protected),
         (412, "ConditionNotMet", Conflict),
+        (412, "LeaseIdMissing", Protected),
+        (412, "LeaseIdMismatchWithBlobOperation", Protected),
         (413, "RequestBodyTooLarge", Malformed),
         (429, "TooManyRequests", Unavailable),
         (500, "InternalError", Unavailable),
@@ -77,6 +80,19 @@ def test_an_answer_is_sorted_by_what_the_caller_should_do(status: int, code: str
     error = translate(HttpResponseError("No.", response=Answer(status, code)))
     assert type(error) is expected
     assert str(error).startswith(f"https://account/models: {status} {code}: No.")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "protection"),
+    [
+        (409, "BlobImmutableDueToPolicy", "an immutability policy or a legal hold (BlobImmutableDueToPolicy)"),
+        (412, "LeaseIdMissing", "a lease (LeaseIdMissing)"),
+    ],
+)
+def test_what_protects_a_blob_is_named(status: int, code: str, protection: str) -> None:
+    error = translate(HttpResponseError("No.", response=Answer(status, code)))
+    assert isinstance(error, Protected)
+    assert error.protection == protection
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 502])

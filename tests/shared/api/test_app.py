@@ -11,8 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from shared.api.auth import Authorizer
-from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
+from shared.contract.reasons import Reason
 from shared.contract.version import VERSION
 from shared.control.loop import ControlPlane
 from shared.state.requests import RequestKind
@@ -81,6 +81,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "ignored_files": {"endings": {".csv": 1}, "examples": ["notes.csv"]},
         "reason": None,
         "message": "",
+        "advice": "",
     }  # fmt: skip
     assert run["failures"] == client(over).get(f"/api/runs/{WINDOW}/failures").json()
     assert [(f["reason"], f["outcome"], f["models"], f["example"]) for f in run["failures"]] == [
@@ -167,13 +168,17 @@ def test_what_is_not_there_or_not_well_formed_is_a_problem(over: World, path: st
     assert is_problem(client(over).get(path), status, detail)
 
 
-def test_a_wish_that_is_taken_back_leaves_no_trace_and_can_be_made_again(world: World) -> None:
+def test_a_wish_that_is_taken_back_leaves_a_cancelled_run_and_can_be_made_again(world: World) -> None:
     http, window = client(world), "20261120T0300Z-PT1H"
     http.post("/api/runs", json={"window": window})
     assert http.post(f"/api/runs/{window}/cancel").status_code == 202
     world.beat_until_over()
-    assert is_problem(http.get(f"/api/runs/{window}"), 404, "nobody requested it")
-    http.post("/api/runs", json={"window": window})
+    run = http.get(f"/api/runs/{window}").json()
+    told = {name: run[name] for name in ("phase", "reason", "message", "asked_by")}
+    assert told == {"phase": "cancelled", "reason": "cancelled", "message": "cancelled before it was opened",
+                    "asked_by": "request"}  # fmt: skip
+    assert http.post(f"/api/runs/{window}/cancel").status_code == 200
+    assert http.post("/api/runs", json={"window": window}).status_code == 202
     http.post(f"/api/runs/{window}/cancel")
     assert http.post("/api/runs", json={"window": window}).status_code == 202
     for _ in range(9):
@@ -227,6 +232,7 @@ def test_the_models_of_a_reason_are_named(over: World) -> None:
              "message": "pump2/heat unreadable_model"},
         ],
         "next": None,
+        "advice": Reason.UNREADABLE_MODEL.advice,
     }  # fmt: skip
 
 
@@ -255,7 +261,7 @@ def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one(
         "late": False, "ticked_at": "2026-11-21T12:05:00Z", "decided_until": "2026-11-21T12:00:00Z", "trouble": "",
         "next_due": "2026-11-21T13:05:00Z", "paused_since": None, "throttled_until": None,
         "nodes": {"current": 0, "target": 0, "states": {}, "observed_at": "2026-11-21T12:05:00Z"},
-        "version": VERSION, "predictions_schema": 1, "features": "assumed",
+        "version": VERSION, "predictions_schema": 1, "features": "assumed", "window_origin": "1970-01-01",
     }  # fmt: skip
     world.now += timedelta(minutes=11)
     assert http.get("/api/health").status_code == 503
@@ -311,7 +317,8 @@ def test_strangers_are_told_whether_the_timer_beats_and_no_names(
     told = client(world, guard).get("/api/health", headers=headers).json()
     assert (told["late"], told["ticked_at"], told["trouble"]) == (False, "2026-11-21T12:05:00Z", trouble)
     hidden = (told["nodes"] is None, told["version"] == "", told["predictions_schema"] is None)
-    assert (*hidden, told["features"] is None) == (trouble.startswith("shown"),) * 4
+    hidden = (*hidden, told["features"] is None, told["window_origin"] is None)
+    assert hidden == (trouble.startswith("shown"),) * 5
 
 
 def test_who_may_read_is_told_all_of_the_schedule(world: World) -> None:

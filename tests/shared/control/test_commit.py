@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.adapters.memory import MemoryBlobs
-from shared.contract.domain import Part, Reason, Tally
-from shared.contract.errors import FleetError, NotFound
+from shared.contract.domain import Part, Tally
+from shared.contract.errors import FleetError, NotFound, Protected
 from shared.contract.paths import prediction_path
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.control.commit import copy_parts
 from shared.ports import BlobInfo, Blobs
 from shared.state.requests import RequestKind
-from shared.state.runs import Chunk, ChunkState, Result
+from shared.state.runs import Chunk, ChunkState, Phase, Result
 from tests.storm.fault_plan import BY_NAME, Weather
 from tests.storm.world import BEAT, World
 
@@ -111,9 +112,7 @@ def test_other_content_in_its_place_is_left_alone(place: Place) -> None:
     place.choose(b"one")
     name = prediction_path(WINDOW, "c00000", 0)
     etag = place.predictions.write(name, b"somebody else's")
-    expected = (
-        r"memory://predictions/date=2026-11-21/.*c00000-0\.parquet is not ours: expected Part\(.*\), got BlobInfo\("
-    )
+    expected = r"memory://predictions/date=.*c00000-0\.parquet is not ours: expected 3 bytes with MD5 \S+, got 15 with"
     with pytest.raises(FleetError, match=expected):
         place.copy()
     assert (place.predictions.read(name), found(place).etag) == (b"somebody else's", etag)
@@ -127,6 +126,54 @@ def test_other_content_in_place_of_an_earlier_result_is_left_alone(place: Place)
     with pytest.raises(FleetError, match="is not ours"):
         place.copy()
     assert place.read() == [b"somebody else's", b"somebody else's"]
+
+
+@pytest.mark.parametrize(("before", "after"), [((b"one",), (b"new",)), ((b"one", b"two"), (b"new",))])
+def test_what_somebody_holds_is_named_with_what_protects_it_and_kept(
+    place: Place, before: tuple[bytes, ...], after: tuple[bytes, ...]
+) -> None:
+    place.commit(*before)
+    held = prediction_path(WINDOW, "c00000", len(before) - 1)
+    place.predictions.protect(held)
+    place.choose(*after, attempt=2)
+    for _ in range(2):
+        with pytest.raises(Protected) as caught:
+            place.copy()
+        assert str(caught.value) == f"{held} is protected by a lease (LeaseIdMissing)"
+    assert place.predictions.read(held) == before[-1]
+    place.predictions.end_protection(held)
+    place.copy()
+    assert place.read() == list(after)
+
+
+def test_other_content_that_somebody_holds_is_told_as_held_and_our_own_copy_is_taken(place: Place) -> None:
+    name = prediction_path(WINDOW, "c00000", 0)
+    place.choose(b"one")
+    copied = place.copy()  # killed here, before it was recorded
+    place.predictions.protect(name)
+    assert place.copy() == copied
+    place.predictions.write(name, b"somebody else's")
+    with pytest.raises(FleetError, match="is not ours"):
+        place.copy()
+
+
+@pytest.mark.parametrize("fleet", [{"pump1": None}, {"pump1": None, "pump2": None, "pump3": Reason.UNREADABLE_MODEL}])
+def test_a_reprocess_that_cannot_replace_what_somebody_holds_is_no_success(fleet: dict[str, Reason | None]) -> None:
+    world = World(fleet)
+    world.beat_until_over()
+    before, name = world.rows(), prediction_path(WINDOW, "c00000", 0)
+    world.predictions.protect(name)
+    world.wish(RequestKind.REPROCESS)
+    run = world.beat_until_over()
+    assert (run.phase, run.reason, run.round) == (Phase.PARTIAL, Reason.COMMIT_CONFLICT, 1)
+    kept = f"1 of {run.chunks} chunks keep the result of an earlier round; c00000: "
+    assert run.message == f"{kept}{name} is protected by a lease (LeaseIdMissing)"
+    assert world.rows() == before
+    world.predictions.end_protection(name)
+    world.wish(RequestKind.REPROCESS)
+    again = world.beat_until_over()
+    expected = Phase.PARTIAL if run.tally.failed else Phase.SUCCEEDED
+    assert (again.phase, again.reason, again.message) == (expected, None, "")
 
 
 def test_predictions_that_are_gone_are_told_since_a_late_copy_finds_the_same(place: Place) -> None:

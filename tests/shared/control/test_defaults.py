@@ -191,7 +191,7 @@ def test_models_without_names_take_the_order_of_the_files_only_where_that_is_set
 
     (manifest,) = deployment.read_manifests()
     assert manifest.policy.readings.features.describe_order() == order
-    health = make_health(deployment.ledger.read_heartbeat(), NOW, NOW, None, host.options.planning.scoring)
+    health = make_health(deployment.ledger.read_heartbeat(), NOW, NOW, None, host.options)
     assert health.features == order
 
 

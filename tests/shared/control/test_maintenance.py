@@ -14,7 +14,8 @@ from shared import __main__ as command
 from shared import bootstrap
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import paths
-from shared.contract.domain import Failure, Outcome, Reason, Tally
+from shared.contract.domain import Failure, Tally
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
 from shared.contract.windows import DAY, Window
 from shared.control import maintenance
@@ -108,6 +109,19 @@ def test_predictions_go_with_their_run_only_where_a_person_says_so() -> None:
     attic.prune(rules=replace(RULES, prune_predictions=True))
     kept = paths.prediction_path(Window.parse(young), "c00000", 0)
     assert [blob.name for blob in attic.predictions.list_blobs()] == [other, kept]
+
+
+def test_a_run_whose_predictions_somebody_holds_stays_and_the_others_are_pruned() -> None:
+    attic = Attic()
+    held, other = attic.add(12), attic.add(11)
+    name = paths.prediction_path(Window.parse(held), "c00000", 0)
+    attic.predictions.protect(name)
+    attic.prune(rules=replace(RULES, prune_predictions=True))
+    assert (attic.there(), [blob.name for blob in attic.predictions.list_blobs()]) == ({held}, [name])
+    assert other not in attic.there()
+    attic.predictions.end_protection(name)
+    attic.prune(rules=replace(RULES, prune_predictions=True))
+    assert (attic.there(), list(attic.predictions.list_blobs())) == (set(), [])
 
 
 @pytest.mark.parametrize("deletions", range(14))

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.contract.domain import Reason, Tally
+from shared.contract.domain import Tally
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.open_runs import DECISIONS, UNKNOWN_LIMIT, RunOpener, reopen_run
@@ -101,13 +102,52 @@ def test_a_window_that_was_missed_can_be_asked_for_after_all() -> None:
         assert [r.id for r in one.ledger.list_watched_runs()] == [TARGET]
 
 
-def test_a_run_that_is_taken_back_before_it_began_is_as_if_never_asked_for() -> None:
+WITHDRAWN = Run(
+    window(8), P.CANCELLED, NOW, "request", cancelled_at=NOW, ended_at=NOW, reason=Reason.CANCELLED,
+    message="cancelled before it was opened",
+)  # fmt: skip
+
+
+def test_a_run_that_is_taken_back_before_it_began_leaves_a_row_that_says_so_and_can_be_asked_for_again() -> None:
     one = opening()
-    grant(one, wish(RequestKind.RUN), wish(RequestKind.CANCEL))
-    assert runs(one) == {}
-    assert [w.kind for w in one.ledger.list_requests()] == [RequestKind.CANCEL]
-    one.drop_idle_requests(one.ledger.list_requests())
-    assert one.ledger.list_requests() == []
+    for _ in range(2):
+        grant(one, wish(RequestKind.RUN), wish(RequestKind.CANCEL))
+        assert (stored(one), one.ledger.list_requests()) == (WITHDRAWN, [])
+    assert one.ledger.list_watched_runs() == []
+    grant(one, wish(RequestKind.RUN))
+    begun = Run(window(8), P.PLANNING, NOW, asked_by="request", round=1)
+    assert (stored(one), one.ledger.list_requests()) == (begun, [])
+    assert [r.id for r in one.ledger.list_watched_runs()] == [TARGET]
+
+
+@pytest.mark.parametrize("fault", ["killed before", "killed after"])
+def test_a_tick_that_is_killed_over_a_run_that_is_taken_back_opens_it_no_more(fault: str) -> None:
+    for call in range(4):
+        one = opening()
+        for kind in (RequestKind.RUN, RequestKind.CANCEL):
+            one.ledger.add_request(wish(kind))
+        weather = Weather({call: BY_NAME[fault]})
+        with suppress(Killed):
+            RunOpener(Exposed("ledger", one.ledger, weather), one.options).grant_requests(
+                one.ledger.list_requests(), NOW
+            )
+        grant(one)
+        one.drop_idle_requests(one.ledger.list_requests())
+        assert (stored(one), one.ledger.list_requests()) == (WITHDRAWN, [])
+
+
+@pytest.mark.parametrize(("minutes", "opened"), [(4, True), (5, False), (6, False)])
+def test_the_schedule_opens_what_was_taken_back_before_it_fell_due_and_nothing_else(
+    minutes: int, *, opened: bool
+) -> None:
+    at = NOON + timedelta(minutes=minutes)
+    withdrawn = replace(WITHDRAWN, window=window(11), opened_at=at, cancelled_at=at, ended_at=at)
+    one = opening(withdrawn, rules=replace(RULES, max_open_runs=2))
+    later = NOON + timedelta(minutes=7)
+    assert one.open_due_windows(window(11).start, later) == (NOON, True)
+    assert stored(one, 11) == (Run(window(11), P.PLANNING, later, round=1) if opened else withdrawn)
+    assert one.open_due_windows(window(11).start, later) == (NOON, True)
+    assert stored(one, 11).phase is (P.PLANNING if opened else P.CANCELLED)
 
 
 def test_a_wish_waits_until_there_is_room() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from shared.contract import paths
-from shared.contract.domain import ModelFile, Reason
+from shared.contract.domain import ModelFile
 from shared.contract.manifest import Manifest
 from shared.contract.model_names import make_files_etag
+from shared.contract.reasons import Reason
 from shared.planning.plan_writer import PlanWriter
 from tests.storm.fault_plan import BY_NAME, Weather
 from tests.storm.scenarios import a_run, is_complete
@@ -72,7 +73,7 @@ def test_models_of_several_files_are_planned_for_nodes_that_can_read_them(schema
     (chunk,) = world.ledger.list_chunks(WINDOW)
     (model,) = Manifest.from_bytes(world.work.read(paths.manifest_path(WINDOW, chunk.manifest))).models
     files = tuple(ModelFile(blob.name, blob.etag) for blob in world.models.list_blobs())
-    expected = ((), Reason.NOT_A_DETECTOR) if schema == 1 else (files, None)
+    expected = ((), Reason.UNSUPPORTED_MODEL) if schema == 1 else (files, None)
     assert (model.files, model.refused, model.etag) == (*expected, make_files_etag(files))
     assert (run.models, run.ignored) == (1, 0)
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import DeviceRange
 from shared.contract.model_names import Blob, ModelNames
+from shared.contract.reasons import Reason
 from shared.planning.chunking import ChunkModels, add_ranges
 
 NAMES = ModelNames()

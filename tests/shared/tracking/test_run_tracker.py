@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.domain import Failure, Part, Tally
 from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
 from shared.contract.windows import DAY, Window
 from shared.ports import JobStatus
@@ -59,6 +60,11 @@ def committed(base: Chunk, failed: int = 0, skipped: int = 0, reason: Reason = R
     failures = [Failure(reason, Outcome.FAILED, failed, "a", f"{reason} of a")] if failed else []
     failures += [Failure(R.NO_READINGS, Outcome.SKIPPED, skipped, "b", "none")] if skipped else []
     return replace(base, state=C.COMMITTED, committed=Result(1, (), tally, tuple(failures)), next_attempt=2)
+
+
+def kept(base: Chunk, reason: Reason) -> Chunk:
+    """A chunk of a further round that ended without a result."""
+    return replace(committed(base), reason=reason, message=f"{reason} of {base.id}")
 
 
 def given_up(base: Chunk, reason: Reason) -> Chunk:
@@ -292,6 +298,12 @@ STOPPED = replace(RUN, stopped=R.CIRCUIT_OPEN, message="the first 3 ...")
         (RUN, [mark_uncommittable(chunk(), "not ours", NOW, earlier_intact=True)], Phase.FAILED, R.COMMIT_CONFLICT,
          "none of 3 models was scored; most often: not ours"),
         (RUN, [chunk(0, C.NOT_ATTEMPTED)], Phase.FAILED, None, "none of 3 models was scored"),
+        (RUN, [committed(chunk()), kept(chunk(1), R.COMMIT_CONFLICT)], Phase.PARTIAL, R.COMMIT_CONFLICT,
+         "1 of 1 chunks keep the result of an earlier round; c00001: commit_conflict of c00001"),
+        (RUN, [kept(chunk(), R.JOB_FAILED)], Phase.PARTIAL, R.JOB_FAILED,  # whatever it is that gave no result
+         "1 of 1 chunks keep the result of an earlier round; c00000: job_failed of c00000"),
+        (STOPPED, [kept(chunk(), R.CIRCUIT_OPEN)], Phase.FAILED, R.CIRCUIT_OPEN, "the first 3 ..."),
+        (CANCELLED, [kept(chunk(), R.JOB_FAILED)], Phase.SUCCEEDED, None, ""),
         (CANCELLED, [chunk(0, C.CANCELLED)], Phase.CANCELLED, R.CANCELLED, "cancelled by request"),
         (CANCELLED, [committed(chunk()), chunk(1, C.CANCELLED)], Phase.CANCELLED, R.CANCELLED, "cancelled by request"),
         (CANCELLED, [committed(chunk())], Phase.SUCCEEDED, None, ""),  # it came too late

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.contract.domain import Model, ModelFile, Reason
+from shared.contract.domain import Model, ModelFile
 from shared.contract.fleet import listing
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import find_companion, list_fleet, list_spellings
 from shared.contract.model_names import Blob, ModelNames, make_files_etag, split_extension
+from shared.contract.reasons import Reason
 
 Fleet = dict[str, tuple[str, Reason | None, tuple[str, ...]]]  # by id: name, refusal, and the files where several
 
@@ -44,8 +45,10 @@ def describe(models: list[Model]) -> Fleet:
         (["a.features.json"], {}),
         (["a.pkl", "a.pkl.gz"], {"a": ("a.pkl", Reason.AMBIGUOUS, ("a.pkl", "a.pkl.gz"))}),
         (["a.PKL", "a.pkl"], {"a": ("a.PKL", Reason.AMBIGUOUS, ("a.PKL", "a.pkl"))}),
-        (["a.scaler.pkl", "a.skops"], {"a": ("a.skops", Reason.NOT_A_DETECTOR, ("a.scaler.pkl", "a.skops"))}),
-        (["a.skops", "a.threshold.json"], {"a": ("a.skops", Reason.NOT_A_DETECTOR, ("a.skops", "a.threshold.json"))}),
+        (["a.scaler.pkl", "a.skops"], {"a": ("a.skops", Reason.UNSUPPORTED_MODEL, ("a.scaler.pkl", "a.skops"))}),
+        (["a.skops", "a.threshold.json"], {
+            "a": ("a.skops", Reason.UNSUPPORTED_MODEL, ("a.skops", "a.threshold.json")),
+        }),
         (["a.scaler.pkl"], {"a.scaler": ("a.scaler.pkl", None, ())}),  # of no other model: a model
         (["a/1.csv", "a/MLmodel", "a/conda.yaml", "a/model.pkl"], {
             "a": ("a/MLmodel", None, ("a/1.csv", "a/MLmodel", "a/conda.yaml", "a/model.pkl")),
@@ -181,7 +184,7 @@ def refuse(refused: Reason | None, files: set[str]) -> tuple[Reason | None, set[
     if refused is Reason.BAD_NAME:
         return refused, set()
     has_threshold = len(files) > 1 and any(name.endswith(".threshold.json") and find_companion(name) for name in files)
-    return refused or (Reason.NOT_A_DETECTOR if has_threshold else None), files
+    return refused or (Reason.UNSUPPORTED_MODEL if has_threshold else None), files
 
 
 def test_pairs_of_rivals_are_found_wherever_they_stand() -> None:
