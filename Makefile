@@ -6,9 +6,12 @@ PORT ?= 7071
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST := $(PY) -m pytest -q -p tests.left_out -n $(WORKERS)
 REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
+
+# A third of a process's start is compiling what it imports, unless that is kept, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run setup services host rules check test test-long licences bench bench-scoring mutants deploy upload-models teardown clean

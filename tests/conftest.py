@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ from tests.stack.e2e.place import Place
 from tests.stack.worker.fixtures import worker, worker_code
 
 __all__ = ["azureml_world", "batch_service", "batch_world", "worker", "worker_code"]  # fixtures, for all tests
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile what they import
+sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("house")
