@@ -19,7 +19,6 @@ from shared.contract.domain import Reason
 
 from . import isolation_forest, training
 from .base import Body, Family, Packed, Scaler, make_no_integers
-from .checks import read_number
 from .covariance import read_envelope
 from .scalers import SCALERS, read_scaler
 from .svm import read_one_class_svm, read_sgd_svm
@@ -96,7 +95,7 @@ def _pack_steps(model: ParsedObject, steps: list[Any], made_by: str) -> Packed:
     n_features = body.n_features
     scaler = read_scaler(first, n_features) if len(steps) > 1 else Scaler(0, np.zeros(n_features), np.ones(n_features))
     numeric = (body.intercept, body.gamma, body.coef0, body.degree)
-    head = (scaler.mode, scaler.low, scaler.high, *numeric, body.count)
+    head = (scaler.mode, scaler.low, scaler.high, *numeric, body.count, body.border)
     numbers = np.concatenate((head, scaler.shift, scaler.scale, *body.numbers), dtype=np.float64)
     if not np.isfinite(numbers[3:]).all():
         raise ValueError("it holds a number that is not finite")
@@ -104,7 +103,7 @@ def _pack_steps(model: ParsedObject, steps: list[Any], made_by: str) -> Packed:
         raise ValueError("scale_ holds a zero")
     if features and len(features) != n_features:
         raise ValueError(f"feature_names_in_ has {len(features)} names for {n_features} features")
-    return Packed(body.family, n_features, features, made_by, detector.kind == _SVM, numbers, body.integers)
+    return Packed(body.family, n_features, features, made_by, body.strict, numbers, body.integers)
 
 
 def _read_body(part: ParsedObject) -> Body | None:
@@ -116,15 +115,5 @@ def _read_body(part: ParsedObject) -> Body | None:
         case "sklearn.covariance._elliptic_envelope.EllipticEnvelope":
             return read_envelope(part.state)
         case "sklearn.ensemble._iforest.IsolationForest":
-            trees = isolation_forest.read_trees(part.state)
-            if trees is None:
-                return None
-            n_features, intercept = (
-                part.state.get("n_features_in_", trees.n_features),
-                -read_number(part.state, "offset_"),
-            )
-            numbers = (trees.thresholds,)
-            return Body(
-                Family.FOREST, n_features, intercept, numbers, trees.normal, count=trees.count, integers=trees.integers
-            )
+            return isolation_forest.read_forest(part.state)
     return None

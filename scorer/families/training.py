@@ -7,7 +7,6 @@ decide. A step that was fitted without names ends the search: what follows it ha
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from scorer.model_files.parsed import PIPELINE, ParsedObject
+
+from .checks import read_release
 
 PARTS = 1000  # of one model that are looked at
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
@@ -153,8 +154,8 @@ def saw_gaps(forest: ParsedObject, describe: Describe = describe_parsed) -> bool
     1.3 to 1.9: before 1.6 a forest takes none, whatever the nodes say; forests of 1.6 to 1.8 that saw some do not
     show it, so they count as trained without.
     """
-    version = re.match(r"(\d+)\.(\d+)", str(forest.state.get("_sklearn_version", "")))
-    if version is None or tuple(map(int, version.groups())) < _TREES_WITH_GAPS:
+    release = read_release(forest.state)
+    if release is None or release < _TREES_WITH_GAPS:
         return False
     for estimator in forest.state.get("estimators_", ()):
         tree = describe(estimator)

@@ -152,7 +152,7 @@ def test_the_layout_is_as_documented(normal: np.ndarray) -> None:
 
     packed = pack_file(skops.io.dumps(model))
 
-    head = [2, -1, 2, svm.intercept_[0], svm._gamma, 0.5, 2, len(svm.support_)]
+    head = [2, -1, 2, svm.intercept_[0], svm._gamma, 0.5, 2, len(svm.support_), 0]
     body = [scaler.min_, scaler.scale_, svm.dual_coef_[0], svm.support_vectors_.ravel()]
     assert packed.numbers.tolist() == np.concatenate([head, *body]).tolist()
 
