@@ -20,7 +20,8 @@ from shared.adapters.memory import MemoryCluster, MemoryStopwatch
 from shared.api.app import create_api
 from shared.api.auth import Authorizer
 from shared.contract import paths
-from shared.contract.domain import Failure, Outcome, Reason, Tally
+from shared.contract.domain import Failure, Tally
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.options import ControlOptions

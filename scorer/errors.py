@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.model_names import explain_refusal, format_name
+from shared.contract.reasons import Reason
 
 _REFUSALS = {
     Reason.AMBIGUOUS: "more than one file holds this model; {} is one of them",

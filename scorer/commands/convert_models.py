@@ -7,9 +7,9 @@ from pathlib import Path
 from scorer.errors import Unscorable, make_refusal
 from scorer.estimators import loader
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Reason
 from shared.contract.errors import Malformed
 from shared.contract.model_names import ModelNames, format_name
+from shared.contract.reasons import Reason
 
 from .folders import NAME_LIMIT, check_target, list_fleet
 

@@ -36,11 +36,11 @@ from scorer.scoring.pipeline import PackInput, ProgressCounter, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Container, open_container, split_url
 from shared.contract import paths
-from shared.contract.domain import Reason
 from shared.contract.errors import FleetError
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import Outcomes, join_outcomes
+from shared.contract.reasons import Reason
 from shared.contract.report import Progress, Report
 from shared.contract.version import VERSION
 

@@ -26,12 +26,12 @@ from scorer.scoring.needed_columns import find_needed_columns
 from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Outcome, decide_outcome
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_chunk_id, prediction_path
+from shared.contract.reasons import Outcome, decide_outcome
 from shared.contract.scoring_options import ScoringOptions, check_zone
 from shared.contract.windows import EPOCH, MINUTE, Window
 

@@ -4,8 +4,8 @@ For readers that cannot unite columns by name. Each file is replaced in one step
 a file of schema 2 is not touched, so a command that was killed may be given again. The rows stay what they are.
 
 A run whose rows are still in the ledger may be redriven or reprocessed afterwards: the rewritten blob says in its
-metadata what it was (`shared.contract.original`), and the app, from 0.2.0 on, takes it for the file that it committed.
-A redrive of a run that was planned with schema 1 writes its hour in schema 1 again.
+metadata what it was (`Original`), and the app, from 0.2.0 on, takes it for the file that it committed. A redrive
+of a run that was planned with schema 1 writes its hour in schema 1 again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pyarrow as pa
 from scorer.predictions.stored_files import list_files, read_schema
 from scorer.predictions.table import NEWEST, SCHEMAS, PartWriter, encode_texts, identify_schema, upgrade_table
 from scorer.storage.blob_store import Container, Folder, open_container
+from shared.contract.domain import Original
 from shared.contract.errors import Malformed, NotFound
-from shared.contract.original import Original
 from shared.contract.paths import is_prediction_path
 
 

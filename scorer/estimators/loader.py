@@ -19,7 +19,7 @@ from scorer.estimators import unpickler
 from scorer.families import training
 from scorer.model_files.parsed import ParsedObject
 from scorer.model_files.reader import SIZE_LIMIT, decompress_model, is_skops, make_too_large
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 from . import outlier_detector
 
@@ -51,7 +51,7 @@ class Detector:
 def load_model(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
     """The detector in a model file: skops, or a pickle (joblib's too, compressed or not) of allowed globals only.
 
-    Raises Unscorable: EMPTY_MODEL, TOO_LARGE, UNREADABLE_MODEL, UNTRUSTED_MODEL, INCOMPATIBLE_MODEL, NOT_A_DETECTOR,
+    Raises Unscorable: EMPTY_MODEL, TOO_LARGE, UNREADABLE_MODEL, UNTRUSTED_MODEL, INCOMPATIBLE_MODEL, UNSUPPORTED_MODEL,
     UNFITTED_MODEL.
     """
     if not data:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scorer.errors import Unscorable
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
 # The label follows from the score alone, as in these classes' own `predict`: an anomaly is a score ...
@@ -28,7 +28,7 @@ def list_steps(estimator: Any) -> list[Any]:
 
 
 def check_detector(estimator: Any) -> None:
-    """Raises Unscorable: NOT_A_DETECTOR, UNFITTED_MODEL, or UNREADABLE_MODEL for attributes that contradict each other.
+    """Raises Unscorable: UNSUPPORTED_MODEL, UNFITTED_MODEL, or UNREADABLE_MODEL where attributes contradict each other.
 
     The last check is needed: native code trusts these attributes, and reads outside its memory where they disagree.
     """
@@ -38,14 +38,17 @@ def check_detector(estimator: Any) -> None:
 
     kind = type(estimator).__name__
     if not isinstance(estimator, BaseEstimator):
-        raise Unscorable(Reason.NOT_A_DETECTOR, f"expected an outlier detector, got a {kind}")
+        raise Unscorable(Reason.UNSUPPORTED_MODEL, f"expected an outlier detector, got a {kind}")
     parts = list_steps(estimator)
     if not (is_outlier_detector(parts[-1]) and hasattr(estimator, "predict")):
         raise Unscorable(
-            Reason.NOT_A_DETECTOR, f"expected an outlier detector, got a {kind} that ends in {type(parts[-1]).__name__}"
+            Reason.UNSUPPORTED_MODEL,
+            f"expected an outlier detector, got a {kind} that ends in {type(parts[-1]).__name__}",
         )
     if not hasattr(estimator, "decision_function"):
-        raise Unscorable(Reason.NOT_A_DETECTOR, f"expected a decision_function for new readings, this {kind} has none")
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL, f"expected a decision_function for new readings, this {kind} has none"
+        )
     for part in parts:
         try:
             check_is_fitted(part)
@@ -78,7 +81,7 @@ def upgrade_estimator(estimator: Any) -> None:
 def score_rows(estimator: Any, features: Any) -> tuple[np.ndarray, np.ndarray]:
     """The score of each row, and whether it is an anomaly: the results of `decision_function` and `predict`.
 
-    Returns float64 and bool, one a row. Raises Unscorable with BAD_SCORES or NOT_A_DETECTOR, and errors of estimators.
+    Returns float64 and bool, one a row. Raises Unscorable, BAD_SCORES or UNSUPPORTED_MODEL, and errors of estimators.
     """
     scores = np.asarray(estimator.decision_function(features), np.float64)
     rows = len(features)
@@ -93,7 +96,9 @@ def score_rows(estimator: Any, features: Any) -> tuple[np.ndarray, np.ndarray]:
         return scores, scores < 0
     labels = np.asarray(estimator.predict(features))
     if labels.shape != (rows,) or not np.isin(labels, (-1, 1)).all():
-        raise Unscorable(Reason.NOT_A_DETECTOR, "expected predict to return +1 or -1 for each row, got something else")
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL, "expected predict to return +1 or -1 for each row, got something else"
+        )
     return scores, labels == -1
 
 

@@ -17,8 +17,9 @@ from scorer.readings import features
 from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
+from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 
 from . import loader, outlier_detector

@@ -10,7 +10,7 @@ from typing import Any
 
 from scorer.errors import Unscorable
 from scorer.model_files.allowlist import CLASSES, FUNCTIONS, MOVED
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 
 def get_allowed_global(module: str, name: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.model_files import parsed
 from scorer.model_files.parsed import PIPELINE, ParsedObject
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 from . import isolation_forest, training
 from .base import Body, Family, Packed, Scaler, make_no_integers
@@ -34,7 +34,7 @@ _VERSION = re.compile(r"\d{1,4}(\.[0-9a-z+-]{1,12}){1,4}")
 def pack_model(model: ParsedObject) -> Packed:
     """The numbers of a model.
 
-    Raises Unscorable: NOT_A_DETECTOR, UNFITTED_MODEL, INCOMPATIBLE_MODEL, and UNREADABLE_MODEL for attributes
+    Raises Unscorable: UNSUPPORTED_MODEL, UNFITTED_MODEL, INCOMPATIBLE_MODEL, and UNREADABLE_MODEL for attributes
     that contradict each other.
     """
     made_by = _read_version(model)
@@ -68,7 +68,7 @@ def _list_steps(model: ParsedObject) -> list[ParsedObject]:
     novelty = kind != _NEIGHBOURS or detector.state.get("novelty") is True
     if kind not in (_SVM, _SGD, _ENVELOPE, _FOREST, _NEIGHBOURS) or not novelty:
         raise Unscorable(
-            Reason.NOT_A_DETECTOR,
+            Reason.UNSUPPORTED_MODEL,
             f"expected an outlier detector, got a {_shorten_kind(model.kind)} that ends in {_shorten_kind(kind)}",
         )
     steps = [step for _, step in model.state["steps"]] if model.kind == PIPELINE else [model]

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from scorer.errors import Unscorable
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 from . import allowlist, parsed
 from .parsed import ParsedObject

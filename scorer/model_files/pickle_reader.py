@@ -16,7 +16,7 @@ from itertools import repeat
 from typing import Any
 
 from scorer.errors import Unscorable
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 from . import parsed, pickle_globals
 from .parsed import ParsedObject

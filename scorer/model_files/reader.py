@@ -12,7 +12,7 @@ import zlib
 from typing import Any
 
 from scorer.errors import Unscorable
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 from . import pickle_reader, skops_reader
 from .parsed import ParsedObject
@@ -24,7 +24,7 @@ LZMA_MEMORY = 256 * 2**20  # bytes that xz may use for a file; its highest prese
 def read_model(data: bytes, size_limit: int = SIZE_LIMIT) -> ParsedObject:
     """The content of a model file: skops, or a pickle (joblib's too, compressed or not) of allowed globals only.
 
-    Raises Unscorable: EMPTY_MODEL, TOO_LARGE, UNREADABLE_MODEL, UNTRUSTED_MODEL, NOT_A_DETECTOR.
+    Raises Unscorable: EMPTY_MODEL, TOO_LARGE, UNREADABLE_MODEL, UNTRUSTED_MODEL, UNSUPPORTED_MODEL.
     """
     if not data:
         raise Unscorable(Reason.EMPTY_MODEL, "the file is empty")
@@ -42,7 +42,7 @@ def read_model(data: bytes, size_limit: int = SIZE_LIMIT) -> ParsedObject:
     except Exception as error:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"truncated or corrupt: {error}") from error
     if type(value) is not ParsedObject:
-        raise Unscorable(Reason.NOT_A_DETECTOR, f"expected an outlier detector, got a {type(value).__name__}")
+        raise Unscorable(Reason.UNSUPPORTED_MODEL, f"expected an outlier detector, got a {type(value).__name__}")
     return value
 
 

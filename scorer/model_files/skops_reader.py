@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from scorer.errors import Unscorable
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 from . import allowlist, parsed
 from .parsed import ParsedObject
@@ -91,7 +91,7 @@ def read_skops(data: bytes, size_limit: int) -> Any:
     value = _build_value(json.loads(bytes(_unpack_entry(archive, "schema.json"))), archive, foreign)
     if foreign and foreign[-1] is not parsed.get_last_step(
         value
-    ):  # for a classifier the error is NOT_A_DETECTOR instead
+    ):  # for a classifier the error is UNSUPPORTED_MODEL instead
         raise _make_untrusted(foreign[0].kind)
     return value
 

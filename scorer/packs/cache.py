@@ -17,10 +17,11 @@ from scorer.families.registry import pack_model
 from scorer.model_files import reader
 from scorer.model_files.reader import SIZE_LIMIT, is_skops
 from scorer.storage.blob_store import Container, Content
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import FleetError, Malformed, NotFound
 from shared.contract.model_list import ModelList
 from shared.contract.paths import pack_path
+from shared.contract.reasons import Reason
 
 from . import pack
 from .fetch import Stores, fetch_files, make_refusals

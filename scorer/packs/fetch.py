@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from scorer.errors import Unscorable, make_refusal
 from scorer.model_files.reader import SIZE_LIMIT
 from scorer.storage.blob_store import Container, Content, Oversized
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import NotFound
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import list_spellings
+from shared.contract.reasons import Reason
 
 FETCHERS = 8
 AHEAD = 64  # files that are fetched ahead; bounds the memory

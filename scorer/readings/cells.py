@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from scorer.arrow import build_numbers, build_strings, view_numbers
 from scorer.errors import Unscorable
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "None", "nan", "null")  # where a number is expected
 

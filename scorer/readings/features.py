@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scorer.errors import Unscorable
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import AS_IN_FILE, BadRows, Gaps, ReadingOptions
 
 from .frames import Frame
@@ -113,7 +114,7 @@ def build_model_readings(
 ) -> ModelReadings:
     """The rows as the model expects them.
 
-    Raises Unscorable: WRONG_FEATURES, BAD_READINGS, NO_READINGS, SENSOR_SILENT.
+    Raises Unscorable: WRONG_FEATURES, MISSING_FEATURES, BAD_READINGS, NO_READINGS, SENSOR_SILENT.
     """
     names, count = choose_names(expected.names, expected.count, readings.policy), expected.count
     if any(entry.is_column for entry in frame_rows):
@@ -222,7 +223,7 @@ def _read_frame_values(readings: Readings, model: Model, frame_rows: FrameRows, 
     frame, rows = frame_rows.frame, frame_rows.rows
     time, values, file = frame.time[rows], frame.values[:, rows].T, frame.file[rows]
     if frame.long and frame.sensor is None and model.sensor not in ("", readings.value_column):
-        raise _make_wrong(f"expected sensor {model.sensor!r}, the readings have no column for it")
+        raise _make_missing(f"expected sensor {model.sensor!r}, the readings have no column for it")
     has_sensors = frame.sensor is not None and np.any(frame.sensor[rows] != readings.sensors.get(NO_SENSOR, -1))
     if frame.long and (model.sensor or (not has_sensors and len(expected.names) <= 1)):
         # One value, whatever its name in training.
@@ -286,10 +287,13 @@ def _pivot_sensors(readings: Readings, frame_rows: FrameRows, expected: Expected
 
 
 def _check_names(available: Collection[str], names: tuple[str, ...], *, takes_gaps: bool) -> None:
-    """Raise WRONG_FEATURES where the readings lack an expected feature; a model that takes gaps needs one of them."""
-    missing = set(names) - set(available)
+    """Raise MISSING_FEATURES where the readings lack an expected feature; a model that takes gaps needs one of them."""
+    missing = tuple(name for name in names if name not in available)
     if missing and not (takes_gaps and len(missing) < len(names)):
-        raise _make_wrong(f"expected {_format_names(names)}; the readings have {_format_names(tuple(available))}")
+        raise _make_missing(
+            f"expected {_format_names(names)}; the readings have {_format_names(tuple(available))} and lack "
+            f"{_format_names(missing)}"
+        )
 
 
 def _check_count(available: tuple[str, ...], count: int | None) -> None:
@@ -305,6 +309,10 @@ def _format_names(names: tuple[str, ...]) -> str:
 
 def _make_wrong(message: str) -> Unscorable:
     return Unscorable(Reason.WRONG_FEATURES, message)
+
+
+def _make_missing(message: str) -> Unscorable:
+    return Unscorable(Reason.MISSING_FEATURES, message)
 
 
 def _make_empty(message: str = "the window has no readings of it") -> Unscorable:

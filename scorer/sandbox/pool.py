@@ -30,9 +30,10 @@ from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import list_module_folders
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Unavailable
 from shared.contract.outcomes import ModelResult
+from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 
 from . import pipe, replies

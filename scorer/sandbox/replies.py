@@ -14,8 +14,9 @@ import numpy as np
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.table import Predictions
 from scorer.readings.source import Readings
-from shared.contract.domain import SKIPS, Model, Reason
+from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
+from shared.contract.reasons import FROM_SANDBOX, Reason
 from shared.contract.text import clip_text
 
 HEAD_LIMIT = 2**14  # bytes of the line
@@ -23,25 +24,6 @@ _ROW = 8 + 8 + 8 + 1  # bytes of a time, a value, a score, and a label
 _NUMBERS = {"rows", "left_out", "repeated"}
 _FLAGS = {"valued", "assumed", "silent"}
 _VERSION = re.compile(r"[0-9A-Za-z.+]{0,40}")
-_REASONS = frozenset(  # those of a model, its file and its readings; not those of jobs and runs
-    {
-        Reason.EMPTY_MODEL,
-        Reason.TOO_LARGE,
-        Reason.UNREADABLE_MODEL,
-        Reason.UNTRUSTED_MODEL,
-        Reason.INCOMPATIBLE_MODEL,
-        Reason.NOT_A_DETECTOR,
-        Reason.UNFITTED_MODEL,
-        Reason.WRONG_FEATURES,
-        Reason.BAD_READINGS,
-        Reason.UNREADABLE_READINGS,
-        Reason.BAD_SCORES,
-        Reason.ESTIMATOR_ERROR,
-        Reason.NO_READINGS,
-        Reason.SENSOR_SILENT,
-    }
-)
-assert {Reason.NO_READINGS, Reason.SENSOR_SILENT} == SKIPS & _REASONS
 
 
 def compute_reply_limit(readings: Readings) -> int:
@@ -123,6 +105,6 @@ def _parse_head(line: bytes) -> dict[str, Any]:
     flags = all(type(head[name]) is bool for name in _FLAGS)
     if not (counts and texts and flags and _VERSION.fullmatch(head["made_by"])):
         raise ValueError("a head with other types")
-    if reason is not None and (not isinstance(reason, str) or reason not in _REASONS):
+    if reason is not None and (not isinstance(reason, str) or reason not in FROM_SANDBOX):
         raise ValueError(f"a reason {str(reason)[:40]!r} that is not of a model")
     return head

@@ -33,8 +33,9 @@ from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import die_with, get_signal_name
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
+from shared.contract.reasons import Reason
 
 from . import isolation, pipe, replies
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd

@@ -27,9 +27,10 @@ from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.source import REPEATED, Readings
 from scorer.sandbox.pool import WorkerPool
 from scorer.storage.blob_store import Content
-from shared.contract.domain import SKIPS, Model, Reason
+from shared.contract.domain import Model
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.reasons import Outcome, Reason, decide_outcome
 from shared.contract.scoring_options import OtherVersion, OtherVersions
 from shared.contract.text import clip_text
 
@@ -37,8 +38,6 @@ from . import batching
 from .batching import KernelInput
 from .run_warnings import ASSUMED, RunWarnings, get_sklearn_version
 
-# A broken file of readings is logged once, by its name, not once for each model.
-_LOGGED_ELSEWHERE = SKIPS | {Reason.UNREADABLE_READINGS}
 LOG_LINES = 20  # in the log about failed models, for each pack; the report has them all
 
 log = logging.getLogger(__name__)
@@ -263,7 +262,7 @@ class _PackState:
             dict(sorted(self.reasons.items())),
             dict(sorted(self.changed_etags.items())),
         )
-        failed = [v for v in outcomes.list_unscored() if v.reason not in _LOGGED_ELSEWHERE]
+        failed = [v for v in outcomes.list_unscored() if _is_logged_here(v.reason)]
         for result in failed[:LOG_LINES]:
             log.warning("model=%s failed: %s: %s", result.model, result.reason, result.message)
         if failed[LOG_LINES:]:
@@ -280,3 +279,8 @@ class _PackState:
 def to_unsigned(counts: np.ndarray) -> Sequence[int]:
     """Counts as an array of the standard library, for the contract."""
     return array("Q", counts.astype(np.uint64).tobytes())
+
+
+def _is_logged_here(reason: Reason | None) -> bool:
+    """A broken file of readings is logged once, by its name, not once for each model."""
+    return decide_outcome(reason) is Outcome.FAILED and reason is not Reason.UNREADABLE_READINGS

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.contract.domain import Outcome, Reason, decide_outcome
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_job_name
+from shared.contract.reasons import Outcome, Reason
 from shared.ports import JobStatus
 from shared.state.runs import AttemptState, Chunk, ChunkState
 
@@ -58,6 +58,7 @@ class ChunkView:
     losses: int
     reason: Reason | None
     message: str
+    advice: str  # what to do about `reason`
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,11 @@ class ModelFailure:
 
 @dataclass(frozen=True, slots=True)
 class ModelFailurePage:
-    """Models that were not scored. `next` is the cursor of the next page."""
+    """Models that were not scored. `next` is the cursor of the next page; `advice` says what to do."""
 
     items: tuple[ModelFailure, ...]
     next: str | None
+    advice: str
 
 
 def make_chunk_view(app: str, chunk: Chunk, statuses: Mapping[str, JobStatus] | None = None) -> ChunkView:
@@ -109,6 +111,7 @@ def make_chunk_view(app: str, chunk: Chunk, statuses: Mapping[str, JobStatus] | 
         losses=chunk.losses,
         reason=chunk.reason,
         message=chunk.message,
+        advice=chunk.reason.advice if chunk.reason else "",
     )
 
 
@@ -133,8 +136,12 @@ def _make_attempt_views(app: str, chunk: Chunk, statuses: Mapping[str, JobStatus
     return tuple(views)
 
 
-def list_model_failures(chunk: str, results: Sequence[ModelResult], reason: Reason) -> tuple[ModelFailure, ...]:
-    """The models of one chunk that were not scored for this reason."""
+def list_model_failures(
+    chunk: str, results: Sequence[ModelResult], reasons: Collection[Reason]
+) -> tuple[ModelFailure, ...]:
+    """The models of one chunk that were not scored for one of these reasons."""
     return tuple(
-        ModelFailure(v.model, chunk, reason, decide_outcome(reason), v.message) for v in results if v.reason is reason
+        ModelFailure(result.model, chunk, result.reason, result.reason.outcome, result.message)
+        for result in results
+        if result.reason and result.reason in reasons
     )

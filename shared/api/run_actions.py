@@ -12,7 +12,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Literal
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Depends, Response
 from pydantic import ConfigDict, Field
 
 from shared.contract.errors import Conflict, Malformed, NotFound
@@ -24,6 +24,7 @@ from shared.state.requests import Request, RequestKind
 from shared.state.runs import Phase
 
 from . import run_views
+from .reason_codes import RouteWithReasons, choose_version
 from .run_views import RunView
 
 POLL_SECONDS = 5  # when to ask again about an open run
@@ -139,7 +140,9 @@ def _replace_limits(ledger: Ledger, request: Request) -> None:
 
 def create_request_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Routes to start runs, cancel them and change their limits."""
-    router = APIRouter(prefix="/api/runs", tags=["wishes"])
+    router = APIRouter(
+        prefix="/api/runs", tags=["wishes"], route_class=RouteWithReasons, dependencies=[Depends(choose_version)]
+    )
     ledger, rules = services.ledger, services.options
 
     @router.post("", status_code=202, responses=_describe_existing("the window already has a run"))
@@ -190,7 +193,12 @@ def create_request_router(services: Services, clock: Callable[[], datetime]) -> 
 
 def create_round_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Routes to open a further round of a run that is over."""
-    router = APIRouter(prefix="/api/runs/{run_id}", tags=["wishes"])
+    router = APIRouter(
+        prefix="/api/runs/{run_id}",
+        tags=["wishes"],
+        route_class=RouteWithReasons,
+        dependencies=[Depends(choose_version)],
+    )
     ledger, rules = services.ledger, services.options
 
     def request_round(run_id: str, kind: RequestKind, response: Response) -> RunView:

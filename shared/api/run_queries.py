@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Request as HttpRequest
 from fastapi.responses import PlainTextResponse
 
 from shared.contract import paths
-from shared.contract.domain import Reason
 from shared.contract.errors import NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import ModelResult
+from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.windows import Window
 from shared.control.services import Services
@@ -24,6 +24,7 @@ from shared.state.runs import Chunk, Run
 
 from . import chunk_views, run_views
 from .chunk_views import ChunkPage, ModelFailurePage
+from .reason_codes import RouteWithReasons, Version, choose_version, list_reasons
 from .run_actions import answer, read_run_view
 from .run_views import FailureView, RunPage, RunView
 
@@ -36,7 +37,9 @@ Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the 
 
 def create_run_router(services: Services) -> APIRouter:
     """Routes to list runs and show one."""
-    router = APIRouter(prefix="/api/runs", tags=["runs"])
+    router = APIRouter(
+        prefix="/api/runs", tags=["runs"], route_class=RouteWithReasons, dependencies=[Depends(choose_version)]
+    )
     ledger, rules = services.ledger, services.options
 
     @router.get("")
@@ -70,7 +73,12 @@ def create_run_router(services: Services) -> APIRouter:
 
 def create_detail_router(services: Services) -> APIRouter:
     """Routes to the details of a run: its chunks, its failures, the output of its jobs."""
-    router = APIRouter(prefix="/api/runs/{run_id}", tags=["details"])
+    router = APIRouter(
+        prefix="/api/runs/{run_id}",
+        tags=["details"],
+        route_class=RouteWithReasons,
+        dependencies=[Depends(choose_version)],
+    )
     ledger, app = services.ledger, services.options.limits.app
 
     def read_planned_run(run_id: str) -> Run:
@@ -93,16 +101,17 @@ def create_detail_router(services: Services) -> APIRouter:
         return tuple(map(run_views.make_failure_view, read_planned_run(run_id).failures))
 
     @router.get("/failures/{reason}")
-    def failed_models(run_id: str, reason: Reason, cursor: Cursor = None) -> ModelFailurePage:
+    def failed_models(run_id: str, reason: Reason, version: Version, cursor: Cursor = None) -> ModelFailurePage:
         """The models that were not scored for this reason; a page reads the reports of some chunks."""
+        reasons = list_reasons(reason, version)
         page = ledger.read_chunk_page(read_planned_run(run_id).id, FAILURE_CHUNKS, cursor)
         items = [
             failure
             for chunk in page.items
-            if chunk.state.terminal and any(group.reason is reason for group in chunk.failures)
-            for failure in chunk_views.list_model_failures(chunk.id, _read_unscored(services.work, chunk), reason)
+            if chunk.state.terminal and any(group.reason in reasons for group in chunk.failures)
+            for failure in chunk_views.list_model_failures(chunk.id, _read_unscored(services.work, chunk), reasons)
         ]
-        return ModelFailurePage(tuple(items), page.cursor)
+        return ModelFailurePage(tuple(items), page.cursor, reason.advice)
 
     @router.get("/logs/{chunk_id}", response_class=PlainTextResponse)
     def logs(run_id: str, chunk_id: str, attempt: Annotated[int | None, Query(ge=1)] = None) -> str:

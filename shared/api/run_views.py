@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.contract.domain import Failure, Outcome, Reason
+from shared.contract.domain import Failure
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.scoring_options import ScoringOptions
 from shared.contract.version import VERSION
 from shared.contract.windows import Window
@@ -44,13 +45,14 @@ class ModelCounts:
 
 @dataclass(frozen=True, slots=True)
 class FailureView:
-    """The models that were not scored for one reason, with one of them as the example."""
+    """The models that were not scored for one reason, with one of them as the example; `advice` says what to do."""
 
     reason: Reason
     outcome: Outcome
     models: int
     example: str
     message: str
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class RunView:
     failures: tuple[FailureView, ...]
     reason: Reason | None
     message: str
+    advice: str  # what to do about `reason`
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ def make_run_view(run: Run, silence: timedelta) -> RunView:
         failures=tuple(map(make_failure_view, run.failures)),
         reason=run.reason,
         message=run.message,
+        advice=run.reason.advice if run.reason else "",
     )
 
 
@@ -192,7 +196,9 @@ def make_requested_view(request: Request, silence: timedelta) -> RunView:
 
 def make_failure_view(failure: Failure) -> FailureView:
     """The answer about a group of failures."""
-    return FailureView(failure.reason, failure.outcome, failure.models, failure.example, failure.message)
+    return FailureView(
+        failure.reason, failure.outcome, failure.models, failure.example, failure.message, failure.reason.advice
+    )
 
 
 def make_health(

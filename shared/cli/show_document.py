@@ -14,10 +14,10 @@ from typing import Any
 
 from shared.contract.columns import split_document
 from shared.contract.documents import parse_document
-from shared.contract.domain import decide_outcome
 from shared.contract.errors import FleetError, Malformed, NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.model_list import COLUMNS
+from shared.contract.reasons import decide_outcome
 from shared.contract.report import Report
 
 LIMIT = 20  # models, or chunks of a plan

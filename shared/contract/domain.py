@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from typing import Self
+
+from .reasons import Outcome, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,73 +24,6 @@ class Model:
     def id(self) -> str:
         """`device`, or `device/sensor`."""
         return f"{self.device}/{self.sensor}" if self.sensor else self.device
-
-
-class Outcome(StrEnum):
-    """How a model of a plan ended. Exactly one of these."""
-
-    SCORED = "scored"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    CANCELLED = "cancelled"
-    NOT_ATTEMPTED = "not_attempted"
-
-
-class Reason(StrEnum):
-    """Why a model, a chunk or a run failed or was skipped. The list is closed: people group and alert by it."""
-
-    # a model failed
-    AMBIGUOUS = "ambiguous"  # two files for one model
-    BAD_NAME = "bad_name"  # the blob's name gives no valid id
-    EMPTY_MODEL = "empty_model"
-    TOO_LARGE = "too_large"
-    UNREADABLE_MODEL = "unreadable_model"  # truncated, corrupt, or of an unknown format
-    UNTRUSTED_MODEL = "untrusted_model"  # refers to a type or a global that is not allowed
-    INCOMPATIBLE_MODEL = "incompatible_model"  # of a version that cannot be read
-    NOT_A_DETECTOR = "not_a_detector"  # no predict of +1/-1 with a decision_function
-    UNFITTED_MODEL = "unfitted_model"
-    WRONG_FEATURES = "wrong_features"  # needs columns that the readings do not have, or another number of them
-    BAD_READINGS = "bad_readings"  # a value of this device cannot be used
-    UNREADABLE_READINGS = "unreadable_readings"  # a file that this device needs cannot be read
-    BAD_SCORES = "bad_scores"  # NaN, or not one score a row
-    ESTIMATOR_ERROR = "estimator_error"  # predict raised
-    CRASHED = "crashed"  # it ended the process that scored it, also when scored alone
-    ENDLESS = "endless"  # it did not end, also when scored alone
-    # a model was skipped
-    NO_READINGS = "no_readings"
-    SENSOR_SILENT = "sensor_silent"  # the device has readings, but none of a sensor that the model needs
-    MODEL_REMOVED = "model_removed"
-    QUARANTINED = "quarantined"  # it crashed or did not end before, and its etag is the same
-    # a job failed
-    JOB_FAILED = "job_failed"
-    NO_REPORT = "no_report"  # the cluster reports success, but there is no valid report
-    JOB_LOST = "job_lost"  # pre-empted, evicted, or forgotten by the cluster
-    QUEUED_TOO_LONG = "queued_too_long"
-    NO_SIGN = "no_sign"  # the cluster reports it running, but it never reported progress
-    STALLED = "stalled"  # the cluster reports it running, but its progress has stopped
-    RAN_TOO_LONG = "ran_too_long"
-    REJECTED = "rejected"  # the cluster rejects such a job
-    COMMIT_CONFLICT = "commit_conflict"  # the target has other content
-    REGRESSION = "worse"  # a redrive scored fewer models than are committed; those stay
-    # a run ended early, or never started
-    EMPTY_FLEET = "empty_fleet"
-    CANCELLED = "cancelled"
-    DEADLINE = "deadline"  # of the run
-    TOO_MANY_FAILURES = "too_many_failures"  # more than are tolerated
-    CIRCUIT_OPEN = "circuit_open"  # the first chunks to end failed completely, all for one reason
-    TOO_LATE = "too_late"  # older than the limit of catch-up
-    LEDGER_LOST = "ledger_lost"  # rebuilt from plans and reports, which do not show its end
-
-
-SKIPS = frozenset({Reason.NO_READINGS, Reason.SENSOR_SILENT, Reason.MODEL_REMOVED, Reason.QUARANTINED})
-POISON = frozenset({Reason.CRASHED, Reason.ENDLESS})  # such a model is put into quarantine
-
-
-def decide_outcome(reason: Reason | None) -> Outcome:
-    """The outcome for a reason; None is scored."""
-    if reason is None:
-        return Outcome.SCORED
-    return Outcome.SKIPPED if reason in SKIPS else Outcome.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +90,27 @@ class Part:
     md5: str  # base64, as in the store
     rows: int
     etag: str = ""  # of its copy in the predictions, once it is committed
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What a file of predictions was before `fleetscore predictions upgrade` rewrote it.
+
+    The ledger knows a committed part by its etag, and a report knows it by its bytes and MD5. Rewriting changes all
+    three, and the rows stay. So the rewritten blob says in its metadata what it was, and a commit or a rebuild takes it
+    for that.
+    """
+
+    etag: str
+    bytes: int
+    md5: str  # base64
+
+    def to_metadata(self) -> dict[str, str]:
+        """For the rewritten blob. Metadata values are text everywhere."""
+        return {"original_etag": self.etag, "original_bytes": str(self.bytes), "original_md5": self.md5}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self | None:
+        """None for a blob that was not rewritten."""
+        etag, size, md5 = (metadata.get(f"original_{name}", "") for name in cls.__slots__)
+        return cls(etag, int(size), md5) if etag and size.isdecimal() else None

@@ -10,9 +10,10 @@ from typing import Any
 
 from .columns import dump_document, make_texts, parse_columns, split_document
 from .documents import NEWEST, check_needs, parse_count, parse_document, pick_fields
-from .domain import Model, Reason
+from .domain import Model
 from .model_list import COLUMNS, ModelList
 from .model_names import DEFAULT_PATTERN, Columns, ModelNames
+from .reasons import Reason
 from .scoring_options import ScoringOptions
 from .windows import Window
 
@@ -118,7 +119,7 @@ class Manifest:
         head = {
             **self._make_head(),
             "models": [list(models.read_texts(name)) for name in COLUMNS],
-            "refused": dict(sorted(models.refused.items())),
+            "refused": {i: reason.first_code for i, reason in sorted(models.refused.items())},
         }
         return json.dumps(head, separators=(",", ":")).encode()
 

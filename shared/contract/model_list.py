@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import overload
 
 from .columns import Column, make_texts
-from .domain import Model, Reason
+from .domain import Model
+from .reasons import Reason
 
 COLUMNS = ("device", "sensor", "name", "etag")
 _NONE: Mapping[int, Reason] = MappingProxyType({})

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from .domain import Model, Reason
+from .domain import Model
 from .errors import Malformed
+from .reasons import Reason
 
 EXTENSIONS = (".skops", ".joblib", ".pkl", ".pickle")
 ID_LIMIT = 255  # characters of a device's or a sensor's id

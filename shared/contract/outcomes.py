@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .domain import POISON, SKIPS, Failure, Reason, Tally, decide_outcome, merge_failures
+from .domain import Failure, Tally, merge_failures
+from .reasons import Outcome, Reason
 
 _NONE: Mapping[int, Any] = MappingProxyType({})
 
@@ -77,12 +78,12 @@ class Outcomes:
 
     def list_poison(self) -> Sequence[ModelResult]:
         """The results of the models that belong into quarantine."""
-        return [self.get_result(index) for index, (reason, _) in sorted(self.reasons.items()) if reason in POISON]
+        return [self.get_result(index) for index, (reason, _) in sorted(self.reasons.items()) if reason.is_poison]
 
     def make_tally(self, seconds: float) -> Tally:
         """The results, counted; *seconds* of work on a node."""
         counts = Counter(reason for reason, _ in self.reasons.values())
-        skipped = sum(counts[reason] for reason in SKIPS)
+        skipped = sum(count for reason, count in counts.items() if reason.outcome is Outcome.SKIPPED)
         return Tally(
             scored=len(self) - len(self.reasons),
             failed=len(self.reasons) - skipped,
@@ -95,7 +96,7 @@ class Outcomes:
     def group_failures(self) -> tuple[Failure, ...]:
         """The models that were not scored, grouped by reason."""
         return merge_failures(
-            Failure(reason, decide_outcome(reason), 1, self.ids[index], message)
+            Failure(reason, reason.outcome, 1, self.ids[index], message)
             for index, (reason, message) in sorted(self.reasons.items())
         )
 

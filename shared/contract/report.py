@@ -14,16 +14,15 @@ from typing import Any, Self
 
 from .columns import Column, dump_document, make_integers, make_texts, parse_columns, split_document
 from .documents import NEWEST, SCHEMAS, check_needs, parse_count, parse_document, parse_instant, parse_integer
-from .domain import Failure, Part, PartStatistics, Reason, Tally
+from .domain import Failure, Part, PartStatistics, Tally
 from .errors import Malformed
 from .outcomes import ModelResult, Outcomes
 from .paths import parts_prefix
+from .reasons import Reason
 from .text import clip_lines, clip_text
 
 PARTS_LIMIT = 100  # of one report: the chunk's row holds them all
 KNOWN_NEEDS = frozenset[str]()  # what a report may name in `needs` (see `check_needs`)
-
-_FIRST_REASONS = {Reason.SENSOR_SILENT: Reason.NO_READINGS}  # of 0.2.0: what 0.1 would have said
 _PART = re.compile(r"results/[\w-]+/[\w-]+/[\w-]+(\.[\w-]+)*", re.ASCII)
 
 
@@ -184,7 +183,7 @@ class Report:
 
 def _spell_first(reason: Reason, message: str) -> list[str]:
     """A reason as readers of schema 1 know it."""
-    return [_FIRST_REASONS.get(reason, reason), message]
+    return [reason.first_code, message]
 
 
 def _make_part_json(part: Part) -> dict[str, Any]:

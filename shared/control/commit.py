@@ -6,9 +6,8 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from shared.contract import paths
-from shared.contract.domain import Part
+from shared.contract.domain import Original, Part
 from shared.contract.errors import Conflict, Malformed, NotFound
-from shared.contract.original import Original
 from shared.contract.windows import Window
 from shared.ports import BlobInfo, Blobs
 from shared.state.runs import Chunk

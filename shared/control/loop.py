@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shared.contract.domain import Reason
 from shared.contract.errors import Conflict, NotFound, Unavailable
+from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 from shared.planning.plan_writer import PlanWriter, read_plan, read_round
 from shared.planning.round_writer import RoundWriter

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.contract import paths
-from shared.contract.domain import Reason
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.manifest import Manifest
+from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.windows import EPOCH, Window
 from shared.planning.plan import Plan

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.contract.domain import Reason
 from shared.contract.errors import Malformed, NotFound
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.planning import due_windows
 from shared.planning.backfill import decide_window

@@ -8,10 +8,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed
 from shared.contract.manifest import DeviceRange, PackRef
 from shared.contract.model_names import ModelNames
+from shared.contract.reasons import Reason
 from shared.state.runs import Run
 
 CHUNK_SECONDS = 120  # the least work for which a job is worth its start

@@ -16,10 +16,11 @@ from datetime import datetime
 
 from shared.contract import paths
 from shared.contract.documents import NEWEST
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.model_names import Blob, Columns, IgnoredFiles, ModelNames
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ScoringOptions
 from shared.contract.text import make_digest
 from shared.ports import Blobs, Ledger

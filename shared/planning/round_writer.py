@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shared.contract import paths
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.model_names import IgnoredFiles
+from shared.contract.reasons import Reason
 from shared.ports import Blobs
 from shared.state.runs import Chunk, Run
 

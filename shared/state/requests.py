@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 
 

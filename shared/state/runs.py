@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.domain import Failure, Part, Tally
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.windows import EPOCH, Window
 
 from .requests import RequestKind

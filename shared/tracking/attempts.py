@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from shared.contract.domain import Reason
 from shared.contract.paths import make_job_name
+from shared.contract.reasons import Reason, Source
 from shared.contract.report import Report
 from shared.contract.text import clip_text
 from shared.contract.windows import EPOCH
@@ -26,9 +26,6 @@ from .run_limits import RunLimits
 from .transitions import end_chunk, enter_state
 
 ISOLATION_LOSSES = 2  # after so many, a model may be what ends the node
-
-# Ends that are not the fault of the job: they do not count as retries, and have their own limit.
-LOSSES = frozenset({Reason.JOB_LOST, Reason.QUEUED_TOO_LONG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +200,7 @@ def _check_silence(
 
 def _charge_attempt(chunk: Chunk, number: int, end: _Failure, name: str, limits: RunLimits, now: datetime) -> Chunk:
     """Count a failed attempt as a retry or a loss, and set when the next one may start."""
-    lost = end.reason in LOSSES
+    lost = end.reason.source is Source.CLUSTER  # no retry, with a limit of its own
     retries, losses = chunk.retries + (not lost), chunk.losses + lost
     wait = timedelta() if lost else limits.backoff * 2 ** min(retries - 1, 6) * _compute_jitter(name)
     return replace(

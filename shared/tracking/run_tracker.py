@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from shared.contract.domain import Outcome, Reason, Tally, merge_failures
+from shared.contract.domain import Tally, merge_failures
 from shared.contract.paths import parse_job_name
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.text import clip_text
 from shared.ports import JobStatus
 from shared.state.runs import AttemptState, Chunk, ChunkState, Phase, Run
@@ -26,17 +27,6 @@ from .run_limits import RunLimits
 NO_MANIFESTS: Mapping[str, str] = MappingProxyType({})
 CIRCUIT_CHUNKS = 3  # chunks that fail completely for one reason before any other chunk has ended
 LEAST_MODELS = 30  # fewer failed models than this do not stop a run: three bad pumps prove nothing
-
-# Reasons for which a chunk fails completely, whatever its models are.
-_OF_JOBS = attempts.LOSSES | {
-    Reason.JOB_FAILED,
-    Reason.NO_REPORT,
-    Reason.NO_SIGN,
-    Reason.STALLED,
-    Reason.RAN_TOO_LONG,
-    Reason.REJECTED,
-    Reason.COMMIT_CONFLICT,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +162,7 @@ def _check_circuit(ended: Sequence[Chunk]) -> tuple[Reason, str] | None:
     if len(first) < CIRCUIT_CHUNKS or len(reasons) > 1 or any(c.tally.failed < c.models for c in first):
         return None
     (reason,) = reasons
-    if reason not in _OF_JOBS and sum(c.models for c in first) < LEAST_MODELS:
+    if not reason.is_of_jobs and sum(c.models for c in first) < LEAST_MODELS:
         return None
     example = first[0].failures[0]
     return (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from shared.contract.domain import Part, Reason
+from shared.contract.domain import Part
+from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState
 

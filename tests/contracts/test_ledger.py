@@ -29,8 +29,9 @@ from shared.adapters.azure.table_rows import (
 )
 from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryLedger
-from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.domain import Failure, Part, Tally
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.text import MESSAGE_LIMIT
 from shared.contract.windows import Window
 from shared.ports import Ledger, Page

@@ -14,7 +14,7 @@ import pytest
 from shared.config import settings
 from shared.config.settings import Settings
 from shared.contract import paths
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from shared.contract.windows import MINUTE, Window, format_length
 from shared.state.requests import Backfill, Quarantined, Scope
 from shared.state.runs import CHUNK_FOLLOWS, PHASE_FOLLOWS, ChunkState, Phase
@@ -169,6 +169,22 @@ def test_the_runbook_says_what_every_reason_of_a_run_wants() -> None:
     ends = {Reason.DEADLINE, Reason.TOO_MANY_FAILURES, Reason.CIRCUIT_OPEN, Reason.EMPTY_FLEET, Reason.LEDGER_LOST}
     runbook = (ROOT / "docs" / "runbook.md").read_text()
     assert {reason for reason in Reason if f"`{reason}`" in runbook} >= ends | {Reason.COMMIT_CONFLICT, Reason.TOO_LATE}
+
+
+# Reasons
+
+
+def reasons_table() -> str:
+    """The reasons as `docs/reasons.md` shows them."""
+    lines = ["| Code | Outcome | Who gives it | In version 1 | What to do |", "|---|---|---|---|---|"]
+    for reason in Reason:
+        first = f"`{reason.first_code}`" if reason.first_code != reason else ""
+        lines.append(f"| `{reason}` | {reason.outcome} | {reason.source} | {first} | {reason.advice} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_reasons_is_that_of_the_code() -> None:
+    assert between((ROOT / "docs" / "reasons.md").read_text(), "reasons") == reasons_table()
 
 
 # What is asked over HTTP

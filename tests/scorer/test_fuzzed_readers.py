@@ -35,11 +35,12 @@ from scorer.readings.frames import Frame
 from scorer.readings.source import Readings
 from scorer.sandbox import replies
 from shared.contract.columns import split_document
-from shared.contract.domain import Model, Part, PartStatistics, Reason
+from shared.contract.domain import Model, Part, PartStatistics
 from shared.contract.errors import Malformed
 from shared.contract.manifest import DeviceRange, Manifest, PackRef
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.reasons import Reason
 from shared.contract.report import Report, Summary
 from shared.contract.windows import Window
 from shared.planning.plan import Plan, Planner, RoundPlan

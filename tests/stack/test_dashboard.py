@@ -24,9 +24,9 @@ from local import npm
 from local.browser import find_browser
 from shared.api.app import create_api
 from shared.api.auth import Authorizer
-from shared.contract.domain import Reason
 from shared.contract.errors import Misconfigured
 from shared.contract.paths import make_job_name
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.state.requests import SCHEDULE, Quarantined, RequestKind
 from shared.state.runs import Heartbeat, Nodes, Phase

@@ -21,9 +21,10 @@ from sklearn.svm import OneClassSVM
 from scorer.commands import score_chunk
 from scorer.commands.score_chunk import AttemptOptions
 from scorer.sandbox.pool import WorkerPool
-from shared.contract.domain import Model, Reason, Tally
+from shared.contract.domain import Model, Tally
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.paths import manifest_path, report_path
+from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.scoring_options import Limits, ScoringOptions
 from shared.contract.text import make_digest

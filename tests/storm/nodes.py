@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
 from shared.contract.documents import SCHEMAS
-from shared.contract.domain import POISON, Model, Part, Reason
+from shared.contract.domain import Model, Part
 from shared.contract.errors import NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.reasons import Reason
 from shared.contract.report import Progress, Report
 from shared.state.runs import JobState
 from tests.reports import read_report
@@ -124,7 +125,8 @@ class Running:
 
     def _is_poisoned(self, fleet: Mapping[str, Reason | None]) -> bool:
         models = self.order.manifest.models
-        return not self.order.careful and any(fleet[model.id] in POISON and not model.refused for model in models)
+        reasons = [fleet[model.id] for model in models if not model.refused]
+        return not self.order.careful and any(reason is not None and reason.is_poison for reason in reasons)
 
     def _score(
         self, stores: Stores, fleet: Mapping[str, Reason | None], name_part: Callable[[], str]

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 
 from shared.contract import paths
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.planning.plan import Plan
 from shared.state.requests import Backfill, BackfillState, RequestKind, Scope

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shared.contract.domain import Reason
 from shared.contract.errors import FleetError
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.state.requests import SCHEDULE, Backfill, BackfillState, Request, RequestKind, Scope
 from shared.state.runs import Phase, Run

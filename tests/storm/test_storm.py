@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from shared.contract import paths
-from shared.contract.domain import Reason, Tally
+from shared.contract.domain import Tally
 from shared.contract.errors import Conflict
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.planning.due_windows import CatchUp

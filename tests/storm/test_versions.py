@@ -10,8 +10,8 @@ import pytest
 
 from shared.contract import paths
 from shared.contract.documents import NEWEST
-from shared.contract.domain import Reason
 from shared.contract.manifest import Manifest
+from shared.contract.reasons import Reason
 from shared.state.requests import RequestKind
 from shared.state.runs import Heartbeat, Phase, Run
 from tests.storm.fault_plan import BY_NAME, Weather

@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
-from shared.contract.domain import Outcome, Reason, Tally, decide_outcome
+from shared.contract.domain import Tally
 from shared.contract.errors import FleetError
+from shared.contract.reasons import Outcome, Reason, decide_outcome
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.options import ControlOptions

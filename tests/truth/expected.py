@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from tests.truth.fleets import SENTINEL, Fleet, ModelSpec, Row
 from tests.truth.product import Answer, list_columns, split_rows
 from tests.truth.training import score_rows, takes_gaps
@@ -142,7 +142,7 @@ def check_reason(
     bears = fleet.gaps == "give" or (fleet.gaps == "model" and takes_gaps(spec))
     allowed = set[Reason]()
     if given and absent and not fleet.is_long and not (bears and len(absent) < len(features)):
-        allowed = {Reason.WRONG_FEATURES}
+        allowed = {Reason.MISSING_FEATURES}
     elif given:
         expected = score_rows(spec, np.array(list(given.values())))
         if expected is None:
@@ -154,7 +154,7 @@ def check_reason(
         has_silent = any(not any(map(math.isfinite, column)) for column in columns)
         allowed = {Reason.SENSOR_SILENT} if has_silent and rows else {Reason.NO_READINGS}
         allowed |= {Reason.SENSOR_SILENT} if not rows and fleet.is_long else set()
-        allowed |= {Reason.WRONG_FEATURES} if absent and not fleet.is_long else set()
+        allowed |= {Reason.MISSING_FEATURES} if absent and not fleet.is_long else set()
     expected_rows = f"rows at {sorted(given)}, or " * bool(given)
     return (
         "" if answer.reason in allowed

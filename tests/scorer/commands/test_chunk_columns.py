@@ -19,9 +19,10 @@ from sklearn.svm import OneClassSVM
 from scorer.commands import score_chunk
 from scorer.commands.score_chunk import AttemptOptions
 from scorer.readings import source
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.paths import report_path
+from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.scoring_options import Limits, ScoringOptions
 from tests.scorer.readings.seen import HOUR
@@ -163,5 +164,5 @@ def test_models_that_lack_a_column_name_what_the_file_has(tmp_path: Path) -> Non
 
     report = run(tmp_path, manifest)
 
-    assert report.results[1].reason is Reason.WRONG_FEATURES
-    assert report.results[1].message == "expected 2 (load, a); the readings have 3 (a, b, temp)"
+    assert report.results[1].reason is Reason.MISSING_FEATURES
+    assert report.results[1].message == "expected 2 (load, a); the readings have 3 (a, b, temp) and lack 1 (load)"

@@ -16,9 +16,10 @@ from pyarrow import parquet
 from sklearn.svm import OneClassSVM
 
 from scorer.commands.score_chunk import AttemptOptions, run_attempt
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.paths import manifest_path, pack_path, report_path
+from shared.contract.reasons import Reason
 from shared.contract.text import make_digest
 from shared.contract.windows import Window
 from tests.reports import read_report

@@ -24,10 +24,11 @@ from scorer.__main__ import main
 from scorer.commands import score_chunk
 from scorer.predictions.table import SCHEMAS
 from scorer.readings import source
-from shared.contract.domain import Model, Reason, Tally
+from shared.contract.domain import Model, Tally
 from shared.contract.manifest import Manifest, PackRef, build_command
 from shared.contract.model_names import Columns
 from shared.contract.paths import manifest_path, pack_path, parts_prefix, progress_path, report_path
+from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.scoring_options import Limits, ReadingOptions, ScoringOptions
 from shared.contract.text import make_digest

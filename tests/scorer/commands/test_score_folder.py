@@ -190,7 +190,7 @@ def test_each_model_fails_alone_and_says_why(fleet: Path, svm: OneClassSVM, caps
         ["failed", "corrupt", "unreadable_model"],
         ["failed", "empty", "empty_model"],
         ["failed", "hostile", "untrusted_model"],
-        ["failed", "other", "wrong_features"],
+        ["failed", "other", "missing_features"],
         ["failed", "twice", "ambiguous"],
         ["skipped", "1 models", "no_readings"],
     ]

@@ -28,9 +28,8 @@ from scorer.predictions.table import (
     upgrade_table,
 )
 from scorer.storage.blob_store import Container, Folder, MappedContent
-from shared.contract.domain import Model
+from shared.contract.domain import Model, Original
 from shared.contract.model_list import ModelList
-from shared.contract.original import Original
 from shared.contract.paths import prediction_path
 from shared.contract.windows import Window
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 LIMIT = 16 * 2**20  # bytes of a model, for which the corpus is made; so that bombs need not be gigabytes
 MARKER = "marker-of-what-ran"

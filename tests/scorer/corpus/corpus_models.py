@@ -34,14 +34,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel
 from tests.scorer.corpus.corpus_formats import DATA, FORMATS, to_skops, unzipped, zipped
 from tests.scorer.corpus.corpus_wrong import contradictions, whole
 
 P = b"\x80\x04"
 EMPTY, LARGE, UNREADABLE = Reason.EMPTY_MODEL, Reason.TOO_LARGE, Reason.UNREADABLE_MODEL
-UNTRUSTED, OLD, NO_DETECTOR = Reason.UNTRUSTED_MODEL, Reason.INCOMPATIBLE_MODEL, Reason.NOT_A_DETECTOR
+UNTRUSTED, OLD, NO_DETECTOR = Reason.UNTRUSTED_MODEL, Reason.INCOMPATIBLE_MODEL, Reason.UNSUPPORTED_MODEL
 SVM = b"csklearn.svm._classes\nOneClassSVM\n"
 BOMB = bytes(LIMIT + 1)
 TOUCH = f"open({MARKER!r}, 'w').close()"
@@ -343,7 +343,7 @@ def _versions() -> Iterator[Row]:
         "expected 2 features",
     )
     named = OneClassSVM().fit(pd.DataFrame(DATA, columns=["a", "b", "volt"]))
-    yield "wants-another-column", pickle.dumps(named), Reason.WRONG_FEATURES, "volt"
+    yield "wants-another-column", pickle.dumps(named), Reason.MISSING_FEATURES, "volt"
     named.feature_names_in_ = np.array(["a", "b", "\ud800\x1b[31m"], object)
-    yield "wants-half-a-character", pickle.dumps(named, 2), Reason.WRONG_FEATURES, "expected 3"
-    yield "wants-half-a-character-skops", to_skops(named), Reason.WRONG_FEATURES, "expected 3"
+    yield "wants-half-a-character", pickle.dumps(named, 2), Reason.MISSING_FEATURES, "expected 3"
+    yield "wants-half-a-character-skops", to_skops(named), Reason.MISSING_FEATURES, "expected 3"

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from tests.scorer.corpus.corpus import BadReadings
 
 BAD, WHOLE, NONE = Reason.BAD_READINGS, Reason.UNREADABLE_READINGS, Reason.NO_READINGS

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from tests.scorer.corpus.corpus_formats import DATA, FORMATS, tidied
 
 WRONG = Reason.UNREADABLE_MODEL

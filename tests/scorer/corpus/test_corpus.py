@@ -30,12 +30,13 @@ from scorer.scoring import pipeline
 from scorer.scoring.pipeline import PackInput, ProgressCounter, ScoringContext
 from scorer.scoring.run_warnings import LEFT_OUT, RunWarnings
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import manifest_path, pack_path, report_path
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, Limits, ReadingOptions, ScoringOptions
 from shared.contract.text import make_digest
 from tests.patience import patience
@@ -60,9 +61,10 @@ def test_the_corpus_holds_as_many_kinds_as_it_should_and_is_the_same_each_time()
         Reason.UNREADABLE_MODEL,
         Reason.UNTRUSTED_MODEL,
         Reason.INCOMPATIBLE_MODEL,
-        Reason.NOT_A_DETECTOR,
+        Reason.UNSUPPORTED_MODEL,
         Reason.UNFITTED_MODEL,
         Reason.WRONG_FEATURES,
+        Reason.MISSING_FEATURES,
         Reason.BAD_SCORES,
         Reason.ESTIMATOR_ERROR,
     }

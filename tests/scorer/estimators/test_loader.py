@@ -26,7 +26,7 @@ from sklearn.svm import OneClassSVM
 from scorer.errors import Unscorable
 from scorer.estimators import loader
 from scorer.model_files import allowlist
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from tests.scorer.fleets import DETECTORS
 
 
@@ -207,13 +207,13 @@ def test_what_is_no_detector_is_refused(thing: Any, message: str, normal: np.nda
     if hasattr(thing, "fit"):
         thing.fit(normal)
 
-    assert refusal(pickle.dumps(thing)) == (Reason.NOT_A_DETECTOR, message)
+    assert refusal(pickle.dumps(thing)) == (Reason.UNSUPPORTED_MODEL, message)
 
 
 def test_a_classifier_is_no_detector_though_it_has_a_decision_function(normal: np.ndarray) -> None:
     classifier = LogisticRegression().fit(normal, normal[:, 0] > 10)
 
-    assert refusal(skops.io.dumps(classifier))[0] is Reason.NOT_A_DETECTOR
+    assert refusal(skops.io.dumps(classifier))[0] is Reason.UNSUPPORTED_MODEL
     assert refusal(pickle.dumps(classifier))[0] is Reason.UNTRUSTED_MODEL
 
 

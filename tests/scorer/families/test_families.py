@@ -29,7 +29,7 @@ from sklearn.svm import OneClassSVM
 from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
 from scorer.packs.cache import pack_file
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from tests.scorer.families.layout import anomalies, decision
 
 DETECTORS = {
@@ -256,14 +256,14 @@ def test_what_is_no_detector_is_refused(dump: Any, normal: np.ndarray) -> None:
         "LocalOutlierFactor that ends in LocalOutlierFactor": LocalOutlierFactor().fit(normal),
     }
     for text, thing in found.items():
-        assert refusal(thing, dump) == (Reason.NOT_A_DETECTOR, f"expected an outlier detector, got a {text}")
+        assert refusal(thing, dump) == (Reason.UNSUPPORTED_MODEL, f"expected an outlier detector, got a {text}")
 
 
 def test_a_classifier_is_told_so_by_skops_and_not_read_from_a_pickle(normal: np.ndarray) -> None:
     classifier = LogisticRegression().fit(normal, normal[:, 0] > 10)
 
-    assert refusal(classifier, skops.io.dumps)[0] is Reason.NOT_A_DETECTOR
-    assert refusal(make_pipeline(StandardScaler(), classifier), skops.io.dumps)[0] is Reason.NOT_A_DETECTOR
+    assert refusal(classifier, skops.io.dumps)[0] is Reason.UNSUPPORTED_MODEL
+    assert refusal(make_pipeline(StandardScaler(), classifier), skops.io.dumps)[0] is Reason.UNSUPPORTED_MODEL
     assert refusal(classifier)[0] is Reason.UNTRUSTED_MODEL
 
 

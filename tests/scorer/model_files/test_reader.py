@@ -31,7 +31,7 @@ from scorer.errors import Unscorable
 from scorer.model_files import reader
 from scorer.model_files.parsed import ParsedObject
 from scorer.packs.cache import pack_file
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 UNREADABLE, TRUST, LARGE = Reason.UNREADABLE_MODEL, Reason.UNTRUSTED_MODEL, Reason.TOO_LARGE
 P = b"\x80\x04"
@@ -396,7 +396,7 @@ def test_what_is_nested_deep_is_thrown_away_without_harm() -> None:
 
     with pytest.raises(Unscorable) as caught:
         pack_file(lists)
-    assert caught.value.reason is Reason.NOT_A_DETECTOR
+    assert caught.value.reason is Reason.UNSUPPORTED_MODEL
     assert reader.read_model(models).kind == "sklearn.svm._classes.OneClassSVM"
 
 
@@ -415,7 +415,7 @@ def test_a_pipeline_that_holds_itself_is_no_detector() -> None:
     with pytest.raises(Unscorable) as caught:
         pack_file(P + pipeline)
 
-    assert caught.value.reason is Reason.NOT_A_DETECTOR
+    assert caught.value.reason is Reason.UNSUPPORTED_MODEL
 
 
 @pytest.mark.parametrize("dump", [pickle.dumps, lambda m: pickle.dumps(m, 2), skops.io.dumps, to_joblib])

@@ -13,10 +13,11 @@ from sklearn.neighbors import LocalOutlierFactor
 from scorer.packs.cache import LoadedModels, Stores, load_models
 from scorer.packs.pack import from_buffer
 from scorer.storage.blob_store import Content, Folder, MappedContent
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed, Unavailable
 from shared.contract.model_list import ModelList
 from shared.contract.paths import pack_path
+from shared.contract.reasons import Reason
 from shared.contract.text import make_digest
 
 DATA = np.random.default_rng(7).normal(size=(60, 3))

@@ -19,9 +19,10 @@ from scorer.families.base import Family, Packed
 from scorer.packs import pack
 from scorer.packs.cache import pack_file
 from scorer.packs.pack import EMPTY, Entry, Pack, build_pack, from_buffer, to_bytes
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
+from shared.contract.reasons import Reason
 
 DATA = np.random.default_rng(7).normal(size=(60, 3))
 ESTIMATORS = [
@@ -57,7 +58,7 @@ def entries() -> list[Entry]:
                 data if packed.family is Family.KEPT else b"",
             )
         )
-    refused = Unscorable(Reason.NOT_A_DETECTOR, "expected an outlier detector, got a dict 😀")
+    refused = Unscorable(Reason.UNSUPPORTED_MODEL, "expected an outlier detector, got a dict 😀")
     return [*found, Entry(model("z"), "e9", refused)]
 
 

@@ -10,8 +10,9 @@ from scorer.readings import features, source
 from scorer.readings.features import Expected
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, Features, ReadingOptions
 from shared.contract.windows import Window
 

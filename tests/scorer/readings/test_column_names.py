@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from scorer.readings.column_names import suggest_columns
-from shared.contract.domain import Reason
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from tests.scorer.readings.seen import read_text, refusal, see
 
 SET = "; set READINGS_COLUMNS (--columns) "

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scorer.errors import Unscorable
 from scorer.readings import features
 from scorer.readings.features import Expected
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ReadingOptions
 from tests.scorer.readings.seen import read
 

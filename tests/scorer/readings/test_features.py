@@ -13,8 +13,9 @@ import pytest
 from scorer.readings import features
 from scorer.readings.features import Expected
 from scorer.readings.source import Readings
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, Features, Gaps, ReadingOptions, parse_missing_values
 from tests.scorer.readings.seen import FAIL, read, read_text, refusal, see
 
@@ -72,12 +73,12 @@ def test_files_of_another_order_are_refused_though_their_rows_were_replaced_and_
     assert see(found, "fan", count=2) == see(found.select_device("fan"), "fan", count=2) == [("07:01:00", [6, 5])]
 
 
-def test_names_that_no_file_has_are_wrong_features(tmp_path: Path) -> None:
+def test_names_that_no_file_has_are_missing_features(tmp_path: Path) -> None:
     found = read_text(tmp_path, B_A, policy=replace(NAMED, features=Features(("a", "volt"))))
 
     assert refusal(found, count=2) == (
-        Reason.WRONG_FEATURES,
-        "expected 2 (a, volt); the readings have 2 (b, a)",
+        Reason.MISSING_FEATURES,
+        "expected 2 (a, volt); the readings have 2 (b, a) and lack 1 (volt)",
     )
 
 
@@ -108,8 +109,8 @@ def test_a_model_of_one_feature_gets_its_column_or_the_only_one_or_value(
     assert see(beside, count=1) == [("07:00:00", [1])]
     assert see(beside, names=("temp",), count=1) == [("07:00:00", [2])]
     assert refusal(beside, names=("amps",), count=1) == (
-        Reason.WRONG_FEATURES,
-        "expected 1 (amps); the readings have 2 (value, temp)",
+        Reason.MISSING_FEATURES,
+        "expected 1 (amps); the readings have 2 (value, temp) and lack 1 (amps)",
     )
     others = read_text(tmp_path, (head + row).format("amps,temp", "1,2"), policy=policy)
     assert refusal(others, count=1) == (Reason.WRONG_FEATURES, "expected 1 feature; the readings have 2 (amps, temp)")
@@ -219,7 +220,7 @@ def test_a_model_whose_sensor_is_silent_is_skipped_and_one_that_takes_gaps_is_sc
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_column_that_another_devices_file_has_is_silent_and_one_that_no_file_has_is_wrong(
+def test_a_column_that_another_devices_file_has_is_silent_and_one_that_no_file_has_is_missing(
     form: str, tmp_path: Path
 ) -> None:
     for device, columns in (("pump", {"a": [1.0]}), ("fan", {"a": [1.0], "b": [2.0]})):
@@ -233,8 +234,8 @@ def test_a_column_that_another_devices_file_has_is_silent_and_one_that_no_file_h
         found = read(tmp_path, *devices, policy=UNSET)
         assert refusal(found, names=("a", "b"))[0] is Reason.SENSOR_SILENT
         assert refusal(found, names=("a", "volt")) == (
-            Reason.WRONG_FEATURES,
-            "expected 2 (a, volt); the readings have 2 (a, b)",
+            Reason.MISSING_FEATURES,
+            "expected 2 (a, volt); the readings have 2 (a, b) and lack 1 (volt)",
         )
 
 
@@ -243,8 +244,8 @@ def test_a_model_that_takes_gaps_is_scored_where_all_files_have_nothing_but_the_
 
     np.testing.assert_array_equal(build(found, ("a", "value"), 2, takes_gaps=True).values, [[math.nan, 1]])
     assert refusal(found, names=("a", "value")) == (
-        Reason.WRONG_FEATURES,
-        "expected 2 (a, value); the readings have 1 (value)",
+        Reason.MISSING_FEATURES,
+        "expected 2 (a, value); the readings have 1 (value) and lack 1 (a)",
     )
 
 

@@ -15,8 +15,8 @@ from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Folder
 from scorer.storage.range_reader import AccessDenied, OpenFile
-from shared.contract.domain import Reason
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 from tests.scorer.readings.seen import HOUR, read, refusal, see
 
@@ -125,7 +125,7 @@ def test_a_key_is_a_feature_of_the_models_that_name_it_and_of_no_other(form: str
 
     assert see(found, "pump1", names=("load", "a")) == [("07:01:00", [1.5, 1.0])]
     assert see(found, "pump1", count=1) == [("07:01:00", [1.0]), ("07:02:00", [2.0]), ("07:03:00", [3.0])]
-    assert refusal(found, "pump1", names=("a", "site"))[0] is Reason.WRONG_FEATURES
+    assert refusal(found, "pump1", names=("a", "site"))[0] is Reason.MISSING_FEATURES
     assert found.list_warnings() == [(1, f"columns hold no numbers, such as 'load' in site=7/load=high/x.{form}")]
 
 
@@ -146,7 +146,7 @@ def test_the_keys_that_readings_path_writes_are_no_features(tmp_path: Path) -> N
 
     with_pattern = read_needed(tmp_path, "a", "hour", pattern="date=%Y-%m-%d/hour=%H/")
 
-    assert refusal(with_pattern, "pump1", names=("a", "hour"))[0] is Reason.WRONG_FEATURES
+    assert refusal(with_pattern, "pump1", names=("a", "hour"))[0] is Reason.MISSING_FEATURES
     assert see(read_needed(tmp_path, "a", "hour"), "pump1", names=("a", "hour")) == [("07:00:00", [1.0, 7.0])]
 
 

@@ -20,8 +20,8 @@ from scorer.readings.source import Readings, Source
 from scorer.readings.text_reader import Table
 from scorer.storage.blob_store import Folder
 from scorer.storage.range_reader import OpenFile
-from shared.contract.domain import Reason
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ReadingOptions
 from tests.scorer.readings.seen import HOUR, read, refusal, see
 

@@ -13,8 +13,8 @@ from scorer.readings import files, source
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.source import Readings, Source
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Reason
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, Features, ReadingOptions
 from tests.scorer.readings.seen import HOUR, refusal, see
 from tests.scorer.readings.test_parquet_reader import DEVICES, Counting, table, write
@@ -103,11 +103,11 @@ def test_a_refusal_names_the_columns_that_were_not_read_too(form: str, tmp_path:
     found = read_needed(tmp_path, need("c", "temperature"))
 
     order = "temp, b, c" if form == "parquet" else "c, temp, b"
-    expected = f"expected 2 (c, temperature); the readings have 3 ({order})"
-    assert refusal(found, names=("c", "temperature")) == (Reason.WRONG_FEATURES, expected)
-    assert refusal(found.select_device("pump"), names=("c", "temperature")) == (Reason.WRONG_FEATURES, expected)
-    none = "expected 1 (x); the readings have 3 (temp, b, c)"
-    assert refusal(read_needed(tmp_path, need("x")), names=("x",)) == (Reason.WRONG_FEATURES, none)
+    expected = f"expected 2 (c, temperature); the readings have 3 ({order}) and lack 1 (temperature)"
+    assert refusal(found, names=("c", "temperature")) == (Reason.MISSING_FEATURES, expected)
+    assert refusal(found.select_device("pump"), names=("c", "temperature")) == (Reason.MISSING_FEATURES, expected)
+    none = "expected 1 (x); the readings have 3 (temp, b, c) and lack 1 (x)"
+    assert refusal(read_needed(tmp_path, need("x")), names=("x",)) == (Reason.MISSING_FEATURES, none)
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])

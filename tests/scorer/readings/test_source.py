@@ -15,8 +15,9 @@ from scorer.readings import features, source
 from scorer.readings.features import Expected
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ReadingOptions
 from shared.contract.windows import Window
 from tests.scorer.readings.seen import AS_IN_FILE, FAIL, HOUR, read, read_text, refusal, see
@@ -32,7 +33,7 @@ def test_without_a_sensor_column_a_device_has_one_signal(tmp_path: Path) -> None
     found = read_text(tmp_path, "time,device,value\n2026-11-21T07:00:00,pump,1.5\n")
 
     assert see(found, count=1) == [("07:00:00", [1.5])]
-    assert refusal(found, "pump/rpm")[0] is Reason.WRONG_FEATURES
+    assert refusal(found, "pump/rpm")[0] is Reason.MISSING_FEATURES
 
 
 def test_a_device_model_sees_its_sensors_side_by_side_in_the_order_of_its_names(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_a_wide_row_has_its_features_in_the_files_order(tmp_path: Path) -> None:
     assert see(found, count=2) == [("07:00:00", [1, 2])]
     assert see(found, names=("bar", "rpm")) == [("07:00:00", [2, 1])]
     assert see(found, "pump/bar", names=("anything",), count=1) == [("07:00:00", [2])]
-    assert refusal(found, "pump/volt", count=1)[0] is Reason.WRONG_FEATURES
+    assert refusal(found, "pump/volt", count=1)[0] is Reason.MISSING_FEATURES
 
 
 def test_a_wide_row_that_lacks_a_feature_is_left_out_of_the_models_that_want_it(tmp_path: Path) -> None:

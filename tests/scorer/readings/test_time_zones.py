@@ -22,9 +22,9 @@ from scorer.readings import source
 from scorer.readings.source import NO_OFFSET, Readings
 from scorer.readings.time_zones import NO_TIME, find_first_pass, list_changes, widen_range
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Reason
 from shared.contract.errors import Malformed
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, ReadingOptions, TimeFormat
 from shared.contract.windows import EPOCH, Window
 from tests.scorer.readings.seen import HOUR, read, refusal, see

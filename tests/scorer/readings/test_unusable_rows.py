@@ -12,8 +12,8 @@ import pytest
 
 from scorer.readings import source
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Reason
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, ReadingOptions, TimeFormat
 from tests.scorer.readings.seen import FAIL, HOUR, read, read_text, refusal, see
 
@@ -79,7 +79,7 @@ def test_a_column_of_parquet_that_cannot_hold_numbers_hurts_only_who_wants_it(tm
 
     assert see(found, names=("a",)) == [("07:00:00", [1.0])]
     assert refusal(found, names=("a", "arrived"))[0] is Reason.BAD_READINGS
-    assert refusal(found, names=("a", "tags"))[0] is Reason.WRONG_FEATURES  # a list is no feature, and was not read
+    assert refusal(found, names=("a", "tags"))[0] is Reason.MISSING_FEATURES  # a list is no feature, and was not read
     assert found.numberless == {"arrived": "a"}
 
 

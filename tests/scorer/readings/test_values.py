@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.readings.parquet_reader import read_footer, read_group
-from shared.contract.domain import Reason
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, ReadingOptions
 from tests.scorer.readings.seen import FAIL, read, read_text, refusal, see
 

@@ -36,8 +36,8 @@ from sklearn.svm import OneClassSVM
 from scorer.estimators.score_model import score_model_file
 from scorer.predictions.outcome import ModelOutcome
 from scorer.sandbox.pool import REQUEST_MODELS, Item, WorkerPool
-from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
+from shared.contract.reasons import Reason
 from tests.patience import patience
 from tests.sandboxed import needs_sandbox
 from tests.scorer.fleets import DETECTORS

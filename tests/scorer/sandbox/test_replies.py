@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import Predictions
 from scorer.sandbox import replies
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
+from shared.contract.reasons import Reason
 from tests.scorer.sandbox import misdeeds
 
 MODEL = Model("d", "", "d.skops", "planned")

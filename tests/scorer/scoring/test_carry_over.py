@@ -18,12 +18,13 @@ import pytest
 from scorer.predictions.table import Predictions, join_predictions, to_parquet, to_table
 from scorer.scoring.carry_over import CarriedResults, carry_over_results
 from scorer.storage.blob_store import Content, Folder
-from shared.contract.domain import Model, Part, Reason
+from shared.contract.domain import Model, Part
 from shared.contract.errors import Unavailable
 from shared.contract.manifest import Manifest
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.paths import parts_prefix, report_path
+from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.windows import Window
 from tests.reports import read_report

@@ -26,9 +26,10 @@ from scorer.scoring import pipeline
 from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, ScoringContext
 from scorer.scoring.run_warnings import ASSUMED, LEFT_OUT, SILENT, RunWarnings
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Features, Gaps, ReadingOptions
 
 NAMES = ["a", "b", "c"]

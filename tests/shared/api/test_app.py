@@ -11,8 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from shared.api.auth import Authorizer
-from shared.contract.domain import Reason
 from shared.contract.errors import Unavailable
+from shared.contract.reasons import Reason
 from shared.contract.version import VERSION
 from shared.control.loop import ControlPlane
 from shared.state.requests import RequestKind
@@ -79,6 +79,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "failures": run["failures"],
         "reason": None,
         "message": "",
+        "advice": "",
     }  # fmt: skip
     assert run["failures"] == client(over).get(f"/api/runs/{WINDOW}/failures").json()
     assert [(f["reason"], f["outcome"], f["models"], f["example"]) for f in run["failures"]] == [
@@ -225,6 +226,7 @@ def test_the_models_of_a_reason_are_named(over: World) -> None:
              "message": "pump2/heat unreadable_model"},
         ],
         "next": None,
+        "advice": Reason.UNREADABLE_MODEL.advice,
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.state.requests import BackfillState, Quarantined, RequestKind
 from shared.state.runs import Phase, Run

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract import paths
-from shared.contract.domain import SKIPS, Failure, Outcome, Part, Reason, Tally, decide_outcome, merge_failures
+from shared.contract.domain import Failure, Part, Tally, merge_failures
 from shared.contract.errors import Malformed
 from shared.contract.manifest import build_command
 from shared.contract.model_names import EXTENSIONS, Blob, IgnoredFiles, ModelNames, find_id_problem
 from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Progress, Report
 from shared.contract.text import MESSAGE_LIMIT, clip_text
 from shared.contract.windows import EPOCH, Window, format_length, parse_length
@@ -261,8 +262,3 @@ def test_tallies_add_up() -> None:
     one, other = Tally(1, 2, 3, 4, 5, 6, 7, 8.0), Tally(10, 20, 30, 40, 50, 60, 70, 80.0)
     assert one + other == Tally(11, 22, 33, 44, 55, 66, 77, 88.0)
     assert one.models == 15
-
-
-def test_skips_are_no_failures() -> None:
-    assert {r for r in Reason if decide_outcome(r) is Outcome.SKIPPED} == SKIPS
-    assert decide_outcome(None) is Outcome.SCORED

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract.columns import make_texts
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.model_list import COLUMNS, ModelList
+from shared.contract.reasons import Reason
 
 MODELS = (
     Model("a", "", "a.skops", "1"),

@@ -23,7 +23,7 @@ from requests import Request
 
 from scorer.storage.blob_store import open_container
 from shared.adapters.azure import table_rows
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed
 from shared.contract.model_names import (
     EXTENSIONS,
@@ -35,6 +35,7 @@ from shared.contract.model_names import (
     find_id_problem,
     format_name,
 )
+from shared.contract.reasons import Reason
 from shared.state.requests import Quarantined
 
 DOOR = ModelNames()

@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from shared.contract.domain import POISON, Failure, Outcome, Reason, Tally
+from shared.contract.domain import Failure, Tally
 from shared.contract.outcomes import ModelResult, Outcomes, join_outcomes
+from shared.contract.reasons import Outcome, Reason
 
 RESULTS = (
     ModelResult("a", 5, 2),
@@ -33,7 +34,7 @@ def test_they_are_counted() -> None:
 
 def test_models_that_were_not_scored_are_listed_in_their_order() -> None:
     assert OUTCOMES.list_unscored() == [result for result in RESULTS if result.reason]
-    assert OUTCOMES.list_poison() == [result for result in RESULTS if result.reason in POISON]
+    assert OUTCOMES.list_poison() == [result for result in RESULTS if result.reason in (Reason.CRASHED, Reason.ENDLESS)]
     shuffled = Outcomes(OUTCOMES.ids, OUTCOMES.rows, OUTCOMES.anomalies, dict(reversed(OUTCOMES.reasons.items())))
     assert [result.model for result in shuffled.list_unscored()] == ["b", "d", "e", "f"]
     assert [result.model for result in shuffled.list_poison()] == ["b", "e"]

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from shared.contract.columns import dump_document, make_integers, make_texts, parse_columns, split_document
 from shared.contract.documents import NEWEST, SCHEMAS
-from shared.contract.domain import Model, Part, PartStatistics, Reason
+from shared.contract.domain import Model, Part, PartStatistics
 from shared.contract.errors import Malformed, Misconfigured
 from shared.contract.manifest import DeviceRange, Manifest, PackRef
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns
 from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.reasons import Reason
 from shared.contract.report import PARTS_LIMIT, Report, Summary
 from shared.contract.scoring_options import Features, Gaps, Limits, ReadingOptions, ScoringOptions, TimeFormat
 from shared.contract.text import LINES_LIMIT
@@ -176,7 +177,11 @@ def test_the_plan_of_a_round_comes_back_as_it_went() -> None:
 
 
 IDS = st.text(st.characters(exclude_characters="/"), max_size=5)
-FIRST: Mapping[Reason | None, Reason] = {Reason.SENSOR_SILENT: Reason.NO_READINGS}
+FIRST: Mapping[Reason | None, Reason] = {
+    Reason.SENSOR_SILENT: Reason.NO_READINGS,
+    Reason.MISSING_FEATURES: Reason.WRONG_FEATURES,
+    Reason.NOT_NOVELTY: Reason.UNSUPPORTED_MODEL,
+}
 REASONS = st.none() | st.sampled_from(Reason)
 
 
@@ -192,12 +197,15 @@ def test_any_models_and_outcomes_come_back_in_each_schema(
     for schema in SCHEMAS:
         manifest = replace(FIRST_MANIFEST, models=models, packs=(), schema=schema)
         report = replace(FIRST_REPORT, outcomes=Outcomes.from_results(results), schema=schema)
-        assert Manifest.from_bytes(manifest.to_bytes()) == manifest
-        if schema == 1:  # its readers know no other word for a silent sensor
+        if schema == 1:  # its readers know no other words
+            assert b"unsupported_model" not in manifest.to_bytes() + report.to_bytes()
             spelled = [one._replace(reason=FIRST.get(one.reason, one.reason)) for one in results]
             outcomes = Outcomes.from_results(spelled)
+            refused = tuple(replace(model, refused=FIRST.get(model.refused, model.refused)) for model in models)
+            assert Manifest.from_bytes(manifest.to_bytes()) == replace(manifest, models=refused)
             assert read_report(report.to_bytes(), manifest) == replace(report, outcomes=outcomes)
         else:
+            assert Manifest.from_bytes(manifest.to_bytes()) == manifest
             assert read_report(report.to_bytes(), manifest) == report
 
 

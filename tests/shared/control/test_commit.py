@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.adapters.memory import MemoryBlobs
-from shared.contract.domain import Part, Reason, Tally
+from shared.contract.domain import Part, Tally
 from shared.contract.errors import FleetError, NotFound
 from shared.contract.paths import prediction_path
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.control.commit import copy_parts
 from shared.ports import BlobInfo, Blobs

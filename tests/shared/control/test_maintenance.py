@@ -13,7 +13,8 @@ from shared import __main__ as command
 from shared import bootstrap
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import paths
-from shared.contract.domain import Failure, Outcome, Reason, Tally
+from shared.contract.domain import Failure, Tally
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
 from shared.contract.windows import DAY, Window
 from shared.control import maintenance

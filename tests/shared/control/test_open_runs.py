@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.contract.domain import Reason, Tally
+from shared.contract.domain import Tally
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.open_runs import DECISIONS, UNKNOWN_LIMIT, RunOpener, reopen_run

@@ -9,10 +9,11 @@ import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
-from shared.contract.domain import Part, Reason, Tally
+from shared.contract.domain import Part, Tally
 from shared.contract.errors import Unavailable
 from shared.contract.model_names import Blob
 from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane

@@ -9,10 +9,9 @@ import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import paths
-from shared.contract.domain import Model, Part, Tally
+from shared.contract.domain import Model, Original, Part, Tally
 from shared.contract.errors import Malformed
 from shared.contract.manifest import Manifest
-from shared.contract.original import Original
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.report import Report
 from shared.contract.text import make_digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from shared.planning.plan_writer import PlanWriter
 from tests.storm.fault_plan import BY_NAME, Weather
 from tests.storm.scenarios import a_run, is_complete

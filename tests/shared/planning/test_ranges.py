@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.manifest import DeviceRange
 from shared.contract.model_names import Blob, IgnoredFiles, ModelNames
+from shared.contract.reasons import Reason
 from shared.planning.chunking import ChunkModels, add_ranges
 
 NAMES = ModelNames()

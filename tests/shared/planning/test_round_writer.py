@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import paths
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.manifest import Manifest
 from shared.contract.model_names import IgnoredFiles
+from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.planning.chunking import ChunkSize
 from shared.planning.plan_writer import PlanOptions, PlanWriter, read_round

@@ -8,15 +8,15 @@ import pytest
 
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
-from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.domain import Failure, Part, Tally
 from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Progress, Report
 from shared.contract.windows import EPOCH, Window
 from shared.ports import JobStatus
 from shared.state.requests import RequestKind
 from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, JobState, Phase, Result, Run
 from shared.tracking import attempts, observe, transitions
-from shared.tracking.attempts import LOSSES
 from shared.tracking.observation import AttemptProgress, Observation
 from shared.tracking.run_limits import RunLimits
 
@@ -158,7 +158,7 @@ def test_an_attempt_becomes_what_is_seen_of_it(
         attempt = replace(attempt, sign=LATER.etag, sign_at=NOW, done=LATER.done)
     if becomes is not state and becomes:
         attempt = replace(attempt, state=becomes, since=NOW)
-    costs = (0, 0) if why is None else ((0, 1) if why in LOSSES else (1, 0))
+    costs = (0, 0) if why is None else ((0, 1) if why in (Reason.JOB_LOST, Reason.QUEUED_TOO_LONG) else (1, 0))
     assert after.attempts == ((attempt,) if becomes else ())
     assert (after.reason, (after.retries, after.losses), after.next_attempt) == (why, costs, 2)
     assert after.state is (STATES[becomes] if becomes else C.WAITING)

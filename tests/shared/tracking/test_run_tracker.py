@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.domain import Failure, Outcome, Part, Reason, Tally
+from shared.contract.domain import Failure, Part, Tally
 from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
 from shared.contract.windows import DAY, Window
 from shared.ports import JobStatus

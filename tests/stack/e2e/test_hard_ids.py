@@ -35,10 +35,11 @@ from shared.api.app import create_api
 from shared.api.auth import Authorizer
 from shared.config import settings
 from shared.contract import paths
-from shared.contract.domain import Model, Reason
+from shared.contract.domain import Model
 from shared.contract.manifest import Manifest
 from shared.contract.model_names import format_name
 from shared.contract.outcomes import ModelResult
+from shared.contract.reasons import Reason
 from shared.control.loop import ControlPlane
 from shared.ports import JobSpec
 from shared.state.requests import Quarantined

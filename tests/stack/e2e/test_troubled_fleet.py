@@ -77,10 +77,10 @@ def test_each_is_named_with_its_reason_and_the_others_are_scored(place: Place, t
         "corrupt": "unreadable_model",
         "empty": "empty_model",
         "hostile": "untrusted_model",
-        "other-columns": "wrong_features",
+        "other-columns": "missing_features",
         "off": "no_readings",
     }
-    wrong = http.get(f"/api/runs/{RUN}/failures/wrong_features").json()["items"]
+    wrong = http.get(f"/api/runs/{RUN}/failures/missing_features").json()["items"]
     assert [model["model"] for model in wrong] == ["other-columns"]
     assert "pressure" in wrong[0]["message"]
     assert not marker.exists()
