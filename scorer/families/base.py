@@ -45,7 +45,7 @@ class Packed:
     family: Family
     n_features: int  # features that it expects; 0 where KEPT
     features: tuple[str, ...]  # their names; () where it was fitted without
-    made_by: str  # the scikit-learn that made it; "" where the file does not say
+    made_by: str  # the scikit-learn that made it; "unknown" where the file does not say
     strict: bool  # an anomaly is a score of the border or less; else below it
     numbers: np.ndarray  # float64, 1-D, as above
     integers: np.ndarray  # int32, 1-D; empty but for FOREST

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from scorer.errors import Unscorable
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 
 from .base import Body, Family
 from .checks import read_number, read_release
@@ -28,13 +28,13 @@ _KINDS = {"left_child": "i", "right_child": "i", "feature": "i", "threshold": "f
 
 
 @dataclass(frozen=True, slots=True)
-class ForestRule:
-    """How the release that made a forest scores: score = intercept - 2 ** -mean path; an anomaly is below the border.
+class ScoringRule:
+    """How the release that made a detector scores and labels: an anomaly is a score below the border.
 
-    Read off the sources of each release and compared with it, see docs/models.md. 0.19 adds 0.5 and compares with
-    `threshold_`, itself an anomaly; 0.20 and 0.21 subtract `offset_` and compare with `_threshold_` where *behaviour* is
-    "old", their default; all later ones compare with 0. Until 0.20 a leaf of one sample counts as a path of 1, and the
-    formula for more samples is used for two.
+    Of a forest, score = intercept - 2 ** -mean path, read off the sources of each release and compared with it (see
+    docs/models.md): 0.19 adds 0.5 and compares with `threshold_`, itself an anomaly; 0.20 and 0.21 subtract `offset_`
+    and compare with `_threshold_` where *behaviour* is "old", their default; all later ones compare with 0. Until 0.20
+    a leaf of one sample counts as a path of 1, and the formula for more samples is used for two.
     """
 
     intercept: float
@@ -43,22 +43,26 @@ class ForestRule:
     is_first: bool = False  # path lengths of 0.19 and 0.20
 
 
-def read_rule(state: dict[str, Any]) -> ForestRule:
+def read_rule(state: dict[str, Any]) -> ScoringRule:
     """The rule of the release that made a forest.
 
     Raises KeyError, ValueError, and Unscorable (INCOMPATIBLE_MODEL) for one of 0.20 or 0.21 that does not say which.
     """
     release = read_release(state)
+    is_first = release is not None and release <= _BEHAVIOURS[0]
+    if is_first and int(state["_max_samples"]) <= 2:  # noqa: PLR2004  # of which the two formulas differ
+        message = "expected more than 2 samples a tree, got a forest of scikit-learn 0.20 or older with fewer"
+        raise Unscorable(Reason.INCOMPATIBLE_MODEL, message)
     if "offset_" not in state and release is not None and release < _BEHAVIOURS[0]:
-        return ForestRule(0.5, read_number(state, "threshold_"), strict=True, is_first=True)
+        return ScoringRule(0.5, read_number(state, "threshold_"), strict=True, is_first=True)
     intercept = -read_number(state, "offset_")
     if state.get("behaviour") not in ("old", "new"):  # a parameter of 0.20 and 0.21 only
-        return ForestRule(intercept)
+        return ScoringRule(intercept)
     if release not in _BEHAVIOURS:
         message = "expected a forest that says whether scikit-learn 0.20 or 0.21 made it: they score differently"
         raise Unscorable(Reason.INCOMPATIBLE_MODEL, message)
     border = read_number(state, "_threshold_") if state["behaviour"] == "old" else 0.0
-    return ForestRule(intercept, border, is_first=release == _BEHAVIOURS[0])
+    return ScoringRule(intercept, border, is_first=is_first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +98,17 @@ def read_forest(state: dict[str, Any]) -> Body | None:
     )
 
 
-def read_trees(state: dict[str, Any], rule: ForestRule) -> Trees | None:
+def read_trees(state: dict[str, Any], rule: ScoringRule) -> Trees | None:
     """The trees of a fitted forest's attributes; None where they are too many to pack.
 
     Raises KeyError for a missing attribute and ValueError for a contradiction.
     """
     n_features = int(state["n_features_in_"] if "n_features_in_" in state else state["n_features_"])
     tree_states = [estimator.state["tree_"].state for estimator in state["estimators_"]]
-    if any(tree["nodes"].ndim != 1 or not _KINDS.items() <= _list_kinds(tree["nodes"]).items() for tree in tree_states):
-        raise ValueError("a tree's nodes have other fields")
+    for tree in tree_states:
+        kinds = _list_kinds(tree["nodes"])
+        if tree["nodes"].ndim != 1 or any(kinds[name] != kind for name, kind in _KINDS.items()):
+            raise ValueError("a tree's nodes have fields of other types")
     sizes = np.array([len(tree["nodes"]) for tree in tree_states])
     if not tree_states or not sizes.all() or n_features < 1:
         raise ValueError(f"{len(tree_states)} trees for {n_features} features, or a tree without nodes")
@@ -122,7 +128,7 @@ def read_trees(state: dict[str, Any], rule: ForestRule) -> Trees | None:
     if int(state["_max_samples"]) < 1:
         raise ValueError("_max_samples is below 1")
     path_lengths = depth + compute_average_path(samples, is_first=rule.is_first)
-    normal = float(compute_average_path(np.array(int(state["_max_samples"])), is_first=rule.is_first))
+    normal = float(compute_average_path(np.array(int(state["_max_samples"]))))
     _check_lengths(state, path_lengths[leaf], sizes, leaf)
     if not normal:  # one sample a tree; scikit-learn then calls the mean depth 1
         path_lengths, normal = np.ones(len(leaf)), 1.0
@@ -214,3 +220,8 @@ def _check_lengths(state: dict[str, Any], path_lengths: np.ndarray, sizes: np.nd
     kept_lengths = np.concatenate(steps)[leaf] + np.concatenate(means)[leaf] - 1.0
     if not np.allclose(kept_lengths, path_lengths, rtol=1e-12, atol=1e-12):
         raise ValueError("its stored path lengths are not those of its trees")
+
+
+def is_constant(state: dict[str, Any]) -> bool:
+    """Whether no tree of a forest splits: it was fitted on rows that are all equal, such as those of a stuck sensor."""
+    return all(len(estimator.state["tree_"].state["nodes"]) == 1 for estimator in state["estimators_"])

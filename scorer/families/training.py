@@ -7,7 +7,6 @@ decide. A step that was fitted without names ends the search: what follows it ha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,20 +37,17 @@ _TOLERANT = frozenset(
 )
 
 
-Describe = Callable[[Any], ParsedObject | None]  # the class and attributes of a part; None for what is no object
-
-
-def describe_parsed(part: Any) -> ParsedObject | None:
-    """A part of a file that was read as data is its own description."""
+def _describe(part: Any) -> ParsedObject | None:
+    """A part of a model's file; None for what is no object."""
     return part if type(part) is ParsedObject else None
 
 
-def read_feature_names(model: Any, describe: Describe = describe_parsed) -> tuple[str, ...]:
+def read_feature_names(model: Any) -> tuple[str, ...]:
     """The names of the features that a model was fitted with; () where it was fitted without names.
 
     Raises ValueError for names that are no texts.
     """
-    for value, part in _Parts(describe).list_steps(model):
+    for value, part in _Parts().list_steps(model):
         if is_skipped(value):
             continue
         if part is None:
@@ -63,9 +59,9 @@ def read_feature_names(model: Any, describe: Describe = describe_parsed) -> tupl
     return ()
 
 
-def count_features(model: Any, describe: Describe = describe_parsed) -> int | None:
+def count_features(model: Any) -> int | None:
     """How many features a model was fitted with; None where it does not say."""
-    for _, part in _Parts(describe).list_steps(model):
+    for _, part in _Parts().list_steps(model):
         count = part.state.get("n_features_in_") if part else None
         if isinstance(count, int | np.integer):
             return int(count)
@@ -77,19 +73,18 @@ def is_skipped(step: Any) -> bool:
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
-def takes_gaps(model: Any, describe: Describe = describe_parsed) -> bool:
+def takes_gaps(model: Any) -> bool:
     """Whether the model was trained to be given missing values (NaN).
 
     An imputer before all steps that would refuse them, or a forest whose file says that it saw some, see `saw_gaps`.
     """
-    return _handle_gaps(model, _Parts(describe)) == _ABSORBS
+    return _handle_gaps(model, _Parts()) == _ABSORBS
 
 
 @dataclass(slots=True)
 class _Parts:
     """Walks over the parts of one model. Files may nest them in circles, so there is a limit; beyond it, ValueError."""
 
-    describe: Describe
     n_parts: int = 0
 
     def list_steps(self, model: Any) -> list[tuple[Any, ParsedObject | None]]:
@@ -100,7 +95,7 @@ class _Parts:
             if self.n_parts > PARTS:
                 raise ValueError(f"it has more than {PARTS} parts")
             value = pending.pop()
-            part = self.describe(value)
+            part = _describe(value)
             if part is not None and part.kind == PIPELINE:
                 pending += [step[1] for step in reversed(part.state["steps"]) if len(step) > 1]
             elif part is not None and "best_estimator_" in part.state:  # a search, whose result it is
@@ -134,7 +129,7 @@ def _handle_gaps(model: Any, parts: _Parts) -> str:
 
 def _handle_gaps_in_step(part: ParsedObject, parts: _Parts) -> str:
     if part.kind == _FOREST:
-        return _ABSORBS if saw_gaps(part, parts.describe) else _REFUSES
+        return _ABSORBS if saw_gaps(part) else _REFUSES
     if part.kind in _IMPUTERS:
         missing = part.state.get("missing_values", math.nan)
         return _ABSORBS if isinstance(missing, float) and math.isnan(missing) else _REFUSES
@@ -147,7 +142,7 @@ def _handle_gaps_in_step(part: ParsedObject, parts: _Parts) -> str:
     return _REFUSES
 
 
-def saw_gaps(forest: ParsedObject, describe: Describe = describe_parsed) -> bool:
+def saw_gaps(forest: ParsedObject) -> bool:
     """Whether a node of one of the forest's trees sends missing values to its smaller side.
 
     Where no value is missing in a node, scikit-learn 1.6 and later sends missing ones to the larger side. Measured with
@@ -158,8 +153,8 @@ def saw_gaps(forest: ParsedObject, describe: Describe = describe_parsed) -> bool
     if release is None or release < _TREES_WITH_GAPS:
         return False
     for estimator in forest.state.get("estimators_", ()):
-        tree = describe(estimator)
-        nodes = describe(tree.state.get("tree_")) if tree else None
+        tree = _describe(estimator)
+        nodes = _describe(tree.state.get("tree_")) if tree else None
         array = nodes.state.get("nodes") if nodes else None
         if not isinstance(array, np.ndarray) or "missing_go_to_left" not in (array.dtype.names or ()):
             continue

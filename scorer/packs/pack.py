@@ -24,7 +24,7 @@ import xxhash
 
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
-from scorer.families.base import HEAD, Family, Packed
+from scorer.families.base import COUNT, HEAD, Family, Packed
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from scorer.errors import Unscorable
+from scorer.estimators import loader, outlier_detector
 from scorer.families.base import BORDER, Family
 from scorer.packs.cache import pack_file
-from shared.contract.domain import Reason
+from shared.contract.reasons import Reason
 from tests.scorer.families.layout import anomalies, decision
 from tests.scorer.releases.make import SEEN
 
@@ -34,7 +35,7 @@ def read_release(release: str) -> tuple[dict[str, bytes], dict[str, Any]]:
 
 
 # 0.19's envelope takes a root of the distance, which no later release does.
-REFUSED = {"0.19": {"envelope": Reason.UNTRUSTED_MODEL}}
+REFUSED = {"0.19": {"envelope": Reason.INCOMPATIBLE_MODEL, "lof": Reason.NOT_NOVELTY}}
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -47,6 +48,30 @@ def test_a_packed_model_scores_and_labels_as_the_release_that_made_it(release: s
         scores = decision(model, SEEN)
         np.testing.assert_allclose(scores, answers[name]["score"], atol=1e-12, err_msg=name)
         np.testing.assert_array_equal(anomalies(model, scores), np.array(answers[name]["anomaly"], bool), name)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_scikit_learn_itself_scores_an_old_model_as_the_release_that_made_it(release: str) -> None:
+    files, answers = read_release(release)
+
+    for name, answer in answers.items():
+        if name in REFUSED.get(release, {}):
+            continue
+        detector = loader.load_model(files[name])
+        scores, labels = outlier_detector.score_rows(detector.estimator, SEEN, detector.rule)
+
+        np.testing.assert_allclose(scores, answer["score"], atol=1e-12, err_msg=name)
+        clear = np.abs(scores - detector.rule.border) > 1e-12  # rounding may move a score that is on the border
+        np.testing.assert_array_equal(labels[clear], np.array(answer["anomaly"], bool)[clear], name)
+
+
+def test_what_an_old_release_made_otherwise_is_refused_as_what_it_is() -> None:
+    for release, reasons in REFUSED.items():
+        files, _ = read_release(release)
+        for name, reason in reasons.items():
+            with pytest.raises(Unscorable) as caught:
+                pack_file(files[name])
+            assert caught.value.reason is reason
 
 
 def test_a_forest_that_does_not_say_whether_020_or_021_made_it_is_incompatible() -> None:
