@@ -24,6 +24,7 @@ _FUNCTIONS, _ARGUMENTS = ("func", "inverse_func"), ("kw_args", "inv_kw_args")
 # Attributes with a column for each feature; estimators before 0.24 do not say how many they expect.
 _WIDE = ("support_vectors_", "mean_", "scale_", "center_", "components_", "_fit_X")
 _NODES = ("left_child", "right_child", "feature", "threshold", "n_node_samples")  # fields that a path needs
+_WORDS = 624  # of the state of a Mersenne Twister
 _SEARCH_TREES = {"kd_tree": "KDTree", "ball_tree": "BallTree"}
 
 
@@ -143,8 +144,11 @@ def _make_tree(state: dict[str, Any]) -> Any:
     from sklearn.tree._tree import Tree
 
     n_features, n_classes, n_outputs = state.pop("__args__")
-    tree = Tree(n_features, np.asarray(n_classes, np.intp), n_outputs)
     nodes = state["nodes"]
+    # Native code trusts these: it reads as many classes as outputs, and as many nodes as the count says.
+    if (n_outputs, np.shape(n_classes)) != (1, (1,)) or state["node_count"] != len(nodes):
+        raise ValueError("a tree with other outputs than one, or of another number of nodes than it says")
+    tree = Tree(n_features, np.asarray(n_classes, np.intp), n_outputs)
     kind = tree.__getstate__()["nodes"].dtype
     if nodes.dtype != kind:
         upgraded = np.zeros(len(nodes), kind)
@@ -175,6 +179,9 @@ def _make_spline(state: dict[str, Any]) -> Any:
 def _make_random_state(state: dict[str, Any]) -> Any:
     random = np.random.RandomState()
     state = state.get("__state__", state)
+    position = state["state"]["pos"]
+    if type(position) is not int or not 0 <= position <= _WORDS:  # native code reads there
+        raise ValueError("a random state that points outside itself")
     random.set_state({name: item for name, item in state.items() if name != "__args__"})
     return random
 
@@ -204,8 +211,9 @@ def _complete_state(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     for name, parameter in inspect.signature(kind.__init__).parameters.items():  # type: ignore[misc]
         if name != "self" and parameter.default is not parameter.empty:
             state.setdefault(name, parameter.default)
-    if "support_vectors_" in state and "_n_support" not in state:
-        state["_n_support"] = np.array([len(state["support_vectors_"]), 0], np.int32)
+    if "support_vectors_" in state and ("_n_support" not in state or hasattr(state["support_vectors_"], "indptr")):
+        # New in 0.22; of sparse vectors some releases wrote another number, which no prediction reads.
+        state["_n_support"] = np.array([state["support_vectors_"].shape[0], 0], np.int32)
         state.pop("n_support_", None)  # a property now; the old value was read outside its memory
     if "support_vectors_" in state:
         for name in ("_probA", "_probB"):  # of classifiers; read all the same

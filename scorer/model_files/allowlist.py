@@ -90,6 +90,7 @@ _UNUSED = {
     "numpy.random._mt19937": "MT19937",
     "numpy.random._pickle": "__bit_generator_ctor",
     "scipy._lib.array_api_compat.numpy._aliases": "asarray",  # an attribute of BSpline, which its constructor sets
+    "sklearn.cluster._kmeans": "_kmeans_single_elkan _kmeans_single_lloyd",  # of BisectingKMeans, not supported
     "sklearn.linear_model._sgd_fast": "Hinge",  # the loss, which only fitting uses
     "sklearn.metrics._classification": "accuracy_score balanced_accuracy_score f1_score precision_score recall_score",
     "sklearn.metrics._dist_metrics": " ".join(
@@ -146,7 +147,9 @@ MODULES = tuple(sorted(_ESTIMATORS))
 MOVED: Mapping[str, str] = MappingProxyType(
     {
         "__builtin__": "builtins",
+        "numpy._core._multiarray_umath": "numpy",  # where NumPy's functions are made
         "numpy.core": "numpy._core",
+        "numpy.core._multiarray_umath": "numpy",
         "numpy.core.multiarray": "numpy._core.multiarray",
         "numpy.core.numeric": "numpy._core.numeric",
         "scipy.sparse.csr": "scipy.sparse._csr",

@@ -15,7 +15,6 @@ from .parsed import Global, ObjectArray, ParsedObject
 
 WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"  # announces an array in joblib's files
 _DTYPE = "numpy.dtype"
-_FUNCTION_MODULES = ("numpy.core._multiarray_umath", "numpy._core._multiarray_umath")
 _LONGEST_STATE = 12  # of an array or a type of arrays
 
 
@@ -93,7 +92,7 @@ def make_call(function: Any, args: Any, steps: Iterator[None]) -> Any:  # a case
             return b""
         case "numpy._core._ufunc_reconstruct":
             module, name = args
-            return find_global("numpy" if _check_text(module) in _FUNCTION_MODULES else module, name, [])
+            return find_global(module, name, [])
         case "numpy.ndarray":
             raise ValueError("a call of numpy.ndarray itself")
     return ParsedObject(function.name, {"__args__": args})

@@ -44,6 +44,7 @@ _VALUES = {
     "TupleNode": frozenset({"builtins.tuple"}),
 }
 _OBJECTS = ("LossNode", "MaskedArrayNode", "ObjectNode", "RandomStateNode", "SliceNode", "TreeNode")
+_FOREIGN = ("ObjectNode", "TupleNode")
 _NAMES = ("FunctionNode", "TypeNode")
 _KEYS = frozenset({"builtins.str", "builtins.int"})
 _NAME = itemgetter("__loader__", "__module__", "__class__")
@@ -193,9 +194,11 @@ def _build_named(node: dict[str, Any], loader: str, kind: str, archive: _Archive
     if loader in _NAMES and use in _NAME_USES:
         return Global(kind)
     if loader not in _OBJECTS or use not in _OBJECT_USES:
-        if loader != "ObjectNode" or use or not allowlist.is_foreign(node["__module__"], node["__class__"]):
+        if loader not in _FOREIGN or use or not allowlist.is_foreign(node["__module__"], node["__class__"]):
             raise _make_untrusted(kind)
         foreign.append(kind[:200])
+    if loader == "TupleNode":  # a tuple with names
+        return tuple([_build_value(item, archive, foreign) for item in node["content"]])
     return _build_object(node, kind, archive, foreign)
 
 

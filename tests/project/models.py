@@ -20,10 +20,11 @@ import pandas as pd
 import sklearn
 import skops.io
 from sklearn.base import OutlierMixin, clone
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.covariance import EllipticEnvelope
-from sklearn.decomposition import PCA, SparseCoder
-from sklearn.ensemble import IsolationForest
+from sklearn.decomposition import PCA, DictionaryLearning, MiniBatchDictionaryLearning, SparseCoder
+from sklearn.ensemble import IsolationForest, RandomTreesEmbedding
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # so that it is among scikit-learn's estimators
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.model_selection import GridSearchCV
@@ -122,6 +123,11 @@ _PARAMETERS: dict[str, Any] = {
     "GaussianRandomProjection": GaussianRandomProjection(2, random_state=0),
     "SparseRandomProjection": SparseRandomProjection(2, random_state=0),
     "SparseCoder": SparseCoder(np.eye(4)),
+    # These take seconds otherwise.
+    "DictionaryLearning": DictionaryLearning(max_iter=2),
+    "MiniBatchDictionaryLearning": MiniBatchDictionaryLearning(max_iter=2),
+    "MiniBatchKMeans": MiniBatchKMeans(3, n_init=1, max_iter=5),
+    "RandomTreesEmbedding": RandomTreesEmbedding(5),
 }
 
 
