@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from scorer.errors import Unscorable
-from scorer.model_files.allowlist import USES, Use
+from scorer.model_files.allowlist import SEARCHES, USES, Use
 from scorer.model_files.parsed import Global, ObjectArray, ParsedObject
 from shared.contract.reasons import Reason
 
@@ -65,6 +65,8 @@ class _Builder:
         return tuple([self.build_value(item) for item in value])
 
     def _build_object(self, parsed: ParsedObject) -> Any:
+        if parsed.kind in SEARCHES:  # as a step: it does what its best estimator does
+            return self.build_value(parsed.state["best_estimator_"])
         match USES[parsed.kind]:
             case Use.ESTIMATOR:
                 return self._build_estimator(parsed)
@@ -93,7 +95,7 @@ _CONTAINERS = (ParsedObject, Global, ObjectArray, dict, list, tuple)
 
 
 def _is_unused(value: Any) -> bool:
-    return type(value) is ParsedObject and USES[value.kind] is Use.UNUSED
+    return type(value) is ParsedObject and USES[value.kind] is Use.UNUSED and value.kind not in SEARCHES
 
 
 def _is_function(parsed: ParsedObject, attribute: str, value: Any) -> bool:

@@ -50,6 +50,7 @@ def complete_detector(estimator: Any, rule: ScoringRule) -> None:
     if type(forest).__name__ != "IsolationForest":
         return
     forest.offset_ = -rule.intercept
+    vars(forest).pop("behaviour", None)  # a parameter that no later release has
     if rule.is_first or not hasattr(forest, "_decision_path_lengths"):
         trees = [tree.tree_ for tree in forest.estimators_]
         forest._decision_path_lengths = tuple(tree.compute_node_depths() for tree in trees)  # noqa: SLF001  # its own tables

@@ -18,6 +18,7 @@ from .checks import read_release
 
 PARTS = 1000  # of one model that are looked at
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
+_UNION = "sklearn.pipeline.FeatureUnion"
 _FOREST = "sklearn.ensemble._iforest.IsolationForest"
 _TREES_WITH_GAPS = (1, 6)  # the first scikit-learn whose isolation forests take missing values
 _IMPUTERS = frozenset(
@@ -47,7 +48,7 @@ def read_feature_names(model: Any) -> tuple[str, ...]:
 
     Raises ValueError for names that are no texts.
     """
-    for value, part in _Parts().list_steps(model):
+    for value, part in _Parts().list_steps(model, in_unions=True):
         if is_skipped(value):
             continue
         if part is None:
@@ -61,7 +62,7 @@ def read_feature_names(model: Any) -> tuple[str, ...]:
 
 def count_features(model: Any) -> int | None:
     """How many features a model was fitted with; None where it does not say."""
-    for _, part in _Parts().list_steps(model):
+    for _, part in _Parts().list_steps(model, in_unions=True):
         count = part.state.get("n_features_in_") if part else None
         if isinstance(count, int | np.integer):
             return int(count)
@@ -87,8 +88,11 @@ class _Parts:
 
     n_parts: int = 0
 
-    def list_steps(self, model: Any) -> list[tuple[Any, ParsedObject | None]]:
-        """The steps of a model, also of pipelines within it, in the order in which they get features."""
+    def list_steps(self, model: Any, *, in_unions: bool = False) -> list[tuple[Any, ParsedObject | None]]:
+        """The steps of a model, also of pipelines within it, in the order in which they get features.
+
+        *in_unions*: in the place of a FeatureUnion its parts, which all get the same features.
+        """
         pending, steps = [model], []
         while pending:
             self.n_parts += 1
@@ -98,6 +102,8 @@ class _Parts:
             part = _describe(value)
             if part is not None and part.kind == PIPELINE:
                 pending += [step[1] for step in reversed(part.state["steps"]) if len(step) > 1]
+            elif part is not None and part.kind == _UNION and in_unions:
+                pending += [branch[1] for branch in reversed(part.state["transformer_list"]) if len(branch) > 1]
             elif part is not None and "best_estimator_" in part.state:  # a search, whose result it is
                 pending.append(part.state["best_estimator_"])
             else:

@@ -49,8 +49,6 @@ THREADS = 64  # of a worker; scikit-learn needs one
 REQUEST_LIMIT = 2**32  # bytes
 READY_LIMIT = 2**14
 PRELOAD = ("pandas", "scipy.interpolate", "scipy.sparse", "sklearn.tree", *allowlist.MODULES)
-# skops lists scikit-learn's classes by importing all of its modules, and some try these: a quarter of the start.
-HIDDEN = tuple(name for name in ("dask", "pytest") if name not in sys.modules)
 
 Scoring = Callable[[Model, Content, Readings], ModelOutcome]
 
@@ -99,11 +97,8 @@ def main(config_json: str) -> None:
 
 def _preload_libraries() -> None:
     """Do once what each worker would do for itself, and keep joblib from starting threads or processes in them."""
-    sys.modules.update(dict.fromkeys(HIDDEN))  # type: ignore[arg-type]  # Python's own way to mark modules as absent
     for name in PRELOAD:
         importlib.import_module(name)
-    for name in HIDDEN:
-        del sys.modules[name]
     import pandas as pd
     from joblib import parallel_config
     from sklearn.neighbors import NearestNeighbors

@@ -162,6 +162,7 @@ def _list_forms() -> dict[str, Any]:
             make_pipeline(PCA(), svm), {"pca__n_components": [2, 3]}, scoring="accuracy", cv=2
         ),
         "a Pipeline around GridSearchCV": make_pipeline(StandardScaler(), search),
+        "GridSearchCV as a step": make_pipeline(GridSearchCV(PCA(), {"n_components": [2, 3]}, cv=2), svm),
         "a kernel that is a `numpy.str_`": OneClassSVM(kernel=np.array(["rbf"])[0], nu=np.float64(0.1)),
         "a random state that is an object": IsolationForest(n_estimators=5, random_state=np.random.RandomState(0)),
         "FunctionTransformer of a function of one's own": make_pipeline(FunctionTransformer(_halve), svm),

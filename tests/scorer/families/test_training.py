@@ -13,7 +13,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
 from sklearn.neighbors import LocalOutlierFactor
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, StandardScaler
 from sklearn.svm import OneClassSVM
 
@@ -27,6 +27,7 @@ NAMES = ("c", "a", "b")
 STEPS: dict[str, list[Any]] = {
     "alone": [OneClassSVM()],
     "scaler": [StandardScaler(), OneClassSVM()],
+    "union": [FeatureUnion([("same", "passthrough"), ("scaled", StandardScaler())]), OneClassSVM()],
     "passthrough": ["passthrough", OneClassSVM()],
     "none": [None, StandardScaler(), OneClassSVM()],
     "nested": [make_pipeline(StandardScaler(), MinMaxScaler()), make_pipeline(OneClassSVM())],

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scorer.commands import convert_models
 from scorer.errors import Unscorable
 from scorer.estimators import loader, outlier_detector
 from scorer.families.base import BORDER, Family
 from scorer.packs.cache import pack_file
+from shared.contract.model_names import ModelNames
 from shared.contract.reasons import Reason
 from tests.scorer.families.layout import anomalies, decision
 from tests.scorer.releases.make import SEEN
@@ -63,6 +65,27 @@ def test_scikit_learn_itself_scores_an_old_model_as_the_release_that_made_it(rel
         np.testing.assert_allclose(scores, answer["score"], atol=1e-12, err_msg=name)
         clear = np.abs(scores - detector.rule.border) > 1e-12  # rounding may move a score that is on the border
         np.testing.assert_array_equal(labels[clear], np.array(answer["anomaly"], bool)[clear], name)
+
+
+@pytest.mark.parametrize("release", ["0.19", "0.21", "1.2"])
+def test_what_is_converted_scores_as_before_and_what_cannot_be_is_refused(
+    release: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, answers = read_release(release)
+    (tmp_path / "old").mkdir()
+    for name, data in files.items():
+        (tmp_path / "old" / f"{name}.pkl").write_bytes(data)
+
+    convert_models.convert_folder(tmp_path / "old", tmp_path / "new", ModelNames())
+
+    old_labels = [name for name in files if name.startswith("forest") and release in ("0.19", "0.21")]
+    kept = {"lof", *REFUSED.get(release, {}), *(set(old_labels) - {"forest-new"})}
+    assert {path.stem for path in (tmp_path / "new").iterdir()} == set(files) - kept
+    assert capsys.readouterr().out.count("keep the file as it is") == len(kept & set(old_labels))
+    for path in (tmp_path / "new").iterdir():
+        detector = loader.load_model(path.read_bytes())
+        scores, _ = outlier_detector.score_rows(detector.estimator, SEEN, detector.rule)
+        np.testing.assert_allclose(scores, answers[path.stem]["score"], atol=1e-12, err_msg=path.stem)
 
 
 def test_what_an_old_release_made_otherwise_is_refused_as_what_it_is() -> None:
