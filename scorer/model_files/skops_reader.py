@@ -57,6 +57,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _STORED, _DEFLATED, _BZIP2, _LZMA = 0, 8, 12, 14
 _LZMA_HEAD = 9  # bytes: a version, the size of what follows, the properties, the size of the dictionary
 _LZMA_PROPERTIES = 5
+_LONGEST_NAME = 200  # characters of a type
 _LONGEST_COMMENT = 2**16
 _ARRAY = re.compile(
     rb"\{'descr': (.{2,2000}), 'fortran_order': (False|True), 'shape': \(([\d, ]{0,200})\), \} *\n", re.DOTALL
@@ -221,6 +222,14 @@ def _get_kind(node: dict[str, Any]) -> str:
     module, name = node["__module__"], node["__class__"]
     if type(module) is not str or type(name) is not str:
         raise ValueError("expected the name of a type, got something else")
+    if len(module) + len(name) > _LONGEST_NAME:  # of no type of the list, and not to be cached
+        return f"{module}.{name}"
+    return _spell_kind(module, name)
+
+
+@lru_cache(maxsize=1024)
+def _spell_kind(module: str, name: str) -> str:
+    """The full name of a type, by today's name of its module."""
     return f"{allowlist.MOVED.get(module, module)}.{name}"
 
 
