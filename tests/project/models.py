@@ -136,7 +136,7 @@ def _list_transformers() -> dict[str, Any]:
     found = {}
     for name, kind in all_estimators("transformer"):
         try:
-            transformer = _PARAMETERS.get(name) or kind()
+            transformer = _PARAMETERS[name] if name in _PARAMETERS else kind()
             if "random_state" in transformer.get_params():
                 transformer.set_params(random_state=0)
             model = make_pipeline(transformer, OneClassSVM(nu=0.1))
