@@ -38,6 +38,11 @@ def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
             if len(f"{model.id.rsplit('/', 1)[-1]}.skops".encode()) > NAME_LIMIT:
                 raise Unscorable(Reason.BAD_NAME, "its name with the ending .skops is too long for a file")
             detector = loader.load_model(content.data)
+            if detector.rule.border or detector.rule.is_first:
+                message = (
+                    "expected labels by a score of 0, got those of scikit-learn 0.19 to 0.21: keep the file as it is"
+                )
+                raise Unscorable(Reason.INCOMPATIBLE_MODEL, message)
             data = skops.io.dumps(detector.estimator)
             loader.load_model(data)  # our own loader must accept what we write
         except Unscorable as error:

@@ -83,7 +83,9 @@ def run_attempt(
     parts = Parts(work, run_id, manifest.chunk, manifest.predictions_schema)
     with (
         _report_progress(work, paths.progress_path(run_id, manifest.chunk, attempt), len(manifest.models)) as progress,
-        WorkerPool(cores, timeout=limits.model_seconds, memory=limits.model_memory) as workers,
+        WorkerPool(
+            cores, timeout=limits.model_seconds, memory=limits.model_memory, size_limit=limits.model_bytes
+        ) as workers,
     ):
         carried = carry_over_results(work, manifest, options.carry_attempt)
         context = ScoringContext(workers, cores, manifest.policy.other_versions)

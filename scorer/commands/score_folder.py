@@ -75,7 +75,9 @@ def score_models(options: ScoreOptions) -> int:
     warnings, outputs = RunWarnings(), list[PackOutput]()
     readings, projection = Readings({}), Projection()
     stores = Stores(Folder(options.models), Folder(options.models), limits.model_bytes)
-    with WorkerPool(options.cores, timeout=limits.model_seconds, memory=limits.model_memory) as workers:
+    with WorkerPool(
+        options.cores, timeout=limits.model_seconds, memory=limits.model_memory, size_limit=limits.model_bytes
+    ) as workers:
         context = ScoringContext(workers, options.cores, options.policy.other_versions)
         for start in range(0, len(fleet), BATCH_MODELS):
             models = ModelList.from_models(fleet[start : start + BATCH_MODELS])

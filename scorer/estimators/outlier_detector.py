@@ -1,20 +1,16 @@
-"""Checks of an estimator before it scores, upgrades of old ones, and its scores. Knows scikit-learn, no files."""
+"""Checks of an estimator before it scores, what old ones lack, and its scores. Knows scikit-learn, no files."""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
 
 from scorer.errors import Unscorable
+from scorer.families.isolation_forest import ScoringRule, compute_average_path
 from shared.contract.reasons import Reason
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
-# The label follows from the score alone, as in these classes' own `predict`: an anomaly is a score ...
-AT_MOST_ZERO = ("OneClassSVM",)
-BELOW_ZERO = ("EllipticEnvelope", "IsolationForest", "LocalOutlierFactor", "SGDOneClassSVM")
-_WIDE = ("support_vectors_", "mean_", "scale_", "center_")  # attributes with a column for each feature
 
 
 def list_steps(estimator: Any) -> list[Any]:
@@ -28,27 +24,14 @@ def list_steps(estimator: Any) -> list[Any]:
 
 
 def check_detector(estimator: Any) -> None:
-    """Raises Unscorable: UNSUPPORTED_MODEL, UNFITTED_MODEL, or UNREADABLE_MODEL where attributes contradict each other.
+    """Raises Unscorable: UNFITTED_MODEL, or UNREADABLE_MODEL where attributes contradict each other.
 
     The last check is needed: native code trusts these attributes, and reads outside its memory where they disagree.
     """
-    from sklearn.base import BaseEstimator, is_outlier_detector
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
-    kind = type(estimator).__name__
-    if not isinstance(estimator, BaseEstimator):
-        raise Unscorable(Reason.UNSUPPORTED_MODEL, f"expected an outlier detector, got a {kind}")
     parts = list_steps(estimator)
-    if not (is_outlier_detector(parts[-1]) and hasattr(estimator, "predict")):
-        raise Unscorable(
-            Reason.UNSUPPORTED_MODEL,
-            f"expected an outlier detector, got a {kind} that ends in {type(parts[-1]).__name__}",
-        )
-    if not hasattr(estimator, "decision_function"):
-        raise Unscorable(
-            Reason.UNSUPPORTED_MODEL, f"expected a decision_function for new readings, this {kind} has none"
-        )
     for part in parts:
         try:
             check_is_fitted(part)
@@ -61,27 +44,26 @@ def check_detector(estimator: Any) -> None:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"its parts contradict each other: {problem}")
 
 
-def upgrade_estimator(estimator: Any) -> None:
-    """Add to an estimator of an older scikit-learn the attributes that the installed version expects."""
-    for part in [estimator, *list_steps(estimator)]:
-        state = vars(part)
-        for name, parameter in inspect.signature(type(part).__init__).parameters.items():
-            if name != "self" and parameter.default is not parameter.empty:
-                state.setdefault(name, parameter.default)
-        if "support_vectors_" in state and "_n_support" not in state:
-            state["_n_support"] = np.array([len(state["support_vectors_"]), 0], np.int32)
-            state["_probA"], state["_probB"] = state.pop("probA_", np.empty(0)), state.pop("probB_", np.empty(0))
-            state["offset_"] = -state["_intercept_"]
-            state.pop("n_support_", None)  # a property now; the old value was read outside its memory
-        arrays = [np.asarray(state[name]) for name in _WIDE if state.get(name) is not None]
-        if arrays:
-            state.setdefault("n_features_in_", arrays[0].shape[-1])
+def complete_detector(estimator: Any, rule: ScoringRule) -> None:
+    """Add to a checked forest of an older release the tables that the installed one scores with."""
+    forest = list_steps(estimator)[-1]
+    if type(forest).__name__ != "IsolationForest":
+        return
+    forest.offset_ = -rule.intercept
+    vars(forest).pop("behaviour", None)  # a parameter that no later release has
+    if rule.is_first or not hasattr(forest, "_decision_path_lengths"):
+        trees = [tree.tree_ for tree in forest.estimators_]
+        forest._decision_path_lengths = tuple(tree.compute_node_depths() for tree in trees)  # noqa: SLF001  # its own tables
+        forest._average_path_length_per_tree = tuple(  # noqa: SLF001
+            compute_average_path(tree.n_node_samples, is_first=rule.is_first) for tree in trees
+        )
 
 
-def score_rows(estimator: Any, features: Any) -> tuple[np.ndarray, np.ndarray]:
+def score_rows(estimator: Any, features: Any, rule: ScoringRule) -> tuple[np.ndarray, np.ndarray]:
     """The score of each row, and whether it is an anomaly: the results of `decision_function` and `predict`.
 
-    Returns float64 and bool, one a row. Raises Unscorable, BAD_SCORES or UNSUPPORTED_MODEL, and errors of estimators.
+    The label follows from the score alone, as in the detectors' own `predict`. Returns float64 and bool, one a row.
+    Raises Unscorable, BAD_SCORES, and errors of estimators.
     """
     scores = np.asarray(estimator.decision_function(features), np.float64)
     rows = len(features)
@@ -89,17 +71,7 @@ def score_rows(estimator: Any, features: Any) -> tuple[np.ndarray, np.ndarray]:
         raise Unscorable(Reason.BAD_SCORES, f"expected {rows} scores for {rows} rows, got an array of {scores.shape}")
     if not np.isfinite(scores).all():
         raise Unscorable(Reason.BAD_SCORES, f"{np.count_nonzero(~np.isfinite(scores))} of {rows} scores are not finite")
-    last = type(list_steps(estimator)[-1])
-    if last.__module__.startswith("sklearn.") and last.__name__ in AT_MOST_ZERO:
-        return scores, scores <= 0
-    if last.__module__.startswith("sklearn.") and last.__name__ in BELOW_ZERO:
-        return scores, scores < 0
-    labels = np.asarray(estimator.predict(features))
-    if labels.shape != (rows,) or not np.isin(labels, (-1, 1)).all():
-        raise Unscorable(
-            Reason.UNSUPPORTED_MODEL, "expected predict to return +1 or -1 for each row, got something else"
-        )
-    return scores, labels == -1
+    return scores, scores <= rule.border if rule.strict else scores < rule.border
 
 
 def _find_contradiction(estimator: Any) -> str:
@@ -166,19 +138,9 @@ def _check_neighbours(lof: Any) -> str:
     count, n_features = lof._fit_X.shape  # noqa: SLF001  # the search reads it
     if lof.n_features_in_ != n_features:
         return f"{lof.n_features_in_} features, but it was fitted on {n_features}"
-    if lof._tree is not None:  # noqa: SLF001
-        data, order, nodes, bounds = (np.asarray(a) for a in lof._tree.get_arrays())  # noqa: SLF001
-        bounds_fit = (nodes["idx_start"] >= 0) & (nodes["idx_start"] <= nodes["idx_end"]) & (nodes["idx_end"] <= count)
-        inner = np.flatnonzero(nodes["is_leaf"] == 0)
-        sides = 2 if type(lof._tree).__name__.startswith("KDTree") else 1  # noqa: SLF001
-        sound = (
-            len(nodes)
-            and (2 * inner + 2 < len(nodes)).all()
-            and bounds_fit.all()
-            and bounds.shape == (sides, len(nodes), n_features)
-            and data.shape == (count, n_features)
-            and sorted(order) == list(range(count))
-        )
-        if not sound:
-            return "its tree points outside itself"
+    expected = {"_distances_fit_X_": (count, lof.n_neighbors_), "_lrd": (count,)}
+    for name, shape in expected.items():
+        actual = getattr(lof, name).shape
+        if actual != shape or not 0 < lof.n_neighbors_ < count:
+            return f"{name} is {actual} where {lof.n_neighbors_} neighbours of {count} rows need {shape}"
     return ""

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from scorer.errors import Unscorable
+from scorer.families.registry import UNKNOWN
+from scorer.model_files.reader import SIZE_LIMIT
 from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, parse_sidecar
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.table import Predictions
@@ -27,29 +29,43 @@ from . import loader, outlier_detector
 from .loader import Detector
 
 
-def score_model_file(model: Model, content: Content | Exception, readings: Readings) -> ModelOutcome:
-    """One model's result. Where *content* is an error, the model fails by that, and nothing of it runs."""
+def score_model_file(
+    model: Model, content: Content | Exception, readings: Readings, *, size_limit: int = SIZE_LIMIT
+) -> ModelOutcome:
+    """One model's result; its file may unpack to *size_limit* bytes.
+
+    Where *content* is an error, the model fails by that, and nothing of it runs.
+    """
     etag = made_by = ""
     try:
         if isinstance(content, Exception):
             raise content
         etag = content.etag
-        detector = loader.load_model(content.data)
-        made_by = detector.made_by
+        model_file = loader.read_model_file(content.data, size_limit)
+        made_by = model_file.made_by
+        detector = loader.build_detector(model_file)
         sidecar = parse_sidecar(content.companions.get(SIDECAR, b""))
         signal = _select_readings(detector, sidecar, model, readings)
         with warnings.catch_warnings(action="ignore"):  # no log line for each model
             scores, anomalies = outlier_detector.score_rows(
-                detector.estimator, _arrange_features(detector, signal.values)
+                detector.estimator, _arrange_features(detector, signal.values), detector.rule
             )
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever the error
         reason, message = classify_error(error, made_by)
-        return ModelOutcome(ModelResult(model.id, reason=reason, message=message, etag=get_changed_etag(etag, model)))
+        result = ModelResult(model.id, reason=reason, message=message, etag=get_changed_etag(etag, model))
+        return ModelOutcome(result, made_by=made_by)
     value = signal.values[:, 0] if signal.values.shape[1] == 1 else None
     predictions = Predictions(model, etag, signal.time, value, scores, anomalies)
     result = ModelResult(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=get_changed_etag(etag, model))
     return ModelOutcome(
-        result, predictions, signal.left_out, signal.repeated, signal.is_assumed, signal.has_silent, made_by
+        result,
+        predictions,
+        signal.left_out,
+        signal.repeated,
+        signal.is_assumed,
+        signal.has_silent,
+        made_by,
+        detector.is_constant,
     )
 
 
@@ -60,7 +76,7 @@ def classify_error(error: BaseException, made_by: str = "") -> tuple[Reason, str
     message = clip_text(f"{type(error).__name__}: {error}")
     if type(error).__name__ == "NotFittedError":  # by name: importing scikit-learn for it would cost a second
         return Reason.UNFITTED_MODEL, message
-    return Reason.INCOMPATIBLE_MODEL if made_by else Reason.ESTIMATOR_ERROR, message
+    return Reason.INCOMPATIBLE_MODEL if made_by not in ("", UNKNOWN) else Reason.ESTIMATOR_ERROR, message
 
 
 def _select_readings(detector: Detector, sidecar: Sidecar, model: Model, readings: Readings) -> ModelReadings:

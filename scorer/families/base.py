@@ -1,14 +1,15 @@
 """The layout of a packed model's numbers, which all families share.
 
-    numbers   head (8) | shift (n_features) | scale (n_features) | body
-    head      scaler, low, high, intercept, gamma, coef0, degree, n
+    numbers   head (9) | shift (n_features) | scale (n_features) | body
+    head      scaler, low, high, intercept, gamma, coef0, degree, n, border
     scaler    0: none; 1: (x - shift) / scale; 2: x * scale + shift, then clipped to low..high
     body      RBF, POLY, SIGMOID   coef (n), support vectors (n, n_features)
               LINEAR               weights (n_features)
               ENVELOPE             location (n_features), precision (n_features, n_features)
               FOREST               see isolation_forest.py; gamma is the normalising path length, n the number of trees
 
-The score is intercept plus the sum of the body's terms.
+The score is intercept plus the sum of the body's terms. An anomaly is a score below the border, or at most the border
+where the model is strict. The border is 0 but for isolation forests of scikit-learn 0.19 to 0.21.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from enum import IntEnum
 
 import numpy as np
 
-HEAD = 8
+HEAD = 9
+COUNT, BORDER = 7, 8  # where the head has n and the border
 
 MOST_NUMBERS = 2**24  # of one model: 128 MiB; a larger one is KEPT, and scored in a worker process with a memory limit
 
@@ -43,8 +45,8 @@ class Packed:
     family: Family
     n_features: int  # features that it expects; 0 where KEPT
     features: tuple[str, ...]  # their names; () where it was fitted without
-    made_by: str  # the scikit-learn that made it; "" where the file does not say
-    strict: bool  # an anomaly is a score of 0 or less; else below 0
+    made_by: str  # the scikit-learn that made it; "unknown" where the file does not say
+    strict: bool  # an anomaly is a score of the border or less; else below it
     numbers: np.ndarray  # float64, 1-D, as above
     integers: np.ndarray  # int32, 1-D; empty but for FOREST
 
@@ -66,6 +68,8 @@ class Body:
     coef0: float = 0.0
     degree: float = 0.0
     count: int = 0
+    border: float = 0.0
+    strict: bool = False
     integers: np.ndarray = field(default_factory=make_no_integers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,10 @@ def check_equal(name: str, actual: object, expected: object) -> None:
     if actual != expected:
         shown = actual if type(actual) in (int, bool) else f"a {type(actual).__name__}"  # others may be endless to show
         raise ValueError(f"{name} is {shown} where {expected} is expected")
+
+
+def read_release(state: dict[str, Any]) -> tuple[int, int] | None:
+    """The release of scikit-learn that made a part, such as (1, 9); None where it does not say."""
+    version = state.get("_sklearn_version")
+    match = re.match(r"(\d{1,4})\.(\d{1,4})", version) if type(version) is str else None
+    return (int(match[1]), int(match[2])) if match else None

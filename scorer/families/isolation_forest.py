@@ -14,10 +14,55 @@ from typing import Any
 
 import numpy as np
 
+from scorer.errors import Unscorable
+from shared.contract.reasons import Reason
+
+from .base import Body, Family
+from .checks import read_number, read_release
+
 MOST_NODES = 2**22  # of all trees of one model: 80 MiB here; a larger forest is not packed
 DEEPEST = 64  # scikit-learn grows them to log2(max_samples) levels
 
+_BEHAVIOURS = ((0, 20), (0, 21))  # releases with `behaviour`; the first ones with `offset_`
 _KINDS = {"left_child": "i", "right_child": "i", "feature": "i", "threshold": "f", "n_node_samples": "i"}
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringRule:
+    """How the release that made a detector scores and labels: an anomaly is a score below the border.
+
+    Of a forest, score = intercept - 2 ** -mean path, read off the sources of each release and compared with it (see
+    docs/models.md): 0.19 adds 0.5 and compares with `threshold_`, itself an anomaly; 0.20 and 0.21 subtract `offset_`
+    and compare with `_threshold_` where *behaviour* is "old", their default; all later ones compare with 0. Until 0.20
+    a leaf of one sample counts as a path of 1, and the formula for more samples is used for two.
+    """
+
+    intercept: float
+    border: float = 0.0
+    strict: bool = False  # the border itself is an anomaly
+    is_first: bool = False  # path lengths of 0.19 and 0.20
+
+
+def read_rule(state: dict[str, Any]) -> ScoringRule:
+    """The rule of the release that made a forest.
+
+    Raises KeyError, ValueError, and Unscorable (INCOMPATIBLE_MODEL) for one of 0.20 or 0.21 that does not say which.
+    """
+    release = read_release(state)
+    is_first = release is not None and release <= _BEHAVIOURS[0]
+    if is_first and int(state["_max_samples"]) <= 2:  # noqa: PLR2004  # of which the two formulas differ
+        message = "expected more than 2 samples a tree, got a forest of scikit-learn 0.20 or older with fewer"
+        raise Unscorable(Reason.INCOMPATIBLE_MODEL, message)
+    if "offset_" not in state and release is not None and release < _BEHAVIOURS[0]:
+        return ScoringRule(0.5, read_number(state, "threshold_"), strict=True, is_first=True)
+    intercept = -read_number(state, "offset_")
+    if state.get("behaviour") not in ("old", "new"):  # a parameter of 0.20 and 0.21 only
+        return ScoringRule(intercept)
+    if release not in _BEHAVIOURS:
+        message = "expected a forest that says whether scikit-learn 0.20 or 0.21 made it: they score differently"
+        raise Unscorable(Reason.INCOMPATIBLE_MODEL, message)
+    border = read_number(state, "_threshold_") if state["behaviour"] == "old" else 0.0
+    return ScoringRule(intercept, border, is_first=is_first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +76,39 @@ class Trees:
     thresholds: np.ndarray  # float64
 
 
-def read_trees(state: dict[str, Any]) -> Trees | None:
+def read_forest(state: dict[str, Any]) -> Body | None:
+    """IsolationForest, as the release that made it scores; None where its trees are too many to pack.
+
+    Raises KeyError for a missing attribute, ValueError for a contradiction, and Unscorable as `read_rule`.
+    """
+    rule = read_rule(state)
+    trees = read_trees(state, rule)
+    if trees is None:
+        return None
+    return Body(
+        Family.FOREST,
+        state.get("n_features_in_", trees.n_features),
+        rule.intercept,
+        (trees.thresholds,),
+        gamma=trees.normal,
+        count=trees.count,
+        border=rule.border,
+        strict=rule.strict,
+        integers=trees.integers,
+    )
+
+
+def read_trees(state: dict[str, Any], rule: ScoringRule) -> Trees | None:
     """The trees of a fitted forest's attributes; None where they are too many to pack.
 
     Raises KeyError for a missing attribute and ValueError for a contradiction.
     """
     n_features = int(state["n_features_in_"] if "n_features_in_" in state else state["n_features_"])
     tree_states = [estimator.state["tree_"].state for estimator in state["estimators_"]]
-    if any(tree["nodes"].ndim != 1 or not _KINDS.items() <= _list_kinds(tree["nodes"]).items() for tree in tree_states):
-        raise ValueError("a tree's nodes have other fields")
+    for tree in tree_states:
+        kinds = _list_kinds(tree["nodes"])
+        if tree["nodes"].ndim != 1 or any(kinds[name] != kind for name, kind in _KINDS.items()):
+            raise ValueError("a tree's nodes have fields of other types")
     sizes = np.array([len(tree["nodes"]) for tree in tree_states])
     if not tree_states or not sizes.all() or n_features < 1:
         raise ValueError(f"{len(tree_states)} trees for {n_features} features, or a tree without nodes")
@@ -58,10 +127,8 @@ def read_trees(state: dict[str, Any]) -> Trees | None:
         raise ValueError("a leaf without samples")
     if int(state["_max_samples"]) < 1:
         raise ValueError("_max_samples is below 1")
-    path_lengths, normal = (
-        depth + compute_average_path(samples),
-        float(compute_average_path(np.array(int(state["_max_samples"])))),
-    )
+    path_lengths = depth + compute_average_path(samples, is_first=rule.is_first)
+    normal = float(compute_average_path(np.array(int(state["_max_samples"]))))
     _check_lengths(state, path_lengths[leaf], sizes, leaf)
     if not normal:  # one sample a tree; scikit-learn then calls the mean depth 1
         path_lengths, normal = np.ones(len(leaf)), 1.0
@@ -74,10 +141,15 @@ def _list_kinds(nodes: np.ndarray) -> dict[str, str]:
     return {name: nodes.dtype[name].kind for name in nodes.dtype.names or ()}
 
 
-def compute_average_path(samples: np.ndarray) -> np.ndarray:
-    """Mean length of an unsuccessful search in a tree of so many samples, as `_average_path_length` has it."""
-    many = np.maximum(samples, 3).astype(np.float64)
+def compute_average_path(samples: np.ndarray, *, is_first: bool = False) -> np.ndarray:
+    """Mean length of an unsuccessful search in a tree of so many samples, as `_average_path_length` has it.
+
+    *is_first*: as it was in 0.19 and 0.20.
+    """
+    many = np.maximum(samples, 2 if is_first else 3).astype(np.float64)
     mean = 2.0 * (np.log(many - 1.0) + np.euler_gamma) - 2.0 * (many - 1.0) / many
+    if is_first:
+        return np.where(samples <= 1, 1.0, mean)
     return np.where(samples <= 1, 0.0, np.where(samples == 2, 1.0, mean))  # noqa: PLR2004  # the formula's own cases
 
 
@@ -148,3 +220,8 @@ def _check_lengths(state: dict[str, Any], path_lengths: np.ndarray, sizes: np.nd
     kept_lengths = np.concatenate(steps)[leaf] + np.concatenate(means)[leaf] - 1.0
     if not np.allclose(kept_lengths, path_lengths, rtol=1e-12, atol=1e-12):
         raise ValueError("its stored path lengths are not those of its trees")
+
+
+def is_constant(state: dict[str, Any]) -> bool:
+    """Whether no tree of a forest splits: it was fitted on rows that are all equal, such as those of a stuck sensor."""
+    return all(len(estimator.state["tree_"].state["nodes"]) == 1 for estimator in state["estimators_"])

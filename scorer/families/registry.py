@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from shared.contract.reasons import Reason
 
 from . import isolation_forest, training
 from .base import Body, Family, Packed, Scaler, make_no_integers
-from .checks import read_number
 from .covariance import read_envelope
+from .isolation_forest import ScoringRule
 from .scalers import SCALERS, read_scaler
 from .svm import read_one_class_svm, read_sgd_svm
 
@@ -29,6 +30,7 @@ _SGD = "sklearn.linear_model._stochastic_gradient.SGDOneClassSVM"
 _ENVELOPE = "sklearn.covariance._elliptic_envelope.EllipticEnvelope"
 _FOREST = "sklearn.ensemble._iforest.IsolationForest"
 _NEIGHBOURS = "sklearn.neighbors._lof.LocalOutlierFactor"
+UNKNOWN = "unknown"  # the version of a file that does not say one
 _VERSION = re.compile(r"\d{1,4}(\.[0-9a-z+-]{1,12}){1,4}")
 
 
@@ -49,14 +51,37 @@ def pack_model(model: ParsedObject) -> Packed:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"its parts contradict each other: {error}"[:300]) from error
 
 
+@cache
+def get_installed_version() -> str:
+    """The installed version of scikit-learn, without importing it."""
+    return importlib.metadata.version("scikit-learn")
+
+
+def read_rule(model: ParsedObject) -> ScoringRule:
+    """How the release that made a model labels. Raises as `isolation_forest.read_rule`."""
+    detector = parsed.get_last_step(model)
+    if detector.kind == _FOREST:
+        return isolation_forest.read_rule(detector.state)
+    return ScoringRule(0.0, strict=detector.kind == _SVM)
+
+
+def is_constant(model: ParsedObject) -> bool:
+    """Whether a model is an isolation forest that was fitted on equal rows, and so gives one score to all."""
+    detector = parsed.get_last_step(model)
+    return bool(detector.kind == _FOREST and isolation_forest.is_constant(detector.state))
+
+
 def _read_version(model: ParsedObject) -> str:
-    version = model.state.get("_sklearn_version")
-    return version if type(version) is str and _VERSION.fullmatch(version) else ""
+    """The release that made a model, or its detector where that one is another; UNKNOWN where one does not say."""
+    states = [part.state for part in (model, parsed.get_last_step(model)) if type(part) is ParsedObject]
+    versions = [state.get("_sklearn_version") for state in states]
+    releases = [text if type(text) is str and _VERSION.fullmatch(text) else UNKNOWN for text in versions]
+    return next((version for version in releases if version != get_installed_version()), get_installed_version())
 
 
 def _make_missing(name: str, made_by: str) -> Unscorable:
-    installed = importlib.metadata.version("scikit-learn")
-    if made_by not in ("", installed):
+    installed = get_installed_version()
+    if made_by not in (UNKNOWN, installed):
         message = f"made by scikit-learn {made_by}, which {installed} cannot read: {name} is missing"
         return Unscorable(Reason.INCOMPATIBLE_MODEL, message)
     return Unscorable(Reason.UNREADABLE_MODEL, f"its parts contradict each other: {name} is missing")
@@ -66,8 +91,10 @@ def _list_steps(model: ParsedObject) -> list[ParsedObject]:
     """The fitted steps of the model; the last one is the detector. Raises Unscorable."""
     detector = parsed.get_last_step(model)
     kind = detector.kind if type(detector) is ParsedObject else type(detector).__name__
-    novelty = kind != _NEIGHBOURS or detector.state.get("novelty") is True
-    if kind not in (_SVM, _SGD, _ENVELOPE, _FOREST, _NEIGHBOURS) or not novelty:
+    if kind == _NEIGHBOURS and detector.state.get("novelty") is not True:
+        message = "expected a LocalOutlierFactor for new readings, got one without novelty: fit it with novelty=True"
+        raise Unscorable(Reason.NOT_NOVELTY, message)
+    if kind not in (_SVM, _SGD, _ENVELOPE, _FOREST, _NEIGHBOURS):
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL,
             f"expected an outlier detector, got a {_shorten_kind(model.kind)} that ends in {_shorten_kind(kind)}",
@@ -96,7 +123,7 @@ def _pack_steps(model: ParsedObject, steps: list[Any], made_by: str) -> Packed:
     n_features = body.n_features
     scaler = read_scaler(first, n_features) if len(steps) > 1 else Scaler(0, np.zeros(n_features), np.ones(n_features))
     numeric = (body.intercept, body.gamma, body.coef0, body.degree)
-    head = (scaler.mode, scaler.low, scaler.high, *numeric, body.count)
+    head = (scaler.mode, scaler.low, scaler.high, *numeric, body.count, body.border)
     numbers = np.concatenate((head, scaler.shift, scaler.scale, *body.numbers), dtype=np.float64)
     if not np.isfinite(numbers[3:]).all():
         raise ValueError("it holds a number that is not finite")
@@ -104,7 +131,7 @@ def _pack_steps(model: ParsedObject, steps: list[Any], made_by: str) -> Packed:
         raise ValueError("scale_ holds a zero")
     if features and len(features) != n_features:
         raise ValueError(f"feature_names_in_ has {len(features)} names for {n_features} features")
-    return Packed(body.family, n_features, features, made_by, detector.kind == _SVM, numbers, body.integers)
+    return Packed(body.family, n_features, features, made_by, body.strict, numbers, body.integers)
 
 
 def _read_body(part: ParsedObject) -> Body | None:
@@ -116,15 +143,5 @@ def _read_body(part: ParsedObject) -> Body | None:
         case "sklearn.covariance._elliptic_envelope.EllipticEnvelope":
             return read_envelope(part.state)
         case "sklearn.ensemble._iforest.IsolationForest":
-            trees = isolation_forest.read_trees(part.state)
-            if trees is None:
-                return None
-            n_features, intercept = (
-                part.state.get("n_features_in_", trees.n_features),
-                -read_number(part.state, "offset_"),
-            )
-            numbers = (trees.thresholds,)
-            return Body(
-                Family.FOREST, n_features, intercept, numbers, trees.normal, count=trees.count, integers=trees.integers
-            )
+            return isolation_forest.read_forest(part.state)
     return None

@@ -41,11 +41,12 @@ def read_one_class_svm(state: dict[str, Any]) -> Body | None:
     family = _KERNELS[kernel]
     if family is Family.LINEAR:
         weights = coefficients[0].astype(np.float64) @ vectors.astype(np.float64)
-        return Body(family, n_features, intercept, (weights,))
+        return Body(family, n_features, intercept, (weights,), strict=True)
     gamma, coef0, degree = read_number(state, "_gamma"), read_number(state, "coef0"), read_number(state, "degree")
     if gamma < 0 or not 0 <= degree < HIGHEST_DEGREE or degree != int(degree):
         raise ValueError(f"gamma is {gamma}, degree is {degree}")
-    return Body(family, n_features, intercept, (coefficients[0], vectors.ravel()), gamma, coef0, degree, count)
+    numbers = (coefficients[0], vectors.ravel())
+    return Body(family, n_features, intercept, numbers, gamma, coef0, degree, count, strict=True)
 
 
 def read_sgd_svm(state: dict[str, Any]) -> Body | None:

@@ -7,8 +7,6 @@ decide. A step that was fitted without names ends the search: what follows it ha
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +14,11 @@ import numpy as np
 
 from scorer.model_files.parsed import PIPELINE, ParsedObject
 
+from .checks import read_release
+
 PARTS = 1000  # of one model that are looked at
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
+_UNION = "sklearn.pipeline.FeatureUnion"
 _FOREST = "sklearn.ensemble._iforest.IsolationForest"
 _TREES_WITH_GAPS = (1, 6)  # the first scikit-learn whose isolation forests take missing values
 _IMPUTERS = frozenset(
@@ -37,20 +38,17 @@ _TOLERANT = frozenset(
 )
 
 
-Describe = Callable[[Any], ParsedObject | None]  # the class and attributes of a part; None for what is no object
-
-
-def describe_parsed(part: Any) -> ParsedObject | None:
-    """A part of a file that was read as data is its own description."""
+def _describe(part: Any) -> ParsedObject | None:
+    """A part of a model's file; None for what is no object."""
     return part if type(part) is ParsedObject else None
 
 
-def read_feature_names(model: Any, describe: Describe = describe_parsed) -> tuple[str, ...]:
+def read_feature_names(model: Any) -> tuple[str, ...]:
     """The names of the features that a model was fitted with; () where it was fitted without names.
 
     Raises ValueError for names that are no texts.
     """
-    for value, part in _Parts(describe).list_steps(model):
+    for value, part in _Parts().list_steps(model, in_unions=True):
         if is_skipped(value):
             continue
         if part is None:
@@ -62,9 +60,9 @@ def read_feature_names(model: Any, describe: Describe = describe_parsed) -> tupl
     return ()
 
 
-def count_features(model: Any, describe: Describe = describe_parsed) -> int | None:
+def count_features(model: Any) -> int | None:
     """How many features a model was fitted with; None where it does not say."""
-    for _, part in _Parts(describe).list_steps(model):
+    for _, part in _Parts().list_steps(model, in_unions=True):
         count = part.state.get("n_features_in_") if part else None
         if isinstance(count, int | np.integer):
             return int(count)
@@ -76,32 +74,36 @@ def is_skipped(step: Any) -> bool:
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
-def takes_gaps(model: Any, describe: Describe = describe_parsed) -> bool:
+def takes_gaps(model: Any) -> bool:
     """Whether the model was trained to be given missing values (NaN).
 
     An imputer before all steps that would refuse them, or a forest whose file says that it saw some, see `saw_gaps`.
     """
-    return _handle_gaps(model, _Parts(describe)) == _ABSORBS
+    return _handle_gaps(model, _Parts()) == _ABSORBS
 
 
 @dataclass(slots=True)
 class _Parts:
     """Walks over the parts of one model. Files may nest them in circles, so there is a limit; beyond it, ValueError."""
 
-    describe: Describe
     n_parts: int = 0
 
-    def list_steps(self, model: Any) -> list[tuple[Any, ParsedObject | None]]:
-        """The steps of a model, also of pipelines within it, in the order in which they get features."""
+    def list_steps(self, model: Any, *, in_unions: bool = False) -> list[tuple[Any, ParsedObject | None]]:
+        """The steps of a model, also of pipelines within it, in the order in which they get features.
+
+        *in_unions*: in the place of a FeatureUnion its parts, which all get the same features.
+        """
         pending, steps = [model], []
         while pending:
             self.n_parts += 1
             if self.n_parts > PARTS:
                 raise ValueError(f"it has more than {PARTS} parts")
             value = pending.pop()
-            part = self.describe(value)
+            part = _describe(value)
             if part is not None and part.kind == PIPELINE:
                 pending += [step[1] for step in reversed(part.state["steps"]) if len(step) > 1]
+            elif part is not None and part.kind == _UNION and in_unions:
+                pending += [branch[1] for branch in reversed(part.state["transformer_list"]) if len(branch) > 1]
             elif part is not None and "best_estimator_" in part.state:  # a search, whose result it is
                 pending.append(part.state["best_estimator_"])
             else:
@@ -133,7 +135,7 @@ def _handle_gaps(model: Any, parts: _Parts) -> str:
 
 def _handle_gaps_in_step(part: ParsedObject, parts: _Parts) -> str:
     if part.kind == _FOREST:
-        return _ABSORBS if saw_gaps(part, parts.describe) else _REFUSES
+        return _ABSORBS if saw_gaps(part) else _REFUSES
     if part.kind in _IMPUTERS:
         missing = part.state.get("missing_values", math.nan)
         return _ABSORBS if isinstance(missing, float) and math.isnan(missing) else _REFUSES
@@ -146,19 +148,19 @@ def _handle_gaps_in_step(part: ParsedObject, parts: _Parts) -> str:
     return _REFUSES
 
 
-def saw_gaps(forest: ParsedObject, describe: Describe = describe_parsed) -> bool:
+def saw_gaps(forest: ParsedObject) -> bool:
     """Whether a node of one of the forest's trees sends missing values to its smaller side.
 
     Where no value is missing in a node, scikit-learn 1.6 and later sends missing ones to the larger side. Measured with
     1.3 to 1.9: before 1.6 a forest takes none, whatever the nodes say; forests of 1.6 to 1.8 that saw some do not
     show it, so they count as trained without.
     """
-    version = re.match(r"(\d+)\.(\d+)", str(forest.state.get("_sklearn_version", "")))
-    if version is None or tuple(map(int, version.groups())) < _TREES_WITH_GAPS:
+    release = read_release(forest.state)
+    if release is None or release < _TREES_WITH_GAPS:
         return False
     for estimator in forest.state.get("estimators_", ()):
-        tree = describe(estimator)
-        nodes = describe(tree.state.get("tree_")) if tree else None
+        tree = _describe(estimator)
+        nodes = _describe(tree.state.get("tree_")) if tree else None
         array = nodes.state.get("nodes") if nodes else None
         if not isinstance(array, np.ndarray) or "missing_go_to_left" not in (array.dtype.names or ()):
             continue

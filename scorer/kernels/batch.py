@@ -12,7 +12,7 @@ class Batch:
     """m models and the readings that they score. Whoever builds a batch has checked it: the kernels trust it."""
 
     family: np.ndarray  # int8[m], never KEPT
-    strict: np.ndarray  # bool[m]: an anomaly is a score <= 0, not < 0
+    strict: np.ndarray  # bool[m]: an anomaly is a score <= the border, not < it
     n_features: np.ndarray  # int32[m]
     number_index: np.ndarray  # int64[m]: index of the model's first number
     numbers: np.ndarray  # float64: the layout is in families/base.py

@@ -17,7 +17,7 @@ from types import ModuleType
 
 import numpy as np
 
-from scorer.families.base import Family
+from scorer.families.base import COUNT, Family
 from shared.contract.errors import Misconfigured
 
 from .batch import Batch
@@ -92,7 +92,7 @@ def _split_batch(batch: Batch, cores: int) -> list[int]:
     """The end of each block of models; all blocks are about the same amount of work."""
     if cores == 1 or not len(batch.family):
         return [len(batch.family)]
-    n = batch.numbers[batch.number_index + 7]
+    n = batch.numbers[batch.number_index + COUNT]
     forest, envelope = batch.family == Family.FOREST, batch.family == Family.ENVELOPE
     terms = np.where(
         forest, n * _WALK, np.where(envelope, batch.n_features * batch.n_features, n * (batch.n_features + _STEP))

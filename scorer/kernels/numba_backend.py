@@ -22,7 +22,7 @@ from llvmlite import binding
 from numba import boolean, float64, int8, int32, int64, njit, types, void
 from numba.core import config
 
-from scorer.families.base import Family
+from scorer.families.base import BORDER, COUNT, HEAD, Family
 
 from .batch import Batch
 
@@ -261,7 +261,7 @@ _ENVELOPE = int(Family.ENVELOPE)
 @_plain
 def _score_block(family, total, scratch, z, head, body, integers, n_features, n_rows, n_padded):
     """total[row] = the score without its intercept; z holds the scaled rows, and one more row for an envelope."""
-    n = int(head[7])
+    n = int(head[COUNT])
     _init_totals(total, z, n_features, n_padded)
     if family == _RBF:
         _add_rbf(total, scratch, z[:n_features], body[:n], body[n:], -head[4] * _LOG2E, n_padded)
@@ -286,13 +286,13 @@ def _score_models(
     for i in range(begin, end):
         w, offset = n_features[i], number_index[i]
         head, shift, scale = (
-            numbers[offset : offset + 8],
-            numbers[offset + 8 : offset + 8 + w],
-            numbers[offset + 8 + w : offset + 8 + 2 * w],
+            numbers[offset : offset + HEAD],
+            numbers[offset + HEAD : offset + HEAD + w],
+            numbers[offset + HEAD + w : offset + HEAD + 2 * w],
         )
-        body = numbers[offset + 8 + 2 * w :]
+        body = numbers[offset + HEAD + 2 * w :]
         if family[i] == _RBF or family[i] == _POLY or family[i] == _SIGMOID:
-            body = body[: int(head[7]) * (w + 1)]
+            body = body[: int(head[COUNT]) * (w + 1)]
         model_integers = integers[integer_index[i] : integer_index[i] + integer_count[i]]
         for start in range(0, n_rows[i], BLOCK):
             count = min(BLOCK, n_rows[i] - start)
@@ -302,7 +302,7 @@ def _score_models(
             for r in range(count):
                 score = total[r] + head[3]
                 scores[out[i] + start + r] = score
-                anomalies[out[i] + start + r] = score <= 0.0 if strict[i] else score < 0.0
+                anomalies[out[i] + start + r] = score <= head[BORDER] if strict[i] else score < head[BORDER]
 
 
 def _readonly(kind, dimensions=1):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.families.base import Family
+from scorer.families.base import BORDER, HEAD, Family
 
 from .batch import Batch
 
@@ -49,7 +49,7 @@ def run_kernels(batch: Batch, begin: int, end: int, scores: np.ndarray, anomalie
                 case Family.ENVELOPE:
                     _subtract_distance(batch, block, z, score)
             score += head[3]
-            _write_scores(batch, block, score, scores, anomalies)
+            _write_scores(batch, block, head, score, scores, anomalies)
 
 
 def _split_rows(batch: Batch, begin: int, end: int) -> Iterator[_RowBlock]:
@@ -92,11 +92,11 @@ def _limit_sizes(batch: Batch, block: _RowBlock, similar: np.ndarray) -> Iterato
 
 
 def _scale_rows(batch: Batch, block: _RowBlock) -> tuple[np.ndarray, np.ndarray]:
-    """The readings scaled as in scikit-learn, [n_features, rows, models]; and the heads, [8, models]."""
+    """The readings scaled as in scikit-learn, [n_features, rows, models]; and the heads, [HEAD, models]."""
     number_index, n_features = batch.number_index[block.model], int(batch.n_features[block.model[0]])
-    head = batch.numbers[number_index + np.arange(8)[:, None]]
-    shift = batch.numbers[number_index + 8 + np.arange(n_features)[:, None]][:, None]
-    scale = batch.numbers[number_index + 8 + n_features + np.arange(n_features)[:, None]][:, None]
+    head = batch.numbers[number_index + np.arange(HEAD)[:, None]]
+    shift = batch.numbers[number_index + HEAD + np.arange(n_features)[:, None]][:, None]
+    scale = batch.numbers[number_index + HEAD + n_features + np.arange(n_features)[:, None]][:, None]
     columns = batch.layouts[batch.layout[block.model], :n_features].T
     row = block.first + np.minimum(np.arange(block.rows.max())[:, None], block.rows - 1)
     z = np.ascontiguousarray(batch.values[columns[:, None], row])  # NumPy would keep the order of `columns`
@@ -126,7 +126,7 @@ def _sum_terms(terms: np.ndarray) -> np.ndarray:
 
 def _read_body(batch: Batch, block: _RowBlock, index: np.ndarray) -> np.ndarray:
     """The numbers at *index* of each model's body; the last axis of *index* is the models, or 1."""
-    start = batch.number_index[block.model] + 8 + 2 * batch.n_features[block.model].astype(np.int64)
+    start = batch.number_index[block.model] + HEAD + 2 * batch.n_features[block.model].astype(np.int64)
     numbers: np.ndarray = batch.numbers[start + index]
     return numbers
 
@@ -231,10 +231,17 @@ def _score_forest(batch: Batch, block: _RowBlock, z: np.ndarray, head: np.ndarra
     return score
 
 
-def _write_scores(batch: Batch, block: _RowBlock, score: np.ndarray, scores: np.ndarray, anomalies: np.ndarray) -> None:
+def _write_scores(
+    batch: Batch,
+    block: _RowBlock,
+    head: np.ndarray,
+    score: np.ndarray,
+    scores: np.ndarray,
+    anomalies: np.ndarray,
+) -> None:
     """Copy each model's rows to the results, without the padding."""
     row = np.arange(len(score))[:, None]
     real = row < block.rows
     target = (block.out + row)[real]
     scores[target] = score[real]
-    anomalies[target] = np.where(batch.strict[block.model], score <= 0.0, score < 0.0)[real]
+    anomalies[target] = np.where(batch.strict[block.model], score <= head[BORDER], score < head[BORDER])[real]

@@ -1,75 +1,183 @@
-"""The globals that a pickle may name. Any other is refused when it is named, before anything of the file has run.
+"""The one list of what a model file may name, and what becomes of each name. Pickles and skops files share it.
 
-A pickle is a program that acts through the globals it names: REDUCE and NEWOBJ call them, BUILD writes into their
-results. So each global here must be harmless with any arguments, and must not be a shared object that BUILD could
-change for other models. Hence:
+Nothing that a file names is called, imported or opened while the file is read: a name is a token (`pickle_globals`,
+`skops_reader`). `estimators.builder` then makes objects of the tokens, in the sandbox, and it makes no others:
 
-- Estimators are scikit-learn's own classes. Their constructors only store their arguments, and `__setstate__`,
-  which they all have, makes BUILD on the class itself an error.
-- A file gets a function in a wrapper of its own, so that BUILD changes the wrapper.
-- For `numpy.ndarray` a file gets a token only: real dumps only pass it to `_reconstruct`, while a call of it could
-  make an array of objects from chosen bytes.
-- `joblib`'s wrapper of an array, a plain class, is subclassed for each file.
-- No `functools`, `operator`, `numpy.load`, no `FunctionTransformer` (it calls its argument).
+    ESTIMATOR  an instance of scikit-learn's own class: its constructor is not called, its attributes are set
+    PART       made by code of ours from checked numbers: trees, sparse matrices, splines, random states, slices
+    FUNCTION   an elementwise function of NumPy, and only as the function of a FunctionTransformer
+    TYPE       a type of numbers, as a value
+    UNUSED     never made: scoring does not need it (a tree of neighbours, which is built again; scorers; caches)
+    READ       a value that the readers themselves make: arrays, numbers, bytes
+
+So a name of this list can run no code that a file chooses, open no file and import nothing. A name that is not on it is
+*untrusted*, but for classes of known libraries (`LIBRARIES`), which are merely not supported: a token does no harm.
 """
 
 from __future__ import annotations
 
-_SKLEARN = {
-    "sklearn.covariance._elliptic_envelope": ("EllipticEnvelope",),
-    "sklearn.decomposition._pca": ("PCA",),
-    "sklearn.ensemble._iforest": ("IsolationForest",),
-    "sklearn.feature_selection._variance_threshold": ("VarianceThreshold",),
-    "sklearn.impute._base": ("SimpleImputer",),
-    "sklearn.kernel_approximation": ("Nystroem", "RBFSampler"),
-    "sklearn.linear_model._sgd_fast": ("Hinge",),
-    "sklearn.linear_model._stochastic_gradient": ("SGDOneClassSVM",),
-    "sklearn.metrics._dist_metrics": ("EuclideanDistance64",),
-    "sklearn.neighbors._ball_tree": ("BallTree",),
-    "sklearn.neighbors._kd_tree": ("KDTree",),
-    "sklearn.neighbors._lof": ("LocalOutlierFactor",),
-    "sklearn.pipeline": ("Pipeline",),
-    "sklearn.preprocessing._data": (
-        "MaxAbsScaler",
-        "MinMaxScaler",
-        "Normalizer",
-        "PowerTransformer",
-        "QuantileTransformer",
-        "RobustScaler",
-        "StandardScaler",
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Use(StrEnum):
+    """What becomes of a name."""
+
+    ESTIMATOR = "estimator"
+    PART = "part"
+    FUNCTION = "function"
+    TYPE = "type"
+    UNUSED = "unused"
+    READ = "read"
+
+
+# Each is scored by NumPy, SciPy or Cython code over its attributes; none calls or opens what an attribute names.
+_ESTIMATORS = {
+    "sklearn.cluster._kmeans": "KMeans MiniBatchKMeans",  # distances to their centres
+    "sklearn.compose._column_transformer": "ColumnTransformer",  # calls its transformers, which are on this list
+    "sklearn.covariance._elliptic_envelope": "EllipticEnvelope",
+    "sklearn.decomposition._factor_analysis": "FactorAnalysis",  # a product of matrices, as the next three
+    "sklearn.decomposition._fastica": "FastICA",
+    "sklearn.decomposition._incremental_pca": "IncrementalPCA",
+    "sklearn.decomposition._pca": "PCA",
+    "sklearn.decomposition._truncated_svd": "TruncatedSVD",
+    "sklearn.ensemble._iforest": "IsolationForest",
+    "sklearn.feature_selection._variance_threshold": "VarianceThreshold",
+    "sklearn.impute._base": "MissingIndicator SimpleImputer",  # the first is a part of imputers
+    "sklearn.impute._knn": "KNNImputer",  # distances to its rows
+    "sklearn.kernel_approximation": "AdditiveChi2Sampler Nystroem PolynomialCountSketch RBFSampler SkewedChi2Sampler",
+    "sklearn.linear_model._stochastic_gradient": "SGDOneClassSVM",
+    "sklearn.neighbors._lof": "LocalOutlierFactor",
+    "sklearn.pipeline": "FeatureUnion Pipeline",  # call their parts, which are on this list
+    "sklearn.preprocessing._data": "Binarizer MaxAbsScaler MinMaxScaler Normalizer PowerTransformer "
+    "QuantileTransformer RobustScaler StandardScaler",
+    "sklearn.preprocessing._discretization": "KBinsDiscretizer",
+    "sklearn.preprocessing._encoders": "OneHotEncoder OrdinalEncoder",  # the first is a part of KBinsDiscretizer
+    "sklearn.preprocessing._function_transformer": "FunctionTransformer",  # calls a FUNCTION
+    "sklearn.preprocessing._polynomial": "PolynomialFeatures SplineTransformer",
+    "sklearn.random_projection": "GaussianRandomProjection SparseRandomProjection",  # a product of matrices
+    "sklearn.svm._classes": "OneClassSVM",
+    "sklearn.tree._classes": "ExtraTreeRegressor",  # a part of IsolationForest
+}
+_PARTS = {
+    "builtins": "slice",
+    "numpy.random._pickle": "__randomstate_ctor",
+    "numpy.random.mtrand": "RandomState",
+    "scipy.interpolate._bsplines": "BSpline",
+    "scipy.sparse._csr": "csr_array csr_matrix",
+    "sklearn.tree._tree": "Tree",
+}
+_FUNCTIONS = {
+    "numpy": "abs absolute arcsinh arctan cbrt ceil cos deg2rad degrees exp exp2 expm1 fabs floor log log10 log1p log2 "
+    "nan_to_num negative positive rad2deg radians reciprocal rint sign sin sqrt square tan tanh trunc",
+}
+_TYPES = {"numpy": "bool bool_ float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64"}
+# fmt: off
+_METRICS = (
+    "BrayCurtis", "Canberra", "Chebyshev", "Dice", "Euclidean", "Hamming", "Haversine", "Jaccard", "Mahalanobis",
+    "Manhattan", "Matching", "Minkowski", "RogersTanimoto", "RussellRao", "SEuclidean", "SokalMichener", "SokalSneath",
+    "WMinkowski",
+)
+# fmt: on
+_UNUSED = {
+    "builtins": "bytearray frozenset set",
+    "collections": "OrderedDict defaultdict",
+    "joblib.memory": "Memory",  # a pipeline's cache, which only fitting uses
+    "numpy": "mean",  # how FeatureAgglomeration pools, which is not supported
+    "numpy.ma": "MaskedArray",  # the results of a search
+    "numpy.ma.core": "MaskedArray _mareconstruct",
+    "numpy.random._mt19937": "MT19937",
+    "numpy.random._pickle": "__bit_generator_ctor",
+    "scipy._lib.array_api_compat.numpy._aliases": "asarray",  # an attribute of BSpline, which its constructor sets
+    "sklearn.cluster._kmeans": "_kmeans_single_elkan _kmeans_single_lloyd",  # of BisectingKMeans, not supported
+    "sklearn.linear_model._sgd_fast": "Hinge",  # the loss, which only fitting uses
+    "sklearn.metrics._classification": "accuracy_score balanced_accuracy_score f1_score precision_score recall_score",
+    "sklearn.metrics._dist_metrics": " ".join(
+        ["newObj", *(f"{name}Distance{size}" for name in _METRICS for size in ("", "32", "64"))]
     ),
-    "sklearn.preprocessing._discretization": ("KBinsDiscretizer",),
-    "sklearn.preprocessing._polynomial": ("PolynomialFeatures",),
-    "sklearn.svm._classes": ("OneClassSVM",),
-    "sklearn.tree._classes": ("ExtraTreeRegressor",),
-    "sklearn.tree._tree": ("Tree",),
+    "sklearn.metrics._scorer": "_PassthroughScorer _Scorer",  # of a search
+    "sklearn.model_selection._search": "ParameterGrid",
+    "sklearn.model_selection._split": "GroupKFold KFold LeaveOneOut PredefinedSplit RepeatedKFold "
+    "RepeatedStratifiedKFold ShuffleSplit StratifiedKFold StratifiedShuffleSplit TimeSeriesSplit",
+    "sklearn.neighbors._ball_tree": "BallTree BallTree32 BallTree64 BinaryTree newObj",
+    "sklearn.neighbors._kd_tree": "BinaryTree KDTree KDTree32 KDTree64 newObj",
+    "sklearn.utils._metadata_requests": "MetadataRequest MethodMetadataRequest",  # routing, of fitting only
 }
-CLASSES = frozenset((module, name) for module, names in _SKLEARN.items() for name in names) | {
-    ("numpy", "dtype"),
-    ("numpy.random._mt19937", "MT19937"),
+_READ = {
+    "_codecs": "encode",  # how protocol 2 spells bytes
+    "builtins": "bytes",
+    "joblib.numpy_pickle": "NumpyArrayWrapper",
+    "numpy": "dtype ndarray str_",
+    "numpy._core": "_ufunc_reconstruct",  # how NumPy 1 pickles a function: by the names of its module and its own
+    "numpy._core.multiarray": "_reconstruct scalar",
+    "numpy._core.numeric": "_frombuffer",
 }
-FUNCTIONS = frozenset(
+# A search is its best estimator: see `parsed.simplify_model`.
+SEARCHES = frozenset(
+    f"sklearn.model_selection.{name}"
+    for name in (
+        "_search.GridSearchCV",
+        "_search.RandomizedSearchCV",
+        "_search_successive_halving.HalvingGridSearchCV",
+        "_search_successive_halving.HalvingRandomSearchCV",
+    )
+)
+
+
+def _list_names(table: Mapping[str, str]) -> Iterator[str]:
+    return (f"{module}.{name}" for module, names in table.items() for name in names.split())
+
+
+USES: Mapping[str, Use] = MappingProxyType(
     {
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"),
-        ("numpy.random._pickle", "__bit_generator_ctor"),
-        ("numpy.random._pickle", "__randomstate_ctor"),
-        ("sklearn.metrics._dist_metrics", "newObj"),
-        ("sklearn.neighbors._ball_tree", "newObj"),
-        ("sklearn.neighbors._kd_tree", "newObj"),
+        **dict.fromkeys(_list_names(_ESTIMATORS), Use.ESTIMATOR),
+        **dict.fromkeys(_list_names(_PARTS), Use.PART),
+        **dict.fromkeys(_list_names(_FUNCTIONS), Use.FUNCTION),
+        **dict.fromkeys(_list_names(_TYPES), Use.TYPE),
+        **dict.fromkeys(_list_names(_UNUSED), Use.UNUSED),
+        **dict.fromkeys(SEARCHES, Use.UNUSED),
+        **dict.fromkeys(_list_names(_READ), Use.READ),
     }
 )
+# The modules that the estimators of this list are imported from.
+MODULES = tuple(sorted(_ESTIMATORS))
+
 # Module names of older versions, and today's.
-MOVED = {
-    "numpy.core.multiarray": "numpy._core.multiarray",
-    "numpy.core.numeric": "numpy._core.numeric",
-    "sklearn.covariance.elliptic_envelope": "sklearn.covariance._elliptic_envelope",
-    "sklearn.decomposition.pca": "sklearn.decomposition._pca",
-    "sklearn.ensemble.iforest": "sklearn.ensemble._iforest",
-    "sklearn.neighbors.ball_tree": "sklearn.neighbors._ball_tree",
-    "sklearn.neighbors.kd_tree": "sklearn.neighbors._kd_tree",
-    "sklearn.neighbors.lof": "sklearn.neighbors._lof",
-    "sklearn.preprocessing.data": "sklearn.preprocessing._data",
-    "sklearn.svm.classes": "sklearn.svm._classes",
-    "sklearn.tree.tree": "sklearn.tree._classes",
-}
+MOVED: Mapping[str, str] = MappingProxyType(
+    {
+        "__builtin__": "builtins",
+        "numpy._core._multiarray_umath": "numpy",  # where NumPy's functions are made
+        "numpy.core": "numpy._core",
+        "numpy.core._multiarray_umath": "numpy",
+        "numpy.core.multiarray": "numpy._core.multiarray",
+        "numpy.core.numeric": "numpy._core.numeric",
+        "scipy.sparse.csr": "scipy.sparse._csr",
+        "sklearn.covariance.elliptic_envelope": "sklearn.covariance._elliptic_envelope",
+        "sklearn.covariance.outlier_detection": "sklearn.covariance._elliptic_envelope",
+        "sklearn.decomposition.factor_analysis": "sklearn.decomposition._factor_analysis",
+        "sklearn.decomposition.fastica_": "sklearn.decomposition._fastica",
+        "sklearn.decomposition.incremental_pca": "sklearn.decomposition._incremental_pca",
+        "sklearn.decomposition.pca": "sklearn.decomposition._pca",
+        "sklearn.decomposition.truncated_svd": "sklearn.decomposition._truncated_svd",
+        "sklearn.ensemble.iforest": "sklearn.ensemble._iforest",
+        "sklearn.externals.joblib.numpy_pickle": "joblib.numpy_pickle",  # up to 0.22
+        "sklearn.feature_selection.variance_threshold": "sklearn.feature_selection._variance_threshold",
+        "sklearn.impute": "sklearn.impute._base",  # 0.20
+        "sklearn.neighbors._dist_metrics": "sklearn.metrics._dist_metrics",
+        "sklearn.neighbors.ball_tree": "sklearn.neighbors._ball_tree",
+        "sklearn.neighbors.dist_metrics": "sklearn.metrics._dist_metrics",
+        "sklearn.neighbors.kd_tree": "sklearn.neighbors._kd_tree",
+        "sklearn.neighbors.lof": "sklearn.neighbors._lof",
+        "sklearn.preprocessing.data": "sklearn.preprocessing._data",
+        "sklearn.svm.classes": "sklearn.svm._classes",
+        "sklearn.tree.tree": "sklearn.tree._classes",
+    }
+)
+# Libraries whose other classes are named as not supported rather than as untrusted.
+LIBRARIES = ("catboost", "lightgbm", "pyod", "sklearn", "xgboost")
+
+
+def is_foreign(module: str, name: str) -> bool:
+    """Whether a name that is not on the list is a class of a known library, by its spelling: `LogisticRegression`."""
+    return module.partition(".")[0] in LIBRARIES and name.isidentifier() and name.lstrip("_")[:1].isupper()

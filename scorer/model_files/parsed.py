@@ -8,6 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from scorer.errors import Unscorable
+from shared.contract.reasons import Reason
+
+from .allowlist import SEARCHES
+
 DIMENSIONS = 8  # that an array may have
 FIELDS = 32  # that its items may have; far more than needed
 PIPELINE = "sklearn.pipeline.Pipeline"
@@ -20,7 +25,22 @@ class ParsedObject:
     """An object of the file: its class, by today's name, and its attributes. Never an instance of it."""
 
     kind: str
-    state: dict[str, Any]  # numbers, text, None, lists, tuples, dicts, numeric arrays, Blueprints
+    state: dict[str, Any]  # numbers, text, None, lists, tuples, dicts, numeric arrays, and tokens: Global, ParsedObject
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A class or a function that a file names, as a token: it cannot be called."""
+
+    name: str
+
+
+class ObjectArray(list[Any]):
+    """The items of an array of objects, in the order of C; an inert list that knows its shape."""
+
+    def __init__(self, items: list[Any], shape: Any) -> None:
+        super().__init__(items)
+        self.shape = shape
 
 
 @lru_cache(maxsize=256)
@@ -69,10 +89,31 @@ def make_array(content: Any, kind: np.dtype[Any], shape: Any, order: str) -> np.
 def get_last_step(value: Any) -> Any:
     """The last step of a pipeline, also of nested pipelines up to a limit; else the value itself."""
     for _ in range(DIMENSIONS):
-        if type(value) is not ParsedObject or value.kind != PIPELINE:
-            break
-        steps = value.state.get("steps")
-        if type(steps) is not list or not steps or type(steps[-1]) is not tuple or len(steps[-1]) != 2:  # noqa: PLR2004
+        steps = value.state.get("steps") if type(value) is ParsedObject and value.kind == PIPELINE else None
+        if type(steps) is not list or not steps or not is_step(steps[-1]):
             break
         value = steps[-1][1]
     return value
+
+
+def is_step(step: Any) -> bool:
+    """Whether a part of a pipeline's steps is a name and an estimator."""
+    return type(step) in (tuple, list) and len(step) == 2  # noqa: PLR2004  # the name and the estimator
+
+
+def simplify_model(value: Any) -> Any:
+    """The model with each search replaced by its best estimator, also where it is the last step of a pipeline.
+
+    Raises Unscorable (UNFITTED_MODEL) for a search without one.
+    """
+    for _ in range(DIMENSIONS):
+        if type(value) is not ParsedObject or value.kind not in SEARCHES:
+            break
+        if "best_estimator_" not in value.state:
+            raise Unscorable(Reason.UNFITTED_MODEL, f"this {value.kind.rpartition('.')[2]} holds no fitted estimator")
+        value = value.state["best_estimator_"]
+    last = get_last_step(value)
+    if type(last) is not ParsedObject or last.kind not in SEARCHES or last is value:
+        return value
+    *first_steps, (name, step) = value.state["steps"]
+    return ParsedObject(value.kind, {**value.state, "steps": [*first_steps, (name, simplify_model(step))]})

@@ -11,18 +11,11 @@ from scorer.errors import Unscorable
 from shared.contract.reasons import Reason
 
 from . import allowlist, parsed
-from .parsed import ParsedObject
+from .parsed import Global, ObjectArray, ParsedObject
 
-WRAPPER = "joblib.NumpyArrayWrapper"  # announces an array in joblib's files
+WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"  # announces an array in joblib's files
 _DTYPE = "numpy.dtype"
 _LONGEST_STATE = 12  # of an array or a type of arrays
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """The token that a file gets for a global: it cannot be called."""
-
-    name: str
 
 
 @dataclass(slots=True)
@@ -35,33 +28,33 @@ class PendingArray:
 
 
 def _list_globals() -> dict[tuple[str, str], Global]:
-    """Every global of the allow-list, under its module's name of today and of older versions."""
-    names = {
-        *allowlist.CLASSES,
-        *allowlist.FUNCTIONS,
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy", "ndarray"),
-        ("_codecs", "encode"),
-        ("__builtin__", "bytes"),
-    }
-    table = {(module, name): Global(f"{module}.{name}") for module, name in names}
-    for old, new in allowlist.MOVED.items():
-        table |= {(old, name): table[module, name] for module, name in names if module == new}
-    return table | {("joblib.numpy_pickle", "NumpyArrayWrapper"): Global(WRAPPER)}
+    """Every name of the allow-list, under its module's name of today and of older versions."""
+    table = {tuple(name.rsplit(".", 1)): Global(name) for name in allowlist.USES}
+    old_names = [
+        ((old, name), token)
+        for old, new in allowlist.MOVED.items()
+        for (module, name), token in table.items()
+        if module == new
+    ]
+    return {(module, name): token for (module, name), token in [*table.items(), *old_names]}
 
 
 _GLOBALS = _list_globals()
 
 
-def find_global(module: Any, name: Any) -> Global:
-    """The token that a file gets for a global. Raises Unscorable, ValueError."""
-    try:
-        return _GLOBALS[_check_text(module), _check_text(name)]
-    except KeyError:
-        full_name = f"{module}.{name}"[:200]
-        raise Unscorable(
-            Reason.UNTRUSTED_MODEL, f"the pickle names {full_name}, which is not on the allow-list"
-        ) from None
+def find_global(module: Any, name: Any, foreign: list[str]) -> Global:
+    """The token that a file gets for a name. One of a known library that is not on the list is added to *foreign* too.
+
+    Raises Unscorable, ValueError.
+    """
+    token = _GLOBALS.get((_check_text(module), _check_text(name)))
+    if token is not None:
+        return token
+    full_name = f"{module}.{name}"[:200]
+    if not allowlist.is_foreign(module, name):
+        raise Unscorable(Reason.UNTRUSTED_MODEL, f"the pickle names {full_name}, which is not on the allow-list")
+    foreign.append(full_name)
+    return Global(full_name)
 
 
 def charge_steps(steps: Iterator[None], count: int) -> None:
@@ -76,27 +69,30 @@ def _check_text(value: Any) -> str:
     return value
 
 
-def make_call(function: Any, args: Any, steps: Iterator[None]) -> Any:
+def make_call(function: Any, args: Any, steps: Iterator[None]) -> Any:  # a case for each call
     """The token for the result of a call, or for a new object."""
     if type(function) is not Global or type(args) is not tuple:
         raise ValueError("expected a call of a class or a function")
     match function.name:
-        case "numpy.dtype" | "numpy._core.multiarray._reconstruct" | "joblib.NumpyArrayWrapper":
+        case "numpy.dtype" | "numpy._core.multiarray._reconstruct" | "joblib.numpy_pickle.NumpyArrayWrapper":
             return PendingArray(function.name, args)
         case "numpy._core.numeric._frombuffer":
             content, kind, shape, order = args
             return parsed.make_array(content, kind, shape, order)
         case "numpy._core.multiarray.scalar":
             kind, content = args
-            if kind.kind not in "biuf":
-                raise ValueError(f"expected a number, got one of {kind.kind!r}")
+            if kind.kind not in "biufU":
+                raise ValueError(f"expected a number or text, got one of {kind.kind!r}")
             return parsed.make_array(content, kind, (), "C").item()
         case "_codecs.encode":  # the form of bytes in protocol 2
             text = _check_text(args[0])
             charge_steps(steps, len(text) // 64)
             return text.encode("latin-1")
-        case "__builtin__.bytes":
+        case "builtins.bytes":
             return b""
+        case "numpy._core._ufunc_reconstruct":
+            module, name = args
+            return find_global(module, name, [])
         case "numpy.ndarray":
             raise ValueError("a call of numpy.ndarray itself")
     return ParsedObject(function.name, {"__args__": args})
@@ -118,5 +114,5 @@ def build_array(announced: Any, state: Any, steps: Iterator[None]) -> Any:
     if kind.hasobject:
         if type(content) is not list:
             raise ValueError("expected the objects of an array as a list")
-        return content
+        return ObjectArray(content, shape)
     return parsed.make_array(content, kind, shape, "F" if fortran else "C")

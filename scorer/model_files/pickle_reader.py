@@ -21,6 +21,7 @@ from shared.contract.reasons import Reason
 from . import parsed, pickle_globals
 from .parsed import ParsedObject
 
+PROTOCOL = 5  # the highest one that exists
 STEPS = 2_000_000  # opcodes of a file: a forest of 100 trees has 20,000; each makes at most 100 bytes
 _SMALL = 2**31  # larger integers could be chosen to fall into one slot of a dict
 
@@ -31,15 +32,18 @@ _U64 = struct.Struct("<Q").unpack_from
 _F64 = struct.Struct(">d").unpack_from
 
 
-def read_pickle(data: bytes) -> Any:
+def read_pickle(data: bytes, foreign: list[str]) -> Any:
     """The object of a pickle (protocol 2 to 5) or of an uncompressed joblib file, as inert values.
 
+    Names of known libraries that are not on the allow-list are added to *foreign*.
     Raises Unscorable (UNTRUSTED_MODEL, TOO_LARGE), or LookupError, ValueError and such for a broken file.
     """
-    return _read_object(data, 0, repeat(None, STEPS), nested=False)[0]
+    return _read_object(data, 0, repeat(None, STEPS), foreign, nested=False)[0]
 
 
-def _read_object(data: bytes, position: int, steps: Iterator[None], *, nested: bool) -> tuple[Any, int]:  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each opcode; the frequent ones first
+def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each opcode; the frequent ones first
+    data: bytes, position: int, steps: Iterator[None], foreign: list[str], *, nested: bool
+) -> tuple[Any, int]:
     """The object of the pickle that begins at *position*, and where it ends."""
     stack: list[Any] = []
     outer_stacks: list[list[Any]] = []  # the stacks below each mark
@@ -85,7 +89,7 @@ def _read_object(data: bytes, position: int, steps: Iterator[None], *, nested: b
                 if type(target) is ParsedObject:
                     _update_state(target, state, steps)
                 elif type(target) is pickle_globals.PendingArray and target.name == pickle_globals.WRAPPER:
-                    stack[-1], position = _read_joblib_array(data, position, state, steps, nested=nested)
+                    stack[-1], position = _read_joblib_array(data, position, state, steps, foreign, nested=nested)
                 else:
                     stack[-1] = pickle_globals.build_array(target, state, steps)
                     if target.memo in memo:
@@ -116,10 +120,10 @@ def _read_object(data: bytes, position: int, steps: Iterator[None], *, nested: b
                 stack.append(data[start:position])
             case 0x93:  # STACK_GLOBAL
                 name = stack.pop()
-                stack[-1] = pickle_globals.find_global(stack[-1], name)
+                stack[-1] = pickle_globals.find_global(stack[-1], name, foreign)
             case 0x63:  # GLOBAL
                 module, name, position = _read_two_lines(data, position)
-                stack.append(pickle_globals.find_global(module, name))
+                stack.append(pickle_globals.find_global(module, name, foreign))
             case 0x81:  # NEWOBJ
                 args = stack.pop()
                 stack[-1] = pickle_globals.make_call(stack[-1], args, steps)
@@ -165,6 +169,8 @@ def _read_object(data: bytes, position: int, steps: Iterator[None], *, nested: b
             case 0x95:  # FRAME: how many bytes belong together; of use to streams only
                 position += 8
             case 0x80:  # PROTO
+                if data[position] > PROTOCOL:
+                    raise ValueError(f"expected a pickle of protocol 2 to {PROTOCOL}, got {data[position]}")
                 position += 1
             case 0x2E:  # STOP
                 return stack.pop(), position
@@ -174,7 +180,7 @@ def _read_object(data: bytes, position: int, steps: Iterator[None], *, nested: b
                 stack = outer_stacks.pop()
             case 0x69:  # INST: not supported, but an untrusted global is named first
                 module, name, position = _read_two_lines(data, position)
-                pickle_globals.find_global(module, name)
+                pickle_globals.find_global(module, name, foreign)
                 raise ValueError("expected opcodes that estimators need, got INST")
             case _:
                 raise ValueError(f"expected opcodes that estimators need, got 0x{code:02x}")
@@ -208,14 +214,15 @@ def _update_state(target: ParsedObject, state: Any, steps: Iterator[None]) -> No
 
 
 def _read_joblib_array(
-    data: bytes, position: int, state: Any, steps: Iterator[None], *, nested: bool
+    data: bytes, position: int, state: Any, steps: Iterator[None], foreign: list[str], *, nested: bool
 ) -> tuple[Any, int]:
     """The array that follows in joblib's file, and where it ends."""
     if nested:
         raise ValueError("a joblib array inside an array of objects")
     kind = state["dtype"]
     if kind.hasobject:
-        return _read_object(data, position, steps, nested=True)
+        array, end = _read_object(data, position, steps, foreign, nested=True)
+        return array, end
     if state.get("numpy_array_alignment_bytes") is not None:
         position += 1 + data[position]
     end = position + parsed.count_bytes(kind, state["shape"])

@@ -24,7 +24,7 @@ import xxhash
 
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
-from scorer.families.base import HEAD, Family, Packed
+from scorer.families.base import COUNT, HEAD, Family, Packed
 from scorer.model_files.sidecar import SIDECAR, Sidecar, parse_sidecar
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
@@ -34,7 +34,7 @@ from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 
 _MAGIC = b"fleetscore pack\n"
-VERSION = 2  # of this layout, of `families` and of the refusals; a pack of another version is built again
+VERSION = 3  # of this layout, of `families` and of the refusals; a pack of another version is built again
 _HEAD = 64  # bytes; keeps the Arrow buffers aligned
 
 _SCHEMA = pa.schema(
@@ -262,7 +262,7 @@ def _find_problem(pack: Pack) -> str:
     if (n_features[used] < 1).any() or (number_at[-1:] > len(numbers)).any():
         return "a model without features"
     count = np.zeros(len(family))
-    count[used] = numbers[number_at[:-1][used] + HEAD - 1]
+    count[used] = numbers[number_at[:-1][used] + COUNT]
     if not (np.isfinite(count) & (count >= 0) & (count == np.floor(count)) & (count < 2**31)).all():
         return "a count that is not a whole number"
     n = count.astype(np.int64)

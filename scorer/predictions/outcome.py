@@ -19,7 +19,8 @@ class ModelOutcome:
     repeated: int = 0  # rows that a file of other columns replaced
     is_assumed: bool = False  # its features were taken in the order of the files, which nobody chose
     has_silent: bool = False  # one of its features had no value at all, which it takes
-    made_by: str = ""  # the version of scikit-learn that made it, where it is not the installed one
+    made_by: str = ""  # the version of scikit-learn that made it, where it is not the installed one, or "unknown"
+    is_constant: bool = False  # it gives one score to all rows
 
 
 def get_changed_etag(etag: str, model: Model) -> str:

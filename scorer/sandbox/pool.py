@@ -82,15 +82,18 @@ class WorkerPool:
         *,
         timeout: float = MODEL_TIMEOUT,
         memory: int | None = None,
+        size_limit: int | None = None,
         scoring: Scoring = score_model_file,
     ) -> None:
         """For *count* models at once, each at most *timeout* seconds and *memory* bytes (None: a fair share).
 
-        *scoring* is called in the worker process, and passed by its name.
+        *size_limit* is that of a model's file, unpacked, in bytes. *scoring* is called in the worker process, and
+        passed by its name.
         """
         self._count = count
         self._timeout = timeout
         self._memory = min(memory or WORKER_MEMORY, _compute_memory_share(count))
+        self._size_limit = size_limit
         self._scoring = f"{scoring.__module__}:{scoring.__qualname__}"
         self._pool = ThreadPoolExecutor(count)
         self._workers: list[_WorkerSlot] = []
@@ -150,7 +153,13 @@ class WorkerPool:
             (requests_end, to_supervisor), (to_node, replies_end) = os.pipe(), os.pipe()
             node_ends.append((to_node, to_supervisor))
             supervisor_ends.append((requests_end, replies_end))
-        config = {"pipes": supervisor_ends, "timeout": self._timeout, "memory": self._memory, "scoring": self._scoring}
+        config = {
+            "pipes": supervisor_ends,
+            "timeout": self._timeout,
+            "memory": self._memory,
+            "scoring": self._scoring,
+            "size_limit": self._size_limit,
+        }
         try:
             with self._starting:
                 if self._is_closed:

@@ -22,8 +22,8 @@ from shared.contract.text import clip_text
 HEAD_LIMIT = 2**14  # bytes of the line
 _ROW = 8 + 8 + 8 + 1  # bytes of a time, a value, a score, and a label
 _NUMBERS = {"rows", "left_out", "repeated"}
-_FLAGS = {"valued", "assumed", "silent"}
-_VERSION = re.compile(r"[0-9A-Za-z.+]{0,40}")
+_FLAGS = {"valued", "assumed", "silent", "constant"}
+_VERSION = re.compile(r"[0-9A-Za-z.+-]{0,40}")
 
 
 def compute_reply_limit(readings: Readings) -> int:
@@ -44,6 +44,7 @@ def to_bytes(outcome: ModelOutcome) -> bytes:
         "valued": bool(predictions and predictions.value is not None),
         "assumed": outcome.is_assumed,
         "silent": outcome.has_silent,
+        "constant": outcome.is_constant,
     }
     arrays = []
     if predictions:
@@ -67,7 +68,7 @@ def parse_reply(data: bytes, model: Model, etag: str, readings: Readings) -> Mod
         result = ModelResult(
             model.id, reason=Reason(reason), message=clip_text(head["message"]), etag=get_changed_etag(etag, model)
         )
-        return ModelOutcome(result)
+        return ModelOutcome(result, made_by=made_by)
     if not 0 < rows <= readings.rows or max(head["left_out"], head["repeated"]) > readings.rows:
         raise ValueError(f"{rows} rows, and {head['left_out']} left out, of {readings.rows} readings")
     expected = rows * (_ROW if head["valued"] else _ROW - 8)
@@ -86,7 +87,14 @@ def parse_reply(data: bytes, model: Model, etag: str, readings: Readings) -> Mod
     result = ModelResult(model.id, rows, int(np.count_nonzero(label)), etag=get_changed_etag(etag, model))
     predictions = Predictions(model, etag, time, value, score, label.astype(bool))
     return ModelOutcome(
-        result, predictions, head["left_out"], head["repeated"], head["assumed"], head["silent"], made_by
+        result,
+        predictions,
+        head["left_out"],
+        head["repeated"],
+        head["assumed"],
+        head["silent"],
+        made_by,
+        head["constant"],
     )
 
 

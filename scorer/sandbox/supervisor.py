@@ -22,8 +22,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -47,9 +48,7 @@ START_TIMEOUT = 60.0  # seconds that a worker may take to be ready
 THREADS = 64  # of a worker; scikit-learn needs one
 REQUEST_LIMIT = 2**32  # bytes
 READY_LIMIT = 2**14
-PRELOAD = ("skops.io", "pandas", *sorted({module for module, _ in allowlist.CLASSES | allowlist.FUNCTIONS}))
-# skops lists scikit-learn's classes by importing all of its modules, and some try these: a quarter of the start.
-HIDDEN = tuple(name for name in ("dask", "pytest") if name not in sys.modules)
+PRELOAD = ("pandas", "scipy.interpolate", "scipy.sparse", "sklearn.tree", *allowlist.MODULES)
 
 Scoring = Callable[[Model, Content, Readings], ModelOutcome]
 
@@ -77,7 +76,9 @@ def main(config_json: str) -> None:
     config = json.loads(config_json)
     module, _, name = config["scoring"].partition(":")
     _preload_libraries()
-    scoring: Scoring = getattr(importlib.import_module(module), name)
+    function: Any = getattr(importlib.import_module(module), name)
+    size_limit = config["size_limit"]
+    scoring: Scoring = function if size_limit is None else partial(function, size_limit=size_limit)
     limits = Limits(config["timeout"], config["memory"])
     pipes: list[list[int]] = config["pipes"]
     own_pid = os.getpid()
@@ -96,11 +97,8 @@ def main(config_json: str) -> None:
 
 def _preload_libraries() -> None:
     """Do once what each worker would do for itself, and keep joblib from starting threads or processes in them."""
-    sys.modules.update(dict.fromkeys(HIDDEN))  # type: ignore[arg-type]  # Python's own way to mark modules as absent
     for name in PRELOAD:
         importlib.import_module(name)
-    for name in HIDDEN:
-        del sys.modules[name]
     import pandas as pd
     from joblib import parallel_config
     from sklearn.neighbors import NearestNeighbors

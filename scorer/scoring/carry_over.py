@@ -20,7 +20,7 @@ from scorer.storage.blob_store import Container
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.model_list import ModelList
-from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.outcomes import MODEL_IS_CONSTANT, ModelResult, Outcomes
 from shared.contract.paths import report_path
 from shared.contract.report import Report
 from shared.contract.text import clip_text
@@ -106,7 +106,9 @@ def _match_rows(models: ModelList, outcomes: Outcomes, table: pa.Table) -> dict[
         values = None if no_value[start:end].any() else value[rows]
         predictions = Predictions(model, etag, time[rows], values, score[rows], anomaly[rows])
         result = ModelResult(model.id, end - start, int(outcomes.anomalies[i]), etag=get_changed_etag(etag, model))
-        scored[i] = ModelOutcome(result, predictions if end > start else None)
+        scored[i] = ModelOutcome(
+            result, predictions if end > start else None, is_constant=outcomes.remarks.get(i) == MODEL_IS_CONSTANT
+        )
     return scored
 
 

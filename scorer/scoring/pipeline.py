@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,9 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.errors import Unscorable
-from scorer.families.base import Family
+from scorer.families.base import COUNT, Family
+from scorer.families.registry import UNKNOWN, get_installed_version
+from scorer.model_files.reader import is_skops
 from scorer.packs.cache import LoadedModels
 from scorer.packs.fetch import Stores, fetch_files
+from scorer.packs.pack import Pack
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import PredictionRows, Predictions, join_predictions, to_table
 from scorer.readings import features
@@ -29,14 +33,14 @@ from scorer.sandbox.pool import WorkerPool
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.model_list import ModelList
-from shared.contract.outcomes import ModelResult, Outcomes
+from shared.contract.outcomes import MODEL_IS_CONSTANT, ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason, decide_outcome
 from shared.contract.scoring_options import OtherVersion, OtherVersions
 from shared.contract.text import clip_text
 
 from . import batching
 from .batching import KernelInput
-from .run_warnings import ASSUMED, RunWarnings, get_sklearn_version
+from .run_warnings import ASSUMED, CONSTANT, RunWarnings
 
 LOG_LINES = 20  # in the log about failed models, for each pack; the report has them all
 
@@ -120,17 +124,19 @@ def score_pack(
         joined = batching.join_model_readings(pack_input.loaded.pack, pack_input.loaded.rows, model_readings)
         pack_state.score_batch(joined, context.cores)
         warnings.add_rows(joined.batch.family, joined.batch.n_rows)
-    for index, outcome in zip(
-        isolated_models, context.workers.score_items(_list_items(pack_input, isolated_models)), strict=True
-    ):
+    formats: deque[bool] = deque()
+    items = _list_items(pack_input, isolated_models, formats)
+    for index, raw_outcome in zip(isolated_models, context.workers.score_items(items), strict=True):
+        outcome = _judge_version(raw_outcome, context.other_versions, is_skops_file=formats.popleft())
         pack_state.add_outcomes({index: outcome})
         warnings.add_outcome(outcome)
+    warnings.add_counts([(pack_state.add_remarks(), CONSTANT)])
     return pack_state.build_output()
 
 
 def _refuse_versions(pack_input: PackInput, policy: OtherVersions, warnings: RunWarnings) -> dict[int, Unscorable]:
     """The packed models that another scikit-learn made: refused, or counted as a warning, by the policy."""
-    pack, installed_version = pack_input.loaded.pack, get_sklearn_version()
+    pack, installed_version = pack_input.loaded.pack, get_installed_version()
     if not len(pack):
         return {}
     codes, versions = pack.get_texts("made_by")
@@ -142,12 +148,41 @@ def _refuse_versions(pack_input: PackInput, policy: OtherVersions, warnings: Run
         version = versions[codes[row]]
         if index in pack_input.carried:
             continue
-        if (policy.skops if skops[row] else policy.pickle) is OtherVersion.REFUSE:
-            message = f"made by scikit-learn {version}, expected {installed_version}, as OTHER_VERSIONS says"
-            refusals[index] = Unscorable(Reason.INCOMPATIBLE_MODEL, message)
+        if refusal := _refuse_version(version, policy, is_skops_file=bool(skops[row])):
+            refusals[index] = refusal
         elif not pack.has_file[row]:  # a worker process reports those
             warnings.made_by.setdefault(version, {})[pack_input.models[index].id] = None
     return refusals
+
+
+def _refuse_version(version: str, policy: OtherVersions, *, is_skops_file: bool) -> Unscorable | None:
+    """The error of a model of another version, or of one that it does not say; None where the policy accepts it."""
+    if (policy.skops if is_skops_file else policy.pickle) is not OtherVersion.REFUSE:
+        return None
+    origin = "it does not say which scikit-learn made it" if version == UNKNOWN else f"made by scikit-learn {version}"
+    message = f"{origin}, expected {get_installed_version()}, as OTHER_VERSIONS says"
+    return Unscorable(Reason.INCOMPATIBLE_MODEL, message)
+
+
+def _judge_version(outcome: ModelOutcome, policy: OtherVersions, *, is_skops_file: bool) -> ModelOutcome:
+    """The outcome of a worker process, or the refusal of the version that it read in the file."""
+    refusal = _refuse_version(outcome.made_by, policy, is_skops_file=is_skops_file) if outcome.made_by else None
+    if refusal is None:
+        return outcome
+    result = ModelResult(outcome.result.model, reason=refusal.reason, message=str(refusal), etag=outcome.result.etag)
+    return ModelOutcome(result)
+
+
+def _find_constant(pack: Pack) -> np.ndarray:
+    """A mask of the rows of forests of which no tree splits: as many nodes as trees."""
+    (number_at, numbers), (integer_at, _) = pack.numbers, pack.integers
+    forests = np.flatnonzero(pack.get_numbers("family") == Family.FOREST)
+    constant = np.zeros(len(pack), bool)
+    trees = numbers[number_at[forests] + COUNT]
+    constant[forests] = (
+        np.diff(integer_at)[forests] == 4 * trees
+    )  # a root for each tree, and three numbers for each node
+    return constant
 
 
 def _count_assumed(pack_input: PackInput, indices: np.ndarray) -> int:
@@ -186,8 +221,13 @@ def _get_family(pack_input: PackInput, index: int) -> Family:
     return Family(int(pack_input.loaded.pack.get_numbers("family")[pack_input.loaded.rows[index]]))
 
 
-def _list_items(pack_input: PackInput, indices: Sequence[int]) -> Iterator[tuple[Model, Content | Exception, Readings]]:
-    """The items for the worker processes: each model, its file, and the readings of its device."""
+def _list_items(
+    pack_input: PackInput, indices: Sequence[int], formats: deque[bool]
+) -> Iterator[tuple[Model, Content | Exception, Readings]]:
+    """The items for the worker processes: each model, its file, and the readings of its device.
+
+    *formats* gets for each item whether its file is skops.
+    """
     models = [pack_input.models[index] for index in indices]
     pack, rows = pack_input.loaded.pack, pack_input.loaded.rows[indices].tolist()
     is_stored = [row >= 0 and bool(pack.has_file[row]) for row in rows]
@@ -196,6 +236,7 @@ def _list_items(pack_input: PackInput, indices: Sequence[int]) -> Iterator[tuple
     fetched = fetch_files(pack_input.stores, absent) if pack_input.stores else iter(())
     for model, row, stored in zip(models, rows, is_stored, strict=True):
         file = pack.get_content(row) if stored else next(fetched)
+        formats.append(isinstance(file, Content) and is_skops(file.data))
         yield model, file, pack_input.readings.select_device(model.device)
 
 
@@ -214,6 +255,7 @@ class _PackState:
         self.scored_etags: dict[int, str] = {}  # of models that were scored one by one
         self.rows: list[PredictionRows] = []
         self.predictions: list[tuple[int, Predictions]] = []
+        self.remarks: dict[int, str] = {}
 
     def score_batch(self, kernel_input: KernelInput, cores: int) -> None:
         """Score models by the kernels; a model with scores that are not finite fails."""
@@ -244,6 +286,8 @@ class _PackState:
                 self.changed_etags[index] = result.etag
             else:
                 self.changed_etags.pop(index, None)
+            if outcome.is_constant:
+                self.remarks[index] = MODEL_IS_CONSTANT
             if outcome.predictions:
                 self.predictions.append((index, outcome.predictions))
                 self.scored_etags[index] = outcome.predictions.etag
@@ -255,6 +299,15 @@ class _PackState:
         self.reasons[index] = error.reason, clip_text(str(error))
         self.progress.completed += 1
 
+    def add_remarks(self) -> int:
+        """Add the remarks on models that the kernels scored; returns on how many."""
+        if not len(self.loaded.pack):
+            return 0
+        scored = np.concatenate([np.empty(0, np.int64), *(rows.indices for rows in self.rows)])
+        constant = scored[_find_constant(self.loaded.pack)[self.loaded.rows[scored]]].tolist()
+        self.remarks |= dict.fromkeys(constant, MODEL_IS_CONSTANT)
+        return len(constant)
+
     def build_output(self) -> PackOutput:
         """All outcomes and rows, in the models' order."""
         outcomes = Outcomes(
@@ -263,6 +316,7 @@ class _PackState:
             to_unsigned(self.anomaly_counts),
             dict(sorted(self.reasons.items())),
             dict(sorted(self.changed_etags.items())),
+            remarks=dict(sorted(self.remarks.items())),
         )
         failed = [v for v in outcomes.list_unscored() if _is_logged_here(v.reason)]
         for result in failed[:LOG_LINES]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,12 +9,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scorer.families.base import Family
+from scorer.families.registry import UNKNOWN, get_installed_version
 from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.source import REPEATED
 
 LEFT_OUT = "rows lacked one of the features that their model expects and were left out"
 SILENT = "models bear missing values and were scored without any value of one of their features"
 ASSUMED = "models have no feature names and took the order of the files' columns: set FEATURES to say that it is right"
+CONSTANT = (
+    "models are isolation forests that were fitted on equal rows (model_is_constant): all rows get one score, and "
+    "rounding decides on which side of the border it is"
+)
 MANY = 0.05  # of the rows of a family; a person should know when more are left out
 _FAMILIES = {
     Family.KEPT: "models that scikit-learn itself scores",
@@ -26,11 +30,6 @@ _FAMILIES = {
     Family.ENVELOPE: "EllipticEnvelope",
     Family.FOREST: "IsolationForest",
 }
-
-
-def get_sklearn_version() -> str:
-    """The installed version of scikit-learn, without importing it."""
-    return importlib.metadata.version("scikit-learn")
 
 
 @dataclass(slots=True)
@@ -52,7 +51,8 @@ class RunWarnings:
         self.add_left_out(Family.KEPT, outcome.left_out)
         self.scored_rows[Family.KEPT] += outcome.result.rows
         self.add_counts([(outcome.repeated, REPEATED), (outcome.is_assumed, ASSUMED), (outcome.has_silent, SILENT)])
-        if outcome.made_by:
+        self.add_counts([(outcome.is_constant, CONSTANT)])
+        if outcome.made_by and outcome.result.reason is None:
             self.made_by.setdefault(outcome.made_by, {})[outcome.result.model] = None
 
     def add_rows(self, families: np.ndarray, row_counts: np.ndarray) -> None:
@@ -68,10 +68,8 @@ class RunWarnings:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The warnings as sentences."""
-        installed_version = get_sklearn_version()
         version_sentences = (
-            f"{len(ids)} models were made by scikit-learn {version} and loaded by {installed_version}, "
-            f"such as {next(iter(ids))}"
+            f"{len(ids)} models {_describe_origin(version)}, such as {next(iter(ids))}"
             for version, ids in sorted(self.made_by.items())
         )
         return (
@@ -86,3 +84,9 @@ class RunWarnings:
             total = self.scored_rows[family] + count
             if count > MANY * total:
                 yield f"{count} of {total} rows of {_FAMILIES[family]} lacked a feature: GAPS says what becomes of them"
+
+
+def _describe_origin(version: str) -> str:
+    if version == UNKNOWN:
+        return f"do not say which scikit-learn made them and were loaded by {get_installed_version()}"
+    return f"were made by scikit-learn {version} and loaded by {get_installed_version()}"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from .domain import Failure, Tally, merge_failures
 from .reasons import Outcome, Reason
 
+MODEL_IS_CONSTANT = "model_is_constant"  # remark: an isolation forest that gives one score to all rows
 _NONE: Mapping[int, Any] = MappingProxyType({})
 
 

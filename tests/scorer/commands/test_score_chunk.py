@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from scorer.__main__ import main
 from scorer.commands import score_chunk
 from scorer.predictions.table import SCHEMAS
 from scorer.readings import source
+from scorer.sandbox.pool import WorkerPool
 from shared.contract.domain import Model, Tally
 from shared.contract.manifest import Manifest, PackRef, build_command
 from shared.contract.model_names import Columns
@@ -36,6 +38,7 @@ from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from tests.patience import patience
 from tests.reports import read_report
+from tests.scorer.sandbox import misdeeds
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 READINGS = "date=2026-11-21/hour=07/a.csv"
@@ -418,13 +421,11 @@ def test_an_attempt_with_nothing_to_write_leaves_no_part_and_can_be_carried(plac
     assert report_of(place, 2).warnings == ()
 
 
-# Files that name no global, or allowed ones only, and do their harm while they are read.
-_TOWER = b")" + 60 * b"2\x86"  # a tuple of one tuple twice, sixty floors high
-_HEAVY = b"cnumpy._core.multiarray\nscalar\ncnumpy\ndtype\nX\x09\0\0\0V50000000\x85R\x85R"  # 50 MB
+# What files do to the process that scores them. No known file does this to ours: `misdeeds` does it in their place.
 POISON = {
-    "pump-050": (b"\x80\x04})" + 300_000 * b"\x85" + b"K\x01s.", Reason.CRASHED, "its process ended by SIGSEGV"),
-    "pump-100": (b"\x80\x04}" + 2 * (_TOWER + b"K\x01s") + b".", Reason.ENDLESS, "did not end within 5 s"),
-    "pump-101": (b"\x80\x04](" + 40 * _HEAVY + b"e.", Reason.CRASHED, "took more than 300 MiB of memory"),
+    "pump-050": (b"poison: segfault", Reason.CRASHED, "its process ended by SIGSEGV"),
+    "pump-100": (b"poison: hang", Reason.ENDLESS, "did not end within 5 s"),
+    "pump-101": (b"poison: eat", Reason.CRASHED, "took more than 300 MiB of memory"),
 }
 
 
@@ -452,8 +453,10 @@ def poisoned(place: Place, svm: OneClassSVM) -> str:
 
 @pytest.mark.parametrize("place", ["folder"], indirect=True)
 def test_a_careful_attempt_names_just_the_poison_models_and_scores_all_others(
-    place: Place, poisoned: str, svm: OneClassSVM
+    place: Place, poisoned: str, svm: OneClassSVM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(score_chunk, "WorkerPool", partial(WorkerPool, scoring=misdeeds.scoring_of_files))
+
     score_chunk.run_attempt(poisoned, 2, place.storage, score_chunk.AttemptOptions(isolated=True))
 
     report = report_of(place, 2)

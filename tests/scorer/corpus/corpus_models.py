@@ -27,6 +27,7 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import LocalOutlierFactor
@@ -41,8 +42,9 @@ from tests.scorer.corpus.corpus_wrong import contradictions, whole
 
 P = b"\x80\x04"
 EMPTY, LARGE, UNREADABLE = Reason.EMPTY_MODEL, Reason.TOO_LARGE, Reason.UNREADABLE_MODEL
-UNTRUSTED, OLD, NO_DETECTOR = Reason.UNTRUSTED_MODEL, Reason.INCOMPATIBLE_MODEL, Reason.UNSUPPORTED_MODEL
+UNTRUSTED, OLD, UNSUPPORTED = Reason.UNTRUSTED_MODEL, Reason.INCOMPATIBLE_MODEL, Reason.UNSUPPORTED_MODEL
 SVM = b"csklearn.svm._classes\nOneClassSVM\n"
+LZMA_HEAD, LZMA_GREEDY = (b"\x05\0\x5d" + struct.pack("<I", size) for size in (2**23, 2**32 - 1))
 BOMB = bytes(LIMIT + 1)
 TOUCH = f"open({MARKER!r}, 'w').close()"
 
@@ -109,12 +111,12 @@ def _bombs() -> Iterator[Row]:
         ("bomb-xz", lzma.compress(BOMB, preset=0), LARGE, "expected at most"),
         ("bomb-zip", zipped({"schema.json": b"{}", "a.npy": BOMB}, zipfile.ZIP_DEFLATED), LARGE, "expected at most"),
         ("bomb-steps", P + b"]" + b"N0" * 10**6 + b".", LARGE, "steps"),
-        ("nested-lists", P + b"]" * 10**5 + b"a" * (10**5 - 1) + b".", NO_DETECTOR, "got a list"),
-        ("nested-tuples", P + b")" + b"\x85" * 10**6 + b".", NO_DETECTOR, "got a tuple"),
-        ("tuple-doubled-100-times", P + b")r" + _number(0) + tuples + b".", NO_DETECTOR, "got a tuple"),
+        ("nested-lists", P + b"]" * 10**5 + b"a" * (10**5 - 1) + b".", UNSUPPORTED, "got a list"),
+        ("nested-tuples", P + b")" + b"\x85" * 10**6 + b".", UNSUPPORTED, "got a tuple"),
+        ("tuple-doubled-100-times", P + b")r" + _number(0) + tuples + b".", UNSUPPORTED, "got a tuple"),
         ("tuple-doubled-100-times-as-key", P + b"})r" + _number(0) + tuples + b"Ns.", UNREADABLE, "as a key"),
         ("bytes-of-8-exabytes", P + b"\x8e" + struct.pack("<Q", 2**63) + b"abc.", UNREADABLE, "corrupt"),
-        ("memo-of-4-billion", P + b"Nr\xff\xff\xff\xff.", NO_DETECTOR, "got a NoneType"),
+        ("memo-of-4-billion", P + b"Nr\xff\xff\xff\xff.", UNSUPPORTED, "got a NoneType"),
         ("number-of-a-million-digits", P + b"\x8b" + struct.pack("<I", 10**6) + b"\x7f" * 10**6 + b".", UNREADABLE, ""),
     ]
 
@@ -157,7 +159,12 @@ def _zips() -> Iterator[Row]:
     yield "zip-directory-outside", edited(data, b"PK\5\6", 16, "<I", 10**8), UNREADABLE, "directory"
     yield "zip-of-other-count", edited(data, b"PK\5\6", 10, "<H", 500), UNREADABLE, ""
     yield "zip-with-password", edited(data, b"PK\1\2", 8, "<H", 1), UNREADABLE, "cannot be read"
-    yield "zip-packed-with-bzip2", zipped(good, zipfile.ZIP_BZIP2), UNREADABLE, "method 12"
+    yield "zip-packed-with-bzip2", zipped(good, zipfile.ZIP_BZIP2), None, ""
+    yield "zip-packed-with-lzma", zipped(good, zipfile.ZIP_LZMA), None, ""
+    yield "zip-packed-with-ppmd", edited(data, b"PK\1\2", 10, "<H", 98), UNREADABLE, "method 98"
+    greedy = zipped(good, zipfile.ZIP_LZMA).replace(LZMA_HEAD, LZMA_GREEDY)
+    yield "zip-lzma-wants-4-gib", greedy, UNREADABLE, "64 MiB"
+    yield "zip-bzip2-declares-less", edited(zipped(good, zipfile.ZIP_BZIP2), b"PK\1\2", 24, "<I", 10), UNREADABLE, ""
     yield "zip-with-wrong-checksum", edited(data, b"PK\1\2", 16, "<I", 1), UNREADABLE, "zip file's directory"
 
 
@@ -202,7 +209,7 @@ def _schemas() -> Iterator[Row]:
         ("partial", "PartialNode", "functools.partial", {"content": {}}),
         ("operator", "OperatorFuncNode", "operator.attrgetter", {"attrs": ["a"]}),
         ("json", "JsonNode", "os.system", {"content": '"a"'}),
-        ("transformer", "ObjectNode", "sklearn.preprocessing._function_transformer.FunctionTransformer", {}),
+        ("transformer", "FunctionNode", "sklearn.preprocessing._function_transformer.FunctionTransformer", {}),
     ]:
         yield f"skops-names-a-{name}", skops_of(x=node(loader, kind, **more)), UNTRUSTED, "not on the list"
 
@@ -265,7 +272,7 @@ def _hostile() -> Iterator[Row]:
         "attrgetter": _call(_call(operator.attrgetter, "system"), os),  # type: ignore[arg-type]  # pickled, never called
         "numpy.load": _call(np.load, MARKER),
         "subprocess": _call(subprocess.Popen, ["touch", MARKER]),
-        "function-transformer": make_pipeline(FunctionTransformer(np.log1p), _svm()).fit(DATA),
+        "function-transformer": make_pipeline(FunctionTransformer(np.array), _svm()).fit(DATA),
         "inside-a-pipeline": make_pipeline(StandardScaler(), OneClassSVM(kernel=touch)),
         "inside-an-array": np.array([touch], object),
         "callable-kernel": clone(_svm()).set_params(kernel=np.linalg.norm),
@@ -301,12 +308,14 @@ def _things() -> Iterator[Row]:
         "pipeline-without-detector": (make_pipeline(StandardScaler(), PCA(2)).fit(DATA), "ends in PCA"),
         "pipeline-detector-first": (make_pipeline(_svm(), StandardScaler()), "ends in StandardScaler"),
         "pipeline-empty": (make_pipeline(StandardScaler()).set_params(steps=[]), "got a Pipeline"),
-        "lof-without-novelty": (LocalOutlierFactor().fit(DATA), "got a LocalOutlierFactor"),
         "array": (DATA, "got a ndarray"),
     }
     for name, (thing, says) in alike.items():
         for kind in ("pickle-4", "skops"):
-            yield f"{name}-{kind}", FORMATS[kind](thing), NO_DETECTOR, says
+            yield f"{name}-{kind}", FORMATS[kind](thing), UNSUPPORTED, says
+    for kind in ("pickle-4", "skops"):
+        data = FORMATS[kind](LocalOutlierFactor().fit(DATA))
+        yield f"lof-without-novelty-{kind}", data, Reason.NOT_NOVELTY, "fit it with novelty=True"
     for name, estimator in whole().items():
         for kind in ("pickle-5", "skops"):
             yield f"unfitted-{name}-{kind}", FORMATS[kind](clone(estimator)), Reason.UNFITTED_MODEL, "never fitted"
@@ -315,24 +324,57 @@ def _things() -> Iterator[Row]:
         "regressor": LinearRegression().fit(DATA, label),
         "forest-regressor": RandomForestRegressor(2, random_state=0).fit(DATA, label),
         "clusterer": KMeans(2, random_state=0, n_init=1).fit(DATA),
-        "grid-search": GridSearchCV(OneClassSVM(), {"nu": [0.1, 0.2]}, scoring=None, cv=2),
-        "function": np.mean,
         "class": LogisticRegression,
-        "data-frame": pd.DataFrame(DATA),
     }
     for name, thing in others.items():
+        yield f"{name}-pickle-4", pickle.dumps(thing, 4), UNSUPPORTED, "expected an outlier detector"
+    for name, thing in {"function": np.median, "data-frame": pd.DataFrame(DATA)}.items():
         yield f"{name}-pickle-4", pickle.dumps(thing, 4), UNTRUSTED, "not on the allow-list"
+    search = GridSearchCV(OneClassSVM(), {"nu": [0.1, 0.2]}, scoring=None, cv=2)
+    yield "grid-search-pickle-4", pickle.dumps(search, 4), Reason.UNFITTED_MODEL, "holds no fitted estimator"
+    hidden = make_pipeline(
+        LogisticRegression().fit(DATA, label), OneClassSVM(kernel=_call(os.system, f"echo > {MARKER}"))
+    )
+    yield "untrusted-behind-unsupported", pickle.dumps(hidden), UNTRUSTED, "not on the allow-list"
+    callable_kernel = clone(_svm()).set_params(kernel=np.log1p)
+    callable_kernel.__dict__.update({k: v for k, v in vars(_svm()).items() if k != "kernel"})
+    for kind in ("pickle-4", "skops"):
+        yield f"function-as-a-kernel-{kind}", FORMATS[kind](callable_kernel), UNSUPPORTED, "numpy.log1p as kernel"
+    with_arguments = make_pipeline(FunctionTransformer(np.log1p, kw_args={"dtype": "f4"}), _svm()).fit(DATA)
+    yield "function-with-arguments", pickle.dumps(with_arguments), UNSUPPORTED, "without kw_args"
+    text_kernel = make_pipeline(Nystroem(n_components=5, random_state=0), _svm()).fit(DATA)
+    text_kernel[0].kernel = np.exp
+    yield "function-as-a-kernel-of-nystroem", pickle.dumps(text_kernel), UNSUPPORTED, "got numpy.exp as kernel"
     for name in ("classifier", "regressor", "clusterer"):
-        yield f"{name}-skops", to_skops(others[name]), NO_DETECTOR, "expected an outlier detector"
-    yield "class-of-a-detector", pickle.dumps(OneClassSVM), NO_DETECTOR, "expected an outlier detector"
+        yield f"{name}-skops", to_skops(others[name]), UNSUPPORTED, "expected an outlier detector"
+    yield "class-of-a-detector", pickle.dumps(OneClassSVM), UNSUPPORTED, "expected an outlier detector"
+
+
+def _with_protocol(protocol: int | None) -> bytes:
+    entries = unzipped(to_skops(_svm()))
+    schema = json.loads(entries["schema.json"]) | {"protocol": protocol}
+    return zipped({**entries, "schema.json": json.dumps(schema).encode()})
 
 
 def _versions() -> Iterator[Row]:
     lof = LocalOutlierFactor(novelty=True, n_neighbors=3).fit(DATA)
-    for name, version in {"older": "0.9.1", "newer": "9.9.1", "garbage": "zz&;z"}.items():
+    yield "pickle-of-protocol-6", b"\x80\x06" + pickle.dumps(_svm(), 4)[2:], UNREADABLE, "protocol 2 to 5, got 6"
+    for protocol, reason, says in (
+        (99, OLD, "protocol 99"),
+        (-1, UNREADABLE, "got '-1'"),
+        (None, UNREADABLE, "protocol"),
+    ):
+        yield f"skops-of-protocol-{protocol}", _with_protocol(protocol), reason, says
+    versions = {"older": "0.9.1", "newer": "99.01", "garbage": "zz&;z"}
+    for name, version in versions.items():
         for kind, model in (("svm", _svm()), ("lof", lof)):
             data = pickle.dumps(model).replace(b"1.9.1", version.encode())
-            yield f"version-{name}-{kind}", data, None, version if name != "garbage" else ""
+            yield (
+                f"version-{name}-{kind}",
+                data,
+                None,
+                version if name != "garbage" else "do not say which scikit-learn",
+            )
     without = _svm()
     del without.__dict__["_gamma"]
     yield "version-older-that-lacks", pickle.dumps(without).replace(b"1.9.1", b"0.9.1"), OLD, "_gamma is missing"

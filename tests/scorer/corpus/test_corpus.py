@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,9 @@ from sklearn.svm import OneClassSVM
 
 from scorer.commands import score_chunk
 from scorer.errors import Unscorable
-from scorer.packs.cache import Stores, load_models
+from scorer.estimators import loader
+from scorer.packs.cache import LoadedModels, Stores, load_models
+from scorer.packs.pack import EMPTY
 from scorer.readings import features, source
 from scorer.readings.features import Expected
 from scorer.sandbox.pool import WorkerPool
@@ -37,7 +40,7 @@ from shared.contract.model_names import Columns
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import manifest_path, pack_path, report_path
 from shared.contract.reasons import Reason
-from shared.contract.scoring_options import BadRows, Limits, ReadingOptions, ScoringOptions
+from shared.contract.scoring_options import BadRows, Limits, OtherVersion, OtherVersions, ReadingOptions, ScoringOptions
 from shared.contract.text import make_digest
 from tests.patience import patience
 from tests.reports import read_report
@@ -62,6 +65,7 @@ def test_the_corpus_holds_as_many_kinds_as_it_should_and_is_the_same_each_time()
         Reason.UNTRUSTED_MODEL,
         Reason.INCOMPATIBLE_MODEL,
         Reason.UNSUPPORTED_MODEL,
+        Reason.NOT_NOVELTY,
         Reason.UNFITTED_MODEL,
         Reason.WRONG_FEATURES,
         Reason.MISSING_FEATURES,
@@ -97,7 +101,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def children(place: Path) -> Iterator[WorkerPool]:
     """They begin where the marker would be."""
     assert Path.cwd() == place
-    with WorkerPool(1, timeout=60, memory=2**29) as ready:
+    with WorkerPool(1, timeout=60, memory=2**29, size_limit=LIMIT) as ready:
         yield ready
 
 
@@ -146,6 +150,62 @@ def test_a_bad_model_alone_gets_its_reason_in_words_and_in_time(
     if bad.reason:
         assert len(verdict.message) > 10
         assert verdict.message.isprintable(), ascii(verdict.message)
+
+
+# What a model's file is called, whoever reads it. Others depend on the readings, which `convert` does not have.
+OF_FILES = {
+    Reason.EMPTY_MODEL,
+    Reason.TOO_LARGE,
+    Reason.UNREADABLE_MODEL,
+    Reason.UNTRUSTED_MODEL,
+    Reason.INCOMPATIBLE_MODEL,
+    Reason.UNSUPPORTED_MODEL,
+    Reason.NOT_NOVELTY,
+    Reason.UNFITTED_MODEL,
+}
+
+
+@pytest.mark.parametrize("policy", [OtherVersion.WARN, OtherVersion.REFUSE])
+def test_the_same_file_gets_the_same_reason_in_the_usual_way_in_an_isolated_attempt_and_from_convert(
+    policy: OtherVersion, children: WorkerPool, place: Path
+) -> None:
+    files = {bad.name: bad for bad in MODELS if not bad.hole}
+    for bad in files.values():
+        corpus.put(place / "models" / bad.name, bad)
+    (place / "all.csv").write_bytes(rows_of(list(files)))
+    found = source.read_readings(Folder(place), ["all.csv"], Columns(), list(files), None, AS_IN_FILE)
+    models = ModelList.from_models([Model(name, "", name, "planned") for name in files])
+    stores = Stores(Folder(place / "models"), Folder(place), LIMIT)
+    context = ScoringContext(children, other_versions=OtherVersions(policy, policy))
+    nothing = LoadedModels(EMPTY, np.full(len(models), -1), {}, {})
+
+    def score(**how: Any) -> dict[str, tuple[Reason | None, str]]:
+        output = pipeline.score_pack(PackInput(models, **how), context, ProgressCounter(), RunWarnings())
+        return {result.model: (result.reason, result.message) for result in output.results}
+
+    usual = score(loaded=load_models(stores, "", models), readings=found)
+    isolated = score(loaded=nothing, readings=found, stores=stores, is_isolated=True)
+    converted = {name: refusal(bad.data) for name, bad in files.items()}
+    for bad in files.values():
+        (place / "models" / bad.name).unlink()
+
+    assert usual == isolated
+    if policy is OtherVersion.WARN:
+        assert converted == {name: (reason if reason in OF_FILES else None) for name, (reason, _) in usual.items()}
+    else:
+        refused = [name for name, (_, message) in usual.items() if "as OTHER_VERSIONS says" in message]
+        assert {f"version-{age}-{kind}" for age in ("older", "newer", "garbage") for kind in ("svm", "lof")} <= {
+            *refused
+        }
+
+
+def refusal(data: bytes) -> Reason | None:
+    """Why `convert` cannot load a file."""
+    try:
+        loader.load_model(data, LIMIT)
+    except Unscorable as error:
+        return error.reason
+    return None
 
 
 def test_all_bad_models_in_one_chunk_leave_their_neighbours_alone(
@@ -210,6 +270,7 @@ def test_no_bad_model_makes_the_node_import_an_estimators_library(tmp_path: Path
     program = f"""
 import sys
 from pathlib import Path
+from typing import Any
 from scorer.packs.cache import pack_file
 from scorer.errors import Unscorable
 before = set(sys.modules)
@@ -265,6 +326,7 @@ def test_a_value_nested_deep_in_json_does_not_end_the_process(packed: bool, tmp_
     (tmp_path / "a.json").write_bytes(gzip.compress(line.encode()) if packed else line.encode())
     program = f"""
 from pathlib import Path
+from typing import Any
 from scorer.readings import source
 from scorer.storage.blob_store import Folder
 from shared.contract.model_names import Columns

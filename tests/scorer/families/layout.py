@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorer.families.base import HEAD, Family, Packed
+from scorer.families.base import BORDER, HEAD, Family, Packed
 
 
 def decision(packed: Packed, rows: np.ndarray) -> np.ndarray:
     """The score of each row, float64, by the layout that `families` documents."""
-    mode, low, high, intercept, gamma, coef0, degree, count = packed.numbers[:HEAD]
+    mode, low, high, intercept, gamma, coef0, degree, count, _ = packed.numbers[:HEAD]
     n, width = int(count), packed.n_features
     shift, scale, body = np.split(packed.numbers[HEAD:], [width, 2 * width])
     x = rows.astype(np.float64)
@@ -57,4 +57,5 @@ def path_lengths(packed: Packed, trees: int, row: np.ndarray) -> list[float]:
 
 
 def anomalies(packed: Packed, scores: np.ndarray) -> np.ndarray:
-    return scores <= 0 if packed.strict else scores < 0
+    border = packed.numbers[BORDER]
+    return scores <= border if packed.strict else scores < border

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,11 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
 from sklearn.neighbors import LocalOutlierFactor
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer.estimators.loader import _describe_object, load_model
+from scorer.estimators.loader import load_model
 from scorer.families import training
 from scorer.model_files import reader
 from scorer.model_files.parsed import PIPELINE, ParsedObject
@@ -28,6 +27,7 @@ NAMES = ("c", "a", "b")
 STEPS: dict[str, list[Any]] = {
     "alone": [OneClassSVM()],
     "scaler": [StandardScaler(), OneClassSVM()],
+    "union": [FeatureUnion([("same", "passthrough"), ("scaled", StandardScaler())]), OneClassSVM()],
     "passthrough": ["passthrough", OneClassSVM()],
     "none": [None, StandardScaler(), OneClassSVM()],
     "nested": [make_pipeline(StandardScaler(), MinMaxScaler()), make_pipeline(OneClassSVM())],
@@ -48,10 +48,10 @@ def fit(steps: list[Any], rows: Any) -> Any:
 
 
 def describe(model: Any) -> tuple[tuple[str, ...], int | None, bool]:
-    """What is read off a fitted estimator: names, number of features, whether it takes gaps."""
-    see = partial(_describe_object, "")
-    names = training.read_feature_names(model, see)
-    return names, training.count_features(model, see), training.takes_gaps(model, see)
+    """What is read off the file of a fitted estimator: names, number of features, whether it takes gaps."""
+    described = reader.read_model(pickle.dumps(model))
+    names = training.read_feature_names(described)
+    return names, training.count_features(described), training.takes_gaps(described)
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)

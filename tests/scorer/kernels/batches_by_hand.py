@@ -54,7 +54,7 @@ def by_hand(estimator: Any) -> Model:
             family, intercept, n = Family.FOREST, -detector.offset_, len(detector.estimators_)
             gamma = _path_length(np.array([detector._max_samples]))[0]
             integers, body = _trees(detector)
-    head = [*_limits(scaler), intercept, gamma, coef0, degree, n]
+    head = [*_limits(scaler), intercept, gamma, coef0, degree, n, 0.0]
     numbers = np.concatenate([head, *_shift_and_scale(scaler, width), body]).astype(np.float64)
     return Model(family, width, strict, numbers, integers)
 

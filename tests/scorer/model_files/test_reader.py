@@ -153,7 +153,13 @@ HOSTILE: dict[str, tuple[bytes | Callable[[], bytes], Reason]] = {
     "joblib.load": (P + b"cjoblib\nload\n.", TRUST),
     "joblib's old wrapper": (P + b"cjoblib.numpy_pickle\nNDArrayWrapper\n.", TRUST),
     "a payload in an array of joblib's": (lambda: to_joblib(np.array([Payload(os.getpid)], object)), TRUST),
-    "FunctionTransformer": (P + b"csklearn.preprocessing._function_transformer\nFunctionTransformer\n.", TRUST),
+    "a function of a known library": (P + b"csklearn.datasets\nload_files\n.", TRUST),
+    "a class of a known library": (P + b"csklearn.svm._classes\nSVC\n.", Reason.UNSUPPORTED_MODEL),
+    "a function by the name of its module, as NumPy 1 has it": (
+        P + b"cnumpy.core\n_ufunc_reconstruct\n" + text("os") + text("system") + b"\x86R.",
+        TRUST,
+    ),
+    "a pickle of protocol 6": (b"\x80\x06" + SVM + b")\x81.", UNREADABLE),
     "a name that is no text": (P + b"K\x01K\x02\x93.", UNREADABLE),
     # pickles: what they do with it
     "a call of text": (P + text("os.system") + b")R.", UNREADABLE),
@@ -243,7 +249,11 @@ HOSTILE: dict[str, tuple[bytes | Callable[[], bytes], Reason]] = {
     "a zip whose directory lies outside it": (lambda: edited(skops_of(), b"PK\5\6", 16, "<I", 10**8), UNREADABLE),
     "a zip of another number of entries": (lambda: edited(skops_of(), b"PK\5\6", 10, "<H", 500), UNREADABLE),
     "a zip with a password": (lambda: edited(skops_of(), b"PK\1\2", 8, "<H", 1), UNREADABLE),
-    "a zip packed with LZMA": (lambda: zipped(unzipped(skops_of()), zipfile.ZIP_LZMA), UNREADABLE),
+    "a bomb of LZMA": (lambda: zipped({"schema.json": bytes(64 * MIB)}, zipfile.ZIP_LZMA), LARGE),
+    "a bomb of bzip2 in a zip that declares little": (
+        lambda: edited(zipped({"schema.json": bytes(64 * MIB)}, zipfile.ZIP_BZIP2), b"PK\1\2", 24, "<I", 10),
+        UNREADABLE,
+    ),
     "a zip with a wrong checksum": (lambda: edited(skops_of(), b"PK\1\2", 16, "<I", 1), UNREADABLE),
     "a zip bomb": (lambda: zipped({"a.npy": bytes(64 * MIB), **unzipped(skops_of())}, zipfile.ZIP_DEFLATED), LARGE),
     "a schema of 40 MiB": (lambda: zipped({"schema.json": b" " * (40 * MIB)}, zipfile.ZIP_DEFLATED), LARGE),
@@ -274,8 +284,8 @@ HOSTILE: dict[str, tuple[bytes | Callable[[], bytes], Reason]] = {
     "an operator": (lambda: skops_of(x=node("OperatorFuncNode", "operator.attrgetter")), TRUST),
     "a class of ours": (lambda: skops_of(x=node("ObjectNode", "scorer.storage.blob_store.Folder")), TRUST),
     "an estimator that is not on the list": (
-        lambda: skops_of(x=node("ObjectNode", "sklearn.preprocessing._function_transformer.FunctionTransformer")),
-        TRUST,
+        lambda: skops_of(x=node("ObjectNode", "sklearn.linear_model._logistic.LogisticRegression")),
+        Reason.UNSUPPORTED_MODEL,
     ),
     "a type of keys that is not on the list": (
         lambda: skops_of(

@@ -71,6 +71,16 @@ def scoring(model: Model, content: Content, found: Readings) -> ModelOutcome:
     return say(model, os.getpid())
 
 
+POISON = b"poison: "
+
+
+def scoring_of_files(model: Model, content: Content, found: Readings, *, size_limit: int) -> ModelOutcome:
+    """Do what the file says after `POISON`; any other file is scored as ever."""
+    if content.data.startswith(POISON):
+        DEEDS[content.data.removeprefix(POISON).decode()]()
+    return score_model_file(model, content, found, size_limit=size_limit)
+
+
 def hang() -> None:
     while True:
         pass

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import skops.io
 from sklearn.base import clone
+from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer, StandardScaler
@@ -26,11 +27,12 @@ from scorer.readings import source
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, ScoringContext
-from scorer.scoring.run_warnings import RunWarnings
+from scorer.scoring.run_warnings import CONSTANT, RunWarnings
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns
+from shared.contract.outcomes import MODEL_IS_CONSTANT
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import OtherVersion, OtherVersions
 from tests.scorer.fleets import DETECTORS
@@ -118,8 +120,8 @@ def _wrong_shape(estimator: Any) -> None:
     estimator.location_ = np.ones(7)
 
 
-def _no_neighbours(estimator: Any) -> None:
-    estimator._distances_fit_X_ = np.ones((3, 1))
+def _text_offset(estimator: Any) -> None:
+    estimator.offset_ = "auto"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def _no_neighbours(estimator: Any) -> None:
     [
         ("SGDOneClassSVM", _broken, Reason.UNREADABLE_MODEL, "its parts contradict each other: "),
         ("EllipticEnvelope", _wrong_shape, Reason.UNREADABLE_MODEL, "its parts contradict each other: "),
-        ("LocalOutlierFactor", _no_neighbours, Reason.ESTIMATOR_ERROR, "IndexError: "),
+        ("LocalOutlierFactor", _text_offset, Reason.ESTIMATOR_ERROR, "UFuncTypeError: "),
     ],
 )
 def test_a_model_that_is_not_sound_hurts_no_neighbour(
@@ -256,6 +258,55 @@ def test_a_model_of_another_version_is_told_of_or_refused(
         assert reasons(slab) == [None, Reason.INCOMPATIBLE_MODEL]
         assert slab.results[1].message == "made by scikit-learn 1.8.0, expected 1.9.1, as OTHER_VERSIONS says"
         assert notes.sentences == ()
+
+
+@pytest.mark.parametrize("kind", ["packed", "kept"])
+@pytest.mark.parametrize("is_isolated", [False, True])
+def test_a_model_that_does_not_say_who_made_it_is_counted_or_refused_by_the_policy(
+    is_isolated: bool, kind: str, children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
+) -> None:
+    data = pickle.dumps(svm if kind == "packed" else LocalOutlierFactor(novelty=True).fit(normal))
+    work = portion(tmp_path, {"silent": data.replace(b"_sklearn_version", b"_sklearn_versium")})
+    if is_isolated:
+        stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path))
+        nothing = load_models(stores, "", work.models, [0])
+        work = replace(work, loaded=nothing, stores=stores, is_isolated=True)
+    notes = RunWarnings()
+
+    scored = score(children, work, notes)
+    refused = score(children, work, other_versions=OtherVersions(pickle=OtherVersion.REFUSE))
+
+    assert (reasons(scored), reasons(refused)) == ([None], [Reason.INCOMPATIBLE_MODEL])
+    assert notes.sentences == (
+        "1 models do not say which scikit-learn made them and were loaded by 1.9.1, such as silent",
+    )
+    assert refused.results[0].message == (
+        "it does not say which scikit-learn made it, expected 1.9.1, as OTHER_VERSIONS says"
+    )
+
+
+@pytest.mark.parametrize("is_isolated", [False, True])
+def test_a_forest_of_a_stuck_sensor_keeps_its_labels_and_gets_a_remark(
+    is_isolated: bool, children: WorkerPool, svm: Any, tmp_path: Path
+) -> None:
+    stuck = np.tile([11.0, 20.0, 33.0], (200, 1))
+    forests = {f"trees{n}": IsolationForest(n_estimators=n, random_state=0).fit(stuck) for n in (50, 100, 300)}
+    forests["behind"] = make_pipeline(PowerTransformer(), IsolationForest(n_estimators=10, random_state=0)).fit(stuck)
+    files = {name: pickle.dumps(forest) for name, forest in forests.items()}
+    work = portion(tmp_path, {**files, "svm": pickle.dumps(svm)})
+    if is_isolated:
+        stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path))
+        nothing = load_models(stores, "", work.models, range(len(work.models)))
+        work = replace(work, loaded=nothing, stores=stores, is_isolated=True)
+    notes = RunWarnings()
+
+    output = score(children, work, notes)
+
+    assert output.outcomes.remarks == dict.fromkeys(range(4), MODEL_IS_CONSTANT)
+    values = np.array([[10 + minute % 3, 20, 30 + minute % 7] for minute in range(20)], float)
+    for name, forest in forests.items():
+        assert rows_of(output, name)["anomaly"] == (forest.predict(values) == -1).astype(int).tolist(), name
+    assert [text for text in notes.sentences if "model_is_constant" in text] == [f"4 {CONSTANT}"]
 
 
 def test_each_format_has_a_policy_of_its_own(children: WorkerPool, svm: Any, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from sklearn.svm import OneClassSVM
 
 from scorer.commands import score_folder
 from scorer.commands.score_folder import ScoreOptions
-from scorer.estimators import outlier_detector
+from scorer.estimators import loader, outlier_detector
 from shared.contract.scoring_options import Features, ReadingOptions, ScoringOptions
 from tests.scorer.fleets import DETECTORS
 
@@ -153,7 +153,8 @@ def test_a_row_that_equals_the_only_support_vector_is_an_anomaly() -> None:
     fitted = OneClassSVM(nu=0.5).fit(np.zeros((2, 1)))
     row = np.zeros((1, 1))
 
-    scores, anomalies = outlier_detector.score_rows(fitted, row)
+    detector = loader.load_model(pickle.dumps(fitted))
+    scores, anomalies = outlier_detector.score_rows(detector.estimator, row, detector.rule)
 
     assert (scores.tolist(), anomalies.tolist(), fitted.predict(row).tolist()) == ([0.0], [True], [-1])
 
@@ -161,12 +162,13 @@ def test_a_row_that_equals_the_only_support_vector_is_an_anomaly() -> None:
 @pytest.mark.parametrize("name", sorted(set(DETECTORS) - {"OneClassSVM"}))
 def test_a_score_of_exactly_zero_gets_the_label_that_predict_gives(name: str) -> None:
     fitted = clone(DETECTORS[name]).fit(np.random.default_rng(0).normal(size=(50, 1)))
-    fitted.decision_function = lambda x: np.zeros(len(x))  # their predict asks it, too
+    detector = loader.load_model(pickle.dumps(fitted))
+    detector.estimator.decision_function = lambda x: np.zeros(len(x))  # their predict asks it, too
     row = np.zeros((1, 1))
 
-    _, anomalies = outlier_detector.score_rows(fitted, row)
+    _, anomalies = outlier_detector.score_rows(detector.estimator, row, detector.rule)
 
-    assert anomalies.tolist() == (fitted.predict(row) != 1).tolist()
+    assert anomalies.tolist() == (detector.estimator.predict(row) != 1).tolist()
 
 
 def test_a_float32_value_is_widened_not_rounded(normal: np.ndarray, tmp_path: Path) -> None:
