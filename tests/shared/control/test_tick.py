@@ -10,7 +10,7 @@ import pytest
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
 from shared.contract.domain import Part, Tally
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Misconfigured, Unavailable
 from shared.contract.model_names import Blob
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Reason
@@ -498,3 +498,36 @@ def test_limits_are_taken_up_at_once_and_what_they_leave_open_stays() -> None:
     place.plane.tick(NOW)
     assert (place.run().max_in_flight, place.run().tolerated_failures) == (2, 7)
     assert (sum(map(len, place.cluster.submitted)), place.ledger.list_requests()) == (2, [])
+
+
+class AbsentBlobs(MemoryBlobs):
+    """A container that does not exist."""
+
+    def describe_missing(self) -> str:
+        return "'modls'; memory://account has fleetscore, models"
+
+
+@pytest.mark.parametrize(
+    ("absent", "settings"),
+    [
+        (("models",), ["MODELS_CONTAINER"]),
+        (("models", "readings"), ["MODELS_CONTAINER", "READINGS_CONTAINER"]),
+        (("work", "predictions"), []),  # the app makes these itself
+    ],
+)
+def test_containers_that_do_not_exist_are_told_at_the_start_all_at_once_with_those_that_do(
+    absent: tuple[str, ...], settings: list[str]
+) -> None:
+    kinds = ("models", "readings", "work", "predictions")
+    stores = {kind: (AbsentBlobs if kind in absent else MemoryBlobs)(f"memory://{kind}") for kind in kinds}
+    plane = ControlPlane(MemoryLedger(), MemoryCluster(), stopwatch=MemoryStopwatch(), **stores)
+    if not settings:
+        plane.check_start()
+        assert plane.ledger.read_heartbeat() == Heartbeat()
+        return
+    with pytest.raises(Misconfigured) as caught:
+        plane.check_start()
+    missing = "expected a container that exists, got 'modls'; memory://account has fleetscore, models"
+    lines = ["settings are wrong:", *(f"  {setting}: {missing}" for setting in settings)]
+    assert str(caught.value).splitlines() == lines
+    assert plane.ledger.read_heartbeat().trouble == " ".join(line.strip() for line in lines)
