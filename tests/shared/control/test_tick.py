@@ -1,5 +1,6 @@
 """What a tick does with its time, and how it treats a cluster that wants to be left alone."""
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from shared.state.requests import Request, RequestKind
 from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, JobState, Nodes, Phase, Result, Run
 from shared.tracking.run_limits import RunLimits
 from tests.storm.fault_plan import BY_NAME, Exposed, Killed, Weather
+from tests.storm.world import World
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -531,3 +533,20 @@ def test_containers_that_do_not_exist_are_told_at_the_start_all_at_once_with_tho
     lines = ["settings are wrong:", *(f"  {setting}: {missing}" for setting in settings)]
     assert str(caught.value).splitlines() == lines
     assert plane.ledger.read_heartbeat().trouble == " ".join(line.strip() for line in lines)
+
+
+def test_the_log_names_the_fault_of_an_attempt_once_and_not_while_the_next_one_goes_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "shared.control.chunk_effects")
+    world = World({"pump1": None}, ["dies before its part"])
+    assert world.beat_until_over().phase is Phase.SUCCEEDED
+    moves = [
+        record.getMessage().partition(" chunk=c00000 ")[2]
+        for record in caplog.records
+        if record.name == "shared.control.chunk_effects" and "->" in record.getMessage()
+    ]
+    (failed,) = [move for move in moves if move.startswith("running->waiting ")]
+    assert failed == "running->waiting job fleetscore-20261121T1100Z-PT1H-c00000-1 failed"
+    after = moves[moves.index(failed) + 1 :]
+    assert after == ["waiting->queued", "queued->running", "running->committing", "committing->committed"]
