@@ -32,6 +32,12 @@ def plane() -> ControlPlane:
 
 
 @cache
+def check_start() -> None:
+    """Check what the settings name, until it was once found right."""
+    plane().check_start()
+
+
+@cache
 def api() -> Asgi:
     """The HTTP app of this process."""
     from shared.api.app import create_api
@@ -57,4 +63,5 @@ app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS)  
 @app.timer_trigger(arg_name="timer", schedule="%HEARTBEAT%")
 def heartbeat(timer: func.TimerRequest) -> None:  # noqa: ARG001  # a late beat is handled like any other
     """Run a tick. The timer may fire late, twice, or on two hosts."""
+    check_start()
     plane().tick(datetime.now(UTC))

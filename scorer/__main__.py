@@ -41,7 +41,8 @@ def main(arguments: list[str], program: str = "python -m scorer") -> int:
     options = parser.parse_args(arguments)
     if options.command is None and (options.manifest is None or options.attempt is None):
         parser.error("expected folder, convert, or both --manifest and --attempt")
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stream = sys.stderr if getattr(options, "output", "") == "json" else sys.stdout  # which is the document then
+    logging.basicConfig(stream=stream, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("azure").setLevel(logging.WARNING)
     try:
         match options.command:
@@ -74,7 +75,7 @@ def main(arguments: list[str], program: str = "python -m scorer") -> int:
 
 def _score_folder(options: argparse.Namespace) -> int:
     logging.getLogger("scorer").setLevel(logging.ERROR)  # the summary names what failed
-    from scorer.commands import score_folder
+    from scorer.commands import folder_summary, score_folder
 
     _choose_kernels()
     return score_folder.score_models(
@@ -100,6 +101,7 @@ def _score_folder(options: argparse.Namespace) -> int:
                 OtherVersions.parse(options.other_versions),
             ),
             cores=_count_cores(),
+            output=folder_summary.Output(options.output),
             predictions_schema=options.predictions_schema,
         )
     )
@@ -195,6 +197,18 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     folder.add_argument("--missing-values", default="", help="numbers that stand for a missing value: -999,65535")
     folder.add_argument("--other-versions", default="warn", help="models of another scikit-learn: warn or refuse")
     folder.add_argument("--readings-path", default="", help="pattern of an hour's folder, date=%%Y-%%m-%%d/hour=%%H/")
+    outputs = folder.add_mutually_exclusive_group()
+    outputs.add_argument(
+        "--verbose",
+        dest="output",
+        action="store_const",
+        const="verbose",
+        default="short",
+        help="print each model that was not scored, not one of each reason",
+    )
+    outputs.add_argument(
+        "--json", dest="output", action="store_const", const="json", help="print the summary as JSON, for programs"
+    )
     return parser
 
 

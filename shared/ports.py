@@ -101,6 +101,9 @@ class Blobs(Protocol):
     def url(self) -> str:
         """The URL of this container for nodes, without credentials."""
 
+    def describe_missing(self) -> str:
+        """Empty where the container exists, or where that cannot be known; else its name, and which ones exist."""
+
     def list_blobs(self, prefix: str = "") -> Iterator[Blob]:
         """Every blob under *prefix* by name, in lexicographic order, read in pages while the caller iterates."""
 

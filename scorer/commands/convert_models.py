@@ -12,7 +12,8 @@ from shared.contract.errors import Malformed
 from shared.contract.model_names import ModelNames, format_name
 from shared.contract.reasons import Reason
 
-from .folders import NAME_LIMIT, check_target, list_models, print_ignored
+from .folder_summary import describe_ignored
+from .folders import NAME_LIMIT, check_target, list_models
 
 
 def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
@@ -30,7 +31,8 @@ def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
         raise Malformed(f"--to: expected a folder outside the models, got {target} and {models}")
     check_target("--to", target)
     source_folder, target_folder, failed = Folder(models), Folder(target), 0
-    print_ignored(ignored)
+    for note in describe_ignored(ignored):
+        print(f"note: {note}")
     for model, content in zip(fleet, fetch_files(Stores(source_folder, source_folder), fleet), strict=True):
         try:
             if isinstance(content, Unscorable):

@@ -28,13 +28,6 @@ def list_models(models: Path, names: ModelNames) -> tuple[list[Model], IgnoredFi
     return fleet, ignored
 
 
-def print_ignored(ignored: IgnoredFiles) -> None:
-    """Print which files beside the models are none, if there are any."""
-    if ignored.count:
-        more = f" and {ignored.count - len(ignored.examples)} more" * (ignored.count > len(ignored.examples))
-        print(f"ignored, as no models: {ignored.describe()}: {', '.join(ignored.examples)}{more}")
-
-
 def check_target(option: str, target: Path) -> None:
     """Raises Malformed unless files can be written to a folder: by trying, since permissions do not say everything."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,13 +28,12 @@ from scorer.storage.blob_store import Folder
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
-from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_chunk_id, prediction_path
-from shared.contract.reasons import Outcome, decide_outcome
 from shared.contract.scoring_options import ScoringOptions, check_zone
 from shared.contract.windows import EPOCH, MINUTE, MONDAY, WEEK, Window, format_length, parse_origin
 
-from .folders import check_target, list_models, print_ignored
+from .folder_summary import Output, Summary
+from .folders import check_target, list_models
 
 BATCH_MODELS = 10_000  # that are scored together
 
@@ -55,6 +53,7 @@ class ScoreOptions:
     readings_path: str = ""
     policy: ScoringOptions = field(default_factory=ScoringOptions)
     cores: int = 1
+    output: Output = Output.SHORT
     predictions_schema: int | None = None  # None: 1 where the folder has files of schema 1 only, else the newest
 
 
@@ -67,7 +66,7 @@ def score_models(options: ScoreOptions) -> int:
     store, reading_paths = _open_source(options)
     check_target("--predictions", options.predictions)
     _check_apart(options.predictions, options.readings, options.readings_path)
-    schema = _choose_schema(options.predictions, options.predictions_schema)
+    schema, notes = _choose_schema(options.predictions, options.predictions_schema)
     devices, limits = [model.device for model in fleet], options.policy.limits
     opened = source.open_readings(
         store, reading_paths, options.columns, options.window, options.policy.readings, options.readings_path, devices
@@ -98,11 +97,10 @@ def score_models(options: ScoreOptions) -> int:
     windows = _list_windows(options, readings)
     table = pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
     _write_predictions(options.predictions, windows, table, schema)
-    print_ignored(ignored)
-    for warning in sentences:
-        print(f"note: {warning}")
     results = [result for output in outputs for result in output.results]
-    return _print_summary(results, len(windows), options.predictions)
+    summary = Summary(results, len(windows), str(options.predictions), (*notes, *sentences), ignored)
+    print(summary.format(options.output))
+    return summary.exit_code
 
 
 def parse_window(text: str) -> Window:
@@ -202,20 +200,21 @@ def _check_tiling(predictions: Path, length: timedelta, origin: datetime) -> Non
             )
 
 
-def _choose_schema(predictions: Path, option: int | None) -> int:
-    """The schema to write: that of the option, else the folder's own. Prints a sentence where old and new would mix."""
+def _choose_schema(predictions: Path, option: int | None) -> tuple[int, list[str]]:
+    """The schema to write: that of the option, else the folder's own; and a note where old and new would mix."""
     schemas = find_schemas(Folder(predictions)) if predictions.exists() else set()
     schema = option or (1 if schemas == {1} else NEWEST)
     upgrade = f"`fleetscore predictions upgrade {predictions}` rewrites those of schema 1"
     if schemas - {schema}:
         stored = " and ".join(map(str, sorted(schemas)))
-        print(
-            f"note: {predictions} has files of schema {stored}, and new ones are of schema {schema}: "
+        note = (
+            f"{predictions} has files of schema {stored}, and new ones are of schema {schema}: "
             f"queries must unite their columns by name; {upgrade}"
         )
-    elif schema < NEWEST and option is None:
-        print(f"note: predictions are written in schema 1, as the files in {predictions} are; {upgrade}")
-    return schema
+        return schema, [note]
+    if schema < NEWEST and option is None:
+        return schema, [f"predictions are written in schema 1, as the files in {predictions} are; {upgrade}"]
+    return schema, []
 
 
 def _write_predictions(predictions: Path, windows: Sequence[Window], table: pa.Table, schema: int) -> None:
@@ -234,23 +233,3 @@ def _write_predictions(predictions: Path, windows: Sequence[Window], table: pa.T
         for stale in (predictions / path).parent.glob(f"{window.id}-*.parquet"):
             if not rows.num_rows or stale.name != Path(path).name:
                 target.remove(stale.relative_to(predictions).as_posix())
-
-
-def _print_summary(results: Sequence[ModelResult], windows: int, predictions: Path) -> int:
-    """Print the results: failed models by name, skipped models by reason. Returns the exit code."""
-    failed = [v for v in results if decide_outcome(v.reason) is Outcome.FAILED]
-    skipped = Counter(v.reason for v in results if decide_outcome(v.reason) is Outcome.SKIPPED)
-    for result in failed:
-        print(f"failed: {result.model}: {result.reason}: {result.message}")
-    for reason, count in sorted(skipped.items()):
-        print(f"skipped: {count} models: {reason}")
-    scored, rows = sum(v.reason is None for v in results), sum(v.rows for v in results)
-    anomalies = sum(v.anomalies for v in results)
-    print(
-        f"{scored} of {len(results)} models scored, {len(failed)} failed, {skipped.total()} skipped; "
-        f"{anomalies} anomalies in {rows} rows, {windows} windows, in {predictions}"
-    )
-    if not scored:
-        ((reason, count),) = Counter(v.reason for v in results).most_common(1)
-        print(f"nothing was scored: {reason} for {count} of {len(results)} models")
-    return 1 if failed or not scored else 0

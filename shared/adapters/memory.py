@@ -45,6 +45,9 @@ class MemoryBlobs:
     def url(self) -> str:
         return self._url
 
+    def describe_missing(self) -> str:
+        return ""
+
     def list_blobs(self, prefix: str = "") -> Iterator[Blob]:
         for name in sorted(self._blobs):
             if name.startswith(prefix) and (content := self._blobs.get(name)):

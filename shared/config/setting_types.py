@@ -71,7 +71,9 @@ def _parse_duration(value: object) -> timedelta:
 
 
 def _check_storage(text: str) -> str:
-    if not re.fullmatch(r"https://[^/?#]+/?|(.*;)?(AccountName|BlobEndpoint)=.+|UseDevelopmentStorage=true;?", text):
+    if not re.fullmatch(
+        r"https://[^/?#]+\.blob\.[^/?#]+/?|(.*;)?(AccountName|BlobEndpoint)=.+|UseDevelopmentStorage=true;?", text
+    ):
         raise ValueError(
             "expected https://ACCOUNT.blob.core.windows.net, a connection string or UseDevelopmentStorage=true, "
             f"got {len(text)} characters that are none of these"

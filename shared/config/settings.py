@@ -59,6 +59,9 @@ _REQUIRED: Mapping[ClusterKind, tuple[str, ...]] = {
 }
 
 
+PREDICTIONS_FOLDER = "date=%Y-%m-%d/hour=%H/"  # of an hour's predictions, as in `shared/contract/paths.py`
+
+
 class Settings(BaseModel):
     """All settings. A field's name in capitals is the setting's name."""
 
@@ -263,7 +266,7 @@ def list_names() -> list[str]:
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings; raises Misconfigured with every problem, one a line. An empty value counts as not set."""
     values = {name: value for name in Settings.model_fields if (value := environment.get(name.upper(), "")) != ""}
-    problems = _find_missing(values)
+    problems = [*_find_missing(values), *_find_shared_containers(values)]
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -284,6 +287,23 @@ def _find_missing(values: Mapping[str, str]) -> list[str]:
         f"  {name.upper()}: expected {descriptions[name]}, for CLUSTER={cluster}, got nothing"
         for name in expected
         if name not in values
+    ]
+
+
+def _find_shared_containers(values: Mapping[str, str]) -> list[str]:
+    """Problems of containers that are one and must not be."""
+    kinds = ("models", "readings", "predictions", "work")
+    container = {
+        kind: values.get(f"{kind}_container", Settings.model_fields[f"{kind}_container"].default) for kind in kinds
+    }
+    path = values.get("readings_path", Settings.model_fields["readings_path"].default)
+    pairs = [("work", other) for other in kinds[:3]] + [("predictions", "models")]
+    if PREDICTIONS_FOLDER.startswith(path):  # predictions would be read as readings
+        pairs.append(("predictions", "readings"))
+    return [
+        f"  {kind.upper()}_CONTAINER: expected another one than {other.upper()}_CONTAINER, got {container[kind]!r}"
+        for kind, other in pairs
+        if container[kind] == container[other]
     ]
 
 

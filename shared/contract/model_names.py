@@ -195,6 +195,10 @@ class Columns:
         pairs = [pair.partition("=") for pair in text.split(",")] if text else []
         names = {key.strip(): name.strip() for key, _, name in pairs}
         keys = cls.__slots__
-        if len(names) < len(pairs) or not all(names.values()) or set(names) - set(keys):
-            raise Malformed(f"expected KEY=NAME,... with keys of {', '.join(keys)}, got {text!r}")
-        return replace(cls(), **names)
+        other_separator = re.search(rf"[^,]\b({'|'.join(keys)})\s*=", text)  # `time=TS;device=Device` names one column
+        if len(names) < len(pairs) or not all(names.values()) or set(names) - set(keys) or other_separator:
+            raise Malformed(f"expected KEY=NAME,... with keys of {', '.join(keys)}, separated by commas, got {text!r}")
+        columns = replace(cls(), **names)
+        if len(set(names.values())) < len(names):
+            raise Malformed(f"expected different names for {', '.join(names)}, got {text!r}")
+        return columns

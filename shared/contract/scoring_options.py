@@ -52,6 +52,8 @@ class Features:
             names = []
         if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
             raise Malformed(f"expected {AS_IN_FILE}, or different names such as temp,amps,flow, got {text!r}")
+        if len(names) == 1 and ";" in names[0] and not text.lstrip().startswith("["):
+            raise Malformed(f"expected names with commas between them, or a JSON list of texts, got {text!r}")
         return cls(tuple(names))
 
     def describe_order(self) -> str:

@@ -40,8 +40,8 @@ class ChunkEffects:
         changed = [chunk for chunk in moved if chunk != rows[chunk.id]]
         for chunk in changed:
             if chunk.state is not rows[chunk.id].state:
-                before, message = rows[chunk.id].state, chunk.message
-                log.info("run=%s chunk=%s %s->%s %s", chunk.run, chunk.id, before, chunk.state, message)
+                message = _explain_move(rows[chunk.id], chunk)
+                log.info("run=%s chunk=%s %s->%s%s", chunk.run, chunk.id, rows[chunk.id].state, chunk.state, message)
             if (chunk.retries, chunk.losses) != (rows[chunk.id].retries, rows[chunk.id].losses):
                 log.warning("run=%s chunk=%s %s: %s", chunk.run, chunk.id, chunk.reason, chunk.message)
         rows.update((chunk.id, chunk) for chunk in self.ledger.save_chunks(changed))
@@ -128,6 +128,12 @@ class ChunkEffects:
             current=attempt.current_files,
         )
         return JobSpec(name, chunk.run, command, self.options.limits.job_timeout)
+
+
+def _explain_move(before: Chunk, after: Chunk) -> str:
+    """Why a chunk moved, for its log line: not why an earlier attempt failed, if this one goes well."""
+    is_news = after.message != before.message or after.state is ChunkState.FAILED or after.keeps_earlier
+    return f" {after.message}" if is_news and after.message else ""
 
 
 def _split_into_slices(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shared.contract.errors import Conflict, NotFound, Unavailable
+from shared.contract.errors import Conflict, Misconfigured, NotFound, Unavailable
 from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 from shared.planning.plan import Planner
@@ -66,6 +66,22 @@ class ControlPlane:
     @property
     def _effects(self) -> ChunkEffects:
         return ChunkEffects(self.ledger, self.cluster, self.work, self.predictions, self.options)
+
+    def check_start(self) -> None:
+        """Check once what the settings name; raises Misconfigured with every problem. People see it as trouble, too.
+
+        Only the containers that others fill: the app makes the other ones.
+        """
+        stores = {"MODELS_CONTAINER": self.models, "READINGS_CONTAINER": self.readings}
+        problems = [
+            f"  {setting}: expected a container that exists, got {missing}"
+            for setting, store in stores.items()
+            if (missing := store.describe_missing())
+        ]
+        if problems:
+            message = "\n".join(["settings are wrong:", *problems])
+            self._save_heartbeat(replace(self.ledger.read_heartbeat(), trouble=clip_text(message)))
+            raise Misconfigured(message)
 
     def tick(self, now: datetime) -> None:
         """Open the runs that are requested or due, and advance every open run by one step.

@@ -76,6 +76,7 @@ export function card(run, { cancels, waits, heading = "h2", chosen }) {
       isOver(run) ? again(run, waits) : cancelling(run, cancels)),
     run.stopped && !isOver(run) && h("p", {}, h("strong", {}, "No further chunk starts: "), h("code", {}, run.stopped)),
     (run.message || run.reason) && h("p", {}, why(run)),
+    advice(run),
     run.phase === "requested" ? h("p", {}, "Requested; it starts with the next tick that has room.")
       : run.phase === "missed" ? null : [bar(run), legend(run.models)],
     facts(run),
@@ -99,6 +100,11 @@ function cancelling(run, asked) {
 
 function why(run) {
   return [run.reason && h("code", {}, run.reason), run.reason && run.message ? ": " : "", run.message];
+}
+
+/** What to do about a reason, as the API says it. */
+function advice(told) {
+  return told.advice ? h("p", { class: "quiet" }, "What to do: ", told.advice) : null;
 }
 
 const PARTS = ["scored", "failed", "skipped", "cancelled", "not_attempted"];
@@ -160,12 +166,13 @@ function ignored(run) {
 }
 
 function failures(run, chosen) {
-  return h("div", { class: "scroll" }, table("Not scored, by reason", ["Reason", "Models", "For example", "Message"],
+  return h("div", { class: "scroll" }, table("Not scored, by reason", ["Reason", "Models", "For example", "Message", "What to do"],
     run.failures.map((f) => row(`failure-${run.id}-${f.reason}`,
       cell("Reason", badge(f.outcome), " ", h("a", {
         href: link({ run: run.id, reason: f.reason }), "aria-current": f.reason === chosen && "true",
       }, f.reason)),
-      number(f.models, "Models"), cell("For example", h("code", {}, f.example)), cell("Message", f.message)))));
+      number(f.models, "Models"), cell("For example", h("code", {}, f.example)), cell("Message", f.message),
+      cell("What to do", f.advice)))));
 }
 
 /** The list of runs. */
@@ -200,6 +207,7 @@ function empty(told) {
 /** The models that were not scored for one reason. */
 export function models(reason, page, problem, pager) {
   return section("models", ["Models: ", h("code", {}, reason)], page, problem, (found) => [
+    advice(found),
     found.items.length ? h("div", { class: "scroll" }, table("Models", ["Model", "Chunk", "Message"], found.items.map((m) => row(null,
       cell("Model", h("code", {}, m.model)), cell("Chunk", m.chunk), cell("Message", m.message)))))
       : h("p", {}, found.next ? "None in these chunks; the next ones may have some." : "None here."),

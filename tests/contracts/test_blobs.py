@@ -372,6 +372,26 @@ def test_a_blob_that_somebody_holds_is_neither_deleted_nor_replaced_and_the_leas
 
 
 @pytest.mark.stack
+def test_a_container_that_is_missing_is_named_with_those_that_exist(azurite: Azurite, fresh_name: str) -> None:
+    blobs = AzureBlobs(azurite.connection_string, fresh_name)
+    account = blobs.url.rpartition("/")[0]
+    beginning = f"{fresh_name!r}; {account} has "
+    assert blobs.describe_missing().startswith(beginning)
+    blobs.ensure_container()
+    assert blobs.describe_missing() == ""
+    service = BlobServiceClient.from_connection_string(azurite.connection_string)
+    names = [container["name"] for container in service.list_containers()]
+    missing = AzureBlobs(azurite.connection_string, f"{fresh_name}-other").describe_missing()
+    listed = missing.partition(" has ")[2].removesuffix(", ...").split(", ")
+    assert listed == names[: len(listed)]
+
+
+def test_a_server_that_is_not_there_does_not_say_that_a_container_is_missing(unused_endpoint: str) -> None:
+    setting = f"AccountName=a;AccountKey={ACCOUNT_KEY};BlobEndpoint={unused_endpoint}/a"
+    assert AzureBlobs(setting, "models").describe_missing() == ""
+
+
+@pytest.mark.stack
 def test_a_container_that_is_missing_is_made_by_the_first_copy(azurite: Azurite, fresh_name: str) -> None:
     work = AzureBlobs(azurite.connection_string, f"{fresh_name}-work")
     predictions = AzureBlobs(azurite.connection_string, f"{fresh_name}-predictions")

@@ -853,6 +853,23 @@ def test_a_row_of_another_schema_or_with_nonsense_is_malformed_and_named() -> No
             load_row(Chunk, {**row, "schema": 2, **broken})
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"), [("not_a_detector", Reason.UNSUPPORTED_MODEL), ("wrong_features", Reason.WRONG_FEATURES)]
+)
+def test_a_row_with_reasons_of_the_version_before_is_read(code: str, reason: Reason) -> None:
+    groups = (replace(FAILURE, reason=Reason.BAD_NAME),)
+    chunk = replace(WHOLE_CHUNK, reason=Reason.BAD_NAME, committed=replace(RESULT, failures=groups))
+    run = replace(WHOLE_RUN, reason=Reason.BAD_NAME, failures=groups)
+    for value, key in ((chunk, chunk.id), (run, make_run_key(run.id))):
+        row = dump_row(value, WHOLE_RUN.id, key)
+        old = {name: text.replace("bad_name", code) if isinstance(text, str) else text for name, text in row.items()}
+        assert old != row
+        loaded = load_row(type(value), old)
+        assert loaded.reason is reason
+        failures = loaded.committed.failures if isinstance(loaded, Chunk) and loaded.committed else loaded.failures
+        assert {failure.reason for failure in failures} == {reason}
+
+
 def test_texts_are_cut_where_they_would_not_fit_and_the_cut_value_is_what_lies_there() -> None:
     wordy = replace(FAILURE, message="x" * 1000, example="😀" * 500)
     result = replace(RESULT, failures=(wordy,) * 40)

@@ -77,6 +77,8 @@ def test_duckdb_reads_old_and_new_files_as_one_table() -> None:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         assert sorted(connection.execute(query).fetchall()) == [("pump", hour, 2) for hour in HOURS]
+        late = connection.execute(f"SELECT DISTINCT hour FROM {source} WHERE hour >= 9").fetchall()
+        assert sorted(late) == [(hour,) for hour in HOURS if hour >= 9]
         everything = f"SELECT * REPLACE (epoch_us(time) AS time) FROM {source}"
         result = connection.execute(everything)
         names = [column[0] for column in result.description]

@@ -229,8 +229,8 @@ def test_selecting_a_run_shows_what_failed_its_chunks_and_a_log(page: Page, site
     rows = page.locator(f"#card-{WINDOW} tbody tr")
     rows.first.wait_for()
     assert cells(rows) == [
-        ["failed bad_scores", "1", HOSTILE, f"{HOSTILE} bad_scores"],
-        ["skipped no_readings", "1", "pump3", "pump3 no_readings"],
+        ["failed bad_scores", "1", HOSTILE, f"{HOSTILE} bad_scores", Reason.BAD_SCORES.advice],
+        ["skipped no_readings", "1", "pump3", "pump3 no_readings", Reason.NO_READINGS.advice],
     ]
     chunks = page.locator("#chunks tbody tr")
     chunks.first.wait_for()
@@ -238,6 +238,7 @@ def test_selecting_a_run_shows_what_failed_its_chunks_and_a_log(page: Page, site
     page.get_by_role("link", name="no_readings").click()
     page.locator("#models tbody tr").wait_for()
     assert cells(page.locator("#models tbody tr")) == [["pump3", "c00001", "pump3 no_readings"]]
+    page.locator("#models").get_by_text(f"What to do: {Reason.NO_READINGS.advice}").wait_for()
     page.get_by_role("link", name="Log of c00000").click()
     page.get_by_text(f"scoring {HOSTILE}").wait_for()
     assert page.url == f"{site.url}#run={WINDOW}&chunk=c00000"

@@ -395,9 +395,9 @@ def test_a_window_that_was_missed_is_a_row_and_can_be_asked_for_after_all() -> N
 
 def test_an_empty_fleet_fails_after_a_second_look_and_says_where_it_looked() -> None:
     world = World({})
-    world.models.write("README.md", b"no model")
+    world.models.write("notes.txt", b"no model")
     run = world.beat_until_over()
-    message = "no models named {device}[/{sensor}].{ext} in memory://models, but 1 other blobs, such as README.md"
+    message = "no models named {device}[/{sensor}].{ext} in memory://models, but 1 .txt, such as notes.txt"
     assert (run.phase, run.reason, run.message) == (Phase.FAILED, Reason.EMPTY_FLEET, message)
 
 

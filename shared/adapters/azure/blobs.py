@@ -21,6 +21,7 @@ from .storage import Account, translate_errors
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient, ContainerClient
 
+CONTAINERS = 20  # that are named where one does not exist
 COPY_LIMIT = 15  # seconds that a copy inside the account may be pending; it usually never is
 
 
@@ -45,6 +46,25 @@ class AzureBlobs:
         except Conflict:
             return False
         return True
+
+    def describe_missing(self) -> str:
+        try:
+            with translate_errors(self.url):
+                self._container.get_container_properties()
+        except NotFound:
+            return f"{self._name!r}; {self.url.rpartition('/')[0]} has {self._list_containers()}"
+        except Unavailable:
+            return ""
+        return ""
+
+    def _list_containers(self) -> str:
+        """The names of the account's containers, for people."""
+        try:
+            with translate_errors(self.url):
+                names = [str(container.name) for container in _make_service(self._account).list_containers()]
+        except Unavailable:
+            return "containers that this identity may not list"
+        return f"{', '.join(names[:CONTAINERS]) or 'none'}{', ...' * (len(names) > CONTAINERS)}"
 
     def list_blobs(self, prefix: str = "") -> Iterator[Blob]:
         # The SDK makes an object of thirty fields for each blob, 160 us of CPU; its listing of names costs a tenth, and

@@ -62,7 +62,7 @@ def test_gaps_that_are_given_to_a_model_that_takes_none_are_its_own_error(
     fleet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert score(fleet, "--features", "heat,noise", "--gaps", "give") == 1
-    assert "pump: estimator_error: ValueError: Input X contains NaN" in capsys.readouterr().out
+    assert "  pump: ValueError: Input X contains NaN" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

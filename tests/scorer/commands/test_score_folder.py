@@ -215,16 +215,19 @@ def test_each_model_fails_alone_and_says_why(fleet: Path, svm: OneClassSVM, caps
 
     out = capsys.readouterr().out
     assert code == 1
-    assert [line.split(": ")[:3] for line in out.splitlines() if line.startswith(("failed", "skipped"))] == [
-        ["failed", "corrupt", "unreadable_model"],
-        ["failed", "empty", "empty_model"],
-        ["failed", "hostile", "untrusted_model"],
-        ["failed", "other", "missing_features"],
-        ["failed", "twice", "ambiguous"],
-        ["skipped", "1 models", "no_readings"],
+    lines = out.splitlines()
+    assert [line for line in lines if line.startswith(("failed", "skipped"))] == [
+        "failed: 1 model: ambiguous",
+        "failed: 1 model: empty_model",
+        "failed: 1 model: missing_features",
+        "failed: 1 model: unreadable_model",
+        "failed: 1 model: untrusted_model",
+        "skipped: 1 model: no_readings",
     ]
-    assert "expected 2 (rpm, bar); the readings have 1 (value)" in out
-    assert "2 of 8 models scored, 5 failed, 1 skipped; " in out
+    models = [line.split(":")[0].strip() for line in lines if line.startswith("  ") and "what to do" not in line]
+    assert models == ["twice", "empty", "other", "corrupt", "hostile", "silent"]
+    assert "  other: expected 2 (rpm, bar); the readings have 1 (value) and lack 2 (rpm, bar)" in lines
+    assert lines[-1].startswith("2 of 8 models scored, 5 failed, 1 skipped; ")
     assert not marker.exists()
     assert set(read(fleet)["device"].to_pylist()) == {"pump", "fan"}
     assert read(fleet).num_rows == 240

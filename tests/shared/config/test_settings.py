@@ -20,6 +20,45 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
     assert bootstrap.build_control_options(load_settings(AZURITE)) == ControlOptions()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("READINGS_COLUMNS", "time=TS;device=Dev", "separated by commas, got 'time=TS;device=Dev'"),
+        ("READINGS_COLUMNS", "time=TS device=Dev", "separated by commas, got 'time=TS device=Dev'"),
+        ("READINGS_COLUMNS", "time=TS,device=TS", "expected different names for time, device, got 'time=TS,device=TS'"),
+        ("FEATURES", "temp;amps", "expected names with commas between them, or a JSON list of texts, got 'temp;amps'"),
+        ("STORAGE", "https://x", "got 9 characters that are none of these"),
+        ("STORAGE", "https://fleet.file.core.windows.net", "characters that are none of these"),
+        ("WINDOW_ORIGIN", "Monday", "expected a date such as 1970-01-05, which was a Monday, got 'Monday'"),
+        ("PREDICTIONS_CONTAINER", "readings", "expected another one than READINGS_CONTAINER, got 'readings'"),
+        ("PREDICTIONS_CONTAINER", "models", "expected another one than MODELS_CONTAINER, got 'models'"),
+        ("WORK_CONTAINER", "predictions", "expected another one than PREDICTIONS_CONTAINER, got 'predictions'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(name: str, text: str, problem: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({**AZURITE, name: text, "CATCH_UP": "some"})
+    first, *lines = str(caught.value).splitlines()
+    assert first == "settings are wrong:"
+    assert [line.split(":")[0].strip() for line in lines if problem in line] == [name]
+    assert sorted(line.split(":")[0].strip() for line in lines) == sorted([name, "CATCH_UP"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"READINGS_COLUMNS": "time=TS; local,device=Dev=ice"},
+        {"READINGS_COLUMNS": "time=my device,value=a value"},
+        {"FEATURES": '["temp;amps"]'},
+        {"PREDICTIONS_CONTAINER": "readings", "READINGS_PATH": "in/%Y/%m/%d/%H/"},
+        {"READINGS_CONTAINER": "models"},
+        {"STORAGE": "https://fleet.blob.storage.azure.net/"},
+    ],
+)
+def test_what_is_unusual_and_can_be_meant_is_accepted(given: dict[str, str]) -> None:
+    assert load_settings({**AZURITE, **given})
+
+
 def test_an_empty_value_counts_as_not_set() -> None:
     assert load_settings({**AZURITE, "SCHEDULE": "", "CHUNK_SIZE": ""}) == load_settings(AZURITE)
 

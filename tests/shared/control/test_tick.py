@@ -1,5 +1,6 @@
 """What a tick does with its time, and how it treats a cluster that wants to be left alone."""
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ import pytest
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
 from shared.contract import paths
 from shared.contract.domain import Part, Tally
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Misconfigured, Unavailable
 from shared.contract.model_names import Blob
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Reason
@@ -24,6 +25,7 @@ from shared.state.requests import Request, RequestKind
 from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, JobState, Nodes, Phase, Result, Run
 from shared.tracking.run_limits import RunLimits
 from tests.storm.fault_plan import BY_NAME, Exposed, Killed, Weather
+from tests.storm.world import World
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -498,3 +500,53 @@ def test_limits_are_taken_up_at_once_and_what_they_leave_open_stays() -> None:
     place.plane.tick(NOW)
     assert (place.run().max_in_flight, place.run().tolerated_failures) == (2, 7)
     assert (sum(map(len, place.cluster.submitted)), place.ledger.list_requests()) == (2, [])
+
+
+class AbsentBlobs(MemoryBlobs):
+    """A container that does not exist."""
+
+    def describe_missing(self) -> str:
+        return "'modls'; memory://account has fleetscore, models"
+
+
+@pytest.mark.parametrize(
+    ("absent", "settings"),
+    [
+        (("models",), ["MODELS_CONTAINER"]),
+        (("models", "readings"), ["MODELS_CONTAINER", "READINGS_CONTAINER"]),
+        (("work", "predictions"), []),  # the app makes these itself
+    ],
+)
+def test_containers_that_do_not_exist_are_told_at_the_start_all_at_once_with_those_that_do(
+    absent: tuple[str, ...], settings: list[str]
+) -> None:
+    kinds = ("models", "readings", "work", "predictions")
+    stores = {kind: (AbsentBlobs if kind in absent else MemoryBlobs)(f"memory://{kind}") for kind in kinds}
+    plane = ControlPlane(MemoryLedger(), MemoryCluster(), stopwatch=MemoryStopwatch(), **stores)
+    if not settings:
+        plane.check_start()
+        assert plane.ledger.read_heartbeat() == Heartbeat()
+        return
+    with pytest.raises(Misconfigured) as caught:
+        plane.check_start()
+    missing = "expected a container that exists, got 'modls'; memory://account has fleetscore, models"
+    lines = ["settings are wrong:", *(f"  {setting}: {missing}" for setting in settings)]
+    assert str(caught.value).splitlines() == lines
+    assert plane.ledger.read_heartbeat().trouble == " ".join(line.strip() for line in lines)
+
+
+def test_the_log_names_the_fault_of_an_attempt_once_and_not_while_the_next_one_goes_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "shared.control.chunk_effects")
+    world = World({"pump1": None}, ["dies before its part"])
+    assert world.beat_until_over().phase is Phase.SUCCEEDED
+    moves = [
+        record.getMessage().partition(" chunk=c00000 ")[2]
+        for record in caplog.records
+        if record.name == "shared.control.chunk_effects" and "->" in record.getMessage()
+    ]
+    (failed,) = [move for move in moves if move.startswith("running->waiting ")]
+    assert failed == "running->waiting job fleetscore-20261121T1100Z-PT1H-c00000-1 failed"
+    after = moves[moves.index(failed) + 1 :]
+    assert after == ["waiting->queued", "queued->running", "running->committing", "committing->committed"]
