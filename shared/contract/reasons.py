@@ -82,7 +82,7 @@ class Reason(StrEnum):
     ESTIMATOR_ERROR = ("estimator_error", Source.MODEL, _FAILED,
         "Score the model with its own library on the same readings: it raised the error in the message.")
     WRONG_FEATURES = ("wrong_features", Source.READINGS, _FAILED,
-        "Fit the model on named columns, or set FEATURES to their names in the order of training.")
+        "Fit the model on named columns, give it a sidecar features.json, or set FEATURES to their names in its order.")
     MISSING_FEATURES = ("missing_features", Source.READINGS, _FAILED,
         "Add the columns that the message names to the readings, or fit the model without them.",
         "wrong_features")
