@@ -34,7 +34,7 @@ def test_a_fault_that_many_models_share_is_told_once_with_one_example_and_what_t
         "failed: 25 models: wrong_features",
         f"  pump00: {FAULT}",
         f"  also {others} and 4 more; --verbose names all",
-        "  what to do: Fit the model on named columns, give it a sidecar features.json, or set --features to their names in its order.",
+        f"  what to do: {adapt_advice(Reason.WRONG_FEATURES)}",
         "failed: 1 model: empty_model",
         "  saw: the file is empty",
         "  what to do: Upload the file again: it has no content.",
