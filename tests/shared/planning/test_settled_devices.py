@@ -48,7 +48,7 @@ def count(chunks: Sequence[ChunkModels], devices: Sequence[str], names: ModelNam
 
 
 def is_near(device: str, chunks: Sequence[ChunkModels], names: ModelNames) -> bool:
-    """Whether it begins with a bound of the range that includes it, or that with it, or stores may list it otherwise."""
+    """Whether it begins with a bound of the range that includes it, or that with it, or stores may list it so."""
     (found,) = [c.devices for c in add_ranges(chunks, names) if c.devices and c.devices.includes(device, names)]
     bounds = [bound for bound in (found.first, found.end) if bound]
     if bounds and ("\U00010000" in "".join([device, *bounds]) or "{sensor}" in names.pattern.partition("{device}")[0]):
