@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from scorer.storage.blob_store import Folder
-from shared.contract.domain import Model
+from shared.contract.domain import Model, Unmodelled
 from shared.contract.errors import Malformed
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import list_fleet
@@ -33,6 +33,15 @@ def print_ignored(ignored: IgnoredFiles) -> None:
     if ignored.count:
         more = f" and {ignored.count - len(ignored.examples)} more" * (ignored.count > len(ignored.examples))
         print(f"ignored, as no models: {ignored.describe()}: {', '.join(ignored.examples)}{more}")
+
+
+def print_unmodelled(unmodelled: Unmodelled) -> None:
+    """Print which devices have readings and no model, if there are any."""
+    count, examples = unmodelled.devices, unmodelled.examples
+    if count:
+        more = f" and {count - len(examples)} more" * (count > len(examples))
+        have = "devices have" if count > 1 else "device has"
+        print(f"{count} {have} readings and no model: {', '.join(examples)}{more}")
 
 
 def check_target(option: str, target: Path) -> None:

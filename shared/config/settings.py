@@ -161,7 +161,7 @@ class Settings(BaseModel):
     unmodelled: UnmodelledDevices = Field(
         UnmodelledDevices.COUNT,
         description="devices that have readings and no model: `count` (each run counts them and names some) or `off`, "
-        "which saves the [reading](benchmarks.md#devices-without-a-model) of rows of other devices than the models'",
+        "which saves the cost",
     )
     predictions_schema: Annotated[int | None, parse_with(parse_predictions_schema)] = Field(
         None,
