@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.readings import files, source
@@ -126,6 +129,16 @@ def test_row_groups_that_no_model_needs_are_read_once_and_without_features(
     assert reads == [(2, needed), (3, ids), (4, ids)]  # the upper bound is cautious by a row group
 
 
+def test_files_of_text_that_were_read_for_models_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "x.csv", ["pump", "fan"])
+    opened = open_folder(tmp_path, "pump")
+    opened.read_devices(["pump"], NEEDED)
+    monkeypatch.setattr(files, "read_text", None)
+    assert search(opened) == ["fan"]
+
+
 def test_row_groups_outside_the_window_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "x.parquet", ["fan"] * 4, [INSIDE - timedelta(hours=9)] * 4, row_group_size=2)
     monkeypatch.setattr(files, "read_group", None)
@@ -149,6 +162,42 @@ def test_the_plain_bounds_exclude_no_device_that_counts(first: str, end: str, id
         counter = UnmodelledCounter(frozenset(), devices, NAMES)
         expected = [index for index, device in enumerate(ids) if devices.settles(device, NAMES)]
         assert counter.find_candidates(ids) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.dictionaries(
+        st.text("ab-.!\U00010000", min_size=1, max_size=3), st.sampled_from([-1, 0, 59, 60]), min_size=1, max_size=9
+    ),
+    st.sets(st.integers(0, 8)),
+    st.integers(1, 3),
+    st.lists(st.sampled_from(["a.csv", "b.json", "c.parquet", "device"]), min_size=9, max_size=9),
+    st.integers(1, 3),
+)
+def test_chunks_together_count_each_device_of_any_files_once(
+    minutes: dict[str, int], modelled: set[int], size: int, places: list[str], group: int
+) -> None:
+    """*minutes*: of each device's row; which of the devices have a model; chunks of *size*; where each row is."""
+    fleet = sorted((d for i, d in enumerate(sorted(minutes)) if i in modelled), key=NAMES.make_listing_key)
+    starts = range(0, max(1, len(fleet)), size)
+    bounds = ["", *(fleet[start] for start in starts[1:]), ""]
+    counted: list[str] = []
+    with TemporaryDirectory() as folder:
+        rows: dict[str, list[str]] = {}
+        for device, place in zip(minutes, places, strict=False):
+            rows.setdefault(f"device={quote(device, safe='')}/x.csv" if place == "device" else place, []).append(device)
+        for name, devices in rows.items():
+            times = [INSIDE + timedelta(minutes=minutes[device]) for device in devices]
+            how = {"row_group_size": group} if name == "c.parquet" else {}
+            write(Path(folder) / name, [None] if "=" in name else devices, times, **how)
+        for start, first, end in zip(starts, bounds, bounds[1:], strict=False):
+            own = fleet[start : start + size]
+            opened = open_folder(Path(folder), *own, devices=DeviceRange(first, end))
+            counted += search(opened, own[:1], own[1:])
+    expected = [device for device, minute in minutes.items() if 0 <= minute < 60 and device not in fleet]
+    assert sorted(counted) == sorted(
+        device for device in expected if any(DeviceRange(*pair).settles(device, NAMES) for pair in pairwise(bounds))
+    )
 
 
 @pytest.mark.parametrize(("name", "text"), [("x.csv", "time,device,a\n1,fan,1\n"), ("y.csv", "time,b\n1,2\n")])
