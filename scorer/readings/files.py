@@ -94,14 +94,14 @@ def open_files(
     table = find_table_format(container, paths, names)
     if table:
         return [File(table[0] or "./", 0, problem=table[1])], []
-    files, others = _list_files(late, columns, list_written_keys(pattern), devices)
+    files, other_files = _list_files(late, columns, list_written_keys(pattern), devices)
     remaining = CACHE_LIMIT
     with ThreadPoolExecutor(FETCHERS) as pool:
         for file in pool.map(lambda file: _inspect_file(container, file, columns), files):
             remaining -= len(file.data or b"")
             if remaining < 0:
                 file.data = None
-    return files, others
+    return files, other_files
 
 
 def _list_files(
@@ -112,8 +112,8 @@ def _list_files(
         return files, []
     expected = frozenset(devices)
     is_own = [columns.device not in file.keys or file.keys[columns.device] in expected for file in files]
-    others = [file for file, own in zip(files, is_own, strict=True) if not own]
-    return list(itertools.compress(files, is_own)), others
+    other_files = [file for file, own in zip(files, is_own, strict=True) if not own]
+    return list(itertools.compress(files, is_own)), other_files
 
 
 def _inspect_file(container: Container, file: File, columns: Columns) -> File:

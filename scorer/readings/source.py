@@ -191,7 +191,7 @@ class Source:
     window: Window | None
     policy: ReadingOptions
     files: list[File]
-    others: list[File] = field(default_factory=list)  # in folders of devices that are not read
+    other_files: list[File] = field(default_factory=list)  # in folders of devices that are not read
     unmodelled: UnmodelledCounter | None = None
 
     @property
@@ -254,12 +254,12 @@ class Source:
         """
         if self.unmodelled:
             request = ReadRequest(self.columns, self.policy, (), _get_time_range(self.window), Projection())
-            self.unmodelled.search_files(self.container, self.files, self.others, request)
+            self.unmodelled.search_files(self.container, self.files, self.other_files, request)
 
     def close(self) -> None:
         """Release the files that are kept in memory."""
         self.files.clear()
-        self.others.clear()
+        self.other_files.clear()
 
 
 def open_readings(
@@ -277,8 +277,8 @@ def open_readings(
     Of several paths the last is read for late readings only, as `list_paths` returns them for READINGS_PATH, the
     *pattern*. Only *devices* may be read of it; None: any. Reading adds to *unmodelled*.
     """
-    files, others = open_files(container, paths, columns, pattern, devices)
-    return Source(container, columns, window, policy, files, others if unmodelled else [], unmodelled)
+    files, other_files = open_files(container, paths, columns, pattern, devices)
+    return Source(container, columns, window, policy, files, other_files if unmodelled else [], unmodelled)
 
 
 def read_readings(

@@ -58,14 +58,14 @@ class UnmodelledCounter:
 
     def find_candidates(self, ids: Sequence[str]) -> list[int]:
         """The indices of the devices that count if they have rows, and were not found yet; "" is no device."""
-        low, high, modelled, found = self.low, self.high, self.modelled, self.found
+        low, high, modelled = self.low, self.high, self.modelled
         return [
             index
             for index, device in enumerate(ids)
             if low <= device
             and (high is None or device < high)
             and device not in modelled
-            and device not in found
+            and device not in self.found
             and device
             and self.devices.settles(device, self.names)
         ]
@@ -98,12 +98,12 @@ class UnmodelledCounter:
         self.found.update(ids[index] for index in candidates if n_rows[index])
 
     def search_files(
-        self, container: Container, files: Sequence[File], others: Sequence[File], request: ReadRequest
+        self, container: Container, files: Sequence[File], other_files: Sequence[File], request: ReadRequest
     ) -> None:
-        """Look into what was not read of *files*, and into *others*, which were not opened. Raises Unavailable."""
+        """Look into what was not read of *files*, and into *other_files*, which were not opened. Raises Unavailable."""
         device = request.columns.device
         unread = [file for file in files if file.size and not file.problem and device not in file.keys]
-        unread += (file for file in others if self.find_candidates([file.keys[device] or ""]))
+        unread += (file for file in other_files if self.find_candidates([file.keys[device] or ""]))
         with ThreadPoolExecutor(FETCHERS) as pool:
             for _ in pool.map(lambda file: self._search_file(container, file, request), unread):
                 pass

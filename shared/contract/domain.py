@@ -91,11 +91,11 @@ class Unmodelled:
 
 def merge_unmodelled(counts: Iterable[Unmodelled | None]) -> Unmodelled | None:
     """The sum of those that are known, which have no device in common; None where none is known."""
-    known = [count for count in counts if count]
-    if not known:
+    entries = [count for count in counts if count]
+    if not entries:
         return None
-    examples = sorted(example for count in known for example in count.examples)
-    return Unmodelled(sum(count.devices for count in known), tuple(examples[:EXAMPLES]))
+    examples = sorted(example for entry in entries for example in entry.examples)
+    return Unmodelled(sum(entry.devices for entry in entries), tuple(examples[:EXAMPLES]))
 
 
 @dataclass(frozen=True, slots=True)

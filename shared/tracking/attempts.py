@@ -289,14 +289,14 @@ def _choose_report(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chu
 
     A redrive by a node that does not count devices without a model keeps what is known of them.
     """
-    known = chunk.unmodelled if run.redo is RequestKind.REDRIVE else None
+    earlier = chunk.unmodelled if run.redo is RequestKind.REDRIVE else None
     return replace(
         chunk,
         state=ChunkState.COMMITTING,
         since=now,
         attempts=(),
         next_attempt=max(chunk.next_attempt, report.attempt + 1),
-        chosen=Result(report.attempt, report.parts, report.tally, report.failures, report.unmodelled or known),
+        chosen=Result(report.attempt, report.parts, report.tally, report.failures, report.unmodelled or earlier),
     )
 
 

@@ -107,7 +107,7 @@ def test_files_in_the_folder_of_a_device_are_looked_into_until_one_has_a_row(for
     write(tmp_path / "device=__HIVE_DEFAULT_PARTITION__" / f"x.{form}", [None])
     opened = open_folder(tmp_path, "pump", devices=DeviceRange("fa", "zero"))
     assert search(opened, ["pump"]) == ["valve"]
-    assert all(file.data is None for file in opened.others)
+    assert all(file.data is None for file in opened.other_files)
 
 
 def test_row_groups_that_no_model_needs_are_read_once_and_without_features(
@@ -272,4 +272,4 @@ def test_without_a_counter_nothing_more_is_read(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(files, "read_group", None)
     opened.read_devices(["pump"], NEEDED)
     opened.search_unmodelled()
-    assert opened.others == []
+    assert opened.other_files == []
