@@ -30,6 +30,7 @@ from shared.contract.scoring_options import (  # noqa: E402
     ReadingOptions,
     ScoringOptions,
     TimeFormat,
+    UnmodelledDevices,
     parse_missing_values,
 )
 from shared.contract.windows import parse_length  # noqa: E402
@@ -99,6 +100,7 @@ def _score_folder(options: argparse.Namespace) -> int:
                     missing_values=parse_missing_values(options.missing_values),
                 ),
                 OtherVersions.parse(options.other_versions),
+                unmodelled=UnmodelledDevices(options.unmodelled),
             ),
             cores=_count_cores(),
             output=folder_summary.Output(options.output),
@@ -196,6 +198,12 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     )
     folder.add_argument("--missing-values", default="", help="numbers that stand for a missing value: -999,65535")
     folder.add_argument("--other-versions", default="warn", help="models of another scikit-learn: warn or refuse")
+    folder.add_argument(
+        "--unmodelled",
+        choices=list(UnmodelledDevices),
+        default=UnmodelledDevices.COUNT,
+        help="devices that have readings and no model: count and name them (%(default)s), or off, which is faster",
+    )
     folder.add_argument("--readings-path", default="", help="pattern of an hour's folder, date=%%Y-%%m-%%d/hour=%%H/")
     outputs = folder.add_mutually_exclusive_group()
     outputs.add_argument(

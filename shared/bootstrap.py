@@ -122,6 +122,7 @@ def _build_scoring_options(settings: Settings) -> ScoringOptions:
             model_memory=settings.model_memory_mib * MIB,
             readings_memory=settings.readings_memory_mib * MIB,
         ),
+        unmodelled=settings.unmodelled,
     )
 
 

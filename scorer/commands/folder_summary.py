@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+from shared.contract.domain import Unmodelled
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Outcome, Reason, decide_outcome
@@ -47,6 +48,7 @@ class Summary:
     predictions: str  # the folder
     notes: tuple[str, ...] = ()
     ignored: IgnoredFiles = field(default_factory=IgnoredFiles)  # beside the models
+    unmodelled: Unmodelled | None = None  # None: not counted
 
     @property
     def exit_code(self) -> int:
@@ -58,7 +60,8 @@ class Summary:
         """The text to print, without the last line's end."""
         if output is Output.JSON:
             return self._to_json()
-        lines = [f"note: {note}" for note in (*self.notes, *describe_ignored(self.ignored))]
+        notes = (*self.notes, *describe_ignored(self.ignored), *_describe_unmodelled(self.unmodelled or Unmodelled()))
+        lines = [f"note: {note}" for note in notes]
         for reason, results in self._group_unscored():
             lines += _describe_group(reason, results, verbose=output is Output.VERBOSE)
         return "\n".join([*lines, *self._describe_totals()])
@@ -87,6 +90,7 @@ class Summary:
             "predictions": self.predictions,
             "notes": self.notes,
             "ignored": asdict(self.ignored),
+            "unmodelled": asdict(self.unmodelled) if self.unmodelled else None,
             "reasons": {
                 reason: {"outcome": reason.outcome, "models": len(results), "advice": adapt_advice(reason)}
                 for reason, results in self._group_unscored()
@@ -126,6 +130,14 @@ def describe_ignored(ignored: IgnoredFiles) -> Iterator[str]:
         unnamed = ignored.count - len(ignored.examples)
         more = f" and {unnamed} more" if unnamed else ""
         yield f"ignored, as no models: {ignored.describe()}: {', '.join(ignored.examples)}{more}"
+
+
+def _describe_unmodelled(unmodelled: Unmodelled) -> Iterator[str]:
+    """A sentence about the devices that have readings and no model, if there are any."""
+    count, examples = unmodelled.devices, unmodelled.examples
+    if count:
+        more = f" and {count - len(examples)} more" * (count > len(examples))
+        yield f"{count} device{'s have' if count > 1 else ' has'} readings and no model: {', '.join(examples)}{more}"
 
 
 def _describe_group(reason: Reason, results: Sequence[ModelResult], *, verbose: bool) -> Iterator[str]:

@@ -28,6 +28,7 @@ from scorer.predictions.part_files import Parts
 from scorer.readings import source
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.source import Readings, Source
+from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.carry_over import carry_over_results
@@ -36,12 +37,15 @@ from scorer.scoring.pipeline import PackInput, ProgressCounter, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Container, open_container, split_url
 from shared.contract import paths
+from shared.contract.domain import Unmodelled
 from shared.contract.errors import FleetError
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.model_list import ModelList
+from shared.contract.model_names import ModelNames
 from shared.contract.outcomes import Outcomes, join_outcomes
 from shared.contract.reasons import Reason
 from shared.contract.report import Progress, Report
+from shared.contract.scoring_options import UnmodelledDevices
 from shared.contract.version import VERSION
 
 UNPACKED_MODELS = 10_000  # that are scored together where the manifest has no packs
@@ -92,7 +96,9 @@ def run_attempt(
         stores = Stores(
             open_container(manifest.models_url, storage), work, limits.model_bytes, current=options.current_files
         )
-        inputs = _ChunkInputs(manifest, storage, stores, options.isolated, carried.scored)
+        inputs = _ChunkInputs(
+            manifest, storage, stores, options.isolated, carried.scored, _make_unmodelled_counter(manifest)
+        )
         with _prefetch_packs(inputs.read_packs(counted)) as packs, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             for pack_input in packs:
@@ -119,11 +125,21 @@ def run_attempt(
         version=VERSION,
         schema=manifest.schema,
         libraries=read_library_versions(),
+        unmodelled=inputs.count_unmodelled(),
     )
     first = work.create(paths.report_path(run_id, manifest.chunk, attempt), report.to_bytes())
     tally = report.tally
     log.info("scored=%s failed=%s skipped=%s rows=%s", tally.scored, tally.failed, tally.skipped, tally.rows)
     log.info("report written" if first else "another process of this attempt wrote its report first, which counts")
+
+
+def _make_unmodelled_counter(manifest: Manifest) -> UnmodelledCounter | None:
+    """None where the chunk answers for no devices, or the manifest does not let them be counted."""
+    devices, is_off = manifest.devices, manifest.policy.unmodelled is UnmodelledDevices.OFF
+    if is_off or devices is None or devices.is_empty:
+        return None
+    modelled = ModelList.from_models(manifest.models).read_texts("device")
+    return UnmodelledCounter(frozenset(modelled), devices, ModelNames(manifest.model_names))
 
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pyarrow", "skops", "joblib")  # whose versions a report names
@@ -159,6 +175,7 @@ class _ChunkInputs:
     stores: Stores
     isolated: bool
     carried: Mapping[int, ModelOutcome]  # by index in the manifest
+    unmodelled: UnmodelledCounter | None = None
 
     def read_packs(self, warnings: RunWarnings) -> Iterator[PackInput]:
         """The models, pack by pack, with their readings."""
@@ -169,10 +186,22 @@ class _ChunkInputs:
         with closing(
             source.open_readings(
                 container, reading_paths, manifest.columns, manifest.window, manifest.policy.readings,
-                manifest.readings_path, devices,
+                manifest.readings_path, devices, self.unmodelled,
             )
         ) as opened:  # fmt: skip
             yield from self._join_readings(opened, self._load_packs(), warnings)
+            opened.search_unmodelled()
+        if self.unmodelled:
+            warnings.add_counts(self.unmodelled.list_warnings())
+
+    def count_unmodelled(self) -> Unmodelled | None:
+        """The devices without a model, once all packs are read; None where the manifest does not let them be counted.
+
+        An extension answers for no devices, and so has none.
+        """
+        if self.unmodelled:
+            return self.unmodelled.count()
+        return None if self.manifest.policy.unmodelled is UnmodelledDevices.OFF else Unmodelled()
 
     def _load_packs(self) -> Iterator[_LoadedPack]:
         models, start = ModelList.from_models(self.manifest.models), 0

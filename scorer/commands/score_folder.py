@@ -19,6 +19,7 @@ from scorer.readings import source
 from scorer.readings.layouts import find_table_above
 from scorer.readings.projection import Projection
 from scorer.readings.source import MICROSECOND, Readings
+from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.needed_columns import find_needed_columns
@@ -26,10 +27,11 @@ from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, Scor
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Folder
 from shared.contract.errors import Malformed
+from shared.contract.manifest import DeviceRange
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
 from shared.contract.paths import make_chunk_id, prediction_path
-from shared.contract.scoring_options import ScoringOptions, check_zone
+from shared.contract.scoring_options import ScoringOptions, UnmodelledDevices, check_zone
 from shared.contract.windows import EPOCH, MINUTE, MONDAY, WEEK, Window, format_length, parse_origin
 
 from .folder_summary import Output, Summary
@@ -68,9 +70,11 @@ def score_models(options: ScoreOptions) -> int:
     _check_apart(options.predictions, options.readings, options.readings_path)
     schema, notes = _choose_schema(options.predictions, options.predictions_schema)
     devices, limits = [model.device for model in fleet], options.policy.limits
+    unmodelled = UnmodelledCounter(frozenset(devices), DeviceRange(), options.names)
     opened = source.open_readings(
-        store, reading_paths, options.columns, options.window, options.policy.readings, options.readings_path, devices
-    )
+        store, reading_paths, options.columns, options.window, options.policy.readings, options.readings_path, devices,
+        unmodelled if options.policy.unmodelled is UnmodelledDevices.COUNT else None,
+    )  # fmt: skip
     warnings, outputs = RunWarnings(), list[PackOutput]()
     readings, projection = Readings({}), Projection()
     stores = Stores(Folder(options.models), Folder(options.models), limits.model_bytes)
@@ -90,15 +94,18 @@ def score_models(options: ScoreOptions) -> int:
                     PackInput(models, loaded, readings, stores=stores), context, ProgressCounter(), warnings
                 )
             )
+        opened.search_unmodelled()
         counted = RunWarnings()
-        counted.add_counts(readings.list_warnings())
+        counted.add_counts((*readings.list_warnings(), *unmodelled.list_warnings()))
         warnings.counts = counted.counts + warnings.counts
         sentences = (*warnings.sentences, *workers.warnings)
     windows = _list_windows(options, readings)
     table = pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
     _write_predictions(options.predictions, windows, table, schema)
     results = [result for output in outputs for result in output.results]
-    summary = Summary(results, len(windows), str(options.predictions), (*notes, *sentences), ignored)
+    summary = Summary(
+        results, len(windows), str(options.predictions), (*notes, *sentences), ignored, unmodelled.count()
+    )
     print(summary.format(options.output))
     return summary.exit_code
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,8 +18,9 @@ from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
+from .cells import make_unreadable
 from .layouts import Keys, add_keys, find_table_format, is_hidden, list_written_keys, parse_keys
-from .parquet_reader import Footer, open_groups, read_footer, read_group
+from .parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
 from .projection import EVERYTHING, Projection
 from .text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
 from .time_zones import widen_range
@@ -42,6 +43,7 @@ class File:
     footer: Footer | None = None  # of a file of Parquet
     problem: str = ""  # why it cannot be read
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # the row group, and its columns, that was read last
+    read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
@@ -74,11 +76,12 @@ def open_files(
     columns: Columns,
     pattern: str = "",
     devices: Collection[str] | None = None,
-) -> list[File]:
+) -> tuple[list[File], list[File]]:
     """Every file of *paths*, with its footer and size: a folder ends in `/`, the empty path is the whole container.
 
-    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow; so are files
-    in the folder of a device that is not among *devices*. *pattern* is READINGS_PATH. Raises Unavailable.
+    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files in the
+    folder of a device that is not among *devices* are apart, and not opened. *pattern* is READINGS_PATH. Raises
+    Unavailable.
     """
     late: dict[str, bool] = {}
     names: list[str] = []
@@ -90,25 +93,27 @@ def open_files(
             late.setdefault(name, 0 < number == len(paths) - 1)
     table = find_table_format(container, paths, names)
     if table:
-        return [File(table[0] or "./", 0, problem=table[1])]
-    files = _list_files(late, columns, list_written_keys(pattern), devices)
+        return [File(table[0] or "./", 0, problem=table[1])], []
+    files, other_files = _list_files(late, columns, list_written_keys(pattern), devices)
     remaining = CACHE_LIMIT
     with ThreadPoolExecutor(FETCHERS) as pool:
         for file in pool.map(lambda file: _inspect_file(container, file, columns), files):
             remaining -= len(file.data or b"")
             if remaining < 0:
                 file.data = None
-    return files
+    return files, other_files
 
 
 def _list_files(
     late: dict[str, bool], columns: Columns, written_keys: frozenset[str], devices: Collection[str] | None
-) -> list[File]:
+) -> tuple[list[File], list[File]]:
     files = [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)]
     if devices is None or not any(columns.device in file.keys for file in files):
-        return files
+        return files, []
     expected = frozenset(devices)
-    return [file for file in files if columns.device not in file.keys or file.keys[columns.device] in expected]
+    is_own = [columns.device not in file.keys or file.keys[columns.device] in expected for file in files]
+    other_files = [file for file, own in zip(files, is_own, strict=True) if not own]
+    return list(itertools.compress(files, is_own)), other_files
 
 
 def _inspect_file(container: Container, file: File, columns: Columns) -> File:
@@ -159,24 +164,62 @@ def _read_file(container: Container, file: File, request: ReadRequest) -> list[T
     try:
         if file.footer:
             return _read_groups(container, file, file.footer, request)
-        data = file.data if file.data is not None else container.read(file.name).data
-        data = decompress_gzip(data) if data.startswith(GZIP) else data
-        table = read_text(data, request.columns, request.policy, request.projection, file.keys)
-        return [add_keys(table, file.keys, request.projection)] if table else []
+        return [*_read_text_file(container, file, request)]
     except NotFound:
         return []
     except Unscorable as error:
         return [DamagedRange(str(error), device, device)]
 
 
+def _read_text_file(container: Container, file: File, request: ReadRequest) -> list[Table]:
+    file.read_groups.add(0)
+    data = file.data if file.data is not None else container.read(file.name).data
+    data = decompress_gzip(data) if data.startswith(GZIP) else data
+    table = read_text(data, request.columns, request.policy, request.projection, file.keys)
+    return [add_keys(table, file.keys, request.projection)] if table else []
+
+
+def read_other_rows(
+    container: Container, file: File, request: ReadRequest, may_hold: Callable[[RowGroup], bool]
+) -> Iterator[Table]:
+    """The times and ids of rows that `read_tables` has not read, of row groups that *may_hold* some that are needed.
+
+    A file that was not opened yet is opened. Raises Unavailable, NotFound, Unscorable.
+    """
+    if not (file.size or file.problem):
+        _inspect_file(container, file, request.columns)
+    if file.problem:
+        raise make_unreadable(file.problem)
+    if not file.footer:
+        if file.size and not file.read_groups:
+            yield from _read_text_file(container, file, request)
+        return
+    footer, time_range = file.footer, _find_time_range(file.footer, request)
+    groups = [g for g in footer.groups if g.index not in file.read_groups and g.may_be_within(*time_range)]
+    groups = [group for group in groups if may_hold(group)]
+    if groups:
+        names = tuple(name for name in footer.names if name in (footer.columns.device, footer.columns.time))
+        with closing(_open_handle(container, file)) as handle:
+            parquet_file = open_groups(handle, footer)
+            for group in groups:
+                table = read_group(parquet_file, footer, group, names, request.policy)
+                yield add_keys(table, file.keys, request.projection)
+
+
+def _find_time_range(footer: Footer, request: ReadRequest) -> tuple[int, int]:
+    """The times of a file, as its statistics have them, that may be needed."""
+    if footer.has_local_times:
+        return widen_range(request.time_range, request.policy.time_zone)
+    return request.time_range
+
+
 def _read_groups(container: Container, file: File, footer: Footer, request: ReadRequest) -> list[Table | DamagedRange]:
     """The row groups that may hold the expected devices and times."""
-    time_range = request.time_range
-    if footer.has_local_times:
-        time_range = widen_range(time_range, request.policy.time_zone)
+    time_range = _find_time_range(footer, request)
     groups = [group for group in footer.groups if group.may_hold(request.devices, *time_range)]
     if not groups:
         return []
+    file.read_groups |= {group.index for group in groups}
     results: list[Table | DamagedRange] = []
     names = footer.select_columns(request.projection)
     cached, file.last_group = file.last_group, None

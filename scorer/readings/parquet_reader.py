@@ -51,9 +51,13 @@ class RowGroup:
     last: int | None
     has_sensor: bool  # any row may have one
 
+    def may_be_within(self, start: int, end: int) -> bool:
+        """Whether it may hold rows from *start* up to but not at *end*."""
+        return self.first is None or self.last is None or (self.last >= start and self.first < end)
+
     def may_hold(self, devices: Sequence[str], start: int, end: int) -> bool:
         """Whether it may hold rows of one of the sorted *devices*, from *start* up to but not at *end*."""
-        if self.first is not None and self.last is not None and (self.last < start or self.first >= end):
+        if not self.may_be_within(start, end):
             return False
         if self.low is None or self.high is None:
             return True

@@ -12,6 +12,7 @@ from .frames import FileRows
 from .text_reader import Table
 from .time_zones import NO_TIME, DoubledHours
 from .timestamps import Instants, describe_time, read_instants
+from .unmodelled import UnmodelledCounter
 
 RowSelection = slice | np.ndarray  # a slice for neighbouring rows, else a mask
 
@@ -57,14 +58,15 @@ def select_rows(
     sensors: dict[str, int],
     doubled_hours: DoubledHours,
     time_range: tuple[int, int],
+    unmodelled: UnmodelledCounter | None = None,
 ) -> SelectedRows:
     """The rows of *devices* from time_range[0] up to but not at time_range[1]; new sensors are added to *sensors*.
 
-    The tables of a window come in their order, with the same *sensors* and *doubled_hours*. Raises Unscorable where the
-    table as a whole cannot be trusted.
+    The tables of a window come in their order, with the same *sensors* and *doubled_hours*. Devices without a model are
+    added to *unmodelled*. Raises Unscorable where the table as a whole cannot be trusted.
     """
     try:
-        return _select_rows(table, origin, devices, sensors, doubled_hours, time_range)
+        return _select_rows(table, origin, devices, sensors, doubled_hours, time_range, unmodelled)
     except BROKEN as error:
         raise make_unreadable(str(error)) from error
 
@@ -76,21 +78,21 @@ def _select_rows(
     sensors: dict[str, int],
     doubled_hours: DoubledHours,
     time_range: tuple[int, int],
+    unmodelled: UnmodelledCounter | None,
 ) -> SelectedRows:
     selected, columns = SelectedRows(), table.columns
-    names, indices = read_ids(table.rows[columns.device], columns.device)
-    device = np.array([devices.get(name, -1) for name in names], np.int32).take(indices)
+    ids, id_indices = read_ids(table.rows[columns.device], columns.device)
+    device = np.array([devices.get(name, -1) for name in ids], np.int32).take(id_indices)
     own_rows = slice(None) if len(device) and device.min() >= 0 else _find_rows(device >= 0)
     if own_rows is None:
+        if unmodelled:
+            unmodelled.add_table(table, origin.name, ids, id_indices, time_range)
         return selected
-    sensor = None
-    if table.has_sensor:
-        names, indices = read_ids(table.rows[columns.sensor], columns.sensor)
-        used = names if (indices == len(names) - 1).any() else names[:-1]  # the last is "", for rows without a sensor
-        codes = [sensors.setdefault(name, len(sensors)) for name in used]
-        sensor = np.array(codes, np.int32).take(indices)
+    sensor = _read_sensors(table, sensors) if table.has_sensor else None
     instants = read_instants(table.rows[columns.time], columns.time, table.time_format, table.time_zone)
     time = instants.micros
+    if unmodelled:
+        unmodelled.add_table(table, origin.name, ids, id_indices, time_range, time)
     if instants.change is not None:
         doubled_hours.move_second(time, instants.change, (device, sensor), table.time_zone, time_range)
     cells = _Cells(table, origin, device, sensor, len(sensors), instants, selected)
@@ -113,6 +115,14 @@ def _select_rows(
         _read_values(cells, time, rows, origin.index)
         selected.without_offset = 0 if table.time_zone else instants.count_local(rows)
     return selected
+
+
+def _read_sensors(table: Table, sensors: dict[str, int]) -> np.ndarray:
+    """The code of each row's sensor; new ones are added to *sensors*."""
+    names, indices = read_ids(table.rows[table.columns.sensor], table.columns.sensor)
+    used = names if (indices == len(names) - 1).any() else names[:-1]  # the last is "", for rows without a sensor
+    codes = [sensors.setdefault(name, len(sensors)) for name in used]
+    return np.array(codes, np.int32).take(indices)
 
 
 @dataclass(frozen=True, slots=True)

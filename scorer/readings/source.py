@@ -26,6 +26,7 @@ from .projection import EVERYTHING, Projection
 from .rows import BadCell, FileOrigin, select_rows
 from .text_reader import Table
 from .time_zones import NO_TIME, DoubledHours, find_first_pass
+from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
@@ -81,10 +82,12 @@ class Readings:
                     layouts.setdefault(device, {})[rows.ordered] = None
             self.device_layouts = {device: tuple(of_device) for device, of_device in layouts.items()}
 
-    def add_table(self, table: Table, file: File, time_range: tuple[int, int]) -> FileRows | None:
+    def add_table(
+        self, table: Table, file: File, time_range: tuple[int, int], unmodelled: UnmodelledCounter | None
+    ) -> FileRows | None:
         """Select the usable rows of a table, and count and record the others. Raises Unscorable."""
         origin = FileOrigin(file.name, file.index)
-        selected = select_rows(table, origin, self.devices, self.sensors, self.doubled_hours, time_range)
+        selected = select_rows(table, origin, self.devices, self.sensors, self.doubled_hours, time_range, unmodelled)
         for device, cells in selected.bad.items():
             self.bad.setdefault(device, []).extend(cells)
         for name in selected.numberless:
@@ -188,6 +191,8 @@ class Source:
     window: Window | None
     policy: ReadingOptions
     files: list[File]
+    other_files: list[File] = field(default_factory=list)  # in folders of devices that are not read
+    unmodelled: UnmodelledCounter | None = None
 
     @property
     def divisible(self) -> bool:
@@ -225,7 +230,7 @@ class Source:
                 continue
             readings.columns |= dict.fromkeys((*content.features, *content.unread))
             try:
-                rows = readings.add_table(content, file, time_range)
+                rows = readings.add_table(content, file, time_range, self.unmodelled)
             except Unscorable as error:
                 readings.add_damage(file, DamagedRange(str(error)))
                 continue
@@ -242,9 +247,19 @@ class Source:
                 readings.add_frame(rows_of_kind, is_long)
         return readings
 
+    def search_unmodelled(self) -> None:
+        """Complete the count of devices without a model by what no model needs; after the last read.
+
+        Raises Unavailable.
+        """
+        if self.unmodelled:
+            request = ReadRequest(self.columns, self.policy, (), _get_time_range(self.window), Projection())
+            self.unmodelled.search_files(self.container, self.files, self.other_files, request)
+
     def close(self) -> None:
         """Release the files that are kept in memory."""
         self.files.clear()
+        self.other_files.clear()
 
 
 def open_readings(
@@ -255,13 +270,15 @@ def open_readings(
     policy: ReadingOptions,
     pattern: str = "",
     devices: Collection[str] | None = None,
+    unmodelled: UnmodelledCounter | None = None,
 ) -> Source:
     """The readings of the folders and files *paths*, within *window* (all readings when None). Raises Unavailable.
 
     Of several paths the last is read for late readings only, as `list_paths` returns them for READINGS_PATH, the
-    *pattern*. Only *devices* may be read of it; None: any.
+    *pattern*. Only *devices* may be read of it; None: any. Reading adds to *unmodelled*.
     """
-    return Source(container, columns, window, policy, open_files(container, paths, columns, pattern, devices))
+    files, other_files = open_files(container, paths, columns, pattern, devices)
+    return Source(container, columns, window, policy, files, other_files if unmodelled else [], unmodelled)
 
 
 def read_readings(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.contract.domain import Unmodelled
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_job_name
 from shared.contract.reasons import Outcome, Reason
@@ -36,7 +37,7 @@ class AttemptView:
 class ChunkView:
     """A chunk of a run: its models (blob names from `first` to `last`), its state and its attempts.
 
-    `scored` to `anomalies` are what consumers read now: while a further round runs, the result of an earlier one.
+    `scored` to `unmodelled` are what consumers read now: while a further round runs, the result of an earlier one.
     `retries` and `losses` are of this round.
     """
 
@@ -52,6 +53,7 @@ class ChunkView:
     skipped: int
     rows: int
     anomalies: int
+    unmodelled: Unmodelled | None  # of the devices that it answers for; null: not counted
     attempts: tuple[AttemptView, ...]
     attempts_made: int
     retries: int
@@ -105,6 +107,7 @@ def make_chunk_view(app: str, chunk: Chunk, statuses: Mapping[str, JobStatus] | 
         skipped=tally.skipped,
         rows=tally.rows,
         anomalies=tally.anomalies,
+        unmodelled=chunk.unmodelled,
         attempts=_make_attempt_views(app, chunk, statuses),
         attempts_made=chunk.next_attempt - 1,
         retries=chunk.retries,

@@ -52,6 +52,15 @@ class IgnoredFilesView:
 
 
 @dataclass(frozen=True, slots=True)
+class UnmodelledView:
+    """The devices that have readings in the window and no model, of the chunks that count them."""
+
+    devices: int
+    examples: tuple[str, ...]  # the first twenty, sorted
+    chunks: int  # of the run, whose devices are in these counts
+
+
+@dataclass(frozen=True, slots=True)
 class FailureView:
     """The models that were not scored for one reason, with one of them as the example; `advice` says what to do."""
 
@@ -94,6 +103,7 @@ class RunView:
     stalled: bool  # open, and no progress for longer than a job may be silent
     failures: tuple[FailureView, ...]
     ignored_files: IgnoredFilesView
+    unmodelled: UnmodelledView | None  # null: no chunk has counted them yet, or they are not counted
     reason: Reason | None
     message: str
     advice: str  # what to do about `reason`
@@ -179,10 +189,17 @@ def make_run_view(run: Run, silence: timedelta) -> RunView:
         stalled=not run.phase.terminal and observed - last > silence,
         failures=tuple(map(make_failure_view, run.failures)),
         ignored_files=IgnoredFilesView(run.ignored_endings, run.ignored_examples),
+        unmodelled=_make_unmodelled_view(run),
         reason=run.reason,
         message=run.message,
         advice=run.reason.advice if run.reason else "",
     )
+
+
+def _make_unmodelled_view(run: Run) -> UnmodelledView | None:
+    if run.unmodelled is None:
+        return None
+    return UnmodelledView(run.unmodelled.devices, run.unmodelled.examples, run.unmodelled_chunks)
 
 
 def _measure_rate(run: Run) -> tuple[float | None, datetime | None]:

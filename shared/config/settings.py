@@ -23,6 +23,7 @@ from shared.contract.scoring_options import (
     Gaps,
     OtherVersions,
     TimeFormat,
+    UnmodelledDevices,
     check_zone,
     parse_missing_values,
 )
@@ -159,6 +160,11 @@ class Settings(BaseModel):
         OtherVersions(),
         description="models of another scikit-learn version than that of the nodes: `warn`, `refuse`, or "
         "`skops=warn,pickle=refuse`",
+    )
+    unmodelled: UnmodelledDevices = Field(
+        UnmodelledDevices.COUNT,
+        description="devices that have readings and no model: `count` (each run counts them and names some) or `off`, "
+        "which saves the cost",
     )
     predictions_schema: Annotated[int | None, parse_with(parse_predictions_schema)] = Field(
         None,

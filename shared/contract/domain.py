@@ -8,6 +8,8 @@ from typing import Self
 
 from .reasons import Outcome, Reason
 
+EXAMPLES = 20  # devices that are named
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
@@ -77,6 +79,23 @@ def merge_failures(groups: Iterable[Failure]) -> tuple[Failure, ...]:
         first = earlier or failure
         merged[failure.reason] = Failure(first.reason, first.outcome, count, first.example, first.message)
     return tuple(sorted(merged.values(), key=lambda f: (-f.models, f.reason)))
+
+
+@dataclass(frozen=True, slots=True)
+class Unmodelled:
+    """Devices that have readings in the window and no model: how many, and the first of them, sorted."""
+
+    devices: int = 0
+    examples: tuple[str, ...] = ()
+
+
+def merge_unmodelled(counts: Iterable[Unmodelled | None]) -> Unmodelled | None:
+    """The sum of those that are known, which have no device in common; None where none is known."""
+    entries = [count for count in counts if count]
+    if not entries:
+        return None
+    examples = sorted(example for entry in entries for example in entry.examples)
+    return Unmodelled(sum(entry.devices for entry in entries), tuple(examples[:EXAMPLES]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,20 @@ class DeviceRange:
         after_first = not self.first or key(self.first) <= key(device)
         return after_first and (not self.end or key(device) < key(self.end))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it includes no device."""
+        return bool(self.first) and self.first == self.end
+
+    def settles(self, device: str, names: ModelNames) -> bool:
+        """Whether the chunk answers for *device*, and has a model of it if any chunk of its plan has one.
+
+        The models of a device may be in another chunk than the one that answers for it, where ids are so near to a
+        bound that listings have the two in either order. The device *first* itself always has models somewhere.
+        """
+        bounds = (bound for bound in (self.first, self.end) if bound)
+        return self.includes(device, names) and all(names.are_apart(device, bound) for bound in bounds)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:

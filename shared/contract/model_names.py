@@ -28,6 +28,7 @@ _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\u2028\u2029\ud800-\udff
 _EXTENSION = re.compile(
     rf"({'|'.join(map(re.escape, EXTENSIONS))})({'|'.join(map(re.escape, COMPRESSIONS))})?\Z", re.IGNORECASE
 )
+_LAST = "\U0010ffff"  # no text sorts after all that begins with it
 _PARTS = re.compile(r"(\{\w*\}|\[|\])")
 _OPTIONAL = re.compile(r"\[[^][]*\{sensor\}[^][]*\]")
 
@@ -82,6 +83,15 @@ def _make_refused_model(blob: Blob) -> Model:
 
 
 @dataclass(frozen=True, slots=True)
+class _Places:
+    """What is before a device's id in the names of its models, and the least and the greatest text that follows it."""
+
+    before: str
+    least: str
+    greatest: str  # further text may follow
+
+
+@dataclass(frozen=True, slots=True)
 class ModelNames:
     """The pattern of model blobs' names: `{device}`, `{sensor}`, `{ext}`, and `[…]` around a sensor's part.
 
@@ -92,6 +102,7 @@ class ModelNames:
     pattern: str = DEFAULT_PATTERN
     _lazy: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _greedy: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _places: _Places = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raises Malformed for a pattern that cannot work."""
@@ -104,6 +115,7 @@ class ModelNames:
             )
         object.__setattr__(self, "_lazy", re.compile(_build_regex(stem, "+?")))
         object.__setattr__(self, "_greedy", re.compile(_build_regex(stem, "+")))
+        object.__setattr__(self, "_places", _find_places(stem, has_ending=stem != self.pattern))
 
     def parse_model(self, blob: Blob) -> Model | None:
         """The model in a blob, perhaps refused; None if the name is not that of a model."""
@@ -136,9 +148,22 @@ class ModelNames:
         It is the beginning of the greatest name that a model of the device may have: `pump-1`, `pump`, `pump/a` are
         listed in this order, since "-" sorts before "." and "." before "/".
         """
-        stem = self.pattern.removesuffix(".{ext}").replace("[", "").replace("]", "")
-        before, _, after = stem.partition("{device}")
-        return f"{before}{device}{after.partition('{sensor}')[0]}".removesuffix("{sensor}") + "."[: not after]
+        return f"{self._places.before}{device}{self._places.greatest}"
+
+    def are_apart(self, device: str, other: str) -> bool:
+        """Whether every listing has all models of the one device before all models of the other, whatever they are.
+
+        Not so where one id begins with the other: `pump.skops`, `pump.x.skops`, `pump/a.skops` are listed in this
+        order. Nor where a sensor comes before the device, nor beyond U+FFFF, where some stores list by UTF-16.
+        """
+        if "{sensor}" in self._places.before or max(device + other, default="") > "\uffff":
+            return False
+        shorter, longer = sorted((device, other), key=len)
+        rest = longer.removeprefix(shorter) if longer.startswith(shorter) else None
+        if rest is None:
+            return True
+        least, greatest = self._places.least, self._places.greatest + _LAST
+        return f"{rest}{self._places.greatest}{_LAST}" < least or rest + least > greatest
 
 
 def split_extension(name: str) -> str:
@@ -168,6 +193,24 @@ def _is_unambiguous(stem: str) -> bool:
     # A part that is empty or made of dots by the pattern itself would be read as another path.
     parts = [part for sample in samples for part in sample.split("/")]
     return not any(find_id_problem(part) or _drops_dots(part) or set(part) & set("[]{}") for part in parts)
+
+
+def _find_places(stem: str, *, has_ending: bool) -> _Places:
+    """Where a listing may have the models of a device, by the stem of a pattern.
+
+    A model without an ending may be listed after all names that begin with its own: `list_fleet` holds it back.
+    """
+    least, greatest = set[str](), set[str]()
+    for text in (stem.replace("[", "").replace("]", ""), _OPTIONAL.sub("", stem)):
+        after, sensor, _ = text.partition("{device}")[2].partition("{sensor}")
+        if has_ending and not sensor:
+            least.add(f"{after}.")
+            greatest.add(f"{after}/")  # of a folder with an MLmodel
+        else:
+            least.add(after)
+            greatest.add(after if sensor and after else f"{after}{_LAST}")
+    before = stem.replace("[", "").replace("]", "").partition("{device}")[0]
+    return _Places(before, min(least), max(greatest, key=lambda text: text + _LAST))
 
 
 def _build_regex(stem: str, repeat: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from .columns import Column, dump_document, make_integers, make_texts, parse_columns, split_document
 from .documents import NEWEST, SCHEMAS, check_needs, parse_count, parse_document, parse_instant, parse_integer
-from .domain import Failure, Part, PartStatistics, Tally
+from .domain import EXAMPLES, Failure, Part, PartStatistics, Tally, Unmodelled
 from .errors import Malformed
 from .outcomes import ModelResult, Outcomes
 from .paths import parts_prefix
@@ -57,6 +57,7 @@ class Report:
     libraries: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     summary: Summary | None = None
     statistics: tuple[PartStatistics, ...] = ()  # of each part, or none at all
+    unmodelled: Unmodelled | None = None  # of the chunk's range of devices; None: not counted
 
     @property
     def results(self) -> tuple[ModelResult, ...]:
@@ -120,6 +121,7 @@ class Report:
             "etags": {i: outcomes.etags[i] for i in sorted(outcomes.etags)},
             "tracebacks": {i: outcomes.tracebacks[i] for i in sorted(outcomes.tracebacks)},
             "remarks": {i: outcomes.remarks[i] for i in sorted(outcomes.remarks)},
+            **_make_unmodelled_json(self.unmodelled),
             "needs": [],
         }
         columns = {
@@ -188,6 +190,20 @@ def _spell_first(reason: Reason, message: str) -> list[str]:
 
 def _make_part_json(part: Part) -> dict[str, Any]:
     return {"path": part.path, "bytes": part.bytes, "md5": part.md5, "rows": part.rows, "etag": part.etag}
+
+
+def _make_unmodelled_json(unmodelled: Unmodelled | None) -> dict[str, Any]:
+    """Nothing where they were not counted."""
+    if unmodelled is None:
+        return {}
+    return {"unmodelled": unmodelled.devices, "unmodelled_examples": unmodelled.examples}
+
+
+def _parse_unmodelled(doc: dict[str, Any]) -> Unmodelled | None:
+    if "unmodelled" not in doc:
+        return None
+    examples = [clip_text(str(example)) for example in doc.get("unmodelled_examples", ())[:EXAMPLES]]
+    return Unmodelled(parse_count(doc["unmodelled"]), tuple(examples))
 
 
 def _parse_part(doc: dict[str, Any]) -> Part:
@@ -277,6 +293,7 @@ def _parse_second(doc: dict[str, Any]) -> dict[str, Any]:
         "statistics": statistics,
         "libraries": MappingProxyType({clip_text(name): clip_text(text) for name, text in doc["libraries"].items()}),
         "summary": None if summary is None else _parse_summary(summary),
+        "unmodelled": _parse_unmodelled(doc),
     }
 
 

@@ -158,6 +158,13 @@ class OtherVersions:
             raise Malformed(f"expected warn, refuse, or skops=warn,pickle=refuse, got {text!r}") from None
 
 
+class UnmodelledDevices(StrEnum):
+    """What is done about devices that have readings and no model."""
+
+    COUNT = "count"  # the report counts them, and names some
+    OFF = "off"  # they are not looked for
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one model, and of readings on a node."""
@@ -181,6 +188,7 @@ class ScoringOptions:
     readings: ReadingOptions = field(default_factory=ReadingOptions)
     other_versions: OtherVersions = field(default_factory=OtherVersions)
     limits: Limits = field(default_factory=Limits)
+    unmodelled: UnmodelledDevices = UnmodelledDevices.OFF  # as of a manifest that does not say it
 
     def assume_features(self) -> Self:
         """The same; where nobody chose, models without feature names take the order of the files, as 0.1 did."""
@@ -190,11 +198,12 @@ class ScoringOptions:
 
     def to_json(self, schema: int = NEWEST) -> dict[str, Any]:
         """For a manifest of this schema."""
-        return {
+        doc = {
             "readings": self.readings.to_json(schema),
             "other_versions": asdict(self.other_versions),
             "limits": asdict(self.limits),
         }
+        return doc if schema == 1 else {**doc, "unmodelled": self.unmodelled}
 
     @classmethod
     def from_json(cls, doc: dict[str, Any]) -> Self:
@@ -203,4 +212,5 @@ class ScoringOptions:
             ReadingOptions.from_json(doc["readings"]),
             OtherVersions(*(OtherVersion(doc["other_versions"][kind]) for kind in OtherVersions.__slots__)),
             Limits(**{name: _parse_limit(value) for name, value in pick_fields(Limits, doc["limits"]).items()}),
+            UnmodelledDevices(doc.get("unmodelled", UnmodelledDevices.OFF)),
         )

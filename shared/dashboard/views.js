@@ -153,6 +153,7 @@ function facts(run) {
     run.tolerated_failures !== null && fact("Tolerated failures", `${run.tolerated_failures} %`),
     !isOver(run) && Date.parse(run.throttled_until) > now() && fact("Throttled until", at(run.throttled_until)),
     run.models.ignored > 0 && fact("Ignored files", ignored(run)),
+    run.unmodelled?.devices > 0 && fact("Devices without a model", unmodelled(run)),
     fact("Triggered by", run.asked_by === "request" ? "API" : run.asked_by),
     run.observed_at && fact("Observed", at(run.observed_at)));
 }
@@ -163,6 +164,16 @@ function ignored(run) {
   const more = run.models.ignored - run.ignored_files.examples.length;
   const names = run.ignored_files.examples.join("\n") + (more > 0 ? `\nand ${count(more)} more` : "");
   return h("span", { title: names }, `${count(run.models.ignored)} (no models)`, endings && `: ${endings}`);
+}
+
+// Devices that have readings and no model: how many, and their names in a tooltip; not every chunk may count them.
+function unmodelled(run) {
+  const { devices, examples, chunks } = run.unmodelled;
+  const total = Object.values(run.chunks).reduce((sum, n) => sum + n, 0);
+  const more = devices - examples.length;
+  const names = examples.join("\n") + (more > 0 ? `\nand ${count(more)} more` : "");
+  return h("span", { title: names }, `${count(devices)} with readings`,
+    chunks < total && ` (in ${count(chunks)} of ${count(total)} chunks)`);
 }
 
 function failures(run, chosen) {

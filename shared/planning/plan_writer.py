@@ -23,7 +23,7 @@ from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import Manifest
 from shared.contract.model_names import Blob, Columns, ModelNames
 from shared.contract.reasons import Reason
-from shared.contract.scoring_options import ScoringOptions
+from shared.contract.scoring_options import ScoringOptions, UnmodelledDevices
 from shared.contract.text import make_digest
 from shared.ports import Blobs, Ledger
 from shared.state.runs import Chunk, Phase, Run
@@ -45,7 +45,7 @@ class PlanOptions:
     model_names: ModelNames = field(default_factory=ModelNames)
     readings_path: str = "date=%Y-%m-%d/hour=%H/"
     columns: Columns = field(default_factory=Columns)
-    scoring: ScoringOptions = field(default_factory=ScoringOptions)
+    scoring: ScoringOptions = field(default_factory=lambda: ScoringOptions(unmodelled=UnmodelledDevices.COUNT))
     app: str = "fleetscore"
     predictions_schema: int | None = None  # None: as `decide_predictions_schema` says, which the tick puts here
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.contract.domain import Failure, Part, Tally
+from shared.contract.domain import Failure, Part, Tally, Unmodelled
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.windows import EPOCH, Window
 
@@ -106,6 +106,7 @@ class Result:
     parts: tuple[Part, ...]
     tally: Tally
     failures: tuple[Failure, ...] = ()
+    unmodelled: Unmodelled | None = None  # None: the report does not count them
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,11 @@ class Chunk:
         if self.state is ChunkState.FAILED and self.reason:
             return (Failure(self.reason, Outcome.FAILED, self.models, self.id, self.message),)
         return ()
+
+    @property
+    def unmodelled(self) -> Unmodelled | None:
+        """The devices of its range that have readings and no model, as its committed result counts them."""
+        return self.committed.unmodelled if self.committed else None
 
 
 class Phase(StrEnum):
@@ -226,6 +232,8 @@ class Run:
     tally: Tally = field(default_factory=Tally)  # of the chunks that are over
     chunk_states: Mapping[ChunkState, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    unmodelled: Unmodelled | None = None  # summed over its chunks that count them; None: none of them does
+    unmodelled_chunks: int = 0  # how many of its chunks do
     reason: Reason | None = None
     message: str = ""
     version: str = ""

@@ -69,7 +69,7 @@ def advance_chunk(run: Run, chunk: Chunk, observation: Observation, limits: RunL
         return chunk
     report = observation.reports.get(chunk.id)
     if report and not _is_regression(run, chunk, report):
-        return _choose_report(chunk, report, now)
+        return _choose_report(run, chunk, report, now)
     if report:
         chunk = _reject_regression(chunk, report, limits, now)
     chunk, attempts = _advance_attempts(chunk, observation, limits, now)
@@ -284,15 +284,19 @@ def start_attempt(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     )
 
 
-def _choose_report(chunk: Chunk, report: Report, now: datetime) -> Chunk:
-    """Take this report as the chunk's result. Its attempts are dropped; jobs that still run are cancelled."""
+def _choose_report(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chunk:
+    """Take this report as the chunk's result. Its attempts are dropped; jobs that still run are cancelled.
+
+    A redrive by a node that does not count devices without a model keeps what is known of them.
+    """
+    earlier = chunk.unmodelled if run.redo is RequestKind.REDRIVE else None
     return replace(
         chunk,
         state=ChunkState.COMMITTING,
         since=now,
         attempts=(),
         next_attempt=max(chunk.next_attempt, report.attempt + 1),
-        chosen=Result(report.attempt, report.parts, report.tally, report.failures),
+        chosen=Result(report.attempt, report.parts, report.tally, report.failures, report.unmodelled or earlier),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from shared.contract.domain import Tally, merge_failures
+from shared.contract.domain import Tally, merge_failures, merge_unmodelled
 from shared.contract.paths import parse_job_name
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.text import clip_text
@@ -98,6 +98,8 @@ def summarize_run(run: Run, chunks: Sequence[Chunk], now: datetime) -> Run:
         tally=tally,
         chunk_states=dict(sorted(Counter(c.state for c in chunks).items())),
         failures=merge_failures(failure for c in chunks for failure in c.failures),
+        unmodelled=merge_unmodelled(c.unmodelled for c in chunks),
+        unmodelled_chunks=sum(c.unmodelled is not None for c in chunks),
     )
     if not all(c.state.terminal for c in chunks):
         return moved

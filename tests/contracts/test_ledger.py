@@ -29,7 +29,7 @@ from shared.adapters.azure.table_rows import (
 )
 from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryLedger
-from shared.contract.domain import Failure, Part, Tally
+from shared.contract.domain import Failure, Part, Tally, Unmodelled
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.text import MESSAGE_LIMIT
@@ -69,15 +69,19 @@ WHOLE_RUN = Run(
     models=1_000_000,
     chunks=2,
     ignored=3,
+    ignored_endings={".csv": 2, "(none)": 1},
+    ignored_examples=("ü.csv", "notes"),
     done=19,
     tally=Tally(1, 2, 3, 4, 5, 5_000_000_000, 7, 8.25),
     chunk_states={ChunkState.QUEUED: 1, ChunkState.COMMITTED: 1},
     failures=(FAILURE, replace(FAILURE, reason=Reason.BAD_SCORES)),
+    unmodelled=Unmodelled(21, ("pump-1/ü'#?", "{fan}")),
+    unmodelled_chunks=1,
     reason=Reason.TOO_LATE,
     message="[not] {json}, 'quoted' & \"so\"",
 )
 PART = Part("results/r/c00000/x.parquet", 5_000_000_000, "1B2M2Y8AsgTpgAmY7PhCfg==", 600_000, "0x8D")
-RESULT = Result(2, (PART,), Tally(scored=9_997, failed=3, rows=600_000), (FAILURE,))
+RESULT = Result(2, (PART,), Tally(scored=9_997, failed=3, rows=600_000), (FAILURE,), Unmodelled(3, ("ü", "\U0001f600")))
 WHOLE_CHUNK = Chunk(
     run=WHOLE_RUN.id,
     id="c00000",

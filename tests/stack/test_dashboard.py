@@ -24,6 +24,7 @@ from local import npm
 from local.browser import find_browser
 from shared.api.app import create_api
 from shared.api.auth import Authorizer
+from shared.contract.domain import Unmodelled
 from shared.contract.errors import Misconfigured
 from shared.contract.paths import make_job_name
 from shared.contract.reasons import Reason
@@ -274,6 +275,17 @@ def test_a_run_is_redriven_by_a_button_and_the_page_follows_its_further_round(pa
     page.get_by_role("button", name="Redrive").wait_for()  # what failed has failed again
     page.locator("#chunks tbody tr").first.wait_for()
     assert wishes(world) == []
+
+
+def test_devices_without_a_model_are_counted_beside_the_run_and_named_in_a_tooltip(page: Page, world: World) -> None:
+    run = world.ledger.read_run(WINDOW)
+    unmodelled = Unmodelled(22, (HOSTILE, "fan"))
+    world.ledger.save_run(replace(run, unmodelled=unmodelled, unmodelled_chunks=run.chunks - 1))
+    page.locator("#runs").get_by_role("link", name="2026-11-21 11:00 – 12:00").click()
+    found = page.locator("article .facts").get_by_text(f"22 with readings (in {run.chunks - 1} of {run.chunks} chunks)")
+    found.wait_for()
+    assert found.get_attribute("title") == f"{HOSTILE}\nfan\nand 20 more"
+    assert page.get_by_text("Devices without a model").count() == 1
 
 
 def test_a_run_is_reprocessed_after_it_was_confirmed(page: Page, world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from shared.api.auth import Authorizer
+from shared.contract.domain import Unmodelled
 from shared.contract.errors import Unavailable
 from shared.contract.reasons import Reason
 from shared.contract.version import VERSION
@@ -79,6 +80,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "stalled": False,
         "failures": run["failures"],
         "ignored_files": {"endings": {".csv": 1}, "examples": ["notes.csv"]},
+        "unmodelled": None,
         "reason": None,
         "message": "",
         "advice": "",
@@ -88,6 +90,19 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         ("no_readings", "skipped", 1, "<b>"),
         ("unreadable_model", "failed", 1, "pump2/heat"),
     ]
+
+
+def test_devices_without_a_model_are_counted_for_the_run_and_each_chunk(over: World) -> None:
+    first, _ = over.ledger.list_chunks(WINDOW)
+    assert first.committed
+    found = Unmodelled(30, ("fan", "valve"))
+    over.ledger.save_chunks([replace(first, committed=replace(first.committed, unmodelled=found))])
+    over.ledger.save_run(replace(over.ledger.read_run(WINDOW), unmodelled=found, unmodelled_chunks=1))
+    run = client(over).get(f"/api/runs/{WINDOW}").json()
+    assert run["unmodelled"] == {"devices": 30, "examples": ["fan", "valve"], "chunks": 1}
+    assert run["models"]["total"] == 3
+    chunks = client(over).get(f"/api/runs/{WINDOW}/chunks").json()["items"]
+    assert [c["unmodelled"] for c in chunks] == [{"devices": 30, "examples": ["fan", "valve"]}, None]
 
 
 def test_an_open_run_says_when_to_ask_again_and_is_told_once(world: World) -> None:

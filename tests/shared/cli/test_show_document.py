@@ -53,6 +53,7 @@ def test_a_manifest_of_schema_2_is_shown_as_that_of_schema_1_with_what_is_new() 
         "app": "fleet-score", "round": 3, "devices": {"first": "1", "end": "y"}, "predictions_schema": 2,
     }  # fmt: skip
     assert [model.pop("task", None) for model in second["models"]] == ["detect", None, "regress"]
+    assert second["policy"].pop("unmodelled") == "off"
     assert {name: second[name] for name in first if name != "schema"} == {
         name: value for name, value in first.items() if name != "schema"
     }

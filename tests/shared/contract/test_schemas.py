@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.contract.columns import dump_document, make_integers, make_texts, parse_columns, split_document
 from shared.contract.documents import NEWEST, SCHEMAS
-from shared.contract.domain import Model, Part, PartStatistics
+from shared.contract.domain import Model, Part, PartStatistics, Unmodelled, merge_unmodelled
 from shared.contract.errors import Malformed, Misconfigured
 from shared.contract.manifest import DeviceRange, Manifest, PackRef
 from shared.contract.model_list import ModelList
@@ -21,8 +21,16 @@ from shared.contract.model_names import Columns
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Reason
 from shared.contract.report import PARTS_LIMIT, Report, Summary
-from shared.contract.scoring_options import Features, Gaps, Limits, ReadingOptions, ScoringOptions, TimeFormat
-from shared.contract.text import LINES_LIMIT
+from shared.contract.scoring_options import (
+    Features,
+    Gaps,
+    Limits,
+    ReadingOptions,
+    ScoringOptions,
+    TimeFormat,
+    UnmodelledDevices,
+)
+from shared.contract.text import LINES_LIMIT, MESSAGE_LIMIT
 from shared.contract.windows import Window
 from shared.planning.plan import Plan, Planner, RoundPlan
 from shared.state.runs import Chunk, Phase, Run
@@ -88,6 +96,7 @@ SECOND_REPORT = replace(
     libraries={"numpy": "2.4.0", "python": "3.13.1"},
     summary=Summary(f"results/{RUN}/c00000/ab.summary", 7, "md5"),
     statistics=(PartStatistics(1, 2, "1", "x", {"value": 6}),),
+    unmodelled=Unmodelled(21, tuple(f"fan-{i:02}" for i in range(20))),
 )
 OWNER = Planner("fleet-score", "https://m", "https://p")
 PLAN = Plan(
@@ -284,6 +293,38 @@ def test_the_zone_of_the_readings_is_in_both_schemas_and_without_it_they_are_utc
         assert b"zone" not in split_document(data)[0]
 
 
+def test_only_a_manifest_that_says_so_lets_devices_without_a_model_be_counted() -> None:
+    counting = ScoringOptions(unmodelled=UnmodelledDevices.COUNT)
+    assert Manifest.from_bytes(replace(SECOND_MANIFEST, policy=counting).to_bytes()).policy == counting
+    assert Manifest.from_bytes(replace(FIRST_MANIFEST, policy=counting).to_bytes()).policy == ScoringOptions()
+    assert Manifest.from_bytes(OLD_MANIFEST).policy.unmodelled is UnmodelledDevices.OFF
+
+
+def test_a_report_that_does_not_count_devices_without_a_model_does_not_say_that_there_are_none() -> None:
+    data = SECOND_REPORT.to_bytes()
+    assert Report.from_bytes(edit(data, unmodelled=None)).unmodelled is None
+    assert Report.from_bytes(edit(data, unmodelled=0, unmodelled_examples=None)).unmodelled == Unmodelled()
+    assert Report.from_bytes(FIRST_REPORT.to_bytes()).unmodelled is None
+
+
+def test_the_examples_of_devices_without_a_model_are_cut_and_legible() -> None:
+    data = edit(
+        SECOND_REPORT.to_bytes(), unmodelled=99, unmodelled_examples=["a\ud800\n\u202eb", "x" * 10**6, *"abc" * 9]
+    )
+    unmodelled = Report.from_bytes(data).unmodelled
+    assert unmodelled
+    assert unmodelled.devices == 99
+    assert unmodelled.examples[0] == "a\ufffd \ufffdb"
+    assert (len(unmodelled.examples), len(unmodelled.examples[1])) == (20, MESSAGE_LIMIT)
+
+
+def test_counts_of_chunks_are_added_and_the_first_twenty_devices_named() -> None:
+    counts = [Unmodelled(21, tuple(f"pump-{i:02}" for i in range(20))), None, Unmodelled(2, ("fan-1", "fan-2"))]
+    assert merge_unmodelled(counts) == Unmodelled(23, ("fan-1", "fan-2", *(f"pump-{i:02}" for i in range(18))))
+    assert merge_unmodelled([None, Unmodelled()]) == Unmodelled()
+    assert merge_unmodelled([None]) is None
+
+
 def test_a_node_that_knows_no_zone_refuses_the_manifest_and_ignores_none() -> None:
     policy = ScoringOptions(readings=ReadingOptions(time_zone="Europe/Berlin"))
     doc = json.loads(replace(FIRST_MANIFEST, policy=policy).to_bytes())
@@ -321,7 +362,7 @@ def test_a_document_that_is_cut_anywhere_is_refused(read: Callable[[bytes], Any]
 
 @each_document
 def test_a_document_without_one_of_its_fields_is_refused(read: Callable[[bytes], Any], data: bytes) -> None:
-    optional = {"version", "reads", "needs", "ignored_endings", "ignored_examples"}
+    optional = {"version", "reads", "needs", "ignored_endings", "ignored_examples", "unmodelled", "unmodelled_examples"}
     for name in json.loads(split_document(data)[0]).keys() - optional:
         with pytest.raises(Malformed):
             read(edit(data, **{name: None}))
@@ -347,7 +388,8 @@ WRONG_REPORTS: dict[int, list[dict[str, Any]]] = {
         {"etags": {"3": "e"}}, {"tracebacks": {"3": "e"}}, {"tracebacks": {"0": 7}}, {"remarks": {"-1": "e"}},
         {"remarks": {"x": "e"}}, {"libraries": ["numpy"]}, {"libraries": {"numpy": 2}}, {"summary": {}},
         {"statistics": [{}]}, {"statistics": 2 * [STATISTICS]}, {"statistics": [{**STATISTICS, "first_time": 1.5}]},
-        {"statistics": [{**STATISTICS, "nulls": {"value": -1}}]}, {"needs": 7},
+        {"statistics": [{**STATISTICS, "nulls": {"value": -1}}]}, {"needs": 7}, {"unmodelled": -1}, {"unmodelled": "3"},
+        {"unmodelled_examples": 7},
     ],
 }  # fmt: skip
 BOTH: list[dict[str, Any]] = [
@@ -410,7 +452,7 @@ def test_a_report_of_another_number_of_models_is_refused_before_they_are_read(re
     assert Report.from_bytes(report.to_bytes(), 3).tally == report.tally
     with pytest.raises(Malformed, match="expected 4 models, got 3"):
         Report.from_bytes(report.to_bytes(), 4)
-    many = replace(SECOND_REPORT, outcomes=Outcomes([], [0] * 10**6, [0] * 10**6)).to_bytes()
+    many = replace(SECOND_REPORT, unmodelled=None, outcomes=Outcomes([], [0] * 10**6, [0] * 10**6)).to_bytes()
     assert len(many) < 1_000
     with pytest.raises(Malformed, match="expected 3 models, got 1000000"):
         Report.from_bytes(many, 3)

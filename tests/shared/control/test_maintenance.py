@@ -14,7 +14,7 @@ from shared import __main__ as command
 from shared import bootstrap
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import paths
-from shared.contract.domain import Failure, Tally
+from shared.contract.domain import Failure, Tally, Unmodelled
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
 from shared.contract.windows import DAY, Window
@@ -224,6 +224,21 @@ def test_what_is_committed_is_restored_as_it_lies() -> None:
         world.beat()
     assert world.rows() == rows
     assert replace(world.ledger.read_run(WINDOW), version="") == replace(found, version="")
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_the_devices_without_a_model_are_restored_from_the_reports(is_committed: bool) -> None:
+    world = scored()
+    lose_ledger(world)
+    path = paths.report_path(WINDOW, "c00000", 1)
+    first = Report.from_bytes(world.work.read(path))
+    world.work.write(path, replace(first, schema=2, unmodelled=Unmodelled(1, ("fan",))).to_bytes())
+    if not is_committed:
+        world.predictions.delete(paths.prediction_path(Window.parse(WINDOW), "c00000", 0))
+    rebuild(world)
+    world.beat_until_over()
+    found = world.ledger.read_run(WINDOW)
+    assert (found.unmodelled, found.unmodelled_chunks) == (Unmodelled(1, ("fan",)), 1)
 
 
 @pytest.mark.parametrize("later", [timedelta(), 3 * DAY])

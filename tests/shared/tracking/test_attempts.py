@@ -8,7 +8,7 @@ import pytest
 
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
-from shared.contract.domain import Failure, Part, Tally
+from shared.contract.domain import Failure, Part, Tally, Unmodelled
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Progress, Report
@@ -353,6 +353,28 @@ def test_a_report_of_a_later_round_is_chosen_beside_what_is_committed(
     told = report(scored, attempt=2)
     chosen = Result(2, told.parts, told.tally, told.failures)
     assert after == replace(chunk, state=C.COMMITTING, since=NOW, attempts=(), chosen=chosen)
+
+
+@pytest.mark.parametrize(
+    ("redo", "before", "reported", "becomes"),
+    [
+        (None, None, Unmodelled(1, ("fan",)), Unmodelled(1, ("fan",))),
+        (None, None, None, None),
+        (RequestKind.REDRIVE, Unmodelled(2, ("a", "b")), Unmodelled(1, ("fan",)), Unmodelled(1, ("fan",))),
+        (RequestKind.REDRIVE, Unmodelled(2, ("a", "b")), Unmodelled(), Unmodelled()),
+        (RequestKind.REDRIVE, Unmodelled(2, ("a", "b")), None, Unmodelled(2, ("a", "b"))),  # by a node that counts none
+        (RequestKind.REPROCESS, Unmodelled(2, ("a", "b")), None, None),  # under the settings of today
+    ],
+)
+def test_the_count_of_devices_without_a_model_is_that_of_the_last_report_that_has_one(
+    redo: RequestKind | None, before: Unmodelled | None, reported: Unmodelled | None, becomes: Unmodelled | None
+) -> None:
+    run, chunk = again(3 if redo else None, redo)
+    chunk = replace(chunk, committed=chunk.committed and replace(chunk.committed, unmodelled=before))
+    after = follow(chunk, J.RUNNING, report=replace(report(3, attempt=2), unmodelled=reported), run=run)
+    assert after.chosen
+    assert after.chosen.unmodelled == becomes
+    assert after.unmodelled == before  # of what consumers read, until it is committed
 
 
 def test_a_redrive_that_scored_fewer_is_a_retry_and_what_is_committed_stays() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.domain import Failure, Part, Tally
+from shared.contract.domain import Failure, Part, Tally, Unmodelled
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
@@ -374,6 +374,25 @@ def test_the_parts_always_sum_to_the_plan_s_total(chunks: list[Chunk], run: Run)
     for outcome in (Outcome.FAILED, Outcome.SKIPPED):
         told = sum(f.models for f in after.failures if f.outcome is outcome)
         assert told == getattr(after.tally, outcome)
+
+
+def counted(base: Chunk, *devices: str) -> Chunk:
+    assert base.committed
+    return replace(base, committed=replace(base.committed, unmodelled=Unmodelled(len(devices), devices)))
+
+
+def test_devices_without_a_model_are_summed_over_the_chunks_that_count_them_and_are_in_no_tally() -> None:
+    chunks = [counted(committed(chunk(0)), "fan-1"), committed(chunk(1)), counted(committed(chunk(2)), "a", "b")]
+    after = summarize_run(RUN, [*chunks, chunk(3)], NOW)
+    assert (after.unmodelled, after.unmodelled_chunks) == (Unmodelled(3, ("a", "b", "fan-1")), 2)
+    assert after.tally.models == 30
+    assert summarize_run(after, chunks[1:2], NOW).unmodelled is None
+
+
+def test_a_chunk_that_is_redriven_keeps_its_count_meanwhile() -> None:
+    waiting = replace(counted(committed(chunk(), failed=1), "fan"), state=C.WAITING)
+    after = summarize_run(RUN, [waiting], NOW)
+    assert (after.tally.models, after.unmodelled) == (0, Unmodelled(1, ("fan",)))
 
 
 # What may follow what
