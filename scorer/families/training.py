@@ -1,7 +1,8 @@
 """What a model file says of its training: the names of its features, and whether rows with gaps were among them.
 
-Names are looked for in every step, in pipelines within pipelines and in column transformers: the first that are known
-decide. A step that was fitted without names ends the search: what follows it has the names of that step's output.
+Names are looked for in every step, in pipelines within pipelines, in column transformers and in the branches of unions:
+the first that are known decide. A step that was fitted without names ends the search: what follows it has the names of
+that step's output.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scorer.model_files.parsed import PIPELINE, ParsedObject
 
 PARTS = 1000  # of one model that are looked at
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
+_UNION = "sklearn.pipeline.FeatureUnion"
 _FOREST = "sklearn.ensemble._iforest.IsolationForest"
 _TREES_WITH_GAPS = (1, 6)  # the first scikit-learn whose isolation forests take missing values
 _IMPUTERS = frozenset(
@@ -50,7 +52,7 @@ def read_feature_names(model: Any, describe: Describe = describe_parsed) -> tupl
 
     Raises ValueError for names that are no texts.
     """
-    for value, part in _Parts(describe).list_steps(model):
+    for value, part in _Parts(describe, in_branches=True).list_steps(model):
         if is_skipped(value):
             continue
         if part is None:
@@ -64,7 +66,7 @@ def read_feature_names(model: Any, describe: Describe = describe_parsed) -> tupl
 
 def count_features(model: Any, describe: Describe = describe_parsed) -> int | None:
     """How many features a model was fitted with; None where it does not say."""
-    for _, part in _Parts(describe).list_steps(model):
+    for _, part in _Parts(describe, in_branches=True).list_steps(model):
         count = part.state.get("n_features_in_") if part else None
         if isinstance(count, int | np.integer):
             return int(count)
@@ -86,9 +88,13 @@ def takes_gaps(model: Any, describe: Describe = describe_parsed) -> bool:
 
 @dataclass(slots=True)
 class _Parts:
-    """Walks over the parts of one model. Files may nest them in circles, so there is a limit; beyond it, ValueError."""
+    """Walks over the parts of one model. Files may nest them in circles, so there is a limit; beyond it, ValueError.
+
+    *in_branches*: for a union, which keeps neither names nor number, come its branches, which all get what it gets.
+    """
 
     describe: Describe
+    in_branches: bool = False
     n_parts: int = 0
 
     def list_steps(self, model: Any) -> list[tuple[Any, ParsedObject | None]]:
@@ -104,6 +110,9 @@ class _Parts:
                 pending += [step[1] for step in reversed(part.state["steps"]) if len(step) > 1]
             elif part is not None and "best_estimator_" in part.state:  # a search, whose result it is
                 pending.append(part.state["best_estimator_"])
+            elif part is not None and part.kind == _UNION and self.in_branches:
+                branches = [branch[1] for branch in part.state["transformer_list"]]
+                pending += [branch for branch in reversed(branches) if branch != "drop"]
             else:
                 steps.append((value, part))
         return steps

@@ -14,7 +14,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
 from sklearn.neighbors import LocalOutlierFactor
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, StandardScaler
 from sklearn.svm import OneClassSVM
 
@@ -37,6 +37,12 @@ STEPS: dict[str, list[Any]] = {
         ColumnTransformer([("last", StandardScaler(), [2])], remainder="passthrough"), OneClassSVM()
     ],
     "set_output": [StandardScaler().set_output(transform="pandas"), OneClassSVM()],
+    "union": [FeatureUnion([("a", StandardScaler()), ("b", MinMaxScaler())]), OneClassSVM()],
+    "union of passing steps": [
+        None,
+        FeatureUnion([("a", "drop"), ("b", "passthrough"), ("c", make_pipeline(None, MinMaxScaler()))]),
+        OneClassSVM(),
+    ],
     "passthrough, set_output": ["passthrough", StandardScaler().set_output(transform="pandas"), OneClassSVM()],
 }  # fmt: skip
 

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.readings import files, source
+from scorer.readings import features, files, source
+from scorer.readings.features import Expected
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.source import Readings, Source
 from scorer.storage.blob_store import Folder
+from shared.contract.domain import Model
 from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, Features, ReadingOptions
@@ -94,6 +96,28 @@ def test_a_column_that_no_model_needs_makes_no_row_unusable_and_is_not_named(
         (1, "rows had a cell that is not a number, or not a time, and were left out"),
         (1, "columns hold no numbers, such as 'status' in x"),
     ]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("others", [(), ("b",)])  # what other models of the read need
+def test_a_row_with_a_value_only_in_another_column_is_a_row_whatever_is_read(
+    others: tuple[str, ...], form: str, tmp_path: Path
+) -> None:
+    cells = [("pump", 0, 1.0, 2.0), ("pump", 0, None, 3.0), ("pump", 1, 4.0, 5.0), ("fan", 1, None, 5.0)]
+    rows = [
+        {"time": f"2026-11-21T07:0{minute}:00Z", "device": device, "a": a, "b": b} for device, minute, a, b in cells
+    ]
+    write_form(tmp_path, form, [{k: "" if v is None and form == "csv" else v for k, v in row.items()} for row in rows])
+
+    found = open_folder(tmp_path).read_devices(["pump", "fan", "mill"], need("a", *others))
+
+    assert see(found, names=("a",)) == [("07:01:00", [4.0])]  # the later row of 07:00 has no a
+    model = Model("pump", "", "m", "e")
+    frame_rows = features.find_frame_rows(found, model)
+    assert features.build_model_readings(found, model, frame_rows, Expected(("a",), 1)).left_out == 1
+    silent = "its device has readings, but none of the sensor 'a'"
+    assert refusal(found, "fan", names=("a",)) == (Reason.SENSOR_SILENT, silent)
+    assert refusal(found, "mill", names=("a",))[0] is Reason.NO_READINGS
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])
