@@ -93,14 +93,18 @@ def _is_nested(kind: pa.DataType) -> bool:
     return bool(pa.types.is_nested(kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind))
 
 
-def is_long(names: Sequence[str], columns: Columns) -> bool:
-    """Whether a file has one reading a row: a value column, and a sensor's column or no other feature beside it."""
-    return columns.value in names and (columns.sensor in names or len(_list_others(names, columns)) == 1)
+def is_long(names: Sequence[str], columns: Columns, keys: Collection[str] = ()) -> bool:
+    """Whether a file has one reading a row: a value column, and beside it a sensor's or no other feature.
+
+    *keys* are those of its folders, which may name the sensor.
+    """
+    has_sensor = columns.sensor in names or columns.sensor in keys
+    return columns.value in names and (has_sensor or len(_list_others(names, columns)) == 1)
 
 
-def list_features(names: Sequence[str], columns: Columns) -> tuple[str, ...]:
+def list_features(names: Sequence[str], columns: Columns, keys: Collection[str] = ()) -> tuple[str, ...]:
     """The columns of a file that hold numbers, in its order; not an index that pandas stores without a name."""
-    return (columns.value,) if is_long(names, columns) else _list_others(names, columns)
+    return (columns.value,) if is_long(names, columns, keys) else _list_others(names, columns)
 
 
 def _list_others(names: Sequence[str], columns: Columns) -> tuple[str, ...]:
@@ -262,10 +266,11 @@ def _split_header(
     header: list[str], columns: Columns, projection: Projection, keys: Collection[str]
 ) -> tuple[list[str], tuple[str, ...]]:
     """The columns of a header that are needed, and the features that are not."""
-    features, selected = list_features(header, columns), {columns.time, columns.device, columns.sensor, columns.value}
+    features = list_features(header, columns, keys)
+    selected = {columns.time, columns.device, columns.sensor, columns.value}
     if columns.time not in header:
         selected |= set(INDICES)
-    if not is_long(header, columns):
+    if not is_long(header, columns, keys):
         has_sensor = columns.sensor in {*header, *keys}
         selected |= set(projection.select_features(features, has_sensor=has_sensor, value=columns.value))
     return [name for name in header if name in selected], tuple(name for name in features if name not in selected)

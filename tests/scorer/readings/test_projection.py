@@ -219,6 +219,37 @@ def test_a_row_group_that_was_kept_is_read_again_when_more_is_needed(tmp_path: P
     assert see(found, "d015", names=("b", "a"))[1] == ("07:01:00", [1.0, 15.0])
 
 
+def test_keys_of_folders_are_added_to_a_row_group_that_was_kept(tmp_path: Path) -> None:
+    (tmp_path / "site=7").mkdir()
+    write(tmp_path / "site=7" / "x", table())
+    opened = open_folder(tmp_path)
+
+    opened.read_devices(DEVICES[:15], need("a"))
+    assert opened.files[0].last_group is not None
+    found = opened.read_devices(DEVICES[15:30], need("a", "site"))
+
+    assert see(found, "d015", names=("site", "a"))[1] == ("07:01:00", [7.0, 15.0])
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("sensor", ["rpm", "__HIVE_DEFAULT_PARTITION__"])
+@pytest.mark.parametrize("projection", [need("x"), need("quality"), EVERYTHING])
+def test_a_file_whose_folder_names_the_sensor_is_long_whatever_is_read_of_it(
+    projection: Projection, sensor: str, form: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / f"sensor={sensor}" / "load=2"
+    folder.mkdir(parents=True)
+    row = {"device": "pump", "quality": 192.0, "value": 7.0}
+    later = {**row, "time": "2026-11-21T07:01:00Z", "value": "" if form == "csv" else None}
+    write_form(folder, form, [{**row, "time": "2026-11-21T07:00:00Z"}, later])
+
+    found = read_needed(tmp_path, projection)
+
+    (frame,) = found.frames
+    assert (frame.long, frame.features, found.missing) == (True, ("value",), 1)
+    assert see(found, "pump" if sensor[0] == "_" else "pump/rpm", count=1) == [("07:00:00", [7.0])]
+
+
 def test_a_group_is_measured_by_what_is_read_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scorer.readings.parquet_reader.GROUP_LIMIT", 3000)
     rows = (
