@@ -18,9 +18,9 @@ from shared.contract.scoring_options import ReadingOptions
 
 from . import thrift
 from .cells import BROKEN, make_unreadable
-from .column_names import INDICES, adopt_index
+from .column_names import INDICES, adopt_index, check_columns, is_long, list_features, list_single
 from .projection import Projection
-from .text_reader import Table, check_columns, is_long, list_features, list_single
+from .text_reader import Table
 
 GROUP_LIMIT = 2**32  # bytes that a row group may take in memory
 

@@ -232,6 +232,21 @@ def test_keys_of_folders_are_added_to_a_row_group_that_was_kept(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+def test_a_wide_file_stays_wide_where_only_its_value_column_is_read(form: str, tmp_path: Path) -> None:
+    row = {"time": "2026-11-21T07:00:00Z", "device": "pump", "value": 7.0, "temp": 1.0}
+    write_form(tmp_path, form, [{**row, **({"raw": [1.0]} if form != "csv" else {})}])
+
+    found = read_needed(tmp_path, need("flow"))
+
+    assert not found.frames[0].long
+    assert refusal(found, names=("flow",)) == (
+        Reason.MISSING_FEATURES,
+        "expected 1 (flow); the readings have 2 (value, temp) and lack 1 (flow)",
+    )
+    assert see(found, count=1) == [("07:00:00", [7.0])]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
 @pytest.mark.parametrize("sensor", ["rpm", "__HIVE_DEFAULT_PARTITION__"])
 @pytest.mark.parametrize("projection", [need("x"), need("quality"), EVERYTHING])
 def test_a_file_whose_folder_names_the_sensor_is_long_whatever_is_read_of_it(
