@@ -19,7 +19,7 @@ from scorer.packs.fetch import Stores, make_refusals
 from scorer.packs.pack import EMPTY
 from scorer.predictions.outcome import ModelOutcome
 from scorer.readings import source
-from scorer.readings.projection import EVERYTHING
+from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.source import Readings
 from scorer.sandbox import replies
 from scorer.scoring import pipeline
@@ -58,6 +58,7 @@ class Answers:
     models: list[Answer]
     left_out: int  # rows that lacked a feature
     unknown: int  # readings of a doubled hour of which nothing tells the pass
+    needed: Projection  # the columns that were read of wide files
 
 
 class WorkersInProcess:
@@ -107,7 +108,7 @@ def answer(fleet: Fleet, root: Path) -> Answers:
         assert len(scored) == len(rows), "a time is scored twice"
         answers[model.id] = Answer(scored, result.reason, result.message)
     return Answers(
-        [answers[spec.id] for spec in fleet.models], warnings.counts[LEFT_OUT], readings.doubled_hours.unknown
+        [answers[spec.id] for spec in fleet.models], warnings.counts[LEFT_OUT], readings.doubled_hours.unknown, needed
     )
 
 
