@@ -103,9 +103,9 @@ def score_models(options: ScoreOptions) -> int:
     table = pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
     _write_predictions(options.predictions, windows, table, schema)
     results = [result for output in outputs for result in output.results]
-    summary = Summary(
-        results, len(windows), str(options.predictions), (*notes, *sentences), ignored, unmodelled.count()
-    )
+    is_counted = options.policy.unmodelled is UnmodelledDevices.COUNT
+    devices_without = unmodelled.count() if is_counted else None
+    summary = Summary(results, len(windows), str(options.predictions), (*notes, *sentences), ignored, devices_without)
     print(summary.format(options.output))
     return summary.exit_code
 

@@ -1,7 +1,8 @@
 """What a model file says of its training: the names of its features, and whether rows with gaps were among them.
 
-Names are looked for in every step, in pipelines within pipelines and in column transformers: the first that are known
-decide. A step that was fitted without names ends the search: what follows it has the names of that step's output.
+Names are looked for in every step, in pipelines within pipelines, in column transformers and in the branches of unions:
+the first that are known decide. A step that was fitted without names ends the search: what follows it has the names of
+that step's output.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class _Parts:
     def list_steps(self, model: Any, *, in_unions: bool = False) -> list[tuple[Any, ParsedObject | None]]:
         """The steps of a model, also of pipelines within it, in the order in which they get features.
 
-        *in_unions*: in the place of a FeatureUnion its parts, which all get the same features.
+        *in_unions*: in the place of a FeatureUnion, which keeps neither names nor number, its branches, which all get
+        what it gets.
         """
         pending, steps = [model], []
         while pending:
@@ -103,7 +105,8 @@ class _Parts:
             if part is not None and part.kind == PIPELINE:
                 pending += [step[1] for step in reversed(part.state["steps"]) if len(step) > 1]
             elif part is not None and part.kind == _UNION and in_unions:
-                pending += [branch[1] for branch in reversed(part.state["transformer_list"]) if len(branch) > 1]
+                branches = [branch[1] for branch in part.state["transformer_list"] if len(branch) > 1]
+                pending += [branch for branch in reversed(branches) if branch != "drop"]
             elif part is not None and "best_estimator_" in part.state:  # a search, whose result it is
                 pending.append(part.state["best_estimator_"])
             else:

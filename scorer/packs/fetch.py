@@ -103,7 +103,7 @@ def _fetch_content(stores: Stores, model: Model) -> Content | None:
     """The model's file with those that belong to it; None where one does not exist any more.
 
     Where one is not as it was planned, all are read until they are the same twice, so that they belong together. The
-    etag is that of the plan, or is made of what was read.
+    etag is that of the plan, or is made of what was read. Raises Unscorable.
     """
     planned = {file.name: file.etag for file in model.files} or {model.name: model.etag}
     contents = _read_files(stores, model, planned)
@@ -113,6 +113,10 @@ def _fetch_content(stores: Stores, model: Model) -> Content | None:
         before, contents = contents, _read_files(stores, model, planned)
         if contents and _list_etags(contents) == _list_etags(before):
             break
+    else:
+        raise Unscorable(
+            Reason.UNREADABLE_MODEL, f"expected files that belong together, got others at each of {ATTEMPTS + 1} reads"
+        )
     if not contents:
         return None
     side = contents.get(_make_sidecar_name(model.name))

@@ -1,12 +1,20 @@
-"""The columns of a file that the settings do not name: what to set, and the index that pandas stores without a name."""
+"""What the names of a file's columns say: whether it is long, which are features, and what to set where one lacks.
+
+An index that pandas stores without a name may be the column of times, and is never a feature.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 
+import pyarrow as pa
+
 from shared.contract.model_names import Columns
+
+from .cells import make_unreadable
 
 INDICES = ("__index_level_0__", "")  # the names of pandas' unnamed index in Parquet and in CSV
 
@@ -17,6 +25,49 @@ _USUAL = {
     "sensor": ("sensor", "sensorid", "tag", "tagid", "signal", "channel", "metric"),
     "value": ("value", "val", "reading"),
 }
+
+
+def list_single(schema: pa.Schema, columns: Columns) -> list[str]:
+    """The columns with one value in each row, and those with a role: lists, structs and maps are never features."""
+    roles = {columns.time, columns.device, columns.sensor, columns.value}
+    return [field.name for field in schema if field.name in roles or not _is_nested(field.type)]
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind))
+
+
+def is_long(names: Sequence[str], columns: Columns, keys: Collection[str] = ()) -> bool:
+    """Whether a file has one reading a row: a value column, and beside it a sensor's or no other feature.
+
+    *keys* are those of its folders, which may name the sensor.
+    """
+    has_sensor = columns.sensor in names or columns.sensor in keys
+    return columns.value in names and (has_sensor or len(list_others(names, columns)) == 1)
+
+
+def list_features(names: Sequence[str], columns: Columns, keys: Collection[str] = ()) -> tuple[str, ...]:
+    """The columns of a file that hold numbers, in its order."""
+    return (columns.value,) if is_long(names, columns, keys) else list_others(names, columns)
+
+
+def list_others(names: Sequence[str], columns: Columns) -> tuple[str, ...]:
+    """The columns of a file beside those of times and ids; not an index that pandas stores without a name."""
+    ids = (columns.time, columns.device, columns.sensor)
+    return tuple(name for name in names if name and name not in ids and not name.startswith("__index_level_"))
+
+
+def check_columns(names: list[str], columns: Columns, keys: Collection[str] = ()) -> None:
+    """Raises Unscorable unless a file, or the *keys* of its folders, has the columns of readings, each once."""
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        raise make_unreadable(f"has the column {repeated[0]!r} more than once")
+    if not {columns.time, columns.device} <= {*names, *keys} or not list_features(names, columns):
+        raise make_unreadable(
+            f"expected columns {columns.time!r}, {columns.device!r} and {columns.value!r} or features, "
+            f"got {', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # a readable message
+            f"{suggest_columns(names, columns)}"
+        )
 
 
 def adopt_index(columns: Columns, names: Collection[str], indices: Collection[str]) -> Columns:

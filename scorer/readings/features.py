@@ -243,13 +243,23 @@ def _read_frame_values(readings: Readings, model: Model, frame_rows: FrameRows, 
         readings,
         has_value=_has_value(readings, frame, values),
     )
-    if len(np.unique(time)) < len(time):  # a frame holds each time of a sensor once: these are several sensors
-        raise _make_wrong("expected one row for each time; the readings have one for each sensor")
+    _check_single_sensor(readings, frame, rows)
     chosen = np.full((len(time), len(columns)), np.nan)
     for index, name in enumerate(columns):
         if name in frame.features:
             chosen[:, index] = values[:, frame.features.index(name)]
     return _FrameValues(time, chosen, file, columns)
+
+
+def _check_single_sensor(readings: Readings, frame: Frame, rows: slice) -> None:
+    """Raise WRONG_FEATURES where a device's wide rows are of several sensors, whatever their times."""
+    codes = [] if frame.sensor is None else np.unique(frame.sensor[rows]).tolist()
+    if len(codes) > 1:
+        names = sorted(name or "none" for name, code in readings.sensors.items() if code in codes)
+        raise _make_wrong(
+            f"expected rows of one sensor, got those of {_format_names(tuple(names))}: a model of one of them is named "
+            "DEVICE/SENSOR; if the column names no sensor, set READINGS_COLUMNS (--columns) sensor=NAME"
+        )
 
 
 def _has_value(readings: Readings, frame: Frame, values: np.ndarray) -> bool:

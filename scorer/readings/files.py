@@ -39,10 +39,10 @@ class File:
     late: bool = False  # it is in the folder after the window's, and is read for late readings only
     keys: Keys = field(default_factory=dict)  # of its folders
     data: bytes | None = None
-    size: int = 0  # bytes in memory that reading all of it takes, estimated; 0 for an absent or empty file
+    size: int = 0  # bytes in memory that reading all of it takes, about; 0 for an absent or empty file
     footer: Footer | None = None  # of a file of Parquet
     problem: str = ""  # why it cannot be read
-    last_group: tuple[int, tuple[str, ...], Table] | None = None  # the row group, and its columns, that was read last
+    last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
 
     def estimate_memory(self, projection: Projection) -> int:
@@ -127,7 +127,7 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
             file.size = n_bytes * (20 if start.startswith(GZIP) else 3)
             if start == PARQUET:
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
-                file.size = file.footer.rows
+                file.size = file.footer.estimate_memory(EVERYTHING)
     except NotFound:
         pass  # it was removed after it was listed
     except Unscorable as error:
@@ -227,17 +227,18 @@ def _read_groups(container: Container, file: File, footer: Footer, request: Read
     with closing(_open_handle(container, file)) as handle:
         parquet_file = open_groups(handle, footer)
         for group in groups:
-            if cached and cached[:2] == (group.index, names):
-                results.append(cached[2])
-                continue
+            table = None
             try:
-                table = read_group(parquet_file, footer, group, names, request.policy)
+                if cached and cached[:2] == (group.index, names):
+                    table = cached[2]
+                else:
+                    table = read_group(parquet_file, footer, group, names, request.policy)
                 results.append(add_keys(table, file.keys, request.projection))
             except Unscorable as error:
                 results.append(DamagedRange(str(error), device or group.low, device or group.high))
-    high_device, last_result = groups[-1].high, results[-1]
-    if isinstance(last_result, Table) and high_device is not None and high_device > request.devices[-1]:
-        file.last_group = groups[-1].index, names, last_result
+    high_device = groups[-1].high
+    if table and high_device is not None and high_device > request.devices[-1]:
+        file.last_group = groups[-1].index, names, table  # without keys: another read may need others
     return results
 
 

@@ -86,14 +86,16 @@ def add_keys(table: Table, keys: Keys, projection: Projection) -> Table:
     if columns.device in keys and columns.device in names:
         _check_device(table, keys[columns.device])
     ids = [name for name in (columns.time, columns.device, columns.sensor) if name in keys and name not in names]
+    for name in ids:  # before all else: a column of sensors may make the file a long one
+        table = replace(table, rows=table.rows.append_column(name, _repeat_text(keys[name], table.rows.num_rows)))
     has_sensor = table.has_sensor or (columns.sensor in ids and keys[columns.sensor] is not None)
     features = table.features
     key_features = tuple(name for name in keys if _is_needed(name, keys[name], table, projection))
     if not table.long:
         features = projection.select_features(features, has_sensor=has_sensor, value=columns.value)
     selected = {*features, columns.time, columns.device, columns.sensor}
-    rows = table.rows.select([name for name in names if name in selected])
-    for name in (*ids, *key_features):
+    rows = table.rows.select([name for name in table.rows.column_names if name in selected])
+    for name in key_features:
         rows = rows.append_column(name, _repeat_text(keys[name], table.rows.num_rows))
     unread = tuple(name for name in table.features if name not in selected)
     return replace(table, rows=rows, has_sensor=has_sensor, keys=key_features, unread=(*table.unread, *unread))

@@ -18,9 +18,9 @@ from shared.contract.scoring_options import ReadingOptions
 
 from . import thrift
 from .cells import BROKEN, make_unreadable
-from .column_names import INDICES, adopt_index
+from .column_names import INDICES, adopt_index, check_columns, is_long, list_features, list_single
 from .projection import Projection
-from .text_reader import Table, check_columns, is_long, list_features, list_single
+from .text_reader import Table
 
 GROUP_LIMIT = 2**32  # bytes that a row group may take in memory
 
@@ -144,7 +144,7 @@ def read_footer(file: Any, columns: Columns, keys: Mapping[str, str | None] = Ma
         check_columns(all_names, columns, keys)
         single = list_single(opened.schema_arrow, columns)
         check_columns(single, columns, keys)
-        features = list_features(single, columns)
+        features = list_features(single, columns, keys)
         readable = {columns.time, columns.device, columns.sensor, *features}
         names = tuple(name for name in single if name in readable)
         fields = thrift.parse_struct(data)
@@ -166,7 +166,7 @@ def read_footer(file: Any, columns: Columns, keys: Mapping[str, str | None] = Ma
             tuple(name for name, leaf in by_name.items() if leaf.kind == _BYTE_ARRAY),
             tuple(name for name, leaf in by_name.items() if leaf.is_uuid),
             features,
-            is_long([*single, *keys], columns),
+            is_long(single, columns, keys),
             has_sensor,
             is_local and not has_int96,
             has_int96,

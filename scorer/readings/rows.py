@@ -94,7 +94,9 @@ def _select_rows(
     if unmodelled:
         unmodelled.add_table(table, origin.name, ids, id_indices, time_range, time)
     if instants.change is not None:
-        doubled_hours.move_second(time, instants.change, (device, sensor), table.time_zone, time_range)
+        nameless = sensors.get("", -1)
+        keys = device, None if sensor is None else np.where(sensor == nameless, -1, sensor)
+        doubled_hours.move_second(time, instants.change, keys, table.time_zone, time_range)
     cells = _Cells(table, origin, device, sensor, len(sensors), instants, selected)
     start, end = time_range  # NO_TIME is before any start
     rows: RowSelection | None = own_rows
@@ -183,7 +185,7 @@ def _read_values(cells: _Cells, time: np.ndarray, rows: RowSelection, file_index
         columns.append(values[rows])
     selected.unusable += int(np.count_nonzero(bad_rows))
     device, sensor, time = cells.device[rows], None if cells.sensor is None else cells.sensor[rows], time[rows]
-    empty = _find_empty(columns, len(time))
+    empty = _find_empty(table, columns, len(time))
     if empty.any():  # however rows are cut into files, one without any value is none and replaces none
         selected.missing = int(np.count_nonzero(empty & ~bad_rows[rows] if len(bad_rows) else empty))
         device, time, columns = device[~empty], time[~empty], [values[~empty] for values in columns]
@@ -192,10 +194,17 @@ def _read_values(cells: _Cells, time: np.ndarray, rows: RowSelection, file_index
         selected.file_rows = FileRows(device, sensor, time, table.features, tuple(columns), file_index, len(table.keys))
 
 
-def _find_empty(columns: list[np.ndarray], n_rows: int) -> np.ndarray:
-    """The rows that have no value in any of the columns; none where no column was read."""
-    empty: np.ndarray = np.isnan(columns[0]) if columns else np.zeros(n_rows, bool)
-    for values in columns[1:]:
+def _find_empty(table: Table, columns: list[np.ndarray], n_rows: int) -> np.ndarray:
+    """The rows that have no value in any column of their file; *columns* are the values of the table's features.
+
+    None where a feature of the file was not read, since a row may have its value there: it is a row all the same, and
+    replaces an earlier one of its time, whatever other models need. What the names of folders say is no value.
+    """
+    own_columns = columns[: len(columns) - len(table.keys)]
+    if table.unread or not own_columns:
+        return np.zeros(n_rows, bool)
+    empty: np.ndarray = np.isnan(own_columns[0])
+    for values in own_columns[1:]:
         if not empty.any():
             break
         empty &= np.isnan(values)

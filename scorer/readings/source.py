@@ -1,8 +1,8 @@
 """A window's readings for the devices of a chunk: listed, read, sorted, counted.
 
 The pattern of the folders gives the files: the folders that the window touches and the next one, since writers sort by
-arrival. Rows outside the window are ignored. A value that is missing or not finite is left out and counted; of
-readings with the same time, device and sensor the last one counts, in the order of the files' names. A file that
+arrival. Rows outside the window are ignored. Rows without any value are left out and counted; of rows with the same
+time, device and sensor the last one counts, in the order of the files' names. A file that
 cannot be read fails all models that may need it, also in the next folder: it may hold a late reading.
 """
 
@@ -53,7 +53,6 @@ class Readings:
     missing: int = 0  # rows without any value
     outside: int = 0  # rows outside the window, in the folders of the window
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
-    unread: tuple[str, ...] = ()  # columns of wide files that no model needs: only messages name them
     skipped: int = 0  # those whose time the clocks of the zone skip
     without_offset: int = 0  # rows whose time was read as UTC, since nothing says otherwise
     by_index: int = 0  # rows whose time is in an index that pandas stored without a name

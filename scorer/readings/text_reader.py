@@ -13,8 +13,7 @@ import io
 import json
 import re
 import zlib
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,7 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
 from .cells import BROKEN, MISSING, is_text, make_unreadable, read_whole
-from .column_names import INDICES, adopt_index, suggest_columns
+from .column_names import INDICES, adopt_index, check_columns, is_long, list_features, list_others, list_single
 from .projection import EVERYTHING, Projection
 from .timestamps import is_iso_time
 
@@ -75,50 +74,16 @@ class Table:
     @property
     def long(self) -> bool:
         """Whether each row is one reading of one sensor; else there is a column for each feature."""
-        return is_long(self.rows.column_names, self.columns)
+        return is_long([*self._names, *self.unread], self.columns)
 
     @property
     def features(self) -> tuple[str, ...]:
         """The columns that hold numbers, in the file's order."""
-        return list_features(list_single(self.rows.schema, self.columns), self.columns)
+        return (self.columns.value,) if self.long else list_others(self._names, self.columns)
 
-
-def list_single(schema: pa.Schema, columns: Columns) -> list[str]:
-    """The columns with one value in each row, and those with a role: lists, structs and maps are never features."""
-    roles = {columns.time, columns.device, columns.sensor, columns.value}
-    return [field.name for field in schema if field.name in roles or not _is_nested(field.type)]
-
-
-def _is_nested(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_nested(kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind))
-
-
-def is_long(names: Sequence[str], columns: Columns) -> bool:
-    """Whether a file has one reading a row: a value column, and a sensor's column or no other feature beside it."""
-    return columns.value in names and (columns.sensor in names or len(_list_others(names, columns)) == 1)
-
-
-def list_features(names: Sequence[str], columns: Columns) -> tuple[str, ...]:
-    """The columns of a file that hold numbers, in its order; not an index that pandas stores without a name."""
-    return (columns.value,) if is_long(names, columns) else _list_others(names, columns)
-
-
-def _list_others(names: Sequence[str], columns: Columns) -> tuple[str, ...]:
-    ids = (columns.time, columns.device, columns.sensor)
-    return tuple(name for name in names if name and name not in ids and not name.startswith("__index_level_"))
-
-
-def check_columns(names: list[str], columns: Columns, keys: Collection[str] = ()) -> None:
-    """Raises Unscorable unless a file, or the *keys* of its folders, has the columns of readings, each once."""
-    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-    if repeated:
-        raise make_unreadable(f"has the column {repeated[0]!r} more than once")
-    if not {columns.time, columns.device} <= {*names, *keys} or not list_features(names, columns):
-        raise make_unreadable(
-            f"expected columns {columns.time!r}, {columns.device!r} and {columns.value!r} or features, "
-            f"got {', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # a readable message
-            f"{suggest_columns(names, columns)}"
-        )
+    @property
+    def _names(self) -> list[str]:
+        return list_single(self.rows.schema, self.columns)
 
 
 def read_text(
@@ -262,10 +227,11 @@ def _split_header(
     header: list[str], columns: Columns, projection: Projection, keys: Collection[str]
 ) -> tuple[list[str], tuple[str, ...]]:
     """The columns of a header that are needed, and the features that are not."""
-    features, selected = list_features(header, columns), {columns.time, columns.device, columns.sensor, columns.value}
+    features = list_features(header, columns, keys)
+    selected = {columns.time, columns.device, columns.sensor, columns.value}
     if columns.time not in header:
         selected |= set(INDICES)
-    if not is_long(header, columns):
+    if not is_long(header, columns, keys):
         has_sensor = columns.sensor in {*header, *keys}
         selected |= set(projection.select_features(features, has_sensor=has_sensor, value=columns.value))
     return [name for name in header if name in selected], tuple(name for name in features if name not in selected)

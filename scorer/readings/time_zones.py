@@ -166,7 +166,8 @@ class DoubledHours:
     ) -> None:
         """Change *micros*, the rows of a table in its order, where they are of the second pass.
 
-        *keys*: the device and sensor of each row; rows without a device are below 0, and stay. Tables come in order.
+        *keys*: the device and sensor of each row, below 0 for none; rows without a device stay. A table without sensors
+        has None, which is the same as none in each row. Tables come in order.
         """
         (rows,) = np.nonzero((change > 0) & (keys[0] >= 0))
         if not len(rows):

@@ -3,24 +3,54 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
+from scorer.readings.projection import Projection
 from shared.contract.reasons import Reason
+from tests.truth.clocks import Clocks
 from tests.truth.fleets import SENTINEL, Fleet, ModelSpec, Row
-from tests.truth.product import Answer, list_columns, split_rows
+from tests.truth.product import Answer
 from tests.truth.training import score_rows, takes_gaps
+from tests.truth.writing import Part, list_parts
 
-Cells = dict[int, dict[str, float]]  # what is known of a device, by minute and column
+Cells = dict[int, dict[str, float]]  # what is known of a model's device, by minute and column
 CLOSE = 1e-9
+UNTRUSTED = ("columns", "imputed columns", "union", "union of one", "nested union")  # not on the allow-list
 
 
-def check_answer(fleet: Fleet, spec: ModelSpec, answer: Answer) -> tuple[str, int]:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a fleet's files that are any: those with a value, and all of files of which a column was not read."""
+
+    fleet: Fleet
+    needed: Projection
+
+    def has(self, part: Part, row: Row) -> bool:
+        """Whether a row is one."""
+        return self._has_unread(part) or any(not math.isnan(read_value(self.fleet, value)) for value in row.cells)
+
+    def _has_unread(self, part: Part) -> bool:
+        names = [self.fleet.columns[i] for i in part.columns]
+        if self.fleet.is_long or names == ["value"]:
+            return False
+        has_sensor = any(row.sensor for row in part.rows)
+        return len(self.needed.select_features(tuple(names), has_sensor=has_sensor, value="value")) < len(names)
+
+
+def check_answer(rows_of_files: Rows, spec: ModelSpec, answer: Answer) -> tuple[str, int]:
     """What is wrong with an answer, "" where nothing is; and how many rows must be counted as left out."""
-    cells = gather_cells(fleet, spec.device)
-    features = choose_features(fleet, spec, cells)
-    if isinstance(features, str):
-        allowed = {Reason.WRONG_FEATURES} if cells else {Reason.NO_READINGS, Reason.WRONG_FEATURES}
+    fleet = rows_of_files.fleet
+    if answer.reason is Reason.UNTRUSTED_MODEL and spec.step in UNTRUSTED:
+        return "", 0
+    cells = gather_cells(rows_of_files, spec)
+    features = cells if isinstance(cells, str) else choose_features(rows_of_files, spec, cells)
+    if isinstance(cells, str) or isinstance(features, str):
+        allowed = (
+            {Reason.WRONG_FEATURES} if cells else {Reason.NO_READINGS, Reason.SENSOR_SILENT, Reason.WRONG_FEATURES}
+        )
         return ("" if answer.reason in allowed else f"expected a refusal: {features}"), 0
     rows = {minute: [values.get(name, math.nan) for name in features] for minute, values in cells.items()}
     if fleet.is_long:  # a time at which none of the model's sensors has a value is no row of it
@@ -38,43 +68,80 @@ def read_value(fleet: Fleet, value: float | None) -> float:
     return math.nan if value is None or (fleet.sentinel and value == SENTINEL) else value
 
 
-def gather_cells(fleet: Fleet, device: str) -> Cells:
-    """What is known of a device at each minute: of rows with the same time the last counts, in long ones by sensor."""
-    cells: Cells = {}
-    for _, rows in split_rows(fleet):
-        for row in rows:
-            if row.device != device:
+def read_rows(rows_of_files: Rows, clocks: Clocks) -> Iterator[tuple[str, str, int, dict[str, float]]]:
+    """What the files say, in their order: device, sensor, minute, and values by column; in a long one a cell a time.
+
+    No values where there is no row.
+    """
+    fleet = rows_of_files.fleet
+    for part in list_parts(fleet):
+        for row in part.rows:
+            if not fleet.is_long:
+                values = {name: read_value(fleet, value) for name, value in zip(fleet.columns, row.cells, strict=True)}
+                minute = clocks.find_minute((row.device, row.sensor), row.minute)
+                yield row.device, row.sensor, minute, values if rows_of_files.has(part, row) else {}
                 continue
-            values = {name: read_value(fleet, value) for name, value in zip(fleet.columns, row.cells, strict=True)}
-            present = {name: value for name, value in values.items() if not math.isnan(value)}
-            if present and fleet.is_long:
-                cells.setdefault(row.minute, {}).update(present)
-            elif present:  # a row without any value is none
-                cells[row.minute] = values
-    return cells
+            for i in part.file.order:
+                if not (part.file.drops_empty and row.cells[i] is None):
+                    name = fleet.columns[i]
+                    minute = clocks.find_minute((row.device, name), row.minute)
+                    value = read_value(fleet, row.cells[i])
+                    yield row.device, name, minute, {} if math.isnan(value) else {name: value}
 
 
-def list_layouts(fleet: Fleet, device: str | None = None) -> list[tuple[str, ...]]:
-    """The columns of each wide file that has rows of the device."""
-    layouts = [
-        tuple(fleet.columns[i] for i in list_columns(file, rows))
-        for file, rows in split_rows(fleet)
-        if device is None or any(row.device == device and not is_empty(fleet, row) for row in rows)
-    ]
-    return [layout for layout in layouts if layout]
+def count_unknown(rows_of_files: Rows) -> int:
+    """The readings of a doubled hour of which nothing tells the pass."""
+    clocks = Clocks(rows_of_files.fleet)
+    for _ in read_rows(rows_of_files, clocks):
+        pass
+    return clocks.count_unknown()
 
 
-def is_empty(fleet: Fleet, row: Row) -> bool:
-    """Whether a row has no value at all."""
-    return all(math.isnan(read_value(fleet, value)) for value in row.cells)
+def gather_cells(rows_of_files: Rows, spec: ModelSpec) -> Cells | str:
+    """What is known of a model's device at each minute; or why nobody can know.
+
+    Of rows with the same time the last counts, in long ones by sensor; a row without any value is none.
+    """
+    fleet, by_sensor = rows_of_files.fleet, dict[str, Cells]()
+    for device, sensor, minute, values in read_rows(rows_of_files, Clocks(fleet)):
+        is_other = fleet.is_long and spec.sensor not in ("", sensor)
+        if device == spec.device and not is_other and values:
+            cells = by_sensor.setdefault("" if fleet.is_long else sensor, {})
+            if fleet.is_long:
+                cells.setdefault(minute, {}).update(values)
+            else:
+                cells[minute] = values
+    if spec.sensor and not fleet.is_long:
+        by_sensor = {sensor: cells for sensor, cells in by_sensor.items() if sensor in ("", spec.sensor)}
+    if len(by_sensor) > 1:
+        return "rows of several sensors"
+    return next(iter(by_sensor.values()), {})
 
 
-def choose_features(fleet: Fleet, spec: ModelSpec, cells: Cells) -> tuple[str, ...] | str:
+def names_sensor(rows_of_files: Rows, spec: ModelSpec) -> bool:
+    """Whether rows of wide files name the model's sensor."""
+    return any(
+        (row.device, row.sensor) == (spec.device, spec.sensor) and rows_of_files.has(part, row)
+        for part in list_parts(rows_of_files.fleet)
+        for row in part.rows
+    )
+
+
+def list_layouts(fleet: Fleet) -> list[tuple[str, ...]]:
+    """The columns of each file."""
+    return [tuple(fleet.columns[i] for i in part.columns) for part in list_parts(fleet)]
+
+
+def choose_features(rows_of_files: Rows, spec: ModelSpec, cells: Cells) -> tuple[str, ...] | str:
     """The columns that are a model's features, in its order; or why nobody can know."""
-    names, count = spec.features if spec.fitted == "frame" else (), len(spec.features)
+    fleet = rows_of_files.fleet
+    count, has_names = len(spec.features), spec.fitted == "frame"
+    if spec.sidecar and not has_names and len(spec.sidecar) != count:
+        return "a sidecar for another number of features"
+    names = spec.features if has_names else spec.sidecar
     setting = tuple(fleet.features.split(",")) if fleet.features not in ("", "as-in-file") else ()
-    if spec.sensor:
-        return (spec.sensor,)
+    if spec.sensor and (fleet.is_long or not names_sensor(rows_of_files, spec)):
+        return (spec.sensor,) if count == 1 else "a column has one value"
     if not fleet.is_long and count == 1 and {name for layout in list_layouts(fleet) for name in layout} == {"value"}:
         return ("value",)  # one value, whatever its name
     if names:
@@ -82,28 +149,38 @@ def choose_features(fleet: Fleet, spec: ModelSpec, cells: Cells) -> tuple[str, .
     if setting and count == len(setting):
         return setting
     if count == 1:
-        return choose_single(fleet, spec, cells)
+        return choose_single(rows_of_files, spec, cells)
     if setting or fleet.is_long or fleet.features != "as-in-file":
         return "nothing says which feature is which"
-    return choose_by_files(fleet, spec)
+    return choose_by_files(rows_of_files, spec)
 
 
-def choose_single(fleet: Fleet, spec: ModelSpec, cells: Cells) -> tuple[str, ...] | str:
+def choose_single(rows_of_files: Rows, spec: ModelSpec, cells: Cells) -> tuple[str, ...] | str:
     """The column of a model of one feature without a name: the only one, or that which is called `value`."""
-    if fleet.is_long:
+    if rows_of_files.fleet.is_long:
         sensors = {name for values in cells.values() for name in values}
         return tuple(sensors) if len(sensors) == 1 else "one of several sensors"
     if any(not math.isnan(values.get("value", math.nan)) for values in cells.values()):
         return ("value",)
-    return choose_by_files(fleet, spec)
+    return choose_by_files(rows_of_files, spec)
 
 
-def choose_by_files(fleet: Fleet, spec: ModelSpec) -> tuple[str, ...] | str:
-    """The columns of the files, which must be the same, and as many as the model has features."""
-    layouts = list_layouts(fleet, spec.device)
+def choose_by_files(rows_of_files: Rows, spec: ModelSpec) -> tuple[str, ...] | str:
+    """The columns of the device's files, which must be the same, and as many as the model has features."""
+    layouts = [
+        tuple(rows_of_files.fleet.columns[i] for i in part.columns)
+        for part in list_parts(rows_of_files.fleet)
+        if any(row.device == spec.device and rows_of_files.has(part, row) for row in part.rows)
+    ]
     if len(set(layouts)) != 1 or len(layouts[0]) != len(spec.features):
         return "files of other columns"
     return layouts[0]
+
+
+def bears_gaps(fleet: Fleet, spec: ModelSpec) -> bool:
+    """Whether the library is to be asked for rows with gaps."""
+    gaps = spec.sidecar_gaps or fleet.gaps
+    return gaps == "give" or (gaps == "model" and takes_gaps(spec))
 
 
 def is_given(fleet: Fleet, spec: ModelSpec, row: list[float]) -> bool:
@@ -111,7 +188,7 @@ def is_given(fleet: Fleet, spec: ModelSpec, row: list[float]) -> bool:
     if all(map(math.isfinite, row)):
         return True
     has_some = any(map(math.isfinite, row)) and not any(map(math.isinf, row))
-    return has_some and (fleet.gaps == "give" or (fleet.gaps == "model" and takes_gaps(spec)))
+    return has_some and bears_gaps(fleet, spec)
 
 
 def check_scores(spec: ModelSpec, answer: Answer, given: dict[int, list[float]]) -> str:
@@ -139,7 +216,7 @@ def check_reason(
 ) -> str:
     """Why a model may not be refused for this reason."""
     absent = set(features) - {name for layout in list_layouts(fleet) for name in layout}
-    bears = fleet.gaps == "give" or (fleet.gaps == "model" and takes_gaps(spec))
+    bears = bears_gaps(fleet, spec)
     allowed = set[Reason]()
     if given and absent and not fleet.is_long and not (bears and len(absent) < len(features)):
         allowed = {Reason.MISSING_FEATURES}
@@ -153,7 +230,7 @@ def check_reason(
         columns = list(zip(*rows.values(), strict=True)) or [()] * len(features)
         has_silent = any(not any(map(math.isfinite, column)) for column in columns)
         allowed = {Reason.SENSOR_SILENT} if has_silent and rows else {Reason.NO_READINGS}
-        allowed |= {Reason.SENSOR_SILENT} if not rows and fleet.is_long else set()
+        allowed |= {Reason.SENSOR_SILENT} if not rows and (fleet.is_long or spec.sensor) else set()
         allowed |= {Reason.MISSING_FEATURES} if absent and not fleet.is_long else set()
     expected_rows = f"rows at {sorted(given)}, or " * bool(given)
     return (

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from scorer.kernels import dispatch
-from scorer.scoring.run_warnings import LEFT_OUT
-from tests.truth.expected import check_answer
+from tests.truth.expected import Rows, check_answer, count_unknown
 from tests.truth.fleets import Fleet, draw_fleets
 from tests.truth.product import answer
 
@@ -36,8 +35,10 @@ def numpy_kernels() -> Iterator[None]:
 @given(draw_fleets())
 def test_what_is_answered_is_what_the_library_says_or_a_refusal_with_its_reason(fleet: Fleet) -> None:
     with TemporaryDirectory() as folder:
-        answers, counts = answer(fleet, Path(folder))
+        answers = answer(fleet, Path(folder))
 
-    checked = [check_answer(fleet, spec, one) for spec, one in zip(fleet.models, answers, strict=True)]
+    rows = Rows(fleet, answers.needed)
+    checked = [check_answer(rows, spec, one) for spec, one in zip(fleet.models, answers.models, strict=True)]
     assert [problem for problem, _ in checked if problem] == []
-    assert counts.get(LEFT_OUT, 0) == sum(left_out for _, left_out in checked)
+    assert answers.left_out == sum(left_out for _, left_out in checked)
+    assert answers.unknown == count_unknown(rows)

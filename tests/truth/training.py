@@ -5,18 +5,20 @@ from __future__ import annotations
 import functools
 import pickle
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import skops.io
+from sklearn.compose import ColumnTransformer
 from sklearn.covariance import EllipticEnvelope
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.neighbors import LocalOutlierFactor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
@@ -37,8 +39,9 @@ def make_detector(kind: str) -> Any:
     }[kind]
 
 
-def make_steps(step: str) -> list[Any]:
+def make_steps(spec: ModelSpec) -> list[Any]:
     """What is before the detector."""
+    names = list(spec.features) if spec.fitted == "frame" else list(range(len(spec.features)))
     return {
         "alone": [],
         "standard": [StandardScaler()],
@@ -52,36 +55,48 @@ def make_steps(step: str) -> list[Any]:
         "imputer": [SimpleImputer()],
         "scaled imputer": [StandardScaler(), SimpleImputer(strategy="median")],
         "pca": [PCA(1)],
-    }[step]
+        "columns": [ColumnTransformer([("last", StandardScaler(), names[-1:])], remainder="passthrough")],
+        "imputed columns": [
+            ColumnTransformer([("last", SimpleImputer(), names[-1:])], remainder=SimpleImputer(strategy="median"))
+        ],
+        "union": [FeatureUnion([("a", StandardScaler()), ("b", MinMaxScaler())])],
+        "union of one": [FeatureUnion([("a", RobustScaler())])],
+        "nested union": ["passthrough", FeatureUnion([("a", make_pipeline(None, StandardScaler())), ("b", PCA(1))])],
+    }[spec.step]
 
 
-def make_estimator(kind: str, step: str) -> Any:
+def make_estimator(spec: ModelSpec) -> Any:
     """The detector, in a pipeline where there is something before it."""
-    steps, detector = make_steps(step), make_detector(kind)
+    steps, detector = make_steps(spec), make_detector(spec.kind)
     return make_pipeline(*steps, detector) if steps else detector
 
 
 def takes_gaps(spec: ModelSpec) -> bool:
     """Whether the model's maker meant it to be given rows with gaps."""
-    return "imputer" in spec.step or (saw_gaps(spec) and spec.kind == "forest")
+    return "impute" in spec.step or (saw_gaps(spec) and spec.kind == "forest")
 
 
 def saw_gaps(spec: ModelSpec) -> bool:
     """Whether rows with gaps were among those that it was trained on."""
-    passes = spec.step != "pca"
-    return spec.saw_gaps and ("imputer" in spec.step or (spec.kind == "forest" and passes))
+    passes = spec.step not in ("pca", "columns", "union", "union of one", "nested union")
+    return spec.saw_gaps and ("impute" in spec.step or (spec.kind == "forest" and passes))
+
+
+def train(spec: ModelSpec) -> tuple[Any, bytes]:
+    """The fitted estimator, and its file."""
+    return _train(replace(spec, device="", sensor="", sidecar=(), sidecar_gaps=""))
 
 
 @functools.lru_cache(maxsize=4000)
-def train(spec: ModelSpec) -> tuple[Any, bytes]:
-    """The fitted estimator, and its file."""
+def _train(spec: ModelSpec) -> tuple[Any, bytes]:
     n_features = len(spec.features)
     rows = np.random.default_rng(n_features).normal(
         np.arange(n_features), 1 + np.arange(n_features), (_ROWS, n_features)
     )
     if saw_gaps(spec):
         rows[np.random.default_rng(9).random(rows.shape) < 0.1] = np.nan
-    estimator = make_estimator(spec.kind, spec.step).fit(arrange(spec, rows))
+    with warnings.catch_warnings(action="ignore"):  # EllipticEnvelope warns of columns that depend on each other
+        estimator = make_estimator(spec).fit(arrange(spec, rows))
     return estimator, skops.io.dumps(estimator) if spec.skops else pickle.dumps(estimator)
 
 

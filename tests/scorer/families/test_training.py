@@ -37,6 +37,12 @@ STEPS: dict[str, list[Any]] = {
         ColumnTransformer([("last", StandardScaler(), [2])], remainder="passthrough"), OneClassSVM()
     ],
     "set_output": [StandardScaler().set_output(transform="pandas"), OneClassSVM()],
+    "union of scalers": [FeatureUnion([("a", StandardScaler()), ("b", MinMaxScaler())]), OneClassSVM()],
+    "union of passing steps": [
+        None,
+        FeatureUnion([("a", "drop"), ("b", "passthrough"), ("c", make_pipeline(None, MinMaxScaler()))]),
+        OneClassSVM(),
+    ],
     "passthrough, set_output": ["passthrough", StandardScaler().set_output(transform="pandas"), OneClassSVM()],
 }  # fmt: skip
 

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.readings import files, source
+from scorer.readings import features, files, source
+from scorer.readings.features import Expected
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.source import Readings, Source
 from scorer.storage.blob_store import Folder
+from shared.contract.domain import Model
 from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, Features, ReadingOptions
@@ -94,6 +96,28 @@ def test_a_column_that_no_model_needs_makes_no_row_unusable_and_is_not_named(
         (1, "rows had a cell that is not a number, or not a time, and were left out"),
         (1, "columns hold no numbers, such as 'status' in x"),
     ]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("others", [(), ("b",)])  # what other models of the read need
+def test_a_row_with_a_value_only_in_another_column_is_a_row_whatever_is_read(
+    others: tuple[str, ...], form: str, tmp_path: Path
+) -> None:
+    cells = [("pump", 0, 1.0, 2.0), ("pump", 0, None, 3.0), ("pump", 1, 4.0, 5.0), ("fan", 1, None, 5.0)]
+    rows = [
+        {"time": f"2026-11-21T07:0{minute}:00Z", "device": device, "a": a, "b": b} for device, minute, a, b in cells
+    ]
+    write_form(tmp_path, form, [{k: "" if v is None and form == "csv" else v for k, v in row.items()} for row in rows])
+
+    found = open_folder(tmp_path).read_devices(["pump", "fan", "mill"], need("a", *others))
+
+    assert see(found, names=("a",)) == [("07:01:00", [4.0])]  # the later row of 07:00 has no a
+    model = Model("pump", "", "m", "e")
+    frame_rows = features.find_frame_rows(found, model)
+    assert features.build_model_readings(found, model, frame_rows, Expected(("a",), 1)).left_out == 1
+    silent = "its device has readings, but none of the sensor 'a'"
+    assert refusal(found, "fan", names=("a",)) == (Reason.SENSOR_SILENT, silent)
+    assert refusal(found, "mill", names=("a",))[0] is Reason.NO_READINGS
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])
@@ -193,6 +217,52 @@ def test_a_row_group_that_was_kept_is_read_again_when_more_is_needed(tmp_path: P
     found = opened.read_devices(DEVICES[15:30], need("a", "b"))
 
     assert see(found, "d015", names=("b", "a"))[1] == ("07:01:00", [1.0, 15.0])
+
+
+def test_keys_of_folders_are_added_to_a_row_group_that_was_kept(tmp_path: Path) -> None:
+    (tmp_path / "site=7").mkdir()
+    write(tmp_path / "site=7" / "x", table())
+    opened = open_folder(tmp_path)
+
+    opened.read_devices(DEVICES[:15], need("a"))
+    assert opened.files[0].last_group is not None
+    found = opened.read_devices(DEVICES[15:30], need("a", "site"))
+
+    assert see(found, "d015", names=("site", "a"))[1] == ("07:01:00", [7.0, 15.0])
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+def test_a_wide_file_stays_wide_where_only_its_value_column_is_read(form: str, tmp_path: Path) -> None:
+    row = {"time": "2026-11-21T07:00:00Z", "device": "pump", "value": 7.0, "temp": 1.0}
+    write_form(tmp_path, form, [{**row, **({"raw": [1.0]} if form != "csv" else {})}])
+
+    found = read_needed(tmp_path, need("flow"))
+
+    assert not found.frames[0].long
+    assert refusal(found, names=("flow",)) == (
+        Reason.MISSING_FEATURES,
+        "expected 1 (flow); the readings have 2 (value, temp) and lack 1 (flow)",
+    )
+    assert see(found, count=1) == [("07:00:00", [7.0])]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("sensor", ["rpm", "__HIVE_DEFAULT_PARTITION__"])
+@pytest.mark.parametrize("projection", [need("x"), need("quality"), EVERYTHING])
+def test_a_file_whose_folder_names_the_sensor_is_long_whatever_is_read_of_it(
+    projection: Projection, sensor: str, form: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / f"sensor={sensor}" / "load=2"
+    folder.mkdir(parents=True)
+    row = {"device": "pump", "quality": 192.0, "value": 7.0}
+    later = {**row, "time": "2026-11-21T07:01:00Z", "value": "" if form == "csv" else None}
+    write_form(folder, form, [{**row, "time": "2026-11-21T07:00:00Z"}, later])
+
+    found = read_needed(tmp_path, projection)
+
+    (frame,) = found.frames
+    assert (frame.long, frame.features, found.missing) == (True, ("value",), 1)
+    assert see(found, "pump" if sensor[0] == "_" else "pump/rpm", count=1) == [("07:00:00", [7.0])]
 
 
 def test_a_group_is_measured_by_what_is_read_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -452,16 +452,20 @@ def test_a_model_without_feature_names_refuses_long_files_beside_wide_ones_of_an
     assert refusal(read(tmp_path), count=2)[0] is Reason.WRONG_FEATURES
 
 
-def test_a_device_model_refuses_wide_rows_of_several_sensors_at_one_instant(tmp_path: Path) -> None:
+def test_a_device_model_refuses_wide_rows_of_several_sensors_whatever_their_times(tmp_path: Path) -> None:
     rows = "2026-11-21T07:00,pump,s,1,2\n2026-11-21T07:00,pump,t,3,4\n2026-11-21T07:01,fan,s,5,6\n"
-    found = read_text(tmp_path, "time,device,sensor,a,b\n" + rows + "2026-11-21T07:02,fan,t,7,8\n", "pump", "fan")
+    rows += "2026-11-21T07:02,fan,,7,8\n2026-11-21T07:02,mill,s,7,8\n2026-11-21T07:03,saw,,9,9\n"
+    found = read_text(tmp_path, "time,device,sensor,a,b\n" + rows, "pump", "fan", "mill", "saw")
 
-    assert refusal(found, names=("a", "b")) == (
-        Reason.WRONG_FEATURES,
-        "expected one row for each time; the readings have one for each sensor",
+    message = (
+        "expected rows of one sensor, got those of 2 (s, {}): a model of one of them is named DEVICE/SENSOR; if the "
+        "column names no sensor, set READINGS_COLUMNS (--columns) sensor=NAME"
     )
-    assert see(found, "pump/t", names=("a", "b")) == [("07:00:00", [3, 4])]
-    assert see(found, "fan", names=("a", "b")) == [("07:01:00", [5, 6]), ("07:02:00", [7, 8])]
+    assert refusal(found, names=("b", "a")) == (Reason.WRONG_FEATURES, message.format("t"))
+    assert refusal(found, "fan", names=("b", "a"))[1] == message.format("none").replace("2 (s, none)", "2 (none, s)")
+    assert see(found, "pump/t", names=("b", "a")) == [("07:00:00", [4, 3])]
+    assert see(found, "mill", names=("b", "a")) == [("07:02:00", [8, 7])]
+    assert see(found, "saw", names=("b", "a")) == [("07:03:00", [9, 9])]
 
 
 def test_all_there_is_is_read_where_no_window_is_given(tmp_path: Path) -> None:

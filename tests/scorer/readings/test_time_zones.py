@@ -130,6 +130,20 @@ def test_each_sensor_of_a_long_file_has_its_own_order(tmp_path: Path) -> None:
     assert readings.list_warnings() == []
 
 
+@pytest.mark.parametrize("other", ["fan,s", ",s", "fan,"])  # whether the file names a sensor somewhere, or none
+def test_rows_without_a_sensor_have_one_order_in_files_with_and_without_the_column(other: str, tmp_path: Path) -> None:
+    day, end = "2026-10-25T", ":00,pump"
+    rows = [f"{day}{time}{end},{{}}{i},0\n" for i, time in enumerate(CLOCK)]
+    (tmp_path / "a.csv").write_text("time,device,x,y\n" + "".join(row.format("") for row in rows[:3]))
+    with_sensor = "".join(row.format(",") for row in rows[3:])
+    (tmp_path / "b.csv").write_text(f"time,device,sensor,x,y\n{day}03:30,{other},1,1\n{with_sensor}")
+
+    readings = read(tmp_path, "pump", "fan", window=AUTUMN, policy=BERLIN)
+
+    assert [(time, values[0]) for time, values in see(readings, names=("x", "y"))] == TRUTH
+    assert readings.list_warnings() == []
+
+
 def test_a_pass_that_nothing_tells_is_the_first_and_is_counted(tmp_path: Path) -> None:
     rows = [("pump", "2026-10-25T02:00", 1.0), ("fan", "2026-10-25T02:40", 2.0), ("pump", "2026-10-25T02:30", 3.0)]
     (tmp_path / "a").write_bytes(to_file(rows, "csv"))
