@@ -46,7 +46,8 @@ class Case:
 
     def describe(self, further: int) -> str:
         """Its first columns."""
-        return f"sorted by {self.order} | {further:,} {'have no model' if self.answers_for_all else 'are others'}"
+        owners = "have no model" if self.answers_for_all else "are another chunk's"
+        return f"sorted by {self.order} | {further:,} {owners}"
 
 
 CASES = tuple(Case(order, answers) for order in ("device", "time") for answers in (True, False))

@@ -13,5 +13,5 @@ def test_each_case_is_measured_with_and_without_the_count(tmp_path: Path) -> Non
     lines = format_rows([(CASES[0], 2.0, 2.5), (CASES[3], 2.0, 2.0)], 4).splitlines()
     assert lines[2:] == [
         "| sorted by device | 4 have no model | 2.00 | 2.50 | 25 % |",
-        "| sorted by time | 4 are others | 2.00 | 2.00 | 0 % |",
+        "| sorted by time | 4 are another chunk's | 2.00 | 2.00 | 0 % |",
     ]
