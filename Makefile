@@ -60,7 +60,7 @@ bench-scoring: $(READY) ## what scoring costs beside what people use today, into
 	@$(PY) -m pip install -qq --disable-pip-version-check -r bench/requirements.txt
 	@$(PY) -m bench.scoring --into docs/benchmarks.md
 
-mutants: $(READY) ## faults planted into a copy of the core, and which test sees each, into docs/mutants.md
+mutants: $(READY) ## faults planted into a copy of the product, and which test sees each, into docs/mutants.md
 	@$(PY) -m tests.mutants --into docs/mutants.md
 
 deploy: ## everything in Azure, by azd; docs/deploy.md leads through it

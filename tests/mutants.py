@@ -1,8 +1,8 @@
-"""`python -m tests.mutants`: plants faults into a copy of the core, one at a time, and shows which test turns red.
+"""`python -m tests.mutants`: plants faults into a copy of the product, one at a time, and shows which test turns red.
 
-The faults stand in `tests/mutants.toml`. Prints a line for each; words choose those whose names hold one of them. With
-`--into FILE` the table of all takes the place of what stands there between the marks. Ends with 1 where a fault goes
-unseen.
+The faults are in `tests/mutants.toml`, those of the scorer with the tests that are run for them. Prints a line for
+each; words choose those whose names hold one of them. With `--into FILE` the table of all takes the place of what
+stands there between the marks. Ends with 1 where a fault goes unseen.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ QUICK = [
 ]  # fmt: skip
 STORM = "tests/storm/test_storm.py::test_one_fault_at_any_call_loses_nothing_and_doubles_nothing"
 README = "tests/storm/test_storm.py::test_the_readme_tells_what_the_storm_does"  # any call more or less turns it red
-STAGES = ([*QUICK, f"--deselect={STORM}", f"--deselect={README}"], [STORM])
+STAGES = ((*QUICK, f"--deselect={STORM}", f"--deselect={README}"), (STORM,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,12 @@ class Fault:
     file: str
     old: str
     new: str
+    tests: tuple[str, ...] = ()  # paths of the tests that are run; without them those of the control plane
+
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """The arguments of pytest, one run after the other."""
+        return (self.tests,) if self.tests else STAGES
 
     def planted(self, source: str) -> str:
         """The source with the fault in it; raises ValueError where its place is not found just once."""
@@ -67,7 +73,8 @@ class Verdict:
 
 def faults() -> Sequence[Fault]:
     """All of them, in their order."""
-    return [Fault(**entry) for entry in tomllib.loads((ROOT / "tests" / "mutants.toml").read_text())["fault"]]
+    entries = tomllib.loads((ROOT / "tests" / "mutants.toml").read_text())["fault"]
+    return [Fault(**{**entry, "tests": tuple(entry.get("tests", ()))}) for entry in entries]
 
 
 def copy_tree(to: Path) -> None:
@@ -75,11 +82,11 @@ def copy_tree(to: Path) -> None:
     shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(".*", "__pycache__", "node_modules"))
 
 
-def first_red(tree: Path) -> str | None:
+def first_red(tree: Path, stages: Sequence[Sequence[str]]) -> str | None:
     """The first test that turns red in this tree. Raises RuntimeError where pytest could not even begin."""
     environment = {**os.environ, "FLEETSCORE_STORMS": "300", "PYTHONDONTWRITEBYTECODE": "1"}
     pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--tb=line"]
-    for tests in STAGES:
+    for tests in stages:
         try:
             done = subprocess.run(
                 [*pytest, *tests], cwd=tree, env=environment, capture_output=True, text=True, timeout=PATIENCE,
@@ -104,7 +111,7 @@ def plant(fault: Fault, trees: queue.Queue[Path]) -> Verdict:
     path.write_text(fault.planted(source))
     began = time.monotonic()
     try:
-        verdict = Verdict(fault, first_red(tree), time.monotonic() - began)
+        verdict = Verdict(fault, first_red(tree, fault.stages), time.monotonic() - began)
     finally:
         path.write_text(source)
         trees.put(tree)
@@ -119,7 +126,9 @@ def try_all(chosen: Sequence[Fault]) -> Sequence[Verdict]:
         for number in range(HANDS):
             copy_tree(Path(place) / str(number))
             trees.put(Path(place) / str(number))
-        whole = first_red(Path(place) / "0")
+        stages = dict.fromkeys(stage for fault in chosen if not fault.tests for stage in fault.stages)
+        paths = tuple(dict.fromkeys(path for fault in chosen for path in fault.tests))
+        whole = first_red(Path(place) / "0", [*stages, *([paths] if paths else [])])
         if whole:
             raise RuntimeError(f"expected tests that are green without a fault, got {whole} red")
         return list(hands.map(lambda fault: plant(fault, trees), chosen))
