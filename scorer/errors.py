@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from shared.contract.domain import Model
-from shared.contract.fleet.listing import find_unsupported_file
+from shared.contract.fleet.listing import find_unsupported_file, get_stem
 from shared.contract.model_names import explain_refusal, format_name
 from shared.contract.reasons import Reason
 
 _REFUSALS = {
-    Reason.AMBIGUOUS: "more than one file holds this model; {} is one of them",
+    Reason.AMBIGUOUS: "more than one file holds this model: {}",
     Reason.QUARANTINED: "{} ended the process that scored it before; it is tried again when its file changes, or when "
     "an operator releases it from the quarantine",
     Reason.MODEL_REMOVED: "{} existed when the run was planned, and was removed since",
@@ -37,4 +37,14 @@ def make_refusal(model: Model) -> Unscorable:
             f"{model.name} has more files, of which {name} cannot be read yet, and would be scored wrongly without it: "
             "put all of them into one Pipeline",
         )
-    return Unscorable(model.refused, _REFUSALS.get(model.refused, "{} was refused by the plan").format(model.name))
+    return Unscorable(
+        model.refused, _REFUSALS.get(model.refused, "{} was refused by the plan").format(_list_names(model))
+    )
+
+
+def _list_names(model: Model) -> str:
+    """The names of the files that claim to be the model, as far as the plan says them."""
+    if model.refused is not Reason.AMBIGUOUS or not model.files:
+        return model.name
+    stem = get_stem(model.name)
+    return ", ".join(file.name for file in model.files if get_stem(file.name) == stem)

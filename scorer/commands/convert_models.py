@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scorer.errors import Unscorable
 from scorer.estimators import loader
+from scorer.model_files.sidecar import SIDECAR, make_sidecar_name, parse_sidecar
 from scorer.packs.fetch import Stores, fetch_files
 from scorer.storage.blob_store import Folder
 from shared.contract.errors import Malformed
@@ -45,6 +46,7 @@ def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
                     "expected labels by a score of 0, got those of scikit-learn 0.19 to 0.21: keep the file as it is"
                 )
                 raise Unscorable(Reason.INCOMPATIBLE_MODEL, message)
+            parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
             data = skops.io.dumps(detector.estimator)
             loader.load_model(data)  # our own loader must accept what we write
         except Unscorable as error:

@@ -61,7 +61,7 @@ class Summary:
         if output is Output.JSON:
             return self._to_json()
         notes = (*self.notes, *describe_ignored(self.ignored), *_describe_unmodelled(self.unmodelled or Unmodelled()))
-        lines = [f"note: {note}" for note in notes]
+        lines = [f"note: {_name_options(note)}" for note in notes]
         for reason, results in self._group_unscored():
             lines += _describe_group(reason, results, verbose=output is Output.VERBOSE)
         return "\n".join([*lines, *self._describe_totals()])
@@ -144,7 +144,7 @@ def _describe_group(reason: Reason, results: Sequence[ModelResult], *, verbose: 
     first, *remaining = results
     yield f"{reason.outcome}: {len(results)} model{'s' * bool(remaining)}: {reason}"
     for result in results if verbose else [first]:
-        yield f"  {result.model}: {result.message}"
+        yield f"  {result.model}: {_name_options(result.message)}"
     if remaining and not verbose:
         unnamed = len(remaining) - NAMES
         more = f" and {unnamed} more; --verbose names all" if unnamed > 0 else ""
@@ -154,4 +154,9 @@ def _describe_group(reason: Reason, results: Sequence[ModelResult], *, verbose: 
 
 def adapt_advice(reason: Reason) -> str:
     """What to do about a reason, with the options of the command instead of the settings of the app."""
-    return re.sub(r"[A-Z]+(?:_[A-Z]+)*", lambda match: OPTIONS.get(match[0], match[0]), reason.advice)
+    return _name_options(reason.advice)
+
+
+def _name_options(text: str) -> str:
+    """The text with the options of the command in the place of the settings of the app, but where both are named."""
+    return re.sub(r"\b[A-Z]+(?:_[A-Z]+)*\b(?! \(--)", lambda match: OPTIONS.get(match[0], match[0]), text)

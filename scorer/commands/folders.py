@@ -20,7 +20,7 @@ def list_models(models: Path, names: ModelNames) -> tuple[list[Model], IgnoredFi
     if not models.is_dir():
         raise Malformed(f"--models: expected a folder, got {'a file' if models.exists() else 'nothing'} at {models}")
     ignored = IgnoredFiles()
-    files = (name for name in Folder(models).list("") if not name.rsplit("/", 1)[-1].startswith("."))
+    files = (name for name in Folder(models).list("") if not any(part.startswith(".") for part in name.split("/")))
     fleet = list(list_fleet((Blob(name, "", 0) for name in files), names, ignored))
     if not fleet:
         content = f"{ignored.describe()}, such as {ignored.examples[0]}" if ignored.count else "none"

@@ -180,7 +180,12 @@ def _list_windows(options: ScoreOptions, readings: Readings) -> list[Window]:
         origin = options.window_origin or (EPOCH if length % WEEK else MONDAY)
         start, step = (origin - EPOCH) // MICROSECOND, length // MICROSECOND
         numbers = {int(number) for frame in readings.frames for number in np.unique((frame.time - start) // step)}
-        windows = [Window(origin + tile * length, length) for tile in sorted(numbers)]
+        try:
+            windows = [Window(origin + tile * length, length) for tile in sorted(numbers)]
+        except OverflowError:
+            raise Malformed(
+                "--time-format: expected times before the year 10000, got later ones: are they ms, us or ns?"
+            ) from None
         _check_tiling(options.predictions, length, origin)
         return windows
     length = every or window.length

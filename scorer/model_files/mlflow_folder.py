@@ -28,20 +28,25 @@ def find_model_file(mlmodel: bytes) -> str:
         if not isinstance(flavours, dict):
             raise TypeError(f"expected flavors by name, got a {type(flavours).__name__}")
     except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError) as error:
-        line = " ".join(str(error).split())
+        line = " ".join(str(error).split())[:200]
         raise Unscorable(
             Reason.UNREADABLE_MODEL, f"MLmodel: expected YAML with flavors, got {type(error).__name__}: {line}"
         ) from error
     if _FLAVOUR not in flavours:
-        names = ", ".join(sorted(map(str, flavours)))[:80]
+        names = ", ".join(sorted(name if isinstance(name, str) else _describe(name) for name in flavours))[:80]
         raise Unscorable(Reason.UNSUPPORTED_MODEL, f"MLmodel: expected the flavour {_FLAVOUR}, got {names}")
     flavour = flavours[_FLAVOUR]
     path = flavour.get("pickled_model") if isinstance(flavour, dict) else None
     if not isinstance(path, str) or not _is_inside(path):
         raise Unscorable(
-            Reason.UNREADABLE_MODEL, f"MLmodel: expected pickled_model as a path in the folder, got {path!r}"
+            Reason.UNREADABLE_MODEL, f"MLmodel: expected pickled_model as a path in the folder, got {_describe(path)}"
         )
     return path
+
+
+def _describe(value: object) -> str:
+    """Not the content of a value: an alias of YAML may stand for millions of others."""
+    return repr(value[:80]) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def _is_inside(path: str) -> bool:

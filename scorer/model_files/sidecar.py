@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from scorer.errors import Unscorable
+from shared.contract.fleet.listing import get_stem
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 
@@ -24,12 +25,17 @@ class Sidecar:
 NO_SIDECAR = Sidecar()
 
 
-def parse_sidecar(data: bytes) -> Sidecar:
-    """The content of a sidecar; b"" is none. Raises Unscorable, UNREADABLE_MODEL."""
-    if not data:
+def make_sidecar_name(model_name: str) -> str:
+    """The name of the sidecar of the model whose file, or whose MLmodel, has this name."""
+    return f"{get_stem(model_name)}.{SIDECAR}"
+
+
+def parse_sidecar(data: bytes | None, name: str = SIDECAR) -> Sidecar:
+    """The content of a sidecar; None is none. *name* is for the message. Raises Unscorable, UNREADABLE_MODEL."""
+    if data is None:
         return NO_SIDECAR
     try:
-        doc = json.loads(data)
+        doc = json.loads(data, object_pairs_hook=_build_object)
         if not isinstance(doc, dict) or not doc.keys() <= {"features", "gaps"}:
             raise TypeError(f"got {_describe(doc)}")
         features = doc.get("features", [])
@@ -39,8 +45,22 @@ def parse_sidecar(data: bytes) -> Sidecar:
             raise TypeError("got a feature twice")
         return Sidecar(tuple(features), Gaps(doc["gaps"]) if "gaps" in doc else None)
     except (ValueError, TypeError, RecursionError) as error:
-        message = f'{SIDECAR}: expected {{"features": ["name", ...], "gaps": "model", "give" or "drop"}}: {error}'
+        message = (
+            f'the sidecar {name}: expected {{"features": ["name", ...], "gaps": "model", "give" or "drop"}}: {error}'
+        )
         raise Unscorable(Reason.UNREADABLE_MODEL, message) from error
+
+
+def dump_sidecar(sidecar: Sidecar) -> bytes:
+    """The content of a sidecar that says the same, in ASCII."""
+    gaps = {"gaps": sidecar.gaps} if sidecar.gaps else {}
+    return json.dumps({"features": sidecar.features, **gaps}).encode()
+
+
+def _build_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("got a key twice")
+    return dict(pairs)
 
 
 def check_sidecar(sidecar: Sidecar, count: int | None) -> None:

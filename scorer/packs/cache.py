@@ -16,7 +16,7 @@ from scorer.families.base import Family, Packed
 from scorer.families.registry import pack_model
 from scorer.model_files import reader
 from scorer.model_files.reader import SIZE_LIMIT, is_skops
-from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, parse_sidecar
+from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, make_sidecar_name, parse_sidecar
 from scorer.storage.blob_store import Container, Content
 from shared.contract.domain import Model
 from shared.contract.errors import FleetError, Malformed, NotFound
@@ -79,15 +79,15 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
 
 
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
-    side = content.companions.get(SIDECAR, b"")
     try:
-        packed = apply_sidecar(pack_file(content.data, size_limit), parse_sidecar(side))
+        sidecar = parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
+        packed = apply_sidecar(pack_file(content.data, size_limit), sidecar)
     except Unscorable as error:
         return Entry(model, content.etag, error)
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds
         return Entry(model, content.etag, Unscorable(Reason.UNREADABLE_MODEL, f"{type(error).__name__}: {error}"))
     file = content.data if packed.family is Family.KEPT else b""
-    return Entry(model, content.etag, packed, is_skops(content.data), file, side)
+    return Entry(model, content.etag, packed, is_skops(content.data), file, sidecar)
 
 
 def apply_sidecar(packed: Packed, sidecar: Sidecar) -> Packed:

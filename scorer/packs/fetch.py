@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from scorer.errors import Unscorable, make_refusal
 from scorer.model_files import mlflow_folder, sidecar
 from scorer.model_files.reader import SIZE_LIMIT
-from scorer.model_files.sidecar import SIDECAR
+from scorer.model_files.sidecar import SIDECAR, make_sidecar_name
 from scorer.storage.blob_store import Container, Content, Oversized
 from shared.contract.domain import Model, ModelFile
 from shared.contract.errors import NotFound
@@ -119,13 +119,13 @@ def _fetch_content(stores: Stores, model: Model) -> Content | None:
         )
     if not contents:
         return None
-    side = contents.get(_make_sidecar_name(model.name))
+    side = contents.get(make_sidecar_name(model.name))
     etags = _list_etags(contents)
     if model.files:  # of a folder only the files are read that are needed
         etags = planned | etags
         if side is None:
-            etags.pop(_make_sidecar_name(model.name), None)
-    main = next(content for name, content in reversed(contents.items()) if not name.endswith(f".{SIDECAR}"))
+            etags.pop(make_sidecar_name(model.name), None)
+    main = next(content for name, content in reversed(contents.items()) if name != make_sidecar_name(model.name))
     if etags == planned:
         etag = model.etag
     else:
@@ -149,7 +149,7 @@ def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[
                 return None
             raise Unscorable(Reason.UNREADABLE_MODEL, f"{model.name} names the file {name}, which does not exist")
         contents[name] = content
-    name = _make_sidecar_name(model.name)
+    name = make_sidecar_name(model.name)
     if stores.current or name in planned:
         if (content := _read_file(stores, name, sidecar.SIZE_LIMIT)) is not None:
             contents[name] = content
@@ -167,11 +167,6 @@ def _list_etags(contents: Mapping[str, Content]) -> dict[str, str]:
     return {name: content.etag for name, content in contents.items()}
 
 
-def _make_sidecar_name(name: str) -> str:
-    """The name of the sidecar of the model whose file, or whose MLmodel, has this name."""
-    return f"{get_stem(name)}.{SIDECAR}"
-
-
 def _read_file(stores: Stores, name: str, size_limit: int | None = None) -> Content | None:
     """The content of a file, or None where there is no such file. Raises Unscorable where it is too large."""
     size_limit = size_limit or stores.size_limit
@@ -181,4 +176,4 @@ def _read_file(stores: Stores, name: str, size_limit: int | None = None) -> Cont
         return None
     except Oversized as error:
         limit = f"{size_limit / 2**20:g} MiB"
-        raise Unscorable(Reason.TOO_LARGE, f"expected at most {limit}, got {error.args[0]} bytes") from error
+        raise Unscorable(Reason.TOO_LARGE, f"{name}: expected at most {limit}, got {error.args[0]} bytes") from error

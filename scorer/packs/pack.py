@@ -25,7 +25,7 @@ import xxhash
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
 from scorer.families.base import COUNT, HEAD, Family, Packed
-from scorer.model_files.sidecar import SIDECAR, Sidecar, parse_sidecar
+from scorer.model_files.sidecar import NO_SIDECAR, SIDECAR, Sidecar, dump_sidecar, parse_sidecar
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
@@ -67,7 +67,7 @@ class Entry:
     packed: Packed | Unscorable
     skops: bool = False  # whether the file was skops; else a pickle
     file: bytes = b""
-    sidecar: bytes = b""  # of the content of UTF-8, which was read
+    sidecar: Sidecar = NO_SIDECAR
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Pack:
         """The same of what the models' sidecars say. Raises ValueError where they cannot be read."""
         codes, texts = self.get_texts("sidecar")
         try:
-            return codes, [parse_sidecar(text.encode()) for text in texts]
+            return codes, [parse_sidecar(text.encode() or None) for text in texts]
         except Unscorable as error:
             raise ValueError(str(error)) from error
 
@@ -183,12 +183,16 @@ def build_pack(entries: Sequence[Entry]) -> Pack:
         build_flags(np.array([e.skops for e in entries])),
         build_dictionary([r.reason if r else "" for r in reasons]),
         build_strings([clip_text(str(r)) if r else "" for r in reasons]),
-        build_dictionary([e.sidecar.decode() for e in entries]),
+        build_dictionary([_dump_text(e.sidecar) for e in entries]),
         _build_lists([p.numbers if p else _NONE for p in packed], np.float64),
         _build_lists([p.integers if p else _NONE for p in packed], np.int32),
         _build_binaries([e.file for e in entries]),
     ]
     return Pack(pa.RecordBatch.from_arrays(columns, schema=_SCHEMA))
+
+
+def _dump_text(sidecar: Sidecar) -> str:
+    return "" if sidecar == NO_SIDECAR else dump_sidecar(sidecar).decode()
 
 
 _NONE = np.empty(0)

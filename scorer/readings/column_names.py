@@ -1,6 +1,7 @@
 """What the names of a file's columns say: whether it is long, which are features, and what to set where one lacks.
 
-An index that pandas stores without a name may be the column of times, and is never a feature.
+An index that pandas stores without a name may be the column of times, and is never a feature. Here too: the errors of
+models that need other columns.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import asdict, replace
 
 import pyarrow as pa
 
+from scorer.errors import Unscorable
 from shared.contract.model_names import Columns
+from shared.contract.reasons import Reason
 
 from .cells import make_unreadable
 
@@ -107,3 +110,28 @@ def _find_usual(key: str, expected: str, names: Sequence[str], present: Collecti
 
 def _simplify(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
+
+
+def check_names(available: Collection[str], names: tuple[str, ...], *, takes_gaps: bool) -> None:
+    """Raise MISSING_FEATURES where the readings lack an expected feature; a model that takes gaps needs one of them."""
+    missing = tuple(name for name in names if name not in available)
+    if missing and not (takes_gaps and len(missing) < len(names)):
+        raise Unscorable(
+            Reason.MISSING_FEATURES,
+            f"expected {format_names(names)}; the readings have {format_names(tuple(available))} and lack "
+            f"{format_names(missing)}",
+        )
+
+
+def check_count(available: tuple[str, ...], count: int | None) -> None:
+    """Raise WRONG_FEATURES unless there are as many features as expected."""
+    if count not in (None, len(available)):
+        plural = "s" * (count != 1)
+        raise Unscorable(
+            Reason.WRONG_FEATURES, f"expected {count} feature{plural}; the readings have {format_names(available)}"
+        )
+
+
+def format_names(names: tuple[str, ...]) -> str:
+    """How many names, and the first eight of them."""
+    return f"{len(names)} ({', '.join(names[:8])}{', ...' * (len(names) > 8)})"  # noqa: PLR2004  # a readable message

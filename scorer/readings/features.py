@@ -16,12 +16,13 @@ from shared.contract.domain import Model
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import AS_IN_FILE, BadRows, Gaps, ReadingOptions
 
+from .column_names import check_count, check_names, format_names
 from .frames import Frame
 from .source import Readings
 
 NO_ORDER = (
-    "its file does not say which feature is which: fit it on named columns, give it a sidecar features.json, or set "
-    "FEATURES to their names in its order"
+    "its file does not say which feature is which: fit it on named columns, give it a sidecar (MODEL.features.json "
+    "beside it), or set FEATURES to their names in its order"
 )
 NO_SENSOR = ""  # the name for rows that name no sensor, in a frame where other rows do
 
@@ -122,7 +123,10 @@ def build_model_readings(
     if any(entry.is_column for entry in frame_rows):
         if not all(entry.is_column or entry.frame.long for entry in frame_rows):
             raise _make_wrong(f"some rows name the sensor {model.sensor!r}, and others name none")
-        names, count = (model.sensor,), _check_single(expected)  # the column of that name is the model's one feature
+        names, count = (
+            (model.sensor,),
+            _check_single(expected, model.sensor, readings.columns),
+        )  # the column of that name is the model's one feature
     policy = expected.gaps or readings.policy.gaps
     gaps = policy is Gaps.GIVE or (policy is Gaps.MODEL and expected.takes_gaps)
     frame_values = [_read_frame_values(readings, model, entry, Expected(names, count, gaps)) for entry in frame_rows]
@@ -157,12 +161,25 @@ def build_model_readings(
     )
 
 
-def _check_single(expected: Expected) -> int | None:
-    """The number of features of a model of a sensor. Raises WRONG_FEATURES where it expects more than one."""
+def _check_single(expected: Expected, sensor: str, columns: Collection[str]) -> int | None:
+    """The number of features of a model of a sensor.
+
+    Raises WRONG_FEATURES where it expects more than one, or was fitted on another column of the readings.
+    """
     count = expected.count or len(expected.names)
     if count > 1:
-        raise _make_wrong(f"expected {count} features; a sensor has one column")
+        raise _make_wrong(f"expected {count} features, but its file is named as the model of one sensor, {sensor!r}")
+    if contradicts_sensor(expected.names, sensor, columns):
+        raise _make_wrong(
+            f"its file is named as the model of the sensor {sensor!r}, but it was fitted on {expected.names[0]!r}, "
+            "which the readings have too"
+        )
     return expected.count
+
+
+def contradicts_sensor(names: tuple[str, ...], sensor: str, columns: Collection[str]) -> bool:
+    """Whether the one feature of a model of *sensor* is another column of the readings than that sensor."""
+    return len(names) == 1 and names[0] != sensor and names[0] in columns
 
 
 def choose_names(names: tuple[str, ...], count: int | None, options: ReadingOptions) -> tuple[str, ...]:
@@ -197,13 +214,13 @@ def choose_columns(
     if (len(names) == 1 and list(readings.columns) == [value]) or (not names and count == 1 and has_value):
         return (value,)  # one value, whatever its name in training
     if names:
-        _check_names(readings.columns, names, takes_gaps=expected.takes_gaps)
+        check_names(readings.columns, names, takes_gaps=expected.takes_gaps)
         return names
     if count != 1 and len(frame_features) > 1 and not readings.policy.features.in_file_order:
         raise _make_wrong(f"{NO_ORDER}, or to {AS_IN_FILE} where all files have their columns in the order of training")
     _check_same_columns(layouts)
     columns = layouts[0]
-    _check_count(columns, count)
+    check_count(columns, count)
     return columns
 
 
@@ -217,7 +234,7 @@ def _check_same_columns(layouts: Sequence[tuple[str, ...]]) -> None:
         if columns != layouts[0]:
             raise _make_wrong(
                 "has no feature names, so expected files with the same columns in the same order; "
-                f"the readings have {_format_names(layouts[0])} and {_format_names(columns)}"
+                f"the readings have {format_names(layouts[0])} and {format_names(columns)}"
             )
 
 
@@ -226,13 +243,15 @@ def _read_frame_values(readings: Readings, model: Model, frame_rows: FrameRows, 
     frame, rows = frame_rows.frame, frame_rows.rows
     time, values, file = frame.time[rows], frame.values[:, rows].T, frame.file[rows]
     if frame.long and frame.sensor is None and model.sensor not in ("", readings.value_column):
-        raise _make_missing(f"expected sensor {model.sensor!r}, the readings have no column for it")
+        raise Unscorable(
+            Reason.MISSING_FEATURES, f"expected sensor {model.sensor!r}, the readings have no column for it"
+        )
     has_sensors = frame.sensor is not None and np.any(frame.sensor[rows] != readings.sensors.get(NO_SENSOR, -1))
     if frame.long and (model.sensor or (not has_sensors and len(expected.names) <= 1)):
         # One value, whatever its name in training.
         if len(expected.names) > 1:
-            _check_names(frame.features, expected.names, takes_gaps=False)
-        _check_count(frame.features, expected.count)
+            check_names(frame.features, expected.names, takes_gaps=False)
+        check_count(frame.features, expected.count)
         return _FrameValues(time, values, file, frame.features)
     if frame.long and has_sensors:
         return _pivot_sensors(readings, frame_rows, expected)
@@ -257,7 +276,7 @@ def _check_single_sensor(readings: Readings, frame: Frame, rows: slice) -> None:
     if len(codes) > 1:
         names = sorted(name or "none" for name, code in readings.sensors.items() if code in codes)
         raise _make_wrong(
-            f"expected rows of one sensor, got those of {_format_names(tuple(names))}: a model of one of them is named "
+            f"expected rows of one sensor, got those of {format_names(tuple(names))}: a model of one of them is named "
             "DEVICE/SENSOR; if the column names no sensor, set READINGS_COLUMNS (--columns) sensor=NAME"
         )
 
@@ -281,7 +300,7 @@ def _pivot_sensors(readings: Readings, frame_rows: FrameRows, expected: Expected
     if not names:
         if expected.count != 1 and len(available) > 1:
             raise _make_wrong(NO_ORDER)
-        _check_count(available, expected.count)
+        check_count(available, expected.count)
         names = available
     silent = [name for name in names if name not in sensor_codes]
     if len(silent) == len(names) or (silent and not expected.takes_gaps):
@@ -299,33 +318,8 @@ def _pivot_sensors(readings: Readings, frame_rows: FrameRows, expected: Expected
     return _FrameValues(distinct[of_model], pivoted[of_model], latest[of_model], names)
 
 
-def _check_names(available: Collection[str], names: tuple[str, ...], *, takes_gaps: bool) -> None:
-    """Raise MISSING_FEATURES where the readings lack an expected feature; a model that takes gaps needs one of them."""
-    missing = tuple(name for name in names if name not in available)
-    if missing and not (takes_gaps and len(missing) < len(names)):
-        raise _make_missing(
-            f"expected {_format_names(names)}; the readings have {_format_names(tuple(available))} and lack "
-            f"{_format_names(missing)}"
-        )
-
-
-def _check_count(available: tuple[str, ...], count: int | None) -> None:
-    """Raise WRONG_FEATURES unless there are as many features as expected."""
-    if count not in (None, len(available)):
-        plural = "s" * (count != 1)
-        raise _make_wrong(f"expected {count} feature{plural}; the readings have {_format_names(available)}")
-
-
-def _format_names(names: tuple[str, ...]) -> str:
-    return f"{len(names)} ({', '.join(names[:8])}{', ...' * (len(names) > 8)})"  # noqa: PLR2004  # a readable message
-
-
 def _make_wrong(message: str) -> Unscorable:
     return Unscorable(Reason.WRONG_FEATURES, message)
-
-
-def _make_missing(message: str) -> Unscorable:
-    return Unscorable(Reason.MISSING_FEATURES, message)
 
 
 def _make_empty(message: str = "the window has no readings of it") -> Unscorable:

@@ -161,7 +161,10 @@ class Readings:
         problem = next(iter(self.damaged.values()), "")
         counts = [
             (self.missing, "readings had no usable value and were left out"),
-            (self.unusable * skips, "rows had a cell that is not a number, or not a time, and were left out"),
+            (
+                self.unusable * skips,
+                "rows had a cell that is not a number, or not a time, and were left out where it is needed",
+            ),
             (self.repeated, REPEATED),
             (self.outside, "rows were outside the window and were ignored"),
             (self.without_offset, NO_OFFSET),

@@ -187,6 +187,8 @@ def _choose_columns(
     if frame.sensor is not None and (not sensor or features.NO_SENSOR in readings.sensors):
         return None
     if sensor and frame.sensor is None:
+        if features.contradicts_sensor(names, sensor, readings.columns):
+            return None
         names = (sensor,)
     has_value = readings.value_column in frame.features
     try:

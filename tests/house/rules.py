@@ -67,7 +67,13 @@ EXCEPTIONS: Mapping[str, set[str]] = {
     "scorer.arrow": _CONTRACT,
     "scorer.processes": set(),
     "scorer.commands.convert_models": _STORAGE
-    | {"scorer.estimators", "scorer.packs.fetch", "scorer.commands.folders", "scorer.commands.folder_summary"},
+    | {
+        "scorer.estimators",
+        "scorer.packs.fetch",
+        "scorer.model_files.sidecar",
+        "scorer.commands.folders",
+        "scorer.commands.folder_summary",
+    },
     # Sent by value and run on a worker, where the scorer is; the app itself never imports it.
     "shared.adapters.dask_cluster": _PORTS | {"scorer.commands.dask_launcher", "scorer.launch"},
 }

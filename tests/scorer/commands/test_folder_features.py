@@ -41,7 +41,7 @@ def test_without_the_option_the_model_is_refused_with_both_ways_out(
     fleet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert score(fleet) == 1
-    assert "set FEATURES to their names in its order, or to as-in-file" in capsys.readouterr().out
+    assert "set --features to their names in its order, or to as-in-file" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

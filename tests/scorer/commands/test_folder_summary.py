@@ -58,7 +58,7 @@ def test_a_program_is_told_all_of_it() -> None:
     assert document == {
         "models": 29, "scored": 1, "failed": 26, "skipped": 2, "rows": 60, "anomalies": 4, "windows": 2,
         "predictions": "out", "notes": ["120 readings were replaced"],
-        "ignored": {"count": 0, "by_ending": {}, "examples": []}, "unmodelled": {"devices": 0, "examples": []},
+        "ignored": {"count": 0, "by_ending": {}, "examples": []}, "unmodelled": None,
         "reasons": {
             reason: {"outcome": reason.outcome, "models": count, "advice": adapt_advice(reason)}
             for reason, count in [(Reason.WRONG_FEATURES, 25), (Reason.EMPTY_MODEL, 1), (Reason.NO_READINGS, 2)]

@@ -292,7 +292,7 @@ def test_the_command_line_ends_with_0_whatever_the_models_did(place: Place, orde
             "model=old/x failed: unreadable_model: neither skops nor a pickle of protocol 2 or later: it begins with "
             "b'nothing good'"
         ),
-        "model=twice/x failed: ambiguous: more than one file holds this model; twice/x.pkl is one of them",
+        "model=twice/x failed: ambiguous: more than one file holds this model: twice/x.pkl",
     ]
     assert lines[-1] == "report written"
     assert time.monotonic() - began < patience(30)

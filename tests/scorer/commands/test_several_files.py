@@ -134,7 +134,7 @@ def test_a_sidecar_names_the_features_of_a_model_that_knows_none(fleet: Fleet) -
     for attempt, isolated in enumerate([False, False, True], 1):  # without a pack, with it, and model by model
         found = fleet.run(manifest, attempt, isolated=isolated)
         assert found["c"][0] is Reason.WRONG_FEATURES
-        assert "give it a sidecar" in found["c"][1]
+        assert "give it a sidecar (MODEL.features.json beside it)" in found["c"][1]
         for device, estimator in (("a", svm), ("b", lof)):
             reason, etag, scores = found[device]
             assert (reason, etag) == (None, etags[device])
@@ -174,9 +174,9 @@ def test_a_sidecar_says_what_becomes_of_gaps_and_beats_the_setting(fleet: Fleet,
             Reason.WRONG_FEATURES,
             "expected 2 features, got 1 names in the sidecar features.json",
         ),
-        ({"names": ["heat"]}, Reason.UNREADABLE_MODEL, "features.json: expected"),
+        ({"names": ["heat"]}, Reason.UNREADABLE_MODEL, "the sidecar a.features.json: expected"),
         ({"features": ["heat", "dust"]}, Reason.MISSING_FEATURES, "expected 2 (heat, dust); the readings have"),
-        (b" " * (2**20 + 1), Reason.TOO_LARGE, "expected at most 1 MiB, got 1048577 bytes"),
+        (b" " * (2**20 + 1), Reason.TOO_LARGE, "a.features.json: expected at most 1 MiB, got 1048577 bytes"),
     ],
 )
 def test_a_sidecar_that_cannot_be_meant_fails_its_model_alone(
@@ -310,3 +310,48 @@ def test_a_desk_scores_and_converts_them_and_says_what_is_ignored(
             np.testing.assert_allclose(own["score"], score(svm), rtol=0, atol=1e-9)
     output = capsys.readouterr().out
     assert output.count("ignored, as no models: 2 .csv: x.csv, y.csv\n") == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_sidecar_may_be_in_any_encoding_that_json_has(fleet: Fleet, encoding: str) -> None:
+    svm, lof = fit_svm(), LocalOutlierFactor(novelty=True).fit(TRAINING)
+    sidecar = json.dumps(SIDECAR).encode(encoding)
+    fleet.put(a_skops=svm, a_features_json=sidecar, b_skops=lof, b_features_json=sidecar)
+    for attempt in (1, 2):  # without a pack, and with it
+        found = fleet.run(fleet.make_manifest(), attempt)
+        np.testing.assert_allclose(found["a"][2], score(svm), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(found["b"][2], score(lof), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_model_that_is_named_after_one_sensor_and_was_fitted_on_another_is_refused(
+    fleet: Fleet, isolated: bool
+) -> None:
+    heat = TRAINING[:, :1]
+    named = OneClassSVM(nu=0.1).fit(pd.DataFrame(heat, columns=["heat"]))
+    elsewhere = OneClassSVM(nu=0.1).fit(pd.DataFrame(heat, columns=["t"]))  # a name that no column has
+    fleet.put(a__noise_skops=named, a__heat_skops=named, b__noise_skops=OneClassSVM(nu=0.1).fit(heat))
+    fleet.put(b__noise_features_json={"features": ["heat"]}, c__heat_skops=elsewhere)
+    manifest = fleet.make_manifest()
+    data = manifest.to_bytes()
+    path = fleet.root / "work" / manifest_path(HOUR.id, make_digest(data))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    run_attempt(path.as_uri(), 1, options=AttemptOptions(isolated=isolated))
+    report = read_report((fleet.root / "work" / report_path(HOUR.id, "c00000", 1)).read_bytes(), manifest)
+    reasons = {result.model: result.reason for result in report.results}
+    wrong = Reason.WRONG_FEATURES
+    assert reasons == {"a/noise": wrong, "a/heat": None, "b/noise": wrong, "c/heat": None}
+    message = next(result.message for result in report.results if result.model == "a/noise")
+    assert (
+        "named as the model of the sensor 'noise', but it was fitted on 'heat', which the readings have too" in message
+    )
+
+
+def test_under_a_pattern_without_endings_a_lone_sidecar_is_a_model_without_readings(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet.put(a_features_json="{}", b=fit_svm(), b_features_json=SIDECAR)
+    paths = [f"--{name}={fleet.root / name}" for name in ("models", "readings", "predictions")]
+    assert main(["folder", *paths, "--model-names", "{device}"]) == 0
+    assert "1 of 2 models scored, 0 failed, 1 skipped" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 
 from scorer.errors import Unscorable
 from scorer.model_files.mlflow_folder import find_model_file
-from scorer.model_files.sidecar import Sidecar, check_sidecar, parse_sidecar
+from scorer.model_files.sidecar import Sidecar, check_sidecar, dump_sidecar, parse_sidecar
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 
@@ -14,20 +14,23 @@ from shared.contract.scoring_options import Gaps
 @pytest.mark.parametrize(
     ("data", "sidecar"),
     [
-        (b"", Sidecar()),
+        (None, Sidecar()),
         (b"{}", Sidecar()),
         (b'{"features": ["heat", "10"]}', Sidecar(("heat", "10"))),
         (b'{"gaps": "drop"}', Sidecar(gaps=Gaps.DROP)),
         (b'{"features": ["\xc2\xb0C"], "gaps": "give"}', Sidecar(("°C",), Gaps.GIVE)),
     ],
 )
-def test_a_sidecar_says_the_features_and_what_becomes_of_gaps(data: bytes, sidecar: Sidecar) -> None:
+def test_a_sidecar_says_the_features_and_what_becomes_of_gaps(data: bytes | None, sidecar: Sidecar) -> None:
     assert parse_sidecar(data) == sidecar
+    assert parse_sidecar(dump_sidecar(sidecar)) == sidecar
 
 
 @pytest.mark.parametrize(
     ("data", "got"),
     [
+        (b"", "Expecting value"),
+        (b'{"gaps": "give", "gaps": "drop"}', "got a key twice"),
         (b"[]", "got list []"),
         (b"heat,noise", "Expecting value"),
         (b'{"feature": ["heat"]}', "got the keys feature"),
@@ -43,9 +46,9 @@ def test_a_sidecar_says_the_features_and_what_becomes_of_gaps(data: bytes, sidec
 )
 def test_what_is_no_sidecar_is_refused_and_says_what_was_expected(data: bytes, got: str) -> None:
     with pytest.raises(Unscorable) as caught:
-        parse_sidecar(data)
+        parse_sidecar(data, "pump1.features.json")
     assert caught.value.reason is Reason.UNREADABLE_MODEL
-    assert str(caught.value).startswith('features.json: expected {"features": ["name", ...], "gaps": "model", "give"')
+    assert str(caught.value).startswith('the sidecar pump1.features.json: expected {"features": ["name", ...], "gaps":')
     assert got in str(caught.value)
 
 
@@ -83,9 +86,14 @@ def test_mlmodel_names_the_file_of_the_model(path: str) -> None:
         (
             b"flavors: {sklearn: {}}",
             Reason.UNREADABLE_MODEL,
-            "expected pickled_model as a path in the folder, got None",
+            "expected pickled_model as a path in the folder, got a NoneType",
         ),
-        (b"flavors: {sklearn: 1}", Reason.UNREADABLE_MODEL, "expected pickled_model as a path in the folder, got None"),
+        (b"a: &a [x, x]\nflavors: {sklearn: {pickled_model: [*a, *a]}}", Reason.UNREADABLE_MODEL, "folder, got a list"),
+        (
+            b"flavors: {sklearn: 1}",
+            Reason.UNREADABLE_MODEL,
+            "expected pickled_model as a path in the folder, got a NoneType",
+        ),
         ((MLMODEL % "../model.pkl").encode(), Reason.UNREADABLE_MODEL, "got '../model.pkl'"),
         ((MLMODEL % "/etc/hosts").encode(), Reason.UNREADABLE_MODEL, "got '/etc/hosts'"),
         (

@@ -24,9 +24,9 @@ NAMED = ReadingOptions(features=Features(("a", "b")))
 B_A = "time,device,b,a\n2026-11-21T07:00,pump,2,1\n"
 LONG = "time,device,sensor,value\n2026-11-21T07:00,pump,b,2\n2026-11-21T07:00,pump,a,1\n"
 BOTH_WAYS = (
-    "its file does not say which feature is which: fit it on named columns, give it a sidecar features.json, or set "
-    "FEATURES to their names in its "
-    "order, or to as-in-file where all files have their columns in the order of training"
+    "its file does not say which feature is which: fit it on named columns, give it a sidecar (MODEL.features.json "
+    "beside it), or set FEATURES to their names in its order, "
+    "or to as-in-file where all files have their columns in the order of training"
 )
 
 
@@ -276,7 +276,10 @@ def test_a_sensors_model_reads_its_column_where_no_sensor_is_named_though_other_
 
     assert see(found, "pump/b", names=("anything",), count=1) == [("07:00:00", [2])]
     assert see(found, "fan/t", names=("b", "a")) == [("07:02:00", [6, 5])]
-    assert refusal(found, "pump/b", count=2) == (Reason.WRONG_FEATURES, "expected 2 features; a sensor has one column")
+    assert refusal(found, "pump/b", count=2) == (
+        Reason.WRONG_FEATURES,
+        "expected 2 features, but its file is named as the model of one sensor, 'b'",
+    )
     assert see(found, "pump", names=("b", "a")) == [("07:00:00", [2, 1])]
 
 

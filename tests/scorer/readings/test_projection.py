@@ -93,7 +93,7 @@ def test_a_column_that_no_model_needs_makes_no_row_unusable_and_is_not_named(
     assert see(found, names=("a",)) == [("07:00:00", [1.0]), ("07:01:00", [2.0])]
     assert (found.list_warnings(), found.frames[0].features) == ([], ("a",))
     assert read_needed(tmp_path, need("a", in_order=True)).list_warnings() == [
-        (1, "rows had a cell that is not a number, or not a time, and were left out"),
+        (1, "rows had a cell that is not a number, or not a time, and were left out where it is needed"),
         (1, "columns hold no numbers, such as 'status' in x"),
     ]
 

@@ -171,7 +171,7 @@ def test_a_time_that_the_clocks_skip_is_a_bad_row(form: str, tmp_path: Path) -> 
 
     assert see_values(readings) == [("00:59:00", 0), ("01:00:00", 3)]
     assert readings.list_warnings() == [
-        (2, "rows had a cell that is not a number, or not a time, and were left out"),
+        (2, "rows had a cell that is not a number, or not a time, and were left out where it is needed"),
         (2, "rows have a time that the clocks of Europe/Berlin skip, and no usable time"),
     ]
     failing = read(tmp_path, window=window, policy=ReadingOptions(BadRows.FAIL, time_zone="Europe/Berlin"))

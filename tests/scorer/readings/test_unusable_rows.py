@@ -34,7 +34,7 @@ def test_a_row_that_cannot_be_used_is_left_out_and_counted(tmp_path: Path) -> No
     assert see(found, "pump/rpm") == [("07:04:00", [4.0])]
     assert found.list_warnings() == [
         (1, "readings had no usable value and were left out"),
-        (4, "rows had a cell that is not a number, or not a time, and were left out"),
+        (4, "rows had a cell that is not a number, or not a time, and were left out where it is needed"),
     ]
     failing = read_text(tmp_path, text, policy=FAIL)
     assert refusal(failing, "pump/rpm") == (
