@@ -95,9 +95,9 @@ def test_packs_of_other_features_are_read_for_and_each_warning_counts_once(
     report = run(tmp_path, manifest)
 
     assert report.warnings == (
-        "2 of 14 rows of OneClassSVM (rbf) lacked a feature: GAPS says what becomes of them",
+        "6 of 18 rows of OneClassSVM (rbf) lacked a feature: GAPS says what becomes of them",
         "6 rows had a cell that is not a number, or not a time, and were left out",
-        "2 rows lacked one of the features that their model expects and were left out",
+        "6 rows lacked one of the features that their model expects and were left out",
     )
     assert (report.tally.scored, report.tally.rows) == (6, 12)
     if memory == 2**31:
