@@ -47,11 +47,12 @@ def check_answer(rows_of_files: Rows, spec: ModelSpec, answer: Answer) -> tuple[
         return "", 0
     cells = gather_cells(rows_of_files, spec)
     features = cells if isinstance(cells, str) else choose_features(rows_of_files, spec, cells)
-    if isinstance(cells, str) or isinstance(features, str):
-        allowed = (
-            {Reason.WRONG_FEATURES} if cells else {Reason.NO_READINGS, Reason.SENSOR_SILENT, Reason.WRONG_FEATURES}
-        )
+    if isinstance(features, str):
+        allowed = {Reason.WRONG_FEATURES}
+        allowed |= set() if cells else {Reason.NO_READINGS, Reason.SENSOR_SILENT}
+        allowed |= {Reason.MISSING_FEATURES} if isinstance(cells, str) else set()
         return ("" if answer.reason in allowed else f"expected a refusal: {features}"), 0
+    assert not isinstance(cells, str)
     rows = {minute: [values.get(name, math.nan) for name in features] for minute, values in cells.items()}
     if fleet.is_long:  # a time at which none of the model's sensors has a value is no row of it
         rows = {minute: row for minute, row in rows.items() if not all(map(math.isnan, row))}
