@@ -118,7 +118,8 @@ def test_a_timer_never_overlaps_itself_whoever_calls_it(app: Path) -> None:
         call_now(host)
         host.until("Succeeded", times=3)
         host.until("programmatically called")
-    assert ticks(app)[:6] == ["begins False", "ends"] * 3
+    # On a busy machine one may begin late, and be told so.
+    assert [line.split()[0] for line in ticks(app)[:6]] == ["begins", "ends"] * 3
 
 
 def test_after_an_outage_a_timer_is_called_once_and_told_that_it_is_past_due(app: Path) -> None:

@@ -14,6 +14,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn.svm import OneClassSVM
 
 from scorer.estimators.score_model import score_model_file
+from scorer.model_files.reader import SIZE_LIMIT
 from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
@@ -24,12 +25,12 @@ from tests.scorer.sandbox.misdeeds import DEEDS
 BEHIND = b"what it does: "
 
 
-def scoring(model: Model, content: Content, found: Readings) -> ModelOutcome:
+def scoring(model: Model, content: Content, found: Readings, *, size_limit: int = SIZE_LIMIT) -> ModelOutcome:
     """Do what stands behind the model; then score it."""
     deed = content.data.partition(BEHIND)[2].decode()
     if deed:
         DEEDS[deed]()
-    return score_model_file(model, content, found)
+    return score_model_file(model, content, found, size_limit=size_limit)
 
 
 def kept() -> bytes:

@@ -59,7 +59,7 @@ def test_each_is_named_with_its_reason_and_the_others_are_scored(place: Place, t
         "hostile.pkl": pickle.dumps(Hostile(marker)),
         "other-columns.skops": trained(["heat", "pressure"]),
         "off.skops": good,
-        "README.md": b"no model",
+        "notes.txt": b"no model",
     })  # fmt: skip
     devices = [*healthy, "corrupt", "empty", "hostile", "other-columns"]
     place.upload("readings", {"date=2026-11-21/hour=11/part.parquet": readings(devices)})
