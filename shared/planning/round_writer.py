@@ -75,18 +75,25 @@ class RoundWriter:
             return writer.start_run(run, now)
         if has_round(writer.work, run):
             return replace(writer.start_run(run, now), own_manifests=True)
-        manifests, listed = self._write_manifests(run)
+        ignored = IgnoredFiles()
+        manifests, listed = self._write_manifests(run, ignored)
         if chunking.is_suspicious(listed, run.doubted_fleet, run.models):
             log.warning("run=%s lists only %d models; listing them once more at the next tick", run.id, listed)
             return replace(run, doubted_fleet=listed, observed_at=now)
         plan = RoundPlan(run.round, manifests)
         writer.work.create(paths.round_path(run.id, run.round), plan.to_bytes())
-        return replace(writer.start_run(run, now), own_manifests=True)
+        return replace(
+            writer.start_run(run, now),
+            own_manifests=True,
+            ignored=ignored.count,
+            ignored_endings=dict(ignored.by_ending),
+            ignored_examples=tuple(ignored.examples),
+        )
 
-    def _write_manifests(self, run: Run) -> tuple[dict[str, str], int]:
+    def _write_manifests(self, run: Run, ignored: IgnoredFiles) -> tuple[dict[str, str], int]:
         """Write a manifest for each chunk; returns their digests by chunk, and how many models are listed."""
         first, *extensions = (self.plans.read_chunks(run, number) for number in range(run.plans))
-        listing = _Listing(self.plans.list_fleet(IgnoredFiles()))
+        listing = _Listing(self.plans.list_fleet(ignored))
         digests: dict[str, str] = {}
         later = [chunk for chunks in extensions for chunk in chunks]
         extension_ids = {model.id for chunk in later for model in self._read_manifest(run, chunk).models}

@@ -106,6 +106,17 @@ def test_each_model_has_the_file_that_is_listed_now_in_the_chunk_that_it_had() -
     assert {(m.round, m.schema, m.app) for m in manifests.values()} == {(1, 2, "fleetscore")}
 
 
+def test_a_run_says_which_files_its_last_listing_ignored() -> None:
+    place = Place(files("a.pkl", "old.csv"), 1)
+    place.put(files("a.pkl", "new.txt", "other.txt"))
+    place.reprocess()
+    assert (place.run.ignored, place.run.ignored_endings, place.run.ignored_examples) == (
+        2,
+        {".txt": 2},
+        ("new.txt", "other.txt"),
+    )
+
+
 def test_a_plan_of_schema_1_gets_manifests_of_schema_2() -> None:
     place = Place(files("a.pkl", "b.pkl"), 1, schema=1)
     place.writer = PlanWriter(
