@@ -89,7 +89,7 @@ class Reason(StrEnum):
     BAD_READINGS = ("bad_readings", Source.READINGS, _FAILED,
         "Correct the cell that the message names; BAD_ROWS=skip leaves such rows out.")
     UNREADABLE_READINGS = ("unreadable_readings", Source.READINGS, _FAILED,
-        "Write the file of readings that the message names again.")
+        "Set the option that the message names, or write the file of readings again.")
     NO_READINGS = ("no_readings", Source.READINGS, _SKIPPED,
         "Nothing if the device was off; else see whether readings arrived as READINGS_PATH and READINGS_COLUMNS say.")
     SENSOR_SILENT = ("sensor_silent", Source.READINGS, _SKIPPED,
