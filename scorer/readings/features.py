@@ -178,8 +178,8 @@ def _check_single(expected: Expected, sensor: str, columns: Collection[str]) -> 
 
 
 def contradicts_sensor(names: tuple[str, ...], sensor: str, columns: Collection[str]) -> bool:
-    """Whether the one feature of a model of *sensor* is another column of the readings than that sensor."""
-    return len(names) == 1 and names[0] != sensor and names[0] in columns
+    """Whether the readings have a column for *sensor*, and the one feature of its model is another column of them."""
+    return len(names) == 1 and names[0] != sensor and names[0] in columns and sensor in columns
 
 
 def choose_names(names: tuple[str, ...], count: int | None, options: ReadingOptions) -> tuple[str, ...]:
