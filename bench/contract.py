@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .document import describe_machine, split_document
+from .document import describe_machine, write_table
 
 BEGIN, END = "<!-- contract -->\n", "<!-- /contract -->"
 ROUNDS = 5
@@ -109,10 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     table = format_rows(measure_versions(options.before, options.rounds))
     text = f"{describe_machine(PACKAGES)}\n\n{table}\n"
-    print(text)
-    if options.into:
-        before, after = split_document(BEGIN, END, options.into.read_text())
-        options.into.write_text(f"{before}{text}{after}")
+    write_table(options.into, BEGIN, END, text)
 
 
 if __name__ == "__main__":

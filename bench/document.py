@@ -42,3 +42,11 @@ def split_document(begin: str, end: str, document: str) -> tuple[str, str]:
     if not closed:
         sys.exit(f"expected a document with {begin.strip()} and {end}, got none of them")
     return before + marker, closed + after
+
+
+def write_table(path: Path | None, begin: str, end: str, text: str) -> None:
+    """Print *text*, and put it in the place of what stands between the marks of a document, if one is given."""
+    print(text)
+    if path:
+        before, after = split_document(begin, end, path.read_text())
+        path.write_text(f"{before}{text}{after}")

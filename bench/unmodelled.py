@@ -25,7 +25,7 @@ from shared.contract.manifest import DeviceRange, Manifest
 from shared.contract.report import Report
 from shared.contract.scoring_options import UnmodelledDevices
 
-from .document import describe_machine, split_document
+from .document import describe_machine, write_table
 from .measure import run_alone
 from .scoring_cost import run_commands
 from .scoring_fleet import WINDOW, Fleet, make_fleet
@@ -127,10 +127,7 @@ def main() -> None:
         fleet = make_fleet(Path(folder), DEVICES, ROWS, VECTORS, ())
         table = format_rows(measure_cases(fleet, CHUNK, options.rounds), DEVICES - CHUNK)
     text = f"{machine}\n\n{table}\n"
-    print(text)
-    if options.into:
-        before, after = split_document(BEGIN, END, options.into.read_text())
-        options.into.write_text(f"{before}{text}{after}")
+    write_table(options.into, BEGIN, END, text)
 
 
 if __name__ == "__main__":

@@ -70,10 +70,11 @@ def score_models(options: ScoreOptions) -> int:
     _check_apart(options.predictions, options.readings, options.readings_path)
     schema, notes = _choose_schema(options.predictions, options.predictions_schema)
     devices, limits = [model.device for model in fleet], options.policy.limits
-    unmodelled = UnmodelledCounter(frozenset(devices), DeviceRange(), options.names)
+    is_counted = options.policy.unmodelled is UnmodelledDevices.COUNT
+    counter = UnmodelledCounter(frozenset(devices), DeviceRange(), options.names) if is_counted else None
     opened = source.open_readings(
         store, reading_paths, options.columns, options.window, options.policy.readings, options.readings_path, devices,
-        unmodelled if options.policy.unmodelled is UnmodelledDevices.COUNT else None,
+        counter,
     )  # fmt: skip
     warnings, outputs = RunWarnings(), list[PackOutput]()
     readings, projection = Readings({}), Projection()
@@ -96,16 +97,15 @@ def score_models(options: ScoreOptions) -> int:
             )
         opened.search_unmodelled()
         counted = RunWarnings()
-        counted.add_counts((*readings.list_warnings(), *unmodelled.list_warnings()))
+        counted.add_counts((*readings.list_warnings(), *(counter.list_warnings() if counter else ())))
         warnings.counts = counted.counts + warnings.counts
         sentences = (*warnings.sentences, *workers.warnings)
     windows = _list_windows(options, readings)
     table = pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
     _write_predictions(options.predictions, windows, table, schema)
     results = [result for output in outputs for result in output.results]
-    is_counted = options.policy.unmodelled is UnmodelledDevices.COUNT
-    devices_without = unmodelled.count() if is_counted else None
-    summary = Summary(results, len(windows), str(options.predictions), (*notes, *sentences), ignored, devices_without)
+    unmodelled = counter.count() if counter else None
+    summary = Summary(results, len(windows), str(options.predictions), (*notes, *sentences), ignored, unmodelled)
     print(summary.format(options.output))
     return summary.exit_code
 

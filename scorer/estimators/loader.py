@@ -33,7 +33,7 @@ class Detector:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFile:
+class JudgedModel:
     """What a file says, read and judged; no object was made of it yet."""
 
     model: ParsedObject
@@ -45,19 +45,19 @@ def load_model(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
 
     Raises Unscorable with a reason of a model's file.
     """
-    return build_detector(read_model_file(data, size_limit))
+    return build_detector(judge_model(data, size_limit))
 
 
-def read_model_file(data: bytes, size_limit: int = SIZE_LIMIT) -> ModelFile:
+def judge_model(data: bytes, size_limit: int = SIZE_LIMIT) -> JudgedModel:
     """The content of a model file, by the rules of the kernels. Raises Unscorable, as `load_model`."""
     model = reader.read_model(data, size_limit)
     made_by = registry.pack_model(model).made_by
-    return ModelFile(model, made_by if made_by != registry.get_installed_version() else "")
+    return JudgedModel(model, made_by if made_by != registry.get_installed_version() else "")
 
 
-def build_detector(model_file: ModelFile) -> Detector:
+def build_detector(judged: JudgedModel) -> Detector:
     """The detector that a file describes. Raises Unscorable, as `load_model`."""
-    model = model_file.model
+    model = judged.model
     try:
         estimator = builder.build_estimator(model)
         outlier_detector.check_detector(estimator)
@@ -68,7 +68,7 @@ def build_detector(model_file: ModelFile) -> Detector:
     except RecursionError:
         raise Unscorable(Reason.UNREADABLE_MODEL, "corrupt: it is nested deeper than any model") from None
     except Exception as error:
-        raise _explain_error(model_file.made_by, error) from error
+        raise _explain_error(judged.made_by, error) from error
     return Detector(
         estimator,
         rule,

@@ -41,9 +41,9 @@ def score_model_file(
         if isinstance(content, Exception):
             raise content
         etag = content.etag
-        model_file = loader.read_model_file(content.data, size_limit)
-        made_by = model_file.made_by
-        detector = loader.build_detector(model_file)
+        judged = loader.judge_model(content.data, size_limit)
+        made_by = judged.made_by
+        detector = loader.build_detector(judged)
         sidecar = parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
         signal = _select_readings(detector, sidecar, model, readings)
         with warnings.catch_warnings(action="ignore"):  # no log line for each model

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 
 from scorer.errors import Unscorable
-from shared.contract.fleet.listing import get_stem
+from shared.contract.fleet.listing import FEATURES_FILE, get_stem
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 
-SIDECAR = "features.json"  # the kind of file
+SIDECAR = FEATURES_FILE  # the kind of file
 SIZE_LIMIT = 2**20  # bytes
 
 
@@ -39,7 +39,7 @@ def parse_sidecar(data: bytes | None, name: str = SIDECAR) -> Sidecar:
         if not isinstance(doc, dict) or not doc.keys() <= {"features", "gaps"}:
             raise TypeError(f"got {_describe(doc)}")
         features = doc.get("features", [])
-        if not isinstance(features, list) or not all(isinstance(name, str) and name for name in features):
+        if not isinstance(features, list) or not all(isinstance(feature, str) and feature for feature in features):
             raise TypeError(f"got the features {_describe(features)}")
         if len(set(features)) < len(features):
             raise TypeError("got a feature twice")

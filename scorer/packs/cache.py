@@ -80,8 +80,9 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
 
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
     try:
+        packed = pack_file(content.data, size_limit)
         sidecar = parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
-        packed = apply_sidecar(pack_file(content.data, size_limit), sidecar)
+        packed = apply_sidecar(packed, sidecar)
     except Unscorable as error:
         return Entry(model, content.etag, error)
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds

@@ -15,14 +15,12 @@ import skops.io
 from pyarrow import parquet
 from sklearn.svm import OneClassSVM
 
-from scorer.commands.score_chunk import AttemptOptions, run_attempt
 from shared.contract.domain import Model
 from shared.contract.manifest import Manifest, PackRef
-from shared.contract.paths import manifest_path, pack_path, report_path
+from shared.contract.paths import pack_path
 from shared.contract.reasons import Reason
-from shared.contract.text import make_digest
 from shared.contract.windows import Window
-from tests.reports import read_report
+from tests.reports import run_manifest
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 DEVICES = ("a", "b", "c", "d", "e")
@@ -70,12 +68,7 @@ class Fleet:
 
         The scores in the part are compared with those of scikit-learn for the file of that etag.
         """
-        data = manifest.to_bytes()
-        path = self.root / "work" / manifest_path(HOUR.id, make_digest(data))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        run_attempt(path.as_uri(), attempt, options=AttemptOptions(**options))  # type: ignore[arg-type]
-        report = read_report((self.root / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes(), manifest)
+        report = run_manifest(self.root / "work", manifest, attempt, **options)
         tables = [parquet.read_table(self.root / "work" / part.path) for part in report.parts]
         rows = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame({"device": []})
         return {

@@ -19,17 +19,15 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
-from scorer.commands.score_chunk import AttemptOptions, run_attempt
 from shared.contract.domain import Model
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.model_names import Blob, ModelNames, make_files_etag
-from shared.contract.paths import manifest_path, report_path
 from shared.contract.reasons import Reason
 from shared.contract.text import make_digest
 from shared.contract.windows import Window
-from tests.reports import read_report
+from tests.reports import run_manifest
 
 HOUR = Window.parse("20261121T0700Z-PT1H")
 TRAINING = np.random.default_rng(0).normal([1, 50], 1, (60, 2))  # heat, noise
@@ -92,12 +90,7 @@ class Fleet:
         self, manifest: Manifest, attempt: int = 1, **options: object
     ) -> dict[str, tuple[Reason | None, str, list[float]]]:
         """By model: why it was not scored, the etag in its rows, and its scores."""
-        data = manifest.to_bytes()
-        path = self.root / "work" / manifest_path(HOUR.id, make_digest(data))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        run_attempt(path.as_uri(), attempt, options=AttemptOptions(**options))  # type: ignore[arg-type]
-        report = read_report((self.root / "work" / report_path(HOUR.id, "c00000", attempt)).read_bytes(), manifest)
+        report = run_manifest(self.root / "work", manifest, attempt, **options)
         tables = [parquet.read_table(self.root / "work" / part.path) for part in report.parts]
         rows = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame({"device": [], "model": []})
         outcomes = {}
@@ -332,13 +325,7 @@ def test_a_model_that_is_named_after_one_sensor_and_was_fitted_on_another_is_ref
     elsewhere = OneClassSVM(nu=0.1).fit(pd.DataFrame(heat, columns=["t"]))  # a name that no column has
     fleet.put(a__noise_skops=named, a__heat_skops=named, b__noise_skops=OneClassSVM(nu=0.1).fit(heat))
     fleet.put(b__noise_features_json={"features": ["heat"]}, c__heat_skops=elsewhere)
-    manifest = fleet.make_manifest()
-    data = manifest.to_bytes()
-    path = fleet.root / "work" / manifest_path(HOUR.id, make_digest(data))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    run_attempt(path.as_uri(), 1, options=AttemptOptions(isolated=isolated))
-    report = read_report((fleet.root / "work" / report_path(HOUR.id, "c00000", 1)).read_bytes(), manifest)
+    report = run_manifest(fleet.root / "work", fleet.make_manifest(), 1, isolated=isolated)
     reasons = {result.model: result.reason for result in report.results}
     wrong = Reason.WRONG_FEATURES
     assert reasons == {"a/noise": wrong, "a/heat": None, "b/noise": wrong, "c/heat": None}

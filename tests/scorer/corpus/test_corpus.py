@@ -39,7 +39,7 @@ from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import manifest_path, pack_path, report_path
-from shared.contract.reasons import Reason
+from shared.contract.reasons import Reason, Source
 from shared.contract.scoring_options import BadRows, Limits, OtherVersion, OtherVersions, ReadingOptions, ScoringOptions
 from shared.contract.text import make_digest
 from tests.patience import patience
@@ -153,16 +153,7 @@ def test_a_bad_model_alone_gets_its_reason_in_words_and_in_time(
 
 
 # What a model's file is called, whoever reads it. Others depend on the readings, which `convert` does not have.
-OF_FILES = {
-    Reason.EMPTY_MODEL,
-    Reason.TOO_LARGE,
-    Reason.UNREADABLE_MODEL,
-    Reason.UNTRUSTED_MODEL,
-    Reason.INCOMPATIBLE_MODEL,
-    Reason.UNSUPPORTED_MODEL,
-    Reason.NOT_NOVELTY,
-    Reason.UNFITTED_MODEL,
-}
+OF_FILES = {reason for reason in Reason if reason.source is Source.MODEL} - {Reason.BAD_SCORES, Reason.ESTIMATOR_ERROR}
 
 
 @pytest.mark.parametrize("policy", [OtherVersion.WARN, OtherVersion.REFUSE])

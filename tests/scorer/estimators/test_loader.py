@@ -300,9 +300,9 @@ def test_a_model_of_another_version_is_loaded_and_says_so(svm: OneClassSVM) -> N
 
     silent = pickle.dumps(svm).replace(b"_sklearn_version", b"_sklearn_versium")
 
-    assert loader.read_model_file(older).made_by == "1.8.0"
-    assert loader.read_model_file(silent).made_by == "unknown"
-    assert loader.read_model_file(pickle.dumps(svm)).made_by == ""
+    assert loader.judge_model(older).made_by == "1.8.0"
+    assert loader.judge_model(silent).made_by == "unknown"
+    assert loader.judge_model(pickle.dumps(svm)).made_by == ""
 
 
 def test_a_model_that_another_version_made_differently_is_incompatible(normal: np.ndarray) -> None:
@@ -322,7 +322,7 @@ def test_the_original_models_name_six_globals_and_load(seed: Path) -> None:
         data = path.read_bytes()
         named |= {arg for code, arg, _ in pickletools.genops(data) if code.name == "GLOBAL"}
         detector = loader.load_model(data)
-        assert loader.read_model_file(data).made_by == "0.19.2"
+        assert loader.judge_model(data).made_by == "0.19.2"
         assert detector.estimator.decision_function([[10.0]]).shape == (1,)
 
     assert named == {
