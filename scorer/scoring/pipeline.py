@@ -179,9 +179,8 @@ def _find_constant(pack: Pack) -> np.ndarray:
     forests = np.flatnonzero(pack.get_numbers("family") == Family.FOREST)
     constant = np.zeros(len(pack), bool)
     trees = numbers[number_at[forests] + COUNT]
-    constant[forests] = (
-        np.diff(integer_at)[forests] == 4 * trees
-    )  # a root for each tree, and three numbers for each node
+    # Integers of a forest: a root for each tree, and three for each node.
+    constant[forests] = np.diff(integer_at)[forests] == 4 * trees
     return constant
 
 

@@ -39,9 +39,8 @@ def copy_parts(work: Blobs, predictions: Blobs, window: Window, chunk: Chunk) ->
 def _copy_part(work: Blobs, predictions: Blobs, name: str, part: Part, old: Part | None) -> Part:
     try:
         blob = predictions.copy(work, part.path, name, replaces=old.etag if old else None)
-    except (
-        Conflict
-    ) as error:  # an earlier tick was killed after the copy, another host was faster, the file was upgraded
+    except Conflict as error:
+        # An earlier tick was killed after the copy, another host was faster, or the file was upgraded.
         blob = predictions.read_properties(name)
         if isinstance(error, Protected) and not _is_copy(blob, part):
             raise
