@@ -33,7 +33,8 @@ from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.carry_over import carry_over_results
 from scorer.scoring.needed_columns import find_needed_columns
-from scorer.scoring.pipeline import PackInput, ProgressCounter, ScoringContext
+from scorer.scoring.pack_state import ProgressCounter
+from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Container, open_container, split_url
 from shared.contract import paths
@@ -88,11 +89,15 @@ def run_attempt(
     with (
         _report_progress(work, paths.progress_path(run_id, manifest.chunk, attempt), len(manifest.models)) as progress,
         WorkerPool(
-            cores, timeout=limits.model_seconds, memory=limits.model_memory, size_limit=limits.model_bytes
+            cores,
+            timeout=limits.model_seconds,
+            memory=limits.model_memory,
+            size_limit=limits.model_bytes,
+            probabilities=manifest.policy.probabilities,
         ) as workers,
     ):
         carried = carry_over_results(work, manifest, options.carry_attempt)
-        context = ScoringContext(workers, cores, manifest.policy.other_versions)
+        context = ScoringContext(workers, cores, manifest.policy.other_versions, manifest.predictions_schema)
         stores = Stores(
             open_container(manifest.models_url, storage), work, limits.model_bytes, current=options.current_files
         )

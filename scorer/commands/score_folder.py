@@ -23,7 +23,8 @@ from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.needed_columns import find_needed_columns
-from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, ScoringContext
+from scorer.scoring.pack_state import PackOutput, ProgressCounter
+from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Folder
 from shared.contract.errors import Malformed
@@ -80,9 +81,13 @@ def score_models(options: ScoreOptions) -> int:
     readings, projection = Readings({}), Projection()
     stores = Stores(Folder(options.models), Folder(options.models), limits.model_bytes)
     with WorkerPool(
-        options.cores, timeout=limits.model_seconds, memory=limits.model_memory, size_limit=limits.model_bytes
+        options.cores,
+        timeout=limits.model_seconds,
+        memory=limits.model_memory,
+        size_limit=limits.model_bytes,
+        probabilities=options.policy.probabilities,
     ) as workers:
-        context = ScoringContext(workers, options.cores, options.policy.other_versions)
+        context = ScoringContext(workers, options.cores, options.policy.other_versions, schema)
         for start in range(0, len(fleet), BATCH_MODELS):
             models = ModelList.from_models(fleet[start : start + BATCH_MODELS])
             loaded = load_models(stores, "", models)

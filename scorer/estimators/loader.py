@@ -1,4 +1,4 @@
-"""The bytes of a model file -> a fitted detector, without running any code of the file.
+"""The bytes of a model file -> a fitted estimator, without running any code of the file.
 
 The file is read and judged by the same reader and the same rules as where a kernel scores it, so it gets the same
 reason in every way; only then objects are made of it.
@@ -15,17 +15,19 @@ from scorer.families.isolation_forest import ScoringRule
 from scorer.model_files import reader
 from scorer.model_files.parsed import ParsedObject
 from scorer.model_files.reader import SIZE_LIMIT
+from shared.contract.domain import Task
 from shared.contract.reasons import Reason
 
 from . import builder, outlier_detector
 
 
 @dataclass(frozen=True, slots=True)
-class Detector:
-    """A checked estimator: a fitted outlier detector without contradictions."""
+class FittedModel:
+    """A checked estimator: fitted, and without contradictions."""
 
     estimator: Any
-    rule: ScoringRule
+    task: Task
+    rule: ScoringRule  # of a detector
     is_constant: bool = False  # it gives one score to all rows
     feature_names: tuple[str, ...] = ()  # that it was fitted with
     n_features: int | None = None  # None: not known
@@ -40,12 +42,12 @@ class JudgedModel:
     made_by: str  # scikit-learn's version where it is not the installed one, or "unknown"; else ""
 
 
-def load_model(data: bytes, size_limit: int = SIZE_LIMIT) -> Detector:
-    """The detector in a model file: skops, or a pickle (joblib's too, compressed or not) of allowed names only.
+def load_model(data: bytes, size_limit: int = SIZE_LIMIT) -> FittedModel:
+    """The estimator in a model file: skops, or a pickle (joblib's too, compressed or not) of allowed names only.
 
     Raises Unscorable with a reason of a model's file.
     """
-    return build_detector(judge_model(data, size_limit))
+    return build_model(judge_model(data, size_limit))
 
 
 def judge_model(data: bytes, size_limit: int = SIZE_LIMIT) -> JudgedModel:
@@ -55,22 +57,25 @@ def judge_model(data: bytes, size_limit: int = SIZE_LIMIT) -> JudgedModel:
     return JudgedModel(model, made_by if made_by != registry.get_installed_version() else "")
 
 
-def build_detector(judged: JudgedModel) -> Detector:
-    """The detector that a file describes. Raises Unscorable, as `load_model`."""
+def build_model(judged: JudgedModel) -> FittedModel:
+    """The estimator that a file describes. Raises Unscorable, as `load_model`."""
     model = judged.model
     try:
         estimator = builder.build_estimator(model)
         outlier_detector.check_detector(estimator)
         rule = registry.read_rule(model)
-        outlier_detector.complete_detector(estimator, rule)
+        task = registry.get_task(model)
+        if task is Task.DETECTOR:
+            outlier_detector.complete_detector(estimator, rule)
     except Unscorable:
         raise
     except RecursionError:
         raise Unscorable(Reason.UNREADABLE_MODEL, "corrupt: it is nested deeper than any model") from None
     except Exception as error:
         raise _explain_error(judged.made_by, error) from error
-    return Detector(
+    return FittedModel(
         estimator,
+        task,
         rule,
         registry.is_constant(model),
         training.read_feature_names(model),

@@ -10,6 +10,8 @@ from scorer.errors import Unscorable
 from scorer.families.isolation_forest import ScoringRule, compute_average_path
 from shared.contract.reasons import Reason
 
+from .answers import Answers, check_finite
+
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
 
 
@@ -59,19 +61,14 @@ def complete_detector(estimator: Any, rule: ScoringRule) -> None:
         )
 
 
-def score_rows(estimator: Any, features: Any, rule: ScoringRule) -> tuple[np.ndarray, np.ndarray]:
+def predict_rows(estimator: Any, features: Any, rule: ScoringRule) -> Answers:
     """The score of each row, and whether it is an anomaly: the results of `decision_function` and `predict`.
 
-    The label follows from the score alone, as in the detectors' own `predict`. Returns float64 and bool, one a row.
+    The label follows from the score alone, as in the detectors' own `predict`.
     Raises Unscorable, BAD_SCORES, and errors of estimators.
     """
-    scores = np.asarray(estimator.decision_function(features), np.float64)
-    rows = len(features)
-    if scores.shape != (rows,):
-        raise Unscorable(Reason.BAD_SCORES, f"expected {rows} scores for {rows} rows, got an array of {scores.shape}")
-    if not np.isfinite(scores).all():
-        raise Unscorable(Reason.BAD_SCORES, f"{np.count_nonzero(~np.isfinite(scores))} of {rows} scores are not finite")
-    return scores, scores <= rule.border if rule.strict else scores < rule.border
+    scores = check_finite(estimator.decision_function(features), (len(features),), "scores")
+    return Answers(score=scores, anomaly=scores <= rule.border if rule.strict else scores < rule.border)
 
 
 def _find_contradiction(estimator: Any) -> str:

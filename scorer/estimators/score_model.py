@@ -1,4 +1,4 @@
-"""One model scored by scikit-learn itself, from its file to its scores. Logs nothing, and knows of no process.
+"""One model scored by its own library, from its file to its scores. Logs nothing, and knows of no process.
 
 A hostile model file may do harm here: only a worker process of the sandbox calls this with a file.
 """
@@ -15,7 +15,7 @@ from scorer.families.registry import UNKNOWN
 from scorer.model_files.reader import SIZE_LIMIT
 from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, make_sidecar_name, parse_sidecar
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
-from scorer.predictions.table import Predictions
+from scorer.predictions.rows import Predictions
 from scorer.readings import features
 from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.source import Readings
@@ -23,14 +23,21 @@ from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason
+from shared.contract.scoring_options import Probabilities
 from shared.contract.text import clip_text
 
-from . import loader, outlier_detector
-from .loader import Detector
+from . import loader, registry
+from .answers import Answers
+from .loader import FittedModel
 
 
 def score_model_file(
-    model: Model, content: Content | Exception, readings: Readings, *, size_limit: int = SIZE_LIMIT
+    model: Model,
+    content: Content | Exception,
+    readings: Readings,
+    *,
+    size_limit: int = SIZE_LIMIT,
+    probabilities: str = Probabilities.LABEL,
 ) -> ModelOutcome:
     """One model's result; its file may unpack to *size_limit* bytes.
 
@@ -43,20 +50,20 @@ def score_model_file(
         etag = content.etag
         judged = loader.judge_model(content.data, size_limit)
         made_by = judged.made_by
-        detector = loader.build_detector(judged)
+        fitted = loader.build_model(judged)
         sidecar = parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
-        signal = _select_readings(detector, sidecar, model, readings)
+        signal = _select_readings(fitted, sidecar, model, readings)
         with warnings.catch_warnings(action="ignore"):  # no log line for each model
-            scores, anomalies = outlier_detector.score_rows(
-                detector.estimator, _arrange_features(detector, signal.values), detector.rule
+            answers = registry.predict_rows(
+                fitted, _arrange_features(fitted, signal.values), Probabilities(probabilities)
             )
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever the error
         reason, message = classify_error(error, made_by)
         result = ModelResult(model.id, reason=reason, message=message, etag=get_changed_etag(etag, model))
         return ModelOutcome(result, made_by=made_by)
-    value = signal.values[:, 0] if signal.values.shape[1] == 1 else None
-    predictions = Predictions(model, etag, signal.time, value, scores, anomalies)
-    result = ModelResult(model.id, len(scores), int(np.count_nonzero(anomalies)), etag=get_changed_etag(etag, model))
+    predictions = _make_predictions(model, etag, signal, answers)
+    anomalies = 0 if answers.anomaly is None else int(np.count_nonzero(answers.anomaly))
+    result = ModelResult(model.id, len(predictions.time), anomalies, etag=get_changed_etag(etag, model))
     return ModelOutcome(
         result,
         predictions,
@@ -65,7 +72,23 @@ def score_model_file(
         signal.is_assumed,
         signal.has_silent,
         made_by,
-        detector.is_constant,
+        fitted.is_constant,
+    )
+
+
+def _make_predictions(model: Model, etag: str, signal: ModelReadings, answers: Answers) -> Predictions:
+    value = np.repeat(signal.values[:, 0], answers.per_row) if signal.values.shape[1] == 1 else None
+    return Predictions(
+        model,
+        etag,
+        np.repeat(signal.time, answers.per_row),
+        value,
+        answers.score,
+        answers.anomaly,
+        answers.prediction,
+        answers.probability,
+        answers.output,
+        answers.label,
     )
 
 
@@ -79,18 +102,18 @@ def classify_error(error: BaseException, made_by: str = "") -> tuple[Reason, str
     return Reason.INCOMPATIBLE_MODEL if made_by not in ("", UNKNOWN) else Reason.ESTIMATOR_ERROR, message
 
 
-def _select_readings(detector: Detector, sidecar: Sidecar, model: Model, readings: Readings) -> ModelReadings:
-    if not detector.feature_names:
-        check_sidecar(sidecar, detector.n_features)
-    names = detector.feature_names or sidecar.features
-    expected = Expected(names, detector.n_features, detector.takes_gaps, sidecar.gaps)
+def _select_readings(fitted: FittedModel, sidecar: Sidecar, model: Model, readings: Readings) -> ModelReadings:
+    if not fitted.feature_names:
+        check_sidecar(sidecar, fitted.n_features)
+    names = fitted.feature_names or sidecar.features
+    expected = Expected(names, fitted.n_features, fitted.takes_gaps, sidecar.gaps)
     return features.build_model_readings(readings, model, features.find_frame_rows(readings, model), expected)
 
 
-def _arrange_features(detector: Detector, values: np.ndarray) -> Any:
+def _arrange_features(fitted: FittedModel, values: np.ndarray) -> Any:
     """The features as in training: with names, or without."""
-    if not detector.feature_names:
+    if not fitted.feature_names:
         return values
     import pandas as pd
 
-    return pd.DataFrame(values, columns=list(detector.feature_names))
+    return pd.DataFrame(values, columns=list(fitted.feature_names))

@@ -15,7 +15,9 @@ import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.model_files import parsed
+from scorer.model_files.estimator_kinds import TASKS
 from scorer.model_files.parsed import PIPELINE, ParsedObject
+from shared.contract.domain import Task
 from shared.contract.reasons import Reason
 
 from . import isolation_forest, training
@@ -57,8 +59,13 @@ def get_installed_version() -> str:
     return importlib.metadata.version("scikit-learn")
 
 
+def get_task(model: ParsedObject) -> Task:
+    """What a model does, of which `pack_model` made sure that it does something."""
+    return TASKS[parsed.get_last_step(model).kind]
+
+
 def read_rule(model: ParsedObject) -> ScoringRule:
-    """How the release that made a model labels. Raises as `isolation_forest.read_rule`."""
+    """How the release that made a detector labels. Raises as `isolation_forest.read_rule`."""
     detector = parsed.get_last_step(model)
     if detector.kind == _FOREST:
         return isolation_forest.read_rule(detector.state)
@@ -88,16 +95,17 @@ def _make_missing(name: str, made_by: str) -> Unscorable:
 
 
 def _list_steps(model: ParsedObject) -> list[ParsedObject]:
-    """The fitted steps of the model; the last one is the detector. Raises Unscorable."""
+    """The fitted steps of the model; the last one is what predicts. Raises Unscorable."""
     detector = parsed.get_last_step(model)
     kind = detector.kind if type(detector) is ParsedObject else type(detector).__name__
     if kind == _NEIGHBOURS and detector.state.get("novelty") is not True:
         message = "expected a LocalOutlierFactor for new readings, got one without novelty: fit it with novelty=True"
         raise Unscorable(Reason.NOT_NOVELTY, message)
-    if kind not in (_SVM, _SGD, _ENVELOPE, _FOREST, _NEIGHBOURS):
+    if kind not in TASKS:
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL,
-            f"expected an outlier detector, got a {_shorten_kind(model.kind)} that ends in {_shorten_kind(kind)}",
+            f"expected a model that predicts (a {', a '.join(Task)}), got a {_shorten_kind(model.kind)} that ends in "
+            f"{_shorten_kind(kind)}",
         )
     steps = [step for _, step in model.state["steps"]] if model.kind == PIPELINE else [model]
     for part in steps:

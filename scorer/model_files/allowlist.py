@@ -16,9 +16,11 @@ So a name of this list can run no code that a file chooses, open no file and imp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+
+from .estimator_kinds import KINDS, list_names
 
 
 class Use(StrEnum):
@@ -32,34 +34,6 @@ class Use(StrEnum):
     READ = "read"
 
 
-# Each is scored by NumPy, SciPy or Cython code over its attributes; none calls or opens what an attribute names.
-_ESTIMATORS = {
-    "sklearn.cluster._kmeans": "KMeans MiniBatchKMeans",  # distances to their centres
-    "sklearn.compose._column_transformer": "ColumnTransformer",  # calls its transformers, which are on this list
-    "sklearn.covariance._elliptic_envelope": "EllipticEnvelope",
-    "sklearn.decomposition._factor_analysis": "FactorAnalysis",  # a product of matrices, as the next three
-    "sklearn.decomposition._fastica": "FastICA",
-    "sklearn.decomposition._incremental_pca": "IncrementalPCA",
-    "sklearn.decomposition._pca": "PCA",
-    "sklearn.decomposition._truncated_svd": "TruncatedSVD",
-    "sklearn.ensemble._iforest": "IsolationForest",
-    "sklearn.feature_selection._variance_threshold": "VarianceThreshold",
-    "sklearn.impute._base": "MissingIndicator SimpleImputer",  # the first is a part of imputers
-    "sklearn.impute._knn": "KNNImputer",  # distances to its rows
-    "sklearn.kernel_approximation": "AdditiveChi2Sampler Nystroem PolynomialCountSketch RBFSampler SkewedChi2Sampler",
-    "sklearn.linear_model._stochastic_gradient": "SGDOneClassSVM",
-    "sklearn.neighbors._lof": "LocalOutlierFactor",
-    "sklearn.pipeline": "FeatureUnion Pipeline",  # call their parts, which are on this list
-    "sklearn.preprocessing._data": "Binarizer MaxAbsScaler MinMaxScaler Normalizer PowerTransformer "
-    "QuantileTransformer RobustScaler StandardScaler",
-    "sklearn.preprocessing._discretization": "KBinsDiscretizer",
-    "sklearn.preprocessing._encoders": "OneHotEncoder OrdinalEncoder",  # the first is a part of KBinsDiscretizer
-    "sklearn.preprocessing._function_transformer": "FunctionTransformer",  # calls a FUNCTION
-    "sklearn.preprocessing._polynomial": "PolynomialFeatures SplineTransformer",
-    "sklearn.random_projection": "GaussianRandomProjection SparseRandomProjection",  # a product of matrices
-    "sklearn.svm._classes": "OneClassSVM",
-    "sklearn.tree._classes": "ExtraTreeRegressor",  # a part of IsolationForest
-}
 _PARTS = {
     "builtins": "slice",
     "numpy.random._pickle": "__randomstate_ctor",
@@ -125,23 +99,19 @@ SEARCHES = frozenset(
 )
 
 
-def _list_names(table: Mapping[str, str]) -> Iterator[str]:
-    return (f"{module}.{name}" for module, names in table.items() for name in names.split())
-
-
 USES: Mapping[str, Use] = MappingProxyType(
     {
-        **dict.fromkeys(_list_names(_ESTIMATORS), Use.ESTIMATOR),
-        **dict.fromkeys(_list_names(_PARTS), Use.PART),
-        **dict.fromkeys(_list_names(_FUNCTIONS), Use.FUNCTION),
-        **dict.fromkeys(_list_names(_TYPES), Use.TYPE),
-        **dict.fromkeys(_list_names(_UNUSED), Use.UNUSED),
+        **dict.fromkeys(list_names(KINDS), Use.ESTIMATOR),
+        **dict.fromkeys(list_names(_PARTS), Use.PART),
+        **dict.fromkeys(list_names(_FUNCTIONS), Use.FUNCTION),
+        **dict.fromkeys(list_names(_TYPES), Use.TYPE),
+        **dict.fromkeys(list_names(_UNUSED), Use.UNUSED),
         **dict.fromkeys(SEARCHES, Use.UNUSED),
-        **dict.fromkeys(_list_names(_READ), Use.READ),
+        **dict.fromkeys(list_names(_READ), Use.READ),
     }
 )
 # The modules that the estimators of this list are imported from.
-MODULES = tuple(sorted(_ESTIMATORS))
+MODULES = tuple(sorted(KINDS))
 
 # Module names of older versions, and today's.
 MOVED: Mapping[str, str] = MappingProxyType(

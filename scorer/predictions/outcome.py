@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scorer.predictions.table import Predictions
+from scorer.predictions.rows import Predictions
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
 

@@ -6,7 +6,6 @@ Tables are of schema 2, also while they are in memory; only a file may be of sch
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.arrow import build_numbers, build_strings
-from shared.contract.domain import Model
 from shared.contract.model_list import ModelList
+
+from .rows import NUMBERS, PredictionRows, Texts, join_anomalies, join_arrays, join_numbers, join_texts
 
 # No `date` or `hour`: they are in the folder names, and pandas and pyarrow refuse them twice.
 SCHEMA = pa.schema(
@@ -49,104 +49,58 @@ _IN_MEMORY: Mapping[int, pa.Schema] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """One model's predictions for its rows, oldest first."""
-
-    model: Model
-    etag: str
-    time: np.ndarray  # int64, microseconds since 1970
-    value: np.ndarray | None  # float64
-    score: np.ndarray  # float64
-    anomaly: np.ndarray  # bool
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionRows:
-    """Predictions of some models of a pack, one after the other; each model's rows oldest first."""
-
-    indices: np.ndarray  # int64, the models' indices in the pack
-    row_counts: np.ndarray  # int64, rows of each model
-    time: np.ndarray  # int64, microseconds since 1970
-    value: np.ndarray | None  # float64, NaN where the model has more than one feature; None where all have
-    score: np.ndarray  # float64
-    anomaly: np.ndarray  # bool
-
-    def select_models(self, keep: np.ndarray) -> PredictionRows:
-        """The rows of the models that the mask *keep* selects."""
-        is_kept = np.repeat(keep, self.row_counts)
-        value = None if self.value is None else self.value[is_kept]
-        return PredictionRows(
-            self.indices[keep],
-            self.row_counts[keep],
-            self.time[is_kept],
-            value,
-            self.score[is_kept],
-            self.anomaly[is_kept],
-        )
-
-
-def join_predictions(predictions: Sequence[tuple[int, Predictions]]) -> PredictionRows:
-    """The predictions of single models, each with its index in the pack."""
-    all_predictions = [model_predictions for _, model_predictions in predictions]
-    row_counts = np.array([len(model_predictions.time) for model_predictions in all_predictions], np.int64)
-    values = [
-        np.full(len(model_predictions.time), np.nan) if model_predictions.value is None else model_predictions.value
-        for model_predictions in all_predictions
-    ]
-    return PredictionRows(
-        np.array([index for index, _ in predictions], np.int64),
-        row_counts,
-        _join_arrays([model_predictions.time for model_predictions in all_predictions], np.int64),
-        _join_arrays(values, np.float64),
-        _join_arrays([model_predictions.score for model_predictions in all_predictions], np.float64),
-        _join_arrays([model_predictions.anomaly for model_predictions in all_predictions], bool),
-    )
-
-
 def to_table(models: ModelList, etags: Sequence[str], scored: Sequence[PredictionRows]) -> pa.Table:
     """All rows as one table, in the order of *models*; *etags* are of the files that were scored."""
-    indices = _join_arrays([rows.indices for rows in scored], np.int64)
-    row_counts = _join_arrays([rows.row_counts for rows in scored], np.int64)
+    indices = join_arrays([rows.indices for rows in scored], np.int64)
+    row_counts = join_arrays([rows.row_counts for rows in scored], np.int64)
     starts = np.cumsum(row_counts) - row_counts
     order = np.argsort(indices, kind="stable")
     order_of_rows: Any = slice(None)
     if (order[1:] < order[:-1]).any():
         order_of_rows = expand_ranges(starts[order], row_counts[order])
         indices, row_counts = indices[order], row_counts[order]
-
-    def join_column(name: str, kind: type) -> np.ndarray:
-        values: np.ndarray = _join_arrays([getattr(rows, name) for rows in scored], kind)[order_of_rows]
-        return values
-
-    def join_optional(name: str) -> pa.Array:
-        """A column of numbers in which NaN is null, and which some rows do not have at all."""
-        arrays = [getattr(rows, name) for rows in scored]
-        if all(array is None for array in arrays):
-            return pa.nulls(total, pa.float64())
-        filled = [
-            np.full(len(rows.time), np.nan) if array is None else array
-            for rows, array in zip(scored, arrays, strict=True)
-        ]
-        numbers = _join_arrays(filled, np.float64)[order_of_rows]
-        return build_numbers(numbers, null=np.isnan(numbers))
-
     total = int(row_counts.sum())
     devices, sensors, etags_of_rows = (
         texts if len(indices) == len(texts) else [texts[index] for index in indices.tolist()]
         for texts in (models.read_texts("device"), models.read_texts("sensor"), etags)
     )
+    time = join_arrays([rows.time for rows in scored], np.int64)[order_of_rows]
     columns = {
-        "time": build_numbers(join_column("time", np.int64), pa.timestamp("us", "UTC")),
+        "time": build_numbers(time, pa.timestamp("us", "UTC")),
         "device": _repeat_texts(devices, row_counts),
-        "value": join_optional("value"),
-        "score": build_numbers(join_column("score", np.float64)),
-        "anomaly": build_numbers(join_column("anomaly", bool).view(np.int8)),
         "model": _repeat_texts(etags_of_rows, row_counts),
     }
     if models.has_sensors and any(sensors):
         columns["sensor"] = _repeat_texts(sensors, row_counts)
+    for name in NUMBERS:
+        if (numbers := join_numbers(scored, name)) is not None:
+            columns[name] = _build_optional(numbers[order_of_rows])
+    if (anomalies := join_anomalies(scored)) is not None:
+        labels = anomalies[order_of_rows].view(np.int8)
+        columns["anomaly"] = build_numbers(labels, null=labels < 0 if anomalies.dtype != bool else None)
+    for name in ("output", "label"):
+        if (texts := join_texts(scored, name)) is not None and not texts.is_none():
+            columns[name] = _build_texts(texts.select_rows(order_of_rows))
     return _fill_columns(columns, total, _IN_MEMORY[NEWEST])
+
+
+def _build_optional(numbers: np.ndarray) -> pa.Array:
+    """A column of numbers in which NaN is null."""
+    null = np.isnan(numbers)
+    return build_numbers(numbers, null=null if null.any() else None)
+
+
+def _build_texts(texts: Texts) -> pa.DictionaryArray:
+    """A column of texts whose dictionary holds just those that it has, in the order of the rows."""
+    codes, first_rows = np.unique(texts.codes, return_index=True)
+    used = codes[np.argsort(first_rows)]
+    used = used[used >= 0]
+    new_code = np.full(len(texts.names) + 1, -1, np.int32)
+    new_code[used] = np.arange(len(used), dtype=np.int32)
+    indices = new_code[texts.codes]
+    null = indices < 0
+    dictionary = build_strings([texts.names[code] for code in used.tolist()])
+    return pa.DictionaryArray.from_arrays(build_numbers(indices, null=null if null.any() else None), dictionary)
 
 
 def _fill_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray], rows: int, schema: pa.Schema) -> pa.Table:
@@ -176,12 +130,6 @@ def expand_ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
     ends = np.cumsum(counts)
     shifted: np.ndarray = np.repeat(first - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
     return shifted
-
-
-def _join_arrays(arrays: Sequence[np.ndarray], kind: type) -> np.ndarray:
-    if len(arrays) == 1:
-        return arrays[0]
-    return np.concatenate(arrays) if arrays else np.empty(0, kind)
 
 
 def _repeat_texts(texts: Sequence[str], row_counts: np.ndarray) -> pa.DictionaryArray:

@@ -34,6 +34,7 @@ from shared.contract.domain import Model
 from shared.contract.errors import Unavailable
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason
+from shared.contract.scoring_options import Probabilities
 from shared.contract.text import clip_text
 
 from . import pipe, replies
@@ -83,17 +84,19 @@ class WorkerPool:
         timeout: float = MODEL_TIMEOUT,
         memory: int | None = None,
         size_limit: int | None = None,
+        probabilities: Probabilities | None = None,
         scoring: Scoring = score_model_file,
     ) -> None:
         """For *count* models at once, each at most *timeout* seconds and *memory* bytes (None: a fair share).
 
         *size_limit* is that of a model's file, unpacked, in bytes. *scoring* is called in the worker process, and
-        passed by its name.
+        passed by its name; it gets *size_limit* and *probabilities* by name, where they are given.
         """
         self._count = count
         self._timeout = timeout
         self._memory = min(memory or WORKER_MEMORY, _compute_memory_share(count))
-        self._size_limit = size_limit
+        options = {"size_limit": size_limit, "probabilities": probabilities}
+        self._options = {name: option for name, option in options.items() if option is not None}
         self._scoring = f"{scoring.__module__}:{scoring.__qualname__}"
         self._pool = ThreadPoolExecutor(count)
         self._workers: list[_WorkerSlot] = []
@@ -158,7 +161,7 @@ class WorkerPool:
             "timeout": self._timeout,
             "memory": self._memory,
             "scoring": self._scoring,
-            "size_limit": self._size_limit,
+            "options": self._options,
         }
         try:
             with self._starting:

@@ -1,39 +1,49 @@
 """A worker process's reply for a model, as bytes that the node can read without trusting the writer.
 
-A line of JSON, then the arrays one after the other. Nothing is unpickled: a hostile model may have written the reply.
+A line of JSON, then the columns one after the other. Nothing is unpickled: a hostile model may have written the reply.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
-from scorer.predictions.table import Predictions
+from scorer.predictions.rows import COMPLETE, NUMBERS, TEXTS, Predictions, Texts
 from scorer.readings.source import Readings
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import FROM_SANDBOX, Reason
 from shared.contract.text import clip_text
 
-HEAD_LIMIT = 2**14  # bytes of the line
-_ROW = 8 + 8 + 8 + 1  # bytes of a time, a value, a score, and a label
-_NUMBERS = {"rows", "left_out", "repeated"}
-_FLAGS = {"valued", "assumed", "silent", "constant"}
+HEAD_LIMIT = 2**14  # bytes of the line without texts
+TEXTS_LIMIT = 2**18  # bytes of all different labels and outputs of a model, as JSON
+OUTPUTS_LIMIT = 1000  # rows of predictions for one row of readings
+_ROW_LIMIT = 8 + 8 * len(NUMBERS) + 4 * len(TEXTS) + 1  # bytes of a row with all columns
+_REPLY_LIMIT = 2**28  # bytes, but for models with one row of predictions for each row of readings
+_COUNTS = {"rows", "left_out", "repeated"}
+_FLAGS = {"assumed", "silent", "constant"}
+_TEXTS = {"made_by", "message"}
 _VERSION = re.compile(r"[0-9A-Za-z.+-]{0,40}")
+# The columns that may follow the times, in their order, so that all numbers are aligned.
+_KINDS: Mapping[str, str] = {**dict.fromkeys(NUMBERS, "<f8"), **dict.fromkeys(TEXTS, "<i4"), "anomaly": "u1"}
 
 
 def compute_reply_limit(readings: Readings) -> int:
     """How many bytes a reply may have for a model with these readings."""
-    return HEAD_LIMIT + readings.rows * _ROW
+    rows = readings.rows * _ROW_LIMIT
+    return HEAD_LIMIT + TEXTS_LIMIT + max(rows, min(rows * OUTPUTS_LIMIT, _REPLY_LIMIT))
 
 
 def to_bytes(outcome: ModelOutcome) -> bytes:
     """The reply."""
     result, predictions = outcome.result, outcome.predictions
+    columns = dict(_list_columns(predictions)) if predictions else {}
     head = {
         "rows": len(predictions.time) if predictions else 0,
         "left_out": outcome.left_out,
@@ -41,78 +51,158 @@ def to_bytes(outcome: ModelOutcome) -> bytes:
         "made_by": outcome.made_by,
         "reason": result.reason,
         "message": result.message,
-        "valued": bool(predictions and predictions.value is not None),
+        "columns": list(columns),
+        "texts": {name: texts.names for name in TEXTS if predictions and (texts := getattr(predictions, name))},
         "assumed": outcome.is_assumed,
         "silent": outcome.has_silent,
         "constant": outcome.is_constant,
     }
-    arrays = []
-    if predictions:
-        arrays = [predictions.time.astype("<i8"), predictions.score.astype("<f8")]
-        arrays += [] if predictions.value is None else [predictions.value.astype("<f8")]
-        arrays.append(predictions.anomaly.astype("?"))  # last, so that the others are aligned
+    arrays = [predictions.time.astype("<i8"), *columns.values()] if predictions else []
     return json.dumps(head).encode() + b"\n" + b"".join(array.tobytes() for array in arrays)
+
+
+def _list_columns(predictions: Predictions) -> Iterator[tuple[str, np.ndarray]]:
+    """The columns that a model's rows have, by name, as they are written."""
+    for name, kind in _KINDS.items():
+        column = getattr(predictions, name)
+        if column is not None:
+            yield name, (column.codes if name in TEXTS else column).astype(kind)
 
 
 def parse_reply(data: bytes, model: Model, etag: str, readings: Readings) -> ModelOutcome:
     """The reply for *model*, whose file is *etag*, and which got *readings*. Raises ValueError.
 
-    It is checked: scores are finite, labels are 0 or 1, and times are among those of the readings.
+    It is checked: scores are finite, labels are among those that it names, and times are among those of the readings.
     """
     line, _, body = data.partition(b"\n")
     head = _parse_head(line)
-    rows, reason, made_by = head["rows"], head["reason"], head["made_by"]
-    if reason is not None:
-        if rows or body:
-            raise ValueError(f"{rows} rows for a failed model")
-        result = ModelResult(
-            model.id, reason=Reason(reason), message=clip_text(head["message"]), etag=get_changed_etag(etag, model)
-        )
-        return ModelOutcome(result, made_by=made_by)
-    if not 0 < rows <= readings.rows or max(head["left_out"], head["repeated"]) > readings.rows:
-        raise ValueError(f"{rows} rows, and {head['left_out']} left out, of {readings.rows} readings")
-    expected = rows * (_ROW if head["valued"] else _ROW - 8)
-    if len(body) != expected:
-        raise ValueError(f"expected {expected} bytes of arrays, got {len(body)}")
-    time, score = np.frombuffer(body, "<i8", rows), np.frombuffer(body, "<f8", rows, 8 * rows)
-    value = np.frombuffer(body, "<f8", rows, 16 * rows) if head["valued"] else None
-    label = np.frombuffer(body, "u1", rows, expected - rows)
-    instants = {instant for frame in readings.frames for instant in frame.time.tolist()}  # NumPy would take 100 us
-    if not instants.issuperset(time.tolist()) or not (time[1:] > time[:-1]).all():
-        raise ValueError("times that are not in the readings, or out of order")
-    if not np.isfinite(score).all() or (value is not None and not np.isfinite(value).all()):
-        raise ValueError("scores or values that are not finite")
-    if label.max() > 1:
-        raise ValueError("labels other than 0 and 1")
-    result = ModelResult(model.id, rows, int(np.count_nonzero(label)), etag=get_changed_etag(etag, model))
-    predictions = Predictions(model, etag, time, value, score, label.astype(bool))
+    if head.reason is not None:
+        if head.rows or body:
+            raise ValueError(f"{head.rows} rows for a failed model")
+        result = ModelResult(model.id, reason=head.reason, message=head.message, etag=get_changed_etag(etag, model))
+        return ModelOutcome(result, made_by=head.made_by)
+    if max(head.left_out, head.repeated) > readings.rows:
+        raise ValueError(f"{head.left_out} rows left out and {head.repeated} replaced, of {readings.rows} readings")
+    predictions = _read_predictions(head, body, model, etag)
+    _check_rows(predictions, readings)
+    anomalies = 0 if predictions.anomaly is None else int(np.count_nonzero(predictions.anomaly))
+    result = ModelResult(model.id, head.rows, anomalies, etag=get_changed_etag(etag, model))
     return ModelOutcome(
         result,
         predictions,
-        head["left_out"],
-        head["repeated"],
-        head["assumed"],
-        head["silent"],
-        made_by,
-        head["constant"],
+        head.left_out,
+        head.repeated,
+        head.is_assumed,
+        head.has_silent,
+        head.made_by,
+        head.is_constant,
     )
 
 
-def _parse_head(line: bytes) -> dict[str, Any]:
-    if len(line) > HEAD_LIMIT:
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The checked line of a reply."""
+
+    rows: int
+    left_out: int
+    repeated: int
+    made_by: str
+    reason: Reason | None
+    message: str
+    columns: tuple[str, ...]
+    texts: Mapping[str, tuple[str, ...]]
+    is_assumed: bool
+    has_silent: bool
+    is_constant: bool
+
+
+def _parse_head(line: bytes) -> _Head:
+    if len(line) > HEAD_LIMIT + TEXTS_LIMIT:
         raise ValueError(f"a head of {len(line)} bytes")
     try:
         head = json.loads(line)
     except RecursionError as error:
         raise ValueError("a head that is nested too deep") from error
-    if not isinstance(head, dict) or head.keys() != _NUMBERS | _FLAGS | {"made_by", "reason", "message"}:
+    if not isinstance(head, dict) or head.keys() != _COUNTS | _FLAGS | _TEXTS | {"reason", "columns", "texts"}:
         raise ValueError(f"a head with other keys: {str(head)[:100]}")
-    counts = all(type(head[name]) is int and head[name] >= 0 for name in _NUMBERS)
+    counts = all(type(head[name]) is int and head[name] >= 0 for name in _COUNTS)
     texts = isinstance(head["message"], str) and isinstance(head["made_by"], str)
-    reason = head["reason"]
     flags = all(type(head[name]) is bool for name in _FLAGS)
     if not (counts and texts and flags and _VERSION.fullmatch(head["made_by"])):
         raise ValueError("a head with other types")
+    reason, columns, names = head["reason"], head["columns"], head["texts"]
     if reason is not None and (not isinstance(reason, str) or reason not in FROM_SANDBOX):
         raise ValueError(f"a reason {str(reason)[:40]!r} that is not of a model")
-    return head
+    if not isinstance(columns, list) or columns != [name for name in _KINDS if name in columns]:
+        raise ValueError(f"columns {str(columns)[:100]}")
+    if not isinstance(names, dict) or names.keys() != {name for name in TEXTS if name in columns}:
+        raise ValueError(f"texts of other columns: {str(names)[:100]}")
+    return _Head(
+        head["rows"],
+        head["left_out"],
+        head["repeated"],
+        head["made_by"],
+        None if reason is None else Reason(reason),
+        clip_text(head["message"]),
+        tuple(columns),
+        {name: _parse_names(texts) for name, texts in names.items()},
+        head["assumed"],
+        head["silent"],
+        head["constant"],
+    )
+
+
+def _parse_names(texts: object) -> tuple[str, ...]:
+    """The different texts of a column, made legible."""
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+        raise ValueError(f"texts {str(texts)[:100]}")
+    names = tuple(clip_text(text) for text in texts)
+    if len(set(names)) < len(names):
+        raise ValueError("the same text twice")
+    return names
+
+
+def _read_predictions(head: _Head, body: bytes, model: Model, etag: str) -> Predictions:
+    """The columns behind the head. Raises ValueError where their size is another, or a code has no text."""
+    rows = head.rows
+    expected = rows * (8 + sum(np.dtype(_KINDS[name]).itemsize for name in head.columns))
+    if not rows or len(body) != expected:
+        raise ValueError(f"expected some rows, and {expected} bytes of {rows} rows, got {len(body)}")
+    columns: dict[str, Any] = {}
+    offset = 8 * rows
+    for name in head.columns:
+        column = np.frombuffer(body, _KINDS[name], rows, offset)
+        offset += column.nbytes
+        if name in TEXTS:
+            if not -1 <= int(column.min()) <= int(column.max()) < len(head.texts[name]):
+                raise ValueError(f"codes in {name} without a text")
+            columns[name] = Texts(column, head.texts[name])
+        elif name == "anomaly":
+            if column.max() > 1:
+                raise ValueError("anomalies other than 0 and 1")
+            columns[name] = column.astype(bool)
+        else:
+            columns[name] = column
+    return Predictions(model, etag, np.frombuffer(body, "<i8", rows), **columns)
+
+
+def _check_rows(predictions: Predictions, readings: Readings) -> None:
+    """Raise ValueError for rows that no model could have."""
+    time = predictions.time
+    instants = {instant for frame in readings.frames for instant in frame.time.tolist()}  # NumPy would take 100 us
+    in_order = bool((time[1:] > time[:-1]).all())
+    if predictions.output is not None:  # several rows for a row of readings; their outputs differ
+        keys = np.stack([time, predictions.output.codes.astype(np.int64)], axis=1)
+        in_order = bool((time[1:] >= time[:-1]).all()) and len(np.unique(keys, axis=0)) == len(keys)
+    if not instants.issuperset(time.tolist()) or not in_order:
+        raise ValueError("times that are not in the readings, out of order, or repeated")
+    if predictions.count_readings() > readings.rows:
+        raise ValueError(f"rows for {predictions.count_readings()} of {readings.rows} readings")
+    for name in NUMBERS:
+        column = getattr(predictions, name)
+        if column is not None and (np.isinf(column).any() or (name in COMPLETE and np.isnan(column).any())):
+            raise ValueError(f"{name} that is not finite")
+    if predictions.anomaly is not None and predictions.score is None:
+        raise ValueError("anomalies without scores")
+    if all(getattr(predictions, name) is None for name in ("score", "prediction", "label")):
+        raise ValueError("rows without a score, a prediction or a label")

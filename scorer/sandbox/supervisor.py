@@ -77,8 +77,7 @@ def main(config_json: str) -> None:
     module, _, name = config["scoring"].partition(":")
     _preload_libraries()
     function: Any = getattr(importlib.import_module(module), name)
-    size_limit = config["size_limit"]
-    scoring: Scoring = function if size_limit is None else partial(function, size_limit=size_limit)
+    scoring: Scoring = partial(function, **config["options"])
     limits = Limits(config["timeout"], config["memory"])
     pipes: list[list[int]] = config["pipes"]
     own_pid = os.getpid()

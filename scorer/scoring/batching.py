@@ -18,7 +18,8 @@ from scorer.families.base import Family
 from scorer.kernels import dispatch
 from scorer.kernels.batch import Batch
 from scorer.packs.pack import Pack
-from scorer.predictions.table import PredictionRows, expand_ranges
+from scorer.predictions.rows import PredictionRows
+from scorer.predictions.table import expand_ranges
 from scorer.readings import features
 from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.frames import Frame

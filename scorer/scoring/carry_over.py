@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
 from scorer.predictions import part_files
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
-from scorer.predictions.table import ADDED, SCHEMA, Predictions
+from scorer.predictions.rows import COMPLETE, NUMBERS, TEXTS, Predictions, Texts
+from scorer.predictions.table import SCHEMA
 from scorer.storage.blob_store import Container
+from shared.contract.domain import Model
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.model_list import ModelList
@@ -85,7 +88,6 @@ def _match_rows(models: ModelList, outcomes: Outcomes, table: pa.Table) -> dict[
     ends = np.cumsum([0, *row_counts])
     if ends[-1] != table.num_rows:
         raise Malformed(f"expected {ends[-1]} rows in its parts, got {table.num_rows}")
-    _check_detectors(table)
     etags = _read_etags(models, outcomes, table, indices, ends)
     model_of_row = pa.array(np.repeat(np.arange(len(indices)), np.diff(ends)))
     devices, sensors = models.read_texts("device"), models.read_texts("sensor")
@@ -97,14 +99,11 @@ def _match_rows(models: ModelList, outcomes: Outcomes, table: pa.Table) -> dict[
     for name, ids in expected.items():
         if table[name] != pa.chunked_array([pa.array(ids, pa.string()).take(model_of_row)]):
             raise Malformed(f"the rows of its part are not those of its models: column {name!r}")
-    time, score = (table[name].cast(kind).to_numpy() for name, kind in (("time", pa.int64()), ("score", pa.float64())))
-    value, no_value = table["value"].to_numpy(), table["value"].is_null().to_numpy()
-    anomaly = table["anomaly"].to_numpy() != 0
+    columns = _CarriedColumns.from_table(table)
     scored = {}
     for i, etag, start, end in zip(indices, etags, ends[:-1].tolist(), ends[1:].tolist(), strict=True):
-        rows, model = slice(start, end), models[i]
-        values = None if no_value[start:end].any() else value[rows]
-        predictions = Predictions(model, etag, time[rows], values, score[rows], anomaly[rows])
+        model = models[i]
+        predictions = columns.select_model(model, etag, slice(start, end))
         result = ModelResult(model.id, end - start, int(outcomes.anomalies[i]), etag=get_changed_etag(etag, model))
         scored[i] = ModelOutcome(
             result, predictions if end > start else None, is_constant=outcomes.remarks.get(i) == MODEL_IS_CONSTANT
@@ -112,12 +111,48 @@ def _match_rows(models: ModelList, outcomes: Outcomes, table: pa.Table) -> dict[
     return scored
 
 
-def _check_detectors(table: pa.Table) -> None:
-    """Raise Malformed where rows are not those of detectors: only a later version carries them over without a loss."""
-    filled = [name for name in ADDED if table[name].null_count < table.num_rows]
-    lacking = [name for name in ("score", "anomaly") if table[name].null_count]
-    if filled or lacking:
-        raise Malformed(f"expected rows of detectors, got values in {filled} and nulls in {lacking}")
+@dataclass(frozen=True, slots=True)
+class _CarriedColumns:
+    """The columns of a table of predictions that may be null, and its times."""
+
+    time: np.ndarray
+    numbers: Mapping[str, np.ndarray]  # NaN is null
+    anomaly: np.ndarray  # int8; -1 is null
+    texts: Mapping[str, Texts]
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Self:
+        """Columns without any value are left out."""
+        filled = {name for name in table.column_names if table[name].null_count < table.num_rows}
+        return cls(
+            table["time"].cast(pa.int64()).to_numpy(),
+            {name: table[name].to_numpy() for name in NUMBERS if name in filled},
+            table["anomaly"].fill_null(-1).to_numpy(),
+            {name: _read_texts(table[name]) for name in TEXTS if name in filled},
+        )
+
+    def select_model(self, model: Model, etag: str, rows: slice) -> Predictions:
+        """The rows of one model, which has a column where its rows have values in it. Raises Malformed."""
+        numbers = {name: column[rows] for name, column in self.numbers.items()}
+        texts = {name: column.select_rows(rows) for name, column in self.texts.items()}
+        columns: dict[str, Any] = {name: column for name, column in numbers.items() if not np.isnan(column).all()}
+        columns |= {name: column for name, column in texts.items() if not column.is_none()}
+        anomaly = self.anomaly[rows]
+        complete = (anomaly < 0, *(np.isnan(numbers[name]) for name in COMPLETE if name in numbers))
+        if any(null.any() and not null.all() for null in complete):
+            raise Malformed(f"expected values in all rows of {model.id} or in none, got some without")
+        return Predictions(
+            model,
+            etag,
+            self.time[rows],
+            anomaly=anomaly != 0 if (anomaly >= 0).all() else None,
+            **columns,
+        )
+
+
+def _read_texts(column: pa.ChunkedArray) -> Texts:
+    encoded = column.dictionary_encode().combine_chunks()
+    return Texts(encoded.indices.fill_null(-1).to_numpy(), tuple(encoded.dictionary.to_pylist()))
 
 
 def _read_etags(

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Self
 
 from .reasons import Outcome, Reason
 
 EXAMPLES = 20  # devices that are named
+
+
+class Task(StrEnum):
+    """What a model does with a row of readings. It follows from the model itself."""
+
+    DETECTOR = "detector"  # a score, and whether it is an anomaly
+    REGRESSOR = "regressor"  # a prediction, or one for each of several outputs
+    CLASSIFIER = "classifier"  # a label, and its probability where the model gives one
+    CLUSTERER = "clusterer"  # a label, and a score: minus the distance to the centre of the cluster
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,13 @@ class UnmodelledDevices(StrEnum):
     OFF = "off"  # they are not looked for
 
 
+class Probabilities(StrEnum):
+    """Which probabilities of a classifier are written."""
+
+    LABEL = "label"  # that of each row's label, beside it
+    ALL = "all"  # a further row for each class too, whose `output` is the class; of classifiers with one output
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one model, and of readings on a node."""
@@ -189,6 +196,7 @@ class ScoringOptions:
     other_versions: OtherVersions = field(default_factory=OtherVersions)
     limits: Limits = field(default_factory=Limits)
     unmodelled: UnmodelledDevices = UnmodelledDevices.OFF  # as of a manifest that does not say it
+    probabilities: Probabilities = Probabilities.LABEL
 
     def assume_features(self) -> Self:
         """The same; where nobody chose, models without feature names take the order of the files, as 0.1 did."""
@@ -203,7 +211,10 @@ class ScoringOptions:
             "other_versions": asdict(self.other_versions),
             "limits": asdict(self.limits),
         }
-        return doc if schema == 1 else {**doc, "unmodelled": self.unmodelled}
+        if schema == 1:
+            return doc
+        chosen = {} if self.probabilities is Probabilities.LABEL else {"probabilities": self.probabilities}
+        return {**doc, "unmodelled": self.unmodelled, **chosen}
 
     @classmethod
     def from_json(cls, doc: dict[str, Any]) -> Self:
@@ -213,4 +224,5 @@ class ScoringOptions:
             OtherVersions(*(OtherVersion(doc["other_versions"][kind]) for kind in OtherVersions.__slots__)),
             Limits(**{name: _parse_limit(value) for name, value in pick_fields(Limits, doc["limits"]).items()}),
             UnmodelledDevices(doc.get("unmodelled", UnmodelledDevices.OFF)),
+            Probabilities(doc.get("probabilities", Probabilities.LABEL)),
         )

@@ -208,7 +208,8 @@ def judge(model: Any, frame: str, kind: str) -> str:
         return str(error.reason)
     rows = FRAMES[frame](SEEN)
     expected = np.ravel(model.decision_function(rows)), model.predict(rows) == -1
-    results = [outlier_detector.score_rows(detector.estimator, rows if detector.feature_names else SEEN, detector.rule)]
+    answers = outlier_detector.predict_rows(detector.estimator, rows if detector.feature_names else SEEN, detector.rule)
+    results = [(answers.score, answers.anomaly)]
     if packed.family is not Family.KEPT:
         results.append(_score_packed(packed, SEEN))
     for scores, labels in results:
@@ -265,7 +266,7 @@ def _judge_release(data: bytes, answer: dict[str, Any] | None) -> str:
     except Unscorable as error:
         return str(error.reason)
     assert answer
-    scores, _ = outlier_detector.score_rows(detector.estimator, SEEN_BY_RELEASES, detector.rule)
+    scores = outlier_detector.predict_rows(detector.estimator, SEEN_BY_RELEASES, detector.rule).score
     np.testing.assert_allclose(scores, answer["score"], atol=EQUAL)
     return PACKED if packed.family is not Family.KEPT else CHILD
 

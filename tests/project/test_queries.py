@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from scorer.predictions.table import SCHEMA, PredictionRows, to_parquet, to_table
+from scorer.predictions.rows import PredictionRows
+from scorer.predictions.table import SCHEMA, to_parquet, to_table
 from shared.contract.domain import Model
 from shared.contract.model_list import ModelList
 from shared.contract.paths import prediction_path

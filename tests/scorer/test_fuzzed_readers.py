@@ -30,7 +30,7 @@ from scorer.packs import pack
 from scorer.packs.cache import pack_file
 from scorer.packs.pack import Entry
 from scorer.predictions.outcome import ModelOutcome
-from scorer.predictions.table import Predictions
+from scorer.predictions.rows import Predictions
 from scorer.readings.frames import Frame
 from scorer.readings.source import Readings
 from scorer.sandbox import replies

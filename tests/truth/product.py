@@ -24,7 +24,8 @@ from scorer.readings.source import Readings
 from scorer.sandbox import replies
 from scorer.scoring import pipeline
 from scorer.scoring.needed_columns import find_needed_columns
-from scorer.scoring.pipeline import PackInput, ProgressCounter, ScoringContext
+from scorer.scoring.pack_state import ProgressCounter
+from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import LEFT_OUT, RunWarnings
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model

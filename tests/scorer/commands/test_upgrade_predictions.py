@@ -17,16 +17,8 @@ from azure.storage.blob import ContainerClient
 
 from scorer.__main__ import main
 from scorer.commands import upgrade_predictions
-from scorer.predictions.table import (
-    SCHEMA,
-    SCHEMAS,
-    PartWriter,
-    PredictionRows,
-    identify_schema,
-    to_parquet,
-    to_table,
-    upgrade_table,
-)
+from scorer.predictions.rows import PredictionRows
+from scorer.predictions.table import SCHEMA, SCHEMAS, PartWriter, identify_schema, to_parquet, to_table, upgrade_table
 from scorer.storage.blob_store import Container, Folder, MappedContent
 from shared.contract.domain import Model, Original
 from shared.contract.model_list import ModelList

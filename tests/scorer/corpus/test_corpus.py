@@ -30,7 +30,8 @@ from scorer.readings import features, source
 from scorer.readings.features import Expected
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import PackInput, ProgressCounter, ScoringContext
+from scorer.scoring.pack_state import ProgressCounter
+from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import LEFT_OUT, RunWarnings
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model

@@ -11,7 +11,8 @@ import pytest
 
 from scorer.predictions import part_files
 from scorer.predictions.part_files import Parts, read_part
-from scorer.predictions.table import ADDED, SCHEMA, SCHEMAS, PredictionRows, to_table
+from scorer.predictions.rows import PredictionRows
+from scorer.predictions.table import ADDED, SCHEMA, SCHEMAS, to_table
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model, Part, PartStatistics
 from shared.contract.errors import Malformed

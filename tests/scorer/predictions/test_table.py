@@ -7,17 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scorer.predictions.rows import PredictionRows, Predictions, join_predictions
 from scorer.predictions.table import (
     ADDED,
     SCHEMA,
     SCHEMAS,
     PartWriter,
-    PredictionRows,
-    Predictions,
     encode_texts,
     expand_ranges,
     identify_schema,
-    join_predictions,
     to_parquet,
     to_table,
     upgrade_table,

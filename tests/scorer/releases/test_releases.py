@@ -60,7 +60,8 @@ def test_scikit_learn_itself_scores_an_old_model_as_the_release_that_made_it(rel
         if name in REFUSED.get(release, {}):
             continue
         detector = loader.load_model(files[name])
-        scores, labels = outlier_detector.score_rows(detector.estimator, SEEN, detector.rule)
+        answers = outlier_detector.predict_rows(detector.estimator, SEEN, detector.rule)
+        scores, labels = answers.score, answers.anomaly
 
         np.testing.assert_allclose(scores, answer["score"], atol=1e-12, err_msg=name)
         clear = np.abs(scores - detector.rule.border) > 1e-12  # rounding may move a score that is on the border
@@ -84,7 +85,7 @@ def test_what_is_converted_scores_as_before_and_what_cannot_be_is_refused(
     assert capsys.readouterr().out.count("keep the file as it is") == len(kept & set(old_labels))
     for path in (tmp_path / "new").iterdir():
         detector = loader.load_model(path.read_bytes())
-        scores, _ = outlier_detector.score_rows(detector.estimator, SEEN, detector.rule)
+        scores = outlier_detector.predict_rows(detector.estimator, SEEN, detector.rule).score
         np.testing.assert_allclose(scores, answers[path.stem]["score"], atol=1e-12, err_msg=path.stem)
 
 

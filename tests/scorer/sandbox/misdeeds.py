@@ -15,7 +15,7 @@ import numpy as np
 
 from scorer.estimators.score_model import score_model_file
 from scorer.predictions.outcome import ModelOutcome
-from scorer.predictions.table import Predictions
+from scorer.predictions.rows import Predictions
 from scorer.readings.frames import Frame
 from scorer.readings.source import Readings
 from scorer.sandbox import pipe, replies

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.predictions.outcome import ModelOutcome
-from scorer.predictions.table import Predictions
+from scorer.predictions.rows import Predictions, Texts
 from scorer.sandbox import replies
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
@@ -66,6 +66,25 @@ def test_the_value_of_a_single_feature_is_read() -> None:
     assert found.predictions.value.tolist() == [1.5, 2.5]
 
 
+def test_the_rows_of_several_outputs_are_read() -> None:
+    outputs, labels = Texts(np.array([0, 1, 0, 1]), ("x", "y")), Texts(np.array([1, -1, 0, -1]), ("up", "down"))
+    changes = {"output": outputs, "label": labels, "probability": np.array([0.5, np.nan, 1, 0])}
+    time = np.array([0, 0, 2_000_000, 2_000_000])
+    answer = Predictions(MODEL, "found", time, **changes)  # type: ignore[arg-type]
+    given = ModelOutcome(ModelResult("d", 4, etag="found"), answer)
+
+    read = parsed(replies.to_bytes(given)).predictions
+
+    assert read
+    assert (read.score, read.anomaly, read.prediction, read.value) == (None, None, None, None)
+    assert (read.output, read.label) != (None, None)
+    for texts, expected in ((read.output, outputs), (read.label, labels)):
+        assert texts
+        assert (texts.codes.tolist(), texts.names) == (expected.codes.tolist(), expected.names)
+    np.testing.assert_array_equal(read.probability, changes["probability"])
+    assert (read.time.tolist(), read.count_readings()) == (time.tolist(), 2)
+
+
 def test_a_failure_is_read_as_it_was_meant() -> None:
     assert parsed(replies.to_bytes(FAILED)) == FAILED
 
@@ -85,7 +104,7 @@ def test_a_message_is_made_legible() -> None:
     [
         (b"", "Expecting value"),
         (b"[" * 10_000, "too deep"),
-        (b" " * 20_000, "a head of 20000 bytes"),
+        (b" " * 300_000, "a head of 300000 bytes"),
         (b"[]\n", "other keys"),
         (b"{}\n", "other keys"),
         (changed(more=1), "other keys"),
@@ -96,14 +115,19 @@ def test_a_message_is_made_legible() -> None:
         (changed(made_by="<script>"), "other types"),
         (changed(made_by=None), "other types"),
         (changed(message=3), "other types"),
-        (changed(valued=1), "other types"),
-        (changed(rows=3), "bytes of arrays"),
-        (changed(rows=1), "bytes of arrays"),
-        (changed(valued=True), "bytes of arrays"),
-        (changed(rows=0), "0 rows"),
+        (changed(rows=3), "51 bytes of 3 rows, got 34"),
+        (changed(rows=1), "17 bytes of 1 rows, got 34"),
+        (changed(rows=0), "expected some rows"),
         (changed(rows=4), "4 rows"),
+        (changed(columns=["score", "value", "anomaly"]), "columns"),
+        (changed(columns=["score"]), "16 bytes|32 bytes"),
+        (changed(columns=["score", "score"]), "columns"),
+        (changed(columns={}), "columns"),
+        (changed(columns=["score", "no"]), "columns"),
+        (changed(texts={"label": ["a"]}), "texts of other columns"),
+        (changed(texts=[]), "texts of other columns"),
         (changed(rows=10**30), "rows"),
-        (changed(left_out=4), "4 left out, of 3"),
+        (changed(left_out=4), "4 rows left out and 0 replaced, of 3"),
         (changed(repeated=10**9), "of 3 readings"),
         (changed(reason="wrong_features"), "2 rows for a failed model"),
         (changed(reason="no_such"), "that is not of a model"),
@@ -111,8 +135,8 @@ def test_a_message_is_made_legible() -> None:
         (changed(reason="model_removed"), "that is not of a model"),
         (changed(reason="quarantined"), "that is not of a model"),
         (changed(reason=["wrong_features"]), "that is not of a model"),
-        (replies.to_bytes(TRUE)[:-1], "bytes of arrays"),
-        (replies.to_bytes(TRUE) + b"x", "bytes of arrays"),
+        (replies.to_bytes(TRUE)[:-1], "34 bytes of 2 rows, got 33"),
+        (replies.to_bytes(TRUE) + b"x", "34 bytes of 2 rows, got 35"),
         (replies.to_bytes(FAILED) + b"x", "for a failed model"),
         (told(time=np.array([0, 1])), "times"),
         (told(time=np.array([2_000_000, 0])), "times"),
@@ -120,7 +144,18 @@ def test_a_message_is_made_legible() -> None:
         (told(score=np.array([0.5, np.nan])), "not finite"),
         (told(score=np.array([0.5, np.inf])), "not finite"),
         (told(value=np.array([0.5, np.nan])), "not finite"),
-        (replies.to_bytes(TRUE)[:-1] + b"\x02", "labels other than"),
+        (told(prediction=np.array([0.5, np.nan])), "not finite"),
+        (told(probability=np.array([0.5, np.inf])), "not finite"),
+        (told(score=None), "anomalies without scores"),
+        (told(score=None, anomaly=None), "without a score, a prediction or a label"),
+        (told(label=Texts(np.array([0, 2]), ("a", "b"))), "codes in label without a text"),
+        (told(label=Texts(np.array([0, -2]), ("a", "b"))), "codes in label without a text"),
+        (told(label=Texts(np.array([0, 1]), ("a", ""))), "texts"),
+        (told(label=Texts(np.array([0, 1]), ("a", "a"))), "the same text twice"),
+        (told(label=Texts(np.array([0, 1]), ("a\x00", "a\x01"))), "the same text twice"),
+        (told(output=Texts(np.array([0, 0]), ("a",)), time=np.array([0, 0])), "repeated"),
+        (told(output=Texts(np.array([0, 1]), ("a", "b")), time=np.array([2_000_000, 0])), "out of order"),
+        (replies.to_bytes(TRUE)[:-1] + b"\x02", "anomalies other than"),
     ],
 )
 def test_an_answer_that_cannot_be_true_is_refused(data: bytes, problem: str) -> None:

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.predictions.table import Predictions, join_predictions, to_parquet, to_table
+from scorer.predictions.rows import Predictions, join_predictions
+from scorer.predictions.table import to_parquet, to_table
 from scorer.scoring.carry_over import CarriedResults, carry_over_results
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model, Part

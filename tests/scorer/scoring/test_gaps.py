@@ -23,7 +23,8 @@ from scorer.packs.pack import EMPTY
 from scorer.readings import source
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
-from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, ScoringContext
+from scorer.scoring.pack_state import PackOutput, ProgressCounter
+from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import ASSUMED, LEFT_OUT, SILENT, RunWarnings
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model

@@ -25,8 +25,9 @@ from scorer.packs.cache import Stores, load_models
 from scorer.predictions.table import to_parquet
 from scorer.readings import source
 from scorer.sandbox.pool import WorkerPool
-from scorer.scoring import pipeline
-from scorer.scoring.pipeline import PackInput, PackOutput, ProgressCounter, ScoringContext
+from scorer.scoring import pack_state, pipeline
+from scorer.scoring.pack_state import PackOutput, ProgressCounter
+from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import CONSTANT, RunWarnings
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model
@@ -185,8 +186,8 @@ def test_many_failures_fill_no_log(
     slab = score(children, portion(tmp_path, files))
 
     assert reasons(slab) == [None if i % 3 else Reason.EMPTY_MODEL for i in range(150)]
-    assert len(caplog.messages) == pipeline.LOG_LINES + 1
-    assert caplog.messages[-1] == f"{50 - pipeline.LOG_LINES} more models failed; the report names them"
+    assert len(caplog.messages) == pack_state.LOG_LINES + 1
+    assert caplog.messages[-1] == f"{50 - pack_state.LOG_LINES} more models failed; the report names them"
 
 
 def test_no_readings_and_unreadable_ones_go_before_what_is_wrong_with_a_file(

@@ -154,9 +154,11 @@ def test_a_row_that_equals_the_only_support_vector_is_an_anomaly() -> None:
     row = np.zeros((1, 1))
 
     detector = loader.load_model(pickle.dumps(fitted))
-    scores, anomalies = outlier_detector.score_rows(detector.estimator, row, detector.rule)
+    answers = outlier_detector.predict_rows(detector.estimator, row, detector.rule)
 
-    assert (scores.tolist(), anomalies.tolist(), fitted.predict(row).tolist()) == ([0.0], [True], [-1])
+    assert answers.score is not None
+    assert answers.anomaly is not None
+    assert (answers.score.tolist(), answers.anomaly.tolist(), fitted.predict(row).tolist()) == ([0.0], [True], [-1])
 
 
 @pytest.mark.parametrize("name", sorted(set(DETECTORS) - {"OneClassSVM"}))
@@ -166,8 +168,9 @@ def test_a_score_of_exactly_zero_gets_the_label_that_predict_gives(name: str) ->
     detector.estimator.decision_function = lambda x: np.zeros(len(x))  # their predict asks it, too
     row = np.zeros((1, 1))
 
-    _, anomalies = outlier_detector.score_rows(detector.estimator, row, detector.rule)
+    anomalies = outlier_detector.predict_rows(detector.estimator, row, detector.rule).anomaly
 
+    assert anomalies is not None
     assert anomalies.tolist() == (detector.estimator.predict(row) != 1).tolist()
 
 

@@ -1,0 +1,67 @@
+"""What an estimator says about rows of readings, in columns, and the texts of its classes. Knows no estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scorer.errors import Unscorable
+from scorer.predictions.rows import Texts
+from shared.contract.reasons import Reason
+from shared.contract.text import clip_text
+
+OUTPUTS_LIMIT = 1000  # rows of predictions for one row of readings
+TEXTS_LIMIT = 2**16  # characters of all classes of a model
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The columns of predictions that a model fills: *per_row* rows for each row of readings, side by side."""
+
+    score: np.ndarray | None = None  # float64, as are the other numbers
+    anomaly: np.ndarray | None = None  # bool
+    prediction: np.ndarray | None = None
+    probability: np.ndarray | None = None
+    output: Texts | None = None
+    label: Texts | None = None
+    per_row: int = 1
+
+
+def check_finite(numbers: np.ndarray, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """The numbers as float64 of this shape. Raises Unscorable, BAD_SCORES, where they are not such or not finite."""
+    array = np.asarray(numbers, np.float64)
+    if array.shape != shape:
+        raise Unscorable(Reason.BAD_SCORES, f"expected {kind} of shape {shape}, got {array.shape}")
+    if not np.isfinite(array).all():
+        count = np.count_nonzero(~np.isfinite(array))
+        raise Unscorable(Reason.BAD_SCORES, f"{count} of {array.size} {kind} are not finite")
+    return array
+
+
+def name_outputs(n_outputs: int) -> tuple[str, ...]:
+    """The names of a model's outputs: their numbers, since scikit-learn keeps no others. Raises Unscorable."""
+    if n_outputs > OUTPUTS_LIMIT:
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL, f"expected at most {OUTPUTS_LIMIT} outputs of a model, got {n_outputs}"
+        )
+    return tuple(str(number) for number in range(n_outputs))
+
+
+def repeat_outputs(names: Sequence[str], rows: int) -> Texts:
+    """The names of a model's outputs for each of *rows* rows of readings."""
+    return Texts(np.tile(np.arange(len(names), dtype=np.int32), rows), tuple(names))
+
+
+def name_classes(classes: Any) -> tuple[str, ...]:
+    """The text of each class: as Python prints it. Raises Unscorable, UNSUPPORTED_MODEL, where texts are unusable."""
+    texts = [clip_text(str(item)) for item in np.asarray(classes).tolist()]
+    if not all(texts) or len(set(texts)) < len(texts) or sum(map(len, texts)) > TEXTS_LIMIT:
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL,
+            f"expected classes with different texts, in all at most {TEXTS_LIMIT} characters, got {len(texts)} classes "
+            f"such as {min(texts, key=len, default='')!r}",
+        )
+    return tuple(texts)
