@@ -34,8 +34,8 @@ def make_refusal(model: Model) -> Unscorable:
         name = find_unsupported_file(model) or "one"
         return Unscorable(
             model.refused,
-            f"{model.name} has more files, of which {name} cannot be read yet, and would be scored wrongly without it: "
-            "put all of them into one Pipeline",
+            f"{model.name} has more files, of which {name} cannot be read beside it: expected at most one scaler, in a "
+            "file of a model's format; or put all of them into one Pipeline",
         )
     return Unscorable(
         model.refused, _REFUSALS.get(model.refused, "{} was refused by the plan").format(_list_names(model))

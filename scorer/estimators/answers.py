@@ -55,9 +55,20 @@ def repeat_outputs(names: Sequence[str], rows: int) -> Texts:
     return Texts(np.tile(np.arange(len(names), dtype=np.int32), rows), tuple(names))
 
 
-def name_classes(classes: Any) -> tuple[str, ...]:
-    """The text of each class: as Python prints it. Raises Unscorable, UNSUPPORTED_MODEL, where texts are unusable."""
+def name_classes(classes: Any, names: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The text of each class: as Python prints it, or by its number one of *names*, which were saved beside the model.
+
+    Raises Unscorable: UNSUPPORTED_MODEL where texts are unusable, UNREADABLE_MODEL where the names are of others.
+    """
     texts = [clip_text(str(item)) for item in np.asarray(classes).tolist()]
+    if names and texts != list(names):
+        numbers = [str(number) for number in range(len(names))]
+        if not set(texts) <= set(numbers):
+            message = (
+                f"its parts contradict each other: classes {texts[:5]}, and names of {len(names)} classes beside them"
+            )
+            raise Unscorable(Reason.UNREADABLE_MODEL, message[:300])
+        texts = [clip_text(names[int(text)]) for text in texts]
     if not all(texts) or len(set(texts)) < len(texts) or sum(map(len, texts)) > TEXTS_LIMIT:
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL,

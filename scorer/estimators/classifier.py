@@ -14,11 +14,13 @@ from shared.contract.scoring_options import Probabilities
 from .answers import Answers, check_finite, name_classes, name_outputs, repeat_outputs
 
 
-def predict_rows(estimator: Any, features: Any, probabilities: Probabilities) -> Answers:
+def predict_rows(estimator: Any, features: Any, probabilities: Probabilities, names: tuple[str, ...] = ()) -> Answers:
     """The label of each row, as `predict` gives it, and its probability where there is `predict_proba`.
 
     Of several outputs a row each. With Probabilities.ALL each row is followed by one for each class, whose *output* is
-    the class and which has no label. Raises Unscorable, BAD_SCORES, UNSUPPORTED_MODEL, and errors of estimators.
+    the class and which has no label. *names* are the texts of its classes, by its numbers.
+
+    Raises Unscorable, BAD_SCORES, UNSUPPORTED_MODEL, and errors of estimators.
     """
     predicted = np.asarray(estimator.predict(features))
     classes = estimator.classes_
@@ -30,13 +32,15 @@ def predict_rows(estimator: Any, features: Any, probabilities: Probabilities) ->
     if predicted.ndim == 1:
         if isinstance(shares, list):
             (shares,) = shares
-        return _answer_single(predicted, np.asarray(classes), shares, probabilities)
+        return _answer_single(predicted, np.asarray(classes), shares, probabilities, names)
     return _answer_outputs(predicted, classes, shares)
 
 
-def _answer_single(predicted: np.ndarray, classes: np.ndarray, shares: Any, probabilities: Probabilities) -> Answers:
+def _answer_single(
+    predicted: np.ndarray, classes: np.ndarray, shares: Any, probabilities: Probabilities, class_names: tuple[str, ...]
+) -> Answers:
     """The answers of a classifier of one output."""
-    rows, names = len(predicted), name_classes(classes)
+    rows, names = len(predicted), name_classes(classes, class_names)
     codes = _find_codes(predicted, classes)
     if shares is None:
         return Answers(label=Texts(codes, names))

@@ -6,14 +6,16 @@ reason in every way; only then objects are made of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from scorer.errors import Unscorable
-from scorer.families import registry, training
+from scorer.families import judging, registry, training
 from scorer.families.isolation_forest import ScoringRule
-from scorer.model_files import reader
-from scorer.model_files.parsed import ParsedObject
+from scorer.model_files.companions import read_content
+from scorer.model_files.content import ModelContent, Threshold
 from scorer.model_files.reader import SIZE_LIMIT
 from shared.contract.domain import Task
 from shared.contract.reasons import Reason
@@ -32,34 +34,46 @@ class FittedModel:
     feature_names: tuple[str, ...] = ()  # that it was fitted with
     n_features: int | None = None  # None: not known
     takes_gaps: bool = False  # whether it was trained to bear missing values
+    has_own_names: bool = False  # whether it was fitted on those names, and so is given them
+    classes: tuple[str, ...] = ()  # the texts of a classifier's classes, by its numbers
+    threshold: Threshold | None = None
+    has_scaler: bool = False  # the first of its two steps was saved beside it
+    types: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # of MLflow's signature, by feature
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedModel:
     """What a file says, read and judged; no object was made of it yet."""
 
-    model: ParsedObject
+    content: ModelContent
+    features: tuple[str, ...]  # the names of its features; () where nothing says them
     made_by: str  # scikit-learn's version where it is not the installed one, or "unknown"; else ""
 
 
-def load_model(data: bytes, size_limit: int = SIZE_LIMIT) -> FittedModel:
+def load_model(
+    data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] | None = None, name: str = ""
+) -> FittedModel:
     """The estimator in a model file: skops, or a pickle (joblib's too, compressed or not) of allowed names only.
 
     Raises Unscorable with a reason of a model's file.
     """
-    return build_model(judge_model(data, size_limit))
+    return build_model(judge_model(data, size_limit, companions, name))
 
 
-def judge_model(data: bytes, size_limit: int = SIZE_LIMIT) -> JudgedModel:
-    """The content of a model file, by the rules of the kernels. Raises Unscorable, as `load_model`."""
-    model = reader.read_model(data, size_limit)
-    made_by = registry.pack_model(model).made_by
-    return JudgedModel(model, made_by if made_by != registry.get_installed_version() else "")
+def judge_model(
+    data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] | None = None, name: str = ""
+) -> JudgedModel:
+    """The content of a model's files, by the rules of the kernels. Raises Unscorable, as `load_model`."""
+    content = read_content(data, companions or {}, name, size_limit)
+    judged = judging.judge_content(content)
+    made_by = judged.packed.made_by
+    return JudgedModel(content, judged.features, made_by if made_by != registry.get_installed_version() else "")
 
 
 def build_model(judged: JudgedModel) -> FittedModel:
     """The estimator that a file describes. Raises Unscorable, as `load_model`."""
-    model = judged.model
+    bundle = judged.content.bundle
+    model = bundle.estimator
     try:
         estimator = builder.build_estimator(model)
         outlier_detector.check_detector(estimator)
@@ -78,9 +92,14 @@ def build_model(judged: JudgedModel) -> FittedModel:
         task,
         rule,
         registry.is_constant(model),
-        training.read_feature_names(model),
+        judged.features,
         training.count_features(model),
         training.takes_gaps(model),
+        bool(training.read_feature_names(model)),
+        bundle.classes,
+        bundle.threshold,
+        bundle.has_scaler,
+        judged.content.signature.types,
     )
 
 

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from shared.contract.domain import Task
 from shared.contract.scoring_options import Probabilities
 
-from . import classifier, clusterer, outlier_detector, regressor
+from . import classifier, clusterer, outlier_detector, regressor, thresholds
 from .answers import Answers
+from .inputs import ModelInput
 from .loader import FittedModel
 
 
-def predict_rows(model: FittedModel, features: Any, probabilities: Probabilities) -> Answers:
-    """The answers for *features*, an array or a frame of shape (rows, n_features).
+def predict_rows(model: FittedModel, model_input: ModelInput, probabilities: Probabilities) -> Answers:
+    """The answers for the rows of a model.
 
     Raises Unscorable, BAD_SCORES, UNSUPPORTED_MODEL, and errors of estimators.
     """
+    features = model_input.features
+    if model.threshold:
+        return thresholds.apply_threshold(
+            model.estimator,
+            model.threshold,
+            features,
+            model_input.target,
+            has_scaler=model.has_scaler,
+            classes=model.classes,
+        )
     match model.task:
         case Task.DETECTOR:
             return outlier_detector.predict_rows(model.estimator, features, model.rule)
         case Task.REGRESSOR:
             return regressor.predict_rows(model.estimator, features)
         case Task.CLASSIFIER:
-            return classifier.predict_rows(model.estimator, features, probabilities)
+            return classifier.predict_rows(model.estimator, features, probabilities, model.classes)
         case Task.CLUSTERER:
             return clusterer.predict_rows(model.estimator, features)

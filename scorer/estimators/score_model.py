@@ -6,18 +6,15 @@ A hostile model file may do harm here: only a worker process of the sandbox call
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.families.registry import UNKNOWN
 from scorer.model_files.reader import SIZE_LIMIT
-from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, make_sidecar_name, parse_sidecar
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.rows import Predictions
-from scorer.readings import features
-from scorer.readings.features import Expected, ModelReadings
+from scorer.readings.features import ModelReadings
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
@@ -28,7 +25,7 @@ from shared.contract.text import clip_text
 
 from . import loader, registry
 from .answers import Answers
-from .loader import FittedModel
+from .inputs import select_input
 
 
 def score_model_file(
@@ -48,15 +45,13 @@ def score_model_file(
         if isinstance(content, Exception):
             raise content
         etag = content.etag
-        judged = loader.judge_model(content.data, size_limit)
+        judged = loader.judge_model(content.data, size_limit, content.companions, model.name)
         made_by = judged.made_by
         fitted = loader.build_model(judged)
-        sidecar = parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
-        signal = _select_readings(fitted, sidecar, model, readings)
+        model_input = select_input(fitted, judged.content.sidecar.gaps, model, readings)
         with warnings.catch_warnings(action="ignore"):  # no log line for each model
-            answers = registry.predict_rows(
-                fitted, _arrange_features(fitted, signal.values), Probabilities(probabilities)
-            )
+            answers = registry.predict_rows(fitted, model_input, Probabilities(probabilities))
+        signal = model_input.readings
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever the error
         reason, message = classify_error(error, made_by)
         result = ModelResult(model.id, reason=reason, message=message, etag=get_changed_etag(etag, model))
@@ -77,7 +72,8 @@ def score_model_file(
 
 
 def _make_predictions(model: Model, etag: str, signal: ModelReadings, answers: Answers) -> Predictions:
-    value = np.repeat(signal.values[:, 0], answers.per_row) if signal.values.shape[1] == 1 else None
+    has_one_feature = signal.values.shape[1] == 1
+    value = np.repeat(signal.values[:, 0], answers.per_row) if has_one_feature else None
     return Predictions(
         model,
         etag,
@@ -100,20 +96,3 @@ def classify_error(error: BaseException, made_by: str = "") -> tuple[Reason, str
     if type(error).__name__ == "NotFittedError":  # by name: importing scikit-learn for it would cost a second
         return Reason.UNFITTED_MODEL, message
     return Reason.INCOMPATIBLE_MODEL if made_by not in ("", UNKNOWN) else Reason.ESTIMATOR_ERROR, message
-
-
-def _select_readings(fitted: FittedModel, sidecar: Sidecar, model: Model, readings: Readings) -> ModelReadings:
-    if not fitted.feature_names:
-        check_sidecar(sidecar, fitted.n_features)
-    names = fitted.feature_names or sidecar.features
-    expected = Expected(names, fitted.n_features, fitted.takes_gaps, sidecar.gaps)
-    return features.build_model_readings(readings, model, features.find_frame_rows(readings, model), expected)
-
-
-def _arrange_features(fitted: FittedModel, values: np.ndarray) -> Any:
-    """The features as in training: with names, or without."""
-    if not fitted.feature_names:
-        return values
-    import pandas as pd
-
-    return pd.DataFrame(values, columns=list(fitted.feature_names))

@@ -57,6 +57,7 @@ _METRICS = (
 _UNUSED = {
     "builtins": "bytearray frozenset set",
     "collections": "OrderedDict defaultdict",
+    "datetime": "date datetime timedelta timezone",  # of a bundle: when it was trained
     "joblib.memory": "Memory",  # a pipeline's cache, which only fitting uses
     "numpy": "mean",  # how FeatureAgglomeration pools, which is not supported
     "numpy.ma": "MaskedArray",  # the results of a search
@@ -139,6 +140,7 @@ MOVED: Mapping[str, str] = MappingProxyType(
         "sklearn.neighbors.dist_metrics": "sklearn.metrics._dist_metrics",
         "sklearn.neighbors.kd_tree": "sklearn.neighbors._kd_tree",
         "sklearn.neighbors.lof": "sklearn.neighbors._lof",
+        "sklearn.preprocessing.label": "sklearn.preprocessing._label",
         "sklearn.preprocessing.data": "sklearn.preprocessing._data",
         "sklearn.svm.classes": "sklearn.svm._classes",
         "sklearn.tree.tree": "sklearn.tree._classes",

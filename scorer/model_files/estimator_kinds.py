@@ -32,6 +32,7 @@ KINDS: Mapping[str, str] = {
     "QuantileTransformer RobustScaler StandardScaler",
     "sklearn.preprocessing._discretization": "KBinsDiscretizer",
     "sklearn.preprocessing._encoders": "OneHotEncoder OrdinalEncoder",  # the first is a part of KBinsDiscretizer
+    "sklearn.preprocessing._label": "LabelEncoder",  # of a bundle: the texts of its classes
     "sklearn.preprocessing._function_transformer": "FunctionTransformer",  # calls a FUNCTION
     "sklearn.preprocessing._polynomial": "PolynomialFeatures SplineTransformer",
     "sklearn.random_projection": "GaussianRandomProjection SparseRandomProjection",  # a product of matrices
@@ -58,6 +59,7 @@ def list_names(table: Mapping[str, str]) -> Iterator[str]:
     return (f"{module}.{name}" for module, names in table.items() for name in names.split())
 
 
+ESTIMATORS = frozenset(list_names(KINDS))
 # What an estimator does as a model, or as the last step of one; others are no models.
 TASKS: Mapping[str, Task] = MappingProxyType(
     {name: task for task, table in _TASKS.items() for name in list_names(table)}

@@ -10,23 +10,42 @@ import bz2
 import lzma
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from scorer.errors import Unscorable
 from shared.contract.reasons import Reason
 
 from . import parsed, pickle_reader, skops_reader
-from .parsed import Global, ParsedObject
+from .bundle import read_bundle
+from .content import Bundle
+from .parsed import ParsedObject
 
 SIZE_LIMIT = 256 * 2**20  # bytes of one model, compressed or not
 LZMA_MEMORY = 256 * 2**20  # bytes that xz may use for a file; its highest preset uses 65 MiB
 
 
 def read_model(data: bytes, size_limit: int = SIZE_LIMIT) -> ParsedObject:
+    """The estimator in a model file, with its scaler where that is in the file. Raises Unscorable, as `read_file`."""
+    return read_file(data, size_limit).estimator
+
+
+def read_file(data: bytes, size_limit: int = SIZE_LIMIT) -> Bundle:
     """The content of a model file: skops, or a pickle (joblib's too, compressed or not) of allowed globals only.
 
-    Raises Unscorable: EMPTY_MODEL, TOO_LARGE, UNREADABLE_MODEL, UNTRUSTED_MODEL, UNSUPPORTED_MODEL, INCOMPATIBLE_MODEL.
+    Raises Unscorable: EMPTY_MODEL, TOO_LARGE, UNREADABLE_MODEL, UNTRUSTED_MODEL, UNSUPPORTED_MODEL, INCOMPATIBLE_MODEL,
+    UNFITTED_MODEL.
     """
+    bundle: Bundle = _read_part(data, size_limit, read_bundle)
+    return bundle
+
+
+def read_transformer(data: bytes, size_limit: int = SIZE_LIMIT) -> Any:
+    """The content of a file beside a model, which should be a transformer. Raises Unscorable, as `read_file`."""
+    return _read_part(data, size_limit, lambda value: value)
+
+
+def _read_part(data: bytes, size_limit: int, simplify: Callable[[Any], Any]) -> Any:
     if not data:
         raise Unscorable(Reason.EMPTY_MODEL, "the file is empty")
     if len(data) > size_limit:
@@ -34,7 +53,10 @@ def read_model(data: bytes, size_limit: int = SIZE_LIMIT) -> ParsedObject:
     data = decompress_model(data, size_limit)
     foreign: list[str] = []
     try:
-        value = parsed.simplify_model(_read_value(data, size_limit, foreign))
+        value = _read_value(data, size_limit, foreign)
+        if foreign:
+            raise _make_unsupported(value, foreign)
+        return simplify(value)
     except Unscorable:
         raise
     except RecursionError:
@@ -45,18 +67,6 @@ def read_model(data: bytes, size_limit: int = SIZE_LIMIT) -> ParsedObject:
         if foreign:  # its own content may be of a form that our models do not have
             raise _make_unsupported(None, foreign) from error
         raise Unscorable(Reason.UNREADABLE_MODEL, f"truncated or corrupt: {error}") from error
-    if foreign:
-        raise _make_unsupported(value, foreign)
-    if type(value) is not ParsedObject:
-        raise Unscorable(Reason.UNSUPPORTED_MODEL, f"expected an outlier detector, got a {describe_kind(value)}")
-    return value
-
-
-def describe_kind(value: Any) -> str:
-    """The type of a value of a file, for a message."""
-    if type(value) is Global:
-        return f"{value.name} without an instance"
-    return value.kind.rpartition(".")[2] if type(value) is ParsedObject else type(value).__name__
 
 
 def _make_unsupported(value: Any, foreign: list[str]) -> Unscorable:
@@ -64,7 +74,7 @@ def _make_unsupported(value: Any, foreign: list[str]) -> Unscorable:
     name = last.kind if type(last) is ParsedObject and last.kind in foreign else foreign[0]
     return Unscorable(
         Reason.UNSUPPORTED_MODEL,
-        f"expected an outlier detector of supported parts, got one with {name}: see docs/models.md",
+        f"expected a model of supported parts, got one with {name}: see docs/models.md",
     )
 
 

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from scorer.errors import Unscorable
 from shared.contract.fleet.listing import FEATURES_FILE, get_stem
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 
+from .content import NO_SIDECAR, Sidecar
+
 SIDECAR = FEATURES_FILE  # the kind of file
 SIZE_LIMIT = 2**20  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Sidecar:
-    """What the sidecar of a model says; it beats the settings FEATURES and GAPS, and the model's own names beat it."""
-
-    features: tuple[str, ...] = ()  # the names of the model's features, in its order
-    gaps: Gaps | None = None
-
-
-NO_SIDECAR = Sidecar()
 
 
 def make_sidecar_name(model_name: str) -> str:
@@ -51,25 +41,10 @@ def parse_sidecar(data: bytes | None, name: str = SIDECAR) -> Sidecar:
         raise Unscorable(Reason.UNREADABLE_MODEL, message) from error
 
 
-def dump_sidecar(sidecar: Sidecar) -> bytes:
-    """The content of a sidecar that says the same, in ASCII."""
-    gaps = {"gaps": sidecar.gaps} if sidecar.gaps else {}
-    return json.dumps({"features": sidecar.features, **gaps}).encode()
-
-
 def _build_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(dict(pairs)) < len(pairs):
         raise ValueError("got a key twice")
     return dict(pairs)
-
-
-def check_sidecar(sidecar: Sidecar, count: int | None) -> None:
-    """Raise Unscorable, WRONG_FEATURES, where a model without names expects another number of features."""
-    n_names = len(sidecar.features)
-    if n_names and count not in (None, n_names):
-        raise Unscorable(
-            Reason.WRONG_FEATURES, f"expected {count} features, got {n_names} names in the sidecar {SIDECAR}"
-        )
 
 
 def _describe(value: object) -> str:

@@ -6,17 +6,17 @@ No result depends on a pack, nor on whether it could be written: an error with o
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.families.base import Family, Packed
-from scorer.families.registry import pack_model
-from scorer.model_files import reader
-from scorer.model_files.reader import SIZE_LIMIT, is_skops
-from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, make_sidecar_name, parse_sidecar
+from scorer.families.judging import judge_content
+from scorer.model_files.companions import read_content
+from scorer.model_files.content import ModelContent
+from scorer.model_files.reader import SIZE_LIMIT
 from scorer.storage.blob_store import Container, Content
 from shared.contract.domain import Model
 from shared.contract.errors import FleetError, Malformed, NotFound
@@ -26,7 +26,7 @@ from shared.contract.reasons import Reason
 
 from . import pack
 from .fetch import Stores, fetch_files, make_refusals
-from .pack import EMPTY, Entry, Pack
+from .pack import EMPTY, NO_COMPANIONS, Entry, Pack
 
 log = logging.getLogger(__name__)
 
@@ -80,26 +80,22 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
 
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
     try:
-        packed = pack_file(content.data, size_limit)
-        sidecar = parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
-        packed = apply_sidecar(packed, sidecar)
+        judged = judge_file(content.data, size_limit, content.companions, model.name)
     except Unscorable as error:
         return Entry(model, content.etag, error)
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds
         return Entry(model, content.etag, Unscorable(Reason.UNREADABLE_MODEL, f"{type(error).__name__}: {error}"))
-    file = content.data if packed.family is Family.KEPT else b""
-    return Entry(model, content.etag, packed, is_skops(content.data), file, sidecar)
-
-
-def apply_sidecar(packed: Packed, sidecar: Sidecar) -> Packed:
-    """The model with the feature names of its sidecar, unless it has names of its own.
-
-    Raises Unscorable, WRONG_FEATURES, where it expects another number of features.
-    """
-    if packed.features or not sidecar.features:
-        return packed
-    check_sidecar(sidecar, packed.n_features or None)
-    return replace(packed, features=sidecar.features)
+    packed, model_content = judged
+    is_kept = packed.family is Family.KEPT
+    return Entry(
+        model,
+        content.etag,
+        packed,
+        model_content.is_skops,
+        content.data if is_kept else b"",
+        content.companions if is_kept else NO_COMPANIONS,
+        model_content.sidecar.gaps,
+    )
 
 
 def _read_pack(work: Container, name: str) -> tuple[Pack, str | None]:
@@ -123,6 +119,14 @@ def _write_pack(work: Container, name: str, new_pack: Pack, state: str | None) -
         log.warning("pack=%s not written, the next run will try: %s", name, error)
 
 
+def judge_file(
+    data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] = NO_COMPANIONS, name: str = ""
+) -> tuple[Packed, ModelContent]:
+    """The numbers of a model, and what its files say. Nothing of them runs. Raises Unscorable, as `judge_content`."""
+    content = read_content(data, companions, name, size_limit)
+    return judge_content(content).packed, content
+
+
 def pack_file(data: bytes, size_limit: int = SIZE_LIMIT) -> Packed:
-    """The numbers of a model file. Nothing of the file runs. Raises Unscorable, as the reader and the registry do."""
-    return pack_model(reader.read_model(data, size_limit))
+    """The numbers of a model of one file. Raises Unscorable, as `judge_file`."""
+    return judge_file(data, size_limit)[0]

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from scorer.errors import Unscorable, make_refusal
 from scorer.model_files import mlflow_folder, sidecar
 from scorer.model_files.reader import SIZE_LIMIT
-from scorer.model_files.sidecar import SIDECAR, make_sidecar_name
 from scorer.storage.blob_store import Container, Content, Oversized
 from shared.contract.domain import Model, ModelFile
 from shared.contract.errors import NotFound
-from shared.contract.fleet.listing import MLMODEL, get_stem, list_spellings
+from shared.contract.fleet.listing import (
+    MLMODEL,
+    SCALER,
+    find_companion,
+    get_stem,
+    list_companion_names,
+    list_spellings,
+)
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import make_files_etag
 from shared.contract.reasons import Reason
@@ -103,7 +109,8 @@ def _fetch_content(stores: Stores, model: Model) -> Content | None:
     """The model's file with those that belong to it; None where one does not exist any more.
 
     Where one is not as it was planned, all are read until they are the same twice, so that they belong together. The
-    etag is that of the plan, or is made of what was read. Raises Unscorable.
+    etag is that of the plan, or is made of what was read. The files that belong to it are by their kind, MLflow's own
+    file among them. Raises Unscorable.
     """
     planned = {file.name: file.etag for file in model.files} or {model.name: model.etag}
     contents = _read_files(stores, model, planned)
@@ -119,43 +126,72 @@ def _fetch_content(stores: Stores, model: Model) -> Content | None:
         )
     if not contents:
         return None
-    side = contents.get(make_sidecar_name(model.name))
+    companions = {kind: contents[name] for name, kind in _list_companions(contents, model.name)}
     etags = _list_etags(contents)
     if model.files:  # of a folder only the files are read that are needed
-        etags = planned | etags
-        if side is None:
-            etags.pop(make_sidecar_name(model.name), None)
-    main = next(content for name, content in reversed(contents.items()) if name != make_sidecar_name(model.name))
+        removed = {name for name, _ in _list_companions(planned, model.name)} - etags.keys()
+        etags = {name: etag for name, etag in planned.items() if name not in removed} | etags
+    main = contents[_find_main(contents, model.name)]
     if etags == planned:
         etag = model.etag
     else:
         etag = main.etag if len(etags) == 1 else make_files_etag(itertools.starmap(ModelFile, etags.items()))
-    return Content(main.data, etag, {SIDECAR: side.data} if side else {})
+    return Content(main.data, etag, {kind: content.data for kind, content in companions.items()})
 
 
 def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[str, Content] | None:
-    """The files that scoring needs, by name, the one with the estimator last but for a sidecar; None if one is missing.
+    """The files that scoring needs, by name: first that of the model, of a folder then the one that it names.
 
-    A sidecar that was not planned is looked for in a redrive only, and need not exist.
+    None where one is missing. A file beside the model that was not planned is looked for in a redrive only, and need
+    not exist.
     """
     main = _read_file(stores, model.name)
     if main is None:
         return None
     contents = {model.name: main}
-    if (folder := model.name.removesuffix(MLMODEL)) != model.name and folder.endswith("/"):
-        name = folder + mlflow_folder.find_model_file(main.data)
+    if _is_folder(model.name):
+        name = model.name.removesuffix(MLMODEL) + mlflow_folder.find_model_file(main.data)
         if (content := _read_file(stores, name)) is None:
             if name in planned:
                 return None
             raise Unscorable(Reason.UNREADABLE_MODEL, f"{model.name} names the file {name}, which does not exist")
         contents[name] = content
-    name = make_sidecar_name(model.name)
-    if stores.current or name in planned:
-        if (content := _read_file(stores, name, sidecar.SIZE_LIMIT)) is not None:
+    names = [name for name, _ in _list_companions(planned, model.name)]
+    if stores.current:
+        names = list(dict.fromkeys([*names, *list_companion_names(model.name)]))
+    for name in names:
+        size_limit = sidecar.SIZE_LIMIT if name.endswith(".json") else None
+        if (content := _read_file(stores, name, size_limit)) is not None:
             contents[name] = content
         elif not stores.current:
             return None
+    _check_scalers(contents)
     return contents
+
+
+def _list_companions(names: Iterable[str], model_name: str) -> list[tuple[str, str]]:
+    """Those of the names that are files beside a model, and MLflow's own, each with its kind."""
+    stem = get_stem(model_name)
+    pairs = [(name, find_companion(name)) for name in names if name != model_name]
+    beside = [(name, companion[1]) for name, companion in pairs if companion and companion[0] == stem]
+    return [(name, MLMODEL) for name in names if name == model_name and _is_folder(name)] + beside
+
+
+def _is_folder(model_name: str) -> bool:
+    return model_name.endswith(f"/{MLMODEL}")
+
+
+def _find_main(contents: Mapping[str, Content], model_name: str) -> str:
+    """The name of the file with the estimator: the model's own, or the one that MLflow's file names."""
+    return list(contents)[1] if _is_folder(model_name) else model_name
+
+
+def _check_scalers(contents: Iterable[str]) -> None:
+    """Raise Unscorable where two files claim to be the scaler of a model."""
+    scalers = [name for name in contents if (companion := find_companion(name)) and companion[1].startswith(SCALER)]
+    if len(scalers) > 1:
+        message = f"expected one scaler beside the model, got {scalers[0]} and {scalers[1]}"
+        raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
 
 
 def _is_planned(contents: Mapping[str, Content], planned: Mapping[str, str]) -> bool:

@@ -13,10 +13,12 @@ are checked all the same, so that a bug in this file is an error and not a crash
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -25,16 +27,17 @@ import xxhash
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
 from scorer.families.base import COUNT, HEAD, Family, Packed
-from scorer.model_files.sidecar import NO_SIDECAR, SIDECAR, Sidecar, dump_sidecar, parse_sidecar
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
 from shared.contract.reasons import Reason
+from shared.contract.scoring_options import Gaps
 from shared.contract.text import clip_text
 
+NO_COMPANIONS: Mapping[str, bytes] = MappingProxyType({})
 _MAGIC = b"fleetscore pack\n"
-VERSION = 3  # of this layout, of `families` and of the refusals; a pack of another version is built again
+VERSION = 4  # of this layout, of `families` and of the refusals; a pack of another version is built again
 _HEAD = 64  # bytes; keeps the Arrow buffers aligned
 
 _SCHEMA = pa.schema(
@@ -50,24 +53,26 @@ _SCHEMA = pa.schema(
         ("skops", pa.bool_()),  # whether its file was skops; else a pickle
         ("reason", pa.dictionary(pa.int32(), pa.string())),  # why it cannot be scored; "" where it can
         ("message", pa.string()),
-        ("sidecar", pa.dictionary(pa.int32(), pa.string())),  # the content of its sidecar; "" without one
+        ("gaps", pa.dictionary(pa.int32(), pa.string())),  # who is given rows with gaps; "" where its files do not say
         ("numbers", pa.large_list(pa.field("item", pa.float64(), nullable=False))),
         ("integers", pa.large_list(pa.field("item", pa.int32(), nullable=False))),
-        ("file", pa.large_binary()),  # the file itself, where scikit-learn has to score it
+        ("file", pa.large_binary()),  # the file itself, where its own library has to score it
+        ("companions", pa.large_binary()),  # in that case: its other files by kind, as JSON, in base64; empty for none
     ]
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model for a pack: the content of its file. *file* is stored where no kernel knows the family."""
+    """One model for a pack: what its files say. *file* and *companions* are stored where no kernel knows the family."""
 
     model: Model
     etag: str  # of the file that this was made from
     packed: Packed | Unscorable
     skops: bool = False  # whether the file was skops; else a pickle
     file: bytes = b""
-    sidecar: Sidecar = NO_SIDECAR
+    companions: Mapping[str, bytes] = field(default_factory=lambda: NO_COMPANIONS)
+    gaps: Gaps | None = None
 
 
 @dataclass(frozen=True)
@@ -115,13 +120,10 @@ class Pack:
         return codes, [tuple(feature_names) for feature_names in names]
 
     @cached_property
-    def sidecars(self) -> tuple[np.ndarray, list[Sidecar]]:
-        """The same of what the models' sidecars say. Raises ValueError where they cannot be read."""
-        codes, texts = self.get_texts("sidecar")
-        try:
-            return codes, [parse_sidecar(text.encode() or None) for text in texts]
-        except Unscorable as error:
-            raise ValueError(str(error)) from error
+    def gaps(self) -> tuple[np.ndarray, list[Gaps | None]]:
+        """The same of who is given rows with gaps; None where the model's files do not say. Raises ValueError."""
+        codes, texts = self.get_texts("gaps")
+        return codes, [Gaps(text) if text else None for text in texts]
 
     @cached_property
     def has_file(self) -> np.ndarray:
@@ -138,9 +140,10 @@ class Pack:
         return Unscorable(Reason(reason), self.rows.column("message")[row].as_py()) if reason else None
 
     def get_content(self, row: int) -> Content:
-        """The model's file, where it is stored, with its sidecar and the etag that this row was made from."""
-        data, etag, side = (self.rows.column(name)[row].as_py() for name in ("file", "etag", "sidecar"))
-        return Content(data, etag, {SIDECAR: side.encode()} if side else {})
+        """The model's file, where it is stored, with its other files and the etag that this row was made from."""
+        data, etag, encoded = (self.rows.column(name)[row].as_py() for name in ("file", "etag", "companions"))
+        companions = {kind: base64.b64decode(text) for kind, text in json.loads(encoded).items()} if encoded else {}
+        return Content(data, etag, companions)
 
     def find_rows(self, models: ModelList) -> np.ndarray:
         """The row of each model of the plan, by id and etag; -1 where there is none.
@@ -183,16 +186,19 @@ def build_pack(entries: Sequence[Entry]) -> Pack:
         build_flags(np.array([e.skops for e in entries])),
         build_dictionary([r.reason if r else "" for r in reasons]),
         build_strings([clip_text(str(r)) if r else "" for r in reasons]),
-        build_dictionary([_dump_text(e.sidecar) for e in entries]),
+        build_dictionary([e.gaps or "" for e in entries]),
         _build_lists([p.numbers if p else _NONE for p in packed], np.float64),
         _build_lists([p.integers if p else _NONE for p in packed], np.int32),
         _build_binaries([e.file for e in entries]),
+        _build_binaries([_dump_companions(e.companions) for e in entries]),
     ]
     return Pack(pa.RecordBatch.from_arrays(columns, schema=_SCHEMA))
 
 
-def _dump_text(sidecar: Sidecar) -> str:
-    return "" if sidecar == NO_SIDECAR else dump_sidecar(sidecar).decode()
+def _dump_companions(companions: Mapping[str, bytes]) -> bytes:
+    if not companions:
+        return b""
+    return json.dumps({kind: base64.b64encode(companions[kind]).decode() for kind in sorted(companions)}).encode()
 
 
 _NONE = np.empty(0)
@@ -260,7 +266,7 @@ def _find_problem(pack: Pack) -> str:
     used = family != Family.KEPT
     if not set(pack.get_texts("reason")[1]) <= {"", *Reason}:
         return "an unknown reason"
-    _ = pack.features, pack.sidecars  # raise ValueError where they are not names
+    _ = pack.features, pack.gaps  # raise ValueError where they are not such
     if not np.isin(family, list(Family)).all() or (n_numbers[~used] != 0).any() or (n_numbers[used] < HEAD).any():
         return "an unknown family, or a family without numbers"
     if (n_features[used] < 1).any() or (number_at[-1:] > len(numbers)).any():

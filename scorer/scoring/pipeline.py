@@ -183,8 +183,8 @@ def _select_readings(pack_input: PackInput, index: int, refusal: Unscorable | No
     if pack.has_file[row]:
         return None
     codes, names = pack.features
-    sidecar_codes, sidecars = pack.sidecars
-    gaps = sidecars[sidecar_codes[row]].gaps
+    gaps_codes, gaps_of_code = pack.gaps
+    gaps = gaps_of_code[gaps_codes[row]]
     expected = Expected(names[codes[row]], int(pack.get_numbers("width")[row]), gaps=gaps)
     readings = features.build_model_readings(pack_input.readings, model, frame_rows, expected)
     return None if np.isnan(readings.values).any() else readings  # the kernels know no gaps

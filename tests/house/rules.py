@@ -23,7 +23,12 @@ _ADAPTERS = _PORTS | {"shared.adapters.azure"}
 _BASE = _CONTRACT | {"scorer.errors", "scorer.arrow", "scorer.processes"}
 _STORAGE = _BASE | {"scorer.storage"}
 _READINGS = _STORAGE | {"scorer.readings"}
-_FAMILIES = _BASE | {"scorer.model_files.estimator_kinds", "scorer.model_files.parsed", "scorer.families"}
+_FAMILIES = _BASE | {
+    "scorer.model_files.content",
+    "scorer.model_files.estimator_kinds",
+    "scorer.model_files.parsed",
+    "scorer.families",
+}
 _PACKS = _STORAGE | {"scorer.model_files", "scorer.families", "scorer.packs"}
 _PREDICTIONS = _STORAGE | {"scorer.predictions"}
 _ESTIMATORS = _READINGS | _PREDICTIONS | {"scorer.model_files", "scorer.families", "scorer.estimators"}

@@ -19,8 +19,8 @@ from .ignored_files import IgnoredFiles
 
 MLMODEL = "MLmodel"  # the file by which MLflow knows a model's folder
 HELD_FILES = 10_000  # of a folder, while its MLmodel may still come; in a larger one it is not looked for
-FEATURES_FILE = "features.json"
-_COMPANION_ENDINGS, _SCALER = (".features.json", ".threshold.json"), ".scaler."
+FEATURES_FILE, THRESHOLD_FILE, SCALER = "features.json", "threshold.json", "scaler."  # the kinds of files beside X
+_COMPANION_ENDINGS, _SCALER = (f".{FEATURES_FILE}", f".{THRESHOLD_FILE}"), f".{SCALER}"
 _COMPANION = re.compile(r"(?P<stem>.*[^/])\.(?P<kind>features\.json|threshold\.json|scaler\.[^/]+)", re.DOTALL)
 
 
@@ -84,13 +84,29 @@ def find_companion(name: str) -> tuple[str, str] | None:
     return (match["stem"], match["kind"]) if match else None
 
 
+def list_companion_names(name: str) -> list[str]:
+    """The most usual names of the files that may lie beside a model; only a listing finds the others."""
+    stem = get_stem(name)
+    return [
+        f"{stem}.{FEATURES_FILE}",
+        f"{stem}.{THRESHOLD_FILE}",
+        *(f"{stem}.{SCALER}{extension.removeprefix('.')}" for extension in EXTENSIONS),
+    ]
+
+
 def find_unsupported_file(model: Model) -> str:
-    """The first file of the model of a kind that is not read yet, since without it scores would be wrong; else ""."""
+    """A file of the model that cannot be read beside it, since without it scores would be wrong; else "".
+
+    It is a scaler of no format of models, or the second of two scalers.
+    """
+    scalers = []
     for file in model.files:
         companion = find_companion(file.name)
-        if companion and file.name != model.name and companion[1] != FEATURES_FILE:
-            return file.name
-    return ""
+        if companion and file.name != model.name and companion[1].startswith(SCALER):
+            if not split_extension(file.name):
+                return file.name
+            scalers.append(file.name)
+    return scalers[1] if len(scalers) > 1 else ""
 
 
 def _join_folders(blobs: Iterable[Blob]) -> Iterator[Blob | _Folder]:

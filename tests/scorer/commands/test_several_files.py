@@ -16,6 +16,8 @@ import skops.io
 from pyarrow import parquet
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
@@ -266,14 +268,46 @@ def test_a_folder_that_names_no_model_fails_alone(
     assert found["b"][0] is None
 
 
-def test_a_model_with_a_file_of_a_kind_that_cannot_be_read_yet_is_refused(fleet: Fleet) -> None:
-    fleet.put(a_skops=fit_svm(), a_scaler_pkl=fit_svm(), a_features_json=SIDECAR)
+def test_a_model_with_a_scaler_of_an_unknown_format_is_refused(fleet: Fleet) -> None:
+    fleet.put(a_skops=fit_svm(), a_scaler_csv="1,2", a_features_json=SIDECAR)
     reason, message, _ = fleet.run(fleet.make_manifest())["a"]
     assert reason is Reason.UNSUPPORTED_MODEL
     assert message == (
-        "a.skops has more files, of which a.scaler.pkl cannot be read yet, and would be scored wrongly without it: "
-        "put all of them into one Pipeline"
+        "a.skops has more files, of which a.scaler.csv cannot be read beside it: expected at most one scaler, in a file "
+        "of a model's format; or put all of them into one Pipeline"
     )
+
+
+def test_a_scaler_and_a_threshold_beside_the_model_count_in_every_way(fleet: Fleet) -> None:
+    scaler = StandardScaler().fit(TRAINING)
+    svm = OneClassSVM(nu=0.1).fit(scaler.transform(TRAINING))
+    threshold = {"threshold": 0.01, "threshold_of": "decision_function"}
+    fleet.put(a_skops=svm, a_scaler_pkl=scaler, a_features_json=SIDECAR)
+    fleet.put(b_pkl=svm, b_scaler_joblib=scaler, b_features_json=SIDECAR, b_threshold_json=threshold)
+    manifest = fleet.make_manifest()
+    own = score(make_pipeline(scaler, svm))
+    for attempt, options in enumerate([{}, {}, {"isolated": True}, {"current_files": True}], 1):  # twice: with a pack
+        found = fleet.run(manifest, attempt, **options)
+        for device, border in (("a", 0), ("b", 0.01)):
+            reason, etag, scores = found[device]
+            assert (reason, etag) == (None, next(m.etag for m in manifest.models if m.id == device))
+            np.testing.assert_allclose(scores, np.subtract(own, border), rtol=0, atol=1e-9)
+
+
+def test_a_redrive_finds_a_scaler_that_was_added(fleet: Fleet) -> None:
+    scaler = StandardScaler().fit(TRAINING)
+    svm = OneClassSVM(nu=0.1).fit(scaler.transform(TRAINING))
+    fleet.put(a_skops=svm, a_features_json=SIDECAR)
+    manifest = fleet.make_manifest()
+    fleet.put(a_scaler_skops=scaler)
+    reason, etag, scores = fleet.run(manifest, 2, current_files=True)["a"]
+    assert (reason, etag) == (None, fleet.list_models()[0].etag)
+    np.testing.assert_allclose(scores, score(make_pipeline(scaler, svm)), rtol=0, atol=1e-9)
+    fleet.put(a_scaler_pkl=scaler)
+    reason, message, _ = fleet.run(manifest, 3, current_files=True)["a"]
+    assert (reason, message) == (
+        Reason.UNSUPPORTED_MODEL, "expected one scaler beside the model, got a.scaler.skops and a.scaler.pkl"
+    )  # fmt: skip
 
 
 def test_a_manifest_of_schema_1_has_no_models_of_several_files(fleet: Fleet) -> None:

@@ -192,7 +192,10 @@ def test_noise_is_unreadable() -> None:
 @pytest.mark.parametrize(
     ("thing", "message"),
     [
-        ({"a": 1}, "expected an outlier detector, got a dict"),
+        (
+            {"a": 1},
+            "expected a model and what belongs to it under usual keys, got the key 'a': see docs/models.md, Bundles",
+        ),
         (
             StandardScaler(),
             (

@@ -284,7 +284,7 @@ HOSTILE: dict[str, tuple[bytes | Callable[[], bytes], Reason]] = {
     "an operator": (lambda: skops_of(x=node("OperatorFuncNode", "operator.attrgetter")), TRUST),
     "a class of ours": (lambda: skops_of(x=node("ObjectNode", "scorer.storage.blob_store.Folder")), TRUST),
     "an estimator that is not on the list": (
-        lambda: skops_of(x=node("ObjectNode", "sklearn.linear_model._logistic.LogisticRegression")),
+        lambda: skops_of(x=node("ObjectNode", "sklearn.manifold._t_sne.TSNE")),
         Reason.UNSUPPORTED_MODEL,
     ),
     "a type of keys that is not on the list": (

@@ -45,10 +45,12 @@ def describe(models: list[Model]) -> Fleet:
         (["a.features.json"], {}),
         (["a.pkl", "a.pkl.gz"], {"a": ("a.pkl", Reason.AMBIGUOUS, ("a.pkl", "a.pkl.gz"))}),
         (["a.PKL", "a.pkl"], {"a": ("a.PKL", Reason.AMBIGUOUS, ("a.PKL", "a.pkl"))}),
-        (["a.scaler.pkl", "a.skops"], {"a": ("a.skops", Reason.UNSUPPORTED_MODEL, ("a.scaler.pkl", "a.skops"))}),
-        (["a.skops", "a.threshold.json"], {
-            "a": ("a.skops", Reason.UNSUPPORTED_MODEL, ("a.skops", "a.threshold.json")),
+        (["a.scaler.pkl", "a.skops"], {"a": ("a.skops", None, ("a.scaler.pkl", "a.skops"))}),
+        (["a.scaler.csv", "a.skops"], {"a": ("a.skops", Reason.UNSUPPORTED_MODEL, ("a.scaler.csv", "a.skops"))}),
+        (["a.scaler.pkl", "a.scaler.skops", "a.skops"], {
+            "a": ("a.skops", Reason.UNSUPPORTED_MODEL, ("a.scaler.pkl", "a.scaler.skops", "a.skops")),
         }),
+        (["a.skops", "a.threshold.json"], {"a": ("a.skops", None, ("a.skops", "a.threshold.json"))}),
         (["a.scaler.pkl"], {"a.scaler": ("a.scaler.pkl", None, ())}),  # of no other model: a model
         (["a/1.csv", "a/MLmodel", "a/conda.yaml", "a/model.pkl"], {
             "a": ("a/MLmodel", None, ("a/1.csv", "a/MLmodel", "a/conda.yaml", "a/model.pkl")),
@@ -125,7 +127,7 @@ def test_the_usual_names_of_a_model_are_tried_in_its_place() -> None:
 
 
 NAMES = st.text("ab/.-0Z", min_size=1, max_size=4)
-ENDINGS = ["", ".skops", ".pkl", ".PKL", ".pkl.gz", ".features.json", ".threshold.json", ".csv", "/MLmodel", "/zz.pkl"]
+ENDINGS = ["", ".skops", ".pkl", ".PKL", ".pkl.gz", ".features.json", ".scaler.csv", ".csv", "/MLmodel", "/zz.pkl"]
 
 
 @given(
@@ -180,11 +182,11 @@ def list_whole(names: set[str], pattern: str) -> tuple[dict[str, tuple[Reason | 
 
 
 def refuse(refused: Reason | None, files: set[str]) -> tuple[Reason | None, set[str]]:
-    """Nothing of a model without an id is read, and a model with a threshold is not supported."""
+    """Nothing of a model without an id is read, and a model with a scaler of an unknown format is not supported."""
     if refused is Reason.BAD_NAME:
         return refused, set()
-    has_threshold = len(files) > 1 and any(name.endswith(".threshold.json") and find_companion(name) for name in files)
-    return refused or (Reason.UNSUPPORTED_MODEL if has_threshold else None), files
+    has_scaler = len(files) > 1 and any(name.endswith(".scaler.csv") and find_companion(name) for name in files)
+    return refused or (Reason.UNSUPPORTED_MODEL if has_scaler else None), files
 
 
 def test_pairs_of_rivals_are_found_wherever_they_stand() -> None:

@@ -1,0 +1,100 @@
+"""What the files of a model come to: its numbers for a kernel, the names of its features, and whether parts fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scorer.errors import Unscorable
+from scorer.model_files.content import DOUBLE, ModelContent, Threshold, ThresholdOf
+from shared.contract.domain import Task
+from shared.contract.reasons import Reason
+
+from . import registry, training
+from .base import Family, Packed, make_no_integers
+
+_TASKS = {
+    ThresholdOf.DECISION: Task.DETECTOR,
+    ThresholdOf.SAMPLES: Task.DETECTOR,
+    ThresholdOf.PROBABILITY: Task.CLASSIFIER,
+    ThresholdOf.ABSOLUTE: Task.REGRESSOR,
+    ThresholdOf.MEAN_ABSOLUTE: Task.REGRESSOR,
+    ThresholdOf.MEAN_SQUARED: Task.REGRESSOR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedContent:
+    """A model whose parts fit. *features* are the names of its features, () where nothing says them."""
+
+    packed: Packed
+    features: tuple[str, ...]
+    n_features: int | None
+
+
+def judge_content(content: ModelContent) -> JudgedContent:
+    """The numbers of a model and the names of its features, of which those in its own file come first.
+
+    A model with a threshold, names of classes or columns of other types than float64 is KEPT. The column that a
+    threshold needs is among the features of the packed model, which say what must be read.
+
+    Raises Unscorable, as `registry.pack_model`; UNSUPPORTED_MODEL for a threshold that another kind of model needs,
+    UNREADABLE_MODEL where parts contradict each other, WRONG_FEATURES for a sidecar with another number of names.
+    """
+    bundle = content.bundle
+    packed, task = registry.pack_model(bundle.estimator), registry.get_task(bundle.estimator)
+    count = packed.n_features or training.count_features(bundle.estimator)
+    features = _choose_features(content, packed.features, count)
+    if bundle.threshold:
+        _check_threshold(bundle.threshold, task, features)
+    if bundle.classes and task is not Task.CLASSIFIER:
+        _contradict(f"it has names of classes, and is a {task}")
+    target = (bundle.threshold.target,) if bundle.threshold and bundle.threshold.target else ()
+    is_cast = any(kind != DOUBLE for kind in content.signature.types.values())
+    if bundle.threshold or bundle.classes or is_cast:
+        packed = replace(
+            packed, family=Family.KEPT, n_features=0, strict=False, numbers=np.empty(0), integers=make_no_integers()
+        )
+    return JudgedContent(replace(packed, features=(*features, *target)), features, count)
+
+
+def _choose_features(content: ModelContent, own: tuple[str, ...], count: int | None) -> tuple[str, ...]:
+    stated, origin = content.bundle.features, "the columns beside it"
+    if not stated:
+        stated, origin = content.signature.names, "the signature in MLmodel"
+    if stated and own:
+        if surplus := sorted(set(own) - set(stated)):
+            _contradict(f"it was fitted on {surplus[0]!r}, which is not among {origin}")
+        return own
+    if stated and count not in (None, len(stated)):
+        _contradict(f"it was fitted on {count} features, and {origin} are {len(stated)}")
+    if own or stated:
+        return own or stated
+    n_names = len(content.sidecar.features)
+    if n_names and count not in (None, n_names):
+        raise Unscorable(
+            Reason.WRONG_FEATURES, f"expected {count} features, got {n_names} names in the sidecar features.json"
+        )
+    return content.sidecar.features
+
+
+def _check_threshold(threshold: Threshold, task: Task, features: tuple[str, ...]) -> None:
+    """Raise Unscorable where a model of this task has nothing that the threshold could be compared with."""
+    if task is not _TASKS[threshold.of]:
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL,
+            f"expected a {_TASKS[threshold.of]} for a threshold of {threshold.of}, got a {task}",
+        )
+    if threshold.target and not features:
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL,
+            f"expected names of the features beside the target {threshold.target[:40]!r}, got none: fit the model on "
+            "named columns, or give their names in the bundle or a sidecar",
+        )
+    if threshold.target in features:
+        _contradict(f"its target {threshold.target[:40]!r} is one of its features")
+
+
+def _contradict(problem: str) -> None:
+    raise Unscorable(Reason.UNREADABLE_MODEL, f"its parts contradict each other: {problem}"[:300])

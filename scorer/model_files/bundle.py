@@ -1,0 +1,230 @@
+"""Bundles: a model saved together with its scaler, its columns or a threshold, as a dict, a list or a tuple.
+
+What each usual key means stands here, in one place. A key that is not on the list is refused by its name, since it may
+change what the model predicts; so is what could be meant in two ways. docs/models.md has the same for people.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from scorer.errors import Unscorable
+from shared.contract.reasons import Reason
+
+from . import parsed
+from .content import Bundle, Threshold, ThresholdOf
+from .estimator_kinds import ESTIMATORS, TASKS
+from .parsed import PIPELINE, ParsedObject
+
+MODEL, SCALER, FEATURES, CLASSES, ENCODER = "model", "scaler", "features", "classes", "label_encoder"
+THRESHOLD, THRESHOLD_OF, TARGET = "threshold", "threshold_of", "target"
+_KEYS = {
+    MODEL: "model estimator clf classifier reg regressor pipeline pipe detector predictor trained_model best_model",
+    SCALER: "scaler preprocessor transformer feature_scaler x_scaler imputer",
+    FEATURES: "features feature_names feature_columns feature_cols columns cols input_columns input_features",
+    CLASSES: "classes class_names target_names labels",
+    ENCODER: "label_encoder le",
+    THRESHOLD: "threshold",
+    THRESHOLD_OF: "threshold_of",
+    TARGET: "target target_column target_name target_col",
+}
+_ROLES: Mapping[str, str] = MappingProxyType({key: role for role, keys in _KEYS.items() for key in keys.split()})
+# What says something about the training, and nothing that prediction needs.
+# fmt: off
+_REMARKS = frozenset((
+    "accuracy", "algorithm", "author", "best_params", "comment", "created", "created_at", "cv_scores", "date",
+    "description", "device", "device_id", "f1", "feature_importance", "feature_importances", "fitted_at",
+    "git_commit", "history", "hyperparameters", "id", "info", "library", "mae", "mape", "meta", "metadata",
+    "metric", "metrics", "model_name", "model_type", "model_version", "mse", "n_features", "n_rows", "n_samples",
+    "name", "notes", "params", "python_version", "r2", "rmse", "score", "scores", "sensor", "sklearn_version",
+    "timestamp", "train_date", "train_samples", "train_size", "trained_at", "trained_on", "trained_until",
+    "training_date", "training_rows", "training_samples", "type", "version",
+))
+# fmt: on
+_ENCODER = "sklearn.preprocessing._label.LabelEncoder"
+_HINT = "see docs/models.md, Bundles"
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The parts of a bundle by their role, each with the key that it was found under."""
+
+    parts: dict[str, tuple[str, Any]] = field(default_factory=dict)
+
+    def add(self, role: str, key: str, value: Any) -> None:
+        """Raises Unscorable where there is one of this role."""
+        if value is None:
+            return
+        if role in self.parts:
+            _refuse(f"expected one {role}, got {self.parts[role][0]!r} and {key!r}")
+        self.parts[role] = (key, value)
+
+    def get(self, role: str) -> Any:
+        return self.parts.get(role, ("", None))[1]
+
+
+def read_bundle(value: Any) -> Bundle:
+    """The bundle in a file's content: an estimator itself, or a dict, a list or a tuple around one.
+
+    Raises Unscorable: UNSUPPORTED_MODEL, UNFITTED_MODEL, and UNREADABLE_MODEL where parts contradict each other.
+    """
+    if type(value) is ParsedObject:
+        return Bundle(parsed.simplify_model(value))
+    parts = _sort_dict(value) if type(value) is dict else _sort_sequence(value)
+    estimator = parts.get(MODEL)
+    if not _is_model(estimator):
+        _refuse(f"expected an estimator that predicts as {parts.parts[MODEL][0]!r}, got a {_describe(estimator)}")
+    estimator = parsed.simplify_model(estimator)
+    threshold = parse_threshold({role: parts.get(role) for role in (THRESHOLD, THRESHOLD_OF, TARGET)})
+    return Bundle(
+        join_scaler(parts.get(SCALER), estimator),
+        _read_texts(parts, FEATURES),
+        _read_classes(parts),
+        threshold,
+        has_scaler=parts.get(SCALER) is not None,
+    )
+
+
+def join_scaler(scaler: Any, estimator: ParsedObject) -> ParsedObject:
+    """The estimator behind the scaler: a pipeline of two steps; None is no scaler. Raises Unscorable."""
+    if scaler is None:
+        return estimator
+    if type(scaler) is not ParsedObject or _is_model(scaler) or scaler.kind == _ENCODER:
+        _refuse(f"expected a transformer as the scaler, got a {_describe(scaler)}")
+    first = estimator.state["steps"][0][1] if estimator.kind == PIPELINE and estimator.state.get("steps") else None
+    if type(first) is ParsedObject and first.kind == scaler.kind:
+        _refuse(f"expected a scaler beside the model or in its pipeline, got a {_describe(scaler)} in both")
+    version = estimator.state.get("_sklearn_version")
+    state = {"steps": [("scaler", scaler), ("model", estimator)], "memory": None, "verbose": False}
+    return ParsedObject(PIPELINE, {**state, "_sklearn_version": version} if version else state)
+
+
+def parse_threshold(parts: Mapping[str, Any]) -> Threshold | None:
+    """The threshold that these parts describe by the keys threshold, threshold_of, target. Raises Unscorable.
+
+    A threshold alone could be of a score, of an error or of a probability, above or below it; so it is refused.
+    """
+    border, quantity, target = (_simplify(parts.get(key)) for key in (THRESHOLD, THRESHOLD_OF, TARGET))
+    if border is None:
+        if quantity is not None:
+            _refuse(f"expected a threshold beside threshold_of {quantity!r:.40}, got none")
+        return None
+    if type(border) not in (int, float) or not math.isfinite(border):
+        _refuse(f"expected a finite number as the threshold, got {border!r:.40}")
+    if quantity not in list(ThresholdOf):
+        message = f"expected threshold_of, one of {', '.join(ThresholdOf)}, beside the threshold {border!r}"
+        _refuse(f"{message}, got {'none' if quantity is None else repr(quantity)[:40]}")
+    needs_target = quantity == ThresholdOf.ABSOLUTE
+    if needs_target and not (isinstance(target, str) and target):
+        _refuse(f"expected the column that the model predicts as target, got {target!r:.40}")
+    return Threshold(float(border), ThresholdOf(quantity), target if needs_target else "")
+
+
+def _sort_dict(value: dict[Any, Any]) -> _Parts:
+    parts = _Parts()
+    for key, item in value.items():
+        role = _ROLES.get(key.lower()) if type(key) is str else None
+        if role:
+            parts.add(role, key, item)
+        elif type(key) is not str or key.lower() not in _REMARKS or _has_estimator(item):
+            _refuse(f"expected a model and what belongs to it under usual keys, got the key {str(key)[:40]!r}")
+    if parts.get(MODEL) is None:
+        _refuse(f"expected a model under one of the keys {', '.join(_KEYS[MODEL].split())}, got none")
+    return parts
+
+
+def _sort_sequence(value: Any) -> _Parts:
+    """The parts of a list or a tuple by what they are: their order says nothing."""
+    if type(value) not in (list, tuple):
+        _refuse(f"expected a model, got a {_describe(value)}")
+    parts = _Parts()
+    for index, item in enumerate(value):
+        parts.add(_find_role(item), f"item {index}", item)
+    if parts.get(MODEL) is None:
+        _refuse(f"expected a model in the {type(value).__name__}, got none")
+    return parts
+
+
+def _find_role(item: Any) -> str:
+    if type(item) is ParsedObject:
+        return MODEL if _is_model(item) else ENCODER if item.kind == _ENCODER else SCALER
+    if isinstance(item, list | tuple | np.ndarray):
+        return FEATURES
+    if item is None or type(_simplify(item)) in (int, float):
+        return THRESHOLD
+    return _refuse(f"expected a model, a scaler, names or a threshold in the bundle, got a {_describe(item)}")
+
+
+def _is_model(value: Any) -> bool:
+    """Whether a part predicts: what it ends in decides, also for a search."""
+    if type(value) is not ParsedObject:
+        return False
+    last = parsed.get_last_step(parsed.simplify_model(value))
+    return type(last) is ParsedObject and last.kind in TASKS
+
+
+def _read_texts(parts: _Parts, role: str) -> tuple[str, ...]:
+    value = parts.get(role)
+    if value is None:
+        return ()
+    texts = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) and text for text in texts):
+        _refuse(f"expected a list of names as {parts.parts[role][0]!r}, got a {_describe(value)}")
+    if len(set(texts)) < len(texts):
+        _refuse(f"expected different names as {parts.parts[role][0]!r}, got one twice")
+    return tuple(str(text) for text in texts)
+
+
+def _read_classes(parts: _Parts) -> tuple[str, ...]:
+    """The names of the classes, of which the classifier has the numbers."""
+    names = _read_texts(parts, CLASSES)
+    encoder = parts.get(ENCODER)
+    if encoder is None:
+        return names
+    if type(encoder) is not ParsedObject or encoder.kind != _ENCODER:
+        _refuse(f"expected a LabelEncoder as {parts.parts[ENCODER][0]!r}, got a {_describe(encoder)}")
+    classes = encoder.state.get("classes_")
+    encoded = tuple(str(item) for item in (classes.tolist() if isinstance(classes, np.ndarray) else classes or ()))
+    if names and names != encoded:
+        message = f"its parts contradict each other: classes are {names[:5]}, those of its encoder {encoded[:5]}"
+        raise Unscorable(Reason.UNREADABLE_MODEL, message[:300])
+    return encoded
+
+
+def _has_estimator(value: Any) -> bool:
+    """Whether a remark holds an estimator, which might be a further part of the model; looked for to a small depth."""
+    items: Iterable[Any] = [value]
+    for _ in range(parsed.DIMENSIONS):
+        if any(type(item) is ParsedObject and item.kind in ESTIMATORS for item in items):
+            return True
+        items = [part for item in items for part in _list_parts(item)]
+    return bool(list(items))
+
+
+def _list_parts(value: Any) -> Sequence[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _simplify(value: Any) -> Any:
+    """A number of NumPy as Python's own."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    return value
+
+
+def _describe(value: Any) -> str:
+    if type(value) is parsed.Global:
+        return f"{value.name} without an instance"
+    return value.kind.rpartition(".")[2] if type(value) is ParsedObject else type(value).__name__
+
+
+def _refuse(message: str) -> NoReturn:
+    raise Unscorable(Reason.UNSUPPORTED_MODEL, f"{message}: {_HINT}")
