@@ -7,7 +7,7 @@ change what the model predicts; so is what could be meant in two ways. docs/mode
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -48,6 +48,7 @@ _REMARKS = frozenset((
 ))
 # fmt: on
 _ENCODER = "sklearn.preprocessing._label.LabelEncoder"
+PARTS = 100_000  # of the remarks of one bundle, that are looked at
 _HINT = "see docs/models.md, Bundles"
 
 
@@ -113,16 +114,16 @@ def parse_threshold(parts: Mapping[str, Any]) -> Threshold | None:
     border, quantity, target = (_simplify(parts.get(key)) for key in (THRESHOLD, THRESHOLD_OF, TARGET))
     if border is None:
         if quantity is not None:
-            _refuse(f"expected a threshold beside threshold_of {quantity!r:.40}, got none")
+            _refuse(f"expected a threshold beside threshold_of {_show(quantity)}, got none")
         return None
     if type(border) not in (int, float) or not math.isfinite(border):
-        _refuse(f"expected a finite number as the threshold, got {border!r:.40}")
-    if quantity not in list(ThresholdOf):
+        _refuse(f"expected a finite number as the threshold, got {_show(border)}")
+    if not isinstance(quantity, str) or quantity not in list(ThresholdOf):
         message = f"expected threshold_of, one of {', '.join(ThresholdOf)}, beside the threshold {border!r}"
-        _refuse(f"{message}, got {'none' if quantity is None else repr(quantity)[:40]}")
+        _refuse(f"{message}, got {_show(quantity)}")
     needs_target = quantity == ThresholdOf.ABSOLUTE
     if needs_target and not (isinstance(target, str) and target):
-        _refuse(f"expected the column that the model predicts as target, got {target!r:.40}")
+        _refuse(f"expected the column that the model predicts as target, got {_show(target)}")
     return Threshold(float(border), ThresholdOf(quantity), target if needs_target else "")
 
 
@@ -133,7 +134,7 @@ def _sort_dict(value: dict[Any, Any]) -> _Parts:
         if role:
             parts.add(role, key, item)
         elif type(key) is not str or key.lower() not in _REMARKS or _has_estimator(item):
-            _refuse(f"expected a model and what belongs to it under usual keys, got the key {str(key)[:40]!r}")
+            _refuse(f"expected a model and what belongs to it under usual keys, got the key {_show(key)}")
     if parts.get(MODEL) is None:
         _refuse(f"expected a model under one of the keys {', '.join(_KEYS[MODEL].split())}, got none")
     return parts
@@ -190,7 +191,10 @@ def _read_classes(parts: _Parts) -> tuple[str, ...]:
     if type(encoder) is not ParsedObject or encoder.kind != _ENCODER:
         _refuse(f"expected a LabelEncoder as {parts.parts[ENCODER][0]!r}, got a {_describe(encoder)}")
     classes = encoder.state.get("classes_")
-    encoded = tuple(str(item) for item in (classes.tolist() if isinstance(classes, np.ndarray) else classes or ()))
+    items = classes.tolist() if isinstance(classes, np.ndarray) and classes.ndim == 1 else classes
+    if not isinstance(items, list) or not all(isinstance(item, str | int | float) for item in items):
+        raise Unscorable(Reason.UNREADABLE_MODEL, "its LabelEncoder has no list of classes")
+    encoded = tuple(str(item) for item in items)
     if names and names != encoded:
         message = f"its parts contradict each other: classes are {names[:5]}, those of its encoder {encoded[:5]}"
         raise Unscorable(Reason.UNREADABLE_MODEL, message[:300])
@@ -198,19 +202,22 @@ def _read_classes(parts: _Parts) -> tuple[str, ...]:
 
 
 def _has_estimator(value: Any) -> bool:
-    """Whether a remark holds an estimator, which might be a further part of the model; looked for to a small depth."""
-    items: Iterable[Any] = [value]
-    for _ in range(parsed.DIMENSIONS):
-        if any(type(item) is ParsedObject and item.kind in ESTIMATORS for item in items):
+    """Whether a remark holds an estimator, which might be a further part of the model.
+
+    Each part is looked at once, however often it is used; a remark of more than PARTS parts counts as if it held one.
+    """
+    pending, seen = [value], dict[int, Any]()
+    while pending:
+        part = pending.pop()
+        if type(part) is ParsedObject and part.kind in ESTIMATORS:
             return True
-        items = [part for item in items for part in _list_parts(item)]
-    return bool(list(items))
-
-
-def _list_parts(value: Any) -> Sequence[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list | tuple) else ()
+        parts = list(part.values()) if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
+        if len(pending) + len(seen) + len(parts) > PARTS:
+            return True
+        if id(part) not in seen:
+            seen[id(part)] = part
+            pending += parts
+    return False
 
 
 def _simplify(value: Any) -> Any:
@@ -218,6 +225,19 @@ def _simplify(value: Any) -> Any:
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return value.item()
     return value
+
+
+def _show(value: Any) -> str:
+    """A simple value for a message; of others the type, since parts that are used again and again have no end."""
+    if value is None:
+        return "none"
+    return (
+        repr(value)[:40]
+        if type(value) in (int, float, bool)
+        else repr(value[:40])
+        if type(value) is str
+        else _describe(value)
+    )
 
 
 def _describe(value: Any) -> str:

@@ -273,8 +273,8 @@ def test_a_model_with_a_scaler_of_an_unknown_format_is_refused(fleet: Fleet) -> 
     reason, message, _ = fleet.run(fleet.make_manifest())["a"]
     assert reason is Reason.UNSUPPORTED_MODEL
     assert message == (
-        "a.skops has more files, of which a.scaler.csv cannot be read beside it: expected at most one scaler, in a file "
-        "of a model's format; or put all of them into one Pipeline"
+        "a.skops has more files, of which a.scaler.csv cannot be read beside it: expected at most one scaler, in a "
+        "file of a model's format; or put all of them into one Pipeline"
     )
 
 

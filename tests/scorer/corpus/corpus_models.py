@@ -36,6 +36,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from shared.contract.reasons import Reason
+from tests.scorer.corpus import corpus_bundles
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel
 from tests.scorer.corpus.corpus_formats import DATA, FORMATS, to_skops, unzipped, zipped
 from tests.scorer.corpus.corpus_wrong import contradictions, whole
@@ -111,9 +112,9 @@ def _bombs() -> Iterator[Row]:
         ("bomb-xz", lzma.compress(BOMB, preset=0), LARGE, "expected at most"),
         ("bomb-zip", zipped({"schema.json": b"{}", "a.npy": BOMB}, zipfile.ZIP_DEFLATED), LARGE, "expected at most"),
         ("bomb-steps", P + b"]" + b"N0" * 10**6 + b".", LARGE, "steps"),
-        ("nested-lists", P + b"]" * 10**5 + b"a" * (10**5 - 1) + b".", UNSUPPORTED, "got a list"),
-        ("nested-tuples", P + b")" + b"\x85" * 10**6 + b".", UNSUPPORTED, "got a tuple"),
-        ("tuple-doubled-100-times", P + b")r" + _number(0) + tuples + b".", UNSUPPORTED, "got a tuple"),
+        ("nested-lists", P + b"]" * 10**5 + b"a" * (10**5 - 1) + b".", UNSUPPORTED, "expected a model in"),
+        ("nested-tuples", P + b")" + b"\x85" * 10**6 + b".", UNSUPPORTED, "expected a model in"),
+        ("tuple-doubled-100-times", P + b")r" + _number(0) + tuples + b".", UNSUPPORTED, "expected one"),
         ("tuple-doubled-100-times-as-key", P + b"})r" + _number(0) + tuples + b"Ns.", UNREADABLE, "as a key"),
         ("bytes-of-8-exabytes", P + b"\x8e" + struct.pack("<Q", 2**63) + b"abc.", UNREADABLE, "corrupt"),
         ("memo-of-4-billion", P + b"Nr\xff\xff\xff\xff.", UNSUPPORTED, "got a NoneType"),
@@ -298,8 +299,7 @@ def _hostile() -> Iterator[Row]:
 def _things() -> Iterator[Row]:
     label = DATA[:, 0] > 10
     alike: dict[str, tuple[Any, str]] = {
-        "dict": ({"model": _svm()}, "got a dict"),
-        "list-of-models": ([_svm(), _svm()], "got a list"),
+        "list-of-models": ([_svm(), _svm()], "expected one model"),
         "int": (42, "got a int"),
         "none": (None, "got a NoneType"),
         "text": ("OneClassSVM", "got a str"),
@@ -324,12 +324,12 @@ def _things() -> Iterator[Row]:
         "regressor": LinearRegression().fit(DATA, label),
         "forest-regressor": RandomForestRegressor(2, random_state=0).fit(DATA, label),
         "clusterer": KMeans(2, random_state=0, n_init=1).fit(DATA),
-        "class": LogisticRegression,
     }
     for name, thing in others.items():
         yield f"{name}-pickle-4", pickle.dumps(thing, 4), UNSUPPORTED, "expected an outlier detector"
     for name, thing in {"function": np.median, "data-frame": pd.DataFrame(DATA)}.items():
         yield f"{name}-pickle-4", pickle.dumps(thing, 4), UNTRUSTED, "not on the allow-list"
+    yield from corpus_bundles.list_rows(_svm())
     search = GridSearchCV(OneClassSVM(), {"nu": [0.1, 0.2]}, scoring=None, cv=2)
     yield "grid-search-pickle-4", pickle.dumps(search, 4), Reason.UNFITTED_MODEL, "holds no fitted estimator"
     hidden = make_pipeline(
@@ -347,7 +347,8 @@ def _things() -> Iterator[Row]:
     yield "function-as-a-kernel-of-nystroem", pickle.dumps(text_kernel), UNSUPPORTED, "got numpy.exp as kernel"
     for name in ("classifier", "regressor", "clusterer"):
         yield f"{name}-skops", to_skops(others[name]), UNSUPPORTED, "expected an outlier detector"
-    yield "class-of-a-detector", pickle.dumps(OneClassSVM), UNSUPPORTED, "expected an outlier detector"
+    for kind in (OneClassSVM, LogisticRegression):
+        yield f"class-{kind.__name__}", pickle.dumps(kind), UNSUPPORTED, "without an instance"
 
 
 def _with_protocol(protocol: int | None) -> bytes:
