@@ -206,16 +206,16 @@ def _has_estimator(value: Any) -> bool:
 
     Each part is looked at once, however often it is used; a remark of more than PARTS parts counts as if it held one.
     """
-    pending, seen = [value], dict[int, Any]()
+    pending, visited = [value], dict[int, Any]()
     while pending:
         part = pending.pop()
         if type(part) is ParsedObject and part.kind in ESTIMATORS:
             return True
         parts = list(part.values()) if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
-        if len(pending) + len(seen) + len(parts) > PARTS:
+        if len(pending) + len(visited) + len(parts) > PARTS:
             return True
-        if id(part) not in seen:
-            seen[id(part)] = part
+        if id(part) not in visited:
+            visited[id(part)] = part
             pending += parts
     return False
 
