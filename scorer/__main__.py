@@ -21,6 +21,7 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
 from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402  # after the line above
+from shared.contract.fleet.formats import ModelFormats  # noqa: E402
 from shared.contract.model_names import DEFAULT_PATTERN, ModelNames  # noqa: E402
 from shared.contract.scoring_options import (  # noqa: E402
     BadRows,
@@ -52,7 +53,8 @@ def main(arguments: list[str], program: str = "python -m scorer") -> int:
             case "convert":
                 from scorer.commands import convert_models
 
-                return convert_models.convert_folder(options.models, options.to, ModelNames(options.model_names))
+                names = ModelNames(options.model_names, ModelFormats.parse(options.model_formats))
+                return convert_models.convert_folder(options.models, options.to, names)
             case "predictions":
                 from scorer.commands import upgrade_predictions
 
@@ -88,7 +90,7 @@ def _score_folder(options: argparse.Namespace) -> int:
             every=parse_length(options.every) if options.every else None,
             window_origin=score_folder.parse_window_origin(options.window_origin) if options.window_origin else None,
             columns=score_folder.parse_columns(options.columns),
-            names=ModelNames(options.model_names),
+            names=ModelNames(options.model_names, ModelFormats.parse(options.model_formats)),
             readings_path=options.readings_path,
             policy=ScoringOptions(
                 ReadingOptions(
@@ -163,6 +165,7 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     for command in (folder, convert):
         command.add_argument("--models", type=Path, required=True, help="folder of the models")
         command.add_argument("--model-names", default=DEFAULT_PATTERN, help="how they are named (%(default)s)")
+        command.add_argument("--model-formats", default="", help="further endings of models: json, txt, or json,txt")
     convert.add_argument("--to", type=Path, required=True, help="folder for the skops files, named by the models' ids")
     folder.add_argument("--readings", type=Path, required=True, help="a file or a folder: CSV, JSON lines, Parquet")
     folder.add_argument("--predictions", type=Path, required=True, help="folder for the Parquet files")

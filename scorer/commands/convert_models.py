@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scorer.errors import Unscorable
 from scorer.estimators import loader
-from scorer.model_files.sidecar import SIDECAR, make_sidecar_name, parse_sidecar
+from scorer.model_files.sidecar import SIDECAR, read_sidecar
 from scorer.packs.fetch import Stores, fetch_files
 from scorer.storage.blob_store import Folder
 from shared.contract.errors import Malformed
@@ -32,9 +32,10 @@ def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
         raise Malformed(f"--to: expected a folder outside the models, got {target} and {models}")
     check_target("--to", target)
     source_folder, target_folder, failed = Folder(models), Folder(target), 0
+    stores = Stores(source_folder, source_folder, formats=names.formats)
     for note in describe_ignored(ignored):
         print(f"note: {note}")
-    for model, content in zip(fleet, fetch_files(Stores(source_folder, source_folder), fleet), strict=True):
+    for model, content in zip(fleet, fetch_files(stores, fleet), strict=True):
         try:
             if isinstance(content, Unscorable):
                 raise content
@@ -46,7 +47,7 @@ def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
                     "expected labels by a score of 0, got those of scikit-learn 0.19 to 0.21: keep the file as it is"
                 )
                 raise Unscorable(Reason.INCOMPATIBLE_MODEL, message)
-            parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
+            read_sidecar(content.companions)
             data = skops.io.dumps(detector.estimator)
             loader.load_model(data)  # our own loader must accept what we write
         except Unscorable as error:
@@ -54,7 +55,7 @@ def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
             print(f"failed: {format_name(model.name)}: {error.reason}: {error}")
             continue
         target_folder.write(f"{model.id}.skops", data)
-        for kind, companion in content.companions.items():
-            target_folder.write(f"{model.id}.{kind}", companion)
+        for companion in content.companions.values():
+            target_folder.write(f"{model.id}.{SIDECAR}", companion)
         print(f"converted: {model.name} -> {target / model.id}.skops")
     return 1 if failed else 0

@@ -22,6 +22,7 @@ OPTIONS = {
     "FEATURES": "--features",
     "GAPS": "--gaps",
     "MISSING_VALUES": "--missing-values",
+    "MODEL_FORMATS": "--model-formats",
     "MODEL_NAMES": "--model-names",
     "OTHER_VERSIONS": "--other-versions",
     "READINGS_COLUMNS": "--columns",

@@ -78,7 +78,8 @@ def score_models(options: ScoreOptions) -> int:
     )  # fmt: skip
     warnings, outputs = RunWarnings(), list[PackOutput]()
     readings, projection = Readings({}), Projection()
-    stores = Stores(Folder(options.models), Folder(options.models), limits.model_bytes)
+    models_folder = Folder(options.models)
+    stores = Stores(models_folder, models_folder, limits.model_bytes, formats=options.names.formats)
     with WorkerPool(
         options.cores, timeout=limits.model_seconds, memory=limits.model_memory, size_limit=limits.model_bytes
     ) as workers:

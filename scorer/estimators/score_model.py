@@ -13,7 +13,7 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.families.registry import UNKNOWN
 from scorer.model_files.reader import SIZE_LIMIT
-from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, make_sidecar_name, parse_sidecar
+from scorer.model_files.sidecar import Sidecar, check_sidecar, read_sidecar
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.table import Predictions
 from scorer.readings import features
@@ -44,7 +44,7 @@ def score_model_file(
         judged = loader.judge_model(content.data, size_limit)
         made_by = judged.made_by
         detector = loader.build_detector(judged)
-        sidecar = parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
+        sidecar = read_sidecar(content.companions)
         signal = _select_readings(detector, sidecar, model, readings)
         with warnings.catch_warnings(action="ignore"):  # no log line for each model
             scores, anomalies = outlier_detector.score_rows(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scorer.errors import Unscorable
-from shared.contract.fleet.listing import FEATURES_FILE, get_stem
+from shared.contract.fleet.listing import FEATURES_FILE
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 
@@ -25,15 +26,19 @@ class Sidecar:
 NO_SIDECAR = Sidecar()
 
 
-def make_sidecar_name(model_name: str) -> str:
-    """The name of the sidecar of the model whose file, or whose MLmodel, has this name."""
-    return f"{get_stem(model_name)}.{SIDECAR}"
+def make_sidecar_name(stem: str) -> str:
+    """The name of the sidecar of the model whose file, or whose folder, has this name without its extension."""
+    return f"{stem}.{SIDECAR}"
 
 
-def parse_sidecar(data: bytes | None, name: str = SIDECAR) -> Sidecar:
-    """The content of a sidecar; None is none. *name* is for the message. Raises Unscorable, UNREADABLE_MODEL."""
-    if data is None:
-        return NO_SIDECAR
+def read_sidecar(companions: Mapping[str, bytes]) -> Sidecar:
+    """The sidecar among the files beside a model's own, by name. Raises Unscorable, UNREADABLE_MODEL."""
+    name = next((name for name in companions if name.endswith(SIDECAR)), None)
+    return NO_SIDECAR if name is None else parse_sidecar(companions[name], name)
+
+
+def parse_sidecar(data: bytes, name: str = SIDECAR) -> Sidecar:
+    """The content of a sidecar. *name* is for the message. Raises Unscorable, UNREADABLE_MODEL."""
     try:
         doc = json.loads(data, object_pairs_hook=_build_object)
         if not isinstance(doc, dict) or not doc.keys() <= {"features", "gaps"}:

@@ -15,8 +15,9 @@ from scorer.errors import Unscorable
 from scorer.families.base import Family, Packed
 from scorer.families.registry import pack_model
 from scorer.model_files import reader
-from scorer.model_files.reader import SIZE_LIMIT, is_skops
-from scorer.model_files.sidecar import SIDECAR, Sidecar, check_sidecar, make_sidecar_name, parse_sidecar
+from scorer.model_files.file_formats import is_skops
+from scorer.model_files.reader import SIZE_LIMIT
+from scorer.model_files.sidecar import Sidecar, check_sidecar, read_sidecar
 from scorer.storage.blob_store import Container, Content
 from shared.contract.domain import Model
 from shared.contract.errors import FleetError, Malformed, NotFound
@@ -59,7 +60,7 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
         is_excluded = np.zeros(len(models), bool)
         is_excluded[list(excluded)] = True
         rows = np.where(is_excluded, rows, -1)
-    refusals = make_refusals(models, current=stores.current)
+    refusals = make_refusals(stores, models)
     missing = [index for index in np.flatnonzero(rows < 0).tolist() if index not in excluded and index not in refusals]
     entries: dict[int, Entry] = {}
     for index, content in zip(missing, fetch_files(stores, [models[index] for index in missing]), strict=True):
@@ -81,7 +82,7 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
     try:
         packed = pack_file(content.data, size_limit)
-        sidecar = parse_sidecar(content.companions.get(SIDECAR), make_sidecar_name(model.name))
+        sidecar = read_sidecar(content.companions)
         packed = apply_sidecar(packed, sidecar)
     except Unscorable as error:
         return Entry(model, content.etag, error)

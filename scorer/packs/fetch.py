@@ -6,16 +6,16 @@ import itertools
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from scorer.errors import Unscorable, make_refusal
 from scorer.model_files import mlflow_folder, sidecar
 from scorer.model_files.reader import SIZE_LIMIT
-from scorer.model_files.sidecar import SIDECAR, make_sidecar_name
+from scorer.model_files.sidecar import make_sidecar_name
 from scorer.storage.blob_store import Container, Content, Oversized
 from shared.contract.domain import Model, ModelFile
 from shared.contract.errors import NotFound
-from shared.contract.fleet.listing import MLMODEL, get_stem, list_spellings
+from shared.contract.fleet.formats import MLMODEL, ModelFormats
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import make_files_etag
 from shared.contract.reasons import Reason
@@ -39,14 +39,23 @@ class Stores:
     work: Container
     size_limit: int = SIZE_LIMIT  # bytes
     current: bool = False
+    formats: ModelFormats = field(default_factory=ModelFormats)  # of the names of models, as in the plan
+
+    def refuse(self, model: Model, reason: Reason | None = None) -> Unscorable:
+        """The error of a model that the plan refused, or that is refused now for *reason*."""
+        return make_refusal(replace(model, refused=reason) if reason else model, self.formats)
+
+    def make_sidecar_name(self, model: Model) -> str:
+        """The name of the model's sidecar, if it has one."""
+        return make_sidecar_name(self.formats.get_stem(model.name))
 
 
-def make_refusals(models: ModelList, *, current: bool = False) -> dict[int, Unscorable]:
-    """The errors of the models that the plan refused, by index; with *current* only those that no file can end."""
+def make_refusals(stores: Stores, models: ModelList) -> dict[int, Unscorable]:
+    """The errors of the models that the plan refused, by index; of current files only those that no file can end."""
     return {
-        index: make_refusal(models[index])
+        index: stores.refuse(models[index])
         for index, reason in models.refused.items()
-        if not (current and reason in _PASSING)
+        if not (stores.current and reason in _PASSING)
     }
 
 
@@ -72,30 +81,30 @@ def _fetch_model(stores: Stores, model: Model) -> Content:
     if stores.current:
         return _fetch_current(stores, model)
     if model.refused:
-        raise make_refusal(model)
+        raise stores.refuse(model)
     content = _fetch_content(stores, model)
     if content is None:
-        raise make_refusal(replace(model, refused=Reason.MODEL_REMOVED))
+        raise stores.refuse(model, Reason.MODEL_REMOVED)
     return content
 
 
 def _fetch_current(stores: Stores, model: Model) -> Content:
     """The model's only file now, with its sidecar. Raises Unscorable where there is none, or more than one."""
     if model.refused and model.refused not in _PASSING:
-        raise make_refusal(model)
+        raise stores.refuse(model)
     content = None if model.refused is Reason.AMBIGUOUS else _fetch_content(stores, model)
     if content is None:
-        stem = get_stem(model.name)
-        rivals = [file.name for file in model.files if get_stem(file.name) == stem]
-        names = dict.fromkeys([model.name, *rivals, *list_spellings(model.name)])
+        stem = stores.formats.get_stem(model.name)
+        rivals = [file.name for file in model.files if stores.formats.get_stem(file.name) == stem]
+        names = dict.fromkeys([model.name, *rivals, *stores.formats.list_spellings(model.name)])
         present = [name for name in names if _read_file(stores, name) is not None]
         if len(present) > 1:
-            raise make_refusal(replace(model, refused=Reason.AMBIGUOUS))
+            raise stores.refuse(model, Reason.AMBIGUOUS)
         content = _fetch_content(stores, replace(model, name=present[0], files=())) if present else None
         if content is None:
-            raise make_refusal(replace(model, refused=Reason.MODEL_REMOVED))
+            raise stores.refuse(model, Reason.MODEL_REMOVED)
     if model.refused is Reason.QUARANTINED and content.etag == model.etag:
-        raise make_refusal(model)
+        raise stores.refuse(model)
     return content
 
 
@@ -119,18 +128,19 @@ def _fetch_content(stores: Stores, model: Model) -> Content | None:
         )
     if not contents:
         return None
-    side = contents.get(make_sidecar_name(model.name))
+    side_name = stores.make_sidecar_name(model)
+    side = contents.get(side_name)
     etags = _list_etags(contents)
     if model.files:  # of a folder only the files are read that are needed
         etags = planned | etags
         if side is None:
-            etags.pop(make_sidecar_name(model.name), None)
-    main = next(content for name, content in reversed(contents.items()) if name != make_sidecar_name(model.name))
+            etags.pop(side_name, None)
+    main = next(content for name, content in reversed(contents.items()) if name != side_name)
     if etags == planned:
         etag = model.etag
     else:
         etag = main.etag if len(etags) == 1 else make_files_etag(itertools.starmap(ModelFile, etags.items()))
-    return Content(main.data, etag, {SIDECAR: side.data} if side else {})
+    return Content(main.data, etag, {side_name: side.data} if side else {})
 
 
 def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[str, Content] | None:
@@ -149,7 +159,7 @@ def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[
                 return None
             raise Unscorable(Reason.UNREADABLE_MODEL, f"{model.name} names the file {name}, which does not exist")
         contents[name] = content
-    name = make_sidecar_name(model.name)
+    name = stores.make_sidecar_name(model)
     if stores.current or name in planned:
         if (content := _read_file(stores, name, sidecar.SIZE_LIMIT)) is not None:
             contents[name] = content

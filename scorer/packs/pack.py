@@ -34,7 +34,7 @@ from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 
 _MAGIC = b"fleetscore pack\n"
-VERSION = 3  # of this layout, of `families` and of the refusals; a pack of another version is built again
+VERSION = 4  # of this layout, of `families` and of the refusals; a pack of another version is built again
 _HEAD = 64  # bytes; keeps the Arrow buffers aligned
 
 _SCHEMA = pa.schema(
@@ -119,7 +119,7 @@ class Pack:
         """The same of what the models' sidecars say. Raises ValueError where they cannot be read."""
         codes, texts = self.get_texts("sidecar")
         try:
-            return codes, [parse_sidecar(text.encode() or None) for text in texts]
+            return codes, [parse_sidecar(text.encode()) if text else NO_SIDECAR for text in texts]
         except Unscorable as error:
             raise ValueError(str(error)) from error
 
