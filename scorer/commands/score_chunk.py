@@ -49,6 +49,8 @@ from shared.contract.report import Progress, Report
 from shared.contract.scoring_options import UnmodelledDevices
 from shared.contract.version import VERSION
 
+from .options import name_option
+
 UNPACKED_MODELS = 10_000  # that are scored together where the manifest has no packs
 PROGRESS_EVERY = 3.0  # seconds, at most
 
@@ -74,7 +76,8 @@ def run_attempt(
     """
     options = options or AttemptOptions()
     started = datetime.now(UTC)
-    container_url, name = split_url(manifest_url)
+    with name_option("--manifest"):
+        container_url, name = split_url(manifest_url)
     manifest = Manifest.from_bytes(open_container(container_url, storage).read(name).data)
     models = ModelList.from_models(manifest.models)
     if options.override_quarantine:

@@ -389,4 +389,7 @@ def test_a_desk_takes_json_and_text_for_models_where_an_option_says_so(
     )
     assert (failed in output) == (n_models > 1)
     assert main(["convert", folders[0], f"--to={fleet.root / 'to'}", *more]) == (1 if more else 0)
+    output = capsys.readouterr().out
+    assert (failed in output) == (n_models > 1)
+    assert output.endswith(f"\n1 of {n_models} models converted, {n_models - 1} failed, in {fleet.root}/to\n")
     assert sorted(path.name for path in (fleet.root / "to").iterdir()) == ["a.features.json", "a.skops"]
