@@ -20,8 +20,11 @@ from pathlib import Path
 for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
-from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402  # after the line above
-from shared.contract.model_names import DEFAULT_PATTERN, ModelNames  # noqa: E402
+from scorer.commands.options import add_option, make_optional, parse_window  # noqa: E402  # after the lines above
+from scorer.commands.unscored import Output  # noqa: E402
+from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402
+from shared.contract.fleet.formats import ModelFormats  # noqa: E402
+from shared.contract.model_names import DEFAULT_PATTERN, Columns, ModelNames  # noqa: E402
 from shared.contract.scoring_options import (  # noqa: E402
     BadRows,
     Features,
@@ -31,52 +34,57 @@ from shared.contract.scoring_options import (  # noqa: E402
     ScoringOptions,
     TimeFormat,
     UnmodelledDevices,
+    check_zone,
     parse_missing_values,
 )
-from shared.contract.windows import parse_length  # noqa: E402
+from shared.contract.windows import parse_length, parse_origin  # noqa: E402
 
 
 def main(arguments: list[str], program: str = "python -m scorer") -> int:
     """Run the command that the arguments name; returns the exit code. *program*: the name that usage shows."""
     parser = _build_parser(program)
-    options = parser.parse_args(arguments)
-    if options.command is None and (options.manifest is None or options.attempt is None):
-        parser.error("expected folder, convert, or both --manifest and --attempt")
-    stream = sys.stderr if getattr(options, "output", "") == "json" else sys.stdout  # which is the document then
-    logging.basicConfig(stream=stream, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("azure").setLevel(logging.WARNING)
     try:
-        match options.command:
-            case "folder":
-                return _score_folder(options)
-            case "convert":
-                from scorer.commands import convert_models
-
-                return convert_models.convert_folder(options.models, options.to, ModelNames(options.model_names))
-            case "predictions":
-                from scorer.commands import upgrade_predictions
-
-                storage = os.environ.get("STORAGE", "")
-                return upgrade_predictions.upgrade_files(options.location, storage, dry_run=options.dry_run)
-            case _:
-                from scorer.commands import score_chunk
-
-                _choose_kernels()
-                attempt_options = score_chunk.AttemptOptions(
-                    options.careful, options.pardon, options.current, options.carry
-                )
-                score_chunk.run_attempt(
-                    options.manifest, options.attempt, os.environ.get("STORAGE", ""), attempt_options, _count_cores()
-                )
-                return 0
+        options = parser.parse_args(arguments)
+        if options.command is None and (options.manifest is None or options.attempt is None):
+            parser.error("expected folder, convert, or both --manifest and --attempt")
+        stream = sys.stderr if getattr(options, "output", "") == Output.JSON else sys.stdout  # which is the document
+        logging.basicConfig(stream=stream, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        logging.getLogger("azure").setLevel(logging.WARNING)
+        return _run_command(options)
     except FleetError as error:
         print(f"scorer: {error}", file=sys.stderr)
         return 2 if isinstance(error, Malformed | Misconfigured | NotFound) else 1
 
 
+def _run_command(options: argparse.Namespace) -> int:
+    match options.command:
+        case "folder":
+            return _score_folder(options)
+        case "convert":
+            from scorer.commands import convert_models
+
+            return convert_models.convert_folder(options.models, options.to, _get_names(options), options.output)
+        case "predictions":
+            from scorer.commands import upgrade_predictions
+
+            storage = os.environ.get("STORAGE", "")
+            return upgrade_predictions.upgrade_files(options.location, storage, dry_run=options.dry_run)
+        case _:
+            from scorer.commands import score_chunk
+
+            _choose_kernels()
+            attempt_options = score_chunk.AttemptOptions(
+                options.careful, options.pardon, options.current, options.carry
+            )
+            score_chunk.run_attempt(
+                options.manifest, options.attempt, os.environ.get("STORAGE", ""), attempt_options, _count_cores()
+            )
+            return 0
+
+
 def _score_folder(options: argparse.Namespace) -> int:
     logging.getLogger("scorer").setLevel(logging.ERROR)  # the summary names what failed
-    from scorer.commands import folder_summary, score_folder
+    from scorer.commands import score_folder
 
     _choose_kernels()
     return score_folder.score_models(
@@ -84,29 +92,33 @@ def _score_folder(options: argparse.Namespace) -> int:
             models=options.models,
             readings=options.readings,
             predictions=options.predictions,
-            window=score_folder.parse_window(options.window) if options.window else None,
-            every=parse_length(options.every) if options.every else None,
-            window_origin=score_folder.parse_window_origin(options.window_origin) if options.window_origin else None,
-            columns=score_folder.parse_columns(options.columns),
-            names=ModelNames(options.model_names),
+            window=options.window,
+            every=options.every,
+            window_origin=options.window_origin,
+            columns=options.columns,
+            names=_get_names(options),
             readings_path=options.readings_path,
             policy=ScoringOptions(
                 ReadingOptions(
                     BadRows(options.bad_rows),
                     TimeFormat(options.time_format),
-                    time_zone=score_folder.check_time_zone(options.time_zone),
-                    features=Features.parse(options.features),
+                    time_zone=options.time_zone,
+                    features=options.features,
                     gaps=Gaps(options.gaps),
-                    missing_values=parse_missing_values(options.missing_values),
+                    missing_values=options.missing_values,
                 ),
-                OtherVersions.parse(options.other_versions),
+                options.other_versions,
                 unmodelled=UnmodelledDevices(options.unmodelled),
             ),
             cores=_count_cores(),
-            output=folder_summary.Output(options.output),
+            output=options.output,
             predictions_schema=options.predictions_schema,
         )
     )
+
+
+def _get_names(options: argparse.Namespace) -> ModelNames:
+    return ModelNames(options.model_names.pattern, options.model_formats)
 
 
 def _choose_kernels() -> None:
@@ -162,7 +174,21 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     upgrade.add_argument("--dry-run", action="store_true", help="count the files, and write nothing")
     for command in (folder, convert):
         command.add_argument("--models", type=Path, required=True, help="folder of the models")
-        command.add_argument("--model-names", default=DEFAULT_PATTERN, help="how they are named (%(default)s)")
+        add_option(command, "--model-names", ModelNames, "how they are named (%(default)s)", DEFAULT_PATTERN)
+        add_option(command, "--model-formats", ModelFormats.parse, "further endings of models: json, txt, or json,txt")
+        outputs = command.add_mutually_exclusive_group()
+        for output, description in (
+            (Output.VERBOSE, "print each model, not one of each reason"),
+            (Output.JSON, "print the summary as JSON, for programs"),
+        ):
+            outputs.add_argument(
+                f"--{output}",
+                dest="output",
+                action="store_const",
+                const=output,
+                default=Output.SHORT,
+                help=description,
+            )
     convert.add_argument("--to", type=Path, required=True, help="folder for the skops files, named by the models' ids")
     folder.add_argument("--readings", type=Path, required=True, help="a file or a folder: CSV, JSON lines, Parquet")
     folder.add_argument("--predictions", type=Path, required=True, help="folder for the Parquet files")
@@ -172,12 +198,12 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
         choices=(1, 2),
         help="schema of the Parquet files: 2, or 1 where the folder has files of schema 1 only",
     )
-    folder.add_argument("--window", help="START/END in UTC; without it, all that the readings cover")
-    folder.add_argument("--every", help="length of the windows, PT1H where no --window is given")
-    folder.add_argument(
-        "--window-origin", help="a date on which a window begins, without --window; Mondays for whole weeks"
-    )
-    folder.add_argument("--columns", default="", help="time=TS,device=Device,sensor=Tag,value=Value")
+    window, length, origin = make_optional(parse_window), make_optional(parse_length), make_optional(parse_origin)
+    add_option(folder, "--window", window, "START/END in UTC; without it, all that the readings cover")
+    add_option(folder, "--every", length, "length of the windows, PT1H where no --window is given")
+    description = "a date on which a window begins, without --window; Mondays for whole weeks"
+    add_option(folder, "--window-origin", origin, description)
+    add_option(folder, "--columns", Columns.parse, "time=TS,device=Device,sensor=Tag,value=Value")
     folder.add_argument(
         "--bad-rows", choices=list(BadRows), default=BadRows.SKIP, help="rows with a cell that is not a number"
     )
@@ -187,17 +213,18 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
         default=TimeFormat.ISO,
         help="format of times that are text or numbers",
     )
-    folder.add_argument("--time-zone", default="", help="zone of times without an offset, such as Europe/Berlin; UTC")
-    folder.add_argument(
-        "--features",
-        default="",
-        help="for models fitted without feature names: their names in the models' order, temp,amps,flow, or as-in-file",
+    description = "zone of times without an offset, such as Europe/Berlin; UTC"
+    add_option(folder, "--time-zone", check_zone, description)
+    description = (
+        "for models fitted without feature names: their names in the models' order, temp,amps,flow, or as-in-file"
     )
+    add_option(folder, "--features", Features.parse, description)
     folder.add_argument(
         "--gaps", choices=list(Gaps), default=Gaps.MODEL, help="rows that lack a feature: give them to which models"
     )
-    folder.add_argument("--missing-values", default="", help="numbers that stand for a missing value: -999,65535")
-    folder.add_argument("--other-versions", default="warn", help="models of another scikit-learn: warn or refuse")
+    add_option(folder, "--missing-values", parse_missing_values, "numbers that stand for a missing value: -999,65535")
+    description = "models of another scikit-learn: warn or refuse"
+    add_option(folder, "--other-versions", OtherVersions.parse, description, "warn")
     folder.add_argument(
         "--unmodelled",
         choices=list(UnmodelledDevices),
@@ -205,18 +232,6 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
         help="devices that have readings and no model: count and name them (%(default)s), or off, which is faster",
     )
     folder.add_argument("--readings-path", default="", help="pattern of an hour's folder, date=%%Y-%%m-%%d/hour=%%H/")
-    outputs = folder.add_mutually_exclusive_group()
-    outputs.add_argument(
-        "--verbose",
-        dest="output",
-        action="store_const",
-        const="verbose",
-        default="short",
-        help="print each model that was not scored, not one of each reason",
-    )
-    outputs.add_argument(
-        "--json", dest="output", action="store_const", const="json", help="print the summary as JSON, for programs"
-    )
     return parser
 
 

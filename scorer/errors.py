@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shared.contract.domain import Model
-from shared.contract.fleet.listing import find_unsupported_file, get_stem
+from shared.contract.fleet.formats import ModelFormats
+from shared.contract.fleet.listing import find_unsupported_file
 from shared.contract.model_names import explain_refusal, format_name
 from shared.contract.reasons import Reason
 
@@ -23,13 +24,12 @@ class Unscorable(Exception):
         self.reason = reason
 
 
-def make_refusal(model: Model) -> Unscorable:
-    """The error of a model that the plan refused. Its file is not read."""
+def make_refusal(model: Model, formats: ModelFormats) -> Unscorable:
+    """The error of a model that the plan refused; *formats* are those of the plan. Its file is not read."""
     assert model.refused
     if model.refused is Reason.BAD_NAME:
-        return Unscorable(
-            model.refused, f"{format_name(model.name)!r} gives no usable id: {explain_refusal(model.name)}"
-        )
+        problem = explain_refusal(model.name, formats)
+        return Unscorable(model.refused, f"{format_name(model.name)!r} gives no usable id: {problem}")
     if model.refused is Reason.UNSUPPORTED_MODEL:
         name = find_unsupported_file(model) or "one"
         return Unscorable(
@@ -38,13 +38,13 @@ def make_refusal(model: Model) -> Unscorable:
             "file of a model's format; or put all of them into one Pipeline",
         )
     return Unscorable(
-        model.refused, _REFUSALS.get(model.refused, "{} was refused by the plan").format(_list_names(model))
+        model.refused, _REFUSALS.get(model.refused, "{} was refused by the plan").format(_list_names(model, formats))
     )
 
 
-def _list_names(model: Model) -> str:
+def _list_names(model: Model, formats: ModelFormats) -> str:
     """The names of the files that claim to be the model, as far as the plan says them."""
     if model.refused is not Reason.AMBIGUOUS or not model.files:
         return model.name
-    stem = get_stem(model.name)
-    return ", ".join(file.name for file in model.files if get_stem(file.name) == stem)
+    stem = formats.get_stem(model.name)
+    return ", ".join(file.name for file in model.files if formats.get_stem(file.name) == stem)

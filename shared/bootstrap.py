@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shared.api.auth import Authorizer
 from shared.config.settings import ClusterKind, Settings, SignIn
+from shared.contract.model_names import ModelNames
 from shared.contract.scoring_options import Limits, ReadingOptions, ScoringOptions
 from shared.control.loop import ControlPlane
 from shared.control.options import ControlOptions
@@ -76,7 +77,7 @@ def build_control_options(settings: Settings) -> ControlOptions:
             chunk_size=settings.chunk_size,
             max_chunks=settings.max_chunks,
             cores=settings.max_cores,
-            model_names=settings.model_names,
+            model_names=ModelNames(settings.model_names.pattern, settings.model_formats),
             readings_path=settings.readings_path,
             columns=settings.readings_columns,
             scoring=_build_scoring_options(settings),

@@ -8,22 +8,26 @@ from typing import Any
 from scorer.errors import Unscorable
 from scorer.estimators import loader
 from scorer.estimators.loader import FittedModel
+from scorer.model_files.content import DOUBLE
+from scorer.model_files.sidecar import SIDECAR
 from scorer.packs.fetch import Stores, fetch_files
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
-from shared.contract.fleet.listing import FEATURES_FILE
-from shared.contract.model_names import ModelNames, format_name
+from shared.contract.model_names import ModelNames
 from shared.contract.reasons import Reason
+from shared.contract.text import clip_text
 
-from .folder_summary import describe_ignored
+from .convert_summary import Conversion, ConvertSummary
 from .folders import NAME_LIMIT, check_target, list_models
+from .unscored import Output
 
 
-def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
+def convert_folder(models: Path, target: Path, names: ModelNames, output: Output = Output.SHORT) -> int:
     """Write each model as a skops file named by its id, without running its content; 1 when a model failed, else 0.
 
-    Raises Malformed for options that make no sense, Misconfigured and Unavailable where the files cannot be written.
+    Prints a summary. Raises Malformed for options that make no sense, Misconfigured and Unavailable where the files
+    cannot be written.
     """
     fleet, ignored = list_models(models, names)
     source_path, target_path = models.resolve(), target.resolve()
@@ -32,37 +36,44 @@ def convert_folder(models: Path, target: Path, names: ModelNames) -> int:
     ):  # else originals are overwritten, or models appear twice
         raise Malformed(f"--to: expected a folder outside the models, got {target} and {models}")
     check_target("--to", target)
-    source_folder, target_folder, failed = Folder(models), Folder(target), 0
-    for note in describe_ignored(ignored):
-        print(f"note: {note}")
-    for model, content in zip(fleet, fetch_files(Stores(source_folder, source_folder), fleet), strict=True):
+    source_folder, target_folder = Folder(models), Folder(target)
+    stores = Stores(source_folder, source_folder, formats=names.formats)
+    conversions = []
+    for model, content in zip(fleet, fetch_files(stores, fleet), strict=True):
         try:
-            if isinstance(content, Unscorable):
-                raise content
-            if len(f"{model.id.rsplit('/', 1)[-1]}.skops".encode()) > NAME_LIMIT:
-                raise Unscorable(Reason.BAD_NAME, "its name with the ending .skops is too long for a file")
-            data = _convert_model(model, content)
+            files = _convert_model(model, content)
         except Unscorable as error:
-            failed += 1
-            print(f"failed: {format_name(model.name)}: {error.reason}: {error}")
-            continue
-        target_folder.write(f"{model.id}.skops", data)
-        if FEATURES_FILE in content.companions:
-            target_folder.write(f"{model.id}.{FEATURES_FILE}", content.companions[FEATURES_FILE])
-        print(f"converted: {model.name} -> {target / model.id}.skops")
-    return 1 if failed else 0
+            conversion = Conversion(model.id, model.name, reason=error.reason, message=clip_text(str(error)))
+        else:
+            for name, data in files.items():
+                target_folder.write(name, data)
+            conversion = Conversion(model.id, model.name, str(target / next(iter(files))))
+        conversions.append(conversion)
+    summary = ConvertSummary(conversions, str(target), ignored)
+    print(summary.format(output))
+    return summary.exit_code
 
 
-def _convert_model(model: Model, content: Content) -> bytes:
+def _convert_model(model: Model, content: Content | Unscorable) -> dict[str, bytes]:
+    """The files to write by name, the one with the model first. Raises Unscorable."""
+    if isinstance(content, Unscorable):
+        raise content
+    if len(f"{model.id.rsplit('/', 1)[-1]}.skops".encode()) > NAME_LIMIT:
+        raise Unscorable(Reason.BAD_NAME, "its name with the ending .skops is too long for a file")
+    sidecars = [data for name, data in content.companions.items() if name.endswith(f".{SIDECAR}")]
+    return {f"{model.id}.skops": _dump_model(content), **{f"{model.id}.{SIDECAR}": data for data in sidecars}}
+
+
+def _dump_model(content: Content) -> bytes:
     """The model as skops: its estimator, or a bundle where something else belongs to it. Raises Unscorable."""
     import skops.io
 
-    judged = loader.judge_model(content.data, companions=content.companions, name=model.name)
+    judged = loader.judge_model(content.data, companions=content.companions)
     fitted, signature = loader.build_model(judged), judged.content.signature
     if fitted.rule.border or fitted.rule.is_first:
         message = "expected labels by a score of 0, got those of scikit-learn 0.19 to 0.21: keep the file as it is"
         raise Unscorable(Reason.INCOMPATIBLE_MODEL, message)
-    if other := sorted(set(signature.types.values()) - {"double"}):
+    if other := sorted(set(signature.types.values()) - {DOUBLE}):
         message = f"expected a signature of doubles, got {', '.join(other)}: keep the folder as it is"
         raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
     data: bytes = skops.io.dumps(_make_bundle(fitted, judged.content.bundle.features or signature.names))

@@ -40,6 +40,7 @@ from scorer.storage.blob_store import Container, open_container, split_url
 from shared.contract import paths
 from shared.contract.domain import Unmodelled
 from shared.contract.errors import FleetError
+from shared.contract.fleet.formats import ModelFormats
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import ModelNames
@@ -48,6 +49,8 @@ from shared.contract.reasons import Reason
 from shared.contract.report import Progress, Report
 from shared.contract.scoring_options import UnmodelledDevices
 from shared.contract.version import VERSION
+
+from .options import name_option
 
 UNPACKED_MODELS = 10_000  # that are scored together where the manifest has no packs
 PROGRESS_EVERY = 3.0  # seconds, at most
@@ -74,7 +77,8 @@ def run_attempt(
     """
     options = options or AttemptOptions()
     started = datetime.now(UTC)
-    container_url, name = split_url(manifest_url)
+    with name_option("--manifest"):
+        container_url, name = split_url(manifest_url)
     manifest = Manifest.from_bytes(open_container(container_url, storage).read(name).data)
     models = ModelList.from_models(manifest.models)
     if options.override_quarantine:
@@ -98,8 +102,9 @@ def run_attempt(
     ):
         carried = carry_over_results(work, manifest, options.carry_attempt)
         context = ScoringContext(workers, cores, manifest.policy.other_versions, manifest.predictions_schema)
+        models_container = open_container(manifest.models_url, storage)
         stores = Stores(
-            open_container(manifest.models_url, storage), work, limits.model_bytes, current=options.current_files
+            models_container, work, limits.model_bytes, options.current_files, ModelFormats(manifest.model_formats)
         )
         inputs = _ChunkInputs(
             manifest, storage, stores, options.isolated, carried.scored, _make_unmodelled_counter(manifest)
@@ -221,7 +226,7 @@ class _ChunkInputs:
         if not self.isolated:
             loaded = load_models(self.stores, name, models, carried)
             return _LoadedPack(models, carried, loaded, find_needed_columns(models, loaded, carried), self.stores)
-        refusals = make_refusals(models, current=self.stores.current)
+        refusals = make_refusals(self.stores, models)
         unread = LoadedModels(EMPTY, np.full(len(models), -1), refusals, {})
         return _LoadedPack(models, carried, unread, EVERYTHING, self.stores, is_isolated=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +32,12 @@ from shared.contract.manifest import DeviceRange
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
 from shared.contract.paths import make_chunk_id, prediction_path
-from shared.contract.scoring_options import ScoringOptions, UnmodelledDevices, check_zone
-from shared.contract.windows import EPOCH, MINUTE, MONDAY, WEEK, Window, format_length, parse_origin
+from shared.contract.scoring_options import ScoringOptions, UnmodelledDevices
+from shared.contract.windows import EPOCH, MONDAY, WEEK, Window, format_length
 
-from .folder_summary import Output, Summary
+from .folder_summary import Summary
 from .folders import check_target, list_models
+from .unscored import Output
 
 BATCH_MODELS = 10_000  # that are scored together
 
@@ -79,7 +80,8 @@ def score_models(options: ScoreOptions) -> int:
     )  # fmt: skip
     warnings, outputs = RunWarnings(), list[PackOutput]()
     readings, projection = Readings({}), Projection()
-    stores = Stores(Folder(options.models), Folder(options.models), limits.model_bytes)
+    models_folder = Folder(options.models)
+    stores = Stores(models_folder, models_folder, limits.model_bytes, formats=options.names.formats)
     with WorkerPool(
         options.cores,
         timeout=limits.model_seconds,
@@ -113,44 +115,6 @@ def score_models(options: ScoreOptions) -> int:
     summary = Summary(results, len(windows), str(options.predictions), (*notes, *sentences), ignored, unmodelled)
     print(summary.format(options.output))
     return summary.exit_code
-
-
-def parse_window(text: str) -> Window:
-    """`START/END`, two ISO 8601 times; without an offset they are UTC. Raises Malformed."""
-    try:
-        start, end = (datetime.fromisoformat(part) for part in text.split("/"))
-    except ValueError:
-        raise Malformed(
-            f"--window: expected START/END such as 2026-11-21T07:00/2026-11-21T08:00, got {text!r}"
-        ) from None
-    start, end = (t.astimezone(UTC) if t.tzinfo else t.replace(tzinfo=UTC) for t in (start, end))
-    if end <= start or (end - start) % MINUTE or (start - EPOCH) % MINUTE:
-        raise Malformed(f"--window: expected a START before its END, both at whole minutes, got {text!r}")
-    return Window(start, end - start)
-
-
-def parse_columns(text: str) -> Columns:
-    """`time=TS,device=Device,...`; columns that are not named keep their default. Raises Malformed."""
-    try:
-        return Columns.parse(text)
-    except Malformed as error:
-        raise Malformed(f"--columns: {error}") from error
-
-
-def parse_window_origin(text: str) -> datetime:
-    """The date on which a window begins; raises Malformed."""
-    try:
-        return parse_origin(text)
-    except Malformed as error:
-        raise Malformed(f"--window-origin: {error}") from error
-
-
-def check_time_zone(name: str) -> str:
-    """The zone of times without an offset; raises Malformed."""
-    try:
-        return check_zone(name)
-    except Malformed as error:
-        raise Malformed(f"--time-zone: {error}") from error
 
 
 def _open_source(options: ScoreOptions) -> tuple[Folder, list[str]]:

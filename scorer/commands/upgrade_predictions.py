@@ -24,6 +24,8 @@ from shared.contract.domain import Original
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.paths import is_prediction_path
 
+from .options import name_option
+
 
 def upgrade_files(location: str, storage: str = "", *, dry_run: bool = False) -> int:
     """Rewrite the files of a folder or of the container at a URL. Prints what is refused, and counts.
@@ -52,11 +54,12 @@ def upgrade_files(location: str, storage: str = "", *, dry_run: bool = False) ->
 
 
 def _open_location(location: str, storage: str) -> Container:
-    if "://" in location:
-        return open_container(location, storage)
-    if not Path(location).is_dir():
-        raise Malformed(f"expected a folder or the URL of a container, got {location}")
-    return Folder(Path(location))
+    with name_option("FOLDER_OR_CONTAINER"):
+        if "://" in location:
+            return open_container(location, storage)
+        if not Path(location).is_dir():
+            raise Malformed(f"expected a folder or the URL of a container, got {location}")
+        return Folder(Path(location))
 
 
 def _upgrade_file(container: Container, path: str, *, dry_run: bool) -> str:

@@ -50,21 +50,19 @@ class JudgedModel:
     made_by: str  # scikit-learn's version where it is not the installed one, or "unknown"; else ""
 
 
-def load_model(
-    data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] | None = None, name: str = ""
-) -> FittedModel:
+def load_model(data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] | None = None) -> FittedModel:
     """The estimator in a model file: skops, or a pickle (joblib's too, compressed or not) of allowed names only.
 
     Raises Unscorable with a reason of a model's file.
     """
-    return build_model(judge_model(data, size_limit, companions, name))
+    return build_model(judge_model(data, size_limit, companions))
 
 
 def judge_model(
-    data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] | None = None, name: str = ""
+    data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] | None = None
 ) -> JudgedModel:
     """The content of a model's files, by the rules of the kernels. Raises Unscorable, as `load_model`."""
-    content = read_content(data, companions or {}, name, size_limit)
+    content = read_content(data, companions or {}, size_limit)
     judged = judging.judge_content(content)
     made_by = judged.packed.made_by
     return JudgedModel(content, judged.features, made_by if made_by != registry.get_installed_version() else "")

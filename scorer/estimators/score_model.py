@@ -45,7 +45,7 @@ def score_model_file(
         if isinstance(content, Exception):
             raise content
         etag = content.etag
-        judged = loader.judge_model(content.data, size_limit, content.companions, model.name)
+        judged = loader.judge_model(content.data, size_limit, content.companions)
         made_by = judged.made_by
         fitted = loader.build_model(judged)
         model_input = select_input(fitted, judged.content.sidecar.gaps, model, readings)

@@ -8,34 +8,35 @@ from dataclasses import replace
 from typing import Any
 
 from scorer.errors import Unscorable
-from shared.contract.fleet.listing import FEATURES_FILE, MLMODEL, SCALER, THRESHOLD_FILE, get_stem
+from shared.contract.fleet.formats import MLMODEL
+from shared.contract.fleet.listing import SCALER, THRESHOLD_FILE, find_companion
 from shared.contract.reasons import Reason
 
 from . import mlflow_folder, reader
 from .bundle import TARGET, THRESHOLD, THRESHOLD_OF, join_scaler, parse_threshold
 from .content import NO_SIGNATURE, Bundle, ModelContent, Threshold
-from .reader import SIZE_LIMIT, is_skops
-from .sidecar import parse_sidecar
+from .file_formats import is_skops
+from .reader import SIZE_LIMIT
+from .sidecar import read_sidecar
 
 
-def read_content(
-    data: bytes, companions: Mapping[str, bytes], name: str = "", size_limit: int = SIZE_LIMIT
-) -> ModelContent:
-    """What the files of a model say. *companions* by their kind; *name* is the model's, for messages.
+def read_content(data: bytes, companions: Mapping[str, bytes], size_limit: int = SIZE_LIMIT) -> ModelContent:
+    """What the files of a model say. *companions* are those beside its own, and MLflow's own, by name.
 
     Raises Unscorable, as `reader.read_file`, and UNREADABLE_MODEL or UNSUPPORTED_MODEL for the other files.
     """
     bundle = reader.read_file(data, size_limit)
-    stem = get_stem(name)
-    for kind, content in companions.items():
+    signature = NO_SIGNATURE
+    for name, content in companions.items():
+        companion = find_companion(name)
+        kind = companion[1] if companion else ""
         if kind.startswith(SCALER):
-            bundle = _add_scaler(bundle, content, f"{stem}.{kind}", size_limit)
-    if THRESHOLD_FILE in companions:
-        bundle = _add_threshold(bundle, companions[THRESHOLD_FILE], f"{stem}.{THRESHOLD_FILE}")
-    sidecar = parse_sidecar(companions.get(FEATURES_FILE), f"{stem}.{FEATURES_FILE}")
-    mlmodel = companions.get(MLMODEL)
-    signature = NO_SIGNATURE if mlmodel is None else mlflow_folder.read_signature(mlmodel)
-    return ModelContent(bundle, sidecar, signature, is_skops(data))
+            bundle = _add_scaler(bundle, content, name, size_limit)
+        elif kind == THRESHOLD_FILE:
+            bundle = _add_threshold(bundle, content, name)
+        elif name.rpartition("/")[2] == MLMODEL:
+            signature = mlflow_folder.read_signature(content)
+    return ModelContent(bundle, read_sidecar(companions), signature, is_skops(data))
 
 
 def _add_scaler(bundle: Bundle, data: bytes, name: str, size_limit: int) -> Bundle:

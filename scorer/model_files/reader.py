@@ -11,7 +11,7 @@ import lzma
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, assert_never
 
 from scorer.errors import Unscorable
 from shared.contract.reasons import Reason
@@ -19,9 +19,11 @@ from shared.contract.reasons import Reason
 from . import parsed, pickle_reader, skops_reader
 from .bundle import read_bundle
 from .content import Bundle
+from .file_formats import FileFormat, describe_start, identify_format
 from .parsed import ParsedObject
 
 SIZE_LIMIT = 256 * 2**20  # bytes of one model, compressed or not
+_ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")  # of each level: https://www.rfc-editor.org/rfc/rfc1950#section-2.2
 LZMA_MEMORY = 256 * 2**20  # bytes that xz may use for a file; its highest preset uses 65 MiB
 
 
@@ -78,25 +80,28 @@ def _make_unsupported(value: Any, foreign: list[str]) -> Unscorable:
     )
 
 
-def is_skops(data: bytes) -> bool:
-    """Whether a model file is skops, which is a zip; else it can only be a pickle."""
-    return data[:2] == b"PK"
-
-
 def _read_value(data: bytes, size_limit: int, foreign: list[str]) -> Any:
-    if is_skops(data):
-        return skops_reader.read_skops(data, size_limit, foreign)
-    if data[:1] == b"\x80":
-        return pickle_reader.read_pickle(data, foreign)
-    raise Unscorable(
-        Reason.UNREADABLE_MODEL, f"neither skops nor a pickle of protocol 2 or later: it begins with {data[:12]!r}"
-    )
+    """A case for each format that is read; the others are refused by what they are."""
+    file_format = identify_format(data)
+    expected = f"expected {FileFormat.SKOPS} or {FileFormat.PICKLE}, got {file_format}"
+    match file_format:
+        case FileFormat.SKOPS:
+            return skops_reader.read_skops(data, size_limit, foreign)
+        case FileFormat.PICKLE:
+            return pickle_reader.read_pickle(data, foreign)
+        case FileFormat.JSON | FileFormat.XML | FileFormat.TEXT:
+            message = f"{expected}, which is not read yet: it begins with {describe_start(data)}"
+            raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
+        case FileFormat.OLD_PICKLE | FileFormat.HTML | FileFormat.LFS_POINTER | FileFormat.UNKNOWN:
+            raise Unscorable(Reason.UNREADABLE_MODEL, f"{expected}: it begins with {describe_start(data)}")
+        case _:
+            assert_never(file_format)
 
 
 def decompress_model(data: bytes, size_limit: int) -> bytes:
     """The content of zlib, gzip, bzip2 or xz, which joblib can write; other bytes unchanged. Raises Unscorable."""
     reader: Any
-    if data[:1] == b"\x78" or data[:2] == b"\x1f\x8b":
+    if data[:2] in _ZLIB or data[:2] == b"\x1f\x8b":
         reader = zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header, the largest window
     elif data[:3] == b"BZh":
         reader = bz2.BZ2Decompressor()

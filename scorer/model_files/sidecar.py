@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from scorer.errors import Unscorable
-from shared.contract.fleet.listing import FEATURES_FILE, get_stem
+from shared.contract.fleet.listing import FEATURES_FILE
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 
@@ -15,15 +16,14 @@ SIDECAR = FEATURES_FILE  # the kind of file
 SIZE_LIMIT = 2**20  # bytes
 
 
-def make_sidecar_name(model_name: str) -> str:
-    """The name of the sidecar of the model whose file, or whose MLmodel, has this name."""
-    return f"{get_stem(model_name)}.{SIDECAR}"
+def read_sidecar(companions: Mapping[str, bytes]) -> Sidecar:
+    """The sidecar among the files beside a model's own, by name. Raises Unscorable, UNREADABLE_MODEL."""
+    name = next((name for name in companions if name.endswith(f".{SIDECAR}")), None)
+    return NO_SIDECAR if name is None else parse_sidecar(companions[name], name)
 
 
-def parse_sidecar(data: bytes | None, name: str = SIDECAR) -> Sidecar:
-    """The content of a sidecar; None is none. *name* is for the message. Raises Unscorable, UNREADABLE_MODEL."""
-    if data is None:
-        return NO_SIDECAR
+def parse_sidecar(data: bytes, name: str = SIDECAR) -> Sidecar:
+    """The content of a sidecar. *name* is for the message. Raises Unscorable, UNREADABLE_MODEL."""
     try:
         doc = json.loads(data, object_pairs_hook=_build_object)
         if not isinstance(doc, dict) or not doc.keys() <= {"features", "gaps"}:

@@ -59,7 +59,7 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
         is_excluded = np.zeros(len(models), bool)
         is_excluded[list(excluded)] = True
         rows = np.where(is_excluded, rows, -1)
-    refusals = make_refusals(models, current=stores.current)
+    refusals = make_refusals(stores, models)
     missing = [index for index in np.flatnonzero(rows < 0).tolist() if index not in excluded and index not in refusals]
     entries: dict[int, Entry] = {}
     for index, content in zip(missing, fetch_files(stores, [models[index] for index in missing]), strict=True):
@@ -80,7 +80,7 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
 
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
     try:
-        judged = judge_file(content.data, size_limit, content.companions, model.name)
+        judged = judge_file(content.data, size_limit, content.companions)
     except Unscorable as error:
         return Entry(model, content.etag, error)
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds
@@ -120,10 +120,10 @@ def _write_pack(work: Container, name: str, new_pack: Pack, state: str | None) -
 
 
 def judge_file(
-    data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] = NO_COMPANIONS, name: str = ""
+    data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] = NO_COMPANIONS
 ) -> tuple[Packed, ModelContent]:
     """The numbers of a model, and what its files say. Nothing of them runs. Raises Unscorable, as `judge_content`."""
-    content = read_content(data, companions, name, size_limit)
+    content = read_content(data, companions, size_limit)
     return judge_content(content).packed, content
 
 

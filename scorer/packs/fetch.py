@@ -6,7 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from scorer.errors import Unscorable, make_refusal
 from scorer.model_files import mlflow_folder, sidecar
@@ -14,14 +14,8 @@ from scorer.model_files.reader import SIZE_LIMIT
 from scorer.storage.blob_store import Container, Content, Oversized
 from shared.contract.domain import Model, ModelFile
 from shared.contract.errors import NotFound
-from shared.contract.fleet.listing import (
-    MLMODEL,
-    SCALER,
-    find_companion,
-    get_stem,
-    list_companion_names,
-    list_spellings,
-)
+from shared.contract.fleet.formats import MLMODEL, ModelFormats
+from shared.contract.fleet.listing import SCALER, find_companion, list_companion_names
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import make_files_etag
 from shared.contract.reasons import Reason
@@ -45,14 +39,23 @@ class Stores:
     work: Container
     size_limit: int = SIZE_LIMIT  # bytes
     current: bool = False
+    formats: ModelFormats = field(default_factory=ModelFormats)  # of the names of models, as in the plan
+
+    def refuse(self, model: Model, reason: Reason | None = None) -> Unscorable:
+        """The error of a model that the plan refused, or that is refused now for *reason*."""
+        return make_refusal(replace(model, refused=reason) if reason else model, self.formats)
+
+    def get_stem(self, model: Model) -> str:
+        """The name of a model's file without its extension, or its folder: with it the files beside it begin."""
+        return self.formats.get_stem(model.name)
 
 
-def make_refusals(models: ModelList, *, current: bool = False) -> dict[int, Unscorable]:
-    """The errors of the models that the plan refused, by index; with *current* only those that no file can end."""
+def make_refusals(stores: Stores, models: ModelList) -> dict[int, Unscorable]:
+    """The errors of the models that the plan refused, by index; of current files only those that no file can end."""
     return {
-        index: make_refusal(models[index])
+        index: stores.refuse(models[index])
         for index, reason in models.refused.items()
-        if not (current and reason in _PASSING)
+        if not (stores.current and reason in _PASSING)
     }
 
 
@@ -78,30 +81,30 @@ def _fetch_model(stores: Stores, model: Model) -> Content:
     if stores.current:
         return _fetch_current(stores, model)
     if model.refused:
-        raise make_refusal(model)
+        raise stores.refuse(model)
     content = _fetch_content(stores, model)
     if content is None:
-        raise make_refusal(replace(model, refused=Reason.MODEL_REMOVED))
+        raise stores.refuse(model, Reason.MODEL_REMOVED)
     return content
 
 
 def _fetch_current(stores: Stores, model: Model) -> Content:
     """The model's only file now, with its sidecar. Raises Unscorable where there is none, or more than one."""
     if model.refused and model.refused not in _PASSING:
-        raise make_refusal(model)
+        raise stores.refuse(model)
     content = None if model.refused is Reason.AMBIGUOUS else _fetch_content(stores, model)
     if content is None:
-        stem = get_stem(model.name)
-        rivals = [file.name for file in model.files if get_stem(file.name) == stem]
-        names = dict.fromkeys([model.name, *rivals, *list_spellings(model.name)])
+        stem = stores.formats.get_stem(model.name)
+        rivals = [file.name for file in model.files if stores.formats.get_stem(file.name) == stem]
+        names = dict.fromkeys([model.name, *rivals, *stores.formats.list_spellings(model.name)])
         present = [name for name in names if _read_file(stores, name) is not None]
         if len(present) > 1:
-            raise make_refusal(replace(model, refused=Reason.AMBIGUOUS))
+            raise stores.refuse(model, Reason.AMBIGUOUS)
         content = _fetch_content(stores, replace(model, name=present[0], files=())) if present else None
         if content is None:
-            raise make_refusal(replace(model, refused=Reason.MODEL_REMOVED))
+            raise stores.refuse(model, Reason.MODEL_REMOVED)
     if model.refused is Reason.QUARANTINED and content.etag == model.etag:
-        raise make_refusal(model)
+        raise stores.refuse(model)
     return content
 
 
@@ -126,17 +129,20 @@ def _fetch_content(stores: Stores, model: Model) -> Content | None:
         )
     if not contents:
         return None
-    companions = {kind: contents[name] for name, kind in _list_companions(contents, model.name)}
+    stem = stores.get_stem(model)
+    companions = _list_companions(contents, stem)
     etags = _list_etags(contents)
     if model.files:  # of a folder only the files are read that are needed
-        removed = {name for name, _ in _list_companions(planned, model.name)} - etags.keys()
+        removed = set(_list_companions(planned, stem)) - etags.keys()
         etags = {name: etag for name, etag in planned.items() if name not in removed} | etags
     main = contents[_find_main(contents, model.name)]
     if etags == planned:
         etag = model.etag
     else:
         etag = main.etag if len(etags) == 1 else make_files_etag(itertools.starmap(ModelFile, etags.items()))
-    return Content(main.data, etag, {kind: content.data for kind, content in companions.items()})
+    if _is_folder(model.name):
+        companions = [model.name, *companions]
+    return Content(main.data, etag, {name: contents[name].data for name in companions})
 
 
 def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[str, Content] | None:
@@ -156,9 +162,10 @@ def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[
                 return None
             raise Unscorable(Reason.UNREADABLE_MODEL, f"{model.name} names the file {name}, which does not exist")
         contents[name] = content
-    names = [name for name, _ in _list_companions(planned, model.name)]
+    stem = stores.get_stem(model)
+    names = _list_companions(planned, stem)
     if stores.current:
-        names = list(dict.fromkeys([*names, *list_companion_names(model.name)]))
+        names = list(dict.fromkeys([*names, *list_companion_names(stem)]))
     for name in names:
         size_limit = sidecar.SIZE_LIMIT if name.endswith(".json") else None
         if (content := _read_file(stores, name, size_limit)) is not None:
@@ -169,12 +176,10 @@ def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[
     return contents
 
 
-def _list_companions(names: Iterable[str], model_name: str) -> list[tuple[str, str]]:
-    """Those of the names that are files beside a model, and MLflow's own, each with its kind."""
-    stem = get_stem(model_name)
-    pairs = [(name, find_companion(name)) for name in names if name != model_name]
-    beside = [(name, companion[1]) for name, companion in pairs if companion and companion[0] == stem]
-    return [(name, MLMODEL) for name in names if name == model_name and _is_folder(name)] + beside
+def _list_companions(names: Iterable[str], stem: str) -> list[str]:
+    """Those of the names that are files beside the model with this stem."""
+    pairs = [(name, find_companion(name)) for name in names]
+    return [name for name, companion in pairs if companion and companion[0] == stem]
 
 
 def _is_folder(model_name: str) -> bool:

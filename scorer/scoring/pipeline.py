@@ -17,7 +17,7 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.families.base import Family
 from scorer.families.registry import UNKNOWN, get_installed_version
-from scorer.model_files.reader import is_skops
+from scorer.model_files.file_formats import is_skops
 from scorer.packs.cache import LoadedModels
 from scorer.packs.fetch import Stores, fetch_files
 from scorer.predictions.outcome import ModelOutcome

@@ -40,7 +40,7 @@ _LASTING = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR,
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A blob's bytes and their etag (without quotes). Those of a model may have more files, by their kind."""
+    """A blob's bytes and their etag (without quotes). Those of a model may have more files, by their name."""
 
     data: bytes
     etag: str

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.contract.errors import Misconfigured
+from shared.contract.fleet.formats import ModelFormats
 from shared.contract.model_names import DEFAULT_PATTERN, Columns, ModelNames
 from shared.contract.scoring_options import (
     BadRows,
@@ -120,6 +121,11 @@ class Settings(BaseModel):
     )
     model_names: Annotated[ModelNames, parse_with(ModelNames)] = Field(
         ModelNames(DEFAULT_PATTERN), description="the pattern of model blobs' names; `[…]` may be absent"
+    )
+    model_formats: Annotated[ModelFormats, parse_with(ModelFormats.parse)] = Field(
+        ModelFormats(),
+        description="further endings that are models: `json`, `txt` or `json,txt`; without it such files are ignored "
+        "and counted. Neither is read yet: such a model fails as `unsupported_model`",
     )
     readings_path: setting_types.HourPath = Field(
         "date=%Y-%m-%d/hour=%H/", description="the folder of an hour of readings (strftime), or one file, or nothing"

@@ -107,6 +107,7 @@ class Manifest:
     app: str = ""  # that made the plan
     round: int = 0  # of the run
     model_names: str = DEFAULT_PATTERN  # by which devices are compared
+    model_formats: tuple[str, ...] = ()  # the further formats of `ModelFormats`
     devices: DeviceRange | None = None  # None: an extension, which answers for no devices but those of its models
     predictions_schema: int = 1
     tasks: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))  # by the model's index, where known
@@ -151,6 +152,7 @@ class Manifest:
             "app": self.app,
             "round": self.round,
             "model_names": self.model_names,
+            "model_formats": self.model_formats,
             "devices": [self.devices.first, self.devices.end] if self.devices else None,
             "predictions_schema": self.predictions_schema,
             "models": len(models),
@@ -246,6 +248,7 @@ def _parse_second(doc: dict[str, Any], count: int) -> dict[str, Any]:
         "app": str(doc["app"]),
         "round": parse_count(doc["round"]),
         "model_names": str(doc["model_names"]),
+        "model_formats": tuple(map(str, doc.get("model_formats", ()))),
         "devices": DeviceRange(*map(str, doc["devices"])) if doc["devices"] is not None else None,
         "predictions_schema": doc["predictions_schema"],
         "tasks": MappingProxyType(tasks),

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, replace
 
 from .domain import Model, ModelFile
 from .errors import Malformed
+from .fleet.formats import ModelFormats
 from .reasons import Reason
 
-EXTENSIONS = (".skops", ".joblib", ".pkl", ".pickle", ".sav")  # in any case
-COMPRESSIONS = (".z", ".gz", ".bz2", ".xz", ".lzma")  # that may stand behind one
 ID_LIMIT = 255  # characters of a device's or a sensor's id
 DEFAULT_PATTERN = "{device}[/{sensor}].{ext}"
 
@@ -25,9 +24,6 @@ DEFAULT_PATTERN = "{device}[/{sensor}].{ext}"
 # hold (one such name makes a container impossible to list) or obstore refuses, line ends, surrogates, characters that
 # change the direction of text, and the backslash, which Azure converts to a slash.
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\u2028\u2029\ud800-\udfff\u202a-\u202e\u2066-\u2069\\]")
-_EXTENSION = re.compile(
-    rf"({'|'.join(map(re.escape, EXTENSIONS))})({'|'.join(map(re.escape, COMPRESSIONS))})?\Z", re.IGNORECASE
-)
 _LAST = "\U0010ffff"  # no text sorts after all that begins with it
 _PARTS = re.compile(r"(\{\w*\}|\[|\])")
 _OPTIONAL = re.compile(r"\[[^][]*\{sensor\}[^][]*\]")
@@ -66,9 +62,9 @@ def format_name(name: str) -> str:
     return _UNUSABLE.sub(lambda c: c[0].encode("unicode_escape").decode(), name)
 
 
-def explain_refusal(name: str) -> str:
+def explain_refusal(name: str, formats: ModelFormats) -> str:
     """Why a blob of this name is refused as BAD_NAME, as far as the name alone shows it."""
-    for part in name.removesuffix(split_extension(name)).split("/"):
+    for part in name.removesuffix(formats.split_extension(name)).split("/"):
         problem = find_id_problem(part)
         if problem:
             return f"its part {format_name(part)[:80]!r} {problem}"
@@ -96,10 +92,11 @@ class ModelNames:
     """The pattern of model blobs' names: `{device}`, `{sensor}`, `{ext}`, and `[…]` around a sensor's part.
 
     Without `{ext}` the extension is optional. Two names give the same ids only if they differ in nothing but
-    their extensions.
+    their extensions, which *formats* says.
     """
 
     pattern: str = DEFAULT_PATTERN
+    formats: ModelFormats = field(default_factory=ModelFormats)
     _lazy: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _greedy: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _places: _Places = field(init=False, repr=False, compare=False)
@@ -119,7 +116,7 @@ class ModelNames:
 
     def parse_model(self, blob: Blob) -> Model | None:
         """The model in a blob, perhaps refused; None if the name is not that of a model."""
-        extension = split_extension(blob.name)
+        extension = self.formats.split_extension(blob.name)
         if not extension and "{ext}" in self.pattern:
             return None
         # With the extension of a model it is meant as one: refuse it rather than ignore it.
@@ -164,12 +161,6 @@ class ModelNames:
             return True
         least, greatest = self._places.least, self._places.greatest + _LAST
         return f"{rest}{self._places.greatest}{_LAST}" < least or rest + least > greatest
-
-
-def split_extension(name: str) -> str:
-    """The ending of a model's name, such as `.skops` or `.PKL.gz`; "" where there is none."""
-    match = _EXTENSION.search(name)
-    return match[0] if match else ""
 
 
 def make_files_etag(files: Iterable[ModelFile]) -> str:

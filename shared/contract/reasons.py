@@ -120,7 +120,7 @@ class Reason(StrEnum):
     QUEUED_TOO_LONG = ("queued_too_long", Source.CLUSTER, _FAILED,
         "Look at the cluster, which gave the job no node; then redrive.")
     EMPTY_FLEET = ("empty_fleet", Source.RUN, _FAILED,
-        "Look at MODELS_CONTAINER and MODEL_NAMES, then redrive.")
+        "Look at MODELS_CONTAINER, MODEL_NAMES and MODEL_FORMATS, then redrive.")
     CANCELLED = ("cancelled", Source.RUN, _FAILED,
         "Nothing: a person cancelled it. A redrive scores the rest.")
     DEADLINE = ("deadline", Source.RUN, _FAILED,

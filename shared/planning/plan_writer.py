@@ -214,6 +214,7 @@ class PlanWriter:
             app=self.options.app,
             round=run.round,
             model_names=self.options.model_names.pattern,
+            model_formats=self.options.model_names.formats.further,
             devices=content.devices,
             predictions_schema=self.options.predictions_schema or 1,
         )

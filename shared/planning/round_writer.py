@@ -14,8 +14,8 @@ from datetime import datetime
 from shared.contract import paths
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed, NotFound
+from shared.contract.fleet.formats import ALL_FORMATS
 from shared.contract.fleet.ignored_files import IgnoredFiles
-from shared.contract.fleet.listing import get_stem
 from shared.contract.manifest import Manifest
 from shared.contract.reasons import Reason
 from shared.ports import Blobs
@@ -40,7 +40,7 @@ class _Listing:
 
     def read_past(self, name: str) -> None:
         """Read until the names are greater than *name* by any order, and than all that its model may have."""
-        stem = get_stem(name)
+        stem = ALL_FORMATS.get_stem(name)  # the shortest: MODEL_FORMATS may be another than at planning
         while not self.ended:
             model = next(self.models, None)
             if model is None:
@@ -54,7 +54,7 @@ class _Listing:
 
     def drop_before(self, name: str) -> None:
         """Forget the models that are in no chunk from the one that begins with *name* on: they are new."""
-        stem = get_stem(name)
+        stem = ALL_FORMATS.get_stem(name)
         self.held = {
             key: model
             for key, model in self.held.items()

@@ -77,7 +77,8 @@ EXCEPTIONS: Mapping[str, set[str]] = {
         "scorer.packs.fetch",
         "scorer.model_files.sidecar",
         "scorer.commands.folders",
-        "scorer.commands.folder_summary",
+        "scorer.commands.convert_summary",
+        "scorer.commands.unscored",
     },
     # Sent by value and run on a worker, where the scorer is; the app itself never imports it.
     "shared.adapters.dask_cluster": _PORTS | {"scorer.commands.dask_launcher", "scorer.launch"},

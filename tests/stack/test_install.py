@@ -109,7 +109,7 @@ def test_the_foreign_modules_would_be_imported_by_who_looks_into_the_current_fol
 
 def test_models_are_converted(installed: Path, desk: Path) -> None:
     convert = [installed.with_name("fleetscore"), "convert", "--models", "models", "--to", "new"]
-    assert run(convert, desk).splitlines() == ["converted: a.skops -> new/a.skops", "converted: b.skops -> new/b.skops"]
+    assert run(convert, desk).splitlines() == ["2 of 2 models converted, 0 failed, in new"]
 
 
 def test_the_version_is_that_of_the_metadata_and_of_the_code(installed: Path, desk: Path) -> None:

@@ -81,7 +81,7 @@ def answer(fleet: Fleet, root: Path) -> Answers:
     write_files(fleet, root / "readings")
     stores, warnings, window = Stores(Folder(root / "models"), Folder(root)), RunWarnings(), get_window(fleet)
     if fleet.is_isolated:
-        loaded = LoadedModels(EMPTY, np.full(len(listed), -1), make_refusals(listed), {})
+        loaded = LoadedModels(EMPTY, np.full(len(listed), -1), make_refusals(stores, listed), {})
     else:
         loaded = load_models(stores, "", listed)
     options = ReadingOptions(

@@ -17,6 +17,11 @@ _SILENT = re.compile(r"readme.*|license.*|licence.*|.*\.md", re.IGNORECASE | re.
 _ENDING = re.compile(r"[^/]*?[^/.](\.[^/.]{1,16})$")
 
 
+def is_silent(name: str) -> bool:
+    """Whether a file is meant as no model, so that nothing is said of it."""
+    return _SILENT.fullmatch(name.rpartition("/")[2]) is not None
+
+
 @dataclass(slots=True)
 class IgnoredFiles:
     """Blobs in the models' container that are no models: their number, by ending, and the first few.
@@ -30,11 +35,10 @@ class IgnoredFiles:
 
     def append(self, name: str) -> None:
         """Count one."""
-        base = name.rpartition("/")[2]
-        if _SILENT.fullmatch(base):
+        if is_silent(name):
             return
         self.count += 1
-        match = _ENDING.search(base)
+        match = _ENDING.search(name.rpartition("/")[2])
         ending = format_name(match[1].lower()) if match else NO_ENDING
         if ending not in self.by_ending and len(self.by_ending) >= ENDINGS:
             ending = OTHER_ENDINGS

@@ -2,7 +2,8 @@
 
 In this order: a folder with a file `MLmodel` is one model, and all below it belongs to it; `X.features.json`,
 `X.scaler.*` and `X.threshold.json` belong to the model X where there is one; names with the ending of a model are
-models; all else is ignored, and counted. The listing is read once, as it comes, and hardly any of it is held.
+models; all else is ignored, and counted. A sidecar or a threshold without its model is ignored too, whatever the
+setting MODEL_FORMATS takes for models. The listing is read once, as it comes, and hardly any of it is held.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.contract.domain import Model, ModelFile
-from shared.contract.model_names import EXTENSIONS, Blob, ModelNames, make_files_etag, split_extension
+from shared.contract.model_names import Blob, ModelNames, make_files_etag
 from shared.contract.reasons import Reason
 
-from .ignored_files import IgnoredFiles
+from .formats import COMPRESSIONS, EXTENSIONS, MLMODEL, ModelFormats
+from .ignored_files import IgnoredFiles, is_silent
 
-MLMODEL = "MLmodel"  # the file by which MLflow knows a model's folder
 HELD_FILES = 10_000  # of a folder, while its MLmodel may still come; in a larger one it is not looked for
 FEATURES_FILE, THRESHOLD_FILE, SCALER = "features.json", "threshold.json", "scaler."  # the kinds of files beside X
 _COMPANION_ENDINGS, _SCALER = (f".{FEATURES_FILE}", f".{THRESHOLD_FILE}"), f".{SCALER}"
 _COMPANION = re.compile(r"(?P<stem>.*[^/])\.(?P<kind>features\.json|threshold\.json|scaler\.[^/]+)", re.DOTALL)
+# What is part of a model, perhaps in another spelling than the one that is read, and never a model.
+_PART = re.compile(
+    rf"(?:{'|'.join(map(re.escape, _COMPANION_ENDINGS))})(?:{'|'.join(map(re.escape, COMPRESSIONS))})?\Z", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +64,6 @@ def list_fleet(blobs: Iterable[Blob], names: ModelNames, ignored: IgnoredFiles) 
     yield from grouping.close(None)
 
 
-def get_stem(name: str) -> str:
-    """The beginning of all names that a model's file may have: its name without extension, or its folder."""
-    folder, _, base = name.rpartition("/")
-    return folder if folder and base == MLMODEL else name.removesuffix(split_extension(name))
-
-
-def list_spellings(name: str) -> list[str]:
-    """The most usual names that a model's file may have: this one, with each extension, and a folder.
-
-    Only a listing finds the others: compressed ones, and those in capital letters.
-    """
-    stem = get_stem(name)
-    if stem == name:
-        return [name]
-    return list(dict.fromkeys([name, *(f"{stem}{extension}" for extension in EXTENSIONS), f"{stem}/{MLMODEL}"]))
-
-
 def find_companion(name: str) -> tuple[str, str] | None:
     """The stem of the model that a file of this name belongs to, if that model exists, and the kind of the file."""
     if not name.endswith(_COMPANION_ENDINGS) and _SCALER not in name:
@@ -84,9 +72,8 @@ def find_companion(name: str) -> tuple[str, str] | None:
     return (match["stem"], match["kind"]) if match else None
 
 
-def list_companion_names(name: str) -> list[str]:
-    """The most usual names of the files that may lie beside a model; only a listing finds the others."""
-    stem = get_stem(name)
+def list_companion_names(stem: str) -> list[str]:
+    """The most usual names of the files beside the model with this stem; only a listing finds the others."""
     return [
         f"{stem}.{FEATURES_FILE}",
         f"{stem}.{THRESHOLD_FILE}",
@@ -103,7 +90,7 @@ def find_unsupported_file(model: Model) -> str:
     for file in model.files:
         companion = find_companion(file.name)
         if companion and file.name != model.name and companion[1].startswith(SCALER):
-            if not split_extension(file.name):
+            if not ModelFormats().split_extension(file.name):
                 return file.name
             scalers.append(file.name)
     return scalers[1] if len(scalers) > 1 else ""
@@ -193,11 +180,15 @@ class _Grouping:
             yield _join_files(held.model, held.blobs)
 
     def _add_file(self, blob: Blob) -> None:
-        model = self.names.parse_model(blob)
+        model = None if self._is_no_model(blob.name) else self.names.parse_model(blob)
         if model is None:
             self.ignored.append(blob.name)
         else:
-            self._hold(get_stem(blob.name), model, [blob])
+            self._hold(self.names.formats.get_stem(blob.name), model, [blob])
+
+    def _is_no_model(self, name: str) -> bool:
+        """Whether a file is never a model, whatever its ending: part of one that does not exist, or a README.txt."""
+        return _PART.search(name) is not None or (self.names.formats.is_further(name) and is_silent(name))
 
     def _hold(self, stem: str, model: Model, blobs: Sequence[Blob]) -> None:
         if rival := self.held.get(model.id):

@@ -176,3 +176,31 @@ def test_carried_rows_keep_the_etag_that_scored_them_under_a_manifest_of_another
     fleet.put("e.pkl", 12)
     found = fleet.run(replace(fleet.make_manifest(models), round=1), 2, carry_attempt=1, current_files=True)
     assert found["a"] == (etags_of(manifest)["a"], None)
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("formats", [(), ("json",)])
+def test_a_redrive_finds_a_file_of_a_further_format_where_the_plan_took_it_for_a_model(
+    fleet: Fleet, manifest: Manifest, formats: tuple[str, ...], isolated: bool
+) -> None:
+    """`a` was replaced by a JSON file, `b` has one beside it, and `c` is JSON in the plan and something else now."""
+    fleet.remove("a.pkl")
+    replaced = fleet.put("a.json", 11)
+    fleet.put("b.json", 12)
+    later = fleet.put("c.skops", 13)
+    fleet.remove("c.pkl")
+    models = [
+        replace(model, name="c.json", etag="planned")
+        if model.id == "c"
+        else replace(model, refused=Reason.AMBIGUOUS if model.id == "b" else None)
+        for model in manifest.models
+    ]
+    current = replace(fleet.make_manifest(models), model_formats=formats)
+    found = fleet.run(current, 2, current_files=True, isolated=isolated)
+    assert found == {
+        "a": (replaced, None) if formats else ("", Reason.MODEL_REMOVED),
+        "b": ("", Reason.AMBIGUOUS) if formats else (etags_of(manifest)["b"], None),
+        "c": (later, None) if formats else ("", Reason.MODEL_REMOVED),
+        "d": (etags_of(manifest)["d"], None),
+        "e": ("", Reason.UNREADABLE_MODEL),
+    }

@@ -22,6 +22,7 @@ from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
 from shared.contract.domain import Model
+from shared.contract.fleet.formats import ModelFormats
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import Manifest, PackRef
@@ -31,6 +32,7 @@ from shared.contract.text import make_digest
 from shared.contract.windows import Window
 from tests.reports import run_manifest
 
+USUAL = ModelFormats()
 HOUR = Window.parse("20261121T0700Z-PT1H")
 TRAINING = np.random.default_rng(0).normal([1, 50], 1, (60, 2))  # heat, noise
 SIDECAR = {"features": ["heat", "noise"]}
@@ -74,19 +76,20 @@ class Fleet:
                 data = (content if isinstance(content, str) else json.dumps(content)).encode()
             self.write("models", path, data)
 
-    def list_models(self) -> list[Model]:
+    def list_models(self, formats: ModelFormats = USUAL) -> list[Model]:
         """As the app lists them."""
         files = sorted(p for p in (self.root / "models").rglob("*") if p.is_file())
         blobs = [
             Blob(p.relative_to(self.root / "models").as_posix(), make_digest(p.read_bytes()), p.stat().st_size)
             for p in files
         ]
-        return list(list_fleet(blobs, ModelNames(), IgnoredFiles()))
+        return list(list_fleet(blobs, ModelNames(formats=formats), IgnoredFiles()))
 
-    def make_manifest(self) -> Manifest:
-        models = self.list_models()
+    def make_manifest(self, formats: ModelFormats = USUAL) -> Manifest:
+        models = self.list_models(formats)
         urls = [(self.root / container).as_uri() for container in ("models", "readings", "work")]
-        return Manifest(HOUR, "c00000", tuple(models), *urls, packs=(PackRef("first", len(models)),))
+        packs = (PackRef("first", len(models)),)
+        return Manifest(HOUR, "c00000", tuple(models), *urls, packs=packs, model_formats=formats.further)
 
     def run(
         self, manifest: Manifest, attempt: int = 1, **options: object
@@ -369,10 +372,58 @@ def test_a_model_that_is_named_after_one_sensor_and_was_fitted_on_another_is_ref
     )
 
 
-def test_under_a_pattern_without_endings_a_lone_sidecar_is_a_model_without_readings(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("more", [["--model-names", "{device}"], ["--model-formats", "json"]])
+def test_a_lone_sidecar_is_never_a_model_whatever_the_options_take_for_models(
+    fleet: Fleet, more: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fleet.put(a_features_json="{}", b=fit_svm(), b_features_json=SIDECAR)
+    fleet.put(a_features_json="{}", **{"b" if "{device}" in more else "b_pkl": fit_svm()}, b_features_json=SIDECAR)
     paths = [f"--{name}={fleet.root / name}" for name in ("models", "readings", "predictions")]
-    assert main(["folder", *paths, "--model-names", "{device}"]) == 0
-    assert "1 of 2 models scored, 0 failed, 1 skipped" in capsys.readouterr().out
+    assert main(["folder", *paths, *more]) == 0
+    output = capsys.readouterr().out
+    assert "ignored, as no models: 1 .json: a.features.json" in output
+    assert "1 of 1 models scored, 0 failed, 0 skipped" in output
+
+
+def test_a_node_finds_the_sidecar_of_a_model_of_a_further_format_and_the_content_says_how_it_is_read(
+    fleet: Fleet,
+) -> None:
+    svm, formats = fit_svm(), ModelFormats(("json", "txt"))
+    fleet.put(
+        a_JSON=pickle.dumps(svm), a_features_json=SIDECAR, b_json=b'{"learner": {}}', b_features_json=SIDECAR,
+        c_txt="tree\nversion=v4\n",
+    )  # fmt: skip
+    manifest = fleet.make_manifest(formats)
+    for attempt, isolated in enumerate([False, False, True], 1):  # without a pack, with it, and model by model
+        found = fleet.run(manifest, attempt, isolated=isolated)
+        assert found["a"][:2] == (None, manifest.models[0].etag)
+        np.testing.assert_allclose(found["a"][2], score(svm), rtol=0, atol=1e-9)
+        expected = "expected skops or a pickle of protocol 2 or later, got {}, which is not read yet: it begins with {}"
+        assert found["b"][:2] == (Reason.UNSUPPORTED_MODEL, expected.format("JSON", """'{"learner": {}}'"""))
+        assert found["c"][:2] == (Reason.UNSUPPORTED_MODEL, expected.format("text", r"'tree\nversion=v4\n'"))
+    (fleet.root / "models" / "a.features.json").unlink()
+    assert fleet.run(manifest, 4, isolated=True)["a"][0] is Reason.MODEL_REMOVED  # a part of it was
+    assert fleet.run(manifest, 5, current_files=True)["a"][0] is Reason.WRONG_FEATURES
+
+
+@pytest.mark.parametrize(
+    ("more", "n_models"), [([], 1), (["--model-formats=json"], 2), (["--model-formats", "txt,json"], 3)]
+)
+def test_a_desk_takes_json_and_text_for_models_where_an_option_says_so(
+    fleet: Fleet, more: list[str], n_models: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet.put(a_pkl=fit_svm(), a_features_json=SIDECAR, b_json=b'{"learner": {}}', c_txt="tree\nversion=v4\n")
+    folders = [f"--{name}={fleet.root / name}" for name in ("models", "readings", "predictions")]
+    assert main(["folder", *folders, *more]) == (1 if more else 0)
+    output = capsys.readouterr().out
+    assert f"1 of {n_models} models scored, {n_models - 1} failed, 0 skipped" in output
+    assert ("ignored, as no models: 1 .json, 1 .txt: b.json, c.txt" in output) == (n_models == 1)
+    assert ("ignored, as no models: 1 .txt: c.txt" in output) == (n_models == 2)
+    failed = (
+        f"failed: {n_models - 1} model{'s' * (n_models > 2)}: unsupported_model\n  b: expected skops or a pickle of"
+    )
+    assert (failed in output) == (n_models > 1)
+    assert main(["convert", folders[0], f"--to={fleet.root / 'to'}", *more]) == (1 if more else 0)
+    output = capsys.readouterr().out
+    assert (failed in output) == (n_models > 1)
+    assert output.endswith(f"\n1 of {n_models} models converted, {n_models - 1} failed, in {fleet.root}/to\n")
+    assert sorted(path.name for path in (fleet.root / "to").iterdir()) == ["a.features.json", "a.skops"]

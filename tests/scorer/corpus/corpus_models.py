@@ -69,30 +69,54 @@ SNIFFED = [name for name in FORMATS if name not in ("pickle-0", "pickle-1")]
 
 def _files() -> Iterator[Row]:
     yield "empty", b"", EMPTY, "the file is empty"
+    for name, data, kind in (
+        ("text", b"the model is on my other laptop\n", "text"),
+        ("text-that-begins-as-zlib-might", b"x = 7, y = 8\n", "text"),
+        ("csv", b"time,device,value\n", "text"),
+        ("gzip-of-text", gzip.compress(b"hello", mtime=0), "text"),
+        ("text-in-danish", "gr\u00e6nse: 3\n".encode(), "text"),
+        ("lightgbm", LIGHTGBM, "text"),
+        ("json", b'{"nu": 0.1}', "JSON"),
+        ("json-of-a-list", b"\xef\xbb\xbf [\n 1, 2]", "JSON"),
+        ("xgboost", XGBOOST, "JSON"),
+        ("xgboost-cut", XGBOOST[:40], "JSON"),
+        ("xgboost-in-gzip", gzip.compress(XGBOOST, mtime=0), "JSON"),
+        ("xgboost-in-xz", lzma.compress(XGBOOST), "JSON"),
+        ("pmml", b"<?xml version='1.0'?><PMML version='4.4'/>", "XML"),
+    ):
+        says = f"expected skops or a pickle of protocol 2 or later, got {kind}, which is not read yet: it begins with "
+        yield name, data, UNSUPPORTED, says
     for name, data in {
-        "text": b"the model is on my other laptop\n",
         "html": b"<!DOCTYPE html><html><body>Sign in</body></html>",
+        "ubj": b"{L\0\0\0\0\0\0\0\x07learner{",
+        "text-in-latin-1": "gr\u00e6nse: 3\n".encode("latin-1"),
         "onnx": b"\x08\x08\x12\x07skl2onnx\x1a\x061.16.0",
         "git-lfs-pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
-        "pmml": b"<?xml version='1.0'?><PMML version='4.4'/>",
-        "json": b'{"nu": 0.1}',
-        "csv": b"time,device,value\n",
         "one-byte": b"\x80",
         "nothing-but-zeros": bytes(1000),
         "good-in-protocol-0": pickle.dumps(_svm(), 0),
         "good-in-protocol-1": pickle.dumps(_svm(), 1),
         "gzip-of-nothing": gzip.compress(b"", mtime=0),
         "zlib-of-nothing": zlib.compress(b""),
-        "gzip-of-text": gzip.compress(b"hello", mtime=0),
         "gzip-of-gzip": gzip.compress(gzip.compress(pickle.dumps(_svm()), mtime=0), mtime=0),
         "zip-of-nothing": zipped({}),
         "zip-of-text": zipped({"readme.txt": b"hello"}),
         "xz-that-wants-2-gib-of-memory": b"\x5d\0\0\0\x80" + lzma.compress(b"abc", lzma.FORMAT_ALONE)[5:],
         "pickle-of-noise": P + np.random.default_rng(1).bytes(500),
     }.items():
-        yield name, data, UNREADABLE, "corrupt" if name in CORRUPT else "skops nor a pickle"
+        says = NOT_KNOWN.get(name, "got something else: it begins with b'")
+        yield name, data, UNREADABLE, "corrupt" if name in CORRUPT else says
 
 
+NOT_KNOWN = {
+    "html": "got HTML, such as the page of an error or a sign-in: it begins with '<!DOCTYPE",
+    "git-lfs-pointer": "got a pointer of Git LFS, not the file that it stands for: it begins with 'version",
+    "good-in-protocol-0": "got a pickle of protocol 0 or 1: it begins with b'ccopy_reg",
+    "good-in-protocol-1": "got a pickle of protocol 0 or 1: it begins with b'ccopy_reg",
+}
+# As `xgboost.Booster.save_model("a.json")` and `lightgbm.Booster.save_model` begin.
+XGBOOST = b'{"learner":{"attributes":{},"feature_names":[],"feature_types":[],"gradient_booster":{"model":{}}}}'
+LIGHTGBM = b"tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\n\nend of trees\n\npandas_categorical:null\n"
 CORRUPT = ("one-byte", "zip-of-nothing", "zip-of-text", "xz-that-wants-2-gib-of-memory", "pickle-of-noise")
 
 
@@ -290,7 +314,7 @@ def _hostile() -> Iterator[Row]:
     half = b"X\x03\0\0\0\xed\xa0\x80"
     yield "hostile-name-of-half-a-character", P + half + b"\x8c\x01a\x93.", UNTRUSTED, "not on the allow-list"
     yield "hostile-name-with-escapes", P + b"\x8c\x05\x1b[31m\x8c\x01a\x93.", UNTRUSTED, "not on the allow-list"
-    yield "hostile-in-protocol-0", pickle.dumps(touch, 0), UNREADABLE, "skops nor a pickle"
+    yield "hostile-in-protocol-0", pickle.dumps(touch, 0), UNREADABLE, "got a pickle of protocol 0 or 1"
     yield "hostile-after-a-good-model", pickle.dumps(_svm())[:-1] + b"0cos\nsystem\n.", UNTRUSTED, "os.system"
     yield "hostile-behind-a-good-model", pickle.dumps(_svm()) + pickle.dumps(touch), None, ""
     yield "hostile-build-on-a-class", P + SVM + b"}\x8c\x03fitNsb.", UNREADABLE, "takes none"

@@ -55,7 +55,7 @@ def score(content: Any, companions: Mapping[str, bytes] | None = None, rows: np.
 def judge(data: bytes, companions: Mapping[str, bytes]) -> tuple[Reason, str] | None:
     """Why a node refuses a model before it is built, and its message."""
     try:
-        judge_file(data, companions=companions, name=MODEL.name)
+        judge_file(data, companions=companions)
     except Unscorable as error:
         return error.reason, str(error)
     return None
@@ -284,31 +284,36 @@ SIDECAR = b'{"features": ["a", "b", "c"]}'
 
 
 def test_files_beside_the_model_say_the_same() -> None:
-    beside = {"features.json": SIDECAR, "scaler.pkl": pickle.dumps(SCALER)}
+    beside = {"d.features.json": SIDECAR, "d.scaler.pkl": pickle.dumps(SCALER)}
     check_scores(score(SVM, beside), SVM.decision_function(SCALED))
-    beside["threshold.json"] = b'{"threshold": 0.2, "threshold_of": "absolute_error", "target": "y"}'
+    beside["d.threshold.json"] = b'{"threshold": 0.2, "threshold_of": "absolute_error", "target": "y"}'
     check_scores(score(RIDGE, beside), 0.2 - np.abs(ROWS[:, 3] - RIDGE.predict(SCALED)))
 
 
 @pytest.mark.parametrize(
     ("content", "beside", "reason", "message"),
     [
-        (SVM, {"scaler.pkl": b"<html>"}, Reason.UNREADABLE_MODEL, "the scaler d.scaler.pkl: neither skops nor a"),
-        (SVM, {"scaler.pkl": pickle.dumps(RIDGE)}, Reason.UNSUPPORTED_MODEL, "d.scaler.pkl: expected a transformer"),
+        (SVM, {"d.scaler.pkl": b"<html>"}, Reason.UNREADABLE_MODEL, "the scaler d.scaler.pkl: neither skops nor a"),
+        (SVM, {"d.scaler.pkl": pickle.dumps(RIDGE)}, Reason.UNSUPPORTED_MODEL, "d.scaler.pkl: expected a transformer"),
         (
             SVM,
-            {"scaler.pkl": pickle.dumps([1])},
+            {"d.scaler.pkl": pickle.dumps([1])},
             Reason.UNSUPPORTED_MODEL,
             "expected a transformer as the scaler, got a",
         ),
-        ({"model": SVM, "scaler": SCALER}, {"scaler.pkl": pickle.dumps(SCALER)}, Reason.UNREADABLE_MODEL, "one scaler"),
-        (SVM, {"threshold.json": b"0.5"}, Reason.UNREADABLE_MODEL, 'd.threshold.json: expected {"threshold": number'),
-        (SVM, {"threshold.json": b'{"threshold": 1, "of": 2}'}, Reason.UNREADABLE_MODEL, "expected {"),
-        (SVM, {"threshold.json": b'{"threshold": null}'}, Reason.UNREADABLE_MODEL, "got null"),
-        (SVM, {"threshold.json": b'{"threshold": 1}'}, Reason.UNSUPPORTED_MODEL, "expected threshold_of, one of"),
+        (
+            {"model": SVM, "scaler": SCALER},
+            {"d.scaler.pkl": pickle.dumps(SCALER)},
+            Reason.UNREADABLE_MODEL,
+            "one scaler",
+        ),
+        (SVM, {"d.threshold.json": b"0.5"}, Reason.UNREADABLE_MODEL, 'd.threshold.json: expected {"threshold": number'),
+        (SVM, {"d.threshold.json": b'{"threshold": 1, "of": 2}'}, Reason.UNREADABLE_MODEL, "expected {"),
+        (SVM, {"d.threshold.json": b'{"threshold": null}'}, Reason.UNREADABLE_MODEL, "got null"),
+        (SVM, {"d.threshold.json": b'{"threshold": 1}'}, Reason.UNSUPPORTED_MODEL, "expected threshold_of, one of"),
         (
             {"model": SVM, "threshold": 1, "threshold_of": "score_samples"},
-            {"threshold.json": b'{"threshold": 1, "threshold_of": "score_samples"}'},
+            {"d.threshold.json": b'{"threshold": 1, "threshold_of": "score_samples"}'},
             Reason.UNREADABLE_MODEL,
             "expected one threshold",
         ),
@@ -329,7 +334,7 @@ signature: {{inputs: '[{columns}]', outputs: null}}
 def make_mlmodel(**types: str) -> dict[str, bytes]:
     """MLflow's file with a signature of these columns."""
     columns = ", ".join(f'{{"type": "{kind}", "name": "{name}", "required": true}}' for name, kind in types.items())
-    return {"MLmodel": SIGNATURE.format(columns=columns).encode()}
+    return {"d/MLmodel": SIGNATURE.format(columns=columns).encode()}
 
 
 def test_a_signature_names_the_columns_of_a_model_that_knows_none() -> None:
@@ -368,16 +373,20 @@ def test_each_reading_is_cast_to_the_type_of_the_signature_or_refused() -> None:
             "fitted on 3 features, and the signature in MLm",
         ),
         (
-            {"MLmodel": b"flavors: {}\nsignature: {inputs: '['}"},
+            {"d/MLmodel": b"flavors: {}\nsignature: {inputs: '['}"},
             Reason.UNREADABLE_MODEL,
             "a signature with a JSON list",
         ),
         (
-            {"MLmodel": b"flavors: {}\nsignature: {inputs: '[3]'}"},
+            {"d/MLmodel": b"flavors: {}\nsignature: {inputs: '[3]'}"},
             Reason.UNREADABLE_MODEL,
             "a signature with a JSON list",
         ),
-        ({"MLmodel": b"flavors: {}\nsignature: {inputs: 3}"}, Reason.UNREADABLE_MODEL, "a signature with a JSON list"),
+        (
+            {"d/MLmodel": b"flavors: {}\nsignature: {inputs: 3}"},
+            Reason.UNREADABLE_MODEL,
+            "a signature with a JSON list",
+        ),
     ],
 )
 def test_a_signature_that_cannot_be_meant_is_refused(mlmodel: dict[str, bytes], reason: Reason, message: str) -> None:
@@ -389,5 +398,5 @@ def test_a_signature_without_names_says_nothing() -> None:
     tensor = '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 3]}}]'
     model = LinearRegression().fit(FRAME, Y)
     for signature in (f"signature: {{inputs: '{tensor}'}}", "signature: {inputs: null}", "signature: null", ""):
-        mlmodel = {"MLmodel": f"flavors: {{}}\n{signature}".encode()}
+        mlmodel = {"d/MLmodel": f"flavors: {{}}\n{signature}".encode()}
         check_scores(score(model, mlmodel), model.predict(FRAME), "prediction")

@@ -7,7 +7,7 @@ import pytest
 from scorer.errors import Unscorable
 from scorer.model_files.content import Sidecar
 from scorer.model_files.mlflow_folder import find_model_file
-from scorer.model_files.sidecar import parse_sidecar
+from scorer.model_files.sidecar import parse_sidecar, read_sidecar
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 
@@ -15,15 +15,19 @@ from shared.contract.scoring_options import Gaps
 @pytest.mark.parametrize(
     ("data", "sidecar"),
     [
-        (None, Sidecar()),
         (b"{}", Sidecar()),
         (b'{"features": ["heat", "10"]}', Sidecar(("heat", "10"))),
         (b'{"gaps": "drop"}', Sidecar(gaps=Gaps.DROP)),
         (b'{"features": ["\xc2\xb0C"], "gaps": "give"}', Sidecar(("°C",), Gaps.GIVE)),
     ],
 )
-def test_a_sidecar_says_the_features_and_what_becomes_of_gaps(data: bytes | None, sidecar: Sidecar) -> None:
+def test_a_sidecar_says_the_features_and_what_becomes_of_gaps(data: bytes, sidecar: Sidecar) -> None:
     assert parse_sidecar(data) == sidecar
+    assert read_sidecar({"pump1.features.json": data}) == sidecar
+
+
+def test_a_model_without_a_sidecar_has_one_that_says_nothing() -> None:
+    assert read_sidecar({}) == Sidecar()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from scorer.errors import Unscorable
-from scorer.model_files.sidecar import SIDECAR
 from scorer.packs.fetch import Stores, fetch_files
 from scorer.storage.blob_store import Content, Folder
 from shared.contract.domain import Model, ModelFile
@@ -55,7 +54,7 @@ def test_a_model_and_its_sidecar_are_of_one_moment(steps: list[Mapping[str, byte
 
     (content,) = fetch_files(Stores(store, folder), [model])  # type: ignore[arg-type]  # only read is called
 
-    pair = content.data, content.companions[SIDECAR]  # type: ignore[union-attr]
+    pair = content.data, content.companions[NAMES[1]]  # type: ignore[union-attr]
     assert pair in ((b"model 1", b"side 1"), (b"model 2", b"side 2"))
     now = make_model(folder)
     assert content.etag == (model.etag if pair[0] == b"model 1" else now.etag)  # type: ignore[union-attr]

@@ -7,7 +7,8 @@ import pytest
 from shared import bootstrap
 from shared.config.settings import list_names, load_settings
 from shared.contract.errors import Misconfigured
-from shared.contract.model_names import Columns
+from shared.contract.fleet.formats import ModelFormats
+from shared.contract.model_names import Columns, ModelNames
 from shared.contract.scoring_options import Features, Gaps, ReadingOptions
 from shared.control.loop import ControlOptions
 from shared.planning.chunking import ChunkSize
@@ -77,6 +78,12 @@ def test_values_are_read_as_they_are_meant() -> None:
     assert settings.readings_path == "sensor_data.csv"
 
 
+def test_further_formats_of_models_go_to_the_listing_with_the_pattern_of_names() -> None:
+    settings = load_settings({**AZURITE, "MODEL_NAMES": "model_{device}", "MODEL_FORMATS": "txt, json"})
+    names = bootstrap.build_control_options(settings).planning.model_names
+    assert names == ModelNames("model_{device}", ModelFormats(("json", "txt")))
+
+
 def test_the_schedule_is_read_in_its_zone_and_the_heartbeat_in_utc() -> None:
     settings = load_settings({**AZURITE, "SCHEDULE": "0 30 6 * * *", "SCHEDULE_TIME_ZONE": "Europe/Berlin"})
     assert bootstrap.build_control_options(settings).schedule == Schedule("0 30 6 * * *", "Europe/Berlin")
@@ -100,6 +107,7 @@ def test_all_problems_are_told_at_once_by_name_with_what_was_expected_and_got() 
         "CHUNK_SIZE": "0",
         "MAX_OPEN_RUNS": "none",
         "MODEL_NAMES": "{name}",
+        "MODEL_FORMATS": "onnx",
         "READINGS_PATH": "../elsewhere",
         "READINGS_COLUMNS": "colour=red",
         "PREDICTIONS_SCHEMA": "3",

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from shared.contract import paths
 from shared.contract.domain import Failure, Part, Tally, merge_failures
 from shared.contract.errors import Malformed
+from shared.contract.fleet.formats import EXTENSIONS
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import build_command
-from shared.contract.model_names import EXTENSIONS, Blob, ModelNames, find_id_problem
+from shared.contract.model_names import Blob, ModelNames, find_id_problem
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Progress, Report

@@ -25,10 +25,10 @@ from scorer.storage.blob_store import open_container
 from shared.adapters.azure import table_rows
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
+from shared.contract.fleet.formats import EXTENSIONS, ModelFormats
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.fleet.listing import list_fleet
 from shared.contract.model_names import (
-    EXTENSIONS,
     ID_LIMIT,
     Blob,
     ModelNames,
@@ -133,10 +133,10 @@ def test_a_name_that_is_refused_says_why_in_one_line(name: str, why: str) -> Non
     found = model_of(name)
     assert found == Model(".", format_name(name), name, "e", Reason.BAD_NAME)
     assert found.size == 5
-    for line in (explain_refusal(name), found.id):
+    for line in (explain_refusal(name, ModelFormats()), found.id):
         assert line.splitlines() == [line]
         assert line.encode().decode() == line
-    assert why in explain_refusal(name)
+    assert why in explain_refusal(name, ModelFormats())
 
 
 def test_all_names_together_are_as_many_models_and_each_keeps_its_fate() -> None:

@@ -15,6 +15,7 @@ from shared.contract.columns import dump_document, make_integers, make_texts, pa
 from shared.contract.documents import NEWEST, SCHEMAS
 from shared.contract.domain import Model, Part, PartStatistics, Unmodelled, merge_unmodelled
 from shared.contract.errors import Malformed, Misconfigured
+from shared.contract.fleet.formats import ModelFormats
 from shared.contract.manifest import DeviceRange, Manifest, PackRef
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns
@@ -76,6 +77,7 @@ SECOND_MANIFEST = replace(
     schema=2,
     app="fleet-score",
     round=3,
+    model_formats=("json",),
     devices=DeviceRange("1", "y"),
     predictions_schema=2,
     tasks={0: "detect", 2: "regress"},
@@ -272,6 +274,13 @@ def test_fields_that_a_reader_does_not_know_are_ignored(read: Callable[[bytes], 
     assert read(edit(data, colour=["of", {"later": 1}])) == read(data)
 
 
+def test_without_further_formats_a_manifest_has_none_and_those_of_a_later_version_are_read() -> None:
+    data = SECOND_MANIFEST.to_bytes()
+    assert Manifest.from_bytes(edit(data, model_formats=None)).model_formats == ()
+    assert Manifest.from_bytes(edit(data, model_formats=["json", "onnx"])).model_formats == ("json", "onnx")
+    assert ModelFormats(("json", "onnx")).get_stem("a.ONNX") == "a"
+
+
 def test_settings_and_columns_that_a_reader_does_not_know_are_ignored() -> None:
     limits = {"model_bytes": 7, "of_later": 1}
     policy = {**ScoringOptions().to_json(), "limits": limits, "of_later": 1}
@@ -362,7 +371,10 @@ def test_a_document_that_is_cut_anywhere_is_refused(read: Callable[[bytes], Any]
 
 @each_document
 def test_a_document_without_one_of_its_fields_is_refused(read: Callable[[bytes], Any], data: bytes) -> None:
-    optional = {"version", "reads", "needs", "ignored_endings", "ignored_examples", "unmodelled", "unmodelled_examples"}
+    optional = {
+        "version", "reads", "needs", "ignored_endings", "ignored_examples", "unmodelled", "unmodelled_examples",
+        "model_formats",
+    }  # fmt: skip
     for name in json.loads(split_document(data)[0]).keys() - optional:
         with pytest.raises(Malformed):
             read(edit(data, **{name: None}))

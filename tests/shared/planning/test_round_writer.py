@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import paths
 from shared.contract.domain import Model
+from shared.contract.fleet.formats import ModelFormats
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.manifest import Manifest
+from shared.contract.model_names import ModelNames
 from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.planning.chunking import ChunkSize
@@ -27,17 +30,26 @@ NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
 RUN = Run(Window.parse("20261121T1100Z-PT1H"), Phase.PLANNING, NOW)
 
 
+DEFAULT_NAMES = ModelNames()
+
+
 class Place:
     """The containers of an app, a run in it, and what its manifests say."""
 
-    def __init__(self, files: Mapping[str, bytes], chunk_size: int, schema: int = 2) -> None:
+    def __init__(
+        self, files: Mapping[str, bytes], chunk_size: int, schema: int = 2, names: ModelNames = DEFAULT_NAMES
+    ) -> None:
         self.models, self.work = MemoryBlobs("memory://models"), MemoryBlobs("memory://work")
         self.ledger, self.run = MemoryLedger(), RUN
         self.put(files)
         readings, predictions = MemoryBlobs("memory://readings"), MemoryBlobs("memory://predictions")
-        options = PlanOptions(ChunkSize(chunk_size))
+        options = PlanOptions(ChunkSize(chunk_size), model_names=names)
         self.writer = PlanWriter(self.models, readings, self.work, predictions, self.ledger, options, schema)
         self.plan()
+
+    def set_names(self, names: ModelNames) -> None:
+        """Change the setting."""
+        self.writer = replace(self.writer, options=replace(self.writer.options, model_names=names))
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Make *files* all that there is."""
@@ -117,6 +129,18 @@ def test_a_run_says_which_files_its_last_listing_ignored() -> None:
     )
 
 
+def test_the_manifests_of_a_plan_and_of_a_round_have_the_formats_of_their_time() -> None:
+    place = Place(files("a.json", "b.txt", "c.pkl"), 3, names=ModelNames(formats=ModelFormats(("json",))))
+    (chunk,) = place.writer.read_chunks(place.run, 0)
+    planned = Manifest.from_bytes(place.work.read(paths.manifest_path(place.run.id, chunk.manifest)))
+    assert ([model.name for model in planned.models], planned.model_formats) == (["a.json", "c.pkl"], ("json",))
+    assert (place.run.ignored, place.run.ignored_endings) == (1, {".txt": 1})
+    place.set_names(ModelNames())
+    manifest = place.reprocess()["c00000"]
+    assert ([model.refused for model in manifest.models], manifest.model_formats) == ([Reason.MODEL_REMOVED, None], ())
+    assert place.run.ignored_endings == {".json": 1, ".txt": 1}
+
+
 def test_a_plan_of_schema_1_gets_manifests_of_schema_2() -> None:
     place = Place(files("a.pkl", "b.pkl"), 1, schema=1)
     place.writer = PlanWriter(
@@ -153,17 +177,29 @@ def test_a_fleet_that_is_suddenly_smaller_is_listed_twice(caplog: pytest.LogCapt
 NAMES = st.builds(
     "".join,
     st.tuples(
-        st.sampled_from("abc"), st.sampled_from(["", "-1", ".x", "/s", "/t"]), st.sampled_from([".pkl", ".skops"])
+        st.sampled_from("abc"),
+        st.sampled_from(["", "-1", ".x", "/s", "/t"]),
+        st.sampled_from([".pkl", ".skops", ".json", "/MLmodel"]),
     ),
 )
+SETTINGS = st.sampled_from([ModelFormats(), ModelFormats(("json",))])
 FILES = st.dictionaries(NAMES, st.sampled_from([b"one", b"two"]), max_size=12)
 
 
-@given(FILES.filter(bool), FILES, FILES, st.integers(1, 4))
-def test_whatever_became_of_the_files_the_manifests_say_what_the_listing_says(
-    before: dict[str, bytes], between: dict[str, bytes], after: dict[str, bytes], chunk_size: int
+@given(FILES, FILES, FILES, st.integers(1, 4), SETTINGS, SETTINGS)
+@example(
+    before=files("a.json"), between={}, after=files("a.x.pkl", "a/MLmodel"), chunk_size=1,
+    formats=ModelFormats(("json",)), later_formats=ModelFormats(),
+)  # fmt: skip
+def test_whatever_became_of_the_files_and_the_setting_the_manifests_say_what_the_listing_says(
+    before: dict[str, bytes],
+    between: dict[str, bytes],
+    after: dict[str, bytes],
+    chunk_size: int,
+    formats: ModelFormats,
+    later_formats: ModelFormats,
 ) -> None:
-    place = Place(before, chunk_size)
+    place = Place(files("b.pkl") | before, chunk_size, names=ModelNames(formats=formats))
     place.put(before | between)
     place.run = Run(
         RUN.window, Phase.PLANNING, NOW, round=1, redo=RequestKind.EXTEND, plans=1, models=place.run.models,
@@ -171,5 +207,6 @@ def test_whatever_became_of_the_files_the_manifests_say_what_the_listing_says(
     )  # fmt: skip
     place.plan()
     place.put(after)
+    place.set_names(ModelNames(formats=later_formats))
     manifests = place.reprocess()
     assert {chunk: list(manifest.models) for chunk, manifest in manifests.items()} == place.expected()

@@ -9,19 +9,26 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.contract.domain import Model, ModelFile
+from shared.contract.errors import Malformed
 from shared.contract.fleet import listing
+from shared.contract.fleet.formats import ModelFormats
 from shared.contract.fleet.ignored_files import IgnoredFiles
-from shared.contract.fleet.listing import find_companion, list_fleet, list_spellings
-from shared.contract.model_names import Blob, ModelNames, make_files_etag, split_extension
+from shared.contract.fleet.listing import find_companion, list_fleet
+from shared.contract.model_names import Blob, ModelNames, make_files_etag
 from shared.contract.reasons import Reason
 
 Fleet = dict[str, tuple[str, Reason | None, tuple[str, ...]]]  # by id: name, refusal, and the files where several
 
 
-def list_names(names: list[str], pattern: str = "{device}[/{sensor}].{ext}") -> tuple[list[Model], IgnoredFiles]:
+USUAL, JSON_AND_TEXT = ModelFormats(), ModelFormats(("json", "txt"))
+
+
+def list_names(
+    names: list[str], pattern: str = "{device}[/{sensor}].{ext}", formats: ModelFormats = USUAL
+) -> tuple[list[Model], IgnoredFiles]:
     ignored = IgnoredFiles()
     blobs = [Blob(name, f"e-{name}", 2) for name in names]
-    return list(list_fleet(blobs, ModelNames(pattern), ignored)), ignored
+    return list(list_fleet(blobs, ModelNames(pattern, formats), ignored)), ignored
 
 
 def describe(models: list[Model]) -> Fleet:
@@ -73,6 +80,7 @@ def describe(models: list[Model]) -> Fleet:
         }),
         (["a/b/c/MLmodel", "a/b/c/model.pkl"], {"./a/b/c/MLmodel": ("a/b/c/MLmodel", Reason.BAD_NAME, ())}),
         (["MLmodel", "model.pkl"], {"model": ("model.pkl", None, ())}),
+        (["a.json", "b.txt", "c.json.gz"], {}),
     ],
 )  # fmt: skip
 def test_each_name_is_a_model_or_belongs_to_one_or_is_ignored(names: list[str], fleet: Fleet) -> None:
@@ -118,31 +126,106 @@ def test_a_folder_with_more_files_than_are_held_is_no_model(monkeypatch: pytest.
     assert ignored.examples == ["a/MLmodel"]
 
 
+@pytest.mark.parametrize(
+    ("names", "fleet", "ignored"),
+    [
+        (["a.json", "b.JSON.gz", "c.Txt", "d.txt.bz2", "e.pkl", "f.csv", "g.ubj"], {
+            "a": ("a.json", None, ()), "b": ("b.JSON.gz", None, ()), "c": ("c.Txt", None, ()),
+            "d": ("d.txt.bz2", None, ()), "e": ("e.pkl", None, ()),
+        }, ["f.csv", "g.ubj"]),
+        (["a.json", "a.skops"], {"a": ("a.json", Reason.AMBIGUOUS, ("a.json", "a.skops"))}, []),
+        (["a.json", "a.txt.gz"], {"a": ("a.json", Reason.AMBIGUOUS, ("a.json", "a.txt.gz"))}, []),
+        (["a.b.pkl", "a.json", "a/MLmodel", "a/model.json"], {
+            "a": ("a.json", Reason.AMBIGUOUS, ("a.json", "a/MLmodel", "a/model.json")), "a.b": ("a.b.pkl", None, ()),
+        }, []),
+        (["a.features.json", "a.json"], {"a": ("a.json", None, ("a.features.json", "a.json"))}, []),
+        (["a.json", "a.threshold.json"], {
+            "a": ("a.json", Reason.UNSUPPORTED_MODEL, ("a.json", "a.threshold.json")),
+        }, []),
+        (["a.json", "a.scaler.json"], {
+            "a": ("a.json", Reason.UNSUPPORTED_MODEL, ("a.json", "a.scaler.json")),
+        }, []),
+        # Of no model, or in another spelling: no model all the same.
+        (["a.Features.JSON", "a.features.json", "a.threshold.json", "b.json", "b.threshold.json.gz"], {
+            "b": ("b.json", None, ()),
+        }, ["a.Features.JSON", "a.features.json", "a.threshold.json", "b.threshold.json.gz"]),
+        (["a/MLmodel", "a/input_example.json", "a/model.txt", "a/requirements.txt", "b.txt"], {
+            "a": ("a/MLmodel", None, ("a/MLmodel", "a/input_example.json", "a/model.txt", "a/requirements.txt")),
+            "b": ("b.txt", None, ()),
+        }, []),
+        (["LICENSE.txt", "a/README.txt", "readme.pkl"], {"readme": ("readme.pkl", None, ())}, []),
+        (["a/b/c.json"], {"./a/b/c.json": ("a/b/c.json", Reason.BAD_NAME, ())}, []),
+    ],
+)  # fmt: skip
+def test_with_a_setting_json_and_text_are_models_and_what_belongs_to_a_model_never_is(
+    names: list[str], fleet: Fleet, ignored: list[str]
+) -> None:
+    models, left_out = list_names(names, formats=JSON_AND_TEXT)
+    assert (describe(models), left_out.examples) == (fleet, ignored)
+
+
+@pytest.mark.parametrize(
+    ("formats", "device"), [(USUAL, "a.json"), (ModelFormats(("txt",)), "a.json"), (JSON_AND_TEXT, "a")]
+)
+def test_under_a_pattern_without_endings_the_setting_says_where_an_id_ends(formats: ModelFormats, device: str) -> None:
+    models, ignored = list_names(["model_a.json", "model_a.json.features.json"], "model_{device}", formats)
+    own = ("model_a.json", "model_a.json.features.json") if device == "a.json" else ()
+    assert describe(models) == {device: ("model_a.json", None, own)}
+    assert ignored.examples == ([] if own else ["model_a.json.features.json"])
+
+
 def test_the_usual_names_of_a_model_are_tried_in_its_place() -> None:
-    assert list_spellings("a/x.pkl") == [
-        "a/x.pkl", "a/x.skops", "a/x.joblib", "a/x.pickle", "a/x.sav", "a/x/MLmodel"
-    ]  # fmt: skip
-    assert list_spellings("a/MLmodel")[:3] == ["a/MLmodel", "a.skops", "a.joblib"]
-    assert list_spellings("model_1_2") == ["model_1_2"]
+    usual = ["a/x.pkl", "a/x.skops", "a/x.joblib", "a/x.pickle", "a/x.sav"]
+    assert USUAL.list_spellings("a/x.pkl") == [*usual, "a/x/MLmodel"]
+    assert USUAL.list_spellings("a/MLmodel")[:3] == ["a/MLmodel", "a.skops", "a.joblib"]
+    assert USUAL.list_spellings("model_1_2") == ["model_1_2"]
+    assert USUAL.list_spellings("a/x.json") == ["a/x.json"]
+    assert JSON_AND_TEXT.list_spellings("a/x.pkl") == [*usual, "a/x.json", "a/x.txt", "a/x/MLmodel"]
+    assert ModelFormats(("json",)).list_spellings("a/x.JSON.gz")[-2:] == ["a/x.json", "a/x/MLmodel"]
+
+
+@pytest.mark.parametrize(
+    ("text", "further"),
+    [("", ()), (" ", ()), ("json", ("json",)), ("txt, json", ("json", "txt")), ("txt,txt", ("txt",))],
+)
+def test_the_setting_is_a_list_of_formats(text: str, further: tuple[str, ...]) -> None:
+    formats = ModelFormats.parse(text)
+    assert formats.further == further
+    assert ModelFormats.parse(str(formats)) == formats
+
+
+@pytest.mark.parametrize("text", ["onnx", ".json", "json;txt", "json,", "JSON", "skops", "json,pmml"])
+def test_a_format_that_does_not_exist_is_refused_with_those_that_do(text: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        ModelFormats.parse(text)
+    assert str(caught.value) == (
+        f"expected json or txt, or both with a comma between them, for models that end in them, got {text!r}; "
+        ".skops, .joblib, .pkl, .pickle, .sav need no setting"
+    )
 
 
 NAMES = st.text("ab/.-0Z", min_size=1, max_size=4)
-ENDINGS = ["", ".skops", ".pkl", ".PKL", ".pkl.gz", ".features.json", ".scaler.csv", ".csv", "/MLmodel", "/zz.pkl"]
+ENDINGS = [
+    "", ".skops", ".pkl", ".PKL", ".pkl.gz", ".features.json", ".threshold.json", ".scaler.csv", ".csv",
+    "/MLmodel", "/zz.pkl",
+    ".json", ".Txt", ".json.z", ".features.json.gz", ".scaler.json",
+]  # fmt: skip
 
 
 @given(
     st.sampled_from(["{device}[/{sensor}].{ext}", "{device}[/{sensor}]"]),
+    st.sampled_from([USUAL, ModelFormats(("json",)), JSON_AND_TEXT]),
     st.sets(st.tuples(NAMES, st.sampled_from(ENDINGS)), max_size=14),
     st.booleans(),
 )
 def test_a_listing_that_is_read_as_it_comes_says_the_same_as_one_that_is_known_whole(
-    pattern: str, parts: set[tuple[str, str]], by_utf16: bool
+    pattern: str, formats: ModelFormats, parts: set[tuple[str, str]], by_utf16: bool
 ) -> None:
     names = {stem + ending for stem, ending in parts}
     assume(not any("//" in name or name.startswith("/") for name in names))  # no store has such names
     key = (lambda name: name.encode("utf-16-be")) if by_utf16 else str
-    models, ignored = list_names(sorted(names, key=key), pattern)
-    expected, n_ignored = list_whole(names, pattern)
+    models, ignored = list_names(sorted(names, key=key), pattern, formats)
+    expected, n_ignored = list_whole(names, ModelNames(pattern, formats))
     assert {
         m.id: (m.refused, set() if m.refused is Reason.BAD_NAME else {file.name for file in m.files} or {m.name})
         for m in models
@@ -151,9 +234,9 @@ def test_a_listing_that_is_read_as_it_comes_says_the_same_as_one_that_is_known_w
     assert ignored.count == n_ignored
 
 
-def list_whole(names: set[str], pattern: str) -> tuple[dict[str, tuple[Reason | None, set[str]]], int]:
+def list_whole(names: set[str], parser: ModelNames) -> tuple[dict[str, tuple[Reason | None, set[str]]], int]:
     """The models by id, and how many names are ignored, by the rules alone."""
-    parser, rest = ModelNames(pattern), set(names)
+    rest = set(names)
     entries: list[tuple[str, Model, set[str]]] = []  # stem, model, files
     for name in sorted(names, key=len):
         folder, _, base = name.rpartition("/")
@@ -168,8 +251,10 @@ def list_whole(names: set[str], pattern: str) -> tuple[dict[str, tuple[Reason | 
         owner = next((entry for entry in entries if stem and entry[0] == stem[0]), None)
         if owner:
             owner[2].add(name)
+        elif name.removesuffix(".gz").endswith((".features.json", ".threshold.json")):
+            n_ignored += 1
         elif model := parser.parse_model(Blob(name, "", 0)):
-            entries.append((name.removesuffix(split_extension(name)), model, {name}))
+            entries.append((name.removesuffix(parser.formats.split_extension(name)), model, {name}))
         else:
             n_ignored += 1
     fleet: dict[str, tuple[Reason | None, set[str]]] = {}
@@ -185,7 +270,8 @@ def refuse(refused: Reason | None, files: set[str]) -> tuple[Reason | None, set[
     """Nothing of a model without an id is read, and a model with a scaler of an unknown format is not supported."""
     if refused is Reason.BAD_NAME:
         return refused, set()
-    has_scaler = len(files) > 1 and any(name.endswith(".scaler.csv") and find_companion(name) for name in files)
+    companions = [name for name in files if find_companion(name)]
+    has_scaler = len(files) > 1 and any(name.endswith((".scaler.csv", ".scaler.json")) for name in companions)
     return refused or (Reason.UNSUPPORTED_MODEL if has_scaler else None), files
 
 

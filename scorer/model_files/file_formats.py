@@ -1,0 +1,75 @@
+"""What a model file is, by the beginning of its content: which reader it needs, or what to call it in a message.
+
+A format that is to be read gets its own reader, and a case in `reader.py`. Names of files play no part.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from enum import StrEnum
+
+SAMPLE = 4096  # bytes that decide
+LEAST = 4  # bytes of a text: fewer may be what is left of any format
+SHOWN = 40  # characters in a message
+
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")  # control characters that no text has
+_JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*(?:["{\[\]\d-]|true|false|null))')
+_HTML = re.compile(r"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+_XML = re.compile(r"\s*<[?!\w]")
+# The opcodes that one of protocol 0 or 1 begins with, which has no head:
+# https://github.com/python/cpython/blob/main/Lib/pickletools.py
+_OLD_PICKLE = re.compile(rb"c[\w.]+\n[\w.]+\n|\([dl]p\d+\n")
+
+
+class FileFormat(StrEnum):
+    """The format of a content that is not compressed, as a message calls it."""
+
+    SKOPS = "skops"
+    PICKLE = "a pickle of protocol 2 or later"
+    OLD_PICKLE = "a pickle of protocol 0 or 1"
+    JSON = "JSON"
+    XML = "XML"
+    TEXT = "text"
+    HTML = "HTML, such as the page of an error or a sign-in"
+    LFS_POINTER = "a pointer of Git LFS, not the file that it stands for"
+    UNKNOWN = "something else"
+
+
+def identify_format(data: bytes) -> FileFormat:
+    """The format by the first bytes. That the rest is of this format too only its reader can say."""
+    if is_skops(data):
+        return FileFormat.SKOPS
+    if data[:1] == b"\x80":
+        return FileFormat.PICKLE
+    if _OLD_PICKLE.match(data) and data.endswith(b"."):
+        return FileFormat.OLD_PICKLE
+    text = _decode_sample(data)
+    if text is None:
+        return FileFormat.UNKNOWN
+    if text.startswith("version https://git-lfs.github.com/spec/"):
+        return FileFormat.LFS_POINTER
+    patterns = {FileFormat.JSON: _JSON, FileFormat.HTML: _HTML, FileFormat.XML: _XML}
+    return next((form for form, pattern in patterns.items() if pattern.match(text)), FileFormat.TEXT)
+
+
+def is_skops(data: bytes) -> bool:
+    """Whether a model file is skops, which is a zip."""
+    return data[:2] == b"PK"
+
+
+def describe_start(data: bytes) -> str:
+    """The first characters or bytes of a content, for a message."""
+    text = _decode_sample(data)
+    return repr(data[:12] if text is None else text[:SHOWN])
+
+
+def _decode_sample(data: bytes) -> str | None:
+    """The beginning as text without a mark; None where it is too short, or not text in UTF-8."""
+    if len(data) < LEAST:
+        return None
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(data[:SAMPLE])
+    except UnicodeDecodeError:
+        return None
+    return None if _BINARY.search(text) else text
