@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
-from shared.contract.domain import Unmodelled
+from shared.contract.domain import Task, Unmodelled
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Outcome, Reason, decide_outcome
+from shared.contract.summaries.predicted import Predicted
 
 NAMES = 20  # models of a reason that are named without --verbose
 
@@ -24,6 +25,7 @@ OPTIONS = {
     "MISSING_VALUES": "--missing-values",
     "MODEL_NAMES": "--model-names",
     "OTHER_VERSIONS": "--other-versions",
+    "PROBABILITIES": "--probabilities",
     "READINGS_COLUMNS": "--columns",
     "READINGS_PATH": "--readings-path",
     "READINGS_TIME_ZONE": "--time-zone",
@@ -49,6 +51,7 @@ class Summary:
     notes: tuple[str, ...] = ()
     ignored: IgnoredFiles = field(default_factory=IgnoredFiles)  # beside the models
     unmodelled: Unmodelled | None = None  # None: not counted
+    predicted: Predicted | None = None  # None: all models that were scored are detectors
 
     @property
     def exit_code(self) -> int:
@@ -67,11 +70,16 @@ class Summary:
         return "\n".join([*lines, *self._describe_totals()])
 
     def _describe_totals(self) -> Iterator[str]:
-        counts, rows = self._count_outcomes(), sum(result.rows for result in self.results)
+        counts, anomalies = self._count_outcomes(), sum(result.anomalies for result in self.results)
+        rows = f"{sum(result.rows for result in self.results)} rows"
+        if self.predicted:
+            yield from describe_predicted(self.predicted, anomalies)
+            rows += f" of {self.predicted.readings} readings"
+        else:
+            rows = f"{anomalies} anomalies in {rows}"
         yield (
             f"{counts[Outcome.SCORED]} of {len(self.results)} models scored, {counts[Outcome.FAILED]} failed, "
-            f"{counts[Outcome.SKIPPED]} skipped; {sum(result.anomalies for result in self.results)} anomalies "
-            f"in {rows} rows, {self.windows} windows, in {self.predictions}"
+            f"{counts[Outcome.SKIPPED]} skipped; {rows}, {self.windows} windows, in {self.predictions}"
         )
         if not counts[Outcome.SCORED]:
             reason, results = max(self._group_unscored(), key=lambda group: len(group[1]))
@@ -91,6 +99,7 @@ class Summary:
             "notes": self.notes,
             "ignored": asdict(self.ignored),
             "unmodelled": asdict(self.unmodelled) if self.unmodelled else None,
+            "predicted": asdict(self.predicted) if self.predicted else None,
             "reasons": {
                 reason: {"outcome": reason.outcome, "models": len(results), "advice": adapt_advice(reason)}
                 for reason, results in self._group_unscored()
@@ -122,6 +131,24 @@ class Summary:
             if result.reason:
                 groups[result.reason].append(result)
         return sorted(groups.items(), key=lambda g: (g[0].outcome is Outcome.SKIPPED, -len(g[1]), g[0]))
+
+
+def describe_predicted(predicted: Predicted, anomalies: int) -> Iterator[str]:
+    """Lines about what models predicted, of which some are no detectors."""
+    tasks = predicted.tasks
+    yield ", ".join(f"{models} {task}{'s' * (models != 1)}" for task, models in tasks.items())
+    if tasks.get(Task.DETECTOR):
+        yield f"anomalies: {anomalies}, of detectors"
+    if predicted.labels or predicted.other_labels:
+        labels = [f"{count.label} {count.rows}" for count in predicted.labels[:NAMES]]
+        rest = predicted.other_labels + sum(count.rows for count in predicted.labels[NAMES:])
+        yield f"labels, by rows: {', '.join(labels)}{f', and {rest} with others' if rest else ''}"
+    if predicted.predictions:
+        numbers = predicted.predictions
+        yield (
+            f"predictions: {numbers.rows}, least {numbers.least:g}, mean {numbers.mean:g}, "
+            f"greatest {numbers.greatest:g}"
+        )
 
 
 def describe_ignored(ignored: IgnoredFiles) -> Iterator[str]:
