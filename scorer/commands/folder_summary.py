@@ -71,10 +71,12 @@ class Summary:
 
     def _describe_totals(self) -> Iterator[str]:
         counts, anomalies = self._count_outcomes(), sum(result.anomalies for result in self.results)
-        rows = f"{sum(result.rows for result in self.results)} rows"
+        total = sum(result.rows for result in self.results)
+        rows = f"{total} rows"
         if self.predicted:
             yield from describe_predicted(self.predicted, anomalies)
-            rows += f" of {self.predicted.readings} readings"
+            if self.predicted.readings != total:
+                rows += f" for {self.predicted.readings} rows of readings"
         else:
             rows = f"{anomalies} anomalies in {rows}"
         yield (
@@ -142,7 +144,7 @@ def describe_predicted(predicted: Predicted, anomalies: int) -> Iterator[str]:
     if predicted.labels or predicted.other_labels:
         labels = [f"{count.label} {count.rows}" for count in predicted.labels[:NAMES]]
         rest = predicted.other_labels + sum(count.rows for count in predicted.labels[NAMES:])
-        yield f"labels, by rows: {', '.join(labels)}{f', and {rest} with others' if rest else ''}"
+        yield f"labels, by rows: {', '.join(labels)}{f', and {rest} with other labels' if rest else ''}"
     if predicted.predictions:
         numbers = predicted.predictions
         yield (

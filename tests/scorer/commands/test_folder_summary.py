@@ -61,9 +61,9 @@ def test_models_that_are_no_detectors_are_summarized_by_task() -> None:
     assert Summary(results, 2, "out", predicted=PREDICTED).format(Output.SHORT).splitlines() == [
         "1 classifier, 2 detectors, 3 regressors",
         "anomalies: 4, of detectors",
-        "labels, by rows: ok 50, worn, badly 10, and 2 with others",
+        "labels, by rows: ok 50, worn, badly 10, and 2 with other labels",
         "predictions: 240, least -1.5, mean 0.25, greatest 1e+09",
-        "2 of 2 models scored, 0 failed, 0 skipped; 360 rows of 300 readings, 2 windows, in out",
+        "2 of 2 models scored, 0 failed, 0 skipped; 360 rows for 300 rows of readings, 2 windows, in out",
     ]
 
 
@@ -75,7 +75,8 @@ def test_without_detectors_nothing_is_said_of_anomalies() -> None:
     lines += Summary(results, 1, "out", predicted=clusterers).format(Output.SHORT).splitlines()
     assert not [line for line in lines if "anomal" in line]
     assert lines[1] == "predictions: 60, least 1, mean 2, greatest 3"
-    assert lines[4].endswith(f"{NAMES - 1} 1, and 40 with others")
+    assert lines[2] == "1 of 1 models scored, 0 failed, 0 skipped; 60 rows, 1 windows, in out"
+    assert lines[4].endswith(f"{NAMES - 1} 1, and 40 with other labels")
 
 
 def test_a_program_gets_the_whole_summary() -> None:
