@@ -102,7 +102,8 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
         servers.append(host)
         well = demo.tell(demo.follow(host.at, values, servers, screen), machines, stores, screen)
         if options.command == "demo":
-            screen.say("page", f"{host.at}/, which `make run` keeps running")
+            suffix = f" FLEET={options.fleet}" * (options.fleet != DEFAULT)
+            screen.say("page", f"{host.at}/, which `make run{suffix}` keeps running")
             return 0 if well else 1
         screen.say("page", f"{host.at}/; the timer scores each hour that closes. Ctrl-C stops all")
         while True:
