@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -154,26 +153,3 @@ def test_in_schema_1_each_model_that_is_no_detector_is_refused_alone(place: Plac
     rows = place.rows()
     assert set(rows["device"]) == {"a-detector", "d-detector"}
     assert "label" not in rows.columns
-
-
-@pytest.mark.parametrize("schema", ["1", "2"])
-def test_detectors_beside_others_have_the_bytes_that_they_have_alone(place: Place, schema: str, tmp_path: Path) -> None:
-    """In a chunk of their own: what other models are in the fleet changes nothing."""
-    give_mixed_fleet(place, MODELS, START)
-    finish(place.plane(CHUNK_SIZE="1", PREDICTIONS_SCHEMA=schema))
-    alone = place.beside("alone", CHUNK_SIZE="1", PREDICTIONS_SCHEMA=schema)
-    for name in MODELS:
-        if not name.endswith("detector"):
-            for blob in list(place.container("models").list_blob_names(name_starts_with=name)):
-                place.container("models").delete_blob(blob)
-    place.container("models").delete_blob(f"{BROKEN}.skops")
-    finish(alone.plane())
-    parts = [read_parts(side, tmp_path / side.environment["APP_NAME"]) for side in (place, alone)]
-    assert len(parts[1]) == 2
-    assert parts[1] <= parts[0]
-    assert ask(alone.plane(), f"/api/runs/{RUN}")["predicted"] is None
-
-
-def read_parts(place: Place, folder: Path) -> set[bytes]:
-    place.download("predictions", folder)
-    return {path.read_bytes() for path in folder.rglob("*.parquet")}
