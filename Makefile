@@ -1,6 +1,7 @@
 # Needs Python 3.11 or later, and nothing else: `make demo`, `make test`.
 PYTHON ?= python3
-DEVICES ?= 500
+FLEET ?= pumps
+DEVICES ?=
 PORT ?= 7071
 
 VENV := .venv
@@ -20,13 +21,13 @@ wanted = command -v $(1) >/dev/null || { echo "wanted $(1) on the PATH, found no
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: PYTHON (the interpreter for $(VENV)), DEVICES (of the demo), PORT (of the host), MODELS (to upload)"
+	@echo "Variables: PYTHON (the interpreter for $(VENV)), FLEET (of the demo: pumps or forecast), DEVICES (of it), PORT (of the host), MODELS (to upload)"
 
-demo: $(READY) ## a fleet of 500 devices, the whole stack on this machine, one hour scored
-	@$(PY) -m local demo --devices $(DEVICES) --port $(PORT)
+demo: $(READY) ## a fleet of 500 devices, the whole stack on this machine, one hour scored; FLEET=forecast: 200 regressors
+	@$(PY) -m local demo --fleet $(FLEET) $(if $(DEVICES),--devices $(DEVICES)) --port $(PORT)
 
 run: $(READY) ## the same, and stays up; the page is at http://127.0.0.1:7071/
-	@$(PY) -m local run --devices $(DEVICES) --port $(PORT)
+	@$(PY) -m local run --fleet $(FLEET) $(if $(DEVICES),--devices $(DEVICES)) --port $(PORT)
 
 setup: $(READY) ## the Python environment only, .venv
 

@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,12 +30,20 @@ from shared.contract.windows import Window
 
 from . import demo, stack
 from .fleet import DemoFleet, Stores
+from .forecast import ForecastFleet
 from .pumps import HOUR
 from .screen import Screen
 from .settings_file import read_settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
+DEFAULT = "pumps"
+FLEETS: Mapping[str, type[DemoFleet | ForecastFleet]] = {DEFAULT: DemoFleet, "forecast": ForecastFleet}
+# Settings that name what two fleets must not share.
+OWN_NAMES = (
+    *("models_container", "readings_container", "predictions_container", "work_container"),
+    *("ledger_table", "app_name"),
+)
 
 
 def main() -> int:
@@ -74,7 +83,8 @@ def _end_children() -> None:
 
 
 def _run(options: argparse.Namespace, screen: Screen) -> int:
-    values = _settings(options.settings, screen)
+    machines = FLEETS[options.fleet](options.devices) if options.devices else FLEETS[options.fleet]()
+    values = _settings(options.settings, screen, options.fleet)
     options.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as started:
         servers = [*started.enter_context(stack.services(values, options.folder.resolve()))]
@@ -83,28 +93,40 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
         if options.command == "services":
             screen.say("ready", "for `func start` or `make host`; Ctrl-C stops them")
             _stay(servers, datetime.max.replace(tzinfo=UTC))
-        pumps, stores = DemoFleet(options.devices), Stores.open(values)
-        demo.prepare(pumps, stores, screen)  # before the timer: a run without readings skips every model
-        host = started.enter_context(stack.host(options.port, options.settings, options.folder))
+        stores = Stores.open(values)
+        demo.prepare(machines, stores, screen)  # before the timer: a run without readings skips every model
+        logs = options.folder / options.fleet if options.fleet != DEFAULT else options.folder
+        logs.mkdir(exist_ok=True)
+        host = started.enter_context(stack.host(options.port, options.settings, logs))
         screen.say(host.name, str(host))
         servers.append(host)
-        well = demo.tell(demo.follow(host.at, values, servers, screen), stores, screen)
+        well = demo.tell(demo.follow(host.at, values, servers, screen), machines, stores, screen)
         if options.command == "demo":
-            screen.say("page", f"{host.at}/, which `make run` keeps running")
+            suffix = f" FLEET={options.fleet}" * (options.fleet != DEFAULT)
+            screen.say("page", f"{host.at}/, which `make run{suffix}` keeps running")
             return 0 if well else 1
         screen.say("page", f"{host.at}/; the timer scores each hour that closes. Ctrl-C stops all")
         while True:
             _stay(servers, Window.containing(datetime.now(UTC), HOUR).end)
-            demo.add_readings(pumps, stores, screen)
+            demo.add_readings(machines, stores, screen)
 
 
-def _settings(path: Path, screen: Screen) -> settings.Settings:
-    """The settings of the file, which is created if missing; put into the environment, as the host does."""
+def _settings(path: Path, screen: Screen, fleet: str) -> settings.Settings:
+    """The settings of the file, which is created if missing; put into the environment, as the host does.
+
+    A fleet other than the first has names of its own: neither its models nor its runs are among those of the first.
+    """
     if not path.exists():
         shutil.copy(stack.HOME / "local.settings.example.json", path)
         screen.say("settings", f"{path}, a copy of local.settings.example.json")
     for name, value in read_settings(path).items():
         os.environ.setdefault(name, value)  # inherited by all started processes
+    loaded = settings.load_settings()
+    if fleet == DEFAULT:
+        return loaded
+    for name in OWN_NAMES:
+        prefix = fleet if name == "ledger_table" else f"{fleet}-"
+        os.environ[name.upper()] = f"{prefix}{getattr(loaded, name)}"
     return settings.load_settings()
 
 
@@ -124,7 +146,8 @@ def _count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="The whole stack on this machine.")
     parser.add_argument("command", choices=["demo", "run", "services"])
-    parser.add_argument("--devices", type=_count, default=500, help="pumps of the demo's fleet (%(default)s)")
+    parser.add_argument("--fleet", choices=list(FLEETS), default=DEFAULT, help="(%(default)s)")
+    parser.add_argument("--devices", type=_count, help="of the demo's fleet (500 pumps, or 200 meters)")
     parser.add_argument("--port", type=int, default=7071, help="of the development host (%(default)s)")
     parser.add_argument("--folder", type=Path, default=stack.HOME / ".local", help="for data and logs (%(default)s)")
     parser.add_argument("--settings", type=Path, default=stack.HOME / "local.settings.json", help="(%(default)s)")

@@ -1,4 +1,4 @@
-"""The demonstration: a fleet of pumps, the hour that is due scored by the timer, and the result.
+"""The demonstration: a fleet of pumps or meters, the hour that is due scored by the timer, and the result.
 
 It only watches: the app opens, plans and commits the run by its own timer.
 """
@@ -14,14 +14,16 @@ from http import HTTPStatus
 from typing import Any
 
 from shared.config.settings import Settings
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Misconfigured, Unavailable
 from shared.contract.paths import prediction_path
 from shared.contract.windows import Window
 from shared.planning import due_windows
 from shared.state.runs import Phase
 
 from . import findings, fleet, stack, web
-from .fleet import DemoFleet, Stores
+from .findings import Findings
+from .fleet import DemoFleet, Fleet, Stores
+from .forecast import Errors, measure_errors
 from .pumps import HOUR
 from .screen import Screen, bar
 from .stack import Server
@@ -30,33 +32,39 @@ STALL_LIMIT = 900  # seconds without a change, after which the demo gives up
 LOOK = 0.5  # seconds between two looks
 
 
-def prepare(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
+def prepare(machines: Fleet, stores: Stores, screen: Screen) -> None:
     """Write the models and the last day's readings to storage, unless they exist."""
-    if fleet.is_there(pumps, stores):
-        screen.say("fleet", f"{pumps.devices} pumps and their models exist")
+    if fleet.is_there(machines, stores):
+        screen.say("fleet", f"{machines.devices} {machines.noun} and their models exist")
     else:
-        train(pumps, stores, screen)
-    add_readings(pumps, stores, screen)
+        train(machines, stores, screen)
+    add_readings(machines, stores, screen)
 
 
-def train(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
+def train(machines: Fleet, stores: Stores, screen: Screen) -> None:
     """Train the fleet, with a bar."""
     start = time.monotonic()
-    screen.show("fleet", f"training a one-class SVM for each of {pumps.devices} pumps, once", "trained 0")
-    with closing(fleet.train(pumps, stores)) as progress:  # closing it stops the training
+    screen.show("fleet", f"training {machines.model} for each of {machines.devices} {machines.noun}, once", "trained 0")
+    with closing(fleet.train(machines, stores)) as progress:  # closing it stops the training
         for count in progress:
-            text = f"{bar(count, pumps.devices)} {count} of {pumps.devices} pumps trained"
-            screen.show("fleet", text, f"trained {4 * count // pumps.devices}")
-    screen.say("fleet", f"{pumps.devices} pumps, a one-class SVM trained for each in {time.monotonic() - start:.0f} s")
+            text = f"{bar(count, machines.devices)} {count} of {machines.devices} {machines.noun} trained"
+            screen.show("fleet", text, f"trained {4 * count // machines.devices}")
+    screen.say(
+        "fleet",
+        f"{machines.devices} {machines.noun}, {machines.model} trained for each in {time.monotonic() - start:.0f} s",
+    )
 
 
-def add_readings(pumps: DemoFleet, stores: Stores, screen: Screen) -> None:
+def add_readings(machines: Fleet, stores: Stores, screen: Screen) -> None:
     """Write the hours that have closed since the last call."""
     now = datetime.now(UTC)
-    hours = fleet.write_readings(pumps, stores, now)
+    hours = fleet.write_readings(machines, stores, now)
     if hours:
         until = Window.containing(now, HOUR).start
-        screen.say("readings", f"one a minute from each pump; {hours} h written, up to {until:%Y-%m-%d %H:%M} UTC")
+        screen.say(
+            "readings",
+            f"{machines.rhythm} from each of the {machines.noun}; {hours} h written, up to {until:%Y-%m-%d %H:%M} UTC",
+        )
 
 
 def due(settings: Settings) -> Window:
@@ -131,10 +139,9 @@ def _open(run: dict[str, Any]) -> tuple[str, str]:
     return text, f"done {4 * models['done'] // total}"
 
 
-def tell(run: dict[str, Any], stores: Stores, screen: Screen) -> bool:
-    """Print the result of the run; returns whether it succeeded."""
+def tell(run: dict[str, Any], machines: Fleet, stores: Stores, screen: Screen) -> bool:
+    """Print the result of the run; returns whether it succeeded. Raises Misconfigured for a run of another fleet."""
     window, models = Window.parse(run["id"]), run["models"]
-    result = findings.look(stores, window)
     folder = prediction_path(window, "", 0).rpartition("/")[0]
     screen.say("run", f"{run['id']} {run['phase']}{': ' * bool(run['message'])}{run['message']}")
     for failure in run["failures"]:
@@ -142,10 +149,22 @@ def tell(run: dict[str, Any], stores: Stores, screen: Screen) -> bool:
     screen.say(
         "scored", f"{models['scored']:,} of {_counted(models['total'], 'model')}, {_counted(run['rows'], 'row')}"
     )
-    screen.say("found", f"{run['anomalies']:,} anomalies, {run['anomalies'] / max(run['rows'], 1):.1%} of the rows")
+    result = findings.look(stores, window) if isinstance(machines, DemoFleet) else measure_errors(stores, window)
+    if models["scored"] and not result.files:
+        raise Misconfigured(
+            f"expected the predictions of this run in {stores.predictions.url}/{folder}/, got none: the host that "
+            "answers serves another fleet; stop it, or choose another port, as in make demo PORT=7072"
+        )
+    if isinstance(result, Findings):
+        screen.say("found", f"{run['anomalies']:,} anomalies, {run['anomalies'] / max(run['rows'], 1):.1%} of the rows")
+    elif numbers := run["predicted"] and run["predicted"]["predictions"]:
+        ends = f"{numbers['least']:.2f} to {numbers['greatest']:.2f} kW"
+        screen.say("found", f"predictions of {ends}, in the mean {numbers['mean']:.2f} kW")
     screen.say("took", _pace(run))
     screen.say("output", f"{stores.predictions.url}/{folder}/, {_counted(result.files, 'Parquet file')}")
-    if result.by_others:
+    if isinstance(result, Errors):
+        _tell_errors(result, screen)
+    elif result.by_others:
         screen.say("faults", "not judged: this hour was scored before the fleet was trained again")
     elif result.spoilt:
         _tell_faults(result, screen)
@@ -172,6 +191,20 @@ def _tell_faults(result: findings.Findings, screen: Screen) -> None:
     )
     reason = "a model calls about 1% of healthy rows anomalies, and no row alone shows a stuck sensor"
     screen.say("", f"by rows: precision {result.precision:.2f}, recall {result.recall:.2f} ({reason})")
+
+
+def _tell_errors(result: Errors, screen: Screen) -> None:
+    """How far predictions are from what was measured."""
+    if not result.judged:
+        screen.say("errors", "not judged: no readings of the times that were predicted")
+        return
+    count = f"{result.judged:,} of {_counted(result.rows, 'prediction')}"
+    screen.say(
+        "errors",
+        f"mean absolute error {result.mean:.3f} kW over {count}; it is {result.of_yesterday:.3f} kW for who takes the "
+        "load of a day before",
+    )
+    screen.say("", f"worst: {', '.join(f'{meter} {error:.3f} kW' for meter, error in result.worst)}")
 
 
 def _counted(number: int, noun: str) -> str:

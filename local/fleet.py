@@ -1,4 +1,4 @@
-"""The demo's fleet in storage: a model for each pump, trained once, and the last day's readings, hour by hour.
+"""A demo's fleet in storage: a model for each machine, trained once, and the last day's readings, hour by hour.
 
 The planted faults of an hour are written to `demo/` in the working container; only `local/findings.py` reads them.
 Nothing is overwritten: files of another version of the demo are removed first.
@@ -11,11 +11,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -33,7 +34,7 @@ TRAINED_ON, TRAINING_HOURS = datetime(2026, 1, 5, tzinfo=UTC), 7 * 24
 NU, GAMMA = 0.008, 0.5
 
 MARKER = "demo/fleet.json"
-_OURS = re.compile(r"pump-\d{5,}\.skops|date=[\d-]+/hour=\d\d/demo\.parquet|demo/.+")
+_OURS = re.compile(r"(pump|meter)-\d{5,}\.skops|date=[\d-]+/hour=\d\d/demo\.parquet|demo/.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,42 @@ class Stores:
         return cls(*blobs)
 
 
+class Fleet(Protocol):
+    """The machines of a demo, their models and their readings."""
+
+    noun: ClassVar[str]  # several of them
+    model: ClassVar[str]  # the kind of each
+    rhythm: ClassVar[str]  # of the readings
+
+    @property
+    def devices(self) -> int:
+        """How many there are."""
+
+    @property
+    def members(self) -> Sequence[Any]:
+        """All of them; a larger fleet begins with the same."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that models and readings depend on."""
+
+    def train_model(self, member: Any, models: Blobs) -> None:
+        """Train and store the model of one machine."""
+
+    def write_hour(self, stores: Stores, start: datetime) -> None:
+        """Write the readings of the hour that begins at *start*."""
+
+
 @dataclass(frozen=True, slots=True)
 class DemoFleet:
     """A number of pumps of one make."""
 
-    devices: int
+    devices: int = 500
     seed: int = 1
+
+    noun: ClassVar[str] = "pumps"
+    model: ClassVar[str] = "a one-class SVM"
+    rhythm: ClassVar[str] = "one a minute"
 
     @property
     def pumps(self) -> list[Pump]:
@@ -82,8 +113,21 @@ class DemoFleet:
         text = json.dumps(asdict(self)) + sklearn.__version__
         return hashlib.sha256(text.encode() + b"".join(code)).hexdigest()[:16]
 
+    @property
+    def members(self) -> Sequence[Pump]:
+        """The pumps."""
+        return self.pumps
 
-def is_there(fleet: DemoFleet, stores: Stores) -> bool:
+    def train_model(self, member: Pump, models: Blobs) -> None:
+        """Train and store the model of one pump."""
+        _train(member, models)
+
+    def write_hour(self, stores: Stores, start: datetime) -> None:
+        """Write the readings of an hour, and before them the faults that are planted in them."""
+        _write_hour(self.pumps, stores, start)
+
+
+def is_there(fleet: Fleet, stores: Stores) -> bool:
     """Whether exactly this fleet was trained completely."""
     try:
         return stores.work.read(MARKER).decode() == fleet.digest
@@ -91,15 +135,15 @@ def is_there(fleet: DemoFleet, stores: Stores) -> bool:
         return False
 
 
-def train(fleet: DemoFleet, stores: Stores) -> Generator[int]:
-    """Train and store every pump's model, and then the marker; yields how many are done, each time one is."""
+def train(fleet: Fleet, stores: Stores) -> Generator[int]:
+    """Train and store every machine's model, and then the marker; yields how many are done, each time one is."""
     for store in (stores.work, stores.models, stores.readings):  # the marker is in the first
         for blob in [blob for blob in store.list_blobs() if _OURS.fullmatch(blob.name)]:
             store.delete(blob.name)
     # Threads do: libsvm, which is most of the work, runs outside Python's lock and takes one core for each fit.
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
-        futures = [pool.submit(_train, pump, stores.models) for pump in fleet.pumps]
+        futures = [pool.submit(fleet.train_model, member, stores.models) for member in fleet.members]
         for count, future in enumerate(as_completed(futures), start=1):
             future.result()
             yield count
@@ -119,15 +163,20 @@ def _train(pump: Pump, models: Blobs) -> None:
     models.create(f"{pump.id}.skops", skops.io.dumps(pipeline))
 
 
-def write_readings(fleet: DemoFleet, stores: Stores, now: datetime) -> int:
+def write_readings(fleet: Fleet, stores: Stores, now: datetime) -> int:
     """Write the hours that are missing of the day before *now*, up to the last that has closed; returns how many."""
     last = Window.containing(now, HOUR).start
     hours = [last - DAY + n * HOUR for n in range(24)]
     names = {blob.name for blob in stores.readings.list_blobs()}
-    missing = [start for start in hours if f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet" not in names]
+    missing = [start for start in hours if make_readings_path(start) not in names]
     for start in missing:
-        _write_hour(fleet.pumps, stores, start)
+        fleet.write_hour(stores, start)
     return len(missing)
+
+
+def make_readings_path(start: datetime) -> str:
+    """The file of an hour of readings."""
+    return f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet"
 
 
 def planted_path(start: datetime) -> str:
@@ -148,12 +197,13 @@ def _write_hour(pumps: list[Pump], stores: Stores, start: datetime) -> None:
     faulty = pa.array(np.concatenate([hour.faulty for hour in hours]))
     planted = pa.table({"time": time, "device": device, "fault": fault}).filter(faulty)
     # In this order: where readings exist, their faults are known.
-    stores.work.create(planted_path(start), _parquet(planted))
+    stores.work.create(planted_path(start), make_parquet(planted))
     readings = pa.table({"time": time, "device": device, **signals})
-    stores.readings.create(f"{start:date=%Y-%m-%d/hour=%H/}demo.parquet", _parquet(readings))
+    stores.readings.create(make_readings_path(start), make_parquet(readings))
 
 
-def _parquet(table: object) -> bytes:
+def make_parquet(table: object) -> bytes:
+    """A table of readings as a file."""
     from pyarrow import parquet
 
     sink = io.BytesIO()

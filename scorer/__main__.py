@@ -30,6 +30,7 @@ from shared.contract.scoring_options import (  # noqa: E402
     Features,
     Gaps,
     OtherVersions,
+    Probabilities,
     ReadingOptions,
     ScoringOptions,
     TimeFormat,
@@ -109,6 +110,7 @@ def _score_folder(options: argparse.Namespace) -> int:
                 ),
                 options.other_versions,
                 unmodelled=UnmodelledDevices(options.unmodelled),
+                probabilities=Probabilities(options.probabilities),
             ),
             cores=_count_cores(),
             output=options.output,
@@ -230,6 +232,12 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
         choices=list(UnmodelledDevices),
         default=UnmodelledDevices.COUNT,
         help="devices that have readings and no model: count and name them (%(default)s), or off, which is faster",
+    )
+    folder.add_argument(
+        "--probabilities",
+        choices=list(Probabilities),
+        default=Probabilities.LABEL,
+        help="of classifiers: that of each row's label (%(default)s), or a further row for each class too (all)",
     )
     folder.add_argument("--readings-path", default="", help="pattern of an hour's folder, date=%%Y-%%m-%%d/hour=%%H/")
     return parser

@@ -124,6 +124,7 @@ def _build_scoring_options(settings: Settings) -> ScoringOptions:
             readings_memory=settings.readings_memory_mib * MIB,
         ),
         unmodelled=settings.unmodelled,
+        probabilities=settings.probabilities,
     )
 
 

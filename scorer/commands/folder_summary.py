@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
-from shared.contract.domain import Unmodelled
+from shared.contract.domain import Task, Unmodelled
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Outcome, decide_outcome
+from shared.contract.summaries.predicted import Predicted
 
 from .unscored import (
     Output,
@@ -20,6 +21,8 @@ from .unscored import (
     list_reasons,
     name_options,
 )
+
+LABELS = 20  # that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Summary:
     notes: tuple[str, ...] = ()
     ignored: IgnoredFiles = field(default_factory=IgnoredFiles)  # beside the models
     unmodelled: Unmodelled | None = None  # None: not counted
+    predicted: Predicted | None = None  # None: all models that were scored are detectors
 
     @property
     def exit_code(self) -> int:
@@ -48,11 +52,18 @@ class Summary:
         return "\n".join([*lines, *describe_groups(self.results, output), *self._describe_totals()])
 
     def _describe_totals(self) -> Iterator[str]:
-        counts, rows = count_outcomes(self.results), sum(result.rows for result in self.results)
+        counts, anomalies = count_outcomes(self.results), sum(result.anomalies for result in self.results)
+        total = sum(result.rows for result in self.results)
+        rows = f"{total} rows"
+        if self.predicted:
+            yield from describe_predicted(self.predicted, anomalies)
+            if self.predicted.readings != total:
+                rows += f" for {self.predicted.readings} rows of readings"
+        else:
+            rows = f"{anomalies} anomalies in {rows}"
         yield (
             f"{counts[Outcome.SCORED]} of {len(self.results)} models scored, {counts[Outcome.FAILED]} failed, "
-            f"{counts[Outcome.SKIPPED]} skipped; {sum(result.anomalies for result in self.results)} anomalies "
-            f"in {rows} rows, {self.windows} windows, in {self.predictions}"
+            f"{counts[Outcome.SKIPPED]} skipped; {rows}, {self.windows} windows, in {self.predictions}"
         )
         if not counts[Outcome.SCORED]:
             reason, results = max(group_unscored(self.results), key=lambda group: len(group[1]))
@@ -72,6 +83,7 @@ class Summary:
             "notes": self.notes,
             "ignored": asdict(self.ignored),
             "unmodelled": asdict(self.unmodelled) if self.unmodelled else None,
+            "predicted": asdict(self.predicted) if self.predicted else None,
             "reasons": list_reasons(self.results),
             "results": [
                 {
@@ -86,6 +98,24 @@ class Summary:
             ],
         }
         return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def describe_predicted(predicted: Predicted, anomalies: int) -> Iterator[str]:
+    """Lines about what models predicted, of which some are no detectors."""
+    tasks = predicted.tasks
+    yield ", ".join(f"{models} {task}{'s' * (models != 1)}" for task, models in tasks.items())
+    if tasks.get(Task.DETECTOR):
+        yield f"anomalies: {anomalies}, of detectors"
+    if predicted.labels or predicted.other_labels:
+        labels = [f"{count.label} {count.rows}" for count in predicted.labels[:LABELS]]
+        rest = predicted.other_labels + sum(count.rows for count in predicted.labels[LABELS:])
+        yield f"labels, by rows: {', '.join(labels)}{f', and {rest} with other labels' if rest else ''}"
+    if predicted.predictions:
+        numbers = predicted.predictions
+        yield (
+            f"predictions: {numbers.rows}, least {numbers.least:g}, mean {numbers.mean:g}, "
+            f"greatest {numbers.greatest:g}"
+        )
 
 
 def _describe_unmodelled(unmodelled: Unmodelled) -> Iterator[str]:

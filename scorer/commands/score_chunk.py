@@ -33,7 +33,7 @@ from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.carry_over import carry_over_results
 from scorer.scoring.needed_columns import find_needed_columns
-from scorer.scoring.pack_state import ProgressCounter
+from scorer.scoring.pack_state import ProgressCounter, add_predicted
 from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Container, open_container, split_url
@@ -48,6 +48,7 @@ from shared.contract.outcomes import Outcomes, join_outcomes
 from shared.contract.reasons import Reason
 from shared.contract.report import Progress, Report
 from shared.contract.scoring_options import UnmodelledDevices
+from shared.contract.summaries.predicted import Predicted, close_summary
 from shared.contract.version import VERSION
 
 from .options import name_option
@@ -87,7 +88,7 @@ def run_attempt(
     run_id, limits = manifest.window.id, manifest.policy.limits
     work = open_container(manifest.work_url, storage)
     log.info("run=%s chunk=%s attempt=%s: %s models", run_id, manifest.chunk, attempt, len(models))
-    warnings, outcomes = RunWarnings(), list[Outcomes]()
+    warnings, outcomes, predicted = RunWarnings(), list[Outcomes](), Predicted()
     counted = RunWarnings()  # of the readings: by another thread, and first in the report
     parts = Parts(work, run_id, manifest.chunk, manifest.predictions_schema)
     with (
@@ -114,6 +115,7 @@ def run_attempt(
             for pack_input in packs:
                 output = pipeline.score_pack(pack_input, context, progress, warnings)
                 outcomes.append(output.outcomes)
+                predicted = add_predicted(predicted, output)
                 if writing:
                     writing.result()
                 writing = writer.submit(parts.add_table, output.rows)
@@ -136,6 +138,7 @@ def run_attempt(
         schema=manifest.schema,
         libraries=read_library_versions(),
         unmodelled=inputs.count_unmodelled(),
+        predicted=close_summary(predicted),
     )
     first = work.create(paths.report_path(run_id, manifest.chunk, attempt), report.to_bytes())
     tally = report.tally

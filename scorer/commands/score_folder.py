@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,7 +24,7 @@ from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.needed_columns import find_needed_columns
-from scorer.scoring.pack_state import PackOutput, ProgressCounter
+from scorer.scoring.pack_state import PackOutput, ProgressCounter, add_predicted
 from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Folder
@@ -33,6 +34,7 @@ from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
 from shared.contract.paths import make_chunk_id, prediction_path
 from shared.contract.scoring_options import ScoringOptions, UnmodelledDevices
+from shared.contract.summaries.predicted import Predicted, close_summary
 from shared.contract.windows import EPOCH, MONDAY, WEEK, Window, format_length
 
 from .folder_summary import Summary
@@ -111,8 +113,11 @@ def score_models(options: ScoreOptions) -> int:
     table = pa.concat_tables([output.rows for output in outputs]).unify_dictionaries()
     _write_predictions(options.predictions, windows, table, schema)
     results = [result for output in outputs for result in output.results]
+    predicted = close_summary(functools.reduce(add_predicted, outputs, Predicted()))
     unmodelled = counter.count() if counter else None
-    summary = Summary(results, len(windows), str(options.predictions), (*notes, *sentences), ignored, unmodelled)
+    summary = Summary(
+        results, len(windows), str(options.predictions), (*notes, *sentences), ignored, unmodelled, predicted
+    )
     print(summary.format(options.output))
     return summary.exit_code
 

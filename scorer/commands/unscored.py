@@ -23,6 +23,7 @@ OPTIONS = {
     "MODEL_FORMATS": "--model-formats",
     "MODEL_NAMES": "--model-names",
     "OTHER_VERSIONS": "--other-versions",
+    "PROBABILITIES": "--probabilities",
     "READINGS_COLUMNS": "--columns",
     "READINGS_PATH": "--readings-path",
     "READINGS_TIME_ZONE": "--time-zone",

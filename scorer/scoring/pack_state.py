@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +16,17 @@ from scorer.packs.cache import LoadedModels
 from scorer.packs.pack import Pack
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.rows import PredictionRows, Predictions, join_predictions
+from scorer.predictions.summary import summarize_rows
 from scorer.predictions.table import to_table
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import MODEL_IS_CONSTANT, ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason, decide_outcome
+from shared.contract.summaries.predicted import Predicted, limit_labels, merge_predicted
 from shared.contract.text import clip_text
 
 from .batching import KernelInput
 
+COUNTED_LABELS = 10_000  # different labels that are counted while a chunk is scored: memory is bounded
 LOG_LINES = 20  # in the log about failed models, for each pack; the report has them all
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ class PackOutput:
 
     outcomes: Outcomes
     rows: pa.Table
+    predicted: Predicted = field(default_factory=Predicted)  # what they come to
 
     @property
     def results(self) -> tuple[ModelResult, ...]:
@@ -144,7 +148,7 @@ class PackState:
             for index, etag in changed.items():
                 etags[index] = etag
         rows = [*self.rows, *([join_predictions(self.predictions)] if self.predictions else [])]
-        return PackOutput(outcomes, to_table(self.models, etags, rows))
+        return PackOutput(outcomes, to_table(self.models, etags, rows), merge_predicted(map(summarize_rows, rows)))
 
     def _count_readings(self) -> Sequence[int] | None:
         """The rows of readings that were scored for each model; None where each has a row of predictions."""
@@ -153,6 +157,11 @@ class PackState:
         counts = self.row_counts.copy()
         counts[list(self.reading_counts)] = list(self.reading_counts.values())
         return to_unsigned(counts)
+
+
+def add_predicted(total: Predicted, output: PackOutput) -> Predicted:
+    """What the models of the packs so far predicted, and those of a further one."""
+    return limit_labels(merge_predicted([total, output.predicted]), COUNTED_LABELS)
 
 
 def to_unsigned(counts: np.ndarray) -> Sequence[int]:

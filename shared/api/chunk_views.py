@@ -10,6 +10,7 @@ from shared.contract.domain import Unmodelled
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_job_name
 from shared.contract.reasons import Outcome, Reason
+from shared.contract.summaries.predicted import Predicted
 from shared.ports import JobStatus
 from shared.state.runs import AttemptState, Chunk, ChunkState
 
@@ -37,7 +38,7 @@ class AttemptView:
 class ChunkView:
     """A chunk of a run: its models (blob names from `first` to `last`), its state and its attempts.
 
-    `scored` to `unmodelled` are what consumers read now: while a further round runs, the result of an earlier one.
+    `scored` to `predicted` are what consumers read now: while a further round runs, the result of an earlier one.
     `retries` and `losses` are of this round.
     """
 
@@ -54,6 +55,7 @@ class ChunkView:
     rows: int
     anomalies: int
     unmodelled: Unmodelled | None  # of the devices that it answers for; null: not counted
+    predicted: Predicted | None  # null: all models that were scored are detectors
     attempts: tuple[AttemptView, ...]
     attempts_made: int
     retries: int
@@ -108,6 +110,7 @@ def make_chunk_view(app: str, chunk: Chunk, statuses: Mapping[str, JobStatus] | 
         rows=tally.rows,
         anomalies=tally.anomalies,
         unmodelled=chunk.unmodelled,
+        predicted=chunk.predicted,
         attempts=_make_attempt_views(app, chunk, statuses),
         attempts_made=chunk.next_attempt - 1,
         retries=chunk.retries,

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from shared.contract.domain import Failure
 from shared.contract.reasons import Outcome, Reason
+from shared.contract.summaries.predicted import Predicted
 from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from shared.control.options import ControlOptions
@@ -95,8 +96,8 @@ class RunView:
     plans: int
     models: ModelCounts
     chunks: Mapping[ChunkState, int]
-    rows: int
-    anomalies: int
+    rows: int  # of predictions
+    anomalies: int  # of detectors
     progress: float  # the share of the models that are done, 0 to 1
     models_per_second: float | None  # since the plan; null for a round that keeps earlier results
     expected_end: datetime | None  # at that rate
@@ -104,6 +105,7 @@ class RunView:
     failures: tuple[FailureView, ...]
     ignored_files: IgnoredFilesView
     unmodelled: UnmodelledView | None  # null: no chunk has counted them yet, or they are not counted
+    predicted: Predicted | None  # of the chunks that are over; null: all models that were scored are detectors
     reason: Reason | None
     message: str
     advice: str  # what to do about `reason`
@@ -190,6 +192,7 @@ def make_run_view(run: Run, silence: timedelta) -> RunView:
         failures=tuple(map(make_failure_view, run.failures)),
         ignored_files=IgnoredFilesView(run.ignored_endings, run.ignored_examples),
         unmodelled=_make_unmodelled_view(run),
+        predicted=run.predicted,
         reason=run.reason,
         message=run.message,
         advice=run.reason.advice if run.reason else "",

@@ -23,6 +23,7 @@ from shared.contract.scoring_options import (
     Features,
     Gaps,
     OtherVersions,
+    Probabilities,
     TimeFormat,
     UnmodelledDevices,
     check_zone,
@@ -176,6 +177,11 @@ class Settings(BaseModel):
         None,
         description="the columns of predictions: `2`, or `1`, those of versions before 0.2.0; without it, what new "
         "plans had last, and at the first tick 2, or 1 where there are runs from before",
+    )
+    probabilities: Probabilities = Field(
+        Probabilities.LABEL,
+        description="which probabilities of classifiers are written: `label` (that of each row's label) or `all` "
+        "(beside the row with the label one for each class, which is its `output`)",
     )
     model_mib: Count = Field(256, description="the most MiB of a model's file, compressed or not")
     model_timeout: Duration = Field(

@@ -19,6 +19,7 @@ from .errors import Malformed
 from .outcomes import ModelResult, Outcomes
 from .paths import parts_prefix
 from .reasons import Reason
+from .summaries.predicted import Predicted
 from .text import clip_lines, clip_text
 
 PARTS_LIMIT = 100  # of one report: the chunk's row holds them all
@@ -58,6 +59,7 @@ class Report:
     summary: Summary | None = None
     statistics: tuple[PartStatistics, ...] = ()  # of each part, or none at all
     unmodelled: Unmodelled | None = None  # of the chunk's range of devices; None: not counted
+    predicted: Predicted | None = None  # None: all models that were scored are detectors
 
     @property
     def results(self) -> tuple[ModelResult, ...]:
@@ -122,6 +124,7 @@ class Report:
             "tracebacks": {i: outcomes.tracebacks[i] for i in sorted(outcomes.tracebacks)},
             "remarks": {i: outcomes.remarks[i] for i in sorted(outcomes.remarks)},
             **_make_unmodelled_json(self.unmodelled),
+            **({"predicted": self.predicted.to_json()} if self.predicted else {}),
             "needs": [],
         }
         columns = {
@@ -294,6 +297,7 @@ def _parse_second(doc: dict[str, Any]) -> dict[str, Any]:
         "libraries": MappingProxyType({clip_text(name): clip_text(text) for name, text in doc["libraries"].items()}),
         "summary": None if summary is None else _parse_summary(summary),
         "unmodelled": _parse_unmodelled(doc),
+        "predicted": Predicted.from_json(doc["predicted"]) if "predicted" in doc else None,
     }
 
 

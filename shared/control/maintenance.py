@@ -190,11 +190,9 @@ def _restore_chunk(chunk: Chunk, window: Window, reports: Sequence[Report], pred
     for report in reports:
         if [(part.bytes, part.md5) for part in report.parts] == [(file.bytes, file.md5) for file in originals]:
             parts = tuple(replace(part, etag=blob.etag) for part, blob in zip(report.parts, blobs, strict=True))
-            result = Result(report.attempt, parts, report.tally, report.failures, report.unmodelled)
+            result = replace(Result.from_report(report), parts=parts)
             return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result)
     if reports and not blobs:
-        first = reports[-1]
-        result = Result(first.attempt, first.parts, first.tally, first.failures, first.unmodelled)
-        return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=result)
+        return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=Result.from_report(reports[-1]))
     message = "the ledger was lost; neither a report nor predictions show how this chunk ended"
     return replace(chunk, state=ChunkState.FAILED, since=now, reason=Reason.LEDGER_LOST, message=message)

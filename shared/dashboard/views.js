@@ -2,7 +2,7 @@
 
 import { now } from "./ask.js";
 import { h } from "./elements.js";
-import { at, count, duration, isOver, percent, rate, since, span, took } from "./words.js";
+import { at, count, duration, isOver, measure, percent, rate, since, span, took } from "./words.js";
 
 /** The address of a view within the page. */
 export const link = (parts) => `#${new URLSearchParams(parts)}`;
@@ -146,7 +146,8 @@ function facts(run) {
         run.planned_at && fact("Last progress", run.progress_at ? since(run.progress_at) : "none yet"),
         run.expected_end && fact("Expected end", at(run.expected_end))],
     run.models_per_second && fact("Rate", rate(run.models_per_second)),
-    run.models.total > 0 && [fact("Rows", count(run.rows)), fact("Anomalies", count(run.anomalies))],
+    run.models.total > 0 && [fact("Rows", rows(run)), detects(run) && fact("Anomalies", count(run.anomalies))],
+    run.predicted && predicted(run.predicted),
     chunks && fact("Chunks", chunks),
     run.round > 0 && fact("Round", `${count(run.round)}, ${run.redo}`),
     run.max_in_flight !== null && fact("Jobs at once", `at most ${count(run.max_in_flight)}`),
@@ -156,6 +157,41 @@ function facts(run) {
     run.unmodelled?.devices > 0 && fact("Devices without a model", unmodelled(run)),
     fact("Triggered by", run.asked_by === "request" ? "API" : run.asked_by),
     run.observed_at && fact("Observed", at(run.observed_at)));
+}
+
+/** Whether the run has detectors, as far as it is known: then it has anomalies. */
+const detects = (run) => !run.predicted || run.predicted.tasks.detector > 0;
+
+// Rows of predictions; a model with several outputs has several for each row of readings.
+function rows(run) {
+  const readings = run.predicted?.readings ?? run.rows;
+  return [count(run.rows), readings !== run.rows && ` for ${count(readings)} rows of readings`];
+}
+
+// What models predicted that are no detectors; of many labels the first, and the others in a tooltip.
+function predicted({ tasks, labels, other_labels: others, predictions }) {
+  const texts = labels.map((l) => `${l.label}: ${count(l.rows)}`);
+  const rest = [...texts.slice(LABELS), ...(others ? [`other labels: ${count(others)}`] : [])];
+  return [
+    fact("Models by task", Object.entries(tasks).map(([task, n]) => `${count(n)} ${task}${n === 1 ? "" : "s"}`).join(", ")),
+    predictions && fact("Predictions", `${count(predictions.rows)}: least ${measure(predictions.least)}, mean ${
+      measure(predictions.mean)}, greatest ${measure(predictions.greatest)}`),
+    (labels.length > 0 || others > 0) && fact("Rows by label", h("span", { title: rest.length > 0 && rest.join("\n") },
+      texts.slice(0, LABELS).join(", "), rest.length > 0 && `, and ${count(hidden(labels, others))} with other labels`)),
+  ];
+}
+
+const LABELS = 10; // that are shown
+
+/** The rows with labels that are not shown. */
+const hidden = (labels, others) => labels.slice(LABELS).reduce((sum, l) => sum + l.rows, others);
+
+// The same in a few words, for a list of runs.
+function outcome({ predicted: found }) {
+  if (!found) return "";
+  const [first] = found.labels;
+  return [found.predictions && `mean ${measure(found.predictions.mean)}`, first && `most often ${first.label}`]
+    .filter(Boolean).join("; ");
 }
 
 // Files beside the models that are no models: how many of each ending, and their names in a tooltip.
@@ -190,13 +226,18 @@ function failures(run, chosen) {
 export function runs(page, told) {
   if (!page) return h("p", { class: "quiet" }, "Loading the runs…");
   if (!page.items.length) return empty(told);
-  const heads = ["Window (UTC)", "Phase", "Scored", "Failed", "Skipped", "Models", "Rows", "Anomalies", "Duration", "Reason"];
+  const finds = page.items.some((run) => run.models.total && detects(run));
+  const predicts = page.items.some((run) => run.predicted);
+  const heads = ["Window (UTC)", "Phase", "Scored", "Failed", "Skipped", "Models", "Rows", finds && "Anomalies",
+    predicts && "Predicted", "Duration", "Reason"].filter(Boolean);
   return table("Runs, the newest window first", heads, page.items.map((run) => row(`run-${run.id}`,
     cell("Window", h("a", { href: link({ run: run.id }) }, span(run.window))),
     cell("Phase", badge(run.phase), run.stalled && h("span", { class: "badge stalled" }, "stalled")),
     ...(run.models.total ? ["scored", "failed", "skipped", "total"].map((part) => number(run.models[part], part))
       : ["scored", "failed", "skipped", "total"].map((part) => cell(part, ""))),
-    run.models.total ? [number(run.rows, "rows"), number(run.anomalies, "anomalies")] : [cell("rows", ""), cell("anomalies", "")],
+    run.models.total ? number(run.rows, "rows") : cell("rows", ""),
+    finds && (run.models.total && detects(run) ? number(run.anomalies, "anomalies") : cell("anomalies", "")),
+    predicts && cell("predicted", outcome(run)),
     h("td", { role: "cell", class: "number", "data-label": "duration" }, run.models.total ? took(run) : ""),
     cell("Reason", run.reason || run.message ? why(run) : reasons(run)))));
 }

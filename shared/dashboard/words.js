@@ -10,6 +10,9 @@ export const isOver = (run) => OVER.has(run.phase);
 
 export const count = (number) => number.toLocaleString("en");
 
+/** A number with five digits: `0.25`, `1234.5`, `1e+308`. */
+export const measure = (number) => String(Number(number.toPrecision(5)));
+
 export const percent = (share) => `${Math.floor(share * 100)} %`; // 100 % only when it is all
 
 export function rate(perSecond) {

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from shared.contract.domain import Failure, Part, Tally, Unmodelled
 from shared.contract.reasons import Outcome, Reason
+from shared.contract.report import Report
+from shared.contract.summaries.predicted import Predicted
 from shared.contract.windows import EPOCH, Window
 
 from .requests import RequestKind
@@ -107,6 +110,12 @@ class Result:
     tally: Tally
     failures: tuple[Failure, ...] = ()
     unmodelled: Unmodelled | None = None  # None: the report does not count them
+    predicted: Predicted | None = None  # None: all models that were scored are detectors
+
+    @classmethod
+    def from_report(cls, report: Report) -> Self:
+        """The result by this report; its parts are not copied yet."""
+        return cls(report.attempt, report.parts, report.tally, report.failures, report.unmodelled, report.predicted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +177,11 @@ class Chunk:
     def unmodelled(self) -> Unmodelled | None:
         """The devices of its range that have readings and no model, as its committed result counts them."""
         return self.committed.unmodelled if self.committed else None
+
+    @property
+    def predicted(self) -> Predicted | None:
+        """What its models predicted, as its committed result says; None: nothing yet, or all are detectors."""
+        return self.committed.predicted if self.committed else None
 
 
 class Phase(StrEnum):
@@ -234,6 +248,7 @@ class Run:
     failures: tuple[Failure, ...] = ()
     unmodelled: Unmodelled | None = None  # summed over its chunks that count them; None: none of them does
     unmodelled_chunks: int = 0  # how many of its chunks do
+    predicted: Predicted | None = None  # summed over its chunks that are over; None: detectors only
     reason: Reason | None = None
     message: str = ""
     version: str = ""

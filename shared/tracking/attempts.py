@@ -296,7 +296,7 @@ def _choose_report(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chu
         since=now,
         attempts=(),
         next_attempt=max(chunk.next_attempt, report.attempt + 1),
-        chosen=Result(report.attempt, report.parts, report.tally, report.failures, report.unmodelled or earlier),
+        chosen=replace(Result.from_report(report), unmodelled=report.unmodelled or earlier),
     )
 
 

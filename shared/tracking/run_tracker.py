@@ -16,6 +16,7 @@ from types import MappingProxyType
 from shared.contract.domain import Tally, merge_failures, merge_unmodelled
 from shared.contract.paths import parse_job_name
 from shared.contract.reasons import Outcome, Reason
+from shared.contract.summaries.predicted import Predicted, close_summary, merge_predicted
 from shared.contract.text import clip_text
 from shared.ports import JobStatus
 from shared.state.runs import AttemptState, Chunk, ChunkState, Phase, Run
@@ -100,11 +101,24 @@ def summarize_run(run: Run, chunks: Sequence[Chunk], now: datetime) -> Run:
         failures=merge_failures(failure for c in chunks for failure in c.failures),
         unmodelled=merge_unmodelled(c.unmodelled for c in chunks),
         unmodelled_chunks=sum(c.unmodelled is not None for c in chunks),
+        predicted=_sum_predicted(chunks),
     )
     if not all(c.state.terminal for c in chunks):
         return moved
     phase, reason, message = _decide_phase(moved, [chunk for chunk in chunks if chunk.keeps_earlier])
     return replace(moved, phase=phase, reason=reason, message=clip_text(message), ended_at=now)
+
+
+def _sum_predicted(chunks: Iterable[Chunk]) -> Predicted | None:
+    """What the models of the chunks that are over predicted, as `Run.tally` counts them; None for detectors alone."""
+    results = [chunk.committed for chunk in chunks if chunk.state is ChunkState.COMMITTED and chunk.committed]
+    if not any(result.predicted for result in results):
+        return None
+    return close_summary(
+        merge_predicted(
+            result.predicted or Predicted.from_detectors(result.tally.scored, result.tally.rows) for result in results
+        )
+    )
 
 
 def reported_nothing(run: Run, chunks: Iterable[Chunk]) -> bool:

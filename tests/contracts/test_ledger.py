@@ -32,6 +32,7 @@ from shared.adapters.memory import MemoryLedger
 from shared.contract.domain import Failure, Part, Tally, Unmodelled
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.contract.reasons import Outcome, Reason
+from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
 from shared.contract.text import MESSAGE_LIMIT
 from shared.contract.windows import Window
 from shared.ports import Ledger, Page
@@ -45,6 +46,13 @@ HOUR = timedelta(hours=1)
 SEVEN = datetime(2026, 11, 21, 7, tzinfo=UTC)
 NOW = datetime(2026, 11, 21, 8, 5, 0, 123457, tzinfo=UTC)  # an odd microsecond: stores round such
 FAILURE = Failure(Reason.ESTIMATOR_ERROR, Outcome.FAILED, 3, "pump-1/ü'#?", "Segmentation fault\nin {core}")
+PREDICTED = Predicted(
+    {"classifier": 2, "regressor": 5},
+    5_000_000_000,
+    (LabelCount("ü'#?", 7), LabelCount("{json}", 3)),
+    2,
+    PredictionRange(3, -1e308, 0.1, 5e-324),
+)
 WHOLE_RUN = Run(
     window=Window(SEVEN, HOUR),
     phase=Phase.RUNNING,
@@ -77,11 +85,19 @@ WHOLE_RUN = Run(
     failures=(FAILURE, replace(FAILURE, reason=Reason.BAD_SCORES)),
     unmodelled=Unmodelled(21, ("pump-1/ü'#?", "{fan}")),
     unmodelled_chunks=1,
+    predicted=PREDICTED,
     reason=Reason.TOO_LATE,
     message="[not] {json}, 'quoted' & \"so\"",
 )
 PART = Part("results/r/c00000/x.parquet", 5_000_000_000, "1B2M2Y8AsgTpgAmY7PhCfg==", 600_000, "0x8D")
-RESULT = Result(2, (PART,), Tally(scored=9_997, failed=3, rows=600_000), (FAILURE,), Unmodelled(3, ("ü", "\U0001f600")))
+RESULT = Result(
+    2,
+    (PART,),
+    Tally(scored=9_997, failed=3, rows=600_000),
+    (FAILURE,),
+    Unmodelled(3, ("ü", "\U0001f600")),
+    PREDICTED,
+)
 WHOLE_CHUNK = Chunk(
     run=WHOLE_RUN.id,
     id="c00000",

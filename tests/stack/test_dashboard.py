@@ -28,6 +28,7 @@ from shared.contract.domain import Unmodelled
 from shared.contract.errors import Misconfigured
 from shared.contract.paths import make_job_name
 from shared.contract.reasons import Reason
+from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
 from shared.contract.windows import Window
 from shared.state.requests import SCHEDULE, Quarantined, RequestKind
 from shared.state.runs import Heartbeat, Nodes, Phase
@@ -286,6 +287,47 @@ def test_devices_without_a_model_are_counted_beside_the_run_and_named_in_a_toolt
     found.wait_for()
     assert found.get_attribute("title") == f"{HOSTILE}\nfan\nand 20 more"
     assert page.get_by_text("Devices without a model").count() == 1
+
+
+def test_what_models_predicted_is_shown_beside_the_run_and_anomalies_only_of_detectors(
+    page: Page, world: World
+) -> None:
+    labels = (LabelCount("worn", 30), LabelCount(HOSTILE, 20), *(LabelCount(f"label {n}", 9 - n) for n in range(9)))
+    tasks = {"classifier": 2, "regressor": 1}
+    predicted = Predicted(tasks, 4, labels, 2, PredictionRange(3, -1.5, 0.123456, 1e308))
+    world.ledger.save_run(replace(world.ledger.read_run(WINDOW), predicted=predicted))
+    page.locator("#runs").get_by_role("link", name="2026-11-21 11:00 – 12:00").click()
+    facts = page.locator(f"#card-{WINDOW} .facts")
+    facts.get_by_text("2 classifiers, 1 regressor").wait_for()
+    assert "Anomalies" not in facts.inner_text()
+    terms = dict(zip(facts.locator("dt").all_inner_texts(), facts.locator("dd").all_inner_texts(), strict=True))
+    assert terms["Rows"] == "6 for 4 rows of readings"
+    assert terms["Predictions"] == "3: least -1.5, mean 0.12346, greatest 1e+308"
+    assert terms["Rows by label"].startswith(f"worn: 30, {HOSTILE}: 20, label 0: 9, ")
+    assert terms["Rows by label"].endswith("label 7: 2, and 3 with other labels")
+    assert facts.get_by_text("worn: 30").get_attribute("title") == "label 8: 1\nother labels: 2"
+    page.go_back()
+    until(page, f"#run-{WINDOW} >> text=most often worn")
+    heads = page.locator("#runs th").all_inner_texts()
+    assert heads[6:9] == ["Rows", "Anomalies", "Predicted"]
+    assert [cell[6:9] for cell in cells(page.locator("#runs tbody tr"))[:2]] == [
+        ["3", "1", ""],
+        ["6", "", "mean 0.12346; most often worn"],
+    ]
+    with_detectors = replace(predicted, tasks={**tasks, "detector": 1}, labels=(), other_labels=0)
+    world.ledger.save_run(replace(world.ledger.read_run(WINDOW), predicted=with_detectors))
+    page.locator("#runs").get_by_role("link", name="2026-11-21 11:00 – 12:00").click()
+    until(page, f"#card-{WINDOW} .facts >> text=Anomalies")
+    assert facts.get_by_text("Rows by label").count() == 0
+
+
+def test_a_list_of_runs_without_detectors_has_no_column_of_anomalies(page: Page, world: World) -> None:
+    numbers = Predicted({"regressor": 4}, 6, predictions=PredictionRange(6, 1.0, 2.0, 3.0))
+    for run in list(world.ledger._runs.values()):
+        world.ledger.save_run(replace(world.ledger.read_run(run.id), predicted=numbers))
+    until(page, "#runs th >> text=Predicted")
+    page.wait_for_function("![...document.querySelectorAll('#runs th')].some(head => head.innerText == 'Anomalies')")
+    assert "Anomalies" not in page.locator("#runs").inner_text()
 
 
 def test_a_run_is_reprocessed_after_it_was_confirmed(page: Page, world: World) -> None:

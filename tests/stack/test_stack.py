@@ -141,6 +141,26 @@ def test_the_demo_scores_the_hour_that_is_due_and_run_finds_it_done_and_stays_up
     assert (run.communicate()[0], run.returncode) == ("interrupted; all started processes have ended\n", 130)
 
 
+def test_the_forecast_fleet_is_scored_beside_the_first_and_its_errors_are_shown(home: Home) -> None:
+    demo = subprocess.run(
+        [*home.command("demo"), "--fleet=forecast"],
+        cwd=ROOT, env=home.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (demo.returncode, demo.stderr) == (0, ""), demo.stdout
+    assert f"{DEVICES} meters, a ridge regression trained for each in" in demo.stdout
+    assert f"scored   {DEVICES} of {DEVICES} models, {4 * DEVICES} rows\n" in demo.stdout
+    assert re.search(r"^found    predictions of \d+\.\d\d to \d+\.\d\d kW, in the mean", demo.stdout, re.MULTILINE)
+    assert "anomalies" not in demo.stdout
+    counts = f"kW over {4 * DEVICES} of {4 * DEVICES} predictions; it is"
+    (mean, of_yesterday) = re.search(rf"mean absolute error (\S+) {counts} (\S+) kW", demo.stdout).groups()
+    assert 0 < float(mean) < float(of_yesterday)
+    worst = re.findall(r"(meter-\d{5}) (\d\.\d{3}) kW", demo.stdout)
+    assert len(worst) == 3
+    assert [error for _, error in worst] == sorted((error for _, error in worst), reverse=True)
+    assert float(worst[0][1]) >= float(mean)
+    assert "/devstoreaccount1/forecast-predictions/date=" in demo.stdout
+
+
 def rows_by_device(stores: Stores, run: str) -> Counter[str]:
     """What a consumer reads of a run."""
     parts = [blob.name for blob in stores.predictions.list_blobs() if f"/{run}-" in blob.name]

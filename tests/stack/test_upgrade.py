@@ -13,7 +13,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from azure.storage.blob import BlobServiceClient
+from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from local.azurite import Azurite
@@ -269,3 +274,66 @@ def test_the_nodes_are_upgraded_first(deployment: Deployment) -> None:
     assert packs_of(deployment) == rebuilt
     deployment.upgrade(app=ROOT)
     check_after_both(deployment, first, planned)
+
+
+def test_regressors_join_detectors_of_before_once_predictions_have_their_columns(deployment: Deployment) -> None:
+    first, second, third = start_before(deployment)
+    deployment.upgrade(app=ROOT, nodes=ROOT)
+    assert deployment.finish(third)["scored"] == len(GOOD)
+    assert deployment.finish(deployment.open_next())["scored"] == len(GOOD)  # the nodes have said what they read
+    features = pd.DataFrame(np.random.default_rng(3).normal(size=(30, 2)), columns=["heat", "noise"])
+    deployment.put_model(BROKEN, pickle.dumps(Ridge().fit(features, features["heat"] * 3)))
+    refused = deployment.open_next()
+    run = deployment.finish(refused)
+    assert (run["scored"], run["failures"].get("unsupported_model"), deployment.schema_of(refused)) == (5, 1, 2)
+    deployment.ask("redrive", second)  # its manifests are those of 0.1
+    assert deployment.finish(second)["failures"].get("unsupported_model") == 1
+
+    deployment.place = replace(
+        deployment.place, environment={**deployment.place.environment, "PREDICTIONS_SCHEMA": "2"}
+    )
+    deployment.upgrade()
+    newest = deployment.open_next()
+    assert deployment.finish(newest)["scored"] == len(GOOD) + 1
+    deployment.ask("redrive", refused)  # it keeps the columns of its plan
+    assert deployment.finish(refused)["failures"].get("unsupported_model") == 1
+    deployment.ask("reprocess", first)  # by the columns of now, and with the model in quarantine
+    assert deployment.finish(first)["scored"] == len(DEVICES)
+    scorers = {window: deployment.models_of(window) for window in (first, second, refused, newest)}
+    assert {window for window, models in scorers.items() if BROKEN in models} == {first, newest}
+    assert all(set(GOOD) <= set(models) for models in scorers.values())
+
+
+def test_detectors_have_the_bytes_of_before_in_schema_1_and_in_schema_2_those_of_the_upgrade(
+    before: Path, tmp_path: Path
+) -> None:
+    features = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["heat", "noise"])
+    detectors: Mapping[str, Any] = {
+        "a": OneClassSVM(nu=0.1).fit(features),
+        "b": IsolationForest(n_estimators=20, random_state=0).fit(features),
+        "c": make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True)).fit(features),
+        "d": OneClassSVM(nu=0.1).fit(features[["heat"]]),
+    }
+    (tmp_path / "models").mkdir()
+    for device, model in detectors.items():
+        (tmp_path / "models" / f"{device}.pkl").write_bytes(pickle.dumps(model))
+    times = [EVENING + timedelta(minutes=minute) for minute in range(90)]
+    values = np.random.default_rng(1).normal(size=(len(detectors), len(times), 2))
+    rows = [(time, name, *values[i, j]) for i, name in enumerate(detectors) for j, time in enumerate(times)]
+    pd.DataFrame(rows, columns=["time", "device", *features]).to_parquet(tmp_path / "readings.parquet", index=False)
+
+    def score(tree: Path, name: str, *options: str) -> dict[str, bytes]:
+        target = tmp_path / name
+        folders = [f"--models={tmp_path / 'models'}", f"--readings={tmp_path / 'readings.parquet'}"]
+        command = [sys.executable, "-m", "scorer", "folder", *folders, f"--predictions={target}", *options]
+        environment = {**os.environ, "KERNELS": "numpy"}
+        subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True)
+        return {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*.parquet")}
+
+    old = score(before, "old")
+    assert score(ROOT, "1", "--predictions-schema=1") == old
+    assert sorted(path.rpartition("/")[0] for path in old) == ["date=2026-11-21/hour=20", "date=2026-11-21/hour=21"]
+    command = [sys.executable, "-m", "scorer", "predictions", "upgrade", str(tmp_path / "old")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    upgraded = {path: (tmp_path / "old" / path).read_bytes() for path in old}
+    assert score(ROOT, "2", "--predictions-schema=2") == upgraded

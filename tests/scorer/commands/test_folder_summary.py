@@ -15,6 +15,7 @@ from scorer.commands.unscored import NAMES, OPTIONS, Output, adapt_advice
 from shared.config import settings
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason, Source
+from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
 
 SILENT = "Nothing if the device was off; else see whether readings arrived as --readings-path and --columns say."
 FAULT = "its file does not say which feature is which"
@@ -47,6 +48,49 @@ def test_a_fault_that_many_models_share_is_told_once_with_one_example_and_what_t
     ]
 
 
+PREDICTED = Predicted(
+    {"classifier": 1, "detector": 2, "regressor": 3},
+    300,
+    (LabelCount("ok", 50), LabelCount("worn, badly", 10)),
+    2,
+    PredictionRange(240, -1.5, 0.25, 1e9),
+)
+
+
+def test_models_that_are_no_detectors_are_summarized_by_task() -> None:
+    results = [ModelResult("fan", 60, 4), ModelResult("pump", 300)]
+    assert Summary(results, 2, "out", predicted=PREDICTED).format(Output.SHORT).splitlines() == [
+        "1 classifier, 2 detectors, 3 regressors",
+        "anomalies: 4, of detectors",
+        "labels, by rows: ok 50, worn, badly 10, and 2 with other labels",
+        "predictions: 240, least -1.5, mean 0.25, greatest 1e+09",
+        "2 of 2 models scored, 0 failed, 0 skipped; 360 rows for 300 rows of readings, 2 windows, in out",
+    ]
+
+
+def test_without_detectors_nothing_is_said_of_anomalies() -> None:
+    regressors = Predicted({"regressor": 1}, 60, predictions=PredictionRange(60, 1.0, 2.0, 3.0))
+    clusterers = Predicted({"clusterer": 1}, 60, tuple(LabelCount(str(n), 1) for n in range(NAMES + 4)), 36)
+    results = [ModelResult("pump", 60)]
+    lines = Summary(results, 1, "out", predicted=regressors).format(Output.SHORT).splitlines()
+    lines += Summary(results, 1, "out", predicted=clusterers).format(Output.SHORT).splitlines()
+    assert not [line for line in lines if "anomal" in line]
+    assert lines[1] == "predictions: 60, least 1, mean 2, greatest 3"
+    assert lines[2] == "1 of 1 models scored, 0 failed, 0 skipped; 60 rows, 1 windows, in out"
+    assert lines[4].endswith(f"{NAMES - 1} 1, and 40 with other labels")
+
+
+def test_a_program_gets_the_whole_summary() -> None:
+    document = json.loads(Summary([ModelResult("pump", 60)], 1, "out", predicted=PREDICTED).format(Output.JSON))
+    assert document["predicted"] == {
+        "tasks": {"classifier": 1, "detector": 2, "regressor": 3},
+        "readings": 300,
+        "labels": [{"label": "ok", "rows": 50}, {"label": "worn, badly", "rows": 10}],
+        "other_labels": 2,
+        "predictions": {"rows": 240, "least": -1.5, "mean": 0.25, "greatest": 1e9},
+    }
+
+
 def test_verbose_names_each_model_with_its_message() -> None:
     lines = SUMMARY.format(Output.VERBOSE).splitlines()
     named = [line for line in lines if line.startswith("  ") and "what to do" not in line]
@@ -59,7 +103,7 @@ def test_a_program_is_told_all_of_it() -> None:
     assert document == {
         "models": 29, "scored": 1, "failed": 26, "skipped": 2, "rows": 60, "anomalies": 4, "windows": 2,
         "predictions": "out", "notes": ["120 readings were replaced"],
-        "ignored": {"count": 0, "by_ending": {}, "examples": []}, "unmodelled": None,
+        "ignored": {"count": 0, "by_ending": {}, "examples": []}, "unmodelled": None, "predicted": None,
         "reasons": {
             reason: {"outcome": reason.outcome, "models": count, "advice": adapt_advice(reason)}
             for reason, count in [(Reason.WRONG_FEATURES, 25), (Reason.EMPTY_MODEL, 1), (Reason.NO_READINGS, 2)]

@@ -14,6 +14,7 @@ from shared.api.auth import Authorizer
 from shared.contract.domain import Unmodelled
 from shared.contract.errors import Unavailable
 from shared.contract.reasons import Reason
+from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
 from shared.contract.version import VERSION
 from shared.control.loop import ControlPlane
 from shared.state.requests import RequestKind
@@ -81,6 +82,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "failures": run["failures"],
         "ignored_files": {"endings": {".csv": 1}, "examples": ["notes.csv"]},
         "unmodelled": None,
+        "predicted": None,
         "reason": None,
         "message": "",
         "advice": "",
@@ -103,6 +105,25 @@ def test_devices_without_a_model_are_counted_for_the_run_and_each_chunk(over: Wo
     assert run["models"]["total"] == 3
     chunks = client(over).get(f"/api/runs/{WINDOW}/chunks").json()["items"]
     assert [c["unmodelled"] for c in chunks] == [{"devices": 30, "examples": ["fan", "valve"]}, None]
+
+
+def test_what_models_predicted_is_answered_for_the_run_and_each_chunk(over: World) -> None:
+    first, _ = over.ledger.list_chunks(WINDOW)
+    assert first.committed
+    labels = (LabelCount("2", 9), LabelCount("1", 3))
+    found = Predicted({"classifier": 1, "regressor": 2}, 20, labels, 4, PredictionRange(8, -1.5, 0.25, 1e308))
+    over.ledger.save_chunks([replace(first, committed=replace(first.committed, predicted=found))])
+    over.ledger.save_run(replace(over.ledger.read_run(WINDOW), predicted=found))
+    answer = {
+        "tasks": {"classifier": 1, "regressor": 2},
+        "readings": 20,
+        "labels": [{"label": "2", "rows": 9}, {"label": "1", "rows": 3}],
+        "other_labels": 4,
+        "predictions": {"rows": 8, "least": -1.5, "mean": 0.25, "greatest": 1e308},
+    }
+    assert client(over).get(f"/api/runs/{WINDOW}").json()["predicted"] == answer
+    chunks = client(over).get(f"/api/runs/{WINDOW}/chunks").json()["items"]
+    assert [c["predicted"] for c in chunks] == [answer, None]
 
 
 def test_an_open_run_says_when_to_ask_again_and_is_told_once(world: World) -> None:

@@ -82,6 +82,9 @@ def test_a_report_of_schema_2_names_only_the_models_that_were_not_scored() -> No
         {"index": 2, "outcome": "scored", "rows": 1, "anomalies": 0, "readings": 2, "etag": "e"},
     ]  # fmt: skip
     assert shown["libraries"] == {"numpy": "2.4.0", "python": "3.13.1"}
+    assert SECOND_REPORT.predicted
+    assert shown["predicted"] == SECOND_REPORT.predicted.to_json()
+    assert "predicted" not in expand_document(replace(SECOND_REPORT, predicted=None).to_bytes(), ALL)
 
 
 def test_plans_are_shown_with_an_object_for_each_chunk() -> None:

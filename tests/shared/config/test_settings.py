@@ -9,7 +9,7 @@ from shared.config.settings import list_names, load_settings
 from shared.contract.errors import Misconfigured
 from shared.contract.fleet.formats import ModelFormats
 from shared.contract.model_names import Columns, ModelNames
-from shared.contract.scoring_options import Features, Gaps, ReadingOptions
+from shared.contract.scoring_options import Features, Gaps, Probabilities, ReadingOptions, ScoringOptions
 from shared.control.loop import ControlOptions
 from shared.planning.chunking import ChunkSize
 from shared.planning.schedule import Schedule
@@ -189,6 +189,16 @@ def test_what_features_and_gaps_are_is_passed_on_to_the_nodes() -> None:
     told = {"FEATURES": "temp, amps", "GAPS": "drop", "MISSING_VALUES": "-999,65535"}
     options = bootstrap.build_control_options(load_settings({**AZURITE, **told})).planning.scoring.readings
     assert options == ReadingOptions(features=Features(("temp", "amps")), gaps=Gaps.DROP, missing_values=(-999, 65535))
+
+
+def test_which_probabilities_are_written_is_passed_on_to_the_nodes() -> None:
+    for told, expected in [({}, Probabilities.LABEL), ({"PROBABILITIES": "all"}, Probabilities.ALL)]:
+        options = bootstrap.build_control_options(load_settings({**AZURITE, **told})).planning.scoring
+        assert options.probabilities is expected
+        assert ScoringOptions.from_json(options.to_json()).probabilities is expected
+    assert ScoringOptions(probabilities=Probabilities.LABEL).to_json().keys() == ScoringOptions().to_json().keys()
+    with pytest.raises(Misconfigured, match=r"PROBABILITIES: .*'label' or 'all', got 'none'"):
+        load_settings({**AZURITE, "PROBABILITIES": "none"})
 
 
 @pytest.mark.parametrize(

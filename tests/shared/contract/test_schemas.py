@@ -31,6 +31,7 @@ from shared.contract.scoring_options import (
     TimeFormat,
     UnmodelledDevices,
 )
+from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
 from shared.contract.text import LINES_LIMIT, MESSAGE_LIMIT
 from shared.contract.windows import Window
 from shared.planning.plan import Plan, Planner, RoundPlan
@@ -99,6 +100,9 @@ SECOND_REPORT = replace(
     summary=Summary(f"results/{RUN}/c00000/ab.summary", 7, "md5"),
     statistics=(PartStatistics(1, 2, "1", "x", {"value": 6}),),
     unmodelled=Unmodelled(21, tuple(f"fan-{i:02}" for i in range(20))),
+    predicted=Predicted(
+        {"classifier": 1, "regressor": 1}, 8, (LabelCount("ü", 4),), 1, PredictionRange(1, -0.5, -0.5, -0.5)
+    ),
 )
 OWNER = Planner("fleet-score", "https://m", "https://p")
 PLAN = Plan(
@@ -316,6 +320,15 @@ def test_a_report_that_does_not_count_devices_without_a_model_does_not_say_that_
     assert Report.from_bytes(FIRST_REPORT.to_bytes()).unmodelled is None
 
 
+def test_a_report_without_a_summary_is_of_detectors_and_has_the_bytes_of_before() -> None:
+    data = SECOND_REPORT.to_bytes()
+    assert Report.from_bytes(edit(data, predicted=None)) == replace(Report.from_bytes(data), predicted=None)
+    assert b"predicted" not in replace(SECOND_REPORT, predicted=None).to_bytes()
+    assert b"predicted" not in replace(SECOND_REPORT, schema=1).to_bytes()
+    later = {**Predicted().to_json(), "tasks": {"forecaster": 2}}
+    assert Report.from_bytes(edit(data, predicted=later)).predicted == Predicted({"forecaster": 2})
+
+
 def test_the_examples_of_devices_without_a_model_are_cut_and_legible() -> None:
     data = edit(
         SECOND_REPORT.to_bytes(), unmodelled=99, unmodelled_examples=["a\ud800\n\u202eb", "x" * 10**6, *"abc" * 9]
@@ -373,7 +386,7 @@ def test_a_document_that_is_cut_anywhere_is_refused(read: Callable[[bytes], Any]
 def test_a_document_without_one_of_its_fields_is_refused(read: Callable[[bytes], Any], data: bytes) -> None:
     optional = {
         "version", "reads", "needs", "ignored_endings", "ignored_examples", "unmodelled", "unmodelled_examples",
-        "model_formats",
+        "model_formats", "predicted",
     }  # fmt: skip
     for name in json.loads(split_document(data)[0]).keys() - optional:
         with pytest.raises(Malformed):
@@ -401,7 +414,8 @@ WRONG_REPORTS: dict[int, list[dict[str, Any]]] = {
         {"remarks": {"x": "e"}}, {"libraries": ["numpy"]}, {"libraries": {"numpy": 2}}, {"summary": {}},
         {"statistics": [{}]}, {"statistics": 2 * [STATISTICS]}, {"statistics": [{**STATISTICS, "first_time": 1.5}]},
         {"statistics": [{**STATISTICS, "nulls": {"value": -1}}]}, {"needs": 7}, {"unmodelled": -1}, {"unmodelled": "3"},
-        {"unmodelled_examples": 7},
+        {"unmodelled_examples": 7}, {"predicted": 7}, {"predicted": {}},
+        {"predicted": {**Predicted().to_json(), "labels": [["a", -1]]}},
     ],
 }  # fmt: skip
 BOTH: list[dict[str, Any]] = [

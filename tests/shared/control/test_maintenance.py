@@ -17,6 +17,7 @@ from shared.contract import paths
 from shared.contract.domain import Failure, Tally, Unmodelled
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
+from shared.contract.summaries.predicted import LabelCount, Predicted
 from shared.contract.windows import DAY, Window
 from shared.control import maintenance
 from shared.control.options import ControlOptions
@@ -227,18 +228,22 @@ def test_what_is_committed_is_restored_as_it_lies() -> None:
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
-def test_the_devices_without_a_model_are_restored_from_the_reports(is_committed: bool) -> None:
+def test_the_devices_without_a_model_and_what_was_predicted_are_restored_from_the_reports(is_committed: bool) -> None:
     world = scored()
     lose_ledger(world)
     path = paths.report_path(WINDOW, "c00000", 1)
     first = Report.from_bytes(world.work.read(path))
-    world.work.write(path, replace(first, schema=2, unmodelled=Unmodelled(1, ("fan",))).to_bytes())
+    predicted = Predicted({"classifier": 2}, 4, (LabelCount("ok", 4),))
+    world.work.write(path, replace(first, schema=2, unmodelled=Unmodelled(1, ("fan",)), predicted=predicted).to_bytes())
     if not is_committed:
         world.predictions.delete(paths.prediction_path(Window.parse(WINDOW), "c00000", 0))
     rebuild(world)
     world.beat_until_over()
     found = world.ledger.read_run(WINDOW)
     assert (found.unmodelled, found.unmodelled_chunks) == (Unmodelled(1, ("fan",)), 1)
+    assert found.predicted
+    assert found.predicted.labels == predicted.labels
+    assert found.predicted.tasks["classifier"] == 2
 
 
 @pytest.mark.parametrize("later", [timedelta(), 3 * DAY])

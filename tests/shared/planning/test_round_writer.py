@@ -19,6 +19,7 @@ from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.manifest import Manifest
 from shared.contract.model_names import ModelNames
 from shared.contract.reasons import Reason
+from shared.contract.scoring_options import Gaps, Probabilities, ReadingOptions, ScoringOptions
 from shared.contract.windows import Window
 from shared.planning.chunking import ChunkSize
 from shared.planning.plan_writer import PlanOptions, PlanWriter, read_round
@@ -210,3 +211,13 @@ def test_whatever_became_of_the_files_and_the_setting_the_manifests_say_what_the
     place.set_names(ModelNames(formats=later_formats))
     manifests = place.reprocess()
     assert {chunk: list(manifest.models) for chunk, manifest in manifests.items()} == place.expected()
+
+
+def test_a_reprocess_keeps_the_probabilities_of_its_plan_and_takes_the_other_settings_of_now() -> None:
+    place = Place({"a.skops": b"1", "b.skops": b"2"}, 1)
+    scoring = ScoringOptions(ReadingOptions(gaps=Gaps.DROP), probabilities=Probabilities.ALL)
+    place.writer = replace(place.writer, options=replace(place.writer.options, scoring=scoring))
+
+    policies = {manifest.policy for manifest in place.reprocess().values()}
+
+    assert policies == {replace(scoring, probabilities=Probabilities.LABEL)}

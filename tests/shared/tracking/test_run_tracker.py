@@ -12,6 +12,7 @@ from shared.contract.domain import Failure, Part, Tally, Unmodelled
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
+from shared.contract.summaries.predicted import LabelCount, Predicted
 from shared.contract.windows import DAY, Window
 from shared.ports import JobStatus
 from shared.state.requests import RequestKind
@@ -393,6 +394,46 @@ def test_a_chunk_that_is_redriven_keeps_its_count_meanwhile() -> None:
     waiting = replace(counted(committed(chunk(), failed=1), "fan"), state=C.WAITING)
     after = summarize_run(RUN, [waiting], NOW)
     assert (after.tally.models, after.unmodelled) == (0, Unmodelled(1, ("fan",)))
+
+
+PREDICTED = Predicted({"classifier": 9}, 90, (LabelCount("ok", 80), LabelCount("worn", 10)))
+
+
+def predicting(base: Chunk) -> Chunk:
+    assert base.committed
+    return replace(base, committed=replace(base.committed, predicted=PREDICTED))
+
+
+def test_what_models_predicted_is_summed_over_the_chunks_that_are_over() -> None:
+    detectors = committed(chunk(1))
+    after = summarize_run(RUN, [predicting(committed(chunk(0))), detectors, predicting(committed(chunk(2)))], NOW)
+    assert after.predicted == Predicted(
+        {"classifier": 18, "detector": detectors.tally.scored},
+        180 + detectors.tally.rows,
+        (LabelCount("ok", 160), LabelCount("worn", 20)),
+    )
+    assert detectors.tally.scored > 0
+
+
+def test_a_run_of_detectors_has_no_summary_and_a_chunk_that_runs_again_is_not_in_it() -> None:
+    assert summarize_run(RUN, [committed(chunk(0)), chunk(1)], NOW).predicted is None
+    waiting = replace(predicting(committed(chunk(), failed=1)), state=C.WAITING)
+    after = summarize_run(RUN, [waiting], NOW)
+    assert (after.tally.rows, after.predicted) == (0, None)
+    assert waiting.predicted == PREDICTED
+
+
+def test_the_labels_of_a_run_are_limited_and_no_row_is_lost() -> None:
+    labels = [tuple(LabelCount(f"{i}-{j:02}", 1) for j in range(50)) for i in range(3)]
+    chunks = [committed(chunk(i)) for i in range(3)]
+    chunks = [
+        replace(c, committed=replace(c.committed, predicted=Predicted({"classifier": 1}, 50, labels[i])))
+        for i, c in enumerate(chunks)
+        if c.committed
+    ]
+    after = summarize_run(RUN, chunks, NOW).predicted
+    assert after
+    assert (len(after.labels), after.other_labels) == (50, 100)
 
 
 # What may follow what

@@ -1,0 +1,155 @@
+"""A fleet of all tasks through the whole stack: run, redrive with a job that is killed, reprocess, a lost ledger."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.linear_model import Ridge
+from starlette.testclient import TestClient
+
+from local.dask import LocalDask
+from shared.api.app import create_api
+from shared.api.auth import Authorizer
+from shared.contract.reasons import Reason
+from shared.control.loop import ControlPlane
+from shared.control.maintenance import rebuild_ledger
+from shared.state.requests import Request, RequestKind
+from shared.state.runs import Phase
+from tests.stack.e2e.fleets import HOUR
+from tests.stack.e2e.mixed import BROKEN, CLASSES, MINUTES, check_rows, give_mixed_fleet, train_models
+from tests.stack.e2e.place import Place, jobs_of, over, tick_until
+
+NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
+START = NOW.replace(minute=0) - HOUR
+RUN = "20261121T1100Z-PT1H"
+MODELS = train_models()
+TASKS = {"classifier": 1, "clusterer": 1, "detector": 2, "regressor": 3}
+
+
+def ask(plane: ControlPlane, path: str) -> Any:
+    with TestClient(create_api(plane.services, Authorizer(), lambda: NOW)) as client:
+        return client.get(path).json()
+
+
+def finish(plane: ControlPlane, kind: RequestKind | None = None, later: timedelta = timedelta()) -> None:
+    """Tick until the run, or the further round that is requested, is over."""
+    round_before = plane.ledger.read_run(RUN).round if kind else -1
+    if kind:
+        plane.ledger.add_request(Request(kind, RUN, NOW))
+    start = time.monotonic()
+
+    def ended() -> bool:
+        return over(plane, RUN)() and plane.ledger.read_run(RUN).round > round_before
+
+    tick_until(plane, NOW + later, ended, lambda now: now + timedelta(seconds=time.monotonic() - start))
+
+
+def expect_summary(rows: pd.DataFrame, tasks: dict[str, int]) -> dict[str, Any]:
+    """The summary of these rows, counted by a consumer."""
+    labels = Counter(rows["label"].dropna())
+    numbers = rows["prediction"].dropna()
+    return {
+        "tasks": tasks,
+        "readings": sum(tasks.values()) * MINUTES,
+        "labels": [{"label": k, "rows": n} for k, n in sorted(labels.items(), key=lambda item: (-item[1], item[0]))],
+        "other_labels": 0,
+        "predictions": {
+            "rows": len(numbers),
+            "least": numbers.min(),
+            "mean": pytest.approx(numbers.mean(), rel=1e-12),
+            "greatest": numbers.max(),
+        },
+    }
+
+
+def test_a_mixed_fleet_is_scored_redriven_with_a_killed_job_reprocessed_and_rebuilt(
+    place: Place, dask_cluster: LocalDask
+) -> None:
+    readings = give_mixed_fleet(place, MODELS, START)
+    plane = place.plane(CHUNK_SIZE="4")
+    finish(plane)
+    first = place.rows()
+    check_rows(first, MODELS, readings)
+    answer = ask(plane, f"/api/runs/{RUN}")
+    assert (answer["phase"], answer["models"]["scored"], answer["rows"]) == ("partial", 7, 8 * MINUTES)
+    assert answer["predicted"] == expect_summary(first, TASKS)
+    assert answer["anomalies"] == first["anomaly"].sum()
+    chunks = ask(plane, f"/api/runs/{RUN}/chunks")["items"]
+    assert [chunk["predicted"]["tasks"] for chunk in chunks] == [
+        {"classifier": 1, "detector": 2, "regressor": 1},
+        {"clusterer": 1, "regressor": 2},
+    ]
+
+    mended = Ridge().fit(readings[["heat", "noise"]], readings["heat"])
+    place.upload("models", {f"{BROKEN}.skops": skops.io.dumps(mended)})
+    plane.ledger.add_request(Request(RequestKind.REDRIVE, RUN, NOW))
+    tick_until(plane, NOW, lambda: jobs_of(dask_cluster))
+    for job in jobs_of(dask_cluster):
+        job.kill()
+    start = time.monotonic()
+    tick_until(
+        plane,
+        NOW,
+        lambda: over(plane, RUN)() and plane.ledger.read_run(RUN).round == 1,
+        lambda now: now + timedelta(seconds=time.monotonic() - start),
+    )
+    rows = place.rows()
+    carried = rows[rows["device"] != BROKEN].reset_index(drop=True)
+    pd.testing.assert_frame_equal(carried, first, check_exact=True)
+    more = {**TASKS, "regressor": 4}
+    redriven = ask(plane, f"/api/runs/{RUN}")
+    assert (redriven["phase"], redriven["models"]["scored"], redriven["rows"]) == ("succeeded", 8, 9 * MINUTES)
+    assert redriven["predicted"] == expect_summary(rows, more)
+    assert sum(chunk.next_attempt for chunk in plane.ledger.list_chunks(RUN)) >= 2 + 3  # the killed job was replaced
+
+    finish(plane, RequestKind.REPROCESS, timedelta(minutes=10))
+    reprocessed = ask(plane, f"/api/runs/{RUN}")
+    pd.testing.assert_frame_equal(place.rows(), rows, check_exact=True)
+    assert (reprocessed["round"], reprocessed["predicted"]) == (2, redriven["predicted"])
+
+    lost = place.plane(CHUNK_SIZE="4", LEDGER_TABLE=place.environment["LEDGER_TABLE"] + "two")
+    (restored,) = rebuild_ledger(lost.ledger, lost.work, lost.predictions, lost.planner, NOW)
+    assert restored.phase is Phase.SUCCEEDED
+    rebuilt = ask(lost, f"/api/runs/{RUN}")
+    assert (rebuilt["rows"], rebuilt["predicted"]) == (reprocessed["rows"], reprocessed["predicted"])
+    assert [chunk["predicted"] for chunk in ask(lost, f"/api/runs/{RUN}/chunks")["items"]] == [
+        chunk["predicted"] for chunk in ask(plane, f"/api/runs/{RUN}/chunks")["items"]
+    ]
+
+
+def test_all_probabilities_are_written_where_it_is_set_and_a_redrive_keeps_what_the_plan_says(place: Place) -> None:
+    readings = give_mixed_fleet(place, MODELS, START)
+    finish(place.plane(PROBABILITIES="all"))
+    rows = place.rows()
+    check_rows(rows, MODELS, readings)
+    of_classifier = rows[rows["device"] == "c-classifier"]
+    assert len(of_classifier) == (1 + len(CLASSES)) * MINUTES
+    answer = ask(place.plane(), f"/api/runs/{RUN}")
+    assert answer["predicted"] == expect_summary(rows, TASKS)
+    assert answer["rows"] == len(rows) == (8 + len(CLASSES)) * MINUTES
+
+    place.upload("models", {f"{BROKEN}.skops": skops.io.dumps(MODELS["b-regressor"])})
+    finish(place.plane(), RequestKind.REDRIVE)
+    finish(place.plane(), RequestKind.REPROCESS, timedelta(minutes=10))
+    kept = place.rows()
+    pd.testing.assert_frame_equal(kept[kept["device"] != BROKEN].reset_index(drop=True), rows, check_exact=True)
+
+
+def test_in_schema_1_each_model_that_is_no_detector_is_refused_alone(place: Place) -> None:
+    give_mixed_fleet(place, MODELS, START)
+    plane = place.plane(PREDICTIONS_SCHEMA="1")
+    finish(plane)
+    answer = ask(plane, f"/api/runs/{RUN}")
+    assert (answer["models"]["scored"], answer["models"]["failed"], answer["predicted"]) == (2, 6, None)
+    failures = ask(plane, f"/api/runs/{RUN}/failures/{Reason.UNSUPPORTED_MODEL}")["items"]
+    assert [failure["model"] for failure in failures] == [name for name in MODELS if not name.endswith("detector")]
+    assert all("predictions are written in schema 1" in failure["message"] for failure in failures)
+    rows = place.rows()
+    assert set(rows["device"]) == {"a-detector", "d-detector"}
+    assert "label" not in rows.columns
