@@ -56,11 +56,11 @@ class Rehearsal:
 class TakenUp:
     """The same story in another weather, whose first fault is at the call number *first*.
 
-    *rehearsal* is None where its jobs have other fates: then it is played from its start. With *endings* it raises
-    EndsAlike as soon as it goes on as an earlier case did.
+    Where its jobs have other fates, *first* is 0: what happens before the story's first call is the same. With
+    *endings* it raises EndsAlike as soon as it goes on as an earlier case did.
     """
 
-    rehearsal: Rehearsal | None
+    rehearsal: Rehearsal
     weather: Weather
     first: int
     endings: Endings | None = None
@@ -70,7 +70,6 @@ class TakenUp:
         """Leave the world as it was after the next beat in fair weather, if all calls of that are before the fault."""
         if not self._is_fair(self.beat):
             return False
-        assert self.rehearsal
         snapshot = self.rehearsal.beats[self.beat]
         self.beat += 1
         if self._is_fair(self.beat):
@@ -84,7 +83,7 @@ class TakenUp:
         return True
 
     def _is_fair(self, beat: int) -> bool:
-        beats = self.rehearsal.beats if self.rehearsal else []
+        beats = self.rehearsal.beats
         return beat < len(beats) and beats[beat].calls <= self.first
 
     def record(self, world: World) -> None:

@@ -323,8 +323,8 @@ def strike(
     Raises AssertionError, and tells how to repeat it.
     """
     scenario, weather = SCENARIOS[name], Weather(faults_of(faults))
-    own = fates is None or list(fates) == list(scenario.fates)  # else its beats were never rehearsed
-    script = TakenUp(rehearse(name) if own and faults else None, weather, min(faults, default=0), known)
+    own = fates is None or list(fates) == list(scenario.fates)  # else it is as rehearsed up to its first call only
+    script = TakenUp(rehearse(name), weather, min(faults, default=0) if own else 0, known)
     if known:
         known.start_case()
     try:

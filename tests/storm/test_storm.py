@@ -64,7 +64,7 @@ def _what_came(case: storm.Case, script: TakenUp | None, weather: Weather) -> di
     """All that a case leaves, but for etags and versions, and what is named by them."""
     scenario = SCENARIOS[case.story]
     with playing(script):
-        world = scenario.play(weather, scenario.fates)
+        world = scenario.play(weather, scenario.fates if case.fates is None else case.fates)
     return {
         "calls": (weather.calls, weather.struck),
         "runs": [replace(run, version="") for run in world.ledger._runs.values()],
@@ -81,6 +81,9 @@ def test_a_story_that_is_taken_up_at_its_fault_ends_as_one_that_is_played_from_i
         whole, weather = Weather(faults_of(case.faults)), Weather(faults_of(case.faults))
         script = TakenUp(rehearse(story), weather, min(case.faults))
         assert _what_came(case, script, weather) == _what_came(case, None, whole), case
+    case, weather = storm.Case(story, {}, ("silent", "lost")), Weather()
+    script = TakenUp(rehearse(story), weather, 0)
+    assert _what_came(case, script, weather) == _what_came(case, None, Weather()), case
 
 
 @pytest.mark.parametrize("story", SCENARIOS)
