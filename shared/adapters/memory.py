@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,11 +18,19 @@ from shared.ports import BlobInfo, Blobs, JobSpec, JobStatus, Page, Refusal
 from shared.state.requests import Backfill, Quarantined, Request, RequestKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Nodes, Run
 
-_tokens = itertools.count(1)  # etags and versions: never the same twice
+
+@dataclass(slots=True)
+class Tokens:
+    """Etags and versions: never the same twice. All stores share one source, but for those that are given another."""
+
+    last: int = 0
+
+    def make(self) -> str:
+        self.last += 1
+        return f"{self.last:06d}"
 
 
-def _make_token() -> str:
-    return f"{next(_tokens):06d}"
+_TOKENS = Tokens()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +43,9 @@ class _Content:
 class MemoryBlobs:
     """A container in memory. `write` replaces a blob, as a node or a person does."""
 
-    def __init__(self, url: str = "memory://blobs") -> None:
+    def __init__(self, url: str = "memory://blobs", tokens: Tokens = _TOKENS) -> None:
         self._url = url
+        self._tokens = tokens
         self._blobs: dict[str, _Content] = {}
         self._protected: set[str] = set()
 
@@ -73,7 +81,7 @@ class MemoryBlobs:
 
     def write(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> str:
         """Replace, and return the new etag."""
-        self._blobs[name] = _Content(data, _make_token(), dict(metadata or {}))
+        self._blobs[name] = _Content(data, self._tokens.make(), dict(metadata or {}))
         return self._blobs[name].etag
 
     def protect(self, name: str) -> None:
@@ -176,6 +184,7 @@ class MemoryStopwatch:
 class MemoryLedger:
     """The ledger in memory."""
 
+    tokens: Tokens = field(default_factory=lambda: _TOKENS)
     _heartbeat: Heartbeat = field(default_factory=Heartbeat)
     _runs: dict[str, Run] = field(default_factory=dict)
     _watched: set[str] = field(default_factory=set)
@@ -189,13 +198,13 @@ class MemoryLedger:
 
     def save_heartbeat(self, beat: Heartbeat) -> Heartbeat:
         _check_version(self._heartbeat.version, beat.version, "the heartbeat")
-        self._heartbeat = replace(beat, version=_make_token())
+        self._heartbeat = replace(beat, version=self.tokens.make())
         return self._heartbeat
 
     def add_run(self, run: Run) -> bool:
         if run.id in self._runs:
             return False
-        self._runs[run.id] = replace(run, version=_make_token())
+        self._runs[run.id] = replace(run, version=self.tokens.make())
         if not run.phase.terminal:
             self._watched.add(run.id)
         return True
@@ -226,7 +235,7 @@ class MemoryLedger:
 
     def save_run(self, run: Run) -> Run:
         _check_version(self._runs[run.id].version if run.id in self._runs else "", run.version, f"run {run.id}")
-        self._runs[run.id] = replace(run, version=_make_token())
+        self._runs[run.id] = replace(run, version=self.tokens.make())
         if not run.phase.terminal:
             self._watched.add(run.id)
         return self._runs[run.id]
@@ -242,7 +251,7 @@ class MemoryLedger:
 
     def add_chunks(self, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
-            self._chunks.setdefault(chunk.run, {}).setdefault(chunk.id, replace(chunk, version=_make_token()))
+            self._chunks.setdefault(chunk.run, {}).setdefault(chunk.id, replace(chunk, version=self.tokens.make()))
 
     def list_chunks(self, run_id: str) -> Sequence[Chunk]:
         return [chunk for _, chunk in sorted(self._chunks.get(run_id, {}).items())]
@@ -264,14 +273,14 @@ class MemoryLedger:
             rows = self._chunks.get(chunk.run, {})
             version = rows[chunk.id].version if chunk.id in rows else ""
             _check_version(version, chunk.version, f"chunk {chunk.run} {chunk.id}")
-            rows[chunk.id] = replace(chunk, version=_make_token())
+            rows[chunk.id] = replace(chunk, version=self.tokens.make())
             saved.append(rows[chunk.id])
         return saved
 
     def add_request(self, request: Request) -> bool:
         if request.id in self._requests:
             return False
-        self._requests[request.id] = replace(request, version=_make_token())
+        self._requests[request.id] = replace(request, version=self.tokens.make())
         return True
 
     def read_request(self, kind: RequestKind, target: str) -> Request:
@@ -291,7 +300,7 @@ class MemoryLedger:
     def add_backfill(self, backfill: Backfill) -> bool:
         if backfill.id in self._backfills:
             return False
-        self._backfills[backfill.id] = replace(backfill, version=_make_token())
+        self._backfills[backfill.id] = replace(backfill, version=self.tokens.make())
         return True
 
     def read_backfill(self, backfill_id: str) -> Backfill:
@@ -306,7 +315,7 @@ class MemoryLedger:
     def save_backfill(self, backfill: Backfill) -> Backfill:
         stored = self._backfills.get(backfill.id)
         _check_version(stored.version if stored else "", backfill.version, f"backfill {backfill.id}")
-        self._backfills[backfill.id] = replace(backfill, version=_make_token())
+        self._backfills[backfill.id] = replace(backfill, version=self.tokens.make())
         return self._backfills[backfill.id]
 
     def remove_backfill(self, backfill_id: str) -> None:

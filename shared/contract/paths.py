@@ -6,6 +6,7 @@ Paths are in the working container (`fleetscore`) unless stated otherwise.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from .windows import Window
 
@@ -95,6 +96,7 @@ def parts_prefix(run: str, chunk: str) -> str:
     return f"{results_prefix(run)}{chunk}/"
 
 
+@lru_cache(maxsize=4096)  # a tick asks for the same few thousands of times
 def predictions_prefix(window: Window) -> str:
     """The prefix of a run's committed parts in the predictions' container, and of no other run's."""
     return f"date={window.start:%Y-%m-%d}/hour={window.start:%H}/{window.id}-"

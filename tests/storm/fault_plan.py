@@ -118,6 +118,11 @@ class Weather:
         self._late: list[tuple[int, Callable[[], Any]]] = []
         self.reads: dict[Any, Any] = {}  # what a read answered the last time
 
+    @property
+    def is_over(self) -> bool:
+        """Whether every fault has had its call, and all that comes late has come."""
+        return not self._late and max(self.faults, default=-1) < len(self.calls)
+
     def around(self, port: str, method: str, key: Any, call: Callable[[], Any]) -> Any:
         number = len(self.calls)
         self.meanwhile.get(number, lambda: None)()

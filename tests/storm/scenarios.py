@@ -16,6 +16,7 @@ from shared.contract.windows import Window
 from shared.planning.plan import Plan
 from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
 from shared.state.runs import ChunkState, Phase, Run
+from tests.storm.endings import Endings, EndsAlike, Moment
 from tests.storm.fault_plan import BY_NAME, FAULTS, Fault, Weather, shows
 from tests.storm.nodes import FATES
 from tests.storm.rehearsal import Rehearsal, TakenUp
@@ -199,12 +200,7 @@ def filled_back(weather: Weather, fates: Sequence[str]) -> World:
     span = Window(OLDER[0].start, 3 * HOUR)
     world.ledger.add_backfill(Backfill("backfill-of-the-test", span, Scope.FAILED, 2, world.now, cursor=span.start))
     world.plane = world.host(weather)
-    for _ in range(150):
-        world.beat()
-        if world.over and world.ledger.list_backfills()[0].state is BackfillState.DONE:
-            break
-    for _ in range(8):
-        world.beat()
+    world.beat_until(lambda: world.over and world.ledger.list_backfills()[0].state is BackfillState.DONE, limit=150)
     return world
 
 
@@ -231,6 +227,14 @@ def is_in_quarantine(world: World) -> None:
     etag = next(blob.etag for blob in world.models.list_blobs("pump2"))
     (found,) = world.ledger.list_quarantined()
     assert (found.model, found.etag, found.reason) == ("pump2", etag, Reason.CRASHED)
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """What came of a case: how many faults came to pass, and its end where it went on as an earlier one did."""
+
+    faults: int
+    known_end: Moment | None = None
 
 
 SCENARIOS = {
@@ -305,22 +309,38 @@ def faults_of(names: Mapping[int, str]) -> dict[int, Fault]:
     return {number: BY_NAME[name] for number, name in names.items()}
 
 
-def strike(name: str, faults: Mapping[int, str], fates: Sequence[str] | None = None) -> int:
-    """Play a story in this weather: faults by the number of the call. Returns how many of them came to pass.
+@cache
+def endings(_: str) -> Endings:
+    """What is known of how a story ends."""
+    return Endings()
+
+
+def strike(
+    name: str, faults: Mapping[int, str], fates: Sequence[str] | None = None, known: Endings | None = None
+) -> Struck:
+    """Play a story in this weather: faults by the number of the call; to its end, or to one that is *known*.
 
     Raises AssertionError, and tells how to repeat it.
     """
     scenario, weather = SCENARIOS[name], Weather(faults_of(faults))
-    own = fates is None or list(fates) == list(scenario.fates)  # else its beats were never rehearsed
+    own = fates is None or list(fates) == list(scenario.fates)  # else it is as rehearsed up to its first call only
+    script = TakenUp(rehearse(name), weather, min(faults, default=0) if own else 0, known)
+    if known:
+        known.start_case()
     try:
-        with playing(TakenUp(rehearse(name), weather, min(faults)) if own and faults else None):
-            scenario.holds(scenario.play(weather, scenario.fates if fates is None else fates))
+        with playing(script):
+            world = scenario.play(weather, scenario.fates if fates is None else fates)
+        scenario.holds(world)
+    except EndsAlike as alike:
+        return Struck(weather.struck, alike.end)
     except Exception as error:
         calls = {number: weather.calls[number] for number in faults if number < len(weather.calls)}
         raise AssertionError(
             f"strike({name!r}, {dict(faults)}, {fates}) at {calls}: {type(error).__name__}: {error}"
         ) from error
-    return weather.struck
+    if known:
+        known.keep_case(world)
+    return Struck(weather.struck)
 
 
 ANY_FATE = [*(fate for fate in FATES if fate != "loses what it carries"), "waits"]

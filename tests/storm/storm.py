@@ -12,7 +12,7 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.storm.scenarios import ANY_FATE, SCENARIOS, single_faults, strike
+from tests.storm.scenarios import ANY_FATE, SCENARIOS, endings, single_faults, strike
 
 ROOT = Path(__file__).parents[2]
 BATCH = 100  # weathers for a process at a time
@@ -29,10 +29,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of many cases: how many were played, how many faults struck, and what broke a promise."""
+    """What came of many cases: how many were played, how many faults struck, and what broke a promise.
+
+    *alike*: so many went on as an earlier one did, once their faults were over, and were played no further.
+    """
 
     played: int
     struck: int
+    alike: int
     broken: tuple[str, ...]
 
 
@@ -44,22 +48,24 @@ def play(cases: Sequence[Case]) -> Outcome:
     with ProcessPoolExecutor(os.cpu_count(), get_context("forkserver")) as pool:
         outcomes = list(pool.map(_play, batches))
     broken = tuple(text for outcome in outcomes for text in outcome.broken)
-    return Outcome(sum(o.played for o in outcomes), sum(o.struck for o in outcomes), broken)
+    struck, alike = sum(o.struck for o in outcomes), sum(o.alike for o in outcomes)
+    return Outcome(sum(o.played for o in outcomes), struck, alike, broken)
 
 
 def _play(cases: Sequence[Case]) -> Outcome:
-    struck, broken = 0, []
+    struck, alike, broken = 0, 0, []
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         for case in cases:
             try:
-                struck += strike(case.story, case.faults, case.fates)
+                result = strike(case.story, case.faults, case.fates, endings(case.story))
+                struck, alike = struck + result.faults, alike + (result.known_end is not None)
             except AssertionError as error:
                 broken.append(str(error)[:600])
     finally:
         logging.disable(disabled)
-    return Outcome(len(cases), struck, tuple(broken))
+    return Outcome(len(cases), struck, alike, tuple(broken))
 
 
 def singles(story: str) -> list[Case]:

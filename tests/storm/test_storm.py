@@ -22,6 +22,7 @@ from shared.ports import JobSpec, Refusal
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import ChunkState, JobState, Phase, Run
 from tests.storm import storm
+from tests.storm.endings import Endings, Moment
 from tests.storm.fault_plan import FAULTS, Weather
 from tests.storm.rehearsal import TakenUp
 from tests.storm.scenarios import (
@@ -35,6 +36,7 @@ from tests.storm.scenarios import (
     is_complete,
     playing,
     rehearse,
+    strike,
 )  # fmt: skip
 from tests.storm.world import BEAT, NOON, WINDOW, World, counts
 
@@ -54,14 +56,15 @@ def test_one_fault_at_any_call_loses_nothing_and_doubles_nothing(story: str, tel
     found = storm.play(cases)
     assert found.broken == ()
     assert found.struck == len(cases)
-    tell(f"storm: {story}: {len(calm_calls(story))} calls, {len(cases)} single faults")
+    calls, own = len(calm_calls(story)), len(cases) - found.alike
+    tell(f"storm: {story}: {calls} calls, {len(cases)} single faults, of which {own} ended in ways of their own")
 
 
 def _what_came(case: storm.Case, script: TakenUp | None, weather: Weather) -> dict[str, object]:
     """All that a case leaves, but for etags and versions, and what is named by them."""
     scenario = SCENARIOS[case.story]
     with playing(script):
-        world = scenario.play(weather, scenario.fates)
+        world = scenario.play(weather, scenario.fates if case.fates is None else case.fates)
     return {
         "calls": (weather.calls, weather.struck),
         "runs": [replace(run, version="") for run in world.ledger._runs.values()],
@@ -78,6 +81,32 @@ def test_a_story_that_is_taken_up_at_its_fault_ends_as_one_that_is_played_from_i
         whole, weather = Weather(faults_of(case.faults)), Weather(faults_of(case.faults))
         script = TakenUp(rehearse(story), weather, min(case.faults))
         assert _what_came(case, script, weather) == _what_came(case, None, whole), case
+    case, weather = storm.Case(story, {}, ("silent", "lost")), Weather()
+    script = TakenUp(rehearse(story), weather, 0)
+    assert _what_came(case, script, weather) == _what_came(case, None, Weather()), case
+
+
+@pytest.mark.parametrize("story", SCENARIOS)
+def test_a_case_that_goes_on_as_another_did_ends_like_it_when_it_is_played_to_its_end(story: str) -> None:
+    scenario, known, alike = SCENARIOS[story], Endings(), 0
+    for case in storm.singles(story)[::60]:
+        end = strike(story, case.faults, known=known).known_end
+        if end is not None:
+            assert Moment.of(scenario.play(Weather(faults_of(case.faults)), scenario.fates)) == end, case
+            alike += 1
+    assert alike
+
+
+def test_a_case_that_breaks_a_promise_is_no_known_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hold(_: World) -> None:
+        raise AssertionError("a promise is broken")
+
+    known = Endings()
+    case = storm.singles("a run")[0]
+    monkeypatch.setitem(SCENARIOS, "a run", replace(SCENARIOS["a run"], holds=hold))
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="a promise is broken"):
+            strike("a run", case.faults, known=known)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

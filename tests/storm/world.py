@@ -12,9 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, ClassVar
 
-from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
+from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch, Tokens
 from shared.contract import paths
 from shared.contract.domain import Tally
 from shared.contract.errors import FleetError
@@ -48,6 +49,13 @@ POLICY = RunLimits(
 )
 
 
+@cache
+def make_options(chunk_size: int, max_in_flight: int) -> ControlOptions:
+    """The options of a host."""
+    planning = PlanOptions(chunk_size=ChunkSize(chunk_size))
+    return ControlOptions(planning=planning, limits=replace(POLICY, max_in_flight=max_in_flight))
+
+
 @dataclass
 class World:
     """Everything there is: the stores, the cluster with its nodes, the app, a clock."""
@@ -64,9 +72,12 @@ class World:
     old_nodes: bool = False  # nodes of 0.1: they read schema 1, and do not know --current
 
     def __post_init__(self) -> None:
-        self.ledger, self.cluster = MemoryLedger(), MemoryCluster()
-        self.models, self.work = MemoryBlobs("memory://models"), MemoryBlobs("memory://work")
-        self.predictions = MemoryBlobs("memory://predictions")
+        self.tokens = Tokens()
+        self.turns: list[datetime] = []  # when each part of the story was over
+        self.ledger, self.cluster = MemoryLedger(self.tokens), MemoryCluster()
+        self.models, self.work, self.predictions = (
+            MemoryBlobs(f"memory://{name}", self.tokens) for name in ("models", "work", "predictions")
+        )
         for model in self.fleet:
             self.models.write(f"{model}.skops", b"a model")
         # The hour before went well: a fleet that is suddenly smaller is looked at twice.
@@ -93,18 +104,17 @@ class World:
             work=out("work", self.work),
             predictions=out("predictions", self.predictions),
             stopwatch=MemoryStopwatch(),
-            options=ControlOptions(
-                planning=PlanOptions(chunk_size=ChunkSize(self.chunk_size)),
-                limits=replace(POLICY, max_in_flight=self.max_in_flight),
-            ),
+            options=make_options(self.chunk_size, self.max_in_flight),
         )
 
     def beat(self) -> None:
         """One tick of the app, whatever becomes of it; then the cluster and its nodes move."""
         if self.script and self.script.recall(self):
             return
+        self._round_tokens()
         with suppress(Killed, FleetError):
             self.plane.tick(self.now)
+        self._round_tokens()
         self.move_nodes()
         self.check()
         self.now += BEAT
@@ -113,12 +123,21 @@ class World:
 
     def beat_until_quiet(self, limit: int = 300) -> None:
         """Until no wish waits, every run is over, and there was time for orphans to be found."""
+        self.beat_until(lambda: len(self.ledger._runs) > 1 and self.over, limit)
+
+    def beat_until(self, is_reached: Callable[[], bool], limit: int) -> None:
+        """Until that holds, and eight beats more."""
         for _ in range(limit):
             self.beat()
-            if len(self.ledger._runs) > 1 and self.over:
+            if is_reached():
                 break
+        self.turns.append(self.now)
         for _ in range(8):
             self.beat()
+
+    def _round_tokens(self) -> None:
+        """Count on from the next thousand: a write more or less does not change the etags of all later ones."""
+        self.tokens.last = -(-self.tokens.last // 1000) * 1000
 
     @property
     def over(self) -> bool:

@@ -19,18 +19,26 @@ from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
+from shared.contract.scoring_options import Probabilities
 from tests.scorer.corpus.corpus_formats import DATA
 from tests.scorer.sandbox.misdeeds import DEEDS
 
 BEHIND = b"what it does: "
 
 
-def scoring(model: Model, content: Content, found: Readings, *, size_limit: int = SIZE_LIMIT) -> ModelOutcome:
+def scoring(
+    model: Model,
+    content: Content,
+    found: Readings,
+    *,
+    size_limit: int = SIZE_LIMIT,
+    probabilities: str = Probabilities.LABEL,
+) -> ModelOutcome:
     """Do what stands behind the model; then score it."""
     deed = content.data.partition(BEHIND)[2].decode()
     if deed:
         DEEDS[deed]()
-    return score_model_file(model, content, found, size_limit=size_limit)
+    return score_model_file(model, content, found, size_limit=size_limit, probabilities=probabilities)
 
 
 def kept() -> bytes:
