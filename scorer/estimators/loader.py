@@ -62,7 +62,7 @@ def build_model(judged: JudgedModel) -> FittedModel:
     model = judged.model
     try:
         estimator = builder.build_estimator(model)
-        outlier_detector.check_detector(estimator)
+        outlier_detector.check_fitted(estimator)
         rule = registry.read_rule(model)
         task = registry.get_task(model)
         if task is Task.DETECTOR:

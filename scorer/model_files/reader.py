@@ -16,6 +16,7 @@ from scorer.errors import Unscorable
 from shared.contract.reasons import Reason
 
 from . import parsed, pickle_reader, skops_reader
+from .estimator_kinds import ADVICE
 from .parsed import Global, ParsedObject
 
 SIZE_LIMIT = 256 * 2**20  # bytes of one model, compressed or not
@@ -48,7 +49,7 @@ def read_model(data: bytes, size_limit: int = SIZE_LIMIT) -> ParsedObject:
     if foreign:
         raise _make_unsupported(value, foreign)
     if type(value) is not ParsedObject:
-        raise Unscorable(Reason.UNSUPPORTED_MODEL, f"expected an outlier detector, got a {describe_kind(value)}")
+        raise Unscorable(Reason.UNSUPPORTED_MODEL, f"expected a model, got a {describe_kind(value)}")
     return value
 
 
@@ -62,9 +63,10 @@ def describe_kind(value: Any) -> str:
 def _make_unsupported(value: Any, foreign: list[str]) -> Unscorable:
     last = parsed.get_last_step(value)
     name = last.kind if type(last) is ParsedObject and last.kind in foreign else foreign[0]
+    if name in ADVICE:
+        return Unscorable(Reason.UNSUPPORTED_MODEL, f"a {name.rpartition('.')[2]} {ADVICE[name]}")
     return Unscorable(
-        Reason.UNSUPPORTED_MODEL,
-        f"expected an outlier detector of supported parts, got one with {name}: see docs/models.md",
+        Reason.UNSUPPORTED_MODEL, f"expected a model of supported parts, got one with {name}: see docs/models.md"
     )
 
 
