@@ -32,6 +32,7 @@ _LOSSES = {  # of older releases, by their names of today
     "categorical_crossentropy": "log_loss",
     "auto": "log_loss",
 }
+_RENAMED = {"_le": "_label_encoder", "base_estimator": "estimator"}  # until 1.1
 Release = tuple[int, int]
 
 
@@ -48,8 +49,7 @@ def complete_state(kind: type, state: dict[str, Any], release: Release | None) -
     Raises Unscorable, INCOMPATIBLE_MODEL; and any error for attributes that do not fit.
     """
     _REFUSALS.get(kind.__name__, _refuse_nothing)(state, release)
-    if isinstance(state.get("loss"), str):
-        state["loss"] = _LOSSES.get(state["loss"], state["loss"])
+    _rename_attributes(state)
     for name, default in list_defaults(kind).items():
         if default is not inspect.Parameter.empty:
             state.setdefault(name, default)
@@ -68,6 +68,14 @@ def complete_state(kind: type, state: dict[str, Any], release: Release | None) -
     if arrays and arrays[0].ndim and any(name.endswith("_") for name in state):
         state.setdefault("n_features_in_", arrays[0].shape[-1])
     return state
+
+
+def _rename_attributes(state: dict[str, Any]) -> None:
+    for old, name in _RENAMED.items():
+        if old in state and name not in state:
+            state[name] = state.pop(old)
+    if isinstance(state.get("loss"), str):
+        state["loss"] = _LOSSES.get(state["loss"], state["loss"])
 
 
 def complete_estimator(estimator: Any) -> None:
@@ -110,6 +118,8 @@ def _make_shares(tree: Any) -> None:
 def _complete_boosting(state: dict[str, Any], release: Release | None) -> None:
     if isinstance(state.get("estimators_"), np.ndarray) and state["estimators_"].ndim == 2:  # noqa: PLR2004  # stages, trees
         state.setdefault("n_trees_per_iteration_", state["estimators_"].shape[1])  # new in 1.4
+    if "_baseline_prediction" in state:  # until 1.0 a number, or a column
+        state["_baseline_prediction"] = np.asarray(state["_baseline_prediction"], np.float64).reshape(1, -1)
     if "_predictors" in state and release is not None and release < (1, 4):
         state.setdefault("_preprocessor", None)  # new in 1.4; before it, readings went to the trees as they are
 

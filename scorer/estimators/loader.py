@@ -18,7 +18,7 @@ from scorer.model_files.reader import SIZE_LIMIT
 from shared.contract.domain import Task
 from shared.contract.reasons import Reason
 
-from . import builder, outlier_detector
+from . import builder, classifier, outlier_detector
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ def build_model(judged: JudgedModel) -> FittedModel:
         task = registry.get_task(model)
         if task is Task.DETECTOR:
             outlier_detector.complete_detector(estimator, rule)
+        elif task is Task.CLASSIFIER:
+            classifier.check_classes(estimator)
     except Unscorable:
         raise
     except RecursionError:

@@ -61,6 +61,13 @@ def _make_predictor(state: dict[str, Any]) -> Any:
     return TreePredictor(nodes, binned, raw)
 
 
+def _make_columns(state: dict[str, Any]) -> list[Any]:
+    columns = state["data"]
+    if not isinstance(columns, list) or any(type(column) not in (int, bool, str) for column in columns):
+        raise ValueError("expected columns as a list of numbers or names")
+    return columns
+
+
 def _make_sparse(state: dict[str, Any]) -> Any:
     from scipy.sparse import csr_matrix
 
@@ -102,6 +109,7 @@ _MAKERS: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType(
         "scipy.interpolate._bsplines.BSpline": _make_spline,
         "scipy.sparse._csr.csr_array": _make_sparse,
         "scipy.sparse._csr.csr_matrix": _make_sparse,
+        "sklearn.compose._column_transformer._RemainderColsList": _make_columns,
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": _make_predictor,
         "sklearn.tree._tree.Tree": _make_tree,
     }

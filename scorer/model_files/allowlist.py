@@ -40,6 +40,7 @@ _PARTS = {
     "numpy.random.mtrand": "RandomState",
     "scipy.interpolate._bsplines": "BSpline",
     "scipy.sparse._csr": "csr_array csr_matrix",
+    "sklearn.compose._column_transformer": "_RemainderColsList",  # a list of columns, in files of 1.5 to 1.7
     "sklearn.ensemble._hist_gradient_boosting.predictor": "TreePredictor",
     "sklearn.tree._tree": "Tree",
 }
@@ -75,7 +76,7 @@ _UNUSED = {
     "scipy._lib.array_api_compat.numpy._aliases": "asarray",  # an attribute of BSpline, which its constructor sets
     # Losses and their links: made again, from the name of the loss.
     "sklearn._loss._loss": " ".join(f"{prefix}Cy{name}" for name in _LOSSES for prefix in ("", "__pyx_unpickle_")),
-    "sklearn._loss.glm_distribution": "TweedieDistribution",  # of 1.0
+    "sklearn._loss.glm_distribution": "DistributionBoundary PoissonDistribution TweedieDistribution",  # of 1.0
     "sklearn._loss.link": "HalfLogitLink IdentityLink Interval LogLink LogitLink MultinomialLogit",
     "sklearn._loss.loss": " ".join(_LOSSES),
     "sklearn.cluster._birch": "_CFNode _CFSubcluster",  # the tree, of which the centres are kept
@@ -86,6 +87,7 @@ _UNUSED = {
     "LeastAbsoluteDeviation LeastSquares Poisson",  # up to 1.0
     "sklearn.feature_selection._mutual_info": "mutual_info_classif mutual_info_regression",  # how columns were chosen
     "sklearn.feature_selection._univariate_selection": "chi2 f_classif f_oneway f_regression r_regression",
+    "sklearn.linear_model._glm.link": "IdentityLink LogLink LogitLink",  # of 1.0
     "sklearn.linear_model._sgd_fast": "EpsilonInsensitive Hinge Huber Log ModifiedHuber SquaredEpsilonInsensitive "
     "SquaredHinge SquaredLoss",  # the loss, which only fitting uses
     "sklearn.metrics._classification": "accuracy_score balanced_accuracy_score f1_score log_loss precision_score "
@@ -149,6 +151,7 @@ MODULES = tuple(sorted({name.rpartition(".")[0] for name in KINDS}))
 MOVED: Mapping[str, str] = MappingProxyType(
     {
         "__builtin__": "builtins",
+        "_loss": "sklearn._loss._loss",  # 1.3 to 1.8, as the compiled module called itself
         "numpy._core._multiarray_umath": "numpy",  # where NumPy's functions are made
         "numpy.core": "numpy._core",
         "numpy.core._multiarray_umath": "numpy",
@@ -174,6 +177,7 @@ MOVED: Mapping[str, str] = MappingProxyType(
         "sklearn.preprocessing.data": "sklearn.preprocessing._data",
         "sklearn.svm.classes": "sklearn.svm._classes",
         "sklearn.tree.tree": "sklearn.tree._classes",
+        "sklearn.utils": "sklearn.utils._bunch",  # up to 1.1
     }
 )
 # The only function that a file may bind arguments to: it checks arrays, and is never called.

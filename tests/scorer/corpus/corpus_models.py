@@ -37,6 +37,7 @@ from sklearn.svm import OneClassSVM
 from shared.contract.reasons import Reason
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel
 from tests.scorer.corpus.corpus_formats import DATA, FORMATS, to_skops, unzipped, zipped
+from tests.scorer.corpus.corpus_kinds import broken_kinds
 from tests.scorer.corpus.corpus_wrong import contradictions, whole
 
 P = b"\x80\x04"
@@ -55,7 +56,7 @@ def models() -> list[BadModel]:
     rows = [*_files(), *_cut(), *_bombs(), *_zips(), *_schemas(), *_headers(), *_hostile(), *_things(), *_versions()]
     found = [BadModel(*row) for row in rows]
     found.append(BadModel("five-gigabytes-of-zeros", pickle.dumps(_svm()), LARGE, "expected at most", 5 * 2**30))
-    return [*found, *(BadModel(*row) for row in contradictions())]
+    return [*found, *(BadModel(*row) for row in (*contradictions(), *broken_kinds()))]
 
 
 def _svm() -> OneClassSVM:
