@@ -7,25 +7,24 @@ parts here, which check what they are given. Whatever scoring does not need beco
 from __future__ import annotations
 
 import importlib
-import inspect
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import numpy as np
 
 from scorer.errors import Unscorable
-from scorer.model_files.allowlist import SEARCHES, USES, Use
-from scorer.model_files.parsed import Global, ObjectArray, ParsedObject
+from scorer.families.checks import read_release
+from scorer.model_files.allowlist import PARTIAL, SEARCHES, USES, Use
+from scorer.model_files.parsed import Global, ObjectArray, ParsedObject, describe_kind
 from shared.contract.reasons import Reason
+
+from . import attribute_checks, completion, parts
 
 _TRANSFORMER = "sklearn.preprocessing._function_transformer.FunctionTransformer"
 _FUNCTIONS, _ARGUMENTS = ("func", "inverse_func"), ("kw_args", "inv_kw_args")
-# Attributes with a column for each feature; estimators before 0.24 do not say how many they expect.
-_WIDE = ("support_vectors_", "mean_", "scale_", "center_", "components_", "_fit_X")
-_NODES = ("left_child", "right_child", "feature", "threshold", "n_node_samples")  # fields that a path needs
-_WORDS = 624  # of the state of a Mersenne Twister
-_SEARCH_TREES = {"kd_tree": "KDTree", "ball_tree": "BallTree"}
+_TARGET = "sklearn.compose._target.TransformedTargetRegressor"  # the other one that calls functions
+_CURVE, _METRICS = "sklearn.metrics._scorer._CurveScorer", "sklearn.metrics._classification."
+_PARTIAL = "functools.partial"
 
 
 def build_estimator(model: ParsedObject) -> Any:
@@ -72,26 +71,38 @@ class _Builder:
                 return self._build_estimator(parsed)
             case Use.PART:
                 state = {name: self.build_value(item) for name, item in parsed.state.items()}
-                return _MAKERS[parsed.kind](state)
+                return parts.make_part(parsed.kind, state)
             case Use.UNUSED:
                 return None
         raise ValueError(f"expected an object, got a call of {parsed.kind}")
 
     def _build_estimator(self, parsed: ParsedObject) -> Any:
-        module, _, name = parsed.kind.rpartition(".")
-        kind = getattr(importlib.import_module(module), name)
+        _check_functions(parsed)
+        kind = _import_kind(parsed.kind)
+        parameters = completion.list_defaults(kind)
         state = {
             attribute: _get_function(item) if _is_function(parsed, attribute, item) else self.build_value(item)
             for attribute, item in parsed.state.items()
-            if attribute != "__args__" and not _is_unused(item)
+            if not _is_unused(item) and (attribute in parameters or not hasattr(kind, attribute))
         }
+        state.pop("__args__", None)
         state.pop("_sklearn_version", None)
-        estimator = kind.__new__(kind)
-        vars(estimator).update(_complete_state(kind, state))
+        estimator: Any = object.__new__(kind)
+        vars(estimator).update(completion.complete_state(kind, state, read_release(parsed.state)))
+        completion.complete_estimator(estimator)
+        attribute_checks.check_estimator(estimator)
         return estimator
 
 
 _CONTAINERS = (ParsedObject, Global, ObjectArray, dict, list, tuple)
+
+
+@cache
+def _import_kind(name: str) -> type:
+    """The class of an estimator of the allow-list."""
+    assert USES[name] is Use.ESTIMATOR
+    module, _, kind = name.rpartition(".")
+    return cast(type, getattr(importlib.import_module(module), kind))
 
 
 def _is_unused(value: Any) -> bool:
@@ -99,22 +110,52 @@ def _is_unused(value: Any) -> bool:
 
 
 def _is_function(parsed: ParsedObject, attribute: str, value: Any) -> bool:
-    """Whether a value is a function, at the only place where one may be. Raises Unscorable for any other place."""
+    """Whether a value is a function, at the only places where one may be. Raises Unscorable for any other place."""
     if parsed.kind == _TRANSFORMER and attribute in _ARGUMENTS and value:
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL, f"expected a FunctionTransformer without {attribute}, got one with it"
         )
+    if parsed.kind == _CURVE and attribute == "_score_func":
+        return type(value) is Global and value.name.startswith(_METRICS)
     if type(value) is not Global or USES[value.name] is not Use.FUNCTION:
         return False
-    if parsed.kind != _TRANSFORMER or attribute not in _FUNCTIONS:
-        message = f"expected no function but that of a FunctionTransformer, got {value.name} as {attribute[:40]}"
-        raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
+    if parsed.kind not in (_TRANSFORMER, _TARGET) or attribute not in _FUNCTIONS:
+        raise _make_misplaced(f"{value.name} as {attribute[:40]}")
     return True
 
 
+def _check_functions(parsed: ParsedObject) -> None:
+    """Raises Unscorable where the function of a transformer would be left out: it would then change nothing."""
+    for attribute in _FUNCTIONS if parsed.kind in (_TRANSFORMER, _TARGET) else ():
+        value = parsed.state.get(attribute)
+        if type(value) is Global and USES[value.name] is Use.FUNCTION:
+            continue
+        if value is not None and not _is_check(value):
+            raise _make_misplaced(f"{describe_kind(value)} as {attribute}")
+
+
+def _is_check(value: Any) -> bool:
+    """Whether a value is what HistGradientBoosting does to its numeric columns: nothing, but for checks of ours too."""
+    if type(value) is not ParsedObject or value.kind != _PARTIAL:
+        return False
+    state = value.state.get("__state__")
+    function, arguments, options, *_ = state if isinstance(state, tuple) and len(state) > 2 else (None, None, None)  # noqa: PLR2004
+    is_check = type(function) is Global and function.name == PARTIAL and arguments == () and isinstance(options, dict)
+    return is_check and set(options) <= {"dtype", "ensure_all_finite", "force_all_finite"}
+
+
+def _make_misplaced(description: str) -> Unscorable:
+    message = (
+        f"expected no function but NumPy's in a FunctionTransformer or TransformedTargetRegressor, got {description}"
+    )
+    return Unscorable(Reason.UNSUPPORTED_MODEL, message)
+
+
 def _get_function(token: Global) -> Any:
-    assert USES[token.name] is Use.FUNCTION
-    return getattr(np, token.name.rpartition(".")[2])
+    """The function of a name: of NumPy, or a metric of scikit-learn, whose signature alone is read."""
+    module, _, name = token.name.rpartition(".")
+    assert USES[token.name] is Use.FUNCTION or token.name.startswith(_METRICS)
+    return getattr(importlib.import_module(module), name)
 
 
 def _get_type(token: Global) -> Any:
@@ -122,9 +163,7 @@ def _get_type(token: Global) -> Any:
     if USES[token.name] is Use.TYPE:
         return np.dtype(token.name.rpartition(".")[2].rstrip("_")).type
     if USES[token.name] is Use.FUNCTION:
-        raise Unscorable(
-            Reason.UNSUPPORTED_MODEL, f"expected no function but that of a FunctionTransformer, got {token.name}"
-        )
+        raise _make_misplaced(token.name)
     return None
 
 
@@ -139,105 +178,3 @@ def _make_object_array(items: list[Any], shape: Any) -> np.ndarray:
     for index, item in enumerate(items):
         array[index] = item
     return array.reshape(shape)
-
-
-def _make_tree(state: dict[str, Any]) -> Any:
-    """A tree, with the fields of nodes that the installed release has and older ones had not."""
-    from sklearn.tree._tree import Tree
-
-    n_features, n_classes, n_outputs = state.pop("__args__")
-    nodes = state["nodes"]
-    # Native code trusts these: it reads as many classes as outputs, and as many nodes as the count says.
-    if (n_outputs, np.shape(n_classes)) != (1, (1,)) or state["node_count"] != len(nodes):
-        raise ValueError("a tree with other outputs than one, or of another number of nodes than it says")
-    tree = Tree(n_features, np.asarray(n_classes, np.intp), n_outputs)
-    kind = tree.__getstate__()["nodes"].dtype
-    if nodes.dtype != kind:
-        upgraded = np.zeros(len(nodes), kind)
-        for name in kind.names:  # since 1.3 also where missing values go, of which there were none
-            if name in nodes.dtype.names or name in _NODES:
-                upgraded[name] = nodes[name]
-        state["nodes"] = upgraded
-    tree.__setstate__({**state, "values": np.ascontiguousarray(state["values"], np.float64)})
-    return tree
-
-
-def _make_sparse(state: dict[str, Any]) -> Any:
-    from scipy.sparse import csr_matrix
-
-    shape = tuple(int(size) for size in (state["shape"] if "shape" in state else state["_shape"]))
-    matrix = csr_matrix((state["data"], state["indices"], state["indptr"]), shape)
-    matrix.check_format(full_check=True)
-    return matrix
-
-
-def _make_spline(state: dict[str, Any]) -> Any:
-    from scipy.interpolate import BSpline
-
-    knots, coefficients = (state[f"_{name}"] if f"_{name}" in state else state[name] for name in ("t", "c"))
-    return BSpline(knots, coefficients, int(state["k"]), state["extrapolate"], int(state["axis"]))
-
-
-def _make_random_state(state: dict[str, Any]) -> Any:
-    random = np.random.RandomState()
-    state = state.get("__state__", state)
-    position = state["state"]["pos"]
-    if type(position) is not int or not 0 <= position <= _WORDS:  # native code reads there
-        raise ValueError("a random state that points outside itself")
-    random.set_state({name: item for name, item in state.items() if name != "__args__"})
-    return random
-
-
-def _make_slice(state: dict[str, Any]) -> slice:
-    bounds = state["__args__"]
-    if any(bound is not None and type(bound) is not int for bound in bounds):
-        raise ValueError("expected a slice of whole numbers")
-    return slice(*bounds)
-
-
-_MAKERS: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType(
-    {
-        "builtins.slice": _make_slice,
-        "numpy.random._pickle.__randomstate_ctor": _make_random_state,
-        "numpy.random.mtrand.RandomState": _make_random_state,
-        "scipy.interpolate._bsplines.BSpline": _make_spline,
-        "scipy.sparse._csr.csr_array": _make_sparse,
-        "scipy.sparse._csr.csr_matrix": _make_sparse,
-        "sklearn.tree._tree.Tree": _make_tree,
-    }
-)
-
-
-def _complete_state(kind: type, state: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of an estimator, with those that older releases did not have or that are made again."""
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():  # type: ignore[misc]
-        if name != "self" and parameter.default is not parameter.empty:
-            state.setdefault(name, parameter.default)
-    if "support_vectors_" in state and ("_n_support" not in state or hasattr(state["support_vectors_"], "indptr")):
-        # New in 0.22; of sparse vectors some releases wrote another number, which no prediction reads.
-        state["_n_support"] = np.array([state["support_vectors_"].shape[0], 0], np.int32)
-        state.pop("n_support_", None)  # a property now; the old value was read outside its memory
-    if "support_vectors_" in state:
-        for name in ("_probA", "_probB"):  # of classifiers; read all the same
-            state.setdefault(name, np.empty(0))
-        state.setdefault("offset_", -state["_intercept_"])
-    if "_fit_method" in state:
-        state["_tree"] = _make_search_tree(state)
-        state.setdefault("n_samples_fit_", len(state["_fit_X"]))
-    if "n_features_" in state:
-        state.setdefault("n_features_in_", state.pop("n_features_"))
-    arrays = [np.asarray(state[name]) for name in _WIDE if isinstance(state.get(name), np.ndarray)]
-    if arrays and arrays[0].ndim and any(name.endswith("_") for name in state):
-        state.setdefault("n_features_in_", arrays[0].shape[-1])
-    return state
-
-
-def _make_search_tree(state: dict[str, Any]) -> Any:
-    """The tree of neighbours, built again from the rows and the metric: the file's own would have to be trusted."""
-    import sklearn.neighbors
-
-    if state["_fit_method"] not in _SEARCH_TREES:
-        return None
-    tree = getattr(sklearn.neighbors, _SEARCH_TREES[state["_fit_method"]])
-    parameters = state["effective_metric_params_"]
-    return tree(state["_fit_X"], state["leaf_size"], metric=state["effective_metric_"], **parameters)

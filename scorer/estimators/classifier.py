@@ -36,6 +36,13 @@ def predict_rows(estimator: Any, features: Any, probabilities: Probabilities, na
     return _answer_outputs(predicted, classes, shares)
 
 
+def check_classes(estimator: Any) -> None:
+    """Raises Unscorable, UNSUPPORTED_MODEL, for a classifier whose classes have no texts of their own."""
+    classes = estimator.classes_
+    for of_output in classes if isinstance(classes, list) else [classes]:
+        name_classes(of_output)
+
+
 def _answer_single(
     predicted: np.ndarray, classes: np.ndarray, shares: Any, probabilities: Probabilities, class_names: tuple[str, ...]
 ) -> Answers:

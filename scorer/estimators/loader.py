@@ -20,7 +20,7 @@ from scorer.model_files.reader import SIZE_LIMIT
 from shared.contract.domain import Task
 from shared.contract.reasons import Reason
 
-from . import builder, outlier_detector
+from . import builder, classifier, outlier_detector
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,13 @@ def build_model(judged: JudgedModel) -> FittedModel:
     model = bundle.estimator
     try:
         estimator = builder.build_estimator(model)
-        outlier_detector.check_detector(estimator)
+        outlier_detector.check_fitted(estimator)
         rule = registry.read_rule(model)
         task = registry.get_task(model)
         if task is Task.DETECTOR:
             outlier_detector.complete_detector(estimator, rule)
+        elif task is Task.CLASSIFIER:
+            classifier.check_classes(estimator)
     except Unscorable:
         raise
     except RecursionError:

@@ -104,8 +104,8 @@ def _list_steps(model: ParsedObject) -> list[ParsedObject]:
     if kind not in TASKS:
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL,
-            f"expected a model that predicts (a {', a '.join(Task)}), got a {_shorten_kind(model.kind)} that ends in "
-            f"{_shorten_kind(kind)}",
+            f"expected a model that predicts (a {', a '.join(Task)}), got a {_describe_ending(model.kind, kind)}: fit "
+            "a Pipeline of it and such a model, and save that",
         )
     steps = [step for _, step in model.state["steps"]] if model.kind == PIPELINE else [model]
     for part in steps:
@@ -113,6 +113,11 @@ def _list_steps(model: ParsedObject) -> list[ParsedObject]:
         if is_fittable and not any(name.endswith("_") and name[:2] != "__" for name in part.state):
             raise Unscorable(Reason.UNFITTED_MODEL, f"this {_shorten_kind(part.kind)} was never fitted")
     return steps
+
+
+def _describe_ending(model: str, last: str) -> str:
+    name = _shorten_kind(last)
+    return name if model == last else f"{_shorten_kind(model)} that ends in {name}"
 
 
 def _shorten_kind(kind: str) -> str:

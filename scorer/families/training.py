@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,44 @@ from .checks import read_release
 PARTS = 1000  # of one model that are looked at
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
 _UNION = "sklearn.pipeline.FeatureUnion"
-_FOREST = "sklearn.ensemble._iforest.IsolationForest"
-_TREES_WITH_GAPS = (1, 6)  # the first scikit-learn whose isolation forests take missing values
+# Models of trees, and the first scikit-learn whose trees show that they were trained with missing values. Trees that
+# choose the best split do so earlier than those that draw it.
+_TREES = MappingProxyType(
+    {
+        "sklearn.ensemble._forest.ExtraTreesClassifier": (1, 6),
+        "sklearn.ensemble._forest.ExtraTreesRegressor": (1, 6),
+        "sklearn.ensemble._forest.RandomForestClassifier": (1, 5),
+        "sklearn.ensemble._forest.RandomForestRegressor": (1, 5),
+        "sklearn.ensemble._iforest.IsolationForest": (1, 6),
+        "sklearn.tree._classes.DecisionTreeClassifier": (1, 5),
+        "sklearn.tree._classes.DecisionTreeRegressor": (1, 5),
+        "sklearn.tree._classes.ExtraTreeClassifier": (1, 6),
+        "sklearn.tree._classes.ExtraTreeRegressor": (1, 6),
+    }
+)
+_RANDOM_SPLITS = (1, 6)
+_HISTOGRAMS = frozenset(
+    f"sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoosting{task}"
+    for task in ("Classifier", "Regressor")
+)
+# Models that hand their readings to others as they are, and the attribute that holds these.
+_HANDS_ON = MappingProxyType(
+    {
+        "sklearn.calibration.CalibratedClassifierCV": "calibrated_classifiers_",
+        "sklearn.calibration._CalibratedClassifier": "estimator",
+        "sklearn.compose._target.TransformedTargetRegressor": "regressor_",
+        "sklearn.ensemble._bagging.BaggingClassifier": "estimators_",
+        "sklearn.ensemble._bagging.BaggingRegressor": "estimators_",
+        "sklearn.ensemble._voting.VotingClassifier": "estimators_",
+        "sklearn.ensemble._voting.VotingRegressor": "estimators_",
+        "sklearn.frozen._frozen.FrozenEstimator": "estimator",
+        "sklearn.model_selection._classification_threshold.FixedThresholdClassifier": "estimator_",
+        "sklearn.model_selection._classification_threshold.TunedThresholdClassifierCV": "estimator_",
+        "sklearn.multiclass.OneVsRestClassifier": "estimators_",
+        "sklearn.multioutput.MultiOutputClassifier": "estimators_",
+        "sklearn.multioutput.MultiOutputRegressor": "estimators_",
+    }
+)
 _IMPUTERS = frozenset(
     f"sklearn.impute.{name}" for name in ("_base.SimpleImputer", "_knn.KNNImputer", "_iterative.IterativeImputer")
 )
@@ -78,7 +115,8 @@ def is_skipped(step: Any) -> bool:
 def takes_gaps(model: Any) -> bool:
     """Whether the model was trained to be given missing values (NaN).
 
-    An imputer before all steps that would refuse them, or a forest whose file says that it saw some, see `saw_gaps`.
+    An imputer before all steps that would refuse them, or trees whose file says that they saw some, see `saw_gaps`; a
+    model that asks others does so where all of them do.
     """
     return _handle_gaps(model, _Parts()) == _ABSORBS
 
@@ -137,8 +175,12 @@ def _handle_gaps(model: Any, parts: _Parts) -> str:
 
 
 def _handle_gaps_in_step(part: ParsedObject, parts: _Parts) -> str:
-    if part.kind == _FOREST:
+    if part.kind in _TREES or part.kind in _HISTOGRAMS:
         return _ABSORBS if saw_gaps(part) else _REFUSES
+    if part.kind in _HANDS_ON:
+        inner = part.state.get(_HANDS_ON[part.kind], ())
+        results = {_handle_gaps(model, parts) for model in (inner if isinstance(inner, list) else [inner])}
+        return _ABSORBS if results == {_ABSORBS} else _REFUSES
     if part.kind in _IMPUTERS:
         missing = part.state.get("missing_values", math.nan)
         return _ABSORBS if isinstance(missing, float) and math.isnan(missing) else _REFUSES
@@ -151,26 +193,34 @@ def _handle_gaps_in_step(part: ParsedObject, parts: _Parts) -> str:
     return _REFUSES
 
 
-def saw_gaps(forest: ParsedObject) -> bool:
-    """Whether a node of one of the forest's trees sends missing values to its smaller side.
+def saw_gaps(model: ParsedObject) -> bool:
+    """Whether a node of one of the model's trees sends missing values to its smaller side.
 
-    Where no value is missing in a node, scikit-learn 1.6 and later sends missing ones to the larger side. Measured with
-    1.3 to 1.9: before 1.6 a forest takes none, whatever the nodes say; forests of 1.6 to 1.8 that saw some do not
-    show it, so they count as trained without.
+    Where no value is missing in a node, scikit-learn sends missing ones to the larger side. Measured with 1.0 to 1.9:
+    no tree that saw complete rows alone shows it, from the releases of `_TREES` on; nearly all that saw gaps do, but
+    for isolation forests of 1.6 to 1.8, which count as trained without. So do trees of older releases.
     """
-    release = read_release(forest.state)
-    if release is None or release < _TREES_WITH_GAPS:
+    if model.kind in _HISTOGRAMS:
+        trees = [tree for iteration in model.state.get("_predictors", ()) for tree in iteration]
+        names = ("left", "right", "count")
+    else:
+        release = read_release(model.state)
+        needed = _RANDOM_SPLITS if model.state.get("splitter") == "random" else _TREES[model.kind]
+        if release is None or release < needed:
+            return False
+        estimators = [_describe(item) for item in model.state.get("estimators_", (model,))]
+        trees = [estimator.state.get("tree_") for estimator in estimators if estimator]
+        names = ("left_child", "right_child", "n_node_samples")
+    nodes = [part.state.get("nodes") for tree in trees if (part := _describe(tree))]
+    return any(_sends_to_smaller(array, *names) for array in nodes if isinstance(array, np.ndarray))
+
+
+def _sends_to_smaller(nodes: np.ndarray, left: str, right: str, count: str) -> bool:
+    """Whether a node sends missing values to that of its children which has fewer samples."""
+    if not {"missing_go_to_left", left, right, count} <= set(nodes.dtype.names or ()):
         return False
-    for estimator in forest.state.get("estimators_", ()):
-        tree = _describe(estimator)
-        nodes = _describe(tree.state.get("tree_")) if tree else None
-        array = nodes.state.get("nodes") if nodes else None
-        if not isinstance(array, np.ndarray) or "missing_go_to_left" not in (array.dtype.names or ()):
-            continue
-        first, second = array["left_child"], array["right_child"]
-        inner = np.flatnonzero((first >= 0) & (first < len(array)) & (second >= 0) & (second < len(array)))
-        counts = array["n_node_samples"]
-        to_larger = counts[first[inner]] > counts[second[inner]]
-        if (array["missing_go_to_left"][inner].astype(bool) != to_larger).any():
-            return True
-    return False
+    first, second = nodes[left].astype(np.int64), nodes[right].astype(np.int64)
+    is_inner = (first > 0) & (first < len(nodes)) & (second > 0) & (second < len(nodes))
+    inner = np.flatnonzero(is_inner)
+    to_larger = nodes[count][first[inner]] > nodes[count][second[inner]]
+    return bool((nodes["missing_go_to_left"][inner].astype(bool) != to_larger).any())

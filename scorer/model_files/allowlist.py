@@ -5,9 +5,9 @@ Nothing that a file names is called, imported or opened while the file is read: 
 
     ESTIMATOR  an instance of scikit-learn's own class: its constructor is not called, its attributes are set
     PART       made by code of ours from checked numbers: trees, sparse matrices, splines, random states, slices
-    FUNCTION   an elementwise function of NumPy, and only as the function of a FunctionTransformer
+    FUNCTION   an elementwise function of NumPy, and only as that of a FunctionTransformer or TransformedTargetRegressor
     TYPE       a type of numbers, as a value
-    UNUSED     never made: scoring does not need it (a tree of neighbours, which is built again; scorers; caches)
+    UNUSED     never made: scoring does not need it, or makes it again (trees of neighbours, losses; scorers; caches)
     READ       a value that the readers themselves make: arrays, numbers, bytes
 
 So a name of this list can run no code that a file chooses, open no file and import nothing. A name that is not on it is
@@ -40,6 +40,8 @@ _PARTS = {
     "numpy.random.mtrand": "RandomState",
     "scipy.interpolate._bsplines": "BSpline",
     "scipy.sparse._csr": "csr_array csr_matrix",
+    "sklearn.compose._column_transformer": "_RemainderColsList",  # a list of columns, in files of 1.5 to 1.7
+    "sklearn.ensemble._hist_gradient_boosting.predictor": "TreePredictor",
     "sklearn.tree._tree": "Tree",
 }
 _FUNCTIONS = {
@@ -53,31 +55,63 @@ _METRICS = (
     "Manhattan", "Matching", "Minkowski", "RogersTanimoto", "RussellRao", "SEuclidean", "SokalMichener", "SokalSneath",
     "WMinkowski",
 )
+_LOSSES = (
+    "AbsoluteError", "ExponentialLoss", "HalfBinomialLoss", "HalfGammaLoss", "HalfMultinomialLoss", "HalfPoissonLoss",
+    "HalfSquaredError", "HalfTweedieLoss", "HalfTweedieLossIdentity", "HuberLoss", "PinballLoss",
+)
 # fmt: on
 _UNUSED = {
     "builtins": "bytearray frozenset set",
     "collections": "OrderedDict defaultdict",
     "datetime": "date datetime timedelta timezone",  # of a bundle: when it was trained
+    "functools": "partial",  # of check_array alone, which is what HistGradientBoosting does to its numeric columns
     "joblib.memory": "Memory",  # a pipeline's cache, which only fitting uses
     "numpy": "mean",  # how FeatureAgglomeration pools, which is not supported
     "numpy.ma": "MaskedArray",  # the results of a search
     "numpy.ma.core": "MaskedArray _mareconstruct",
+    "numpy.random._generator": "Generator",  # with the next ones: what HistGradientBoosting drew while it was fitted
     "numpy.random._mt19937": "MT19937",
-    "numpy.random._pickle": "__bit_generator_ctor",
+    "numpy.random._pcg64": "PCG64",
+    "numpy.random._pickle": "__bit_generator_ctor __generator_ctor",
+    "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
     "scipy._lib.array_api_compat.numpy._aliases": "asarray",  # an attribute of BSpline, which its constructor sets
-    "sklearn.cluster._kmeans": "_kmeans_single_elkan _kmeans_single_lloyd",  # of BisectingKMeans, not supported
-    "sklearn.linear_model._sgd_fast": "Hinge",  # the loss, which only fitting uses
-    "sklearn.metrics._classification": "accuracy_score balanced_accuracy_score f1_score precision_score recall_score",
+    # Losses and their links: made again, from the name of the loss.
+    "sklearn._loss._loss": " ".join(f"{prefix}Cy{name}" for name in _LOSSES for prefix in ("", "__pyx_unpickle_")),
+    "sklearn._loss.glm_distribution": "DistributionBoundary PoissonDistribution TweedieDistribution",  # of 1.0
+    "sklearn._loss.link": "HalfLogitLink IdentityLink Interval LogLink LogitLink MultinomialLogit",
+    "sklearn._loss.loss": " ".join(_LOSSES),
+    "sklearn.cluster._birch": "_CFNode _CFSubcluster",  # the tree, of which the centres are kept
+    "sklearn.cluster._kmeans": "_kmeans_single_elkan _kmeans_single_lloyd",
+    "sklearn.ensemble._gb_losses": "BinomialDeviance ExponentialLoss HuberLossFunction LeastAbsoluteError "
+    "LeastSquaresError MultinomialDeviance QuantileLossFunction",  # up to 1.3
+    "sklearn.ensemble._hist_gradient_boosting.loss": "AbsoluteError BinaryCrossEntropy CategoricalCrossEntropy "
+    "LeastAbsoluteDeviation LeastSquares Poisson",  # up to 1.0
+    "sklearn.feature_selection._mutual_info": "mutual_info_classif mutual_info_regression",  # how columns were chosen
+    "sklearn.feature_selection._univariate_selection": "chi2 f_classif f_oneway f_regression r_regression",
+    "sklearn.linear_model._glm.link": "IdentityLink LogLink LogitLink",  # of 1.0
+    "sklearn.linear_model._sgd_fast": "EpsilonInsensitive Hinge Huber Log ModifiedHuber SquaredEpsilonInsensitive "
+    "SquaredHinge SquaredLoss",  # the loss, which only fitting uses
+    "sklearn.metrics._classification": "accuracy_score balanced_accuracy_score f1_score log_loss precision_score "
+    "recall_score",
     "sklearn.metrics._dist_metrics": " ".join(
         ["newObj", *(f"{name}Distance{size}" for name in _METRICS for size in ("", "32", "64"))]
     ),
-    "sklearn.metrics._scorer": "_PassthroughScorer _Scorer",  # of a search
+    "sklearn.metrics._ranking": "average_precision_score roc_auc_score",
+    "sklearn.metrics._regression": "explained_variance_score max_error mean_absolute_error "
+    "mean_absolute_percentage_error mean_squared_error mean_squared_log_error median_absolute_error r2_score "
+    "root_mean_squared_error root_mean_squared_log_error",
+    "sklearn.metrics._scorer": "_MultimetricScorer _PassthroughScorer _PredictScorer _ProbaScorer _Scorer "
+    "_ThresholdScorer _passthrough_scorer",  # of a search
     "sklearn.model_selection._search": "ParameterGrid",
-    "sklearn.model_selection._split": "GroupKFold KFold LeaveOneOut PredefinedSplit RepeatedKFold "
-    "RepeatedStratifiedKFold ShuffleSplit StratifiedKFold StratifiedShuffleSplit TimeSeriesSplit",
+    "sklearn.model_selection._split": "GroupKFold GroupShuffleSplit KFold LeaveOneGroupOut LeaveOneOut LeavePOut "
+    "PredefinedSplit RepeatedKFold RepeatedStratifiedKFold ShuffleSplit StratifiedGroupKFold StratifiedKFold "
+    "StratifiedShuffleSplit TimeSeriesSplit",
     "sklearn.neighbors._ball_tree": "BallTree BallTree32 BallTree64 BinaryTree newObj",
     "sklearn.neighbors._kd_tree": "BinaryTree KDTree KDTree32 KDTree64 newObj",
+    "sklearn.neural_network._stochastic_optimizers": "AdamOptimizer SGDOptimizer",
+    "sklearn.utils._bunch": "Bunch",  # the names of a Voting's or Stacking's estimators
     "sklearn.utils._metadata_requests": "MetadataRequest MethodMetadataRequest",  # routing, of fitting only
+    "sklearn.utils.validation": "check_array",
 }
 _READ = {
     "_codecs": "encode",  # how protocol 2 spells bytes
@@ -102,7 +136,7 @@ SEARCHES = frozenset(
 
 USES: Mapping[str, Use] = MappingProxyType(
     {
-        **dict.fromkeys(list_names(KINDS), Use.ESTIMATOR),
+        **dict.fromkeys(KINDS, Use.ESTIMATOR),
         **dict.fromkeys(list_names(_PARTS), Use.PART),
         **dict.fromkeys(list_names(_FUNCTIONS), Use.FUNCTION),
         **dict.fromkeys(list_names(_TYPES), Use.TYPE),
@@ -112,12 +146,13 @@ USES: Mapping[str, Use] = MappingProxyType(
     }
 )
 # The modules that the estimators of this list are imported from.
-MODULES = tuple(sorted(KINDS))
+MODULES = tuple(sorted({name.rpartition(".")[0] for name in KINDS}))
 
 # Module names of older versions, and today's.
 MOVED: Mapping[str, str] = MappingProxyType(
     {
         "__builtin__": "builtins",
+        "_loss": "sklearn._loss._loss",  # 1.3 to 1.8, as the compiled module called itself
         "numpy._core._multiarray_umath": "numpy",  # where NumPy's functions are made
         "numpy.core": "numpy._core",
         "numpy.core._multiarray_umath": "numpy",
@@ -144,8 +179,11 @@ MOVED: Mapping[str, str] = MappingProxyType(
         "sklearn.preprocessing.data": "sklearn.preprocessing._data",
         "sklearn.svm.classes": "sklearn.svm._classes",
         "sklearn.tree.tree": "sklearn.tree._classes",
+        "sklearn.utils": "sklearn.utils._bunch",  # up to 1.1
     }
 )
+# The only function that a file may bind arguments to: it checks arrays, and is never called.
+PARTIAL = "sklearn.utils.validation.check_array"
 # Libraries whose other classes are named as not supported rather than as untrusted.
 LIBRARIES = ("catboost", "lightgbm", "pyod", "sklearn", "xgboost")
 

@@ -19,8 +19,8 @@ from shared.contract.reasons import Reason
 
 from . import parsed
 from .content import Bundle, Threshold, ThresholdOf
-from .estimator_kinds import ESTIMATORS, TASKS
-from .parsed import PIPELINE, ParsedObject
+from .estimator_kinds import KINDS, TASKS
+from .parsed import PIPELINE, ParsedObject, describe_kind
 
 MODEL, SCALER, FEATURES, CLASSES, ENCODER = "model", "scaler", "features", "classes", "label_encoder"
 THRESHOLD, THRESHOLD_OF, TARGET = "threshold", "threshold_of", "target"
@@ -80,7 +80,7 @@ def read_bundle(value: Any) -> Bundle:
     parts = _sort_dict(value) if type(value) is dict else _sort_sequence(value)
     estimator = parts.get(MODEL)
     if not _is_model(estimator):
-        _refuse(f"expected an estimator that predicts as {parts.parts[MODEL][0]!r}, got a {_describe(estimator)}")
+        _refuse(f"expected an estimator that predicts as {parts.parts[MODEL][0]!r}, got a {describe_kind(estimator)}")
     estimator = parsed.simplify_model(estimator)
     threshold = parse_threshold({role: parts.get(role) for role in (THRESHOLD, THRESHOLD_OF, TARGET)})
     return Bundle(
@@ -97,10 +97,10 @@ def join_scaler(scaler: Any, estimator: ParsedObject) -> ParsedObject:
     if scaler is None:
         return estimator
     if type(scaler) is not ParsedObject or _is_model(scaler) or scaler.kind == _ENCODER:
-        _refuse(f"expected a transformer as the scaler, got a {_describe(scaler)}")
+        _refuse(f"expected a transformer as the scaler, got a {describe_kind(scaler)}")
     first = estimator.state["steps"][0][1] if estimator.kind == PIPELINE and estimator.state.get("steps") else None
     if type(first) is ParsedObject and first.kind == scaler.kind:
-        _refuse(f"expected a scaler beside the model or in its pipeline, got a {_describe(scaler)} in both")
+        _refuse(f"expected a scaler beside the model or in its pipeline, got a {describe_kind(scaler)} in both")
     version = estimator.state.get("_sklearn_version")
     state = {"steps": [("scaler", scaler), ("model", estimator)], "memory": None, "verbose": False}
     return ParsedObject(PIPELINE, {**state, "_sklearn_version": version} if version else state)
@@ -143,7 +143,7 @@ def _sort_dict(value: dict[Any, Any]) -> _Parts:
 def _sort_sequence(value: Any) -> _Parts:
     """The parts of a list or a tuple by what they are: their order says nothing."""
     if type(value) not in (list, tuple):
-        _refuse(f"expected a model, got a {_describe(value)}")
+        _refuse(f"expected a model, got a {describe_kind(value)}")
     parts = _Parts()
     for index, item in enumerate(value):
         parts.add(_find_role(item), f"item {index}", item)
@@ -159,7 +159,7 @@ def _find_role(item: Any) -> str:
         return FEATURES
     if item is None or type(_simplify(item)) in (int, float):
         return THRESHOLD
-    return _refuse(f"expected a model, a scaler, names or a threshold in the bundle, got a {_describe(item)}")
+    return _refuse(f"expected a model, a scaler, names or a threshold in the bundle, got a {describe_kind(item)}")
 
 
 def _is_model(value: Any) -> bool:
@@ -176,7 +176,7 @@ def _read_texts(parts: _Parts, role: str) -> tuple[str, ...]:
         return ()
     texts = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) and text for text in texts):
-        _refuse(f"expected a list of names as {parts.parts[role][0]!r}, got a {_describe(value)}")
+        _refuse(f"expected a list of names as {parts.parts[role][0]!r}, got a {describe_kind(value)}")
     if len(set(texts)) < len(texts):
         _refuse(f"expected different names as {parts.parts[role][0]!r}, got one twice")
     return tuple(str(text) for text in texts)
@@ -189,7 +189,7 @@ def _read_classes(parts: _Parts) -> tuple[str, ...]:
     if encoder is None:
         return names
     if type(encoder) is not ParsedObject or encoder.kind != _ENCODER:
-        _refuse(f"expected a LabelEncoder as {parts.parts[ENCODER][0]!r}, got a {_describe(encoder)}")
+        _refuse(f"expected a LabelEncoder as {parts.parts[ENCODER][0]!r}, got a {describe_kind(encoder)}")
     classes = encoder.state.get("classes_")
     items = classes.tolist() if isinstance(classes, np.ndarray) and classes.ndim == 1 else classes
     if not isinstance(items, list) or not all(isinstance(item, str | int | float) for item in items):
@@ -209,7 +209,7 @@ def _has_estimator(value: Any) -> bool:
     pending, visited = [value], dict[int, Any]()
     while pending:
         part = pending.pop()
-        if type(part) is ParsedObject and part.kind in ESTIMATORS:
+        if type(part) is ParsedObject and part.kind in KINDS:
             return True
         parts = list(part.values()) if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
         if len(pending) + len(visited) + len(parts) > PARTS:
@@ -236,14 +236,8 @@ def _show(value: Any) -> str:
         if type(value) in (int, float, bool)
         else repr(value[:40])
         if type(value) is str
-        else _describe(value)
+        else describe_kind(value)
     )
-
-
-def _describe(value: Any) -> str:
-    if type(value) is parsed.Global:
-        return f"{value.name} without an instance"
-    return value.kind.rpartition(".")[2] if type(value) is ParsedObject else type(value).__name__
 
 
 def _refuse(message: str) -> NoReturn:

@@ -96,6 +96,13 @@ def get_last_step(value: Any) -> Any:
     return value
 
 
+def describe_kind(value: Any) -> str:
+    """The type of a value of a file, for a message."""
+    if type(value) is Global:
+        return f"{value.name} without an instance"
+    return value.kind.rpartition(".")[2] if type(value) is ParsedObject else type(value).__name__
+
+
 def is_step(step: Any) -> bool:
     """Whether a part of a pipeline's steps is a name and an estimator."""
     return type(step) in (tuple, list) and len(step) == 2  # noqa: PLR2004  # the name and the estimator

@@ -69,7 +69,7 @@ def _check_text(value: Any) -> str:
     return value
 
 
-def make_call(function: Any, args: Any, steps: Iterator[None]) -> Any:  # a case for each call
+def make_call(function: Any, args: Any, steps: Iterator[None]) -> Any:  # noqa: C901  # a case for each call
     """The token for the result of a call, or for a new object."""
     if type(function) is not Global or type(args) is not tuple:
         raise ValueError("expected a call of a class or a function")
@@ -93,6 +93,8 @@ def make_call(function: Any, args: Any, steps: Iterator[None]) -> Any:  # a case
         case "numpy._core._ufunc_reconstruct":
             module, name = args
             return find_global(module, name, [])
+        case "functools.partial" if args != (Global(allowlist.PARTIAL),):  # the rest of it follows as its state
+            raise Unscorable(Reason.UNTRUSTED_MODEL, "the pickle binds arguments to a function not on the allow-list")
         case "numpy.ndarray":
             raise ValueError("a call of numpy.ndarray itself")
     return ParsedObject(function.name, {"__args__": args})

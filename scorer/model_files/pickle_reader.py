@@ -230,12 +230,15 @@ def _read_joblib_array(
 
 
 def _set_items(target: Any, items: list[Any]) -> None:
-    """Put alternating keys and values into a dict."""
+    """Put alternating keys and values into a dict, or into an object of a class of dicts, which keeps them apart."""
+    if type(target) is ParsedObject:
+        target = target.state.setdefault("__items__", {})
     if type(target) is not dict or len(items) % 2:
         raise ValueError("keys and values for an object that is not a dict")
     keys = items[::2]
     for key in keys:
-        if type(key) is not str and not (isinstance(key, int) and -_SMALL < key < _SMALL):
+        is_whole = isinstance(key, int) or (type(key) is float and key.is_integer())  # a class may be 1.0
+        if type(key) is not str and not (is_whole and -_SMALL < key < _SMALL):
             raise ValueError(f"expected text or a small number as a key, got a {type(key).__name__}")
     target.update(zip(keys, items[1::2], strict=True))
 

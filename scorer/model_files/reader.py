@@ -19,6 +19,7 @@ from shared.contract.reasons import Reason
 from . import parsed, pickle_reader, skops_reader
 from .bundle import read_bundle
 from .content import Bundle
+from .estimator_kinds import ADVICE
 from .file_formats import FileFormat, describe_start, identify_format
 from .parsed import ParsedObject
 
@@ -74,6 +75,8 @@ def _read_part(data: bytes, size_limit: int, simplify: Callable[[Any], Any]) -> 
 def _make_unsupported(value: Any, foreign: list[str]) -> Unscorable:
     last = parsed.get_last_step(value)
     name = last.kind if type(last) is ParsedObject and last.kind in foreign else foreign[0]
+    if name in ADVICE:
+        return Unscorable(Reason.UNSUPPORTED_MODEL, f"a {name.rpartition('.')[2]} {ADVICE[name]}")
     return Unscorable(
         Reason.UNSUPPORTED_MODEL,
         f"expected a model of supported parts, got one with {name}: see docs/models.md",

@@ -43,10 +43,18 @@ _VALUES = {
     "SparseMatrixNode": frozenset({"scipy.sparse._csr.csr_array", "scipy.sparse._csr.csr_matrix"}),
     "TupleNode": frozenset({"builtins.tuple"}),
 }
-_OBJECTS = ("LossNode", "MaskedArrayNode", "ObjectNode", "RandomStateNode", "SliceNode", "TreeNode")
+_OBJECTS = (
+    "DictNode", "LossNode", "MaskedArrayNode", "ObjectNode", "PartialNode", "RandomGeneratorNode", "RandomStateNode",
+    "SliceNode", "TreeNode",
+)  # fmt: skip
 _FOREIGN = ("ObjectNode", "TupleNode")
 _NAMES = ("FunctionNode", "TypeNode")
-_KEYS = frozenset({"builtins.str", "builtins.int"})
+_KEYS = frozenset(
+    {
+        *(f"builtins.{name}" for name in ("bool", "float", "int", "str")),
+        *(f"numpy.{name}" for name in ("bool", "bool_", "float64", "int64", "str_")),  # classes
+    }
+)
 _NAME = itemgetter("__loader__", "__module__", "__class__")
 _OBJECT_USES = (Use.ESTIMATOR, Use.PART, Use.UNUSED)
 _NAME_USES = (Use.FUNCTION, Use.TYPE, Use.UNUSED)
@@ -178,13 +186,18 @@ def _build_value(node: dict[str, Any], archive: _Archive, foreign: list[str]) ->
         case "TupleNode":
             return tuple([_build_value(item, archive, foreign) for item in node["content"]])
         case "DictNode":
-            for key in node["key_types"]["content"]:
-                if key["__loader__"] != "TypeNode" or _get_kind(key) not in _KEYS:
-                    raise _make_untrusted(_get_kind(key))
-            return {key: _build_value(item, archive, foreign) for key, item in node["content"].items()}
+            return _read_items(node, archive, foreign)
         case "DTypeNode":
             return _read_array(node["content"], archive, foreign).dtype
     return ParsedObject(kind, _read_sparse(node, archive))
+
+
+def _read_items(node: dict[str, Any], archive: _Archive, foreign: list[str]) -> dict[str, Any]:
+    """The items of a dict."""
+    for key in node["key_types"]["content"]:
+        if key["__loader__"] != "TypeNode" or _get_kind(key) not in _KEYS:
+            raise _make_untrusted(_get_kind(key))
+    return {key: _build_value(item, archive, foreign) for key, item in node["content"].items()}
 
 
 def _build_named(node: dict[str, Any], loader: str, kind: str, archive: _Archive, foreign: list[str]) -> Any:
@@ -206,8 +219,15 @@ def _build_named(node: dict[str, Any], loader: str, kind: str, archive: _Archive
 def _build_object(node: dict[str, Any], kind: str, archive: _Archive, foreign: list[str]) -> ParsedObject:
     content: Any = node.get("content")
     state: Any
-    if node["__loader__"] == "MaskedArrayNode":
+    if node["__loader__"] in ("MaskedArrayNode", "RandomGeneratorNode"):
         state = {name: _build_value(part, archive, foreign) for name, part in content.items()}
+    elif node["__loader__"] == "PartialNode":
+        parts = ("func", "args", "kwds", "namespace")
+        if not content or "func" not in content or _get_kind(content["func"]) != allowlist.PARTIAL:
+            raise _make_untrusted(kind)
+        state = tuple([_build_value(content[name], archive, foreign) for name in parts])
+    elif node["__loader__"] == "DictNode":  # a class of dicts
+        state = {"__items__": _read_items(node, archive, foreign)}
     elif node["__loader__"] == "SliceNode":
         state = {"__args__": tuple(content[name] for name in ("start", "stop", "step"))}
     else:
@@ -262,7 +282,10 @@ def _read_array(node: dict[str, Any], archive: _Archive, foreign: list[str]) -> 
     """An array of numbers; a number where the file marks it as one; an ObjectArray for an array of objects."""
     if node["type"] == "json":
         items = [_build_value(item, archive, foreign) for item in node["content"]]
-        return ObjectArray(items, (len(items),))
+        shape = _build_value(node["shape"], archive, foreign) if "shape" in node else (len(items),)
+        for _ in range(min(len(shape), parsed.DIMENSIONS) - 1):  # lists in lists
+            items = [item for inner in items for item in inner]
+        return ObjectArray(items, shape)
     array = _read_entry(archive, node["file"])
     return array if node["__class__"] == "ndarray" else array.item()
 

@@ -70,7 +70,7 @@ class Reason(StrEnum):
     INCOMPATIBLE_MODEL = ("incompatible_model", Source.MODEL, _FAILED,
         "Fit the model again with a release of its library that this version reads; OTHER_VERSIONS says which are.")
     UNSUPPORTED_MODEL = ("unsupported_model", Source.MODEL, _FAILED,
-        "Fit a detector of a supported kind: one whose predict gives +1 or -1, and which has a decision_function.",
+        "Fit a model of a supported kind that has predict: docs/models.md lists them. Put a transformer before one.",
         "not_a_detector")
     NOT_NOVELTY = ("not_novelty", Source.MODEL, _FAILED,
         "Fit the LocalOutlierFactor with novelty=True: without it, it cannot score readings that are new to it.",

@@ -36,9 +36,13 @@ from sklearn.svm import OneClassSVM
 from sklearn.utils import all_estimators
 
 from scorer.errors import Unscorable
-from scorer.estimators import loader, outlier_detector
+from scorer.estimators import loader, outlier_detector, registry
+from scorer.estimators.loader import FittedModel
 from scorer.families.base import Family, Packed
 from scorer.packs.cache import pack_file
+from shared.contract.domain import Task
+from shared.contract.scoring_options import Probabilities
+from tests.project import predictors
 from tests.scorer.families.layout import anomalies, decision
 from tests.scorer.releases.make import SEEN as SEEN_BY_RELEASES
 from tests.scorer.releases.test_releases import RELEASES, read_release
@@ -47,6 +51,7 @@ NAMES = ["a", "b", "c", "d"]
 _RANDOM = np.random.default_rng(3)
 FITTED, SEEN = (_RANDOM.normal([10, 20, 30, 5], [1, 2, 3, 0.5], (rows, 4)).clip(0.1) for rows in (60, 25))
 EQUAL = 1e-9  # of scores, compared with scikit-learn's
+SAME = 1e-12  # of predictions and probabilities, of the largest
 PACKED, CHILD = "packed", "in the child"
 
 
@@ -71,6 +76,7 @@ class Kind:
     section: str
     name: str
     model: Any
+    target: str = ""  # of `predictors.TARGETS`; a detector has none, but a search wants one
 
 
 def list_kinds() -> list[Kind]:
@@ -80,7 +86,13 @@ def list_kinds() -> list[Kind]:
         "Transformers before a OneClassSVM": _list_transformers(),
         "Other forms": _list_forms(),
     }
-    return [Kind(section, name, model) for section, models in sections.items() for name, model in models.items()]
+    kinds = [Kind(section, name, model) for section, models in sections.items() for name, model in models.items()]
+    tasks = {
+        "Regressors": predictors.list_regressors(),
+        "Classifiers": predictors.list_classifiers(),
+        "Clusterers and mixtures": predictors.list_clusterers(),
+    }
+    return kinds + [Kind(task, name, *row) for task, rows in tasks.items() for name, row in rows.items()]
 
 
 def _list_detectors() -> dict[str, Any]:
@@ -112,7 +124,6 @@ def _list_detectors() -> dict[str, Any]:
     return detectors | behind
 
 
-_SCALED = ("OneClassSVM, rbf", "SGDOneClassSVM", "IsolationForest", "EllipticEnvelope", "LocalOutlierFactor, auto")
 _KERNELS = ("rbf", "linear", "poly", "sigmoid")
 _SEARCHES = ("auto", "kd_tree", "ball_tree", "brute")
 _METRICS = ("manhattan", "chebyshev", "canberra", "braycurtis", "cosine")
@@ -185,11 +196,17 @@ def _multiply(rows: Any, others: Any) -> Any:
     return rows @ others.T
 
 
-def fit(model: Any, frame: str) -> Any:
-    """A fitted copy. A search gets a target, for its score."""
-    rows = FRAMES[frame](FITTED)
+def fit(model: Any, frame: str, target: str = "", name: str = "") -> Any:
+    """A fitted copy. A search of a detector gets a target too, for its score."""
     fitted = Pipeline([*model.steps], memory=model.memory) if isinstance(model, Pipeline) else clone(model)
-    return fitted.fit(rows, np.ones(len(rows)))
+    if not target:
+        return fitted.fit(FRAMES[frame](FITTED), np.ones(len(FITTED)))
+    return fitted.fit(_make_rows(predictors.FITTED, frame, name), predictors.TARGETS[target])
+
+
+def _make_rows(rows: np.ndarray, frame: str, name: str) -> Any:
+    selected = predictors.select_rows(name, rows)
+    return selected if frame == "array" else pd.DataFrame(selected, columns=NAMES[: selected.shape[1]])
 
 
 def judge(model: Any, frame: str, kind: str) -> str:
@@ -206,6 +223,10 @@ def judge(model: Any, frame: str, kind: str) -> str:
         detector = loader.load_model(data)
     except Unscorable as error:
         return str(error.reason)
+    if detector.task is not Task.DETECTOR:
+        rows = _make_rows(predictors.SEEN, frame, type(model).__name__)
+        _compare(model, detector, rows if detector.feature_names else np.asarray(rows), rows)
+        return PACKED if packed.family is not Family.KEPT else CHILD
     rows = FRAMES[frame](SEEN)
     expected = np.ravel(model.decision_function(rows)), model.predict(rows) == -1
     answers = outlier_detector.predict_rows(detector.estimator, rows if detector.feature_names else SEEN, detector.rule)
@@ -217,6 +238,31 @@ def judge(model: Any, frame: str, kind: str) -> str:
         clear = np.abs(scores - detector.rule.border) > EQUAL
         np.testing.assert_array_equal(labels[clear], expected[1][clear])
     return PACKED if packed.family is not Family.KEPT else CHILD
+
+
+def _compare(model: Any, loaded: FittedModel, features: Any, rows: Any) -> None:
+    """AssertionError where what is made of a file says something else than the model itself."""
+    answers = registry.predict_rows(loaded, features, Probabilities.LABEL)
+    predicted = np.ravel(model.predict(rows))
+    if answers.prediction is not None:
+        np.testing.assert_allclose(answers.prediction, predicted, rtol=SAME, atol=SAME * np.abs(predicted).max())
+        return
+    assert answers.label is not None
+    labels = [answers.label.names[code] for code in answers.label.codes]
+    classes = getattr(model, "classes_", np.unique(predicted))
+    of_output = classes if isinstance(classes, list) else [classes]
+    texts = {item: str(item) for names in of_output for item in np.asarray(names).tolist()}
+    assert labels == [texts.get(item, str(item)) for item in predicted.tolist()]
+    if answers.probability is not None and predicted.shape == (len(rows),) and not isinstance(classes, list):
+        index = [np.asarray(classes).tolist().index(item) for item in predicted.tolist()]
+        shares = model.predict_proba(rows)[np.arange(len(rows)), index]
+        np.testing.assert_allclose(answers.probability, shares, rtol=0, atol=SAME)
+    assert (answers.probability is not None) == (loaded.task is Task.CLASSIFIER and hasattr(model, "predict_proba"))
+    if loaded.task is Task.CLUSTERER and hasattr(model, "transform"):
+        distances = np.asarray(model.transform(rows)).min(axis=1)
+        np.testing.assert_allclose(answers.score, -distances, rtol=SAME, atol=SAME)
+    if loaded.task is Task.CLUSTERER and hasattr(model, "score_samples"):
+        np.testing.assert_allclose(answers.score, model.score_samples(rows), rtol=SAME, atol=SAME)
 
 
 def _score_packed(packed: Packed, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -231,7 +277,7 @@ def judge_kind(kind: Kind, variants: list[tuple[str, str]]) -> dict[tuple[str, s
         formats = [variant for variant in variants if variant[0] == frame]
         if formats:
             with warnings.catch_warnings(action="ignore"):
-                model = fit(kind.model, frame)
+                model = fit(kind.model, frame, kind.target, kind.name)
                 verdicts |= {(frame, name): judge(model, frame, name) for _, name in formats}
     return verdicts
 

@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.cluster import KMeans
+from sklearn.cluster import DBSCAN, HDBSCAN, OPTICS, AgglomerativeClustering
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestRegressor
 from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
@@ -39,6 +38,7 @@ from shared.contract.reasons import Reason
 from tests.scorer.corpus import corpus_bundles
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel
 from tests.scorer.corpus.corpus_formats import DATA, FORMATS, to_skops, unzipped, zipped
+from tests.scorer.corpus.corpus_kinds import broken_kinds
 from tests.scorer.corpus.corpus_wrong import contradictions, whole
 
 P = b"\x80\x04"
@@ -57,7 +57,7 @@ def models() -> list[BadModel]:
     rows = [*_files(), *_cut(), *_bombs(), *_zips(), *_schemas(), *_headers(), *_hostile(), *_things(), *_versions()]
     found = [BadModel(*row) for row in rows]
     found.append(BadModel("five-gigabytes-of-zeros", pickle.dumps(_svm()), LARGE, "expected at most", 5 * 2**30))
-    return [*found, *(BadModel(*row) for row in contradictions())]
+    return [*found, *(BadModel(*row) for row in (*contradictions(), *broken_kinds()))]
 
 
 def _svm() -> OneClassSVM:
@@ -321,7 +321,6 @@ def _hostile() -> Iterator[Row]:
 
 
 def _things() -> Iterator[Row]:
-    label = DATA[:, 0] > 10
     alike: dict[str, tuple[Any, str]] = {
         "list-of-models": ([_svm(), _svm()], "expected one model"),
         "int": (42, "got a int"),
@@ -343,22 +342,17 @@ def _things() -> Iterator[Row]:
     for name, estimator in whole().items():
         for kind in ("pickle-5", "skops"):
             yield f"unfitted-{name}-{kind}", FORMATS[kind](clone(estimator)), Reason.UNFITTED_MODEL, "never fitted"
-    others = {
-        "classifier": LogisticRegression().fit(DATA, label),
-        "regressor": LinearRegression().fit(DATA, label),
-        "forest-regressor": RandomForestRegressor(2, random_state=0).fit(DATA, label),
-        "clusterer": KMeans(2, random_state=0, n_init=1).fit(DATA),
-    }
-    for name, thing in others.items():
-        yield f"{name}-pickle-4", pickle.dumps(thing, 4), UNSUPPORTED, "expected an outlier detector"
+    yield "class-pickle-4", pickle.dumps(LogisticRegression, 4), UNSUPPORTED, "without an instance"
+    for clusterer in (AgglomerativeClustering(2), DBSCAN(), HDBSCAN(copy=True), OPTICS()):
+        name = type(clusterer).__name__
+        for kind in ("pickle-4", "skops"):
+            yield f"{name.lower()}-{kind}", FORMATS[kind](clusterer.fit(DATA)), UNSUPPORTED, f"a {name} has no predict"
     for name, thing in {"function": np.median, "data-frame": pd.DataFrame(DATA)}.items():
         yield f"{name}-pickle-4", pickle.dumps(thing, 4), UNTRUSTED, "not on the allow-list"
     yield from corpus_bundles.list_rows(_svm())
     search = GridSearchCV(OneClassSVM(), {"nu": [0.1, 0.2]}, scoring=None, cv=2)
     yield "grid-search-pickle-4", pickle.dumps(search, 4), Reason.UNFITTED_MODEL, "holds no fitted estimator"
-    hidden = make_pipeline(
-        LogisticRegression().fit(DATA, label), OneClassSVM(kernel=_call(os.system, f"echo > {MARKER}"))
-    )
+    hidden = make_pipeline(DBSCAN().fit(DATA), OneClassSVM(kernel=_call(os.system, f"echo > {MARKER}")))
     yield "untrusted-behind-unsupported", pickle.dumps(hidden), UNTRUSTED, "not on the allow-list"
     callable_kernel = clone(_svm()).set_params(kernel=np.log1p)
     callable_kernel.__dict__.update({k: v for k, v in vars(_svm()).items() if k != "kernel"})
@@ -369,8 +363,6 @@ def _things() -> Iterator[Row]:
     text_kernel = make_pipeline(Nystroem(n_components=5, random_state=0), _svm()).fit(DATA)
     text_kernel[0].kernel = np.exp
     yield "function-as-a-kernel-of-nystroem", pickle.dumps(text_kernel), UNSUPPORTED, "got numpy.exp as kernel"
-    for name in ("classifier", "regressor", "clusterer"):
-        yield f"{name}-skops", to_skops(others[name]), UNSUPPORTED, "expected an outlier detector"
     yield "class-of-a-detector", pickle.dumps(OneClassSVM), UNSUPPORTED, "without an instance"
 
 

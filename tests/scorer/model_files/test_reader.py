@@ -168,7 +168,7 @@ HOSTILE: dict[str, tuple[bytes | Callable[[], bytes], Reason]] = {
     "BUILD on a class": (P + SVM + b"}" + text("fit") + b"Nsb.", UNREADABLE),
     "BUILD on a list": (P + b"]}b.", UNREADABLE),
     "a key of a number of a million": (attribute(b"}J\xff\xff\xff\x7fNsb"), UNREADABLE),
-    "a key that is a float": (attribute(b"}G" + bytes(8) + b"Ns"), UNREADABLE),
+    "a key that is half a number": (attribute(b"}G" + struct.pack(">d", 0.5) + b"Ns"), UNREADABLE),
     "a tuple nested deep as a key": (attribute(b"}" + NESTED_TUPLE + b"Ns"), UNREADABLE),
     "a tuple doubled 100 times as a key": (attribute(b"}" + doubled(100) + b"Ns"), UNREADABLE),
     "keys that fall into one slot": (attribute(b"}\x8a\x09" + (2**61 - 1).to_bytes(9, "little") + b"Ns"), UNREADABLE),
@@ -284,7 +284,7 @@ HOSTILE: dict[str, tuple[bytes | Callable[[], bytes], Reason]] = {
     "an operator": (lambda: skops_of(x=node("OperatorFuncNode", "operator.attrgetter")), TRUST),
     "a class of ours": (lambda: skops_of(x=node("ObjectNode", "scorer.storage.blob_store.Folder")), TRUST),
     "an estimator that is not on the list": (
-        lambda: skops_of(x=node("ObjectNode", "sklearn.manifold._t_sne.TSNE")),
+        lambda: skops_of(x=node("ObjectNode", "sklearn.cluster._dbscan.DBSCAN")),
         Reason.UNSUPPORTED_MODEL,
     ),
     "a type of keys that is not on the list": (

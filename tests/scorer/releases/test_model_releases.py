@@ -1,0 +1,85 @@
+"""Regressors, classifiers and clusterers say what the release of scikit-learn that made them said, or are refused.
+
+The files and answers were made by `make_models.py` with the real releases.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skops.io
+
+from scorer.errors import Unscorable
+from scorer.estimators import loader, registry
+from shared.contract.reasons import Reason
+from shared.contract.scoring_options import Probabilities
+from tests.scorer.releases.make_models import SEEN
+
+FOLDER = Path(__file__).parent / "models"
+RELEASES = sorted(path.stem for path in FOLDER.glob("*.zip"))
+SAME = 1e-12  # of the largest number
+# What later releases score otherwise: refused, with the release in the message.
+REFUSED = {
+    "1.0": {"votes": "SAMME.R", "logistic-apart": "multi_class", "partial-least-squares": "since 1.3"},
+    "1.2": {"votes": "SAMME.R", "logistic-apart": "multi_class", "partial-least-squares": "since 1.3"},
+    "1.5": {"votes": "SAMME.R", "logistic-apart": "multi_class"},
+    "1.6": {"logistic-apart": "multi_class"},
+    "1.8": {},
+}
+
+
+def read_release(release: str) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The model files of a release, by name, and its own answers for `SEEN`."""
+    with zipfile.ZipFile(FOLDER / f"{release}.zip") as archive:
+        answers: dict[str, Any] = json.loads(archive.read("expected.json"))["answers"]
+        return {name: archive.read(f"{name}.pkl") for name in answers}, answers
+
+
+def compare(data: bytes, answer: dict[str, Any], name: str) -> None:
+    """AssertionError where a file is scored otherwise than its release did."""
+    rows = SEEN[:, :1] if name == "isotonic" else SEEN
+    answers = registry.predict_rows(loader.load_model(data), rows, Probabilities.LABEL)
+    if answers.prediction is not None:
+        expected = np.array(answer["predict"])
+        np.testing.assert_allclose(answers.prediction, expected, rtol=0, atol=SAME * np.abs(expected).max())
+        return
+    assert answers.label is not None
+    assert [answers.label.names[code] for code in answers.label.codes] == [str(item) for item in answer["predict"]]
+    assert (answers.probability is not None) == ("shares" in answer)
+    if answers.probability is not None:
+        np.testing.assert_allclose(answers.probability, answer["shares"], rtol=0, atol=SAME)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_model_predicts_as_the_release_that_made_it(release: str) -> None:
+    files, answers = read_release(release)
+    scored = [name for name in files if name not in REFUSED[release]]
+
+    assert len(scored) >= 27
+    for name in scored:
+        compare(files[name], answers[name], name)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_later_releases_score_otherwise_is_refused_with_the_release_that_made_it(release: str) -> None:
+    files, _ = read_release(release)
+
+    for name, says in REFUSED[release].items():
+        with pytest.raises(Unscorable, match=says) as caught:
+            loader.load_model(files[name])
+        assert caught.value.reason is Reason.INCOMPATIBLE_MODEL
+        assert f"made by scikit-learn {release}, which" in str(caught.value)
+
+
+@pytest.mark.parametrize("release", ["1.0", "1.5"])
+def test_what_convert_writes_of_an_old_model_predicts_as_before(release: str) -> None:
+    files, answers = read_release(release)
+
+    for name in files:
+        if name not in REFUSED[release] and name != "birch":  # which skops cannot write
+            compare(skops.io.dumps(loader.load_model(files[name]).estimator), answers[name], name)
