@@ -215,12 +215,15 @@ def saw_gaps(model: ParsedObject) -> bool:
     return any(_sends_to_smaller(array, *names) for array in nodes if isinstance(array, np.ndarray))
 
 
-def _sends_to_smaller(nodes: np.ndarray, left: str, right: str, count: str) -> bool:
-    """Whether a node sends missing values to that of its children which has fewer samples."""
-    if not {"missing_go_to_left", left, right, count} <= set(nodes.dtype.names or ()):
+def _sends_to_smaller(nodes: np.ndarray, first_name: str, second_name: str, count_name: str) -> bool:
+    """Whether a node sends missing values to that of its children which has fewer samples.
+
+    The names are those of the fields with its children and its number of samples.
+    """
+    if not {"missing_go_to_left", first_name, second_name, count_name} <= set(nodes.dtype.names or ()):
         return False
-    first, second = nodes[left].astype(np.int64), nodes[right].astype(np.int64)
+    first, second = nodes[first_name].astype(np.int64), nodes[second_name].astype(np.int64)
     is_inner = (first > 0) & (first < len(nodes)) & (second > 0) & (second < len(nodes))
     inner = np.flatnonzero(is_inner)
-    to_larger = nodes[count][first[inner]] > nodes[count][second[inner]]
+    to_larger = nodes[count_name][first[inner]] > nodes[count_name][second[inner]]
     return bool((nodes["missing_go_to_left"][inner].astype(bool) != to_larger).any())

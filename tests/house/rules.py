@@ -76,6 +76,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
     | {
         "scorer.estimators",
         "scorer.packs.fetch",
+        "scorer.model_files.content",
         "scorer.model_files.sidecar",
         "scorer.commands.folders",
         "scorer.commands.convert_summary",
