@@ -24,6 +24,7 @@ from shared.contract.errors import Malformed
 from shared.contract.manifest import Manifest
 from shared.contract.paths import report_path
 from shared.contract.report import Report
+from shared.contract.summaries.predicted import LabelCount, Predicted
 from shared.contract.text import make_digest
 from shared.contract.windows import Window
 
@@ -100,7 +101,7 @@ def test_a_redrive_carries_rows_over_from_any_schema_to_any(
     assert rows["device"].to_pylist() == ["fan"] * 60 + ["pump"] * 60
 
 
-def test_rows_of_a_later_version_are_scored_again_and_not_cut(desk: Desk) -> None:
+def test_labels_are_carried_over_with_their_rows_and_summed_up(desk: Desk) -> None:
     report = desk.run(1, (2, 2))
     (part,) = report.parts
     table = read_part(desk.work, part)
@@ -112,9 +113,11 @@ def test_rows_of_a_later_version_are_scored_again_and_not_cut(desk: Desk) -> Non
     changed = replace(part, bytes=len(data), md5=md5)
     desk.work.write(report_path(HOUR.id, CHUNK, 1), replace(report, parts=(changed,)).to_bytes())
 
-    (warning, *_) = desk.run(2, (2, 2), carry=1).warnings
+    carried = desk.run(2, (2, 2), carry=1)
 
-    assert warning.startswith("attempt 1 could not be carried over, all models were scored: expected rows of detectors")
+    assert read_part(desk.work, carried.parts[0])["label"].to_pylist() == ["on"] * 60
+    assert carried.predicted == Predicted({"detector": 1}, 60, (LabelCount("on", 60),))
+    assert report.predicted is None
 
 
 def test_a_manifest_that_wants_a_later_schema_is_refused_before_anything_is_scored(desk: Desk) -> None:

@@ -74,11 +74,13 @@ def scoring(model: Model, content: Content, found: Readings) -> ModelOutcome:
 POISON = b"poison: "
 
 
-def scoring_of_files(model: Model, content: Content, found: Readings, *, size_limit: int) -> ModelOutcome:
+def scoring_of_files(
+    model: Model, content: Content, found: Readings, *, size_limit: int, probabilities: str
+) -> ModelOutcome:
     """Do what the file says after `POISON`; any other file is scored as ever."""
     if content.data.startswith(POISON):
         DEEDS[content.data.removeprefix(POISON).decode()]()
-    return score_model_file(model, content, found, size_limit=size_limit)
+    return score_model_file(model, content, found, size_limit=size_limit, probabilities=probabilities)
 
 
 def hang() -> None:
