@@ -23,7 +23,7 @@ from shared.contract.fleet.listing import list_fleet
 from shared.contract.manifest import Manifest
 from shared.contract.model_names import Blob, Columns, ModelNames
 from shared.contract.reasons import Reason
-from shared.contract.scoring_options import Probabilities, ScoringOptions, UnmodelledDevices
+from shared.contract.scoring_options import ScoringOptions, UnmodelledDevices
 from shared.contract.text import make_digest
 from shared.ports import Blobs, Ledger
 from shared.state.runs import Chunk, Phase, Run
@@ -197,14 +197,8 @@ class PlanWriter:
         names = [model.name for model in content.models]
         return Chunk(run.id, chunk_id, digest, len(names), min(names), max(names))
 
-    def store_manifest(
-        self, run: Run, chunk_id: str, content: ChunkModels, probabilities: Probabilities | None = None
-    ) -> str:
-        """Write a manifest under the digest of its content, which is returned.
-
-        *probabilities* are those of the plan that a round repeats: the rows of a window stay of one kind.
-        """
-        scoring = self.options.scoring
+    def store_manifest(self, run: Run, chunk_id: str, content: ChunkModels) -> str:
+        """Write a manifest under the digest of its content, which is returned."""
         manifest = Manifest(
             window=run.window,
             chunk=chunk_id,
@@ -214,7 +208,7 @@ class PlanWriter:
             work_url=self.work.url,
             readings_path=self.options.readings_path,
             columns=self.options.columns,
-            policy=replace(scoring, probabilities=probabilities or scoring.probabilities),
+            policy=self.options.scoring,
             packs=content.packs,
             schema=self.schema,
             app=self.options.app,

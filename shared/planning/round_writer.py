@@ -117,7 +117,7 @@ class RoundWriter:
             listed.pop(model.id, replace(model, refused=Reason.MODEL_REMOVED, files=())) for model in planned.models
         )
         content = ChunkModels(models, planned.packs, planned.devices)
-        return self.plans.store_manifest(run, chunk.id, content, planned.policy.probabilities)
+        return self.plans.store_manifest(run, chunk.id, content)
 
     def _read_manifest(self, run: Run, chunk: Chunk) -> Manifest:
         manifest = Manifest.from_bytes(self.plans.work.read(paths.manifest_path(run.id, chunk.manifest)))

@@ -213,11 +213,11 @@ def test_whatever_became_of_the_files_and_the_setting_the_manifests_say_what_the
     assert {chunk: list(manifest.models) for chunk, manifest in manifests.items()} == place.expected()
 
 
-def test_a_reprocess_keeps_the_probabilities_of_its_plan_and_takes_the_other_settings_of_now() -> None:
+def test_a_reprocess_takes_the_settings_of_now() -> None:
     place = Place({"a.skops": b"1", "b.skops": b"2"}, 1)
     scoring = ScoringOptions(ReadingOptions(gaps=Gaps.DROP), probabilities=Probabilities.ALL)
     place.writer = replace(place.writer, options=replace(place.writer.options, scoring=scoring))
 
     policies = {manifest.policy for manifest in place.reprocess().values()}
 
-    assert policies == {replace(scoring, probabilities=Probabilities.LABEL)}
+    assert policies == {scoring}

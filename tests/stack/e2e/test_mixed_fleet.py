@@ -123,7 +123,7 @@ def test_a_mixed_fleet_is_scored_redriven_with_a_killed_job_reprocessed_and_rebu
     ]
 
 
-def test_all_probabilities_are_written_where_it_is_set_and_a_redrive_keeps_what_the_plan_says(place: Place) -> None:
+def test_all_probabilities_are_written_where_it_is_set_and_only_a_reprocess_changes_it(place: Place) -> None:
     readings = give_mixed_fleet(place, MODELS, START)
     finish(place.plane(PROBABILITIES="all"))
     rows = place.rows()
@@ -136,9 +136,10 @@ def test_all_probabilities_are_written_where_it_is_set_and_a_redrive_keeps_what_
 
     place.upload("models", {f"{BROKEN}.skops": skops.io.dumps(MODELS["b-regressor"])})
     finish(place.plane(), RequestKind.REDRIVE)
-    finish(place.plane(), RequestKind.REPROCESS, timedelta(minutes=10))
     kept = place.rows()
     pd.testing.assert_frame_equal(kept[kept["device"] != BROKEN].reset_index(drop=True), rows, check_exact=True)
+    finish(place.plane(), RequestKind.REPROCESS, timedelta(minutes=10))
+    assert place.rows()["device"].value_counts()["c-classifier"] == MINUTES
 
 
 def test_in_schema_1_each_model_that_is_no_detector_is_refused_alone(place: Place) -> None:
