@@ -21,7 +21,7 @@ from scorer.predictions.stored_files import list_files, read_schema
 from scorer.predictions.table import NEWEST, SCHEMAS, PartWriter, encode_texts, identify_schema, upgrade_table
 from scorer.storage.blob_store import Container, Folder, open_container
 from shared.contract.domain import Original
-from shared.contract.errors import Malformed, NotFound
+from shared.contract.errors import Malformed, NotFound, Protected
 from shared.contract.paths import is_prediction_path
 
 from .options import name_option
@@ -31,17 +31,19 @@ def upgrade_files(location: str, storage: str = "", *, dry_run: bool = False) ->
     """Rewrite the files of a folder or of the container at a URL. Prints what is refused, and counts.
 
     Only files with the names and columns of predictions are rewritten; every other Parquet file is refused by its
-    name. *dry_run*: nothing is written. Returns 1 where a file was refused or changed meanwhile, else 0. Raises
-    Malformed, Misconfigured and Unavailable where the files cannot be reached.
+    name, and so is one that a lease or a policy protects. *dry_run*: nothing is written. Returns 1 where a file was
+    refused or changed meanwhile, else 0. Raises Malformed, Misconfigured and Unavailable where the files cannot be
+    reached.
     """
     container = _open_location(location, storage)
     counts = Counter[str]()
     for path in list_files(container):
         try:
             counts[_upgrade_file(container, path, dry_run=dry_run)] += 1
-        except Malformed as error:
+        except (Malformed, Protected) as error:
             counts["refused"] += 1
-            print(f"refused: {path}: {error}")
+            message = f"it is protected by {error.protection}" if isinstance(error, Protected) else error
+            print(f"refused: {path}: {message}")
         except NotFound:
             counts["changed"] += 1
             print(f"changed: {path}: it was removed meanwhile")

@@ -24,7 +24,16 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
 from .cells import BROKEN, MISSING, is_text, make_unreadable, read_whole
-from .column_names import INDICES, adopt_index, check_columns, is_long, list_features, list_others, list_single
+from .column_names import (
+    INDICES,
+    adopt_index,
+    check_columns,
+    check_separator,
+    is_long,
+    list_features,
+    list_others,
+    list_single,
+)
 from .projection import EVERYTHING, Projection
 from .timestamps import is_iso_time
 
@@ -192,6 +201,7 @@ def _read_csv(
         data = data[blank.end() :]
     first_line = data.split(b"\n", 1)[0].decode().rstrip("\r")
     header = next(csv.reader([first_line]), [])
+    check_separator(first_line, header, columns, keys)
     needed, unread = header, _NO_NAMES
     if not set('"\r\ufeff') & set(first_line) and len(set(header)) == len(header):
         # Else it may be read in two ways: then all columns are, and compared below.

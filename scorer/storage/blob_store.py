@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 from shared.contract.errors import Malformed, Misconfigured, NotFound, Unavailable
 from shared.contract.text import make_digest
 
-from .range_reader import OpenFile, open_ranges, translate_errors
+from .range_reader import OpenFile, find_protection, open_ranges, translate_errors
 
 if TYPE_CHECKING:
     from obstore.auth.azure import AzureCredentialProvider
@@ -78,7 +78,7 @@ class Container(Protocol):
     def exchange(self, path: str, data: bytes, state: str | None, metadata: Mapping[str, str] | None = None) -> bool:
         """Replace a blob that is still in *state*, or create it where that is None; False where it has changed.
 
-        Only a blob that is replaced gets *metadata*.
+        Only a blob that is replaced gets *metadata*. Raises Protected where a lease or a policy protects it.
         """
 
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
@@ -209,14 +209,11 @@ class AzureBlobs:
         with translate_errors(self.url, path):
             try:
                 obstore.put(
-                    self.store,
-                    path,
-                    data,
-                    mode={"e_tag": state},
-                    attributes=dict(metadata or {}),
-                    use_multipart=False,
+                    self.store, path, data, mode={"e_tag": state}, attributes=dict(metadata or {}), use_multipart=False
                 )
-            except (PreconditionError, NotModifiedError, FileNotFoundError):
+            except (PreconditionError, NotModifiedError, FileNotFoundError) as error:
+                if find_protection(error):
+                    raise
                 return False
             return True
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.contract.errors import Misconfigured, NotFound, Unavailable
+from shared.contract.errors import PROTECTIONS, Misconfigured, NotFound, Protected, Unavailable, describe_protection
 from shared.contract.text import clip_text
 
 if TYPE_CHECKING:
@@ -110,11 +110,19 @@ def translate_errors(url: str, path: str) -> Iterator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise _explain_sign_in(url, str(error)) or AccessDenied(f"{url} refused access to {path!r}: {_ROLE}") from error
     except (BaseError, ValueError) as error:
+        if code := find_protection(error):
+            protection = describe_protection(code)
+            raise Protected(f"{path!r} in {url} is protected by {protection}", protection) from error
         if "403 Forbidden" in str(error):  # of a listing, which obstore has no class for
             raise AccessDenied(f"{url} refused to list {path!r}: {_ROLE}") from error
         raise _explain_missing_container(url, error) or Unavailable(
             f"{path!r} in {url}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def find_protection(error: Exception) -> str:
+    """The code of the answer where a lease or a policy protects a blob, else ""; obstore has no class for these."""
+    return next((code for code in PROTECTIONS if f"<Code>{code}</Code>" in str(error)), "")
 
 
 def _explain_sign_in(url: str, message: str) -> Unavailable | None:

@@ -13,11 +13,11 @@ from fastapi import Request as HttpRequest
 
 from shared.contract.errors import NotFound
 from shared.control.services import Services
-from shared.state.requests import SCHEDULE, Quarantined, Request, RequestKind
+from shared.state.requests import SCHEDULE, Request, RequestKind
 
 from . import run_views
 from .run_actions import find_request
-from .run_views import Health
+from .run_views import Health, QuarantinedView
 
 
 def create_schedule_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
@@ -65,9 +65,9 @@ def create_quarantine_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/api/quarantine", tags=["quarantine"])
 
     @router.get("")
-    def page() -> tuple[Quarantined, ...]:
+    def page() -> tuple[QuarantinedView, ...]:
         """All models in quarantine, by id. A model leaves it when its file changes, or when a person removes it."""
-        return tuple(services.ledger.list_quarantined())
+        return tuple(map(run_views.make_quarantined_view, services.ledger.list_quarantined()))
 
     @router.delete("", status_code=204)
     def strike_off(model: str) -> None:

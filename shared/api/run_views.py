@@ -15,7 +15,7 @@ from shared.contract.summaries.predicted import Predicted
 from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from shared.control.options import ControlOptions
-from shared.state.requests import Request, RequestKind
+from shared.state.requests import Quarantined, Request, RequestKind
 from shared.state.runs import ChunkState, Heartbeat, Phase, Run
 
 LATE = timedelta(minutes=10)  # without a tick: a person should look
@@ -70,6 +70,19 @@ class FailureView:
     models: int
     example: str
     message: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedView:
+    """A model in quarantine; `advice` says what to do about `reason`."""
+
+    model: str
+    etag: str  # of the file that is skipped
+    reason: Reason
+    message: str
+    run: str  # in which it was found
+    since: datetime
     advice: str
 
 
@@ -229,6 +242,13 @@ def make_failure_view(failure: Failure) -> FailureView:
     """The answer about a group of failures."""
     return FailureView(
         failure.reason, failure.outcome, failure.models, failure.example, failure.message, failure.reason.advice
+    )
+
+
+def make_quarantined_view(entry: Quarantined) -> QuarantinedView:
+    """The answer about a model in quarantine."""
+    return QuarantinedView(
+        entry.model, entry.etag, entry.reason, entry.message, entry.run, entry.since, entry.reason.advice
     )
 
 

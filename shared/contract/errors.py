@@ -11,6 +11,19 @@
 Adapters translate errors: no exception of a cloud's SDK leaves an adapter.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+# What protects a blob, by the code of the answer: https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
+PROTECTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "BlobImmutableDueToLegalHold": "a legal hold",
+        "BlobImmutableDueToPolicy": "an immutability policy",
+        "LeaseIdMismatchWithBlobOperation": "a lease",
+        "LeaseIdMissing": "a lease",
+    }
+)
+
 
 class FleetError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -38,6 +51,11 @@ class Protected(Conflict):
     def __init__(self, message: str, protection: str) -> None:
         super().__init__(message)
         self.protection = protection
+
+
+def describe_protection(code: str) -> str:
+    """What protects a blob by a code of PROTECTIONS, with the code: `a lease (LeaseIdMissing)`."""
+    return f"{PROTECTIONS[code]} ({code})"
 
 
 class Unavailable(FleetError):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.contract import paths
-from shared.contract.errors import Malformed, Misconfigured, NotFound, Protected
+from shared.contract.errors import Conflict, Malformed, Misconfigured, NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.reasons import Reason
 from shared.contract.report import Report
@@ -46,7 +46,7 @@ def prune_runs(
                 if not in_time():
                     return False
                 store.delete(name)
-        except Protected as error:
+        except Conflict as error:  # it is protected, or used just now: the next call tries again
             log.warning("run=%s is not pruned: %s", run.id, error)
             continue
         ledger.remove_run(run.id)

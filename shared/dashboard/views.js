@@ -298,9 +298,9 @@ export function quarantined(found) {
 /** The models in quarantine. */
 export function quarantine(found, problem) {
   return section("quarantine", ["Models in quarantine"], found, problem, (models) => [
-    models.length ? h("div", { class: "scroll" }, table("Models in quarantine", ["Model", "Reason", "Message", "Run", "Since"],
+    models.length ? h("div", { class: "scroll" }, table("Models in quarantine", ["Model", "Reason", "Message", "Run", "Since", "What to do"],
       models.map((m) => row(null, cell("Model", h("code", {}, m.model)), cell("Reason", m.reason), cell("Message", m.message),
-        cell("Run", h("a", { href: link({ run: m.run }) }, m.run)), cell("Since", at(m.since))))))
+        cell("Run", h("a", { href: link({ run: m.run }) }, m.run)), cell("Since", at(m.since)), cell("What to do", m.advice)))))
       : h("p", {}, "None.")]);
 }
 

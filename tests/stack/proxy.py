@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
@@ -20,6 +20,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})  # said anew for each connection
 BUSY_XML = '<?xml version="1.0" encoding="utf-8"?><Error><Code>ServerBusy</Code><Message>Not now.</Message></Error>'
+# Azure writes the request's id and time behind the message.
+REFUSAL_XML = """<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{message}
+RequestId:0a1b2c3d-0000-0000-0000-00000000000f
+Time:2026-11-21T12:05:00.0000000Z</Message></Error>"""
 BUSY_JSON = '{"odata.error":{"code":"ServerBusy","message":{"lang":"en-US","value":"Not now."}}}'
 
 
@@ -66,10 +70,23 @@ class Weather:
             return fault
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer in the place of the server's, in the XML of Azure Storage."""
+
+    status: int
+    code: str
+    message: str
+
+
+# Method, path with query, and headers of a request -> why it is refused; None: it is forwarded.
+Guard = Callable[[str, str, Message], Refusal | None]
+
+
 @contextmanager
-def proxy(server: tuple[str, int], weather: Weather) -> Iterator[int]:
+def proxy(server: tuple[str, int], weather: Weather, guard: Guard = lambda *_: None) -> Iterator[int]:
     """Run a proxy before *server*; yields its port on 127.0.0.1."""
-    handler = type("Bound", (Handler,), {"server_address": server, "weather": weather})
+    handler = type("Bound", (Handler,), {"server_address": server, "weather": weather, "guard": staticmethod(guard)})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
         thread.start()
@@ -85,6 +102,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server_address: tuple[str, int]
     weather: Weather
+    guard: Guard
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave in one packet
 
@@ -106,6 +124,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(411)  # no client of ours sends a body of unknown length
             return
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if refusal := self.guard(self.command, self.path, self.headers):
+            self._answer_refusal(refusal)
+            return
         match fault:
             case Fault.BUSY | Fault.BUSY_UNTIL:
                 self._refuse(fault)
@@ -157,6 +178,13 @@ class Handler(BaseHTTPRequestHandler):
         if fault is Fault.BUSY_UNTIL:
             headers["Retry-After"] = str(self.weather.retry_after)
         self._answer(503, headers, b"" if self.command == "HEAD" else (BUSY_JSON if tables else BUSY_XML).encode())
+
+    def _answer_refusal(self, refusal: Refusal) -> None:
+        headers = Message()
+        headers["x-ms-error-code"] = refusal.code
+        headers["Content-Type"] = "application/xml"
+        body = REFUSAL_XML.format(code=refusal.code, message=refusal.message)
+        self._answer(refusal.status, headers, b"" if self.command == "HEAD" else body.encode())
 
     def _hang_up(self) -> None:
         self.close_connection = True

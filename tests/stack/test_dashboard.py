@@ -360,7 +360,9 @@ def test_what_is_in_quarantine_is_counted_and_listed(page: Page, world: World) -
     until(page, "#quarantined")
     page.get_by_role("link", name="1 model is in quarantine").click()
     page.locator("#quarantine tbody tr").wait_for()
-    assert cells(page.locator("#quarantine tbody tr")) == [[HOSTILE, "crashed", "signal 11", WINDOW, "13:06:20 UTC"]]
+    assert cells(page.locator("#quarantine tbody tr")) == [
+        [HOSTILE, "crashed", "signal 11", WINDOW, "13:06:20 UTC", Reason.CRASHED.advice]
+    ]
 
 
 def test_a_window_is_scored_after_it_was_confirmed(page: Page, world: World) -> None:

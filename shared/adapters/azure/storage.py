@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.contract.errors import Conflict, FleetError, Malformed, Misconfigured, NotFound, Protected, Unavailable
+from shared.contract.errors import (
+    PROTECTIONS,
+    Conflict,
+    FleetError,
+    Malformed,
+    Misconfigured,
+    NotFound,
+    Protected,
+    Unavailable,
+    describe_protection,
+)
 from shared.contract.text import clip_text
 
 from .auth import make_default_credential, make_sign_in_error, parse_retry_after
@@ -22,12 +32,6 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"https://[^/?#]+\.(blob|table)\.[^/?#]+/?")
 _BUSY = frozenset({"ContainerBeingDeleted", "TableBeingDeleted", "CannotVerifyCopySource"})  # 409, yet no conflict
-# https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
-_PROTECTIONS = {
-    "BlobImmutableDueToPolicy": "an immutability policy or a legal hold",
-    "LeaseIdMismatchWithBlobOperation": "a lease",
-    "LeaseIdMissing": "a lease",
-}
 _DENIED = (401, 403)
 _LOST_RACE = (409, 412)
 _RETRY_LATER = (408, 429)
@@ -103,8 +107,8 @@ def _translate_response(error: HttpResponseError, status: int, operation: str) -
     if code != _NO_CODE and code not in _BUSY:
         if status == 404:  # noqa: PLR2004
             return NotFound(message)
-        if code in _PROTECTIONS:
-            return Protected(message, f"{_PROTECTIONS[code]} ({code})")
+        if code in PROTECTIONS:
+            return Protected(message, describe_protection(code))
         if status in _LOST_RACE:
             return Conflict(message)
         if 400 <= status < 500 and status not in _RETRY_LATER:  # noqa: PLR2004

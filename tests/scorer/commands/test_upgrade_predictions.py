@@ -220,7 +220,9 @@ def test_a_command_that_was_killed_half_way_goes_on_when_it_is_given_again(
 
 def test_a_folder_that_is_not_there_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert upgrade(tmp_path / "none") == 2
-    assert capsys.readouterr().err == f"scorer: expected a folder or the URL of a container, got {tmp_path}/none\n"
+    assert capsys.readouterr().err == (
+        f"scorer: FOLDER_OR_CONTAINER: expected a folder or the URL of a container, got {tmp_path}/none\n"
+    )
 
 
 def test_without_the_extra_of_nodes_a_container_is_out_of_reach(

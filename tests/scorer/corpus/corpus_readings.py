@@ -71,8 +71,10 @@ def _texts() -> Iterator[BadReadings]:
     yield _file(
         "git-lfs-pointer.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", WHOLE, "expected"
     )
-    yield _file("semicolons.csv", GOOD.replace(",", ";"), WHOLE, "got 'time;device;value'")
-    yield _file("tabs.csv", GOOD.replace(",", "\t"), WHOLE, "expected columns")
+    yield _file("semicolons.csv", GOOD.replace(",", ";"), WHOLE, "got 3 with semicolons: 'time', 'device'")
+    yield _file(
+        "tabs.csv", GOOD.replace(",", "\t"), WHOLE, "got 3 with tabs: 'time', 'device', 'value'; write the file"
+    )
     yield _file("no-header.csv", GOOD.removeprefix(HEAD), WHOLE, "expected columns 'time'")
     yield _file("header-in-capitals.csv", GOOD.replace(HEAD, "Time,Device,Value\n"), WHOLE, "got 'Time'")
     yield _file("header-with-spaces.csv", GOOD.replace(HEAD, "time, device, value\n"), WHOLE, "got 'time', ' device'")

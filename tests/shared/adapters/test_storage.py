@@ -66,6 +66,7 @@ def translate(error: AzureError) -> FleetError:
         (409, "ContainerBeingDeleted", Unavailable),
         (409, "TableBeingDeleted", Unavailable),
         (409, "CannotVerifyCopySource", Unavailable),
+        (409, "BlobImmutableDueToLegalHold", Protected),
         (409, "BlobImmutableDueToPolicy", Protected),
         (412, "ConditionNotMet", Conflict),
         (412, "LeaseIdMissing", Protected),
@@ -85,7 +86,8 @@ def test_an_answer_is_sorted_by_what_the_caller_should_do(status: int, code: str
 @pytest.mark.parametrize(
     ("status", "code", "protection"),
     [
-        (409, "BlobImmutableDueToPolicy", "an immutability policy or a legal hold (BlobImmutableDueToPolicy)"),
+        (409, "BlobImmutableDueToLegalHold", "a legal hold (BlobImmutableDueToLegalHold)"),
+        (409, "BlobImmutableDueToPolicy", "an immutability policy (BlobImmutableDueToPolicy)"),
         (412, "LeaseIdMissing", "a lease (LeaseIdMissing)"),
     ],
 )

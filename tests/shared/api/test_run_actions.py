@@ -543,7 +543,7 @@ def test_a_model_is_struck_off_the_quarantine_whatever_its_id(world: World, mode
     http = client(world)
     assert http.get("/api/quarantine").json()[sorted(IDS).index(model)] == {
         "model": model, "etag": "e1", "reason": "crashed", "message": "signal 11", "run": WINDOW,
-        "since": "2026-11-21T12:05:00Z",
+        "since": "2026-11-21T12:05:00Z", "advice": Reason.CRASHED.advice,
     }  # fmt: skip
     told = http.delete("/api/quarantine", params={"model": model})
     assert (told.status_code, told.content) == (204, b"")

@@ -15,6 +15,7 @@ from shared import bootstrap
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import paths
 from shared.contract.domain import Failure, Tally, Unmodelled
+from shared.contract.errors import Conflict
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
 from shared.contract.summaries.predicted import LabelCount, Predicted
@@ -123,6 +124,31 @@ def test_a_run_whose_predictions_somebody_holds_stays_and_the_others_are_pruned(
     attic.predictions.end_protection(name)
     attic.prune(rules=replace(RULES, prune_predictions=True))
     assert (attic.there(), list(attic.predictions.list_blobs())) == (set(), [])
+
+
+class Copied(MemoryBlobs):
+    """A container in which somebody copies to one blob just now."""
+
+    def delete(self, name: str, etag: str | None = None) -> None:
+        if name == self.busy:
+            raise Conflict(f"{self.url}/{name}: 409 PendingCopyOperation")
+        super().delete(name, etag)
+
+    busy = ""
+
+
+def test_a_run_of_which_a_file_is_used_just_now_stays_until_the_next_call(caplog: pytest.LogCaptureFixture) -> None:
+    attic = Attic()
+    attic.work = Copied("memory://work")
+    used = attic.add(12)
+    attic.add(11)
+    attic.work.busy = attic.left(used)[0]  # which is deleted last
+    attic.prune()
+    assert (attic.there(), attic.blobs()) == ({used}, [attic.work.busy])
+    assert f"run={used} is not pruned: memory://work/{attic.work.busy}: 409 PendingCopyOperation" in caplog.text
+    attic.work.busy = ""
+    attic.prune()
+    assert (attic.there(), attic.blobs()) == (set(), [])
 
 
 @pytest.mark.parametrize("deletions", range(14))

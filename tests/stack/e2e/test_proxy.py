@@ -17,7 +17,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pandas as pd
 import pytest
 
-from local import dask as local_dask
 from local.dask import LocalDask
 from shared.contract.errors import FleetError, Unavailable
 from shared.state.requests import Request, RequestKind
@@ -191,16 +190,6 @@ def test_in_any_weather_the_adapters_raise_errors_of_ours_only(place: Place, fau
         assert [error for error in raised if not isinstance(error, FleetError | None)] == []
     else:
         assert [type(error) for error in raised] == [Unavailable] * len(calls)
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalDask]:
-    """A cluster whose jobs know Azurite's key at whatever port a manifest names."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("STORAGE", "UseDevelopmentStorage=true")
-        cluster = local_dask.start(tmp_path_factory.mktemp("dask"), max_workers=2)
-    yield cluster
-    cluster.stop()
 
 
 @pytest.mark.parametrize(("seed", "spared"), [(1, NODES), (2, "")], ids=["host", "host-and-nodes"])
