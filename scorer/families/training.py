@@ -161,7 +161,8 @@ def saw_gaps(forest: ParsedObject) -> bool:
     release = read_release(forest.state)
     if release is None or release < _TREES_WITH_GAPS:
         return False
-    for estimator in forest.state.get("estimators_", ()):
+    distinct = {id(estimator): estimator for estimator in forest.state.get("estimators_", ())}  # one may be named often
+    for estimator in distinct.values():
         tree = _describe(estimator)
         nodes = _describe(tree.state.get("tree_")) if tree else None
         array = nodes.state.get("nodes") if nodes else None
