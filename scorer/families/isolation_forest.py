@@ -105,7 +105,7 @@ def read_trees(state: dict[str, Any], rule: ScoringRule) -> Trees | None:
     """
     n_features = int(state["n_features_in_"] if "n_features_in_" in state else state["n_features_"])
     tree_states = [estimator.state["tree_"].state for estimator in state["estimators_"]]
-    for tree in tree_states:
+    for tree in {id(tree): tree for tree in tree_states}.values():  # a small file may name one tree a million times
         kinds = _list_kinds(tree["nodes"])
         if tree["nodes"].ndim != 1 or any(kinds[name] != kind for name, kind in _KINDS.items()):
             raise ValueError("a tree's nodes have fields of other types")

@@ -211,7 +211,8 @@ def saw_gaps(model: ParsedObject) -> bool:
         estimators = [_describe(item) for item in model.state.get("estimators_", (model,))]
         trees = [estimator.state.get("tree_") for estimator in estimators if estimator]
         names = ("left_child", "right_child", "n_node_samples")
-    nodes = [part.state.get("nodes") for tree in trees if (part := _describe(tree))]
+    distinct = {id(tree): tree for tree in trees}.values()  # a file may name one many times
+    nodes = [part.state.get("nodes") for tree in distinct if (part := _describe(tree))]
     return any(_sends_to_smaller(array, *names) for array in nodes if isinstance(array, np.ndarray))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer,
 from sklearn.svm import OneClassSVM
 
 from scorer.estimators.loader import load_model
-from scorer.families import training
+from scorer.families import registry, training
 from scorer.model_files import reader
 from scorer.model_files.parsed import PIPELINE, ParsedObject
+from tests.scorer.sandbox import hostile
 
 NAMES = ("c", "a", "b")
 
@@ -147,6 +149,15 @@ def test_a_forest_that_saw_gaps_takes_them(steps: list[Any], normal: np.ndarray)
 
     assert training.takes_gaps(reader.read_model(data))
     assert load_model(data).takes_gaps
+
+
+def test_a_tree_that_a_file_names_very_often_is_looked_at_once() -> None:
+    data = hostile.that_takes_for_ever()
+    began = time.process_time()
+    model = reader.read_model(data)
+    is_read = time.process_time()
+    registry.pack_model(model)
+    assert time.process_time() - is_read < 10 * (is_read - began)  # it took sixty times as long, outside the sandbox
 
 
 @pytest.mark.parametrize("version", ["1.5.2", "", "unknown"])
