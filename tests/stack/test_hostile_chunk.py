@@ -69,7 +69,7 @@ DEEDS = {
 CORPUS = (
     "empty", "html", "skops-cut-at-0.5", "joblib-zlib-cut-at-0.5", "bomb-zlib", "bomb-zip", "tuple-doubled-100-times",
     "five-gigabytes-of-zeros", "schema-of-nodes-nested-deep", "hostile-os.system-pickle-4", "hostile-eval-pickle-2",
-    "hostile-after-a-good-model", "skops-names-a-function", "classifier-pickle-4", "unfitted-rbf-skops",
+    "hostile-after-a-good-model", "skops-names-a-function", "dbscan-pickle-4", "unfitted-rbf-skops",
     "fits-two-features", "version-older-that-lacks", "support-vectors-gone-pickle-4", "lof-density-nan-pickle-2",
     "tree-goes-in-a-circle-skops", "lof-without-novelty-pickle-4",
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression
+from sklearn.manifold import Isomap
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
@@ -19,7 +19,7 @@ from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.reasons import Reason
 from shared.contract.text import MESSAGE_LIMIT
 
-LINEAR = "sklearn.linear_model._base.LinearRegression"
+ISOMAP = "sklearn.manifold._isomap.Isomap"
 ROWS = np.random.default_rng(0).normal(10, 1, (50, 1))
 
 
@@ -32,7 +32,7 @@ def models(tmp_path: Path) -> Path:
     for name in ("fan", "pump"):
         (folder / f"{name}.pkl").write_bytes(good)
     for name in ("r1", "r2", "r3"):
-        (folder / f"{name}.pkl").write_bytes(pickle.dumps(LinearRegression().fit(ROWS, ROWS[:, 0])))
+        (folder / f"{name}.pkl").write_bytes(pickle.dumps(Isomap().fit(ROWS)))
     (folder / "cut.pkl").write_bytes(good[:300])
     (folder / "mlflow").mkdir()
     (folder / "mlflow" / "MLmodel").write_text(f"flavors: {{sklearn: {{pickled_model: /{'x' * 2000}}}}}\n")
@@ -52,7 +52,7 @@ def test_a_fault_that_models_share_is_told_once_with_one_example_and_what_to_do(
     assert lines[:5] == [
         "note: ignored, as no models: 1 .csv: notes.csv",
         "failed: 3 models: unsupported_model",
-        f"  r1: expected an outlier detector of supported parts, got one with {LINEAR}: see docs/models.md",
+        f"  r1: expected a model of supported parts, got one with {ISOMAP}: see docs/models.md",
         "  also r2, r3",
         f"  what to do: {Reason.UNSUPPORTED_MODEL.advice}",
     ]
