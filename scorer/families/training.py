@@ -215,11 +215,11 @@ def saw_gaps(model: ParsedObject) -> bool:
     return any(_sends_to_smaller(array, *names) for array in nodes if isinstance(array, np.ndarray))
 
 
-def _sends_to_smaller(nodes: np.ndarray, left: str, right: str, count: str) -> bool:
+def _sends_to_smaller(nodes: np.ndarray, first_child: str, second_child: str, count: str) -> bool:
     """Whether a node sends missing values to that of its children which has fewer samples."""
-    if not {"missing_go_to_left", left, right, count} <= set(nodes.dtype.names or ()):
+    if not {"missing_go_to_left", first_child, second_child, count} <= set(nodes.dtype.names or ()):
         return False
-    first, second = nodes[left].astype(np.int64), nodes[right].astype(np.int64)
+    first, second = nodes[first_child].astype(np.int64), nodes[second_child].astype(np.int64)
     is_inner = (first > 0) & (first < len(nodes)) & (second > 0) & (second < len(nodes))
     inner = np.flatnonzero(is_inner)
     to_larger = nodes[count][first[inner]] > nodes[count][second[inner]]
