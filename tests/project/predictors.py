@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +30,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, LogisticRegressionCV, Ridge, SGDClassifier
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
@@ -49,8 +50,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
 
 _RANDOM = np.random.default_rng(5)
-FITTED, SEEN = (_RANDOM.normal([10, 20, 30, 5], [1, 2, 3, 0.5], (rows, 4)).clip(0.1) for rows in (60, 25))
-_NUMBER = FITTED @ [1.0, 2.0, -1.0, 0.5] + _RANDOM.normal(0, 0.1, len(FITTED)) + 20
+# Numbers of one size, on which the slowest fit converges in a second.
+FITTED, SEEN = (_RANDOM.uniform(0.1, 2, (rows, 4)) for rows in (60, 25))
+_NUMBER = FITTED @ [1.0, 2.0, -1.0, 0.5] + _RANDOM.normal(0, 0.1, len(FITTED)) + 3
 _CODE = np.digitize(_NUMBER, np.quantile(_NUMBER, [0.3, 0.7]))
 _CLASS = np.array(["low", "mid", "high"])[_CODE]
 # What the kinds are fitted on beside the readings, by what their names say.
@@ -66,7 +68,7 @@ TARGETS: Mapping[str, Any] = MappingProxyType(
         "nothing": None,
     }
 )
-_LINE, _CURVE = Ridge(), LogisticRegression(max_iter=300)
+_LINE, _CURVE = Ridge(), LogisticRegression()
 _SMALL = {"n_estimators": 3, "random_state": 0}  # where a kind has these parameters
 _QUICK = {"HistGradientBoostingRegressor", "HistGradientBoostingClassifier", "MLPRegressor", "MLPClassifier"}
 _REGRESSORS = {
@@ -83,7 +85,8 @@ _CLASSIFIERS = {
     "CategoricalNB": None,  # of categories, which readings are not
     "ClassifierChain": ClassifierChain(_CURVE),
     "FixedThresholdClassifier": FixedThresholdClassifier(_CURVE, threshold=0.3),
-    "LabelPropagation": LabelPropagation(gamma=1e-3),
+    "LabelPropagation": LabelPropagation(gamma=1),
+    "LogisticRegressionCV": LogisticRegressionCV(Cs=2, cv=2),
     "LabelSpreading": LabelSpreading("knn", n_neighbors=3),
     "MultiOutputClassifier": MultiOutputClassifier(_CURVE),
     "OneVsOneClassifier": OneVsOneClassifier(_CURVE),
@@ -164,7 +167,7 @@ def list_classifiers() -> dict[str, Row]:
             "class",
         ),
         "CalibratedClassifierCV of a FrozenEstimator": (
-            CalibratedClassifierCV(FrozenEstimator(LogisticRegression(max_iter=300).fit(FITTED, _CLASS))),
+            CalibratedClassifierCV(FrozenEstimator(LogisticRegression().fit(FITTED, _CLASS))),
             "class",
         ),
         "DecisionTreeClassifier, several outputs": (DecisionTreeClassifier(random_state=0), "classes"),
@@ -207,7 +210,8 @@ def _make_all(task: str, special: Mapping[str, Any]) -> dict[str, Any]:
     """Every estimator of a task, small."""
     models = {}
     for name, kind in all_estimators(task):
-        model = special[name] if name in special else kind()
+        with warnings.catch_warnings(action="ignore"):  # some are deprecated
+            model = special[name] if name in special else kind()
         if name not in special:
             small = {**_SMALL, "max_iter": 3} if name in _QUICK else _SMALL
             model.set_params(**{key: value for key, value in small.items() if key in model.get_params()})

@@ -24,15 +24,25 @@ def list_kinds() -> list[Kind]:
     return models.list_kinds()
 
 
-def test_the_page_has_each_kind_and_says_what_becomes_of_it() -> None:
-    rows = dict(re.findall(r"^\| (.*?) \| (.*?) \|$", between("kinds"), re.MULTILINE))
-    del rows["Model"]
+def list_rows() -> list[tuple[str, str, str]]:
+    """The section, the kind and what becomes of it, of each row of the page."""
+    sections = re.split(r"^### (.*)$", between("kinds"), flags=re.MULTILINE)
+    return [
+        (section, name, word)
+        for section, table in zip(sections[1::2], sections[2::2], strict=True)
+        for name, word in re.findall(r"^\| (.*?) \| (.*?) \|$", table, re.MULTILINE)
+        if name != "Model"
+    ]
 
-    assert list(rows) == [kind.name for kind in list_kinds()]
-    for index, kind in enumerate(list_kinds()):
+
+def test_the_page_has_each_kind_and_says_what_becomes_of_it() -> None:
+    rows = list_rows()
+
+    assert [(section, name) for section, name, _ in rows] == [(kind.section, kind.name) for kind in list_kinds()]
+    for index, (kind, (_, _, words)) in enumerate(zip(list_kinds(), rows, strict=True)):
         variant = VARIANTS[index % len(VARIANTS)]  # one of six; the command tries all
         ((_, word),) = models.judge_kind(kind, [variant]).items()
-        formats = dict(re.fullmatch(r"([^()]+)(?: \((.*)\))?", part).groups() for part in rows[kind.name].split("; "))
+        formats = dict(re.fullmatch(r"([^()]+)(?: \((.*)\))?", part).groups() for part in words.split("; "))
         assert word in formats, kind.name
         assert variant[1] in (formats[word] or variant[1]), kind.name
 

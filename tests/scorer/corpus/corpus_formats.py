@@ -7,12 +7,13 @@ import io
 import json
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import joblib
 import numpy as np
 import skops.io
+from sklearn.base import BaseEstimator
 
 DATA = np.random.default_rng(7).normal([10.0, 20.0, 30.0], [1.0, 2.0, 3.0], (60, 3))  # what all models are fitted on
 
@@ -65,11 +66,21 @@ FORMATS: dict[str, Callable[[Any], bytes]] = {
 
 def tidied(model: Any) -> Any:
     """The model with nothing in the gaps of its trees' nodes, where scikit-learn leaves what lay in memory before."""
-    last = model
-    while getattr(last, "steps", None):
-        last = last.steps[-1][1]
-    for tree in getattr(last, "estimators_", None) or []:
-        nodes = tree.tree_.__getstate__()["nodes"]
+    for tree in _list_trees(model):
+        nodes = tree.__getstate__()["nodes"]
         used = max(offset + kind.itemsize for kind, offset in nodes.dtype.fields.values())
         nodes.view(np.uint8).reshape(len(nodes), -1)[:, used:] = 0
     return model
+
+
+def _list_trees(value: Any) -> Iterator[Any]:
+    """The trees in an estimator and in what it holds."""
+    if hasattr(value, "tree_"):
+        yield value.tree_
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.ravel().tolist()
+    inner = (
+        vars(value).values() if isinstance(value, BaseEstimator) else value if isinstance(value, list | tuple) else ()
+    )
+    for item in inner:
+        yield from _list_trees(item)

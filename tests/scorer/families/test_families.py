@@ -265,6 +265,14 @@ def test_what_is_no_model_is_refused(dump: Any, normal: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("dump", [pickle.dumps, skops.io.dumps])
+def test_a_classifier_is_kept_for_scikit_learn_alone_and_in_a_pipeline(dump: Any, normal: np.ndarray) -> None:
+    classifier = LogisticRegression().fit(normal, normal[:, 0] > 10)
+
+    for model in (classifier, make_pipeline(StandardScaler().fit(normal), classifier)):
+        assert pack_file(dump(model)).family is Family.KEPT
+
+
+@pytest.mark.parametrize("dump", [pickle.dumps, skops.io.dumps])
 def test_what_was_never_fitted_is_refused(dump: Any, normal: np.ndarray) -> None:
     for _, detector in DETECTORS.values():
         name = type(detector).__name__
