@@ -6,15 +6,16 @@ settings of nodes. A model that has no file any more is refused as removed.
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shared.contract import paths
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed, NotFound
-from shared.contract.fleet.formats import ALL_FORMATS
+from shared.contract.fleet.formats import ALL_FORMATS, MLMODEL
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.manifest import Manifest
 from shared.contract.reasons import Reason
@@ -38,9 +39,11 @@ class _Listing:
     listed: int = 0
     ended: bool = False
 
-    def read_past(self, name: str) -> None:
-        """Read until the names are greater than *name* by any order, and than all that its model may have."""
-        stem = ALL_FORMATS.get_stem(name)  # the shortest: MODEL_FORMATS may be another than at planning
+    def read_past(self, planned: Sequence[Model]) -> None:
+        """Read until the names are greater, by any order, than all that the files of these models may have now."""
+        stems = {ALL_FORMATS.get_stem(model.name) for model in planned}
+        names = [_make_last_name(stem) for stem in stems]
+        last, last_by_utf16 = max(names), max(map(_order_by_utf16, names))
         while not self.ended:
             model = next(self.models, None)
             if model is None:
@@ -48,17 +51,14 @@ class _Listing:
                 break
             self.listed += 1
             self.held[model.id] = model
-            past = model.name > name and _order_by_utf16(model.name) > _order_by_utf16(name)
-            if past and not model.name.startswith(stem):
+            is_past = model.name > last and _order_by_utf16(model.name) > last_by_utf16
+            if is_past and not _begins_with(model.name, stems):
                 break
 
     def drop_before(self, name: str) -> None:
-        """Forget the models that are in no chunk from the one that begins with *name* on: they are new."""
-        stem = ALL_FORMATS.get_stem(name)
+        """Forget the models that are in no chunk whose least name is *name* or a greater one: they are new."""
         self.held = {
-            key: model
-            for key, model in self.held.items()
-            if model.name >= stem or _order_by_utf16(model.name) >= _order_by_utf16(stem)
+            key: model for key, model in self.held.items() if _make_last_name(ALL_FORMATS.get_stem(model.name)) >= name
         }
 
 
@@ -98,26 +98,28 @@ class RoundWriter:
         later = [chunk for chunks in extensions for chunk in chunks]
         extension_ids = {model.id for chunk in later for model in self._read_manifest(run, chunk).models}
         models_of_extensions: dict[str, Model] = {}
-        for chunk in first:
-            listing.read_past(chunk.last)
-            digests[chunk.id] = self._renew_manifest(run, chunk, listing.held)
+        # A plan is not quite in the order of names: models without an extension come after those they begin.
+        least_names = list(itertools.accumulate((chunk.first for chunk in reversed(first)), min))[::-1]
+        for index, chunk in enumerate(first):
+            planned = self._read_manifest(run, chunk)
+            listing.read_past(planned.models)
+            digests[chunk.id] = self._renew_manifest(run, planned, listing.held)
             models_of_extensions |= {key: model for key, model in listing.held.items() if key in extension_ids}
-            listing.drop_before(chunk.first)
+            listing.drop_before(least_names[index])
         for model in listing.models:
             listing.listed += 1
             if model.id in extension_ids:
                 models_of_extensions[model.id] = model
-        digests |= {chunk.id: self._renew_manifest(run, chunk, models_of_extensions) for chunk in later}
+        for chunk in later:
+            digests[chunk.id] = self._renew_manifest(run, self._read_manifest(run, chunk), models_of_extensions)
         return digests, listing.listed
 
-    def _renew_manifest(self, run: Run, chunk: Chunk, listed: dict[str, Model]) -> str:
+    def _renew_manifest(self, run: Run, planned: Manifest, listed: dict[str, Model]) -> str:
         """Write the chunk's manifest with the models as they are *listed*, which are taken out of it."""
-        planned = self._read_manifest(run, chunk)
         models = tuple(
             listed.pop(model.id, replace(model, refused=Reason.MODEL_REMOVED, files=())) for model in planned.models
         )
-        content = ChunkModels(models, planned.packs, planned.devices)
-        return self.plans.store_manifest(run, chunk.id, content)
+        return self.plans.store_manifest(run, planned.chunk, ChunkModels(models, planned.packs, planned.devices))
 
     def _read_manifest(self, run: Run, chunk: Chunk) -> Manifest:
         manifest = Manifest.from_bytes(self.plans.work.read(paths.manifest_path(run.id, chunk.manifest)))
@@ -132,6 +134,19 @@ def has_round(work: Blobs, run: Run) -> bool:
         return read_round(work, run, run.round).round == run.round
     except NotFound:
         return False
+
+
+def _make_last_name(stem: str) -> str:
+    """The greatest name that a model may have, if the names of its files begin so.
+
+    *stem* is by all formats, and so the shortest: MODEL_FORMATS may be another than it was at planning.
+    """
+    return f"{stem}/{MLMODEL}"
+
+
+def _begins_with(name: str, stems: Collection[str]) -> bool:
+    """Whether a name begins with one of the stems: a model without an extension is listed after all such names."""
+    return any(name[:length] in stems for length in range(len(name) + 1))
 
 
 def _order_by_utf16(name: str) -> bytes:

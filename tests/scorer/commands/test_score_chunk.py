@@ -108,7 +108,7 @@ def manifest(place: Place, svm: OneClassSVM) -> Manifest:
     for name in ("fan/rpm.pkl", "a#b%20c/50%.pkl", "NA/007.pkl"):
         models[name] = place.write("models", name, pickle.dumps(svm))
     models["gone/x.pkl"] = "etag-of-the-plan"
-    models["old/x.pkl"] = place.write("models", "old/x.pkl", b"nothing good")
+    models["old/x.pkl"] = place.write("models", "old/x.pkl", b"\0nothing good")
     models["silent/x.pkl"] = place.write("models", "silent/x.pkl", pickle.dumps(svm))
     fleet = []
     for name, etag in sorted(models.items()):
@@ -289,8 +289,8 @@ def test_the_command_line_ends_with_0_whatever_the_models_did(place: Place, orde
     assert lines[0] == f"run={HOUR.id} chunk=c00003 attempt=4: 7 models"
     assert [line for line in lines if line.startswith("model=")] == [
         (
-            "model=old/x failed: unreadable_model: neither skops nor a pickle of protocol 2 or later: it begins with "
-            "b'nothing good'"
+            "model=old/x failed: unreadable_model: expected skops or a pickle of protocol 2 or later, got something "
+            r"else: it begins with b'\x00nothing goo'"
         ),
         "model=twice/x failed: ambiguous: more than one file holds this model: twice/x.pkl",
     ]
@@ -520,7 +520,7 @@ def test_a_model_in_quarantine_is_scored_only_when_it_is_pardoned(
 def packed(place: Place, svm: OneClassSVM) -> Manifest:
     """Forty devices in two packs, with one model that cannot be read and one that no kernel knows."""
     devices = [f"pump-{i:02}" for i in range(40)]
-    others = {"pump-07": b"nothing good", "pump-21": pickle.dumps(LocalOutlierFactor(novelty=True).fit(_column(50)))}
+    others = {"pump-07": b"\0nothing good", "pump-21": pickle.dumps(LocalOutlierFactor(novelty=True).fit(_column(50)))}
     good = pickle.dumps(svm)
     fleet = [Model(d, "", f"{d}.pkl", place.write("models", f"{d}.pkl", others.get(d, good))) for d in devices]
     for hour, minutes in (("07", range(60)), ("08", range(2))):

@@ -183,7 +183,10 @@ def test_a_file_cut_anywhere_is_unreadable(dump: Any, svm: OneClassSVM) -> None:
 def test_noise_is_unreadable() -> None:
     assert refusal(b"<html>not found</html>") == (
         Reason.UNREADABLE_MODEL,
-        "neither skops nor a pickle of protocol 2 or later: it begins with b'<html>not fo'",
+        (
+            "expected skops or a pickle of protocol 2 or later, got HTML, such as the page of an error or a sign-in: "
+            "it begins with '<html>not found</html>'"
+        ),
     )
     assert refusal(b"\x80\x04\xff\xff")[0] is Reason.UNREADABLE_MODEL
 

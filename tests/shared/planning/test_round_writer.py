@@ -179,28 +179,34 @@ NAMES = st.builds(
     "".join,
     st.tuples(
         st.sampled_from("abc"),
-        st.sampled_from(["", "-1", ".x", "/s", "/t"]),
-        st.sampled_from([".pkl", ".skops", ".json", "/MLmodel"]),
+        st.sampled_from(["", "-1", ".x", ".y", "b", "/s", "/t"]),
+        st.sampled_from([".pkl", ".skops", ".json", "/MLmodel", ""]),
     ),
 )
-SETTINGS = st.sampled_from([ModelFormats(), ModelFormats(("json",))])
+USUAL, JSON = ModelFormats(), ModelFormats(("json",))
+PATTERNS = st.sampled_from([DEFAULT_NAMES.pattern, "{device}[/{sensor}]"])
+SETTINGS = st.sampled_from([USUAL, JSON])
 FILES = st.dictionaries(NAMES, st.sampled_from([b"one", b"two"]), max_size=12)
 
 
-@given(FILES, FILES, FILES, st.integers(1, 4), SETTINGS, SETTINGS)
+@given(FILES, FILES, FILES, st.integers(1, 4), PATTERNS, SETTINGS, SETTINGS)
+@example(files("a.json"), {}, files("a.x.pkl", "a/MLmodel"), 1, DEFAULT_NAMES.pattern, JSON, USUAL)
+@example(files("a/MLmodel", "a.x.pkl"), {}, files("a.pkl"), 1, DEFAULT_NAMES.pattern, USUAL, USUAL)
 @example(
-    before=files("a.json"), between={}, after=files("a.x.pkl", "a/MLmodel"), chunk_size=1,
-    formats=ModelFormats(("json",)), later_formats=ModelFormats(),
-)  # fmt: skip
+    files("a.pkl", "a.x.pkl"), {}, files("a.x.pkl", "a.y.pkl", "a/MLmodel"), 2, DEFAULT_NAMES.pattern, USUAL, USUAL
+)
+@example(files("a", "c"), {}, files("a", "ab", "c"), 1, "{device}[/{sensor}]", USUAL, USUAL)
+@example(files("a", "a/s.pkl", "ab.pkl"), {}, files("a.pkl"), 1, "{device}[/{sensor}]", USUAL, USUAL)
 def test_whatever_became_of_the_files_and_the_setting_the_manifests_say_what_the_listing_says(
     before: dict[str, bytes],
     between: dict[str, bytes],
     after: dict[str, bytes],
     chunk_size: int,
+    pattern: str,
     formats: ModelFormats,
     later_formats: ModelFormats,
 ) -> None:
-    place = Place(files("b.pkl") | before, chunk_size, names=ModelNames(formats=formats))
+    place = Place(files("b.pkl") | before, chunk_size, names=ModelNames(pattern, formats))
     place.put(before | between)
     place.run = Run(
         RUN.window, Phase.PLANNING, NOW, round=1, redo=RequestKind.EXTEND, plans=1, models=place.run.models,
@@ -208,7 +214,7 @@ def test_whatever_became_of_the_files_and_the_setting_the_manifests_say_what_the
     )  # fmt: skip
     place.plan()
     place.put(after)
-    place.set_names(ModelNames(formats=later_formats))
+    place.set_names(ModelNames(pattern, later_formats))
     manifests = place.reprocess()
     assert {chunk: list(manifest.models) for chunk, manifest in manifests.items()} == place.expected()
 

@@ -48,7 +48,7 @@ def give_mixed_fleet(place: Place, models: Mapping[str, Any], start: datetime) -
     names = list(models)
     place.upload("models", {f"{name}.pkl": pickle.dumps(models[name]) for name in names[1::2]})
     place.upload("models", {f"{name}.skops": skops.io.dumps(models[name]) for name in names[::2]})
-    place.upload("models", {f"{BROKEN}.skops": b"no model"})
+    place.upload("models", {f"{BROKEN}.skops": b"\x80\x04no model"})
     rng = np.random.default_rng(1)
     rows = [
         (start + timedelta(minutes=m), device, *rng.normal(size=2))
