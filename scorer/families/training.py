@@ -219,8 +219,9 @@ def _sends_to_smaller(nodes: np.ndarray, first_child: str, second_child: str, co
     """Whether a node sends missing values to that of its children which has fewer samples."""
     if not {"missing_go_to_left", first_child, second_child, count} <= set(nodes.dtype.names or ()):
         return False
-    first, second = nodes[first_child].astype(np.int64), nodes[second_child].astype(np.int64)
-    is_inner = (first > 0) & (first < len(nodes)) & (second > 0) & (second < len(nodes))
-    inner = np.flatnonzero(is_inner)
-    to_larger = nodes[count][first[inner]] > nodes[count][second[inner]]
-    return bool((nodes["missing_go_to_left"][inner].astype(bool) != to_larger).any())
+    first = nodes[first_child]
+    inner = np.flatnonzero((first > 0) & (first < len(nodes)))
+    first, second, counts = first[inner], nodes[second_child][inner], nodes[count]
+    if len(second) and not 0 < second.min() <= second.max() < len(nodes):
+        return False  # which the checks refuse
+    return bool(((nodes["missing_go_to_left"][inner] != 0) != (counts[first] > counts[second])).any())
