@@ -96,6 +96,14 @@ def _read_work(fleet: Path, kind: str = "pkl") -> Work:
     return Work(table["time"].combine_chunks(), ids, starts, values, files)
 
 
+def list_models_and_rows(fleet: Path, kind: str) -> tuple[pa.Array, pa.Array, list[tuple[str, np.ndarray]]]:
+    """The time and the device of each row, and each model's file of *kind* with its rows."""
+    work = _read_work(fleet, kind)
+    indices = np.repeat(np.arange(len(work.devices), dtype=np.int32), np.diff(work.starts))
+    pairs = [(str(Path(file).with_suffix(".pkl")), values) for file, values in work]
+    return work.time, _name_rows(work.devices, indices), pairs
+
+
 def _write_predictions(work: Work, results: Sequence[Scores], predictions: Path) -> None:
     score, label = (np.concatenate(parts) for parts in zip(*results, strict=True))
     indices = np.repeat(np.arange(len(work.devices), dtype=np.int32), np.diff(work.starts))

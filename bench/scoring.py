@@ -4,6 +4,7 @@
     sizes     ours from a thousand models to a million, warm and cold; peers as far as patience allows
     grid      rows x support vectors
     storage   a folder beside Azurite
+    child     models that scikit-learn itself scores, in the sandbox, beside a tidy loop
 
 Every prediction that is timed is compared with scikit-learn's. Prints Markdown; with `--into FILE` it also takes the
 place of what stands there between the marks, and draws `scoring.svg` beside it. Linux; wants `bench/requirements.txt`.
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import peaks, scoring_tables
+from . import peaks, scoring_child, scoring_tables
 from .document import describe_machine, split_document
 from .measure import run_alone
 from .peaks import Peaks
@@ -27,7 +28,7 @@ from .scoring_cost import ENVIRONMENT
 from .scoring_fleet import FEATURES, Fleet
 from .scoring_lab import COLD, FOLDER, PEERS, START, WARM, Lab, Measured, Way
 
-SECTIONS = ("peers", "sizes", "grid", "storage")
+SECTIONS = ("peers", "sizes", "grid", "storage", "child")
 PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "joblib", "dask", "ray", "onnxruntime")
 BEGIN, END = "<!-- scoring -->\n", "<!-- /scoring -->"
 ROWS, VECTORS = 60, 100  # the standard case: a reading a minute, and what an hour's training gives
@@ -54,6 +55,7 @@ class Sizes:
     grid_most: int = 50_000
     stored_warm: int = 10_000
     stored_cold: int = 1_000
+    child: int = 1_000
 
 
 QUICK = Sizes(
@@ -69,6 +71,7 @@ QUICK = Sizes(
     grid_work=50_000_000,
     grid_most=1_000,
     stored_warm=1_000,
+    child=200,
 )
 
 
@@ -160,7 +163,15 @@ def storage_section(bench: Bench) -> Iterator[str]:
     yield scoring_tables.format_ways(results)
 
 
-_MAKERS = dict(zip(SECTIONS, (peers_section, sizes_section, grid_section, storage_section), strict=True))
+def child_section(bench: Bench) -> Iterator[str]:
+    """Models of kinds that no kernel knows."""
+    sizes = bench.sizes
+    yield "### In the sandbox: CPU µs a model, without the start"
+    lines = scoring_child.measure_kinds(bench.lab.base, sizes.child, START, ROWS, sizes.repeats)
+    yield "\n".join(lines)
+
+
+_MAKERS = dict(zip(SECTIONS, (peers_section, sizes_section, grid_section, storage_section, child_section), strict=True))
 
 
 def write_report(bench: Bench, sections: Sequence[str]) -> str:

@@ -70,7 +70,11 @@ class _Builder:
             case Use.ESTIMATOR:
                 return self._build_estimator(parsed)
             case Use.PART:
-                state = {name: self.build_value(item) for name, item in parsed.state.items()}
+                is_kept = parsed.kind not in parts.COPIED
+                state = {
+                    name: self.build_value(item) if is_kept or type(item) is not np.ndarray else item
+                    for name, item in parsed.state.items()
+                }
                 return parts.make_part(parsed.kind, state)
             case Use.UNUSED:
                 return None

@@ -11,6 +11,7 @@ import numpy as np
 from . import tree_checks
 
 _NODES = ("left_child", "right_child", "feature", "threshold", "n_node_samples")  # fields that a path needs
+COPIED = frozenset({"sklearn.tree._tree.Tree"})  # parts that copy the arrays they are made of
 _WORDS = 624  # of the state of a Mersenne Twister
 
 

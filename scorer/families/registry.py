@@ -125,12 +125,12 @@ def _shorten_kind(kind: str) -> str:
 
 
 def _pack_steps(model: ParsedObject, steps: list[Any], made_by: str) -> Packed:
-    features, takes_gaps = training.read_feature_names(model), training.takes_gaps(model)
+    features = training.read_feature_names(model)
     steps = [step for step in steps if not training.is_skipped(step)]
     first, detector = steps[0], steps[-1]
     is_plain = len(steps) == 1 or (len(steps) == 2 and type(first) is ParsedObject and first.kind in SCALERS)  # noqa: PLR2004
     body = _read_body(detector) if is_plain else None
-    if body is None or takes_gaps:  # the kernels know no gaps
+    if body is None or training.takes_gaps(model):  # the kernels know no gaps
         # Its names only say which columns must be read: scikit-learn itself decides when it scores.
         return Packed(Family.KEPT, 0, features, made_by, strict=False, numbers=np.empty(0), integers=make_no_integers())
     n_features = body.n_features

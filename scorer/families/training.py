@@ -223,8 +223,9 @@ def _sends_to_smaller(nodes: np.ndarray, first_name: str, second_name: str, coun
     """
     if not {"missing_go_to_left", first_name, second_name, count_name} <= set(nodes.dtype.names or ()):
         return False
-    first, second = nodes[first_name].astype(np.int64), nodes[second_name].astype(np.int64)
-    is_inner = (first > 0) & (first < len(nodes)) & (second > 0) & (second < len(nodes))
-    inner = np.flatnonzero(is_inner)
-    to_larger = nodes[count_name][first[inner]] > nodes[count_name][second[inner]]
-    return bool((nodes["missing_go_to_left"][inner].astype(bool) != to_larger).any())
+    first = nodes[first_name]
+    inner = np.flatnonzero((first > 0) & (first < len(nodes)))
+    first, second, counts = first[inner], nodes[second_name][inner], nodes[count_name]
+    if len(second) and not 0 < second.min() <= second.max() < len(nodes):
+        return False  # which the checks refuse
+    return bool(((nodes["missing_go_to_left"][inner] != 0) != (counts[first] > counts[second])).any())

@@ -117,7 +117,9 @@ def _build(module: str, name: str, attribute: str) -> bytes:
     [
         tuple(name.rsplit(".", 1))
         for name, use in sorted(allowlist.USES.items())
-        if use in (Use.ESTIMATOR, Use.PART, Use.FUNCTION, Use.READ) and "_reconstruct" not in name
+        if use in (Use.ESTIMATOR, Use.PART, Use.FUNCTION, Use.READ)
+        and "_reconstruct" not in name
+        and "_RemainderColsList" not in name  # which the installed release has no more
     ],
 )
 def test_no_pickle_changes_a_shared_object(module: str, name: str) -> None:
