@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from scorer.commands import convert_models
+from scorer.commands.unscored import Output
 from scorer.errors import Unscorable
 from scorer.estimators import loader, outlier_detector
 from scorer.families.base import BORDER, Family
@@ -77,7 +78,7 @@ def test_what_is_converted_scores_as_before_and_what_cannot_be_is_refused(
     for name, data in files.items():
         (tmp_path / "old" / f"{name}.pkl").write_bytes(data)
 
-    convert_models.convert_folder(tmp_path / "old", tmp_path / "new", ModelNames())
+    convert_models.convert_folder(tmp_path / "old", tmp_path / "new", ModelNames(), Output.VERBOSE)
 
     old_labels = [name for name in files if name.startswith("forest") and release in ("0.19", "0.21")]
     kept = {"lof", *REFUSED.get(release, {}), *(set(old_labels) - {"forest-new"})}
