@@ -32,7 +32,7 @@ OF_FOLDERS = [
     ("--other-versions", "maybe", "expected"),
 ]
 # Those that argparse checks itself, and names, and those that the command checks when it looks at the files.
-CHECKED_ELSEWHERE = {"--bad-rows", "--time-format", "--gaps", "--unmodelled", "--predictions-schema"}
+CHECKED_ELSEWHERE = {"--bad-rows", "--time-format", "--gaps", "--unmodelled", "--predictions-schema", "--probabilities"}
 FOLDERS = {"--models", "--readings", "--predictions", "--to", "--readings-path"}
 WITHOUT_A_VALUE = {"--help", "--verbose", "--json"}
 

@@ -167,7 +167,9 @@ def _ensembles() -> Iterator[Broken]:
     strange.estimators_[0, 0] = _copy("classes")
     yield "boosting-of-a-classifier", strange, WRONG, "got one of DecisionTreeClassifier"
     several = _copy("boosting")
-    several.estimators_[0, 0] = DecisionTreeRegressor(max_depth=1).fit(DATA, np.column_stack([NUMBER, NUMBER]))
+    several.estimators_[0, 0] = DecisionTreeRegressor(max_depth=1, random_state=0).fit(
+        DATA, np.column_stack([NUMBER, NUMBER])
+    )
     yield "boosting-of-several-outputs", several, WRONG, "in stages for 3"
     silent = _copy("boosting")
     silent.init_.n_outputs_, silent.init_.constant_ = 0, np.empty((1, 0))

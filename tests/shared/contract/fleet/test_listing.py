@@ -140,7 +140,7 @@ def test_a_folder_with_more_files_than_are_held_is_no_model(monkeypatch: pytest.
         }, []),
         (["a.features.json", "a.json"], {"a": ("a.json", None, ("a.features.json", "a.json"))}, []),
         (["a.json", "a.threshold.json"], {
-            "a": ("a.json", Reason.UNSUPPORTED_MODEL, ("a.json", "a.threshold.json")),
+            "a": ("a.json", None, ("a.json", "a.threshold.json")),
         }, []),
         (["a.json", "a.scaler.json"], {
             "a": ("a.json", Reason.UNSUPPORTED_MODEL, ("a.json", "a.scaler.json")),
