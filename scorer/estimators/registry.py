@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from shared.contract.domain import Task
 from shared.contract.scoring_options import Probabilities
 
 from . import classifier, clusterer, outlier_detector, regressor, thresholds
 from .answers import Answers
-from .inputs import ModelInput
 from .loader import FittedModel
 
 
-def predict_rows(model: FittedModel, model_input: ModelInput, probabilities: Probabilities) -> Answers:
-    """The answers for the rows of a model.
+def predict_rows(
+    model: FittedModel, features: Any, probabilities: Probabilities, target: np.ndarray | None = None
+) -> Answers:
+    """The answers for *features*, an array or a frame of shape (rows, n_features).
 
+    *target* has the reading that a regressor with a threshold predicts, for each row.
     Raises Unscorable, BAD_SCORES, UNSUPPORTED_MODEL, and errors of estimators.
     """
-    features = model_input.features
     if model.threshold:
         return thresholds.apply_threshold(
             model.estimator,
             model.threshold,
             features,
-            model_input.target,
+            target,
             has_scaler=model.has_scaler,
             classes=model.classes,
         )

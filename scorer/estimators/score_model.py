@@ -50,7 +50,9 @@ def score_model_file(
         fitted = loader.build_model(judged)
         model_input = select_input(fitted, judged.content.sidecar.gaps, model, readings)
         with warnings.catch_warnings(action="ignore"):  # no log line for each model
-            answers = registry.predict_rows(fitted, model_input, Probabilities(probabilities))
+            answers = registry.predict_rows(
+                fitted, model_input.features, Probabilities(probabilities), model_input.target
+            )
         signal = model_input.readings
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever the error
         reason, message = classify_error(error, made_by)

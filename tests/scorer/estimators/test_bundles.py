@@ -145,7 +145,7 @@ REFUSED = {
     "a model in a remark": ({"model": SVM, "meta": [{"x": RIDGE}]}, "got the key 'meta'"),
     "columns that are no list": ({"model": SVM, "features": "a,b,c"}, "expected a list of names as 'features'"),
     "a column twice": ({"model": SVM, "features": ["a", "a", "b"]}, "expected different names as 'features'"),
-    "a key that is no text": ({3: SVM}, "got the key '3'"),
+    "a key that is no text": ({3: SVM}, "got the key 3"),
     "a threshold alone": (
         {"model": SVM, "threshold": 0.5},
         (
@@ -163,7 +163,7 @@ REFUSED = {
     ),
     "an error without a target": (
         {"model": RIDGE, "threshold": 1, "threshold_of": "absolute_error"},
-        "expected the column that the model predicts as target, got None",
+        "expected the column that the model predicts as target, got none",
     ),
     "a threshold of another task": (
         {"model": RIDGE, "threshold": 1, "threshold_of": "decision_function"},
@@ -293,7 +293,12 @@ def test_files_beside_the_model_say_the_same() -> None:
 @pytest.mark.parametrize(
     ("content", "beside", "reason", "message"),
     [
-        (SVM, {"d.scaler.pkl": b"<html>"}, Reason.UNREADABLE_MODEL, "the scaler d.scaler.pkl: neither skops nor a"),
+        (
+            SVM,
+            {"d.scaler.pkl": b"<html>"},
+            Reason.UNREADABLE_MODEL,
+            "the scaler d.scaler.pkl: expected skops",
+        ),
         (SVM, {"d.scaler.pkl": pickle.dumps(RIDGE)}, Reason.UNSUPPORTED_MODEL, "d.scaler.pkl: expected a transformer"),
         (
             SVM,
