@@ -70,13 +70,13 @@ POISON = {
     "hang-up": (Reason.CRASHED, "its process closed its pipe and continued"),
     "garbage": (
         Reason.CRASHED,
-        f"{UNUSABLE}: expected at most 16409 bytes, got a frame of {2**64 - 1}",
+        f"{UNUSABLE}: expected at most 327528 bytes, got a frame of {2**64 - 1}",
     ),
     "stop": (Reason.ENDLESS, f"did not end within {PATIENCE} s"),
     "half-an-answer": (Reason.CRASHED, "its process ended with exit code 1"),
     "endless-answer": (
         Reason.CRASHED,
-        f"{UNUSABLE}: expected at most 16409 bytes, got a frame of {2**40}",
+        f"{UNUSABLE}: expected at most 327528 bytes, got a frame of {2**40}",
     ),
     "no-json": (
         Reason.CRASHED,
