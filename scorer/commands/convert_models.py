@@ -76,7 +76,11 @@ def _dump_model(content: Content) -> bytes:
     if other := sorted(set(signature.types.values()) - {DOUBLE}):
         message = f"expected a signature of doubles, got {', '.join(other)}: keep the folder as it is"
         raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
-    data: bytes = skops.io.dumps(_make_bundle(fitted, judged.content.bundle.features or signature.names))
+    try:
+        data: bytes = skops.io.dumps(_make_bundle(fitted, judged.content.bundle.features or signature.names))
+    except skops.io.exceptions.UnsupportedTypeException as error:
+        message = f"expected a model that skops can write, got one it cannot: {error}. Keep the file as it is"
+        raise Unscorable(Reason.UNSUPPORTED_MODEL, message[:300]) from error
     loader.load_model(data)  # our own loader must accept what we write
     return data
 
