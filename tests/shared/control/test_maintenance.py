@@ -145,7 +145,7 @@ def test_a_run_of_which_a_file_is_used_just_now_stays_until_the_next_call(caplog
     attic.work.busy = attic.left(used)[0]  # which is deleted last
     attic.prune()
     assert (attic.there(), attic.blobs()) == ({used}, [attic.work.busy])
-    assert f"run={used} is not pruned: memory://work/{attic.work.busy}: 409 PendingCopyOperation" in caplog.text
+    assert f"run={used} is not pruned: {attic.work.url}/{attic.work.busy}: 409 PendingCopyOperation" in caplog.text
     attic.work.busy = ""
     attic.prune()
     assert (attic.there(), attic.blobs()) == (set(), [])
