@@ -23,6 +23,7 @@ OPTIONS = {
     "MODEL_FORMATS": "--model-formats",
     "MODEL_NAMES": "--model-names",
     "OTHER_VERSIONS": "--other-versions",
+    "PREDICTIONS_SCHEMA": "--predictions-schema",
     "PROBABILITIES": "--probabilities",
     "READINGS_COLUMNS": "--columns",
     "READINGS_PATH": "--readings-path",

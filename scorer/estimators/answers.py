@@ -41,12 +41,15 @@ def check_finite(numbers: np.ndarray, shape: tuple[int, ...], kind: str) -> np.n
     return array
 
 
+def check_per_row(count: int, kind: str) -> None:
+    """Raises Unscorable, UNSUPPORTED_MODEL, for more rows of predictions for one row of readings than a reply holds."""
+    if count > OUTPUTS_LIMIT:
+        raise Unscorable(Reason.UNSUPPORTED_MODEL, f"expected at most {OUTPUTS_LIMIT} {kind} of a model, got {count}")
+
+
 def name_outputs(n_outputs: int) -> tuple[str, ...]:
     """The names of a model's outputs: their numbers, since scikit-learn keeps no others. Raises Unscorable."""
-    if n_outputs > OUTPUTS_LIMIT:
-        raise Unscorable(
-            Reason.UNSUPPORTED_MODEL, f"expected at most {OUTPUTS_LIMIT} outputs of a model, got {n_outputs}"
-        )
+    check_per_row(n_outputs, "outputs")
     return tuple(str(number) for number in range(n_outputs))
 
 

@@ -11,7 +11,7 @@ from scorer.predictions.rows import Texts
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Probabilities
 
-from .answers import Answers, check_finite, name_classes, name_outputs, repeat_outputs
+from .answers import Answers, check_finite, check_per_row, name_classes, name_outputs, repeat_outputs
 
 
 def predict_rows(estimator: Any, features: Any, probabilities: Probabilities, names: tuple[str, ...] = ()) -> Answers:
@@ -56,7 +56,7 @@ def _answer_single(
     if probabilities is Probabilities.LABEL:
         return Answers(label=Texts(codes, names), probability=of_label)
     per_row = 1 + len(names)
-    name_outputs(per_row)
+    check_per_row(per_row, "rows with PROBABILITIES=all")
     labels, outputs = np.full((rows, per_row), -1, np.int32), np.full((rows, per_row), -1, np.int32)
     labels[:, 0] = codes
     outputs[:, 1:] = np.arange(len(names))

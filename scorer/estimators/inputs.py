@@ -72,7 +72,7 @@ def _arrange_features(fitted: FittedModel, values: np.ndarray) -> Any:
         import pandas as pd
 
         columns = {
-            name: cast_column(values[:, index], fitted.types.get(name, ""), name)
+            name: cast_column(values[:, index], fitted.types[name], name)
             for index, name in enumerate(fitted.feature_names)
         }
         frame = pd.DataFrame(columns)

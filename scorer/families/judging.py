@@ -51,7 +51,10 @@ def judge_content(content: ModelContent) -> JudgedContent:
     if bundle.classes and task is not Task.CLASSIFIER:
         _contradict(f"it has names of classes, and is a {task}")
     target = (bundle.threshold.target,) if bundle.threshold and bundle.threshold.target else ()
-    is_cast = any(kind != DOUBLE for kind in content.signature.types.values())
+    types = content.signature.types
+    if types and (untyped := [name for name in features if name not in types]):
+        _contradict(f"the signature in MLmodel has no type for its feature {untyped[0]!r}")
+    is_cast = any(kind != DOUBLE for kind in types.values())
     if bundle.threshold or bundle.classes or is_cast:
         packed = replace(
             packed, family=Family.KEPT, n_features=0, strict=False, numbers=np.empty(0), integers=make_no_integers()

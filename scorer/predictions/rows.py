@@ -55,9 +55,8 @@ class Predictions:
         return 1 + int(np.count_nonzero(self.time[1:] != self.time[:-1])) if len(self.time) else 0
 
     def list_new_columns(self) -> list[str]:
-        """The columns with values that schema 1 of predictions does not have, or of which it has values only."""
-        added = [name for name in ("output", "prediction", "label", "probability") if getattr(self, name) is not None]
-        return added or [name for name in ("score", "anomaly") if getattr(self, name) is None]
+        """The columns with values that schema 1 of predictions does not have; of a detector there are none."""
+        return [name for name in ("output", "prediction", "label", "probability") if getattr(self, name) is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scorer.estimators.answers import OUTPUTS_LIMIT
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.rows import COMPLETE, NUMBERS, TEXTS, Predictions, Texts
 from scorer.readings.source import Readings
@@ -23,7 +24,6 @@ from shared.contract.text import clip_text
 
 HEAD_LIMIT = 2**14  # bytes of the line without texts
 TEXTS_LIMIT = 2**18  # bytes of all different labels and outputs of a model, as JSON
-OUTPUTS_LIMIT = 1000  # rows of predictions for one row of readings
 _ROW_LIMIT = 8 + 8 * len(NUMBERS) + 4 * len(TEXTS) + 1  # bytes of a row with all columns
 _REPLY_LIMIT = 2**28  # bytes, but for models with one row of predictions for each row of readings
 _COUNTS = {"rows", "left_out", "repeated"}
@@ -204,5 +204,5 @@ def _check_rows(predictions: Predictions, readings: Readings) -> None:
             raise ValueError(f"{name} that is not finite")
     if predictions.anomaly is not None and predictions.score is None:
         raise ValueError("anomalies without scores")
-    if all(getattr(predictions, name) is None for name in ("score", "prediction", "label")):
-        raise ValueError("rows without a score, a prediction or a label")
+    if all(getattr(predictions, name) is None for name in ("anomaly", "prediction", "label")):
+        raise ValueError("rows that are no anomalies and have no prediction or label")

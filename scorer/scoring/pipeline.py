@@ -151,8 +151,8 @@ def _judge_columns(outcome: ModelOutcome, schema: int) -> ModelOutcome:
     if schema == NEWEST or outcome.predictions is None or not (names := outcome.predictions.list_new_columns()):
         return outcome
     message = (
-        f"expected a detector, since these predictions are written in schema {schema}, got a model that fills the "
-        f"columns of schema {NEWEST} in another way: {', '.join(names)}"
+        f"expected a detector, since predictions are written in schema {schema}, got a model with "
+        f"{' and '.join(names)}: set PREDICTIONS_SCHEMA to {NEWEST} and upgrade the earlier files"
     )
     result = ModelResult(outcome.result.model, reason=Reason.UNSUPPORTED_MODEL, message=message)
     return ModelOutcome(result._replace(etag=outcome.result.etag))
