@@ -7,7 +7,7 @@ parts here, which check what they are given. Whatever scoring does not need beco
 from __future__ import annotations
 
 import importlib
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -83,11 +83,10 @@ class _Builder:
     def _build_estimator(self, parsed: ParsedObject) -> Any:
         _check_functions(parsed)
         kind = _import_kind(parsed.kind)
-        parameters = completion.list_defaults(kind)
         state = {
-            attribute: _get_function(item) if _is_function(parsed, attribute, item) else self.build_value(item)
+            attribute: item if type(item) in _PLAIN else self._build_attribute(parsed, attribute, item)
             for attribute, item in parsed.state.items()
-            if not _is_unused(item) and (attribute in parameters or not hasattr(kind, attribute))
+            if _is_attribute(kind, attribute) and not _is_unused(item)
         }
         state.pop("__args__", None)
         state.pop("_sklearn_version", None)
@@ -97,8 +96,18 @@ class _Builder:
         attribute_checks.check_estimator(estimator)
         return estimator
 
+    def _build_attribute(self, parsed: ParsedObject, attribute: str, value: Any) -> Any:
+        return _get_function(value) if _is_function(parsed, attribute, value) else self.build_value(value)
 
-_CONTAINERS = (ParsedObject, Global, ObjectArray, dict, list, tuple)
+
+_CONTAINERS = frozenset({ParsedObject, Global, ObjectArray, dict, list, tuple})
+_PLAIN = frozenset({bool, float, int, str, type(None)})
+
+
+@lru_cache(maxsize=4096)  # of the names that a fleet's files use; a file may hold any others
+def _is_attribute(kind: type, name: str) -> bool:
+    """Whether a file may set an attribute: one of the constructor, or one that its class does not have."""
+    return name in completion.list_defaults(kind) or not hasattr(kind, name)
 
 
 @cache
@@ -115,10 +124,6 @@ def _is_unused(value: Any) -> bool:
 
 def _is_function(parsed: ParsedObject, attribute: str, value: Any) -> bool:
     """Whether a value is a function, at the only places where one may be. Raises Unscorable for any other place."""
-    if parsed.kind == _TRANSFORMER and attribute in _ARGUMENTS and value:
-        raise Unscorable(
-            Reason.UNSUPPORTED_MODEL, f"expected a FunctionTransformer without {attribute}, got one with it"
-        )
     if parsed.kind == _CURVE and attribute == "_score_func":
         return type(value) is Global and value.name.startswith(_METRICS)
     if type(value) is not Global or USES[value.name] is not Use.FUNCTION:
@@ -129,7 +134,11 @@ def _is_function(parsed: ParsedObject, attribute: str, value: Any) -> bool:
 
 
 def _check_functions(parsed: ParsedObject) -> None:
-    """Raises Unscorable where the function of a transformer would be left out: it would then change nothing."""
+    """Raises Unscorable where the function of a transformer would be left out, or called with arguments of the file."""
+    for attribute in _ARGUMENTS if parsed.kind == _TRANSFORMER else ():
+        if parsed.state.get(attribute):
+            message = f"expected a FunctionTransformer without {attribute}, got one with it"
+            raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
     for attribute in _FUNCTIONS if parsed.kind in (_TRANSFORMER, _TARGET) else ():
         value = parsed.state.get(attribute)
         if type(value) is Global and USES[value.name] is Use.FUNCTION:

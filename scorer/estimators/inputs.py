@@ -43,16 +43,29 @@ def select_input(fitted: FittedModel, gaps: Gaps | None, model: Model, readings:
     """
     target = fitted.threshold.target if fitted.threshold else ""
     names, count = fitted.feature_names, fitted.n_features
-    expected = Expected(names, count, fitted.takes_gaps, gaps)
+    expected = Expected(names, count, gaps=gaps)
     if target:
         expected = replace(expected, names=(*names, target), count=None if count is None else count + 1)
-    rows = features.find_frame_rows(readings, model)
-    model_readings = features.build_model_readings(readings, model, rows, expected)
+    model_readings = _select_readings(fitted, expected, model, readings)
     if not target:
         return ModelInput(model_readings, _arrange_features(fitted, model_readings.values), None)
     model_readings = _drop_unknown_targets(model_readings, target)
     values = model_readings.values
     return ModelInput(model_readings, _arrange_features(fitted, values[:, :-1]), values[:, -1])
+
+
+def _select_readings(fitted: FittedModel, expected: Expected, model: Model, readings: Readings) -> ModelReadings:
+    """The rows of a model. Whether it takes gaps is asked only where there are some: of a forest that takes long."""
+    rows = features.find_frame_rows(readings, model)
+    try:
+        complete = features.build_model_readings(readings, model, rows, expected)
+    except Unscorable:
+        if not fitted.takes_gaps():
+            raise
+    else:
+        if not complete.left_out or not fitted.takes_gaps():
+            return complete
+    return features.build_model_readings(readings, model, rows, replace(expected, takes_gaps=True))
 
 
 def _drop_unknown_targets(readings: ModelReadings, target: str) -> ModelReadings:

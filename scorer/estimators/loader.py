@@ -6,8 +6,9 @@ reason in every way; only then objects are made of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -33,7 +34,7 @@ class FittedModel:
     is_constant: bool = False  # it gives one score to all rows
     feature_names: tuple[str, ...] = ()  # that it was fitted with
     n_features: int | None = None  # None: not known
-    takes_gaps: bool = False  # whether it was trained to bear missing values
+    takes_gaps: Callable[[], bool] = field(default=lambda: False)  # was it trained to bear missing values; slow
     has_own_names: bool = False  # whether it was fitted on those names, and so is given them
     classes: tuple[str, ...] = ()  # the texts of a classifier's classes, by its numbers
     threshold: Threshold | None = None
@@ -94,7 +95,7 @@ def build_model(judged: JudgedModel) -> FittedModel:
         registry.is_constant(model),
         judged.features,
         training.count_features(model),
-        training.takes_gaps(model),
+        partial(training.takes_gaps, model),
         bool(training.read_feature_names(model)),
         bundle.classes,
         bundle.threshold,

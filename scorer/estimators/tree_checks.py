@@ -27,12 +27,12 @@ def check_tree(
     shape = (len(nodes), int(n_outputs), int(n_classes.max()))
     if values.shape != shape:
         raise ValueError(f"expected the values of a tree in the shape {shape}, got {values.shape}")
-    first, second = nodes["left_child"], nodes["right_child"]
-    _check_children(first, second, first == -1)
-    inner = first != -1
-    if not (second[~inner] == -1).all():
+    first, second, features = (np.ascontiguousarray(nodes[name]) for name in ("left_child", "right_child", "feature"))
+    is_leaf = first == -1
+    _check_children(first, second, is_leaf)
+    if (second[is_leaf] != -1).any():
         raise ValueError("a leaf with a child")
-    _check_features(nodes["feature"][inner], int(n_features))
+    _check_features(features[~is_leaf], int(n_features))
 
 
 def check_predictor(nodes: np.ndarray, bitsets: np.ndarray) -> None:
@@ -129,7 +129,7 @@ def _is_count(value: Any) -> bool:
 def _check_children(first: np.ndarray, second: np.ndarray, leaf: np.ndarray) -> None:
     """Both children of a node come after it, so that each path ends."""
     indices, count = np.arange(len(first)), len(first)
-    forward = (first > indices) & (first < count) & (second > indices) & (second < count)
+    forward = (np.minimum(first, second) > indices) & (np.maximum(first, second) < count)
     if not (forward | leaf).all():
         raise ValueError("a tree points outside itself")
 

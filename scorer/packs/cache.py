@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from . import pack
 from .fetch import Stores, fetch_files, make_refusals
 from .pack import EMPTY, NO_COMPANIONS, Entry, Pack
 
+STORED_BYTES = 2**18  # of a file in a pack: above, a request costs less than to copy it each time the pack changes
+HELD_BYTES = 2**28  # of larger files that were read to be judged, and are held until they are scored
+
 log = logging.getLogger(__name__)
 
 
@@ -35,13 +38,15 @@ log = logging.getLogger(__name__)
 class LoadedModels:
     """The models of a pack: model `i` is row `rows[i]` of the pack, where that is not -1.
 
-    A refusal takes precedence over the pack. *etags* are of the files that changed since the plan.
+    A refusal takes precedence over the pack. *etags* are of the files that changed since the plan. *contents* are of
+    files that the pack does not store, as far as they were read and there is room for them.
     """
 
     pack: Pack
     rows: np.ndarray
     refusals: dict[int, Unscorable]
     etags: dict[int, str]
+    contents: dict[int, Content] = field(default_factory=dict)
 
 
 def load_models(stores: Stores, name: str, models: ModelList, excluded: Collection[int] = ()) -> LoadedModels:
@@ -62,11 +67,16 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
     refusals = make_refusals(stores, models)
     missing = [index for index in np.flatnonzero(rows < 0).tolist() if index not in excluded and index not in refusals]
     entries: dict[int, Entry] = {}
+    contents: dict[int, Content] = {}
+    held_bytes = 0
     for index, content in zip(missing, fetch_files(stores, [models[index] for index in missing]), strict=True):
         if isinstance(content, Unscorable):
             refusals[index] = content
         else:
-            entries[index] = _build_entry(models[index], content, stores.size_limit)
+            entry = entries[index] = _build_entry(models[index], content, stores.size_limit)
+            if _is_kept(entry.packed) and not entry.file and held_bytes + content.size <= HELD_BYTES:
+                contents[index] = content
+                held_bytes += content.size
     indices = np.union1d(np.flatnonzero(rows >= 0), np.array(list(entries), np.int64))
     new_pack = old.merge_rows(rows[indices], pack.build_pack(list(entries.values())))
     if name and new_pack is not old:
@@ -75,7 +85,7 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
     row_of_model = np.full(len(models), -1)
     row_of_model[indices] = np.arange(len(indices))
     etags = {index: entry.etag for index, entry in entries.items() if entry.etag != entry.model.etag}
-    return LoadedModels(new_pack, row_of_model, refusals, etags)
+    return LoadedModels(new_pack, row_of_model, refusals, etags, contents)
 
 
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
@@ -86,16 +96,20 @@ def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds
         return Entry(model, content.etag, Unscorable(Reason.UNREADABLE_MODEL, f"{type(error).__name__}: {error}"))
     packed, model_content = judged
-    is_kept = packed.family is Family.KEPT
+    is_stored = _is_kept(packed) and content.size <= STORED_BYTES
     return Entry(
         model,
         content.etag,
         packed,
         model_content.is_skops,
-        content.data if is_kept else b"",
-        content.companions if is_kept else NO_COMPANIONS,
+        content.data if is_stored else b"",
+        content.companions if is_stored else NO_COMPANIONS,
         model_content.sidecar.gaps,
     )
+
+
+def _is_kept(packed: Packed | Unscorable) -> bool:
+    return isinstance(packed, Packed) and packed.family is Family.KEPT
 
 
 def _read_pack(work: Container, name: str) -> tuple[Pack, str | None]:

@@ -22,6 +22,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
@@ -37,7 +38,7 @@ from shared.contract.text import clip_text
 
 NO_COMPANIONS: Mapping[str, bytes] = MappingProxyType({})
 _MAGIC = b"fleetscore pack\n"
-VERSION = 4  # of this layout, of `families` and of the refusals; a pack of another version is built again
+VERSION = 5  # of this layout, of `families` and of the refusals; a pack of another version is built again
 _HEAD = 64  # bytes; keeps the Arrow buffers aligned
 
 _SCHEMA = pa.schema(
@@ -56,7 +57,7 @@ _SCHEMA = pa.schema(
         ("gaps", pa.dictionary(pa.int32(), pa.string())),  # who is given rows with gaps; "" where its files do not say
         ("numbers", pa.large_list(pa.field("item", pa.float64(), nullable=False))),
         ("integers", pa.large_list(pa.field("item", pa.int32(), nullable=False))),
-        ("file", pa.large_binary()),  # the file itself, where its own library has to score it
+        ("file", pa.large_binary()),  # the file itself, where its own library has to score it and it is small
         ("companions", pa.large_binary()),  # in that case: its other files by kind, as JSON, in base64; empty for none
     ]
 )
@@ -64,7 +65,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model for a pack: what its files say. *file* and *companions* are stored where no kernel knows the family."""
+    """One model for a pack: what its files say. *file* and *companions*: of a small one that no kernel knows."""
 
     model: Model
     etag: str  # of the file that this was made from
@@ -126,12 +127,18 @@ class Pack:
         return codes, [Gaps(text) if text else None for text in texts]
 
     @cached_property
-    def has_file(self) -> np.ndarray:
-        """A mask of the rows that hold the model's file, for scikit-learn itself."""
+    def is_kept(self) -> np.ndarray:
+        """A mask of the rows whose models their own library scores, from their files."""
         codes, reasons = self.get_texts("reason")
-        has_file: np.ndarray = (self.get_numbers("family") == Family.KEPT) & np.isin(
+        is_kept: np.ndarray = (self.get_numbers("family") == Family.KEPT) & np.isin(
             codes, [i for i, r in enumerate(reasons) if not r]
         )
+        return is_kept
+
+    @cached_property
+    def has_file(self) -> np.ndarray:
+        """A mask of the rows that hold the model's file: of those that are kept the small ones."""
+        has_file: np.ndarray = self.is_kept & (view_numbers(pc.binary_length(self.rows.column("file"))) > 0)
         return has_file
 
     def get_refusal(self, row: int) -> Unscorable | None:

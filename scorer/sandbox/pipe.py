@@ -6,23 +6,29 @@ reply must carry it: so a reply that was sent before its request, or is another 
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import os
 import select
 import struct
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 MARK = 16  # bytes
 UNUSABLE = "its process gave no usable reply"
 _HEADER = struct.Struct(f"<{MARK}sBHQQ")
-_AT_ONCE = 2**20  # bytes that are read at a time
+_AT_ONCE = 2**20  # bytes of a frame that are read at a time, and that a pipe holds where the system lets it
+_BUFFERED = 2**16  # bytes that are read at a time where small frames may follow each other
+_PIECES = 16  # that are written at a time: as many as POSIX promises
 
 
 class FrameKind(IntEnum):
     """The kind of a frame."""
 
     REQUEST = 1  # score these models
-    FRESH_REQUEST = 2  # score these in a worker process that has scored no others
+    FRESH_REQUEST = 2  # score these in a worker process that has scored no others, and send each reply at once
     REPLY = 3  # a worker process's reply for one model; not checked yet
     DIED = 4  # the supervisor's report of a worker process that gave no reply
     READY = 5  # a worker process can take requests: what its sandbox lacks
@@ -44,7 +50,11 @@ class Frame:
 
     def to_bytes(self) -> bytes:
         """The bytes of the frame."""
-        return _HEADER.pack(self.mark, self.kind, self.count, self.reply_limit, len(self.payload)) + self.payload
+        return b"".join(self.to_pieces())
+
+    def to_pieces(self) -> tuple[bytes, bytes]:
+        """The bytes of the frame, without a copy of its payload."""
+        return _HEADER.pack(self.mark, self.kind, self.count, self.reply_limit, len(self.payload)), self.payload
 
 
 @dataclass(slots=True)
@@ -54,17 +64,22 @@ class PipeEnd:
     read_fd: int  # file descriptors, closed by `close`
     write_fd: int
     _poll: select.poll = field(default_factory=select.poll, init=False)
-    _unsent: memoryview = field(default_factory=lambda: memoryview(b""), init=False)
-    _received: bytearray = field(default_factory=bytearray, init=False)
+    _unsent: deque[memoryview] = field(default_factory=deque, init=False)
+    _buffer: bytearray = field(default_factory=bytearray, init=False)  # received, and of no frame yet
+    _header: bytes = field(default=b"", init=False)  # of the frame that is being received
+    _pieces: list[bytes] = field(default_factory=list, init=False)  # of its payload
+    _missing: int = field(default=0, init=False)  # bytes of its payload
 
     def __post_init__(self) -> None:
         for end in (self.read_fd, self.write_fd):
             os.set_blocking(end, False)
+            with suppress(OSError, AttributeError):  # a user's pipes are full, or it is no Linux
+                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _AT_ONCE)
         self._poll.register(self.read_fd, select.POLLIN)
 
     def send_frames(self, *frames: Frame) -> None:
         """Send frames: as much as fits into the pipe, the rest in `receive_frame`. Raises BrokenPipeError."""
-        self._unsent = memoryview(b"".join([self._unsent, *(frame.to_bytes() for frame in frames)]))
+        self._unsent += (memoryview(piece) for frame in frames for piece in frame.to_pieces() if piece)
         self._write_unsent()
         if self._unsent:
             self._poll.register(self.write_fd, select.POLLOUT)
@@ -74,18 +89,21 @@ class PipeEnd:
 
         Waits at most *seconds* for input or output. Raises EOFError, BrokenPipeError, InvalidFrame.
         """
+        if frame := self._take_frame(limit):
+            return frame
         ready = dict(self._poll.poll(seconds * 1000))
         if self.write_fd in ready:
             self._write_unsent()
             if not self._unsent:
                 self._poll.unregister(self.write_fd)
-        if self.read_fd in ready:
-            return self._read_frame(limit)
+        while self.read_fd in ready and self._read_more():
+            if frame := self._take_frame(limit):
+                return frame
         return None
 
     def has_input(self) -> bool:
         """Whether there is anything to receive, or the other end is closed."""
-        return bool(self._received) or self.read_fd in dict(self._poll.poll(0))
+        return bool(self._header or self._buffer) or self.read_fd in dict(self._poll.poll(0))
 
     def is_closed(self) -> bool:
         """Whether the other end is closed."""
@@ -99,60 +117,89 @@ class PipeEnd:
     def _write_unsent(self) -> None:
         try:
             while self._unsent:
-                self._unsent = self._unsent[os.write(self.write_fd, self._unsent) :]
+                count = os.writev(self.write_fd, list(itertools.islice(self._unsent, _PIECES)))
+                while count:
+                    piece = self._unsent.popleft()
+                    if len(piece) > count:
+                        self._unsent.appendleft(piece[count:])
+                    count -= min(count, len(piece))
         except BlockingIOError:
             return
 
-    def _read_frame(self, limit: int) -> Frame | None:
-        """Read up to the end of the frame only, so that `has_input` shows what follows."""
-        while (missing := self._count_missing(limit)) > 0:
-            try:
-                read = os.read(self.read_fd, min(missing, _AT_ONCE))
-            except BlockingIOError:
-                return None
-            if not read:
-                raise EOFError
-            self._received += read
-        frame = _parse_frame(bytes(self._received))
-        self._received.clear()
-        return frame
+    def _read_more(self) -> bool:
+        """Receive some bytes; False where there are none now. Raises EOFError."""
+        is_long = self._missing > _BUFFERED
+        try:
+            piece = os.read(self.read_fd, min(self._missing, _AT_ONCE) if is_long else _BUFFERED)
+        except BlockingIOError:
+            return False
+        if not piece:
+            raise EOFError
+        if is_long:
+            self._pieces.append(piece)
+            self._missing -= len(piece)
+        else:
+            self._buffer += piece
+        return True
 
-    def _count_missing(self, limit: int) -> int:
-        if len(self._received) < _HEADER.size:
-            return _HEADER.size - len(self._received)
-        *_, length = _HEADER.unpack_from(self._received)
-        if length > limit:
-            raise InvalidFrame(f"expected at most {limit} bytes, got a frame of {length}")
-        return _HEADER.size + int(length) - len(self._received)
+    def _take_frame(self, limit: int) -> Frame | None:
+        """The frame whose last bytes were received; None where it is not complete. Raises InvalidFrame."""
+        if not self._header:
+            if len(self._buffer) < _HEADER.size:
+                return None
+            self._header = bytes(self._buffer[: _HEADER.size])
+            del self._buffer[: _HEADER.size]
+            self._missing = _get_length(self._header)
+            if self._missing > limit:
+                raise InvalidFrame(f"expected at most {limit} bytes, got a frame of {self._missing}")
+        if self._missing and self._buffer:
+            piece = bytes(self._buffer[: self._missing])
+            del self._buffer[: len(piece)]
+            self._pieces.append(piece)
+            self._missing -= len(piece)
+        if self._missing:
+            return None
+        header, payload = self._header, _join_pieces(self._pieces)
+        self._header, self._pieces = b"", []
+        return _make_frame(header, payload)
 
 
 def read_frame(end: int) -> Frame:
     """The next frame from a pipe whose other end is trusted, however long it takes. Raises EOFError."""
     header = _read_bytes(end, _HEADER.size)
-    *_, length = _HEADER.unpack(header)
-    return _parse_frame(header + _read_bytes(end, length))
+    return _make_frame(header, _read_bytes(end, _get_length(header)))
 
 
-def write_frame(end: int, frame: Frame) -> None:
-    """Send a whole frame, however long it takes."""
-    rest = memoryview(frame.to_bytes())
+def write_frames(end: int, *frames: Frame) -> None:
+    """Send whole frames, however long it takes."""
+    rest = memoryview(b"".join(piece for frame in frames for piece in frame.to_pieces()))
     while rest:
         rest = rest[os.write(end, rest) :]
 
 
 def _read_bytes(end: int, count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        received = os.read(end, min(count - len(data), _AT_ONCE))
-        if not received:
+    pieces: list[bytes] = []
+    while count:
+        piece = os.read(end, min(count, _AT_ONCE))
+        if not piece:
             raise EOFError
-        data += received
-    return bytes(data)
+        pieces.append(piece)
+        count -= len(piece)
+    return _join_pieces(pieces)
 
 
-def _parse_frame(data: bytes) -> Frame:
-    mark, kind, count, reply_limit, _ = _HEADER.unpack_from(data)
+def _join_pieces(pieces: list[bytes]) -> bytes:
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _get_length(header: bytes) -> int:
+    *_, length = _HEADER.unpack(header)
+    return int(length)
+
+
+def _make_frame(header: bytes, payload: bytes) -> Frame:
+    mark, kind, count, reply_limit, _ = _HEADER.unpack(header)
     try:
-        return Frame(mark, FrameKind(kind), data[_HEADER.size :], count, reply_limit)
+        return Frame(mark, FrameKind(kind), payload, count, reply_limit)
     except ValueError as error:
         raise InvalidFrame(f"a frame of kind {kind}") from error

@@ -42,7 +42,7 @@ from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
 
 MODEL_TIMEOUT = 60.0  # seconds that a model may take, from its file to its scores
 WORKER_MEMORY = 4 * 2**30  # bytes that a worker process may add to its initial memory, where the machine has them
-REQUEST_MODELS, REQUEST_BYTES = 8, 2**16  # models in one request, and bytes of their files: small models together
+REQUEST_MODELS, REQUEST_BYTES = 32, 2**16  # models in one request, and bytes of their files: small models together
 QUEUED_REQUESTS = 8  # for each worker process, before the first of them ended; bounds the memory
 SUPERVISOR_TIMEOUT = 180.0  # seconds after the model time-out when a supervisor is given up
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
@@ -63,6 +63,7 @@ class WorkerCrash:
 
     reason: Reason
     detail: str
+    place: int = 0  # of the model in its request, as far as the process can be believed
 
 
 @dataclass(slots=True)
@@ -189,13 +190,19 @@ class WorkerPool:
     def _score_request(self, items: Sequence[Item]) -> list[ModelOutcome]:
         worker = self._idle.get()
         try:
-            outcomes: list[ModelOutcome] = []
-            while len(outcomes) < len(items):
-                new_outcomes, crash = self._request_outcomes(worker, items[len(outcomes) :], fresh=worker.is_suspect)
-                outcomes += new_outcomes
+            outcomes: dict[int, ModelOutcome] = {}
+            pending, is_exact = list(range(len(items))), False
+            while pending:
+                fresh = is_exact or worker.is_suspect
+                new_outcomes, crash = self._request_outcomes(worker, [items[index] for index in pending], fresh=fresh)
+                outcomes |= zip(pending, new_outcomes, strict=False)
+                place = max(crash.place, len(new_outcomes)) if crash else 0
+                pending = pending[len(new_outcomes) :]
                 if crash:
-                    outcomes.append(self._retry_alone(worker, items[len(outcomes)], crash))
-            return outcomes
+                    suspect = pending.pop(min(place - len(new_outcomes), len(pending) - 1))
+                    outcomes[suspect] = self._retry_alone(worker, items[suspect], crash)
+                    is_exact = True  # what it says of the place may be wrong; from now on each reply comes at once
+            return [outcomes[index] for index in range(len(items))]
         finally:
             self._idle.put(worker)
 
@@ -298,7 +305,7 @@ def _read_reply(frame: Frame, mark: bytes, item: Item) -> ModelOutcome | WorkerC
     assert isinstance(content, Content)
     if frame.kind is FrameKind.DIED:
         fields = json.loads(frame.payload)
-        return WorkerCrash(Reason(fields["reason"]), fields["detail"])
+        return WorkerCrash(Reason(fields["reason"]), fields["detail"], fields["place"])
     if frame.mark != mark:
         return WorkerCrash(Reason.CRASHED, "its process replied to another request")
     try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import mmap
 import os
 import pickle
 import re
@@ -43,11 +44,13 @@ from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
 
 BEAT = 0.02  # seconds between two checks of a busy worker, which may exceed its limits for so long
 PAUSE = 1.0  # seconds between two checks of an idle worker
+DELAY = 0.005  # seconds that a reply may wait in a worker for the next ones: a message costs as much as a small model
 GRACE = 1.0  # seconds that a worker which closed its pipe has to end by itself
 START_TIMEOUT = 60.0  # seconds that a worker may take to be ready
 THREADS = 64  # of a worker; scikit-learn needs one
 REQUEST_LIMIT = 2**32  # bytes
 READY_LIMIT = 2**14
+_PLACE = 4  # bytes of a number
 PRELOAD = ("pandas", "scipy.interpolate", "scipy.sparse", "sklearn.tree", *allowlist.MODULES)
 
 Scoring = Callable[[Model, Content, Readings], ModelOutcome]
@@ -69,6 +72,7 @@ class _Worker:
     pipe_end: PipeEnd
     ready: Frame
     initial_memory: int  # bytes that it shares with no file
+    place: mmap.mmap  # shared: which model of its request it scores; it may write anything there
 
 
 def main(config_json: str) -> None:
@@ -153,9 +157,9 @@ def _request_replies(worker: _Worker, request: Frame, node: PipeEnd, limits: Lim
     except (BrokenPipeError, EOFError):
         if node.is_closed():
             raise EOFError from None
-        frames.append(_make_crash(Reason.CRASHED, _describe_exit(worker.pid)))
+        frames.append(_make_crash(worker, Reason.CRASHED, _describe_exit(worker.pid)))
     except InvalidFrame as error:
-        frames.append(_make_crash(Reason.CRASHED, f"{pipe.UNUSABLE}: {error}"))
+        frames.append(_make_crash(worker, Reason.CRASHED, f"{pipe.UNUSABLE}: {error}"))
     return frames
 
 
@@ -168,9 +172,9 @@ def _receive_reply(worker: _Worker, reply_limit: int, node: PipeEnd, limits: Lim
             continue
         last_check = now
         if now - started > limits.timeout:
-            return _make_crash(Reason.ENDLESS, f"did not end within {limits.timeout:g} s")
+            return _make_crash(worker, Reason.ENDLESS, f"did not end within {limits.timeout:g} s")
         if excess := _find_excess(worker, limits):
-            return _make_crash(Reason.CRASHED, excess)
+            return _make_crash(worker, Reason.CRASHED, excess)
         if node.is_closed():
             raise EOFError
     if reply.kind is not FrameKind.REPLY:
@@ -178,8 +182,9 @@ def _receive_reply(worker: _Worker, reply_limit: int, node: PipeEnd, limits: Lim
     return reply
 
 
-def _make_crash(reason: Reason, detail: str) -> Frame:
-    return Frame(bytes(pipe.MARK), FrameKind.DIED, json.dumps({"reason": reason, "detail": detail}).encode())
+def _make_crash(worker: _Worker, reason: Reason, detail: str) -> Frame:
+    fields = {"reason": reason, "detail": detail, "place": int.from_bytes(worker.place[:], "little")}
+    return Frame(bytes(pipe.MARK), FrameKind.DIED, json.dumps(fields).encode())
 
 
 def _describe_exit(pid: int) -> str:
@@ -222,10 +227,10 @@ def _spawn_worker(limits: Limits, scoring: Scoring) -> _Worker:
     """Start a worker, ready for its first request. Raises OSError, EOFError, TimeoutError."""
     requests, to_worker = os.pipe()
     to_supervisor, replies_end = os.pipe()
-    own_pid = os.getpid()
+    own_pid, place = os.getpid(), mmap.mmap(-1, _PLACE)
     pid = os.fork()
     if pid == 0:
-        _run_worker(own_pid, requests, replies_end, limits, scoring)
+        _run_worker(own_pid, requests, replies_end, place, limits, scoring)
     os.close(requests)
     os.close(replies_end)
     pipe_end = PipeEnd(to_supervisor, to_worker)
@@ -233,16 +238,19 @@ def _spawn_worker(limits: Limits, scoring: Scoring) -> _Worker:
     while (ready := pipe_end.receive_frame(BEAT, READY_LIMIT)) is None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"a new worker process was not ready within {START_TIMEOUT:g} s")
-    return _Worker(pid, pipe_end, ready, _measure_process(pid)[0])
+    return _Worker(pid, pipe_end, ready, _measure_process(pid)[0], place)
 
 
 def _reap_worker(worker: _Worker) -> None:
     os.kill(worker.pid, signal.SIGKILL)  # not reaped yet, so the process id is still its own
     os.waitpid(worker.pid, 0)
     worker.pipe_end.close()
+    worker.place.close()
 
 
-def _run_worker(supervisor: int, requests: int, replies_end: int, limits: Limits, scoring: Scoring) -> NoReturn:
+def _run_worker(
+    supervisor: int, requests: int, replies_end: int, place: mmap.mmap, limits: Limits, scoring: Scoring
+) -> NoReturn:
     """Be a worker: enter the sandbox, reply to requests until the pipe is closed."""
     try:
         die_with(supervisor)
@@ -255,16 +263,29 @@ def _run_worker(supervisor: int, requests: int, replies_end: int, limits: Limits
         with suppress(OSError):  # if memory runs out, the kernel should kill this process first
             Path("/proc/self/oom_score_adj").write_text("1000")
         missing_protections = isolation.enter_sandbox(2 * limits.memory)
-        pipe.write_frame(
-            replies_end, Frame(bytes(pipe.MARK), FrameKind.READY, json.dumps(missing_protections).encode())
-        )
+        ready = Frame(bytes(pipe.MARK), FrameKind.READY, json.dumps(missing_protections).encode())
+        pipe.write_frames(replies_end, ready)
         while True:
-            request = pipe.read_frame(requests)
-            for mark, model, content, readings in pickle.loads(request.payload):  # noqa: S301  # the node wrote it
-                outcome = _score_safely(scoring, model, content, readings)
-                pipe.write_frame(replies_end, Frame(mark, FrameKind.REPLY, replies.to_bytes(outcome)))
+            _score_request(pipe.read_frame(requests), replies_end, place, scoring)
     finally:
         os._exit(1)
+
+
+def _score_request(request: Frame, replies_end: int, place: mmap.mmap, scoring: Scoring) -> None:
+    """Score the models of a request. Where one ends this process, *place* says which, since replies wait for others."""
+    delay = 0.0 if request.kind is FrameKind.FRESH_REQUEST else DELAY
+    unsent: list[Frame] = []
+    sent_at = time.monotonic()
+    items = pickle.loads(request.payload)  # noqa: S301  # the node wrote it
+    for number, (mark, model, content, readings) in enumerate(items):
+        place[:] = number.to_bytes(_PLACE, "little")
+        outcome = _score_safely(scoring, model, content, readings)
+        unsent.append(Frame(mark, FrameKind.REPLY, replies.to_bytes(outcome)))
+        if time.monotonic() - sent_at >= delay:
+            pipe.write_frames(replies_end, *unsent)
+            unsent.clear()
+            sent_at = time.monotonic()
+    pipe.write_frames(replies_end, *unsent)
 
 
 def _score_safely(scoring: Scoring, model: Model, content: Content, readings: Readings) -> ModelOutcome:

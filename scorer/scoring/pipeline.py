@@ -69,7 +69,7 @@ def score_pack(
     refusals = _refuse_versions(pack_input, context.other_versions, warnings) | pack_input.loaded.refusals
     is_pending = (pack_input.loaded.rows >= 0) & ~pack_state.is_over
     is_pending[list(refusals)] = False
-    if pack_input.is_isolated or pack_input.loaded.pack.has_file[pack_input.loaded.rows[is_pending]].any():
+    if pack_input.is_isolated or pack_input.loaded.pack.is_kept[pack_input.loaded.rows[is_pending]].any():
         context.workers.start_workers()  # their imports take 2 s, while the kernels score
     plain_input = batching.join_plain_models(
         pack_input.models, pack_input.loaded.pack, np.where(is_pending, pack_input.loaded.rows, -1), pack_input.readings
@@ -123,7 +123,7 @@ def _refuse_versions(pack_input: PackInput, policy: OtherVersions, warnings: Run
             continue
         if refusal := _refuse_version(version, policy, is_skops_file=bool(skops[row])):
             refusals[index] = refusal
-        elif not pack.has_file[row]:  # a worker process reports those
+        elif not pack.is_kept[row]:  # a worker process reports those
             warnings.made_by.setdefault(version, {})[pack_input.models[index].id] = None
     return refusals
 
@@ -180,7 +180,7 @@ def _select_readings(pack_input: PackInput, index: int, refusal: Unscorable | No
         return None
     if refusal := pack.get_refusal(row):
         raise refusal
-    if pack.has_file[row]:
+    if pack.is_kept[row]:
         return None
     codes, names = pack.features
     gaps_codes, gaps_of_code = pack.gaps
@@ -202,12 +202,15 @@ def _list_items(
     *formats* gets for each item whether its file is skops.
     """
     models = [pack_input.models[index] for index in indices]
-    pack, rows = pack_input.loaded.pack, pack_input.loaded.rows[indices].tolist()
-    is_stored = [row >= 0 and bool(pack.has_file[row]) for row in rows]
-    absent = [model for model, stored in zip(models, is_stored, strict=True) if not stored]
+    pack, rows, contents = pack_input.loaded.pack, pack_input.loaded.rows, pack_input.loaded.contents
+    is_stored = {index: rows[index] >= 0 and bool(pack.has_file[rows[index]]) for index in indices}
+    absent = [pack_input.models[index] for index in indices if not is_stored[index] and index not in contents]
     assert pack_input.stores or not absent
     fetched = fetch_files(pack_input.stores, absent) if pack_input.stores else iter(())
-    for model, row, stored in zip(models, rows, is_stored, strict=True):
-        file = pack.get_content(row) if stored else next(fetched)
+    for model, index in zip(models, indices, strict=True):
+        if is_stored[index]:
+            file: Content | Exception = pack.get_content(int(rows[index]))
+        else:
+            file = contents.pop(index) if index in contents else next(fetched)
         formats.append(isinstance(file, Content) and is_skops(file.data))
         yield model, file, pack_input.readings.select_device(model.device)

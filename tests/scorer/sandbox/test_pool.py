@@ -88,6 +88,8 @@ POISON = {
     ),
     "another": (Reason.CRASHED, "its process replied to another request"),
     "as-the-supervisor": (Reason.CRASHED, f"{UNUSABLE}: a frame of kind 4"),
+    "blame-the-first": (Reason.CRASHED, "its process ended with exit code 3"),
+    "blame-nobody": (Reason.CRASHED, "its process ended with exit code 3"),
 }
 FAILED = {
     "leave": "SystemExit: 42",
@@ -139,11 +141,43 @@ def lane() -> Iterator[WorkerPool]:
 def test_a_child_goes_on_until_it_dies_and_its_death_is_not_the_fault_of_a_model_that_ends_well_alone(
     lane: WorkerPool,
 ) -> None:
-    a, b, c, d = map(scored_by, lane.score_items(map(item, ("a", "b", "not-alone", "d"))))
+    requests = (("a",), ("b",), ("c", "not-alone", "d"), ("e",))
+    a, b, _, alone, d, e = (scored_by(one) for names in requests for one in lane.score_items(map(item, names)))
 
     assert a == b
-    assert c == d
-    assert c != b
+    assert d == e
+    assert len({b, alone, d}) == 3  # after a death the rest of a request goes to a fresh one
+
+
+def test_only_the_model_that_ends_its_process_is_suspected(lane: WorkerPool, caplog: pytest.LogCaptureFixture) -> None:
+    """Replies of the models before it may be lost with the process: those are scored again, together."""
+    ended = list(lane.score_items(map(item, ("a", "b", "c", "exit-3", "d", "exit-0", "e"))))
+
+    assert [one.result.model for one in ended if one.result.reason] == ["exit-3", "exit-0"]
+    assert len(caplog.messages) == 4
+    assert not [line for line in caplog.messages if "model=exit" not in line]
+
+
+def test_a_process_that_blames_another_model_delays_that_one_only(
+    lane: WorkerPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = list(lane.score_items(map(item, ("a", "b", "blame-the-first", "c"))))
+
+    assert [one.result.model for one in ended if one.result.reason] == ["blame-the-first"]
+    assert [line.partition(":")[0] for line in caplog.messages] == [
+        f"worker process ended at model={where}" for where in ("a", "blame-the-first", "blame-the-first alone")
+    ]
+
+
+def test_replies_of_small_models_come_together_and_long_ones_at_once(lane: WorkerPool) -> None:
+    names = [f"small-{number}" for number in range(3 * REQUEST_MODELS)]
+    values = np.zeros((2**15, 3))  # its request has more bytes than a pipe holds
+    items = [item(name, values=values if number % 40 == 0 else None) for number, name in enumerate(names)]
+
+    ended = list(lane.score_items(items))
+
+    assert [one.result.model for one in ended] == names
+    assert len(set(map(scored_by, ended))) == 1
 
 
 def test_a_child_that_has_said_more_than_it_was_asked_gets_no_other_model(lane: WorkerPool) -> None:
@@ -307,7 +341,7 @@ NODE = """
 import sys
 sys.path[:0] = {path!r}
 from tests.scorer.sandbox import misdeeds
-from scorer.sandbox.pool import WorkerPool
+from scorer.sandbox.pool import REQUEST_MODELS, WorkerPool
 with WorkerPool(1, scoring=misdeeds.scoring) as workers:
     for name in ("a", "hang"):
         for one in workers.score_items([misdeeds.item(name)]):

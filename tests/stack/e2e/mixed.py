@@ -1,29 +1,52 @@
-"""A fleet of all tasks: regressors, one with two outputs, a classifier, a clusterer, detectors, and a broken file."""
+"""A fleet of 23 models of all tasks, nearly all of another kind and of all forms of file; and a broken file."""
 
 from __future__ import annotations
 
 import io
+import json
 import pickle
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import skops.io
-from sklearn.cluster import KMeans
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
-from sklearn.neighbors import LocalOutlierFactor
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.covariance import EllipticEnvelope
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsRegressor, LocalOutlierFactor
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import OneClassSVM
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import SVR, LinearSVC, OneClassSVM
+from sklearn.tree import DecisionTreeRegressor
 
 from tests.stack.e2e.place import Place
 
 SIGNALS = ["heat", "noise"]
 MINUTES = 20
 BROKEN = "w-broken"
+FOLDER, BUNDLE, SCALED = "s-regressor", "t-error", "u-regressor"  # MLflow's, a dict with a threshold, two files
+LIMIT = 0.5  # of the bundle's errors
 CLASSES = ("ok", "worn", "ü")
+
+
+def count_tasks(models: Iterable[str]) -> dict[str, int]:
+    """How many models there are of each task, by the devices' names."""
+    renamed = {"labels": "classifier", "outputs": "regressor", "error": "detector"}
+    return dict(sorted(Counter(renamed.get(name[2:], name[2:]) for name in models).items()))
 
 
 def train_models() -> Mapping[str, Any]:
@@ -40,15 +63,34 @@ def train_models() -> Mapping[str, Any]:
         "e-outputs": LinearRegression().fit(frame, np.stack([target, -target], axis=1)),
         "f-clusterer": KMeans(3, n_init=1, random_state=0).fit(frame),
         "g-regressor": Ridge().fit(frame, -target),
+        "h-regressor": RandomForestRegressor(4, max_depth=4, random_state=0).fit(frame, target),
+        "i-labels": LinearSVC().fit(frame, labels),
+        "j-classifier": RandomForestClassifier(4, max_depth=4, random_state=0).fit(frame, labels),
+        "k-regressor": HistGradientBoostingRegressor(max_iter=3, random_state=0).fit(frame, target),
+        "l-classifier": GradientBoostingClassifier(n_estimators=2, max_depth=2, random_state=0).fit(frame, labels),
+        "m-regressor": make_pipeline(StandardScaler(), SVR()).fit(frame, target),
+        "n-regressor": GridSearchCV(KNeighborsRegressor(), {"n_neighbors": [2, 3]}, cv=2).fit(frame, target),
+        "o-classifier": GaussianNB().fit(frame, labels),
+        "p-clusterer": MiniBatchKMeans(3, n_init=1, random_state=0).fit(frame),
+        "q-detector": IsolationForest(n_estimators=4, random_state=0).fit(frame),
+        "r-regressor": MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", max_iter=2000, random_state=0).fit(
+            frame, target
+        ),
+        FOLDER: DecisionTreeRegressor(max_depth=4, random_state=0).fit(frame, target),
+        BUNDLE: Ridge().fit(frame[["noise"]], frame["heat"]),
+        SCALED: make_pipeline(MinMaxScaler(), TransformedTargetRegressor(Ridge())).fit(frame.to_numpy(), target),
+        "v-labels": RidgeClassifier().fit(frame, labels),
+        "x-detector": EllipticEnvelope(random_state=0).fit(frame),
     }
 
 
 def give_mixed_fleet(place: Place, models: Mapping[str, Any], start: datetime) -> pd.DataFrame:
     """Upload the models, half of them as pickles, with one that is broken, and readings, which are returned."""
-    names = list(models)
-    place.upload("models", {f"{name}.pkl": pickle.dumps(models[name]) for name in names[1::2]})
-    place.upload("models", {f"{name}.skops": skops.io.dumps(models[name]) for name in names[::2]})
-    place.upload("models", {f"{BROKEN}.skops": b"\x80\x04no model"})
+    files = _dump_special(models)
+    for number, name in enumerate(name for name in models if name not in (FOLDER, BUNDLE, SCALED)):
+        dump, extension = ((skops.io.dumps, "skops"), (pickle.dumps, "pkl"))[number % 2]
+        files[f"{name}.{extension}"] = dump(models[name])
+    place.upload("models", {**files, f"{BROKEN}.skops": b"\x80\x04no model"})
     rng = np.random.default_rng(1)
     rows = [
         (start + timedelta(minutes=m), device, *rng.normal(size=2))
@@ -60,6 +102,23 @@ def give_mixed_fleet(place: Place, models: Mapping[str, Any], start: datetime) -
     readings.to_parquet(sink, index=False)
     place.upload("readings", {f"{start:date=%Y-%m-%d/hour=%H}/part.parquet": sink.getvalue()})
     return readings
+
+
+def _dump_special(models: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of the models that are not one estimator in one file."""
+    bundle = {"model": models[BUNDLE], "threshold": LIMIT, "threshold_of": "absolute_error", "target": "heat"}
+    columns = ", ".join(f'{{"type": "double", "name": "{name}"}}' for name in SIGNALS)
+    signature = f"signature:\n  inputs: '[{columns}]'\n"
+    flavor = "flavors:\n  sklearn:\n    pickled_model: model.pkl\n    serialization_format: pickle\n"
+    scaler, regressor = (step for _, step in models[SCALED].steps)
+    return {
+        f"{FOLDER}/MLmodel": (flavor + signature).encode(),
+        f"{FOLDER}/model.pkl": pickle.dumps(models[FOLDER]),
+        f"{BUNDLE}.pkl": pickle.dumps(bundle),
+        f"{SCALED}.pkl": pickle.dumps(regressor),
+        f"{SCALED}.scaler.pkl": pickle.dumps(scaler),
+        f"{SCALED}.features.json": json.dumps({"features": SIGNALS}).encode(),
+    }
 
 
 def check_rows(rows: pd.DataFrame, models: Mapping[str, Any], readings: pd.DataFrame) -> None:
@@ -80,16 +139,26 @@ def list_columns(device: str, own: pd.DataFrame, model: Any, features: pd.DataFr
         np.testing.assert_allclose(own["score"], model.decision_function(features), rtol=1e-9, atol=1e-9)
         assert (own["anomaly"] == (model.predict(features) == -1)).all()
         return {"score", "anomaly"}
+    if kind == "error":
+        predicted = model.predict(features[["noise"]])
+        np.testing.assert_allclose(own["prediction"], predicted, rtol=1e-12)
+        np.testing.assert_allclose(own["score"], LIMIT - np.abs(features["heat"] - predicted), rtol=1e-12)
+        assert (own["anomaly"] == (np.abs(features["heat"] - predicted) > LIMIT)).all()
+        return {"score", "anomaly", "prediction"}
     if kind == "regressor":
-        np.testing.assert_allclose(own["prediction"], model.predict(features), rtol=1e-12)
+        values = features.to_numpy() if device == SCALED else features
+        np.testing.assert_allclose(own["prediction"], model.predict(values), rtol=1e-12)
         return {"prediction"}
+    if kind == "labels":
+        assert own["label"].tolist() == model.predict(features).tolist()
+        return {"label"}
     if kind == "outputs":
         np.testing.assert_allclose(own["prediction"], model.predict(features).reshape(-1), rtol=1e-12)
         assert own["output"].tolist() == ["0", "1"] * MINUTES
         return {"prediction", "output"}
     if kind == "clusterer":
         assert own["label"].tolist() == list(map(str, model.predict(features)))
-        np.testing.assert_allclose(own["score"], -model.transform(features).min(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(own["score"], -model.transform(features).min(axis=1), rtol=1e-9)
         return {"label", "score"}
     own_labels, columns = own[own["label"].notna()], {"label", "probability"}
     assert own_labels["label"].tolist() == model.predict(features).tolist()
