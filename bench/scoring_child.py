@@ -14,6 +14,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ def _train_models(kind: str) -> Iterator[Any]:
         if kind == "GaussianProcessRegressor":
             readings = readings[:PROCESSES]
         target = readings @ [1.0, 2.0, 0.1, 5.0] + random.normal(0, 0.1, len(readings))
-        yield makers[kind]().fit(readings, target > np.median(target) if kind == "LogisticRegression" else target)
+        with warnings.catch_warnings(action="ignore"):  # of an MLP that might be trained for longer
+            yield makers[kind]().fit(readings, target > np.median(target) if kind == "LogisticRegression" else target)
 
 
 def _measure_kind(fleets: list[Fleet], kind: str, repeats: int) -> dict[str, float]:
