@@ -74,9 +74,10 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
             refusals[index] = content
         else:
             entry = entries[index] = _build_entry(models[index], content, stores.size_limit)
-            if _is_kept(entry.packed) and not entry.file and held_bytes + content.size <= HELD_BYTES:
+            n_bytes = _count_bytes(content)
+            if _is_kept(entry.packed) and not entry.file and held_bytes + n_bytes <= HELD_BYTES:
                 contents[index] = content
-                held_bytes += content.size
+                held_bytes += n_bytes
     indices = np.union1d(np.flatnonzero(rows >= 0), np.array(list(entries), np.int64))
     new_pack = old.merge_rows(rows[indices], pack.build_pack(list(entries.values())))
     if name and new_pack is not old:
@@ -96,7 +97,7 @@ def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds
         return Entry(model, content.etag, Unscorable(Reason.UNREADABLE_MODEL, f"{type(error).__name__}: {error}"))
     packed, model_content = judged
-    is_stored = _is_kept(packed) and content.size <= STORED_BYTES
+    is_stored = _is_kept(packed) and _count_bytes(content) <= STORED_BYTES
     return Entry(
         model,
         content.etag,
@@ -106,6 +107,10 @@ def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
         content.companions if is_stored else NO_COMPANIONS,
         model_content.sidecar.gaps,
     )
+
+
+def _count_bytes(content: Content) -> int:
+    return len(content.data) + sum(len(data) for data in content.companions.values())
 
 
 def _is_kept(packed: Packed | Unscorable) -> bool:

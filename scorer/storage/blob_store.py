@@ -46,11 +46,6 @@ class Content:
     etag: str
     companions: Mapping[str, bytes] = field(default_factory=dict)
 
-    @property
-    def size(self) -> int:
-        """The bytes of all files together."""
-        return len(self.data) + sum(len(data) for data in self.companions.values())
-
 
 @dataclass(frozen=True, slots=True)
 class MappedContent:

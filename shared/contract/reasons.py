@@ -104,7 +104,7 @@ class Reason(StrEnum):
     NO_REPORT = ("no_report", Source.JOB, _FAILED,
         "Read the log of the job: the cluster reports success, but there is no valid report; then redrive.")
     NO_SIGN = ("no_sign", Source.JOB, _FAILED,
-        "Read the log of the job: the cluster reports it running, but it never reported progress; then redrive, or raise START_TIMEOUT.")
+        "Read the log of the job: it runs, but never reported progress; then redrive, or raise START_TIMEOUT.")
     STALLED = ("stalled", Source.JOB, _FAILED,
         "Read the log of the job: its progress stopped; then redrive, or raise STALL_TIMEOUT.")
     RAN_TOO_LONG = ("ran_too_long", Source.JOB, _FAILED,

@@ -10,6 +10,7 @@ import pytest
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.neighbors import LocalOutlierFactor
 
+from scorer.packs import cache
 from scorer.packs.cache import LoadedModels, Stores, load_models
 from scorer.packs.pack import from_buffer
 from scorer.storage.blob_store import Content, Folder, MappedContent
@@ -189,6 +190,24 @@ def test_a_model_that_is_gone_or_changed_since_the_plan_is_told(place: Place) ->
     stores, watched = place.stores()
     assert told(load_models(stores, "p", place.fleet())) == told(ready)[1:]
     assert watched.calls == ["map packs/p.pack"]  # under its new etag it is there already
+
+
+def test_a_large_file_is_held_until_it_is_scored_and_never_stored(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "STORED_BYTES", len(KEPT) - 1)
+    first = load_models(place.stores()[0], "p", place.fleet())
+    assert {index: content.data for index, content in first.contents.items()} == {2: KEPT}
+    assert (told(first)[2], first.pack.is_kept.tolist()) == (([], b""), [False, False, True, False])
+    assert not first.pack.has_file.any()
+    stores, watched = place.stores()
+    again = load_models(stores, "p", place.fleet())
+    assert (again.contents, told(again), watched.calls) == ({}, told(first), ["map packs/p.pack"])
+    monkeypatch.setattr(cache, "HELD_BYTES", 2 * len(KEPT) - 1)
+    place.put("e", KEPT)
+    place.put("f", KEPT)
+    more = load_models(place.stores()[0], "p", place.fleet())
+    assert (list(more.contents), more.pack.is_kept.tolist()[4:]) == ([4], [True, True])
 
 
 def test_a_file_that_is_too_large_is_not_read(place: Place) -> None:

@@ -21,6 +21,7 @@ from sklearn.preprocessing import PowerTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.estimators.score_model import score_model_file
+from scorer.packs import cache
 from scorer.packs.cache import Stores, load_models
 from scorer.predictions.table import to_parquet
 from scorer.readings import source
@@ -36,6 +37,7 @@ from shared.contract.model_names import Columns
 from shared.contract.outcomes import MODEL_IS_CONSTANT
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import OtherVersion, OtherVersions
+from shared.contract.text import make_digest
 from tests.scorer.fleets import DETECTORS
 from tests.scorer.readings.seen import AS_IN_FILE
 
@@ -111,6 +113,25 @@ def test_each_way_of_being_scored_says_what_scikit_learn_says(
         "7 of 20 rows of OneClassSVM (rbf) lacked a feature: GAPS says what becomes of them",
         "14 rows lacked one of the features that their model expects and were left out",
     )
+
+
+def test_files_that_the_pack_does_not_hold_are_fetched_to_be_scored(
+    children: WorkerPool, normal: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are then: one that is gone since the pack was loaded is no failure of the chunk."""
+    monkeypatch.setattr(cache, "STORED_BYTES", 0)
+    monkeypatch.setattr(cache, "HELD_BYTES", 0)
+    files = {name: pickle.dumps(LocalOutlierFactor(novelty=True).fit(normal)) for name in ("changed", "gone", "same")}
+    stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path))
+    work = portion(tmp_path, files, stores=stores)
+    (tmp_path / "models" / "gone").unlink()
+    other = pickle.dumps(LocalOutlierFactor(3, novelty=True).fit(normal))
+    (tmp_path / "models" / "changed").write_bytes(other)
+
+    slab = score(children, work)
+
+    assert reasons(slab) == [None, Reason.MODEL_REMOVED, None]
+    assert set(rows_of(slab, "changed")["model"]) == {make_digest(other)}
 
 
 def _broken(estimator: Any) -> None:
