@@ -20,8 +20,10 @@ from local import azurite as local_azurite
 from local import dask as local_dask
 from local.azurite import Azurite
 from local.dask import LocalDask
+from scorer.sandbox import pool
 from tests.clouds.azureml_world import azureml_world
 from tests.clouds.batch_world import batch_service, batch_world
+from tests.scorer.prepared_supervisors import PreparedSupervisors
 from tests.stack.e2e.place import Place
 from tests.stack.worker.fixtures import worker, worker_code
 
@@ -94,6 +96,16 @@ def same_levels() -> Iterator[None]:
     yield
     for each, level in zip(loggers, levels, strict=True):
         each.setLevel(level)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prepared_supervisors() -> Iterator[None]:
+    """Worker processes of this process start without the imports of 2 s."""
+    prepared = PreparedSupervisors()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "_spawn_supervisor", prepared.spawn)
+        yield
+    prepared.close()
 
 
 @pytest.fixture(scope="session")
