@@ -101,9 +101,13 @@ class PipeEnd:
                 return frame
         return None
 
+    def has_more(self) -> bool:
+        """Whether a part of the next frame was received already."""
+        return bool(self._header or self._buffer)
+
     def has_input(self) -> bool:
         """Whether there is anything to receive, or the other end is closed."""
-        return bool(self._header or self._buffer) or self.read_fd in dict(self._poll.poll(0))
+        return self.has_more() or self.read_fd in dict(self._poll.poll(0))
 
     def is_closed(self) -> bool:
         """Whether the other end is closed."""

@@ -44,7 +44,9 @@ MODEL_TIMEOUT = 60.0  # seconds that a model may take, from its file to its scor
 WORKER_MEMORY = 4 * 2**30  # bytes that a worker process may add to its initial memory, where the machine has them
 REQUEST_MODELS, REQUEST_BYTES = 32, 2**16  # models in one request, and bytes of their files: small models together
 QUEUED_REQUESTS = 8  # for each worker process, before the first of them ended; bounds the memory
-SUPERVISOR_TIMEOUT = 180.0  # seconds after the model time-out when a supervisor is given up
+SUPERVISOR_TIMEOUT = (
+    180.0  # seconds that a supervisor may be silent beyond the time-out of a model, before it is given up
+)
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 # Variables that Python may need to start, or that decide how numbers are rounded. No others go to a supervisor: our
 # environment holds credentials.
@@ -258,7 +260,8 @@ class WorkerPool:
 
     def _exchange_frames(self, pipe_end: PipeEnd, request: Frame) -> list[Frame]:
         """The supervisor's replies. Raises EOFError, OSError, InvalidFrame where the supervisor is lost."""
-        deadline = time.monotonic() + self._timeout * request.count + SUPERVISOR_TIMEOUT
+        patience = self._timeout + SUPERVISOR_TIMEOUT
+        deadline = time.monotonic() + patience
         frames: list[Frame] = []
         pipe_end.send_frames(request)
         while len(frames) < request.count and not (frames and frames[-1].kind is FrameKind.DIED):
@@ -267,8 +270,9 @@ class WorkerPool:
                 self._missing_protections |= dict.fromkeys(json.loads(frame.payload))
             elif frame:
                 frames.append(frame)
+                deadline = time.monotonic() + patience
             elif time.monotonic() > deadline:
-                raise TimeoutError(f"a supervisor sent nothing for {SUPERVISOR_TIMEOUT:g} s")
+                raise TimeoutError(f"a supervisor sent nothing for {patience:g} s")
         return frames
 
 

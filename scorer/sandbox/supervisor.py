@@ -127,9 +127,7 @@ def _supervise_worker(node: PipeEnd, limits: Limits, scoring: Scoring) -> NoRetu
                 _reap_worker(worker)
                 worker = _spawn_worker(limits, scoring)
             is_fresh = False
-            frames = _request_replies(worker, request, node, limits)
-            node.send_frames(*frames)
-            if frames[-1].kind is FrameKind.DIED:
+            if not _relay_replies(worker, request, node, limits):
                 _reap_worker(worker)
                 worker, is_fresh = _spawn_worker(limits, scoring), True
     except (EOFError, BrokenPipeError):
@@ -147,20 +145,26 @@ def _receive_request(node: PipeEnd, worker: _Worker, limits: Limits) -> Frame:
     return request
 
 
-def _request_replies(worker: _Worker, request: Frame, node: PipeEnd, limits: Limits) -> list[Frame]:
-    """The worker's replies to a request; where it died at a model, the last frame says how."""
+def _relay_replies(worker: _Worker, request: Frame, node: PipeEnd, limits: Limits) -> bool:
+    """Send the worker's replies to the node, as they come; False where it died, which the last frame then says."""
     frames: list[Frame] = []
     try:
         worker.pipe_end.send_frames(request)
-        while len(frames) < request.count and not (frames and frames[-1].kind is FrameKind.DIED):
+        for _ in range(request.count):
             frames.append(_receive_reply(worker, request.reply_limit, node, limits))
+            if frames[-1].kind is FrameKind.DIED:
+                break
+            if not worker.pipe_end.has_more():
+                node.send_frames(*frames)
+                frames = []
     except (BrokenPipeError, EOFError):
         if node.is_closed():
             raise EOFError from None
         frames.append(_make_crash(worker, Reason.CRASHED, _describe_exit(worker.pid)))
     except InvalidFrame as error:
         frames.append(_make_crash(worker, Reason.CRASHED, f"{pipe.UNUSABLE}: {error}"))
-    return frames
+    node.send_frames(*frames)
+    return not frames or frames[-1].kind is not FrameKind.DIED
 
 
 def _receive_reply(worker: _Worker, reply_limit: int, node: PipeEnd, limits: Limits) -> Frame:
