@@ -74,6 +74,11 @@ _UNUSED = {
     "numpy.random._pcg64": "PCG64",
     "numpy.random._pickle": "__bit_generator_ctor __generator_ctor",
     "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
+    # An Index of texts in a bundle, such as the columns of a frame: its names are read (`pandas_index`).
+    "pandas": "StringDtype",
+    "pandas.arrays": "ArrowStringArray",
+    "pandas.core.indexes.base": "Index _new_Index",
+    "pyarrow.lib": "_restore_array py_buffer type_for_alias",
     "scipy._lib.array_api_compat.numpy._aliases": "asarray",  # an attribute of BSpline, which its constructor sets
     # Losses and their links: made again, from the name of the loss.
     "sklearn._loss._loss": " ".join(f"{prefix}Cy{name}" for name in _LOSSES for prefix in ("", "__pyx_unpickle_")),
@@ -158,6 +163,9 @@ MOVED: Mapping[str, str] = MappingProxyType(
         "numpy.core._multiarray_umath": "numpy",
         "numpy.core.multiarray": "numpy._core.multiarray",
         "numpy.core.numeric": "numpy._core.numeric",
+        "pandas": "pandas.core.indexes.base",  # 3.0 and later
+        "pandas.core.arrays.string_": "pandas",
+        "pandas.core.arrays.string_arrow": "pandas.arrays",
         "scipy.sparse.csr": "scipy.sparse._csr",
         "sklearn.covariance.elliptic_envelope": "sklearn.covariance._elliptic_envelope",
         "sklearn.covariance.outlier_detection": "sklearn.covariance._elliptic_envelope",
@@ -185,7 +193,7 @@ MOVED: Mapping[str, str] = MappingProxyType(
 # The only function that a file may bind arguments to: it checks arrays, and is never called.
 PARTIAL = "sklearn.utils.validation.check_array"
 # Libraries whose other classes are named as not supported rather than as untrusted.
-LIBRARIES = ("catboost", "lightgbm", "pyod", "sklearn", "xgboost")
+LIBRARIES = ("catboost", "lightgbm", "pandas", "pyod", "sklearn", "xgboost")
 
 
 def is_foreign(module: str, name: str) -> bool:

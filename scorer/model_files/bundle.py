@@ -7,7 +7,7 @@ change what the model predicts; so is what could be meant in two ways. docs/mode
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -17,7 +17,7 @@ import numpy as np
 from scorer.errors import Unscorable
 from shared.contract.reasons import Reason
 
-from . import parsed
+from . import pandas_index, parsed
 from .content import Bundle, Threshold, ThresholdOf
 from .estimator_kinds import KINDS, TASKS
 from .parsed import PIPELINE, ParsedObject, describe_kind
@@ -77,7 +77,12 @@ def read_bundle(value: Any) -> Bundle:
     """
     if type(value) is ParsedObject:
         return Bundle(parsed.simplify_model(value))
-    parts = _sort_dict(value) if type(value) is dict else _sort_sequence(value)
+    if type(value) is dict:
+        parts = _sort_dict({key: _read_index(item) for key, item in value.items()})
+    elif type(value) in (list, tuple):
+        parts = _sort_sequence(type(value)(_read_index(item) for item in value))
+    else:
+        _refuse(f"expected a model, got a {describe_kind(value)}")
     estimator = parts.get(MODEL)
     if not _is_model(estimator):
         _refuse(f"expected an estimator that predicts as {parts.parts[MODEL][0]!r}, got a {describe_kind(estimator)}")
@@ -90,6 +95,17 @@ def read_bundle(value: Any) -> Bundle:
         threshold,
         has_scaler=parts.get(SCALER) is not None,
     )
+
+
+def _read_index(value: Any) -> Any:
+    """The names in a pandas Index; any other value unchanged. Raises Unscorable, UNSUPPORTED_MODEL."""
+    if not pandas_index.is_index(value):
+        return value
+    try:
+        return pandas_index.read_names(value)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        message = "expected a pandas Index of texts without gaps in the bundle: save list(frame.columns)"
+        raise Unscorable(Reason.UNSUPPORTED_MODEL, message) from error
 
 
 def join_scaler(scaler: Any, estimator: ParsedObject) -> ParsedObject:
@@ -140,10 +156,8 @@ def _sort_dict(value: dict[Any, Any]) -> _Parts:
     return parts
 
 
-def _sort_sequence(value: Any) -> _Parts:
+def _sort_sequence(value: Sequence[Any]) -> _Parts:
     """The parts of a list or a tuple by what they are: their order says nothing."""
-    if type(value) not in (list, tuple):
-        _refuse(f"expected a model, got a {describe_kind(value)}")
     parts = _Parts()
     for index, item in enumerate(value):
         parts.add(_find_role(item), f"item {index}", item)
