@@ -24,6 +24,7 @@ import pytest
 from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.source import Readings
 from scorer.sandbox import seccomp
+from scorer.sandbox.isolation import FILES
 from scorer.sandbox.pool import WorkerPool
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
@@ -113,8 +114,19 @@ DEEDS: dict[str, Callable[[int, str], object]] = {
 }
 
 
+def is_open(end: int) -> bool:
+    """Whether this process has such a file."""
+    try:
+        os.fstat(end)
+    except OSError:
+        return False
+    return True
+
+
 def scoring(model: Model, content: Content, _: Readings) -> ModelOutcome:
     """Do what the device is called, in the child."""
+    if model.device == "open-files":
+        return misdeeds.say(model, sum(is_open(end) for end in range(FILES)))
     if content.data:
         node, file = json.loads(content.data)
         DEEDS[model.device](node, file)
@@ -192,8 +204,9 @@ def test_keeper_and_child_were_never_given_a_secret_and_the_child_has_no_privile
         "Seccomp": "2",
         "Threads": "1",
     }
-    open_files = [int(path.name) for path in Path(f"/proc/{child}/fd").iterdir()]
-    assert len(open_files) == 5  # nothing, three times; orders, replies
+    (counted,) = children.score_items([item("open-files")])  # of such a process only root may list them from outside
+    assert counted.predictions
+    assert int(counted.predictions.score[0]) == 5  # nothing, three times; orders, replies
 
 
 POOR = """
