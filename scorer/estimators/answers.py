@@ -11,7 +11,7 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.predictions.rows import Texts
 from shared.contract.reasons import Reason
-from shared.contract.text import clip_text
+from shared.contract.text import MESSAGE_LIMIT, is_exact
 
 OUTPUTS_LIMIT = 1000  # rows of predictions for one row of readings
 TEXTS_LIMIT = 2**16  # characters of all classes of a model
@@ -63,7 +63,7 @@ def name_classes(classes: Any, names: tuple[str, ...] = ()) -> tuple[str, ...]:
 
     Raises Unscorable: UNSUPPORTED_MODEL where texts are unusable, UNREADABLE_MODEL where the names are of others.
     """
-    texts = [clip_text(str(item)) for item in np.asarray(classes).tolist()]
+    texts = [str(item) for item in np.asarray(classes).tolist()]
     if names and texts != list(names):
         numbers = [str(number) for number in range(len(names))]
         if not set(texts) <= set(numbers):
@@ -71,11 +71,17 @@ def name_classes(classes: Any, names: tuple[str, ...] = ()) -> tuple[str, ...]:
                 f"its parts contradict each other: classes {texts[:5]}, and names of {len(names)} classes beside them"
             )
             raise Unscorable(Reason.UNREADABLE_MODEL, message[:300])
-        texts = [clip_text(names[int(text)]) for text in texts]
-    if not all(texts) or len(set(texts)) < len(texts) or sum(map(len, texts)) > TEXTS_LIMIT:
+        texts = [names[int(text)] for text in texts]
+    if inexact := [text for text in texts if not is_exact(text)]:
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL,
+            f"expected classes whose texts have 1 to {MESSAGE_LIMIT} characters and no control characters, got "
+            f"{inexact[0][:80]!r}",
+        )
+    if not texts or len(set(texts)) < len(texts) or sum(map(len, texts)) > TEXTS_LIMIT:
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL,
             f"expected classes with different texts, in all at most {TEXTS_LIMIT} characters, got {len(texts)} classes "
-            f"such as {min(texts, key=len, default='')!r}",
+            f"such as {max(texts, key=texts.count, default='')[:80]!r}",
         )
     return tuple(texts)

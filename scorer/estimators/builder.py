@@ -65,7 +65,8 @@ class _Builder:
 
     def _build_object(self, parsed: ParsedObject) -> Any:
         if parsed.kind in SEARCHES:  # as a step: it does what its best estimator does
-            return self.build_value(parsed.state["best_estimator_"])
+            # One that was never fitted is a template inside another estimator, which only fitting uses.
+            return self.build_value(parsed.state.get("best_estimator_"))
         match USES[parsed.kind]:
             case Use.ESTIMATOR:
                 return self._build_estimator(parsed)

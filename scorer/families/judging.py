@@ -43,6 +43,8 @@ def judge_content(content: ModelContent) -> JudgedContent:
     UNREADABLE_MODEL where parts contradict each other, WRONG_FEATURES for a sidecar with another number of names.
     """
     bundle = content.bundle
+    if bundle.has_scaler:
+        _check_order(content)
     packed, task = registry.pack_model(bundle.estimator), registry.get_task(bundle.estimator)
     count = packed.n_features or training.count_features(bundle.estimator)
     features = _choose_features(content, packed.features, count)
@@ -80,6 +82,22 @@ def _choose_features(content: ModelContent, own: tuple[str, ...], count: int | N
             Reason.WRONG_FEATURES, f"expected {count} features, got {n_names} names in the sidecar features.json"
         )
     return content.sidecar.features
+
+
+def _check_order(content: ModelContent) -> None:
+    """Raise Unscorable where a scaler and the model behind it were fitted on the same columns in another order.
+
+    The model gets the scaler's columns by their position, so each would be taken for another.
+    """
+    (_, scaler), (_, model) = content.bundle.estimator.state["steps"]
+    names = training.read_feature_names(scaler)
+    origin = "its scaler was fitted on"
+    if not names:
+        names = content.bundle.features or content.signature.names or content.sidecar.features
+        origin = "the columns beside it are"
+    expected = training.read_feature_names(model)
+    if names != expected and sorted(names) == sorted(expected):
+        _contradict(f"{origin} {', '.join(names)[:80]}, and it on {', '.join(expected)[:80]}: fit both on one order")
 
 
 def _check_threshold(threshold: Threshold, task: Task, features: tuple[str, ...]) -> None:

@@ -105,7 +105,7 @@ def _list_steps(model: ParsedObject) -> list[ParsedObject]:
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL,
             f"expected a model that predicts (a {', a '.join(Task)}), got a {_describe_ending(model.kind, kind)}: fit "
-            "a Pipeline of it and such a model, and save that",
+            "a Pipeline of it and such a model, and save that; a scaler of a model X is named X.scaler.*",
         )
     steps = [step for _, step in model.state["steps"]] if model.kind == PIPELINE else [model]
     for part in steps:

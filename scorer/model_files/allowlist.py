@@ -65,10 +65,12 @@ _UNUSED = {
     "collections": "OrderedDict defaultdict",
     "datetime": "date datetime timedelta timezone",  # of a bundle: when it was trained
     "functools": "partial",  # of check_array alone, which is what HistGradientBoosting does to its numeric columns
+    "joblib._store_backends": "FileSystemStoreBackend",
     "joblib.memory": "Memory",  # a pipeline's cache, which only fitting uses
-    "numpy": "mean",  # how FeatureAgglomeration pools, which is not supported
+    "numpy": "mean number",  # how FeatureAgglomeration pools, not supported; a dtype that columns were chosen by
     "numpy.ma": "MaskedArray",  # the results of a search
     "numpy.ma.core": "MaskedArray _mareconstruct",
+    "pathlib": "PosixPath WindowsPath",  # of that cache
     "numpy.random._generator": "Generator",  # with the next ones: what HistGradientBoosting drew while it was fitted
     "numpy.random._mt19937": "MT19937",
     "numpy.random._pcg64": "PCG64",
@@ -76,10 +78,17 @@ _UNUSED = {
     "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
     # An Index of texts in a bundle, such as the columns of a frame: its names are read (`pandas_index`).
     "pandas": "StringDtype",
+    "pandas._libs.tslibs.timedeltas": "_timedelta_unpickle",  # of a bundle: when it was trained, and for how long
+    "pandas._libs.tslibs.timestamps": "_unpickle_timestamp",
     "pandas.arrays": "ArrowStringArray",
     "pandas.core.indexes.base": "Index _new_Index",
     "pyarrow.lib": "_restore_array py_buffer type_for_alias",
     "scipy._lib.array_api_compat.numpy._aliases": "asarray",  # an attribute of BSpline, which its constructor sets
+    # What a random search drew from: continuous distributions.
+    "scipy.stats._continuous_distns": "beta_gen expon_gen gamma_gen halfnorm_gen lognorm_gen norm_gen reciprocal_gen "
+    "triang_gen truncnorm_gen uniform_gen",
+    "scipy.stats._distn_infrastructure": "rv_continuous_frozen",
+    "sklearn.compose._column_transformer": "make_column_selector",  # the columns that it chose stand beside it
     # Losses and their links: made again, from the name of the loss.
     "sklearn._loss._loss": " ".join(f"{prefix}Cy{name}" for name in _LOSSES for prefix in ("", "__pyx_unpickle_")),
     "sklearn._loss.glm_distribution": "DistributionBoundary PoissonDistribution TweedieDistribution",  # of 1.0
@@ -160,6 +169,7 @@ MOVED: Mapping[str, str] = MappingProxyType(
         "_loss": "sklearn._loss._loss",  # 1.3 to 1.8, as the compiled module called itself
         "numpy._core._multiarray_umath": "numpy",  # where NumPy's functions are made
         "numpy.core": "numpy._core",
+        "pathlib._local": "pathlib",  # 3.13
         "numpy.core._multiarray_umath": "numpy",
         "numpy.core.multiarray": "numpy._core.multiarray",
         "numpy.core.numeric": "numpy._core.numeric",
@@ -197,5 +207,9 @@ LIBRARIES = ("catboost", "lightgbm", "pandas", "pyod", "sklearn", "xgboost")
 
 
 def is_foreign(module: str, name: str) -> bool:
-    """Whether a name that is not on the list is a class of a known library, by its spelling: `LogisticRegression`."""
-    return module.partition(".")[0] in LIBRARIES and name.isidentifier() and name.lstrip("_")[:1].isupper()
+    """Whether a name that is not on the list is a class of a known library, by its spelling: `LogisticRegression`.
+
+    Of pandas any name: its objects are made by functions.
+    """
+    library = module.partition(".")[0]
+    return library in LIBRARIES and name.isidentifier() and (library == "pandas" or name.lstrip("_")[:1].isupper())

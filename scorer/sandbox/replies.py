@@ -20,7 +20,7 @@ from scorer.readings.source import Readings
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import FROM_SANDBOX, Reason
-from shared.contract.text import clip_text
+from shared.contract.text import clip_text, is_exact
 
 HEAD_LIMIT = 2**14  # bytes of the line without texts
 TEXTS_LIMIT = 2**18  # bytes of all different labels and outputs of a model, as JSON
@@ -153,13 +153,12 @@ def _parse_head(line: bytes) -> _Head:
 
 
 def _parse_names(texts: object) -> tuple[str, ...]:
-    """The different texts of a column, made legible."""
-    if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+    """The different texts of a column, which are legible."""
+    if not isinstance(texts, list) or not all(isinstance(text, str) and is_exact(text) for text in texts):
         raise ValueError(f"texts {str(texts)[:100]}")
-    names = tuple(clip_text(text) for text in texts)
-    if len(set(names)) < len(names):
+    if len(set(texts)) < len(texts):
         raise ValueError("the same text twice")
-    return names
+    return tuple(texts)
 
 
 def _read_predictions(head: _Head, body: bytes, model: Model, etag: str) -> Predictions:

@@ -37,6 +37,9 @@ from . import batching
 from .pack_state import PackOutput, PackState, ProgressCounter
 from .run_warnings import ASSUMED, CONSTANT, RunWarnings
 
+# How the message of a file begins that is no model at all: a transformer alone, or no estimator.
+NO_MODEL = ("expected a model that predicts", "expected a model, got a")
+
 
 @dataclass(frozen=True, slots=True)
 class ScoringContext:
@@ -171,6 +174,9 @@ def _count_assumed(pack_input: PackInput, indices: np.ndarray) -> int:
 def _select_readings(pack_input: PackInput, index: int, refusal: Unscorable | None) -> ModelReadings | None:
     """The readings of a packed model; None for a model that goes to the worker processes. Raises Unscorable."""
     model, pack, row = pack_input.models[index], pack_input.loaded.pack, int(pack_input.loaded.rows[index])
+    own_refusal = pack.get_refusal(row) if row >= 0 and not pack_input.is_isolated else None
+    if own_refusal and str(own_refusal).startswith(NO_MODEL):  # such as a scaler: it has no device, so no readings
+        raise own_refusal
     if model.refused and refusal:  # by the plan: checked before the readings, while errors of a file come after them
         raise refusal
     frame_rows = features.find_frame_rows(pack_input.readings, model)
@@ -178,8 +184,8 @@ def _select_readings(pack_input: PackInput, index: int, refusal: Unscorable | No
         raise refusal
     if pack_input.is_isolated:
         return None
-    if refusal := pack.get_refusal(row):
-        raise refusal
+    if own_refusal:
+        raise own_refusal
     if pack.is_kept[row]:
         return None
     codes, names = pack.features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 
 MESSAGE_LIMIT = 300  # characters of an error's text for one model
 LINES_LIMIT = 4_000  # characters of a text of several lines: a traceback
@@ -13,6 +14,11 @@ def clip_text(message: str) -> str:
     legible = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in message[: 10 * MESSAGE_LIMIT])
     line = " ".join(legible.split())
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
+
+
+def is_exact(text: str) -> bool:
+    """Whether a text, such as a label, fits every table and document as it is, so that consumers can join by it."""
+    return 0 < len(text) <= MESSAGE_LIMIT and all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text)
 
 
 def clip_lines(text: str) -> str:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from joblib import Memory
+from scipy.stats import loguniform
 from sklearn.cluster import KMeans
+from sklearn.compose import TransformedTargetRegressor, make_column_selector, make_column_transformer
+from sklearn.ensemble import BaggingRegressor, StackingRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, MinMaxScaler, StandardScaler
@@ -398,6 +404,70 @@ def test_each_reading_is_cast_to_the_type_of_the_signature_or_refused() -> None:
 def test_a_signature_that_cannot_be_meant_is_refused(mlmodel: dict[str, bytes], reason: Reason, message: str) -> None:
     actual, text = score(Ridge().fit(X, Y), mlmodel)
     assert (actual, message in text) == (reason, True), text
+
+
+def test_a_scaler_and_a_model_that_were_fitted_on_other_orders_are_refused() -> None:
+    """The model gets the scaler's columns by their position: each would be taken for another."""
+    scaler = StandardScaler().fit(FRAME)
+    scaled = pd.DataFrame(scaler.transform(FRAME), columns=FRAME.columns)
+    straight, turned = Ridge().fit(scaled, Y), Ridge().fit(scaled[["c", "a", "b"]], Y)
+    nameless = StandardScaler().fit(X)
+    message = "was fitted on a, b, c, and it on c, a, b: fit both on one order"
+
+    check_scores(score({"model": straight, "scaler": scaler}), straight.predict(scaled), "prediction")
+    for content, companions in (
+        ({"model": turned, "scaler": scaler}, {}),
+        ((scaler, turned), {}),
+        ({"model": turned, "scaler": scaler, **ABC}, {}),
+        (turned, {"d.scaler.pkl": pickle.dumps(scaler)}),
+    ):
+        reason, text = score(content, companions)
+        assert (reason, message in text) == (Reason.UNREADABLE_MODEL, True), text
+    reason, text = score({"model": turned, "scaler": nameless, **ABC})
+    assert "the columns beside it are a, b, c, and it on c, a, b" in text
+    assert reason is Reason.UNREADABLE_MODEL
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda search: VotingRegressor([("a", search), ("b", Ridge())]),
+        lambda search: StackingRegressor([("a", search)], final_estimator=Ridge(), cv=2),
+        lambda search: BaggingRegressor(search, n_estimators=2, random_state=0),
+        TransformedTargetRegressor,
+        lambda search: TransformedTargetRegressor(make_pipeline(StandardScaler(), search)),
+    ],
+)
+def test_a_search_inside_another_estimator_does_what_its_best_estimator_does(make: Callable[[Any], Any]) -> None:
+    """The template of it that was never fitted is of use to fitting only."""
+    model = make(GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=2)).fit(X, Y)
+    check_scores(score({"model": model, **ABC}), model.predict(X), "prediction")
+
+
+def test_what_only_fitting_used_is_passed_over(tmp_path: Path) -> None:
+    """Distributions of a random search, a cache of transformers, a chooser of columns; times of pandas as remarks."""
+    search = RandomizedSearchCV(Ridge(), {"alpha": loguniform(0.1, 1)}, n_iter=2, cv=2, random_state=0)
+    cached = make_pipeline(StandardScaler(), Ridge(), memory=Memory(tmp_path, verbose=0))
+    chosen = make_pipeline(
+        make_column_transformer((StandardScaler(), make_column_selector(dtype_include=np.number))), Ridge()
+    )
+    for model in (search, cached, chosen):
+        bundle = {"model": model.fit(FRAME, Y), "trained_at": pd.Timestamp("2026-01-01", tz="UTC")}
+        check_scores(score(bundle), model.predict(FRAME), "prediction")
+
+
+@pytest.mark.parametrize("label", [" on ", "x  y", "\N{NO-BREAK SPACE}", "n" * 300])
+def test_a_class_keeps_its_text(label: str) -> None:
+    model = LogisticRegression().fit(FRAME, np.where(np.arange(len(Y)) % 2, label, "on"))
+    assert list_labels(score(model)) == model.predict(FRAME).tolist()
+
+
+@pytest.mark.parametrize("label", ["a\nb", "\t", "", "\0", "n" * 301, "\N{RIGHT-TO-LEFT OVERRIDE}x"])
+def test_a_class_that_no_document_holds_as_it_is_is_refused(label: str) -> None:
+    model = LogisticRegression().fit(FRAME, np.where(np.arange(len(Y)) % 2, label, "on"))
+    reason, message = score(model)
+    assert reason is Reason.UNSUPPORTED_MODEL
+    assert "expected classes whose texts have 1 to 300 characters and no control characters" in message
 
 
 def test_a_feature_without_a_type_in_the_signature_is_refused() -> None:

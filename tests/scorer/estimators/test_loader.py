@@ -204,7 +204,8 @@ def test_noise_is_unreadable() -> None:
             StandardScaler(),
             (
                 "expected a model that predicts (a detector, a regressor, a classifier, a clusterer), "
-                "got a StandardScaler: fit a Pipeline of it and such a model, and save that"
+                "got a StandardScaler: fit a Pipeline of it and such a model, and save that; a scaler of a model X is "
+                "named X.scaler.*"
             ),
         ),
     ],

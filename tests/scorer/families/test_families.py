@@ -249,7 +249,7 @@ def test_a_pipeline_of_a_detector_alone_is_packed(normal: np.ndarray) -> None:
 @pytest.mark.parametrize("dump", [pickle.dumps, skops.io.dumps])
 def test_what_is_no_model_is_refused(dump: Any, normal: np.ndarray) -> None:
     tasks = "expected a model that predicts (a detector, a regressor, a classifier, a clusterer)"
-    advice = "fit a Pipeline of it and such a model, and save that"
+    advice = "fit a Pipeline of it and such a model, and save that; a scaler of a model X is named X.scaler.*"
     things = [
         ({"a": 1}, "expected a model and what belongs to it under usual keys, got the key 'a'"),
         ([{}], "expected a model, a scaler, names or a threshold in the bundle, got a dict"),

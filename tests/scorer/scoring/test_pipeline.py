@@ -134,6 +134,26 @@ def test_files_that_the_pack_does_not_hold_are_fetched_to_be_scored(
     assert set(rows_of(slab, "changed")["model"]) == {make_digest(other)}
 
 
+def test_a_scaler_that_is_named_like_a_model_is_no_device_without_readings(
+    children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
+) -> None:
+    files = {
+        "a": pickle.dumps(svm),
+        "a_border": pickle.dumps(0.5),
+        "a_scaler": pickle.dumps(StandardScaler().fit(normal)),
+    }
+    work = portion(tmp_path, files)
+    readings = (tmp_path / "readings.csv").read_text().splitlines()
+    (tmp_path / "readings.csv").write_text("\n".join(line for line in readings if "a_" not in line))
+    found = source.read_readings(Folder(tmp_path), ["readings.csv"], Columns(), list(files), None, AS_IN_FILE)
+
+    slab = score(children, replace(work, readings=found))
+
+    assert reasons(slab) == [None, Reason.UNSUPPORTED_MODEL, Reason.UNSUPPORTED_MODEL]
+    assert "expected a model, got a float" in slab.results[1].message
+    assert "a scaler of a model X is named X.scaler.*" in slab.results[2].message
+
+
 def _broken(estimator: Any) -> None:
     estimator.coef_ = np.ones((2, 3))
 
