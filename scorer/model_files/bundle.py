@@ -189,8 +189,11 @@ def _read_texts(parts: _Parts, role: str) -> tuple[str, ...]:
     if value is None:
         return ()
     texts = value.tolist() if isinstance(value, np.ndarray) else value
-    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) and text for text in texts):
-        _refuse(f"expected a list of names as {parts.parts[role][0]!r}, got a {describe_kind(value)}")
+    if not isinstance(texts, list | tuple) or not texts:
+        kind = "an empty one" if isinstance(texts, list | tuple) else f"a {describe_kind(value)}"
+        _refuse(f"expected a list of names as {parts.parts[role][0]!r}, got {kind}")
+    if others := [text for text in texts if not isinstance(text, str) or not text]:
+        _refuse(f"expected a list of names as {parts.parts[role][0]!r}, got one with {_show(others[0])}")
     if len(set(texts)) < len(texts):
         _refuse(f"expected different names as {parts.parts[role][0]!r}, got one twice")
     return tuple(str(text) for text in texts)
