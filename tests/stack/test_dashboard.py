@@ -326,7 +326,7 @@ def test_a_list_of_runs_without_detectors_has_no_column_of_anomalies(page: Page,
     for run in list(world.ledger._runs.values()):
         world.ledger.save_run(replace(world.ledger.read_run(run.id), predicted=numbers))
     until(page, "#runs th >> text=Predicted")
-    page.wait_for_function("![...document.querySelectorAll('#runs th')].some(head => head.innerText == 'Anomalies')")
+    page.locator("#runs th", has_text="Anomalies").wait_for(state="detached")
     assert "Anomalies" not in page.locator("#runs").inner_text()
 
 
