@@ -192,8 +192,8 @@ def _read_texts(parts: _Parts, role: str) -> tuple[str, ...]:
     if not isinstance(texts, list | tuple) or not texts:
         kind = "an empty one" if isinstance(texts, list | tuple) else f"a {describe_kind(value)}"
         _refuse(f"expected a list of names as {parts.parts[role][0]!r}, got {kind}")
-    if others := [text for text in texts if not isinstance(text, str) or not text]:
-        _refuse(f"expected a list of names as {parts.parts[role][0]!r}, got one with {_show(others[0])}")
+    if unusable := [text for text in texts if not isinstance(text, str) or not text]:
+        _refuse(f"expected a list of names as {parts.parts[role][0]!r}, got one with {_show(unusable[0])}")
     if len(set(texts)) < len(texts):
         _refuse(f"expected different names as {parts.parts[role][0]!r}, got one twice")
     return tuple(str(text) for text in texts)
