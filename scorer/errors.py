@@ -16,6 +16,11 @@ _REFUSALS = {
 }
 
 
+# How the message of a file begins that is no model, such as a scaler. Nobody expects readings for such a file, so
+# it is told before they are looked for; a pack keeps no more of an error than its reason and its message.
+NO_MODEL = "expected a model that predicts"
+
+
 class Unscorable(Exception):
     """This model cannot be scored, for *reason*; the message says what was expected and what came."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scorer.errors import Unscorable
+from scorer.errors import NO_MODEL, Unscorable
 from scorer.model_files import parsed
 from scorer.model_files.estimator_kinds import TASKS
 from scorer.model_files.parsed import PIPELINE, ParsedObject
@@ -104,7 +104,7 @@ def _list_steps(model: ParsedObject) -> list[ParsedObject]:
     if kind not in TASKS:
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL,
-            f"expected a model that predicts (a {', a '.join(Task)}), got a {_describe_ending(model.kind, kind)}: fit "
+            f"{NO_MODEL} (a {', a '.join(Task)}), got a {_describe_ending(model.kind, kind)}: fit "
             "a Pipeline of it and such a model, and save that; a scaler of a model X is named X.scaler.*",
         )
     steps = [step for _, step in model.state["steps"]] if model.kind == PIPELINE else [model]

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from scorer.errors import Unscorable
+from scorer.errors import NO_MODEL, Unscorable
 from shared.contract.reasons import Reason
 
 from . import pandas_index, parsed
@@ -82,7 +82,7 @@ def read_bundle(value: Any) -> Bundle:
     elif type(value) in (list, tuple):
         parts = _sort_sequence(type(value)(_read_index(item) for item in value))
     else:
-        _refuse(f"expected a model, got a {describe_kind(value)}")
+        _refuse(f"{NO_MODEL}, got a {describe_kind(value)}")
     estimator = parts.get(MODEL)
     if not _is_model(estimator):
         _refuse(f"expected an estimator that predicts as {parts.parts[MODEL][0]!r}, got a {describe_kind(estimator)}")

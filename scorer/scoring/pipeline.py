@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scorer.errors import Unscorable
+from scorer.errors import NO_MODEL, Unscorable
 from scorer.families.base import Family
 from scorer.families.registry import UNKNOWN, get_installed_version
 from scorer.model_files.file_formats import is_skops
@@ -36,9 +36,6 @@ from shared.contract.scoring_options import OtherVersion, OtherVersions
 from . import batching
 from .pack_state import PackOutput, PackState, ProgressCounter
 from .run_warnings import ASSUMED, CONSTANT, RunWarnings
-
-# How the message of a file begins that is no model at all: a transformer alone, or no estimator.
-NO_MODEL = ("expected a model that predicts", "expected a model, got a")
 
 
 @dataclass(frozen=True, slots=True)

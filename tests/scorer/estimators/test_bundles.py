@@ -180,7 +180,7 @@ REFUSED = {
         {"model": RIDGE, "threshold": 1, "threshold_of": "absolute_error", "target": "y"},
         "expected names of the features beside the target 'y', got none",
     ),
-    "a number": (3.5, "expected a model, got a float"),
+    "a number": (3.5, "expected a model that predicts, got a float"),
     "an empty list": ([], "expected a model in the list, got none"),
 }
 

@@ -150,7 +150,7 @@ def test_a_scaler_that_is_named_like_a_model_is_no_device_without_readings(
     slab = score(children, replace(work, readings=found))
 
     assert reasons(slab) == [None, Reason.UNSUPPORTED_MODEL, Reason.UNSUPPORTED_MODEL]
-    assert "expected a model, got a float" in slab.results[1].message
+    assert "expected a model that predicts, got a float" in slab.results[1].message
     assert "a scaler of a model X is named X.scaler.*" in slab.results[2].message
 
 
