@@ -1,0 +1,1 @@
+"""Trees of any library as one form, checked, and packed so that a kernel may walk them."""
