@@ -102,7 +102,8 @@ def run_attempt(
         ) as workers,
     ):
         carried = carry_over_results(work, manifest, options.carry_attempt)
-        context = ScoringContext(workers, cores, manifest.policy.other_versions, manifest.predictions_schema)
+        policy, schema = manifest.policy, manifest.predictions_schema
+        context = ScoringContext(workers, cores, policy.other_versions, schema, policy.probabilities)
         models_container = open_container(manifest.models_url, storage)
         stores = Stores(
             models_container, work, limits.model_bytes, options.current_files, ModelFormats(manifest.model_formats)

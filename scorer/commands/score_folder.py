@@ -91,7 +91,8 @@ def score_models(options: ScoreOptions) -> int:
         size_limit=limits.model_bytes,
         probabilities=options.policy.probabilities,
     ) as workers:
-        context = ScoringContext(workers, options.cores, options.policy.other_versions, schema)
+        policy = options.policy
+        context = ScoringContext(workers, options.cores, policy.other_versions, schema, policy.probabilities)
         for start in range(0, len(fleet), BATCH_MODELS):
             models = ModelList.from_models(fleet[start : start + BATCH_MODELS])
             loaded = load_models(stores, "", models)

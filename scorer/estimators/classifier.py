@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from scorer.errors import Unscorable
+from scorer.families.class_names import name_classes
 from scorer.predictions.rows import Texts
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Probabilities
 
-from .answers import Answers, check_finite, check_per_row, name_classes, name_outputs, repeat_outputs
+from .answers import Answers, check_finite, check_per_row, name_outputs, repeat_outputs
 
 
 def predict_rows(estimator: Any, features: Any, probabilities: Probabilities, names: tuple[str, ...] = ()) -> Answers:
@@ -40,14 +41,14 @@ def check_classes(estimator: Any) -> None:
     """Raises Unscorable, UNSUPPORTED_MODEL, for a classifier whose classes have no texts of their own."""
     classes = estimator.classes_
     for of_output in classes if isinstance(classes, list) else [classes]:
-        name_classes(of_output)
+        name_classes(np.asarray(of_output).tolist())
 
 
 def _answer_single(
     predicted: np.ndarray, classes: np.ndarray, shares: Any, probabilities: Probabilities, class_names: tuple[str, ...]
 ) -> Answers:
     """The answers of a classifier of one output."""
-    rows, names = len(predicted), name_classes(classes, class_names)
+    rows, names = len(predicted), name_classes(classes.tolist(), class_names)
     codes = _find_codes(predicted, classes)
     if shares is None:
         return Answers(label=Texts(codes, names))
@@ -78,7 +79,7 @@ def _answer_outputs(predicted: np.ndarray, classes: Any, shares: Any) -> Answers
     codes = np.empty((rows, n_outputs), np.int32)
     probability = None if shares is None else np.empty((rows, n_outputs))
     for output, output_classes in enumerate(classes_of_output):
-        names = name_classes(output_classes)
+        names = name_classes(np.asarray(output_classes).tolist())
         output_codes = _find_codes(predicted[:, output], np.asarray(output_classes))
         codes[:, output] = np.array([all_names.setdefault(name, len(all_names)) for name in names])[output_codes]
         if probability is not None:

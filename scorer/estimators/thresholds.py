@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from scorer.errors import Unscorable
+from scorer.families.class_names import name_classes
 from scorer.model_files.content import Threshold, ThresholdOf
 from scorer.predictions.rows import Texts
 from shared.contract.reasons import Reason
 
-from .answers import Answers, check_finite, name_classes
+from .answers import Answers, check_finite
 
 
 def apply_threshold(
@@ -57,7 +58,7 @@ def _score_margin(score: np.ndarray) -> Answers:
 
 
 def _choose_labels(estimator: Any, border: float, features: Any, classes: tuple[str, ...]) -> Answers:
-    names = name_classes(estimator.classes_, classes)
+    names = name_classes(np.asarray(estimator.classes_).tolist(), classes)
     if len(names) != 2 or not hasattr(estimator, "predict_proba"):  # noqa: PLR2004  # of two, one is the positive class
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL,

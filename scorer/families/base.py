@@ -8,6 +8,8 @@
               ENVELOPE             location (n_features), precision (n_features, n_features)
               FOREST               see isolation_forest.py; gamma is the normalising path length, n the number of trees
 
+A model that predicts, and a detector behind more than a scaler, is a chain of STEPS: steps.py has their layout.
+
 The score is intercept plus the sum of the body's terms. An anomaly is a score below the border, or at most the border
 where the model is strict. The border is 0 but for isolation forests of scikit-learn 0.19 to 0.21.
 """
@@ -20,9 +22,12 @@ from enum import IntEnum
 
 import numpy as np
 
+from shared.contract.domain import Task
+
 HEAD = 9
 COUNT, BORDER = 7, 8  # where the head has n and the border
 
+OUTPUTS_LIMIT = 1000  # rows of predictions for one row of readings
 MOST_NUMBERS = 2**24  # of one model: 128 MiB; a larger one is KEPT, and scored in a worker process with a memory limit
 
 
@@ -36,6 +41,26 @@ class Family(IntEnum):
     SIGMOID = 4
     ENVELOPE = 5
     FOREST = 6
+    STEPS = 7
+
+
+class GapRule(IntEnum):
+    """What a model does with rows that lack a feature."""
+
+    NONE = 0  # its kernel is given none
+    BEARS = 1  # its kernel scores them as its library does, where a person says so
+    TAKES = 2  # and it was trained with some
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a chain of STEPS predicts."""
+
+    task: Task
+    n_outputs: int
+    classes: tuple[str, ...] = ()  # the texts of a classifier's or a clusterer's labels
+    has_probability: bool = False
+    gap_rule: GapRule = GapRule.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +73,8 @@ class Packed:
     made_by: str  # the scikit-learn that made it; "unknown" where the file does not say
     strict: bool  # an anomaly is a score of the border or less; else below it
     numbers: np.ndarray  # float64, 1-D, as above
-    integers: np.ndarray  # int32, 1-D; empty but for FOREST
+    integers: np.ndarray  # int32, 1-D; empty but for FOREST and STEPS
+    predicted: Predicted | None = None  # of STEPS
 
 
 def make_no_integers() -> np.ndarray:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from scorer.errors import Unscorable
 from scorer.model_files.content import DOUBLE, ModelContent, Threshold, ThresholdOf
 from shared.contract.domain import Task
 from shared.contract.reasons import Reason
 
 from . import registry, training
-from .base import Family, Packed, make_no_integers
+from .base import Packed
+from .class_names import name_classes
 
 _TASKS = {
     ThresholdOf.DECISION: Task.DETECTOR,
@@ -36,7 +35,7 @@ class JudgedContent:
 def judge_content(content: ModelContent) -> JudgedContent:
     """The numbers of a model and the names of its features, of which those in its own file come first.
 
-    A model with a threshold, names of classes or columns of other types than float64 is KEPT. The column that a
+    A model with a threshold or columns of other types than float64 is KEPT. The column that a
     threshold needs is among the features of the packed model, which say what must be read.
 
     Raises Unscorable, as `registry.pack_model`; UNSUPPORTED_MODEL for a threshold that another kind of model needs,
@@ -57,10 +56,11 @@ def judge_content(content: ModelContent) -> JudgedContent:
     if types and (untyped := [name for name in features if name not in types]):
         _contradict(f"the signature in MLmodel has no type for its feature {untyped[0]!r}")
     is_cast = any(kind != DOUBLE for kind in types.values())
-    if bundle.threshold or bundle.classes or is_cast:
-        packed = replace(
-            packed, family=Family.KEPT, n_features=0, strict=False, numbers=np.empty(0), integers=make_no_integers()
-        )
+    if bundle.classes and packed.predicted:
+        classes = name_classes(packed.predicted.classes, bundle.classes)
+        packed = replace(packed, predicted=replace(packed.predicted, classes=classes))
+    if bundle.threshold or is_cast:
+        packed = registry.make_kept(packed.features, packed.made_by)
     return JudgedContent(replace(packed, features=(*features, *target)), features, count)
 
 

@@ -21,9 +21,11 @@ from shared.contract.domain import Task
 from shared.contract.reasons import Reason
 
 from . import isolation_forest, training
-from .base import Body, Family, Packed, Scaler, make_no_integers
+from .base import OUTPUTS_LIMIT, Body, Family, GapRule, Packed, Predicted, Scaler, make_no_integers
+from .class_names import name_classes
 from .covariance import read_envelope
 from .isolation_forest import ScoringRule
+from .predictors import reader
 from .scalers import SCALERS, read_scaler
 from .svm import read_one_class_svm, read_sgd_svm
 
@@ -130,9 +132,11 @@ def _pack_steps(model: ParsedObject, steps: list[Any], made_by: str) -> Packed:
     first, detector = steps[0], steps[-1]
     is_plain = len(steps) == 1 or (len(steps) == 2 and type(first) is ParsedObject and first.kind in SCALERS)  # noqa: PLR2004
     body = _read_body(detector) if is_plain else None
-    if body is None or training.takes_gaps(model):  # the kernels know no gaps
+    if body is None:
+        return _pack_chain(model, steps, features, made_by)
+    if training.takes_gaps(model):  # the kernels of these families know no gaps
         # Its names only say which columns must be read: scikit-learn itself decides when it scores.
-        return Packed(Family.KEPT, 0, features, made_by, strict=False, numbers=np.empty(0), integers=make_no_integers())
+        return make_kept(features, made_by)
     n_features = body.n_features
     scaler = read_scaler(first, n_features) if len(steps) > 1 else Scaler(0, np.zeros(n_features), np.ones(n_features))
     numeric = (body.intercept, body.gamma, body.coef0, body.degree)
@@ -145,6 +149,28 @@ def _pack_steps(model: ParsedObject, steps: list[Any], made_by: str) -> Packed:
     if features and len(features) != n_features:
         raise ValueError(f"feature_names_in_ has {len(features)} names for {n_features} features")
     return Packed(body.family, n_features, features, made_by, body.strict, numbers, body.integers)
+
+
+def make_kept(features: tuple[str, ...], made_by: str) -> Packed:
+    """A model that only its own library can score."""
+    return Packed(Family.KEPT, 0, features, made_by, strict=False, numbers=np.empty(0), integers=make_no_integers())
+
+
+def _pack_chain(model: ParsedObject, steps: list[Any], features: tuple[str, ...], made_by: str) -> Packed:
+    """The model as a chain of steps; KEPT where one of them is not packed."""
+    while type(steps[-1]) is ParsedObject and steps[-1].kind == PIPELINE:  # a pipeline in a pipeline
+        steps = [*steps[:-1], *(step for _, step in steps[-1].state["steps"] if not training.is_skipped(step))]
+    read = reader.read_model(steps[:-1], steps[-1], training.count_features(model))
+    if read is None or read.chain.n_outputs >= OUTPUTS_LIMIT:
+        return make_kept(features, made_by)
+    predictor = read.predictor
+    if features and len(features) != read.n_features:
+        raise ValueError(f"feature_names_in_ has {len(features)} names for {read.n_features} features")
+    gap_rule = GapRule.TAKES if training.takes_gaps(model) else GapRule.NONE
+    classes = name_classes(predictor.classes) if predictor.classes else ()
+    predicted = Predicted(predictor.task, read.chain.n_outputs, classes, predictor.has_probability, gap_rule)
+    chain = read.chain
+    return Packed(Family.STEPS, read.n_features, features, made_by, False, chain.numbers, chain.integers, predicted)
 
 
 def _read_body(part: ParsedObject) -> Body | None:

@@ -18,6 +18,7 @@ from types import ModuleType
 import numpy as np
 
 from scorer.families.base import COUNT, Family
+from scorer.families.steps import N_NUMBERS
 from shared.contract.errors import Misconfigured
 
 from .batch import Batch
@@ -88,8 +89,35 @@ def score_batch(batch: Batch, total: int, cores: int) -> tuple[np.ndarray, np.nd
     return scores, anomalies
 
 
+def predict_batch(batch: Batch, n_outputs: np.ndarray, cores: int) -> tuple[np.ndarray, np.ndarray]:
+    """The outputs of every row of every model, all of them chains of STEPS, and the place of each row's label.
+
+    *n_outputs*: int64[m]. Returns float64[sum of n_rows * n_outputs], row by row, and int32[sum of n_rows], of which -1
+    is no label. Outputs that are not finite stay so.
+    """
+    totals = batch.n_rows * n_outputs
+    output_index = np.cumsum(totals) - totals
+    outputs, labels = np.empty(int(totals.sum())), np.empty(int(batch.n_rows.sum()), np.int32)
+    kernels = importlib.import_module(f".{get_backend()}_steps", __package__)
+    ends = _split_evenly(_estimate_steps(batch), cores)
+    with ThreadPoolExecutor(cores) as pool:  # the kernels release the GIL
+        bounds = zip([0, *ends[:-1]], ends, strict=True)
+        for future in [
+            pool.submit(kernels.predict_models, batch, output_index, begin, end, outputs, labels)
+            for begin, end in bounds
+        ]:
+            future.result()
+    return outputs, labels
+
+
+def _estimate_steps(batch: Batch) -> np.ndarray:
+    """The work of each model: its numbers and integers, for each row."""
+    n_numbers = batch.integers[batch.integer_index + N_NUMBERS]
+    work: np.ndarray = (batch.integer_count + n_numbers) * (batch.n_rows + 1)
+    return work
+
+
 def _split_batch(batch: Batch, cores: int) -> list[int]:
-    """The end of each block of models; all blocks are about the same amount of work."""
     if cores == 1 or not len(batch.family):
         return [len(batch.family)]
     n = batch.numbers[batch.number_index + COUNT]
@@ -97,6 +125,13 @@ def _split_batch(batch: Batch, cores: int) -> list[int]:
     terms = np.where(
         forest, n * _WALK, np.where(envelope, batch.n_features * batch.n_features, n * (batch.n_features + _STEP))
     )
-    work = np.cumsum((terms + batch.n_features + _STEP) * (batch.n_rows + 1))
+    return _split_evenly((terms + batch.n_features + _STEP) * (batch.n_rows + 1), cores)
+
+
+def _split_evenly(work_of_model: np.ndarray, cores: int) -> list[int]:
+    """The end of each block of models; all blocks are about the same amount of work."""
+    if cores == 1 or not len(work_of_model):
+        return [len(work_of_model)]
+    work = np.cumsum(work_of_model)
     shares = np.linspace(0, work[-1], cores * _BLOCKS + 1)[1:-1]
     return [int(end) for end in np.unique([*np.searchsorted(work, shares), len(work)]) if end]

@@ -15,35 +15,18 @@ vector equals the reading, and the score is exactly 0.
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
-from llvmlite import binding
 from numba import boolean, float64, int8, int32, int64, njit, types, void
-from numba.core import config
 
 from scorer.families.base import BORDER, COUNT, HEAD, Family
 
 from .batch import Batch
+from .numba_cache import compile_kernel, mark_readonly
 
 ROW_MULTIPLE = 16  # rows are padded to a multiple of this: two registers of AVX-512
 BLOCK = 128  # rows that are taken at once; their features fit into the first-level cache
 _LOG2E = 1.4426950408889634
 _MAGIC = 1.5 * 2.0**52 + 1023.0  # added to t, it leaves round(t) + 1023, the bits of an exponent, in the lowest bits
-
-log = logging.getLogger(__name__)
-
-# Full registers of AVX-512: by default LLVM would use half of each.
-_LEVELS = {
-    ("x86-64-v4", "-prefer-256-bit"): ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
-    ("x86-64-v3", ""): ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"),
-}
-if config.CPU_NAME is None and config.CPU_FEATURES is None:  # NUMBA_CPU_NAME and NUMBA_CPU_FEATURES go first
-    _host = binding.get_host_cpu_features()
-    for _level, _needs in _LEVELS.items():
-        if all(_host.get(_feature) for _feature in _needs):
-            config.CPU_NAME, config.CPU_FEATURES = _level
-            break
 
 # A product and a sum may become one instruction, but not in `_scale_rows`: there they stay two, as in scikit-learn,
 # since a row that equals a support vector must equal it to the bit.
@@ -305,29 +288,15 @@ def _score_models(
                 anomalies[out[i] + start + r] = score <= head[BORDER] if strict[i] else score < head[BORDER]
 
 
-def _readonly(kind, dimensions=1):
-    """The type of an array that is only read: a mapped pack cannot be written to."""
-    return types.Array(kind, dimensions, "C", readonly=True)
-
-
-_NUMBERS, _INDICES, _SMALL, _SCRATCH = _readonly(float64), _readonly(int64), _readonly(int32), float64[::1]
+_NUMBERS, _INDICES, _SMALL, _SCRATCH = mark_readonly(float64), mark_readonly(int64), mark_readonly(int32), float64[::1]
 _SIGNATURE = void(
-    int64, int64, _readonly(int8), _readonly(boolean), _SMALL, _INDICES, _NUMBERS, _INDICES, _INDICES, _SMALL, _SMALL,
-    _readonly(int32, 2), _INDICES, _INDICES, _INDICES, _readonly(float64, 2), types.Array(float64, 2, "C"),
-    _SCRATCH, _SCRATCH, _SCRATCH, boolean[::1],
+    int64, int64, mark_readonly(int8), mark_readonly(boolean), _SMALL, _INDICES, _NUMBERS, _INDICES, _INDICES,
+    _SMALL, _SMALL, mark_readonly(int32, 2), _INDICES, _INDICES, _INDICES, mark_readonly(float64, 2),
+    types.Array(float64, 2, "C"), _SCRATCH, _SCRATCH, _SCRATCH, boolean[::1],
 )  # fmt: skip
 
 
-def _compile_kernel(function, signature):
-    """The machine code of *function*: from the cache, else compiled now (seconds) and stored there."""
-    try:
-        return njit(signature, error_model="numpy", nogil=True, cache=True)(function)
-    except Exception as error:  # noqa: BLE001  # a full or read-only disk, or a corrupt cache, must not stop the scoring
-        log.warning("kernels are compiled again, numba's cache cannot be used: %s", error)
-        return njit(signature, error_model="numpy", nogil=True)(function)
-
-
-_compiled = _compile_kernel(_score_models, _SIGNATURE)
+_compiled = compile_kernel(_score_models, _SIGNATURE)
 
 
 def run_kernels(batch: Batch, begin: int, end: int, scores: np.ndarray, anomalies: np.ndarray) -> None:

@@ -27,9 +27,10 @@ import xxhash
 
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
-from scorer.families.base import COUNT, HEAD, Family, Packed
+from scorer.families.base import COUNT, HEAD, OUTPUTS_LIMIT, Family, GapRule, Packed
+from scorer.families.steps import HEAD_INTEGERS, N_INTEGERS, N_NUMBERS, N_OUTPUTS
 from scorer.storage.blob_store import Content
-from shared.contract.domain import Model
+from shared.contract.domain import Model, Task
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
 from shared.contract.reasons import Reason
@@ -38,7 +39,7 @@ from shared.contract.text import clip_text
 
 NO_COMPANIONS: Mapping[str, bytes] = MappingProxyType({})
 _MAGIC = b"fleetscore pack\n"
-VERSION = 5  # of this layout, of `families` and of the refusals; a pack of another version is built again
+VERSION = 6  # of this layout, of `families` and of the refusals; a pack of another version is built again
 _HEAD = 64  # bytes; keeps the Arrow buffers aligned
 
 _SCHEMA = pa.schema(
@@ -54,6 +55,11 @@ _SCHEMA = pa.schema(
         ("skops", pa.bool_()),  # whether its file was skops; else a pickle
         ("reason", pa.dictionary(pa.int32(), pa.string())),  # why it cannot be scored; "" where it can
         ("message", pa.string()),
+        ("task", pa.dictionary(pa.int32(), pa.string())),  # of a chain of steps; "" for others, as the next four
+        ("outputs", pa.int32()),
+        ("classes", pa.dictionary(pa.int32(), pa.string())),  # a JSON list of the texts of its labels
+        ("probability", pa.bool_()),
+        ("gap_rule", pa.int8()),
         ("gaps", pa.dictionary(pa.int32(), pa.string())),  # who is given rows with gaps; "" where its files do not say
         ("numbers", pa.large_list(pa.field("item", pa.float64(), nullable=False))),
         ("integers", pa.large_list(pa.field("item", pa.int32(), nullable=False))),
@@ -127,6 +133,18 @@ class Pack:
         return codes, [Gaps(text) if text else None for text in texts]
 
     @cached_property
+    def classes(self) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+        """The same of the texts of models' labels. Raises ValueError where they are not lists of texts."""
+        codes, texts = self.get_texts("classes")
+        return codes, [tuple(map(str, json.loads(text))) for text in texts]
+
+    @cached_property
+    def tasks(self) -> tuple[np.ndarray, list[Task | None]]:
+        """The same of what chains of steps do; None for other models. Raises ValueError."""
+        codes, texts = self.get_texts("task")
+        return codes, [Task(text) if text else None for text in texts]
+
+    @cached_property
     def is_kept(self) -> np.ndarray:
         """A mask of the rows whose models their own library scores, from their files."""
         codes, reasons = self.get_texts("reason")
@@ -180,6 +198,7 @@ def build_pack(entries: Sequence[Entry]) -> Pack:
     if not entries:
         return EMPTY
     packed = [e.packed if isinstance(e.packed, Packed) else None for e in entries]
+    predicted = [p.predicted if p else None for p in packed]
     reasons = [e.packed if isinstance(e.packed, Unscorable) else None for e in entries]
     columns = [
         build_strings([e.model.device for e in entries]),
@@ -193,6 +212,11 @@ def build_pack(entries: Sequence[Entry]) -> Pack:
         build_flags(np.array([e.skops for e in entries])),
         build_dictionary([r.reason if r else "" for r in reasons]),
         build_strings([clip_text(str(r)) if r else "" for r in reasons]),
+        build_dictionary([p.task if p else "" for p in predicted]),
+        build_numbers(np.array([p.n_outputs if p else 0 for p in predicted], np.int32)),
+        build_dictionary([json.dumps(p.classes if p else ()) for p in predicted]),
+        build_flags(np.array([bool(p and p.has_probability) for p in predicted])),
+        build_numbers(np.array([p.gap_rule if p else GapRule.NONE for p in predicted], np.int8)),
         build_dictionary([e.gaps or "" for e in entries]),
         _build_lists([p.numbers if p else _NONE for p in packed], np.float64),
         _build_lists([p.integers if p else _NONE for p in packed], np.int32),
@@ -270,14 +294,18 @@ def _find_problem(pack: Pack) -> str:
     family, n_features = pack.get_numbers("family"), pack.get_numbers("width").astype(np.int64)
     (number_at, numbers), (integer_at, _) = pack.numbers, pack.integers
     n_numbers, n_integers = np.diff(number_at), np.diff(integer_at)
-    used = family != Family.KEPT
+    steps = family == Family.STEPS
+    used = (family != Family.KEPT) & ~steps
     if not set(pack.get_texts("reason")[1]) <= {"", *Reason}:
         return "an unknown reason"
-    _ = pack.features, pack.gaps  # raise ValueError where they are not such
-    if not np.isin(family, list(Family)).all() or (n_numbers[~used] != 0).any() or (n_numbers[used] < HEAD).any():
+    _ = pack.features, pack.gaps, pack.classes, pack.tasks  # raise ValueError where they are not such
+    is_small = n_numbers[used] < HEAD
+    if not np.isin(family, list(Family)).all() or (n_numbers[family == Family.KEPT] != 0).any() or is_small.any():
         return "an unknown family, or a family without numbers"
-    if (n_features[used] < 1).any() or (number_at[-1:] > len(numbers)).any():
+    if (n_features[used | steps] < 1).any() or (number_at[-1:] > len(numbers)).any():
         return "a model without features"
+    if problem := _find_chain_problem(pack, np.flatnonzero(steps)):
+        return problem
     count = np.zeros(len(family))
     count[used] = numbers[number_at[:-1][used] + COUNT]
     if not (np.isfinite(count) & (count >= 0) & (count == np.floor(count)) & (count < 2**31)).all():
@@ -297,6 +325,20 @@ def _find_problem(pack: Pack) -> str:
         if (n_numbers[is_family] != (HEAD + 2 * n_features + body_size)[is_family]).any():
             return f"{family_of_body.name} with a wrong number of numbers"
     forest = family == Family.FOREST
-    if (n_integers[~forest] != 0).any() or (n_integers[forest] != (n + 3 * nodes)[forest]).any():
+    if (n_integers[~forest & ~steps] != 0).any() or (n_integers[forest] != (n + 3 * nodes)[forest]).any():
         return "trees with a wrong number of nodes"
     return ""
+
+
+def _find_chain_problem(pack: Pack, rows: np.ndarray) -> str:
+    """The contradiction between the sizes of chains and what they say themselves; "" where there is none."""
+    (number_at, _), (integer_at, integers) = pack.numbers, pack.integers
+    n_numbers, n_integers = np.diff(number_at)[rows], np.diff(integer_at)[rows]
+    if (n_integers < HEAD_INTEGERS).any():
+        return "a chain of steps without a head"
+    first = integer_at[rows]
+    is_own = (integers[first + N_INTEGERS] == n_integers) & (integers[first + N_NUMBERS] == n_numbers)
+    outputs, (task_codes, tasks) = pack.get_numbers("outputs")[rows], pack.tasks
+    is_own &= (integers[first + N_OUTPUTS] == outputs) & (outputs >= 1) & (outputs < OUTPUTS_LIMIT)
+    has_task = np.array([task is not None for task in tasks], bool)[task_codes[rows]]
+    return "" if (is_own & has_task).all() else "a chain of steps with other numbers than it says"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scorer.estimators.answers import OUTPUTS_LIMIT
+from scorer.families.base import OUTPUTS_LIMIT
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.rows import COMPLETE, NUMBERS, TEXTS, Predictions, Texts
 from scorer.readings.source import Readings

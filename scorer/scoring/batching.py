@@ -40,20 +40,21 @@ class KernelInput:
     """The models at *indices*, and their rows as the kernels expect them."""
 
     indices: np.ndarray  # int64
+    rows: np.ndarray  # int64: their rows of the pack
     batch: Batch
     time: np.ndarray  # int64, one for each score
     value: np.ndarray | None  # float64, NaN where the model has more than one feature; None where all have
 
     def score_rows(self, cores: int) -> PredictionRows:
-        """Score every row."""
+        """Score every row of detectors that are no chains."""
         scores, anomalies = dispatch.score_batch(self.batch, len(self.time), cores)
         return PredictionRows(self.indices, self.batch.n_rows, self.time, self.value, scores, anomalies)
 
 
-def join_plain_models(models: ModelList, pack: Pack, rows: np.ndarray, readings: Readings) -> KernelInput | None:
-    """The plain models among *models* (at `rows` of the pack, -1: skip); None where there is none."""
+def join_plain_models(models: ModelList, pack: Pack, rows: np.ndarray, readings: Readings) -> list[KernelInput]:
+    """The plain models among *models* (at `rows` of the pack, -1: skip): detectors, and chains of steps."""
     if not len(pack) or len(readings.frames) != 1 or readings.unreadable:
-        return None
+        return []
     frame = readings.frames[0]
     indices = np.flatnonzero(rows >= 0)
     rows = rows[indices]
@@ -70,15 +71,32 @@ def join_plain_models(models: ModelList, pack: Pack, rows: np.ndarray, readings:
         if readings.bad:
             bad_devices = _find_bad_devices(readings, {frame.features[column] for column in used_columns})
             fit &= (layout_of_model != layout_number) | ~np.isin(device_codes, list(bad_devices))
-    if not fit.any():
-        return None
-    first, row_counts = row_ranges.first[fit], row_ranges.n_rows[fit]
+    is_chain = pack.get_numbers("family")[rows] == Family.STEPS
+    parts = [np.flatnonzero(fit & ~is_chain), np.flatnonzero(fit & is_chain)]
+    return [
+        _join_rows(pack, indices, rows, frame, layout_of_model, layouts, row_ranges, part)
+        for part in parts
+        if len(part)
+    ]
+
+
+def _join_rows(
+    pack: Pack,
+    indices: np.ndarray,
+    rows: np.ndarray,
+    frame: Frame,
+    layout_of_model: np.ndarray,
+    layouts: np.ndarray,
+    row_ranges: RowRanges,
+    part: np.ndarray,
+) -> KernelInput:
+    """The models at the places *part*, with their rows of the frame."""
+    first, row_counts = row_ranges.first[part], row_ranges.n_rows[part]
     positions = expand_ranges(first, row_counts)
     side_by_side = positions[-1] - positions[0] == len(positions) - 1 and (positions[1:] > positions[:-1]).all()
     time_positions = slice(positions[0], positions[-1] + 1) if side_by_side else positions
-    batch = _build_batch(pack, rows[fit], layout_of_model[fit], layouts, first, row_counts, frame.values)
-    indices = indices[fit]
-    return KernelInput(indices, batch, frame.time[time_positions], _read_values(batch, positions))
+    batch = _build_batch(pack, rows[part], layout_of_model[part], layouts, first, row_counts, frame.values)
+    return KernelInput(indices[part], rows[part], batch, frame.time[time_positions], _read_values(batch, positions))
 
 
 def join_model_readings(pack: Pack, rows: np.ndarray, readings_by_index: Mapping[int, ModelReadings]) -> KernelInput:
@@ -95,7 +113,7 @@ def join_model_readings(pack: Pack, rows: np.ndarray, readings_by_index: Mapping
         pack, rows[indices], np.zeros(len(indices), np.int32), layouts, ends - row_counts, row_counts, values
     )
     time = np.concatenate([model_readings.time for model_readings in readings_by_index.values()])
-    return KernelInput(indices, batch, time, _read_values(batch, np.arange(ends[-1])))
+    return KernelInput(indices, rows[indices], batch, time, _read_values(batch, np.arange(ends[-1])))
 
 
 def _find_complete(frame: Frame, columns: np.ndarray, row_ranges: RowRanges) -> np.ndarray:

@@ -21,10 +21,12 @@ from scorer.predictions.table import to_table
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import MODEL_IS_CONSTANT, ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason, decide_outcome
+from shared.contract.scoring_options import Probabilities
 from shared.contract.summaries.predicted import Predicted, limit_labels, merge_predicted
 from shared.contract.text import clip_text
 
 from .batching import KernelInput
+from .chains import score_chains
 
 COUNTED_LABELS = 10_000  # different labels that are counted while a chunk is scored: memory is bounded
 LOG_LINES = 20  # in the log about failed models, for each pack; the report has them all
@@ -89,6 +91,25 @@ class PackState:
         self.anomaly_counts[rows.indices] = anomalies
         self.rows.append(rows)
         self.progress.completed += len(rows.indices)
+
+    def score_chains(self, kernel_input: KernelInput, cores: int, probabilities: Probabilities) -> list[int]:
+        """Score models that are chains of steps; returns those whose numbers are not finite, which are not over."""
+        result = score_chains(kernel_input, self.loaded.pack, cores, probabilities)
+        rows = result.rows
+        self.is_over[rows.indices] = True
+        self.row_counts[rows.indices] = rows.row_counts
+        if rows.anomaly is not None:
+            ends = np.cumsum(rows.row_counts)
+            n_anomalies = np.concatenate([[0], np.cumsum(rows.anomaly > 0)])
+            self.anomaly_counts[rows.indices] = n_anomalies[ends] - n_anomalies[ends - rows.row_counts]
+        is_wide = rows.row_counts != result.row_counts
+        pairs = zip(rows.indices[is_wide].tolist(), result.row_counts[is_wide].tolist(), strict=True)
+        self.reading_counts.update(pairs)
+        if len(rows.indices):
+            self.rows.append(rows)
+        self.progress.completed += len(rows.indices)
+        failed: list[int] = kernel_input.indices[result.failed].tolist()
+        return failed
 
     def add_outcomes(self, outcomes: Mapping[int, ModelOutcome]) -> None:
         """Add models that were scored one by one."""

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scorer.errors import NO_MODEL, Unscorable
-from scorer.families.base import Family
+from scorer.families.base import Family, GapRule
 from scorer.families.registry import UNKNOWN, get_installed_version
 from scorer.model_files.file_formats import is_skops
 from scorer.packs.cache import LoadedModels
 from scorer.packs.fetch import Stores, fetch_files
+from scorer.packs.pack import Pack
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import NEWEST
 from scorer.readings import features
@@ -27,15 +28,16 @@ from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.source import REPEATED, Readings
 from scorer.sandbox.pool import WorkerPool
 from scorer.storage.blob_store import Content
-from shared.contract.domain import Model
+from shared.contract.domain import Model, Task
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason
-from shared.contract.scoring_options import OtherVersion, OtherVersions
+from shared.contract.scoring_options import OtherVersion, OtherVersions, Probabilities
 
 from . import batching
+from .batching import KernelInput
 from .pack_state import PackOutput, PackState, ProgressCounter
-from .run_warnings import ASSUMED, CONSTANT, RunWarnings
+from .run_warnings import ASSUMED, CONSTANT, SILENT, RunWarnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class ScoringContext:
     cores: int = 1
     other_versions: OtherVersions = field(default_factory=OtherVersions)
     predictions_schema: int = NEWEST  # of the files that are written
+    probabilities: Probabilities = Probabilities.LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +74,33 @@ def score_pack(
     is_pending[list(refusals)] = False
     if pack_input.is_isolated or pack_input.loaded.pack.is_kept[pack_input.loaded.rows[is_pending]].any():
         context.workers.start_workers()  # their imports take 2 s, while the kernels score
-    plain_input = batching.join_plain_models(
-        pack_input.models, pack_input.loaded.pack, np.where(is_pending, pack_input.loaded.rows, -1), pack_input.readings
+    kept_back = _find_kept_back(pack_input.loaded.pack, context)
+    plain_rows = np.where(is_pending & ~kept_back[pack_input.loaded.rows], pack_input.loaded.rows, -1)
+    plain_inputs = batching.join_plain_models(
+        pack_input.models, pack_input.loaded.pack, plain_rows, pack_input.readings
     )
-    if plain_input:
+    failed: set[int] = set()
+    for plain_input in plain_inputs:
         warnings.add_counts([(_count_assumed(pack_input, plain_input.indices), ASSUMED)])
-        pack_state.score_batch(plain_input, context.cores)
-        warnings.add_rows(plain_input.batch.family, plain_input.batch.n_rows)
+        failed |= _score_input(pack_state, plain_input, context, warnings)
     model_readings: dict[int, ModelReadings] = {}
     isolated_models: list[int] = []
     for index in np.flatnonzero(~pack_state.is_over).tolist():
         try:
-            readings = _select_readings(pack_input, index, refusals.get(index))
+            readings = _select_readings(pack_input, index, refusals.get(index), kept_back)
         except Unscorable as error:
             pack_state.add_refusal(index, error)
             continue
-        if readings is None:
+        if readings is None or index in failed:
             isolated_models.append(index)
         else:
             model_readings[index] = readings
             warnings.add_left_out(_get_family(pack_input, index), readings.left_out)
             warnings.add_counts([(readings.repeated, REPEATED), (readings.is_assumed, ASSUMED)])
-    if model_readings:
-        joined = batching.join_model_readings(pack_input.loaded.pack, pack_input.loaded.rows, model_readings)
-        pack_state.score_batch(joined, context.cores)
-        warnings.add_rows(joined.batch.family, joined.batch.n_rows)
+            warnings.add_counts([(readings.has_silent, SILENT)])
+    for part in _split_chains(pack_input, model_readings):
+        joined = batching.join_model_readings(pack_input.loaded.pack, pack_input.loaded.rows, part)
+        isolated_models += sorted(_score_input(pack_state, joined, context, warnings))
     formats: deque[bool] = deque()
     items = _list_items(pack_input, isolated_models, formats)
     for index, raw_outcome in zip(isolated_models, context.workers.score_items(items), strict=True):
@@ -105,6 +110,40 @@ def score_pack(
         warnings.add_outcome(outcome)
     warnings.add_counts([(pack_state.add_remarks(), CONSTANT)])
     return pack_state.build_output()
+
+
+def _score_input(
+    pack_state: PackState, kernel_input: KernelInput, context: ScoringContext, warnings: RunWarnings
+) -> set[int]:
+    """Score models by the kernels. Returns those whose numbers are not finite: their own library says what is wrong."""
+    warnings.add_rows(kernel_input.batch.family, kernel_input.batch.n_rows)
+    if kernel_input.batch.family[0] == Family.STEPS:
+        return set(pack_state.score_chains(kernel_input, context.cores, context.probabilities))
+    pack_state.score_batch(kernel_input, context.cores)
+    return set()
+
+
+def _split_chains(
+    pack_input: PackInput, model_readings: Mapping[int, ModelReadings]
+) -> Iterator[dict[int, ModelReadings]]:
+    """The models that are no chains of steps, and those that are, as far as there are any."""
+    is_chain = {index: _get_family(pack_input, index) is Family.STEPS for index in model_readings}
+    for kind in (False, True):
+        if part := {index: readings for index, readings in model_readings.items() if is_chain[index] is kind}:
+            yield part
+
+
+def _find_kept_back(pack: Pack, context: ScoringContext) -> np.ndarray:
+    """A mask of the pack's chains that predict what the files of this run have no column for.
+
+    Their own library scores them, and so says in which columns. One element more, for the row -1, is False.
+    """
+    kept_back = np.zeros(len(pack) + 1, bool)
+    if context.predictions_schema != NEWEST and len(pack):
+        codes, tasks = pack.tasks
+        is_new = np.array([task not in (None, Task.DETECTOR) for task in tasks], bool)
+        kept_back[:-1] = is_new[codes]
+    return kept_back
 
 
 def _refuse_versions(pack_input: PackInput, policy: OtherVersions, warnings: RunWarnings) -> dict[int, Unscorable]:
@@ -168,7 +207,9 @@ def _count_assumed(pack_input: PackInput, indices: np.ndarray) -> int:
     return int(np.count_nonzero((is_nameless & (pack.get_numbers("width") > 1))[rows]))
 
 
-def _select_readings(pack_input: PackInput, index: int, refusal: Unscorable | None) -> ModelReadings | None:
+def _select_readings(
+    pack_input: PackInput, index: int, refusal: Unscorable | None, kept_back: np.ndarray
+) -> ModelReadings | None:
     """The readings of a packed model; None for a model that goes to the worker processes. Raises Unscorable."""
     model, pack, row = pack_input.models[index], pack_input.loaded.pack, int(pack_input.loaded.rows[index])
     own_refusal = pack.get_refusal(row) if row >= 0 and not pack_input.is_isolated else None
@@ -183,14 +224,16 @@ def _select_readings(pack_input: PackInput, index: int, refusal: Unscorable | No
         return None
     if own_refusal:
         raise own_refusal
-    if pack.is_kept[row]:
+    if pack.is_kept[row] or kept_back[row]:
         return None
     codes, names = pack.features
     gaps_codes, gaps_of_code = pack.gaps
     gaps = gaps_of_code[gaps_codes[row]]
-    expected = Expected(names[codes[row]], int(pack.get_numbers("width")[row]), gaps=gaps)
+    gap_rule = GapRule(int(pack.get_numbers("gap_rule")[row]))
+    width, takes_gaps = int(pack.get_numbers("width")[row]), gap_rule is GapRule.TAKES
+    expected = Expected(names[codes[row]], width, takes_gaps=takes_gaps, gaps=gaps)
     readings = features.build_model_readings(pack_input.readings, model, frame_rows, expected)
-    return None if np.isnan(readings.values).any() else readings  # the kernels know no gaps
+    return None if gap_rule is GapRule.NONE and np.isnan(readings.values).any() else readings
 
 
 def _get_family(pack_input: PackInput, index: int) -> Family:

@@ -32,7 +32,11 @@ _FAMILIES = _BASE | {
 _PACKS = _STORAGE | {"scorer.model_files", "scorer.families", "scorer.packs"}
 _PREDICTIONS = _STORAGE | {"scorer.predictions"}
 _ESTIMATORS = _READINGS | _PREDICTIONS | {"scorer.model_files", "scorer.families", "scorer.estimators"}
-_SANDBOX = _READINGS | _PREDICTIONS | {"scorer.estimators", "scorer.model_files.allowlist", "scorer.sandbox"}
+_SANDBOX = (
+    _READINGS
+    | _PREDICTIONS
+    | {"scorer.estimators", "scorer.families.base", "scorer.model_files.allowlist", "scorer.sandbox"}
+)
 _SCORING = _READINGS | _PACKS | _PREDICTIONS | {"scorer.kernels", "scorer.sandbox", "scorer.scoring"}
 MAY_IMPORT: Mapping[str, set[str]] = {
     "shared": {"shared"},  # the entry points: bootstrap, __main__, and the ports
@@ -57,6 +61,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.model_files": _BASE,
     "scorer.model_files.boosters": _BASE | {"scorer.model_files.parsed"},
     "scorer.families": _FAMILIES,
+    "scorer.families.predictors": _FAMILIES,
     "scorer.families.trees": _FAMILIES,
     "scorer.kernels": _CONTRACT | {"scorer.families"},
     "scorer.packs": _PACKS,
@@ -98,7 +103,7 @@ OURS = ("shared", "scorer", "fleetscore")
 # Packages from outside: which modules of ours, by prefix, may import them.
 ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {
     frozenset(_CLOUDS): ("shared.adapters", "scorer.storage", "scorer.sinks", "scorer.commands.dask_launcher"),
-    frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_backend",),
+    frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_",),
     frozenset(_NUMBERS): ("scorer",),
     frozenset(_LIBRARIES): ("scorer.estimators", "scorer.sandbox.supervisor", "scorer.commands.convert_models"),
 }

@@ -41,7 +41,7 @@ class Link(IntEnum):
 
     IDENTITY = 0
     SIGMOID = 1  # one total t: the probabilities of two classes, 1 - p and p, with p = 1 / (1 + exp(-parameter * t))
-    SOFTMAX = 2  # exp(t - max) / sum
+    SOFTMAX = 2  # exp(parameter * (t - max)) / sum
     SIGMOIDS = 3  # the sigmoid of each total, as they are
     NORMED_SIGMOIDS = 4  # divided by their sum
     EXP = 5

@@ -11,7 +11,7 @@ import pytest
 from numba import float64
 from numba.core import config
 
-from scorer.kernels import numba_backend
+from scorer.kernels import numba_cache
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,16 +37,16 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "file" / "cache"))
-    assert numba_backend._compile_kernel(small, float64(float64))(21.0) == 42.0
+    assert numba_cache.compile_kernel(small, float64(float64))(21.0) == 42.0
     assert "cache cannot be used" in caplog.text
 
 
 def test_a_torn_cache_is_no_error(small: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    numba_backend._compile_kernel(small, float64(float64))
+    numba_cache.compile_kernel(small, float64(float64))
     assert caplog.text == ""
     for kept in (tmp_path / "cache").rglob("*.nbc"):
         kept.write_bytes(kept.read_bytes()[:100])
-    assert numba_backend._compile_kernel(small, float64(float64))(21.0) == 42.0
+    assert numba_cache.compile_kernel(small, float64(float64))(21.0) == 42.0
     assert "cache cannot be used" in caplog.text
 
 
@@ -54,10 +54,10 @@ def test_a_torn_cache_is_no_error(small: Any, tmp_path: Path, caplog: pytest.Log
 def test_two_processes_that_compile_at_the_same_time_leave_one_good_cache(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from numba import float64; from numba.core import config; from scorer.kernels import numba_backend\n"
+        "from numba import float64; from numba.core import config; from scorer.kernels import numba_cache\n"
         "import small\n"
         f"config.CACHE_DIR = {str(tmp_path / 'cache')!r}; config.DEBUG_CACHE = 1\n"
-        "print(numba_backend._compile_kernel(small.twice, float64(float64))(21.0))"
+        "print(numba_cache.compile_kernel(small.twice, float64(float64))(21.0))"
     )
 
     def start() -> subprocess.Popen[str]:

@@ -1,0 +1,124 @@
+"""The layout of a model that predicts: a chain of steps, each of which turns the columns of some rows into others.
+
+    integers   head (HEAD_INTEGERS) | each step: kind, its integers, its numbers, its columns, what the kind says
+    numbers    parameter of the link | each step's numbers
+    head       integers, numbers, most columns of a step, totals, outputs, Link, LabelRule, steps
+
+The integers and numbers of a step follow each other in the order of the steps. The columns of the last step are the
+totals of the model, and its link makes its outputs of them. What the kinds of steps hold:
+
+    SELECT    columns                                          the columns at these places
+    IMPUTE    first, end           value                       NaN becomes the value, in the columns first..end
+    DIVIDE    first, end           shift, scale                (x - shift) / scale
+    MULTIPLY  first, end           low, high, shift, scale     x * scale + shift, then clipped to low..high
+    ROUND                                                      to float32
+    PRODUCT                        weights, offset             the sums of x * weight in the columns' order, + offset
+    RBF       vectors              gamma, vectors              exp(-gamma * |x - vector| ** 2)
+    POLY      degree               gamma, coef0, vectors       (gamma * x . vector + coef0) ** degree
+    TANH                           gamma, coef0, vectors       tanh(gamma * x . vector + coef0)
+    COSINE                         factor                      cos(x) * factor
+    GAUSSIAN                       constant, means, variances  constant - sum((x - mean) ** 2 / variance) / 2
+    NEAREST                        vectors                     minus the distance to the nearest vector, and its place
+    VOTES     classes                                          of pairs of classes: the votes of each class
+    TREES     see trees/packing.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from .trees.ensemble import Link
+
+HEAD_INTEGERS, STEP_INTEGERS = 8, 4
+N_INTEGERS, N_NUMBERS, MOST_COLUMNS, N_TOTALS, N_OUTPUTS, LINK, LABEL_RULE, N_STEPS = range(HEAD_INTEGERS)
+
+
+class StepKind(IntEnum):
+    """What a step does."""
+
+    SELECT = 0
+    IMPUTE = 1
+    DIVIDE = 2
+    MULTIPLY = 3
+    ROUND = 4
+    PRODUCT = 5
+    RBF = 6
+    POLY = 7
+    TANH = 8
+    COSINE = 9
+    GAUSSIAN = 10
+    NEAREST = 11
+    VOTES = 12
+    TREES = 13
+
+
+class LabelRule(IntEnum):
+    """Which class is a row's label."""
+
+    NONE = 0  # of a regressor
+    FIRST_LARGEST = 1  # that of the first largest output
+    ABOVE_ZERO = 2  # of two classes: the second where the total is above 0
+    FROM_ZERO = 3  # the second where the total is 0 or above
+    LARGEST_TOTAL = 4  # that of the first largest total
+    SECOND_TOTAL = 5  # the second total is its number; the only output is the first
+    BELOW_ZERO = 6  # of a detector: 1, an anomaly, where the total is below 0
+    UP_TO_ZERO = 7  # the same where it is 0 or below
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a chain."""
+
+    kind: StepKind
+    n_columns: int  # that it makes
+    integers: Sequence[int] | np.ndarray = ()
+    numbers: Sequence[np.ndarray] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What becomes of the totals."""
+
+    link: Link = Link.IDENTITY
+    rule: LabelRule = LabelRule.NONE
+    parameter: float = 1.0
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The numbers of a model that predicts, for `Packed`."""
+
+    numbers: np.ndarray  # float64
+    integers: np.ndarray  # int32
+    n_outputs: int = field(default=1)
+
+
+def build_chain(steps: Sequence[Step], n_features: int, outputs: Outputs) -> Chain:
+    """The chain of these steps over *n_features* columns. Raises ValueError for numbers that are not finite."""
+    numbers: list[np.ndarray] = [np.array([outputs.parameter])]
+    integers: list[np.ndarray] = []
+    for step in steps:
+        own = np.concatenate([np.empty(0), *(np.ravel(part) for part in step.numbers)])
+        if step.kind is not StepKind.TREES and np.isnan(own).any():
+            raise ValueError("it holds a number that is not finite")
+        step_head = (step.kind, STEP_INTEGERS + len(step.integers), len(own), step.n_columns)
+        integers += [np.array(step_head, np.int32), np.asarray(step.integers, np.int32)]
+        numbers.append(own)
+    body, all_numbers = np.concatenate(integers), np.concatenate(numbers, dtype=np.float64)
+    most_columns = max(n_features, *(step.n_columns for step in steps))
+    head = (
+        HEAD_INTEGERS + len(body),
+        len(all_numbers),
+        most_columns,
+        steps[-1].n_columns,
+        outputs.count,
+        outputs.link,
+        outputs.rule,
+        len(steps),
+    )
+    return Chain(all_numbers, np.concatenate((np.array(head, np.int32), body)), outputs.count)

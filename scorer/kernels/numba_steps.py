@@ -1,0 +1,338 @@
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, misc, attr-defined"
+# ruff: noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0917, PLR1714, SIM109
+# The reason for both lines: see numba_backend.
+"""Models that predict, as numba compiles them: chains of steps; the layout is in families/steps.py.
+
+Loaded only where there is such a model. Sums are added in the order of the features, and rows are taken side by side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import boolean, float64, int32, int64, njit, types, void
+
+from scorer.families.steps import HEAD_INTEGERS, STEP_INTEGERS, LabelRule, StepKind
+from scorer.families.trees.ensemble import Link
+
+from .batch import Batch
+from .numba_backend import _LOG2E, BLOCK, ROW_MULTIPLE, _exp2
+from .numba_cache import compile_kernel, mark_readonly
+from .numba_trees import run_trees
+
+_plain = njit(error_model="numpy", nogil=True)
+(
+    _SELECT, _IMPUTE, _DIVIDE, _MULTIPLY, _ROUND, _PRODUCT, _RBF, _POLY, _TANH, _COSINE, _GAUSSIAN, _NEAREST, _VOTES,
+    _TREES,
+) = (int(kind) for kind in StepKind)  # fmt: skip
+(
+    _IDENTITY, _SIGMOID, _SOFTMAX, _SIGMOIDS, _NORMED_SIGMOIDS, _EXP, _LOG1P_EXP, _SIGNED_SQUARE, _SHARE,
+    _SIGMOID_OUTPUT,
+) = (int(link) for link in Link)  # fmt: skip
+(
+    _NONE, _FIRST_LARGEST, _ABOVE_ZERO, _FROM_ZERO, _LARGEST_TOTAL, _SECOND_TOTAL, _BELOW_ZERO, _UP_TO_ZERO,
+) = (int(rule) for rule in LabelRule)  # fmt: skip
+
+
+@_plain
+def _change_columns(kind, z, integers, numbers, n_padded):
+    """Change columns in place: IMPUTE, DIVIDE, MULTIPLY."""
+    first, end = integers[0], integers[1]
+    count = end - first
+    for f in range(count):
+        x = z[first + f]
+        if kind == _IMPUTE:
+            value = numbers[f]
+            for r in range(n_padded):
+                x[r] = value if x[r] != x[r] else x[r]
+        elif kind == _DIVIDE:
+            shift, scale = numbers[f], numbers[count + f]
+            for r in range(n_padded):
+                x[r] = (x[r] - shift) / scale
+        else:
+            low, high, shift, scale = numbers[0], numbers[1], numbers[2 + f], numbers[2 + count + f]
+            for r in range(n_padded):
+                v = x[r] * scale
+                v += shift
+                v = low if v < low else v  # noqa: FURB136  # NaN stays
+                x[r] = high if v > high else v  # noqa: FURB136
+
+
+@_plain
+def _add_products(out, z, weights, offset, n_columns, n_padded):
+    """out[column, row] = sum of x * weight in the columns' order + offset."""
+    n_features = len(z)
+    for j in range(n_columns):
+        target = out[j]
+        for r in range(n_padded):
+            target[r] = 0.0
+        for f in range(n_features):
+            x, weight = z[f], weights[j * n_features + f]
+            for r in range(n_padded):
+                target[r] += x[r] * weight
+        for r in range(n_padded):
+            target[r] += offset[j]
+
+
+@_plain
+def _compare_vectors(kind, out, z, integers, numbers, n_columns, n_padded):
+    """out[column, row] = the kernel of the row and a vector: RBF, POLY, TANH."""
+    n_features = len(z)
+    vectors = numbers[1:] if kind == _RBF else numbers[2:]
+    gamma, coef0 = numbers[0], numbers[1]
+    factor = -gamma * _LOG2E
+    for j in range(n_columns):
+        target = out[j]
+        for r in range(n_padded):
+            target[r] = 0.0
+        for f in range(n_features):
+            x, v = z[f], vectors[j * n_features + f]
+            if kind == _RBF:
+                for r in range(n_padded):
+                    difference = x[r] - v
+                    target[r] += difference * difference
+            else:
+                for r in range(n_padded):
+                    target[r] += x[r] * v
+        if kind == _RBF:
+            for r in range(n_padded):
+                target[r] = _exp2(factor * target[r])
+        elif kind == _TANH:
+            for r in range(n_padded):
+                target[r] = 1.0 - 2.0 / (_exp2(2.0 * _LOG2E * (gamma * target[r] + coef0)) + 1.0)
+        else:
+            for r in range(n_padded):
+                base, power, times = gamma * target[r] + coef0, 1.0, integers[0]
+                while times > 0:
+                    if times % 2 == 1:
+                        power *= base
+                    base *= base
+                    times //= 2
+                target[r] = power
+
+
+@_plain
+def _score_gaussian(out, z, numbers, n_columns, n_padded):
+    n_features = len(z)
+    constant, means, variances = (
+        numbers[:n_columns],
+        numbers[n_columns : n_columns + n_columns * n_features],
+        numbers[n_columns + n_columns * n_features :],
+    )
+    for j in range(n_columns):
+        target = out[j]
+        for r in range(n_padded):
+            target[r] = 0.0
+        for f in range(n_features):
+            x, mean, variance = z[f], means[j * n_features + f], variances[j * n_features + f]
+            for r in range(n_padded):
+                difference = x[r] - mean
+                target[r] += difference * difference / variance
+        for r in range(n_padded):
+            target[r] = constant[j] - 0.5 * target[r]
+
+
+@_plain
+def _find_nearest(out, z, vectors, n_padded):
+    """out[0, row] = minus the distance to the nearest vector, out[1, row] = its place."""
+    n_features = len(z)
+    for r in range(n_padded):
+        nearest, place = math.inf, 0
+        for j in range(len(vectors) // n_features):
+            square = 0.0
+            for f in range(n_features):
+                difference = z[f, r] - vectors[j * n_features + f]
+                square += difference * difference
+            if square < nearest:
+                nearest, place = square, j
+        out[0, r], out[1, r] = -math.sqrt(nearest), place
+
+
+@_plain
+def _count_votes(out, z, n_classes, n_padded):
+    """out[class, row] = the pairs in which the class beat another: libsvm's rule, the first where above 0."""
+    for k in range(n_classes):
+        for r in range(n_padded):
+            out[k, r] = 0.0
+    pair = 0
+    for i in range(n_classes):
+        for j in range(i + 1, n_classes):
+            for r in range(n_padded):
+                if z[pair, r] > 0.0:
+                    out[i, r] += 1.0
+                else:
+                    out[j, r] += 1.0
+            pair += 1
+
+
+@_plain
+def _make_columns(kind, out, z, integers, numbers, n_columns, scratch, leaf, n_padded):
+    """The steps that make other columns than they get."""
+    if kind == _SELECT:
+        for j in range(n_columns):
+            for r in range(n_padded):
+                out[j, r] = z[integers[j], r]
+    elif kind == _PRODUCT:
+        size = n_columns * len(z)
+        _add_products(out, z, numbers[:size], numbers[size:], n_columns, n_padded)
+    elif kind == _RBF or kind == _POLY or kind == _TANH:
+        _compare_vectors(kind, out, z, integers, numbers, n_columns, n_padded)
+    elif kind == _GAUSSIAN:
+        _score_gaussian(out, z, numbers, n_columns, n_padded)
+    elif kind == _NEAREST:
+        _find_nearest(out, z, numbers, n_padded)
+    elif kind == _VOTES:
+        _count_votes(out, z, integers[0], n_padded)
+    else:
+        run_trees(out[:n_columns], z, integers, numbers, scratch, leaf, n_padded)
+
+
+@_plain
+def _run_steps(integers, numbers, z, other, width, scratch, leaf, n_padded, is_large):
+    """Run all steps; returns the columns that the last one made. is_large[row]: it does not fit into float32."""
+    at, number_at = HEAD_INTEGERS, 1
+    for _ in range(integers[7]):
+        kind, n_integers, n_numbers, n_columns = integers[at], integers[at + 1], integers[at + 2], integers[at + 3]
+        own, own_numbers = integers[at + STEP_INTEGERS : at + n_integers], numbers[number_at : number_at + n_numbers]
+        if kind == _IMPUTE or kind == _DIVIDE or kind == _MULTIPLY:
+            _change_columns(kind, z, own, own_numbers, n_padded)
+        elif kind == _ROUND or kind == _COSINE:
+            for f in range(width):
+                x = z[f]
+                if kind == _ROUND:
+                    for r in range(n_padded):
+                        x[r] = np.float64(np.float32(x[r]))
+                        is_large[r] |= abs(x[r]) == math.inf
+                else:
+                    for r in range(n_padded):
+                        x[r] = math.cos(x[r]) * own_numbers[0]
+        else:
+            _make_columns(kind, other, z[:width], own, own_numbers, n_columns, scratch, leaf, n_padded)
+            z, other = other, z
+        width = n_columns
+        at += n_integers
+        number_at += n_numbers
+    return z
+
+
+@_plain
+def _sigmoid(t):
+    return 1.0 / (1.0 + math.exp(-t))
+
+
+@_plain
+def _link_row(link, parameter, totals, r, n_totals, row):
+    """row[output] = the outputs of one row."""
+    if link == _SIGMOID or link == _SHARE:
+        share = totals[0, r] if link == _SHARE else _sigmoid(parameter * totals[0, r])
+        row[0], row[1] = 1.0 - share, share
+        return
+    total = 0.0
+    largest = totals[0, r]
+    for k in range(n_totals):
+        largest = max(largest, totals[k, r])
+    for k in range(len(row)):
+        t = totals[k, r]
+        if link == _SOFTMAX:
+            t = math.exp((t - largest) * parameter)
+            total += t
+        elif link == _SIGMOIDS or link == _NORMED_SIGMOIDS or link == _SIGMOID_OUTPUT:
+            t = _sigmoid(parameter * t)
+            total += t
+        elif link == _EXP:
+            t = math.exp(t)
+        elif link == _LOG1P_EXP:
+            t = math.log1p(math.exp(t))
+        elif link == _SIGNED_SQUARE:
+            t = math.copysign(t * t, t)
+        row[k] = t
+    if link == _SOFTMAX or link == _NORMED_SIGMOIDS:
+        for k in range(len(row)):
+            row[k] /= total
+
+
+@_plain
+def _find_largest(numbers, count):
+    best = 0
+    for k in range(1, count):
+        if numbers[k] > numbers[best]:
+            best = k
+    return best
+
+
+@_plain
+def _choose_label(rule, totals, r, n_totals, row):
+    """The place of the row's class; -1 where the model has none."""
+    if rule == _FIRST_LARGEST:
+        return _find_largest(row, len(row))
+    if rule == _ABOVE_ZERO:
+        return 1 if totals[0, r] > 0.0 else 0
+    if rule == _FROM_ZERO:
+        return 1 if totals[0, r] >= 0.0 else 0
+    if rule == _LARGEST_TOTAL:
+        return _find_largest(totals[:n_totals, r], n_totals)
+    if rule == _BELOW_ZERO:
+        return 1 if totals[0, r] < 0.0 else 0
+    if rule == _UP_TO_ZERO:
+        return 1 if totals[0, r] <= 0.0 else 0
+    return int(totals[1, r]) if rule == _SECOND_TOTAL else -1
+
+
+def _predict_models(
+    begin, end, n_features, number_index, numbers, integer_index, integers, layout, layouts, first, n_rows, out,
+    output_index, values, z, other, scratch, leaf, is_large, outputs, labels,
+):  # fmt: skip
+    for i in range(begin, end):
+        head = integers[integer_index[i] : integer_index[i] + HEAD_INTEGERS]
+        model_integers = integers[integer_index[i] : integer_index[i] + head[0]]
+        model_numbers = numbers[number_index[i] : number_index[i] + head[1]]
+        n_totals, n_outputs, link, rule, width = head[3], head[4], head[5], head[6], n_features[i]
+        columns = layouts[layout[i]]
+        for start in range(0, n_rows[i], BLOCK):
+            count = min(BLOCK, n_rows[i] - start)
+            n_padded = (count + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE
+            for f in range(width):
+                x, target = values[columns[f]], z[f]
+                for r in range(count):
+                    target[r] = x[first[i] + start + r]
+                for r in range(count, n_padded):
+                    target[r] = 0.0
+            is_large[:] = False
+            totals = _run_steps(model_integers, model_numbers, z, other, width, scratch, leaf, n_padded, is_large)
+            for r in range(count):
+                at = output_index[i] + (start + r) * n_outputs
+                row = outputs[at : at + n_outputs]
+                _link_row(link, model_numbers[0], totals, r, n_totals, row)
+                if is_large[r]:
+                    row[:] = math.nan
+                labels[out[i] + start + r] = _choose_label(rule, totals, r, n_totals, row)
+
+
+_NUMBERS, _INDICES, _SMALL, _TABLE = (
+    mark_readonly(float64),
+    mark_readonly(int64),
+    mark_readonly(int32),
+    types.Array(float64, 2, "C"),
+)
+_SIGNATURE = void(
+    int64, int64, _SMALL, _INDICES, _NUMBERS, _INDICES, _SMALL, _SMALL, mark_readonly(int32, 2), _INDICES, _INDICES,
+    _INDICES, _INDICES, mark_readonly(float64, 2), _TABLE, _TABLE, types.Array(types.uint64, 1, "C"), int64[::1],
+    boolean[::1],
+    float64[::1], int32[::1],
+)  # fmt: skip
+_compiled = compile_kernel(_predict_models, _SIGNATURE)
+
+
+def predict_models(
+    batch: Batch, output_index: np.ndarray, begin: int, end: int, outputs: np.ndarray, labels: np.ndarray
+) -> None:
+    """Write the outputs and labels of the models begin..end. Other calls may run at the same time, on other models."""
+    most_columns = int(batch.integers[batch.integer_index[begin:end] + 2].max(initial=1))
+    z, other = np.empty((2, most_columns, BLOCK))
+    scratch, leaf = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.int64)
+    _compiled(
+        begin, end, batch.n_features, batch.number_index, batch.numbers, batch.integer_index, batch.integers,
+        batch.layout, batch.layouts, batch.first, batch.n_rows, batch.out, output_index, batch.values, z, other,
+        scratch, leaf, np.empty(BLOCK, np.bool_), outputs, labels,
+    )  # fmt: skip

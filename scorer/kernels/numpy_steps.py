@@ -1,0 +1,226 @@
+"""Models that predict, in NumPy alone, where numba does not work: one model after the other, all its rows at once.
+
+The layout is in families/steps.py. Sums are added in the order of the kernels that numba compiles, so trees and
+products give the same bits; of exp, tanh and cos the last bit may differ.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scorer.families.steps import HEAD_INTEGERS, STEP_INTEGERS, LabelRule, StepKind
+from scorer.families.trees.ensemble import Link
+
+from .batch import Batch
+from .numpy_trees import run_trees
+
+_LOG2E = 1.4426950408889634
+ROWS = 4096  # of one model that are taken at once
+
+
+def predict_models(
+    batch: Batch, output_index: np.ndarray, begin: int, end: int, outputs: np.ndarray, labels: np.ndarray
+) -> None:
+    """Write the outputs and labels of the models begin..end. Other calls may run at the same time, on other models."""
+    with np.errstate(all="ignore"):  # the caller refuses what is not finite
+        for model in range(begin, end):
+            _predict_model(batch, model, int(output_index[model]), outputs, labels)
+
+
+def _predict_model(batch: Batch, model: int, output_at: int, outputs: np.ndarray, labels: np.ndarray) -> None:
+    integers = batch.integers[batch.integer_index[model] :]
+    numbers = batch.numbers[batch.number_index[model] :]
+    _, _, _, _, n_outputs, link, rule, _ = integers[:HEAD_INTEGERS].tolist()
+    columns = batch.layouts[batch.layout[model], : batch.n_features[model]]
+    n_rows = int(batch.n_rows[model])
+    for start in range(0, n_rows, ROWS):
+        count = min(ROWS, n_rows - start)
+        first = int(batch.first[model]) + start
+        totals = _run_steps(integers, numbers, batch.values[columns, first : first + count].astype(np.float64))
+        results = _link_totals(Link(link), float(numbers[0]), totals)[:n_outputs]
+        at = output_at + start * n_outputs
+        outputs[at : at + count * n_outputs] = results.T.ravel()
+        label_at = int(batch.out[model]) + start
+        labels[label_at : label_at + count] = _choose_labels(LabelRule(rule), totals, results)
+
+
+def _run_steps(integers: np.ndarray, numbers: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The columns that the last step makes of z, both [columns, rows]; NaN for rows too large for float32."""
+    at, number_at = HEAD_INTEGERS, 1
+    is_large = np.zeros(z.shape[1], bool)
+    for _ in range(int(integers[HEAD_INTEGERS - 1])):
+        kind, n_integers, n_numbers, n_columns = integers[at : at + STEP_INTEGERS].tolist()
+        own, own_numbers = integers[at + STEP_INTEGERS : at + n_integers], numbers[number_at : number_at + n_numbers]
+        if kind == StepKind.ROUND:
+            rounded = z.astype(np.float32).astype(np.float64)
+            is_large |= (np.isinf(rounded)).any(axis=0)
+            z = rounded
+        elif kind in (StepKind.IMPUTE, StepKind.DIVIDE, StepKind.MULTIPLY):
+            z = _change_columns(StepKind(kind), z, own, own_numbers)
+        else:
+            z = _make_columns(StepKind(kind), z, own, own_numbers, n_columns)
+        at += n_integers
+        number_at += n_numbers
+    z[:, is_large] = np.nan
+    return z
+
+
+def _make_columns(
+    kind: StepKind, z: np.ndarray, integers: np.ndarray, numbers: np.ndarray, n_columns: int
+) -> np.ndarray:
+    """The steps that make other columns than they get."""
+    result: np.ndarray
+    match kind:
+        case StepKind.SELECT:
+            result = z[integers]
+        case StepKind.COSINE:
+            result = np.cos(z) * numbers[0]
+        case StepKind.PRODUCT:
+            weights = numbers[: n_columns * len(z)].reshape(n_columns, len(z))
+            result = _add_products(z, weights) + numbers[n_columns * len(z) :, None]
+        case StepKind.RBF | StepKind.POLY | StepKind.TANH:
+            result = _compare_vectors(kind, z, integers, numbers)
+        case StepKind.GAUSSIAN:
+            result = _score_gaussian(z, numbers, n_columns)
+        case StepKind.NEAREST:
+            result = _find_nearest(z, numbers.reshape(-1, len(z)))
+        case StepKind.VOTES:
+            result = _count_votes(z, int(integers[0]))
+        case _:
+            result = run_trees(z, integers, numbers, n_columns)
+    return result
+
+
+def _change_columns(kind: StepKind, z: np.ndarray, integers: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    first, end = integers[:2].tolist()
+    result = z.copy()
+    x, count = z[first:end], end - first
+    if kind is StepKind.IMPUTE:
+        result[first:end] = np.where(np.isnan(x), numbers[:, None], x)
+    elif kind is StepKind.DIVIDE:
+        result[first:end] = (x - numbers[:count, None]) / numbers[count:, None]
+    else:
+        low, high = numbers[:2]
+        result[first:end] = np.clip(x * numbers[2 + count :, None] + numbers[2 : 2 + count, None], low, high)
+    return result
+
+
+def _add_products(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The sums of x * weight in the order of the features, [columns, rows] for weights [columns, features]."""
+    total = np.zeros((len(weights), z.shape[1]))
+    for x, weight in zip(z, weights.T, strict=True):
+        total += weight[:, None] * x
+    return total
+
+
+def _compare_vectors(kind: StepKind, z: np.ndarray, integers: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    result: np.ndarray
+    if kind is StepKind.RBF:
+        vectors = numbers[1:].reshape(-1, len(z))
+        square = np.zeros((len(vectors), z.shape[1]))
+        for x, column in zip(z, vectors.T, strict=True):
+            difference = x - column[:, None]
+            square += difference * difference
+        result = np.exp2(-numbers[0] * _LOG2E * square)
+        return result
+    gamma, coef0 = numbers[:2]
+    base = gamma * _add_products(z, numbers[2:].reshape(-1, len(z))) + coef0
+    if kind is StepKind.TANH:
+        result = np.tanh(base)
+        return result
+    result, times = np.ones_like(base), int(integers[0])
+    while times > 0:
+        if times % 2:
+            result *= base
+        base = base * base
+        times //= 2
+    return result
+
+
+def _score_gaussian(z: np.ndarray, numbers: np.ndarray, n_columns: int) -> np.ndarray:
+    constant, size = numbers[:n_columns], n_columns * len(z)
+    means = numbers[n_columns : n_columns + size].reshape(n_columns, -1)
+    variances = numbers[n_columns + size :].reshape(n_columns, -1)
+    total = np.zeros((n_columns, z.shape[1]))
+    for x, mean, variance in zip(z, means.T, variances.T, strict=True):
+        difference = x - mean[:, None]
+        total += difference * difference / variance[:, None]
+    result: np.ndarray = constant[:, None] - 0.5 * total
+    return result
+
+
+def _find_nearest(z: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    square = np.zeros((len(vectors), z.shape[1]))
+    for x, column in zip(z, vectors.T, strict=True):
+        difference = x - column[:, None]
+        square += difference * difference
+    return np.stack([-np.sqrt(square.min(axis=0)), square.argmin(axis=0).astype(np.float64)])
+
+
+def _count_votes(z: np.ndarray, n_classes: int) -> np.ndarray:
+    votes = np.zeros((n_classes, z.shape[1]))
+    pairs = [(i, j) for i in range(n_classes) for j in range(i + 1, n_classes)]
+    for (i, j), x in zip(pairs, z, strict=True):
+        is_first = x > 0
+        votes[i] += is_first
+        votes[j] += ~is_first
+    return votes
+
+
+def _sigmoid(totals: np.ndarray) -> np.ndarray:
+    result: np.ndarray = 1.0 / (1.0 + np.exp(-totals))
+    return result
+
+
+def _link_totals(link: Link, parameter: float, totals: np.ndarray) -> np.ndarray:
+    """The outputs, [outputs, rows]."""
+    result: np.ndarray
+    match link:
+        case Link.IDENTITY:
+            result = totals
+        case Link.SIGMOID | Link.SHARE:
+            share = totals[0] if link is Link.SHARE else _sigmoid(parameter * totals[0])
+            result = np.stack([1.0 - share, share])
+        case Link.SOFTMAX:
+            powers = np.exp((totals - totals.max(axis=0)) * parameter)
+            result = powers / _add_rows(powers)
+        case Link.SIGMOIDS | Link.SIGMOID_OUTPUT:
+            result = _sigmoid(parameter * totals)
+        case Link.NORMED_SIGMOIDS:
+            shares = _sigmoid(parameter * totals)
+            result = shares / _add_rows(shares)
+        case Link.EXP:
+            result = np.exp(totals)
+        case Link.LOG1P_EXP:
+            result = np.log1p(np.exp(totals))
+        case Link.SIGNED_SQUARE:
+            result = np.copysign(totals * totals, totals)
+    return result
+
+
+def _add_rows(numbers: np.ndarray) -> np.ndarray:
+    """The sum over the first axis, from first to last."""
+    total = np.zeros(numbers.shape[1])
+    for row in numbers:
+        total += row
+    return total
+
+
+def _choose_labels(rule: LabelRule, totals: np.ndarray, results: np.ndarray) -> np.ndarray:
+    match rule:
+        case LabelRule.NONE:
+            return np.full(totals.shape[1], -1, np.int32)
+        case LabelRule.FIRST_LARGEST:
+            return results.argmax(axis=0).astype(np.int32)
+        case LabelRule.ABOVE_ZERO:
+            return (totals[0] > 0).astype(np.int32)
+        case LabelRule.FROM_ZERO:
+            return (totals[0] >= 0).astype(np.int32)
+        case LabelRule.LARGEST_TOTAL:
+            return totals.argmax(axis=0).astype(np.int32)
+        case LabelRule.SECOND_TOTAL:
+            return totals[1].astype(np.int32)
+        case LabelRule.BELOW_ZERO:
+            return (totals[0] < 0).astype(np.int32)
+        case LabelRule.UP_TO_ZERO:
+            return (totals[0] <= 0).astype(np.int32)
