@@ -29,7 +29,7 @@ _FAMILIES = {
     Family.LINEAR: "linear one-class SVMs",
     Family.ENVELOPE: "EllipticEnvelope",
     Family.FOREST: "IsolationForest",
-    Family.STEPS: "models that predict",
+    Family.STEPS: "models of several steps",
 }
 
 

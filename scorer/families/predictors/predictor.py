@@ -10,7 +10,12 @@ import numpy as np
 
 from scorer.families.checks import check_equal, check_numeric
 from scorer.families.steps import Outputs, Step
+from scorer.model_files.parsed import ParsedObject
 from shared.contract.domain import Task
+
+
+class NotPacked(Exception):
+    """A part of a model is of a form that no kernel computes, such as a sparse matrix. Caught where a model is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,13 @@ def read_classes(state: dict[str, Any], n_classes: int) -> list[Any] | None:
 
 
 def read_matrix(state: dict[str, Any], name: str, n_dimensions: tuple[int, ...] = (2,)) -> np.ndarray:
-    """An array of finite numbers as float64, of one of these numbers of dimensions. Raises KeyError, ValueError."""
+    """An array of finite numbers as float64, of one of these numbers of dimensions.
+
+    Raises KeyError, ValueError, and NotPacked for an object in its place, such as a sparse matrix.
+    """
     array = state[name]
+    if type(array) is ParsedObject:
+        raise NotPacked(name)
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} is not an array of numbers")  # noqa: TRY004  # told as the others
     check_numeric(name, array)

@@ -16,7 +16,7 @@ from scorer.families.trees.ensemble import Link
 from scorer.model_files.parsed import ParsedObject
 
 from . import forests, histograms, linear, vectors
-from .predictor import Predictor
+from .predictor import NotPacked, Predictor
 from .preparation import MOST_COLUMNS, read_transformer
 
 _Reader = Callable[[dict[str, Any]], Predictor | None]
@@ -113,6 +113,13 @@ def read_model(transformers: Sequence[Any], last: ParsedObject, n_features: int 
     *n_features*: how many the whole model says that it expects, None where it does not say.
     Raises KeyError, ValueError where its attributes contradict each other.
     """
+    try:
+        return _read_chain(transformers, last, n_features)
+    except NotPacked:
+        return None
+
+
+def _read_chain(transformers: Sequence[Any], last: ParsedObject, n_features: int | None) -> ReadModel | None:
     reader = _READERS.get(last.kind)
     predictor = reader(last.state) if reader else None
     if predictor is None:

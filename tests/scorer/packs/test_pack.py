@@ -7,15 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from sklearn.covariance import EllipticEnvelope
-from sklearn.ensemble import IsolationForest
-from sklearn.linear_model import SGDOneClassSVM
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest
+from sklearn.linear_model import LogisticRegression, SGDOneClassSVM
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.errors import Unscorable
-from scorer.families.base import Family, Packed
+from scorer.families.base import Family, GapRule, Packed, Predicted
 from scorer.packs import pack
 from scorer.packs.cache import pack_file
 from scorer.packs.pack import EMPTY, Entry, Pack, build_pack, from_buffer, to_bytes
@@ -34,7 +35,11 @@ ESTIMATORS = [
     EllipticEnvelope(random_state=0),
     IsolationForest(n_estimators=5, random_state=0),
     LocalOutlierFactor(novelty=True),
+    make_pipeline(StandardScaler(), PCA(2), OneClassSVM(nu=0.1)),
+    LogisticRegression(),
+    HistGradientBoostingRegressor(max_iter=2),
 ]
+TARGET = np.array(["low", "mïd", "high"])[np.digitize(DATA[:, 0], [-0.5, 0.5])]
 
 
 def model(name: str, etag: str = "1") -> Model:
@@ -47,7 +52,8 @@ def entries() -> list[Entry]:
     """A model of each family, one that is kept, one that was refused; and ids that are not plain."""
     found = []
     for i, estimator in enumerate(ESTIMATORS):
-        data = pickle.dumps(estimator.fit(DATA))
+        target = {LogisticRegression: TARGET, HistGradientBoostingRegressor: DATA[:, 0]}.get(type(estimator))
+        data = pickle.dumps(estimator.fit(DATA, target))
         packed = pack_file(data)
         found.append(
             Entry(
@@ -71,6 +77,12 @@ def entry_of(whole: Pack, row: int) -> Entry:
         return Entry(one, whole.get_content(row).etag, refused)
     (number_at, numbers), (integer_at, integers) = whole.numbers, whole.integers
     (features_of, features), (version_of, versions) = whole.features, whole.get_texts("made_by")
+    (task_of, tasks), (classes_of, classes) = whole.tasks, whole.classes
+    predicted = None
+    if task := tasks[task_of[row]]:
+        n_outputs, gap_rule = int(whole.get_numbers("outputs")[row]), GapRule(int(whole.get_numbers("gap_rule")[row]))
+        has_probability = bool(whole.get_numbers("probability")[row])
+        predicted = Predicted(task, n_outputs, classes[classes_of[row]], has_probability, gap_rule)
     packed = Packed(
         Family(whole.get_numbers("family")[row]),
         int(whole.get_numbers("width")[row]),
@@ -79,6 +91,7 @@ def entry_of(whole: Pack, row: int) -> Entry:
         bool(whole.get_numbers("strict")[row]),
         numbers[number_at[row] : number_at[row + 1]],
         integers[integer_at[row] : integer_at[row + 1]],
+        predicted,
     )
     return Entry(
         one, whole.get_content(row).etag, packed, bool(whole.get_numbers("skops")[row]), whole.get_content(row).data
@@ -93,7 +106,7 @@ def assert_same(found: Entry, expected: Entry) -> None:
         assert (found.packed.reason, str(found.packed)) == (expected.packed.reason, str(expected.packed))
         return
     assert isinstance(found.packed, Packed)
-    for name in ("family", "n_features", "features", "made_by", "strict"):
+    for name in ("family", "n_features", "features", "made_by", "strict", "predicted"):
         assert getattr(found.packed, name) == getattr(expected.packed, name), name
     np.testing.assert_array_equal(found.packed.numbers, expected.packed.numbers)
     np.testing.assert_array_equal(found.packed.integers, expected.packed.integers)
@@ -125,7 +138,7 @@ def test_a_model_is_found_by_its_id_and_the_etag_of_its_file(entries: list[Entry
 
 
 def test_a_merged_pack_has_the_rows_that_were_wanted_in_their_order(entries: list[Entry]) -> None:
-    old, fresh = build_pack(entries[:6]), build_pack(entries[6:])
+    old, fresh = build_pack(entries[:6]), build_pack(entries[6:9])
     merged = old.merge_rows(np.array([5, -1, 0, -1, -1]), fresh)
     expected = [entries[5], entries[6], entries[0], entries[7], entries[8]]
     for row, entry in enumerate(expected):
@@ -193,13 +206,19 @@ def changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[
     return apply
 
 
-def with_number(table: pa.Table, row: int, place: int, value: float) -> pa.Table:
-    lists = table["numbers"].to_pylist()
+def with_number(table: pa.Table, row: int, place: int, value: float, name: str = "numbers") -> pa.Table:
+    lists = table[name].to_pylist()
     lists[row][place] = value
-    index = table.schema.get_field_index("numbers")
+    index = table.schema.get_field_index(name)
     return table.set_column(
         index, table.schema.field(index), pa.chunked_array([pa.array(lists, table.schema.field(index).type)])
     )
+
+
+def with_task(table: pa.Table, task: str) -> pa.Table:
+    index = table.schema.get_field_index("task")
+    tasks = pa.array([task] * table.num_rows).dictionary_encode()
+    return table.set_column(index, table.schema.field(index), pa.chunked_array([tasks]))
 
 
 @pytest.mark.parametrize(
@@ -212,6 +231,10 @@ def with_number(table: pa.Table, row: int, place: int, value: float) -> pa.Table
         changed("width", lambda a: a + 1),
         changed("width", lambda a: a * 0),
         changed("width", lambda a: -a),
+        changed("outputs", lambda a: a + 1),
+        lambda table: with_task(table, ""),
+        lambda table: with_task(table, "oracle"),
+        *(lambda table, place=place: with_number(table, 9, place, 99, "integers") for place in (0, 1, 4)),
         lambda table: with_number(table, 0, 7, 1e9),
         lambda table: with_number(table, 0, 7, -1),
         lambda table: with_number(table, 0, 7, 2.5),
