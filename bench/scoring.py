@@ -4,6 +4,7 @@
     sizes     ours from a thousand models to a million, warm and cold; peers as far as patience allows
     grid      rows x support vectors
     storage   a folder beside Azurite
+    families  models that kernels score, beside their own libraries
     child     models that scikit-learn itself scores, in the sandbox, beside a tidy loop
 
 Every prediction that is timed is compared with scikit-learn's. Prints Markdown; with `--into FILE` it also takes the
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import peaks, scoring_child, scoring_tables
+from . import peaks, scoring_child, scoring_families, scoring_tables
 from .document import describe_machine, split_document
 from .measure import run_alone
 from .peaks import Peaks
@@ -28,7 +29,7 @@ from .scoring_cost import ENVIRONMENT
 from .scoring_fleet import FEATURES, Fleet
 from .scoring_lab import COLD, FOLDER, PEERS, START, WARM, Lab, Measured, Way
 
-SECTIONS = ("peers", "sizes", "grid", "storage", "child")
+SECTIONS = ("peers", "sizes", "grid", "storage", "families", "child")
 PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "joblib", "dask", "ray", "onnxruntime")
 BEGIN, END = "<!-- scoring -->\n", "<!-- /scoring -->"
 ROWS, VECTORS = 60, 100  # the standard case: a reading a minute, and what an hour's training gives
@@ -55,6 +56,7 @@ class Sizes:
     grid_most: int = 50_000
     stored_warm: int = 10_000
     stored_cold: int = 1_000
+    families: int = 1_000
     child: int = 1_000
 
 
@@ -71,6 +73,7 @@ QUICK = Sizes(
     grid_work=50_000_000,
     grid_most=1_000,
     stored_warm=1_000,
+    families=200,
     child=200,
 )
 
@@ -171,7 +174,20 @@ def child_section(bench: Bench) -> Iterator[str]:
     yield "\n".join(lines)
 
 
-_MAKERS = dict(zip(SECTIONS, (peers_section, sizes_section, grid_section, storage_section, child_section), strict=True))
+def families_section(bench: Bench) -> Iterator[str]:
+    """Models of packed families."""
+    sizes = bench.sizes
+    yield "### Packed families: CPU µs a model, without the start"
+    yield "\n".join(scoring_families.measure_families(bench.lab.base, sizes.families, START, ROWS, sizes.repeats))
+
+
+_MAKERS = dict(
+    zip(
+        SECTIONS,
+        (peers_section, sizes_section, grid_section, storage_section, families_section, child_section),
+        strict=True,
+    )
+)
 
 
 def write_report(bench: Bench, sections: Sequence[str]) -> str:

@@ -35,14 +35,7 @@ from .scoring_cost import run_commands
 from .scoring_fleet import FEATURES, WINDOW, Fleet, make_fleet
 from .scoring_ours import Place, list_parts
 
-KINDS = (
-    "LinearRegression",
-    "LogisticRegression",
-    "KNeighborsRegressor",
-    "RandomForestRegressor",
-    "MLPRegressor",
-    "GaussianProcessRegressor",
-)
+KINDS = ("PolynomialFeatures", "KNeighborsRegressor", "AdaBoostRegressor", "MLPRegressor", "GaussianProcessRegressor")
 WAYS = ("folder", "hour", "loop")
 DISTINCT, TRAINING, TREES = 20, 850, 20  # models of a kind, rows that each is fitted on, trees of a forest
 VECTORS = 20  # of the fleet's own models, which are not used here
@@ -74,19 +67,20 @@ def write_kind(fleet: Fleet, kind: str) -> None:
 
 
 def _train_models(kind: str) -> Iterator[Any]:
-    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.ensemble import AdaBoostRegressor
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.linear_model import LinearRegression
     from sklearn.neighbors import KNeighborsRegressor
     from sklearn.neural_network import MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures
 
     from .scoring_fleet import CENTRE, WIDTH
 
     random = np.random.default_rng(7)
     makers: dict[str, Any] = {
-        "LinearRegression": LinearRegression,
-        "RandomForestRegressor": lambda: RandomForestRegressor(TREES, random_state=0),
-        "LogisticRegression": lambda: LogisticRegression(max_iter=1000),
+        "PolynomialFeatures": lambda: make_pipeline(PolynomialFeatures(), LinearRegression()),
+        "AdaBoostRegressor": lambda: AdaBoostRegressor(n_estimators=TREES, random_state=0),
         "KNeighborsRegressor": KNeighborsRegressor,
         "MLPRegressor": lambda: MLPRegressor(hidden_layer_sizes=(100, 50), max_iter=20, random_state=0),
         "GaussianProcessRegressor": lambda: GaussianProcessRegressor(alpha=0.1),
@@ -97,27 +91,27 @@ def _train_models(kind: str) -> Iterator[Any]:
             readings = readings[:PROCESSES]
         target = readings @ [1.0, 2.0, 0.1, 5.0] + random.normal(0, 0.1, len(readings))
         with warnings.catch_warnings(action="ignore"):  # of an MLP that might be trained for longer
-            yield makers[kind]().fit(readings, target > np.median(target) if kind == "LogisticRegression" else target)
+            yield makers[kind]().fit(readings, target)
 
 
 def _measure_kind(fleets: list[Fleet], kind: str, repeats: int) -> dict[str, float]:
     """CPU µs that a further model takes, by way. AssertionError where one predicts otherwise."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     spent: dict[tuple[str, int], list[float]] = {}
-    work = {fleet: _write_manifest(fleet, kind) for fleet in fleets}
+    work = {fleet: write_manifest(fleet, kind, "pkl", DISTINCT) for fleet in fleets}
     for attempt in range(1, repeats + 2):
         for fleet in fleets:
             paths = {way: Path(tempfile.mkdtemp(dir=fleet.root)) for way in WAYS}
             for way, path in paths.items():
-                command = _build_command(way, fleet, kind, path) if way != "hour" else _build_hour(work[fleet], attempt)
+                command = _build_command(way, fleet, kind, path) if way != "hour" else build_hour(work[fleet], attempt)
                 cpu = run_commands([command], 1, {}).cpu
                 if attempt > 1:  # the first hour writes the pack
                     spent.setdefault((way, fleet.models), []).append(cpu)
             for part in list_parts(Place("", "", work[fleet].as_uri()), 1, attempt):
                 (paths["hour"] / Path(part).name).write_bytes((work[fleet] / part).read_bytes())
-            right = _read_predictions(paths["loop"])
+            right = read_predictions(paths["loop"])
             for way in ("folder", "hour"):
-                np.testing.assert_allclose(_read_predictions(paths[way]), right, rtol=TOLERANCE, atol=TOLERANCE)
+                np.testing.assert_allclose(read_predictions(paths[way]), right, rtol=TOLERANCE, atol=TOLERANCE)
             for path in paths.values():
                 shutil.rmtree(path)
     large, small = fleets
@@ -129,17 +123,17 @@ def _measure_kind(fleets: list[Fleet], kind: str, repeats: int) -> dict[str, flo
     }
 
 
-def _write_manifest(fleet: Fleet, kind: str) -> Path:
-    """A work folder with the manifest of one chunk, of all models in one pack."""
+def write_manifest(fleet: Fleet, kind: str, ending: str, distinct: int) -> Path:
+    """A work folder with the manifest of one chunk, of all models in one pack. *distinct* of the files differ."""
     folder = fleet.folder(kind)
-    names = [f"{device}.pkl" for device in fleet.ids]
-    etags = [make_digest((folder / name).read_bytes()) for name in names[:DISTINCT]]
+    names = [f"{device}.{ending}" for device in fleet.ids]
+    etags = [make_digest((folder / name).read_bytes()) for name in names[:distinct]]
     work = Path(tempfile.mkdtemp(dir=fleet.root))
     manifest = Manifest(
         WINDOW,
         make_chunk_id(0),
         [
-            Model(device, "", name, etags[i % DISTINCT])
+            Model(device, "", name, etags[i % distinct])
             for i, (device, name) in enumerate(zip(fleet.ids, names, strict=True))
         ],
         folder.as_uri(),
@@ -153,7 +147,8 @@ def _write_manifest(fleet: Fleet, kind: str) -> Path:
     return work
 
 
-def _build_hour(work: Path, attempt: int) -> list[str]:
+def build_hour(work: Path, attempt: int) -> list[str]:
+    """The command of a further hour."""
     return [sys.executable, *build_command(f"{work.as_uri()}/{MANIFEST}", attempt)[1:]]
 
 
@@ -185,7 +180,7 @@ def run_loop() -> None:
     parquet.write_table(pa.table(columns), path)
 
 
-def _read_predictions(folder: Path) -> np.ndarray:
+def read_predictions(folder: Path) -> np.ndarray:
     """What was predicted, sorted by device and time: the class of a classifier as 0 or 1."""
     table = pa.concat_tables([parquet.ParquetFile(path).read() for path in sorted(folder.rglob("*.parquet"))])
     table = table.sort_by([("device", "ascending"), ("time", "ascending")])

@@ -220,15 +220,22 @@ class _ChunkInputs:
     def _load_packs(self) -> Iterator[_LoadedPack]:
         models, start = ModelList.from_models(self.manifest.models), 0
         for pack in self._list_packs():
-            pack_models = models[start : start + pack.models]
-            indices = range(start, start + pack.models)
-            pack_carried = {i - start: self.carried[i] for i in indices if i in self.carried}
-            yield self._load_pack(pack.name, pack_models, pack_carried)
-            start += pack.models
+            end = start + pack.models
+            for part in itertools.count():
+                name = f"{pack.name}.{part}" if pack.name and part else pack.name
+                carried = {i - start: self.carried[i] for i in range(start, end) if i in self.carried}
+                loaded_pack = self._load_pack(name, models[start:end], carried)
+                yield loaded_pack
+                start += len(loaded_pack.models)
+                if start >= end:
+                    break
 
     def _load_pack(self, name: str, models: ModelList, carried: Mapping[int, ModelOutcome]) -> _LoadedPack:
+        """The first of the models, as many as a pack holds."""
         if not self.isolated:
             loaded = load_models(self.stores, name, models, carried)
+            count = len(loaded.rows)
+            models, carried = models[:count], {i: outcome for i, outcome in carried.items() if i < count}
             return _LoadedPack(models, carried, loaded, find_needed_columns(models, loaded, carried), self.stores)
         refusals = make_refusals(self.stores, models)
         unread = LoadedModels(EMPTY, np.full(len(models), -1), refusals, {})
@@ -244,17 +251,17 @@ class _ChunkInputs:
         """
         packs, divisible, projection = self._list_packs(), opened.divisible, Projection()
         bounds = list(itertools.accumulate((pack.models for pack in packs), initial=0))
-        first = scored = 0  # packs: the first of the pass, and how many have their readings
+        first = scored = 0  # the first pack of the pass, and how many models have their readings
         next_pack = next(loaded_packs, None)
         while next_pack:
             projection |= next_pack.needed
             passes = len(packs) if divisible else self._count_passes(opened.estimate_memory(projection))
             end = min(len(packs), first + math.ceil(len(packs) / min(len(packs), passes)))
             readings = self._read_pass(opened, bounds[first], bounds[end], projection)
-            while next_pack and scored < end and projection.covers(next_pack.needed):
+            while next_pack and scored < bounds[end] and projection.covers(next_pack.needed):
                 yield next_pack.join_readings(readings)
-                scored, next_pack = scored + 1, next(loaded_packs, None)
-            if scored >= end:
+                scored, next_pack = scored + len(next_pack.models), next(loaded_packs, None)
+            if scored >= bounds[end]:
                 warnings.add_counts(readings.list_warnings())
                 first = end
 

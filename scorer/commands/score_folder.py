@@ -93,9 +93,11 @@ def score_models(options: ScoreOptions) -> int:
     ) as workers:
         policy = options.policy
         context = ScoringContext(workers, options.cores, policy.other_versions, schema, policy.probabilities)
-        for start in range(0, len(fleet), BATCH_MODELS):
+        start = 0
+        while start < len(fleet):
             models = ModelList.from_models(fleet[start : start + BATCH_MODELS])
             loaded = load_models(stores, "", models)
+            models = models[: len(loaded.rows)]
             needed = find_needed_columns(models, loaded)
             if not start or not projection.covers(needed):
                 projection |= needed
@@ -105,6 +107,7 @@ def score_models(options: ScoreOptions) -> int:
                     PackInput(models, loaded, readings, stores=stores), context, ProgressCounter(), warnings
                 )
             )
+            start += len(models)
         opened.search_unmodelled()
         counted = RunWarnings()
         counted.add_counts((*readings.list_warnings(), *(counter.list_warnings() if counter else ())))

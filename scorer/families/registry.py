@@ -157,15 +157,19 @@ def make_kept(features: tuple[str, ...], made_by: str) -> Packed:
 
 
 def _pack_chain(model: ParsedObject, steps: list[Any], features: tuple[str, ...], made_by: str) -> Packed:
-    """The model as a chain of steps; KEPT where one of them is not packed."""
+    """The model as a chain of steps; KEPT where one of them is not packed, or its attributes contradict each other.
+
+    What is wrong with the latter its own library says, after the checks of the sandbox.
+    """
     while type(steps[-1]) is ParsedObject and steps[-1].kind == PIPELINE:  # a pipeline in a pipeline
         steps = [*steps[:-1], *(step for _, step in steps[-1].state["steps"] if not training.is_skipped(step))]
-    read = reader.read_model(steps[:-1], steps[-1], training.count_features(model))
-    if read is None or read.chain.n_outputs >= OUTPUTS_LIMIT:
+    try:
+        read = reader.read_model(steps[:-1], steps[-1], training.count_features(model))
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+        read = None
+    if read is None or read.chain.n_outputs >= OUTPUTS_LIMIT or len(features) not in (0, read.n_features):
         return make_kept(features, made_by)
     predictor = read.predictor
-    if features and len(features) != read.n_features:
-        raise ValueError(f"feature_names_in_ has {len(features)} names for {read.n_features} features")
     gap_rule = GapRule.TAKES if training.takes_gaps(model) else GapRule.NONE
     classes = name_classes(predictor.classes) if predictor.classes else ()
     predicted = Predicted(predictor.task, read.chain.n_outputs, classes, predictor.has_probability, gap_rule)

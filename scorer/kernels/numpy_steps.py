@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorer.families.steps import HEAD_INTEGERS, STEP_INTEGERS, LabelRule, StepKind
+from scorer.families.steps import HEAD_INTEGERS, LABEL_RULE, LINK, N_OUTPUTS, STEP_INTEGERS, LabelRule, StepKind
 from scorer.families.trees.ensemble import Link
 
 from .batch import Batch
@@ -27,21 +27,33 @@ def predict_models(
             _predict_model(batch, model, int(output_index[model]), outputs, labels)
 
 
+def predict_rows(integers: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The outputs of one chain, float64[rows, outputs], and the place of each row's label, int32[rows].
+
+    *rows*: float64[rows, features].
+    """
+    with np.errstate(all="ignore"):
+        return _predict_columns(integers, numbers, np.array(rows.T, np.float64, order="C"))
+
+
 def _predict_model(batch: Batch, model: int, output_at: int, outputs: np.ndarray, labels: np.ndarray) -> None:
     integers = batch.integers[batch.integer_index[model] :]
     numbers = batch.numbers[batch.number_index[model] :]
-    _, _, _, _, n_outputs, link, rule, _ = integers[:HEAD_INTEGERS].tolist()
     columns = batch.layouts[batch.layout[model], : batch.n_features[model]]
-    n_rows = int(batch.n_rows[model])
+    n_rows, n_outputs = int(batch.n_rows[model]), int(integers[N_OUTPUTS])
     for start in range(0, n_rows, ROWS):
         count = min(ROWS, n_rows - start)
         first = int(batch.first[model]) + start
-        totals = _run_steps(integers, numbers, batch.values[columns, first : first + count].astype(np.float64))
-        results = _link_totals(Link(link), float(numbers[0]), totals)[:n_outputs]
-        at = output_at + start * n_outputs
-        outputs[at : at + count * n_outputs] = results.T.ravel()
-        label_at = int(batch.out[model]) + start
-        labels[label_at : label_at + count] = _choose_labels(LabelRule(rule), totals, results)
+        z = batch.values[columns, first : first + count].astype(np.float64)
+        at, label_at = output_at + start * n_outputs, int(batch.out[model]) + start
+        results, labels[label_at : label_at + count] = _predict_columns(integers, numbers, z)
+        outputs[at : at + count * n_outputs] = results.ravel()
+
+
+def _predict_columns(integers: np.ndarray, numbers: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    totals = _run_steps(integers, numbers, z)
+    results = _link_totals(Link(int(integers[LINK])), float(numbers[0]), totals)[: int(integers[N_OUTPUTS])]
+    return results.T, _choose_labels(LabelRule(int(integers[LABEL_RULE])), totals, results)
 
 
 def _run_steps(integers: np.ndarray, numbers: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -207,20 +219,22 @@ def _add_rows(numbers: np.ndarray) -> np.ndarray:
 
 
 def _choose_labels(rule: LabelRule, totals: np.ndarray, results: np.ndarray) -> np.ndarray:
+    labels: np.ndarray
     match rule:
         case LabelRule.NONE:
-            return np.full(totals.shape[1], -1, np.int32)
+            labels = np.full(totals.shape[1], -1)
         case LabelRule.FIRST_LARGEST:
-            return results.argmax(axis=0).astype(np.int32)
+            labels = results.argmax(axis=0)
         case LabelRule.ABOVE_ZERO:
-            return (totals[0] > 0).astype(np.int32)
+            labels = totals[0] > 0
         case LabelRule.FROM_ZERO:
-            return (totals[0] >= 0).astype(np.int32)
+            labels = totals[0] >= 0
         case LabelRule.LARGEST_TOTAL:
-            return totals.argmax(axis=0).astype(np.int32)
+            labels = totals.argmax(axis=0)
         case LabelRule.SECOND_TOTAL:
-            return totals[1].astype(np.int32)
+            labels = totals[1]
         case LabelRule.BELOW_ZERO:
-            return (totals[0] < 0).astype(np.int32)
+            labels = totals[0] < 0
         case LabelRule.UP_TO_ZERO:
-            return (totals[0] <= 0).astype(np.int32)
+            labels = totals[0] <= 0
+    return labels.astype(np.int32)

@@ -84,7 +84,7 @@ def _find_by_masks(forest: _Forest, words: np.ndarray, thresholds: np.ndarray, z
         first, count = word >> 9 & 63, (word >> 3 & 63) + 1
         x = z[word >> 15]
         is_right = _goes_right(forest, np.full(len(x), word & 7), x, np.full(len(x), threshold))
-        is_allowed[first : first + count] &= ~is_right
+        is_allowed[first : first + count, is_right] = False
     leaf: np.ndarray = is_allowed.argmax(axis=0)
     return leaf
 
@@ -127,13 +127,13 @@ def _add_terms(forest: _Forest, leaf: np.ndarray, z: np.ndarray) -> np.ndarray:
     ends, constants = forest.linear[:n_leaves].astype(np.int64), forest.linear[n_leaves : 2 * n_leaves]
     features, coefficients = forest.linear[2 * n_leaves :].reshape(2, -1)
     kind = np.float32 if forest.is_single else np.float64
-    added = forest.values[leaf, 0].copy()
+    added: np.ndarray = forest.values[leaf, 0].copy()
     for i in np.unique(leaf).tolist():
         rows = np.flatnonzero(leaf == i)
         terms = slice(int(ends[i - 1]) if i else 0, int(ends[i]))
         inputs = z[features[terms].astype(np.int64)][:, rows]
         is_finite = np.isfinite(inputs).all(axis=0)
-        total = np.full(len(rows), constants[i]).astype(kind)
+        total: np.ndarray = np.full(len(rows), constants[i]).astype(kind)
         for coefficient, x in zip(coefficients[terms], inputs, strict=True):
             total += (coefficient * x).astype(kind)
         added[rows[is_finite]] = total[is_finite]

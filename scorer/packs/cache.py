@@ -28,6 +28,7 @@ from . import pack
 from .fetch import Stores, fetch_files, make_refusals
 from .pack import EMPTY, NO_COMPANIONS, Entry, Pack
 
+PACKED_BYTES = 2**26  # of the numbers of a pack: a node has two of them in memory
 STORED_BYTES = 2**18  # of a file in a pack: above, a request costs less than to copy it each time the pack changes
 HELD_BYTES = 2**28  # of larger files that were read to be judged, and are held until they are scored
 
@@ -36,8 +37,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedModels:
-    """The models of a pack: model `i` is row `rows[i]` of the pack, where that is not -1.
+    """The first models of a pack: model `i` is row `rows[i]` of the pack, where that is not -1.
 
+    They are as many as *rows* has, and fewer than were asked for where their numbers are more than PACKED_BYTES.
     A refusal takes precedence over the pack. *etags* are of the files that changed since the plan. *contents* are of
     files that the pack does not store, as far as they were read and there is room for them.
     """
@@ -52,6 +54,7 @@ class LoadedModels:
 def load_models(stores: Stores, name: str, models: ModelList, excluded: Collection[int] = ()) -> LoadedModels:
     """Load the models to score, without those at the indices *excluded*. Without a *name* there is no pack.
 
+    Of models whose numbers are large together only the first: at least one, and as many as fit into PACKED_BYTES.
     Raises Unavailable and Misconfigured where the store of the models does not answer.
     """
     try:
@@ -64,29 +67,60 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
         is_excluded = np.zeros(len(models), bool)
         is_excluded[list(excluded)] = True
         rows = np.where(is_excluded, rows, -1)
-    refusals = make_refusals(stores, models)
-    missing = [index for index in np.flatnonzero(rows < 0).tolist() if index not in excluded and index not in refusals]
-    entries: dict[int, Entry] = {}
-    contents: dict[int, Content] = {}
-    held_bytes = 0
-    for index, content in zip(missing, fetch_files(stores, [models[index] for index in missing]), strict=True):
-        if isinstance(content, Unscorable):
-            refusals[index] = content
-        else:
-            entry = entries[index] = _build_entry(models[index], content, stores.size_limit)
-            n_bytes = _count_bytes(content)
-            if _is_kept(entry.packed) and not entry.file and held_bytes + n_bytes <= HELD_BYTES:
-                contents[index] = content
-                held_bytes += n_bytes
-    indices = np.union1d(np.flatnonzero(rows >= 0), np.array(list(entries), np.int64))
+    read = _ReadFiles(make_refusals(stores, models), np.where(rows >= 0, old.count_bytes()[rows], 0))
+    _read_missing(stores, models, rows, excluded, read)
+    end, entries = read.find_end(), read.entries
+    entries = {index: entry for index, entry in entries.items() if index < end}
+    indices = np.union1d(np.flatnonzero(rows[:end] >= 0), np.array(list(entries), np.int64))
     new_pack = old.merge_rows(rows[indices], pack.build_pack(list(entries.values())))
     if name and new_pack is not old:
         _write_pack(stores.work, name, new_pack, state)
         log.info("pack=%s models=%s, %s of them new", name, len(new_pack), len(entries))
-    row_of_model = np.full(len(models), -1)
+    row_of_model = np.full(end, -1)
     row_of_model[indices] = np.arange(len(indices))
     etags = {index: entry.etag for index, entry in entries.items() if entry.etag != entry.model.etag}
-    return LoadedModels(new_pack, row_of_model, refusals, etags, contents)
+    refusals = {index: refusal for index, refusal in read.refusals.items() if index < end}
+    return LoadedModels(new_pack, row_of_model, refusals, etags, read.contents)
+
+
+@dataclass(slots=True)
+class _ReadFiles:
+    """What was read of the files of models that a pack does not have, by the models' indices."""
+
+    refusals: dict[int, Unscorable]
+    n_bytes: np.ndarray  # int64: of the numbers of each model, as far as they are known
+    entries: dict[int, Entry] = field(default_factory=dict)
+    contents: dict[int, Content] = field(default_factory=dict)  # of files that the pack does not store
+    held_bytes: int = 0
+
+    def find_end(self) -> int:
+        """How many of the first models fit into a pack."""
+        fitting = int(np.searchsorted(np.cumsum(self.n_bytes), PACKED_BYTES, "right"))
+        return min(len(self.n_bytes), max(1, fitting))
+
+
+def _read_missing(
+    stores: Stores, models: ModelList, rows: np.ndarray, excluded: Collection[int], read: _ReadFiles
+) -> None:
+    """Read the files of the models that have no row, in their order, until the pack is full."""
+    missing = [i for i in np.flatnonzero(rows < 0).tolist() if i not in excluded and i not in read.refusals]
+    before = np.cumsum(read.n_bytes)
+    n_new = 0
+    files = fetch_files(stores, [models[index] for index in missing])
+    for index, content in zip(missing, files, strict=True):
+        if isinstance(content, Unscorable):
+            read.refusals[index] = content
+            continue
+        entry = read.entries[index] = _build_entry(models[index], content, stores.size_limit)
+        n_bytes = _count_bytes(content)
+        if _is_kept(entry.packed) and not entry.file and read.held_bytes + n_bytes <= HELD_BYTES:
+            read.contents[index] = content
+            read.held_bytes += n_bytes
+        if isinstance(entry.packed, Packed):
+            read.n_bytes[index] = entry.packed.numbers.nbytes + entry.packed.integers.nbytes
+            n_new += int(read.n_bytes[index])
+        if before[index] + n_new > PACKED_BYTES:
+            return
 
 
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:

@@ -159,6 +159,11 @@ class Pack:
         has_file: np.ndarray = self.is_kept & (view_numbers(pc.binary_length(self.rows.column("file"))) > 0)
         return has_file
 
+    def count_bytes(self) -> np.ndarray:
+        """The bytes of the numbers of each model, int64; and one more element, 0, for the row -1."""
+        n_bytes = np.diff(self.numbers[0]) * 8 + np.diff(self.integers[0]) * 4
+        return np.append(n_bytes, 0)
+
     def get_refusal(self, row: int) -> Unscorable | None:
         """Why the model of this row cannot be scored; None when it can."""
         reason = self.rows.column("reason")[row].as_py()

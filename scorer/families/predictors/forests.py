@@ -35,7 +35,7 @@ def read_forest_regressor(state: dict[str, Any]) -> Predictor | None:
 
 def _read_forest_regressor(trees: Sequence[dict[str, Any]], state: dict[str, Any]) -> Predictor | None:
     n_outputs = int(state["n_outputs_"])
-    joined = _join_trees(trees, n_outputs)
+    joined = _join_trees(trees, _read_n_features(state), n_outputs)
     if joined is None or any(tree["tree_"].state["values"].shape[2:] != (1,) for tree in trees):
         return None
     start = np.zeros(n_outputs)
@@ -57,7 +57,7 @@ def _read_forest_classifier(trees: Sequence[dict[str, Any]], state: dict[str, An
         return None
     n_classes = int(state["n_classes_"])
     classes = read_classes(state, n_classes)
-    joined = _join_trees(trees, n_classes, is_shared=True) if classes else None
+    joined = _join_trees(trees, _read_n_features(state), n_classes, is_shared=True) if classes else None
     if classes is None or joined is None:
         return None
     outputs = Outputs(rule=LabelRule.FIRST_LARGEST, count=n_classes)
@@ -103,8 +103,11 @@ def _read_boosting(
     shape: tuple[int, ...] = getattr(estimators, "shape", ())
     if len(shape) != 2 or shape[1] != len(start):  # noqa: PLR2004  # stages and totals
         raise ValueError(f"estimators_ is {shape} for {len(start)} totals")
-    trees = [_get_state(item) for item in list(np.ravel(np.array(estimators, dtype=object)))]
-    joined = _join_trees(trees, 1, is_vector=False)
+    items = list(np.ravel(np.array(estimators, dtype=object)))
+    if any(type(item) is not ParsedObject or not item.kind.endswith(".DecisionTreeRegressor") for item in items):
+        raise ValueError("expected stages of DecisionTreeRegressor")
+    trees = [_get_state(item) for item in items]
+    joined = _join_trees(trees, _read_n_features(state), 1, is_vector=False)
     if joined is None:
         return None
     rate = read_number(state, "learning_rate")
@@ -165,7 +168,7 @@ def read_ada_classifier(state: dict[str, Any]) -> Predictor | None:
     if any(tree.get("n_outputs_") != 1 or tree.get("n_classes_") != n_classes for tree in trees):
         return None
     weights = read_array(state, "estimator_weights_", np.shape(state["estimator_weights_"])).astype(np.float64)
-    joined = _join_trees(trees, n_classes, is_shared=True)
+    joined = _join_trees(trees, _read_n_features(state), n_classes, is_shared=True)
     if joined is None or weights.ndim != 1 or len(weights) < len(trees):
         return None
     sizes = np.diff(joined.roots, append=len(joined.feature))
@@ -199,11 +202,25 @@ def _build_predictor(
     *,
     divisor: float = 1.0,
 ) -> Predictor:
-    n_features = int(state["n_features_in_"] if "n_features_in_" in state else state["n_features_"])
+    n_features = _read_n_features(state)
     ensemble = Ensemble(trees, n_features, start, outputs.link, divisor, rounds_input=True)
     check_trees(ensemble)
     steps = [Step(StepKind.ROUND, n_features), build_trees_step(ensemble)]
     return Predictor(task, n_features, steps, outputs, classes, has_probability=bool(classes))
+
+
+def _read_n_features(state: dict[str, Any]) -> int:
+    return int(state["n_features_in_"] if "n_features_in_" in state else state["n_features_"])
+
+
+def _check_shapes(states: Sequence[dict[str, Any]], n_features: int) -> None:
+    """Raise ValueError where a tree says that it has other features, or is made for other numbers of values."""
+    for state in states:
+        of_tree, n_classes, n_outputs = state["tree_"].state["__args__"]
+        if _read_n_features(state) != n_features or int(of_tree) != n_features:
+            raise ValueError(f"a tree of {of_tree} features in a model of {n_features}")
+        if np.shape(n_classes) != (n_outputs,):
+            raise ValueError(f"a tree of {n_outputs} outputs with {np.shape(n_classes)} classes")
 
 
 def _list_states(state: dict[str, Any]) -> list[dict[str, Any]]:
@@ -220,12 +237,13 @@ def _get_state(item: Any) -> dict[str, Any]:
 
 
 def _join_trees(
-    states: Sequence[dict[str, Any]], width: int, *, is_shared: bool = False, is_vector: bool = True
+    states: Sequence[dict[str, Any]], n_features: int, width: int, *, is_shared: bool = False, is_vector: bool = True
 ) -> Trees | None:
     """The nodes of all trees; None where they are too many to pack. *is_shared*: values are divided by their sums.
 
     Raises KeyError, ValueError for nodes of other types or numbers than scikit-learn's.
     """
+    _check_shapes(states, n_features)
     trees = [state["tree_"].state for state in states]
     for tree in {id(tree): tree for tree in trees}.values():  # a small file may name one tree a million times
         nodes, values = tree["nodes"], tree["values"]

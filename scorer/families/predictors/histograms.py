@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scorer.families.checks import check_equal
 from scorer.families.steps import LabelRule, Outputs
 from scorer.families.trees.ensemble import MOST_NODES, Ensemble, Link, NodeKind, Trees, check_trees
 from scorer.families.trees.packing import build_trees_step
@@ -25,6 +26,7 @@ _KINDS = {
 }
 _LOG_LOSSES = ("poisson", "gamma")
 _BINARY = 2
+_WORDS = 8  # of 32 bits, for the categories of a split
 
 
 def read_regressor(state: dict[str, Any]) -> Predictor | None:
@@ -60,13 +62,25 @@ def _read_boosting(
     start = np.asarray(state["_baseline_prediction"], np.float64).ravel()
     if len(start) != n_totals or not np.isfinite(start).all():
         raise ValueError(f"_baseline_prediction has {len(start)} numbers for {n_totals} totals")
+    n_features = int(state["n_features_in_"] if "n_features_in_" in state else state["_n_features"])
+    _check_bins(state, n_features, n_totals)
     trees = _join_trees([tree for stage in stages for tree in stage], n_totals)
     if trees is None:
         return None
-    n_features = int(state["n_features_in_"] if "n_features_in_" in state else state["_n_features"])
     ensemble = Ensemble(trees, n_features, start, outputs.link)
     check_trees(ensemble)
     return Predictor(task, n_features, [build_trees_step(ensemble)], outputs, classes, has_probability=bool(classes))
+
+
+def _check_bins(state: dict[str, Any], n_features: int, n_totals: int) -> None:
+    """Raise ValueError where its bins are of other features, or its stages of other numbers of trees."""
+    bins = state["_bin_mapper"].state
+    if np.shape(bins["is_categorical_"]) != (n_features,) or len(bins["bin_thresholds_"]) != n_features:
+        raise ValueError(f"expected bins of {n_features} features")
+    check_equal("n_trees_per_iteration_", int(state["n_trees_per_iteration_"]), n_totals)
+    for tree in (tree for stage in state["_predictors"] for tree in stage):
+        if np.shape(tree.state.get("raw_left_cat_bitsets", np.empty((0, _WORDS))))[1:] != (_WORDS,):
+            raise ValueError("a tree with bits of categories of another shape")
 
 
 def _has_categories(is_categorical: Any) -> bool:

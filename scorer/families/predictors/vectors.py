@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scorer.families.checks import read_array, read_number
+from scorer.families.checks import check_equal, read_array, read_number
 from scorer.families.steps import LabelRule, Outputs, Step, StepKind
 from scorer.families.svm import HIGHEST_DEGREE
 from scorer.model_files.parsed import ParsedObject
@@ -99,8 +99,13 @@ def _compare_vectors(state: dict[str, Any], vectors: np.ndarray, weights: np.nda
 
 def _is_packed(state: dict[str, Any]) -> bool:
     """Whether vectors are an array, and the kernel one that is computed here."""
-    is_plain = type(state["support_vectors_"]) is not ParsedObject and not state.get("_sparse")
-    return is_plain and state["kernel"] in ("linear", *_KERNELS)
+    vectors = state["support_vectors_"]
+    if type(vectors) is ParsedObject or state.get("_sparse") or state["kernel"] not in ("linear", *_KERNELS):
+        return False
+    count, n_features = vectors.shape
+    check_equal("shape_fit_", int(state.get("shape_fit_", (0, n_features))[1]), n_features)
+    check_equal("the shape of support_", state["support_"].shape, (count,))
+    return True
 
 
 def _has_probabilities(state: dict[str, Any]) -> bool:
