@@ -43,7 +43,7 @@ RELATIVE = 1e-6  # of predictions: XGBoost's are float32
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of model: how it is made, its file's ending, and how much faster than the loop a further hour should be."""
+    """A kind of model: how it is made, how many times faster than the loop it should be, and its file's ending."""
 
     make: Callable[[], Any]
     wanted: int
@@ -104,9 +104,10 @@ def measure_families(base: Path, models: int, begun: int, rows: int, repeats: in
         spent = run_alone(_measure_kind, fleets, name, repeats)
         alone = run_alone(measure_alone, name, files, rows)
         loop, hour = spent["loop"], spent["hour"]
+        ratio, wanted, kibibytes = loop / hour, KINDS[name].wanted, spent["bytes"] / 1024
         yield (
-            f"| {name} | {loop:,.0f} | {alone['predict']:,.0f} | {hour:,.1f} | {loop / hour:.1f} | {KINDS[name].wanted} "
-            f"| {alone['pack']:,.0f} | {alone['load']:,.0f} | {spent['bytes'] / 1024:,.1f} |"
+            f"| {name} | {loop:,.0f} | {alone['predict']:,.0f} | {hour:,.1f} | {ratio:.1f} | {wanted} "
+            f"| {alone['pack']:,.0f} | {alone['load']:,.0f} | {kibibytes:,.1f} |"
         )
 
 
@@ -184,7 +185,7 @@ def _ask_model(model: Any, readings: np.ndarray) -> tuple[Any, Any]:
 
 
 def _measure_kind(fleets: list[Fleet], name: str, repeats: int) -> dict[str, float]:
-    """CPU µs that a further model takes, by way, and the bytes of its pack. AssertionError where one predicts otherwise."""
+    """CPU µs that a further model takes, by way, and the bytes of its pack. AssertionError for other predictions."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     spent: dict[tuple[str, int], list[float]] = {}
     work = {fleet: write_manifest(fleet, name, KINDS[name].ending, DISTINCT) for fleet in fleets}
