@@ -56,7 +56,7 @@ _KEYS = frozenset(
     }
 )
 _NAME = itemgetter("__loader__", "__module__", "__class__")
-_OBJECT_USES = (Use.ESTIMATOR, Use.PART, Use.UNUSED)
+_OBJECT_USES = (Use.ESTIMATOR, Use.PART, Use.UNUSED, Use.BOOSTER)
 _NAME_USES = (Use.FUNCTION, Use.TYPE, Use.UNUSED)
 
 _END = struct.Struct("<4s4H2LH")
