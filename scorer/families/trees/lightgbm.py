@@ -74,9 +74,13 @@ def read_lightgbm(state: dict[str, Any]) -> Ensemble:
 
 
 def takes_gaps(state: dict[str, Any]) -> bool:
-    """Whether a booster was trained with gaps: a node of the trees that predict treats missing values apart."""
+    """Whether a booster was trained with gaps: a split of the trees that predict treats missing values apart.
+
+    Splits by categories say nothing: LightGBM counts rare categories as missing values.
+    """
     used = _take_trees(state["trees"], _count_rounds(state) * state["n_outputs"])
-    return bool((used["decision_type"] >> _MISSING).any())
+    decision = used["decision_type"]
+    return bool((decision[(decision & _CATEGORICAL) == 0] >> _MISSING).any())
 
 
 def _count_rounds(state: dict[str, Any]) -> int:
