@@ -241,6 +241,10 @@ def _read_sets(arrays: dict[str, np.ndarray], is_set: np.ndarray) -> tuple[tuple
     steps[lasts[:-1]] = 0  # from the end of one tree to the start of the next
     if len(words) and not 0 <= words.min() <= words.max() < 2**_WORD:
         raise ValueError("a set of categories that is no set of bits")
+    if not len(bounds):
+        raise ValueError("a split by a set of categories that does not exist")
+    if bounds.min() < 0 or bounds.max() > len(words):  # whose differences could overflow
+        raise ValueError("sets of categories outside of those of the file")
     if bounds[firsts].any() or (steps < 0).any() or (bounds[lasts] != n_words[has_sets]).any():
         raise ValueError("sets of categories that are not one after the other")
     is_member = np.unpackbits(words.astype("<u4").view(np.uint8), bitorder="little").astype(bool)

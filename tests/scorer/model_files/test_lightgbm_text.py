@@ -35,7 +35,7 @@ from scorer.model_files.mlflow_folder import find_model_file
 from scorer.model_files.parsed import ParsedObject
 from shared.contract.reasons import Reason
 from tests.scorer.families.lightgbm_models import CLASS, ROWS, TARGET, WITH_GAPS, train
-from tests.scorer.model_files.test_reader import to_joblib
+from tests.scorer.model_files.test_reader import to_joblib, unzipped, zipped
 
 QUIET: dict[str, Any] = {"n_estimators": 4, "num_leaves": 4, "verbose": -1, "n_jobs": 1, "min_child_samples": 3}
 TEXT = train("regression", WITH_GAPS, [4]).model_to_string().encode()
@@ -161,6 +161,16 @@ def test_what_holds_a_booster_scores_as_the_library(dump: Callable[[Any], bytes]
     bundle = reader.read_file(dump({"model": FITTED, "features": list("abcde"), "threshold": None}))
     np.testing.assert_array_equal(score(bundle.estimator, ROWS), FITTED.predict(ROWS))
     assert bundle.features == tuple("abcde")
+
+
+def test_a_dict_with_defaults_in_a_skops_file_names_nothing_that_is_not_trusted() -> None:
+    entries = unzipped(dump_skops(FITTED))
+    schema = entries["schema.json"].decode()
+    assert '"DefaultDictNode"' in schema
+    for old, new in (("OrderedDict", "Popen"), ("collections", "subprocess")):
+        error = judge(zipped(entries | {"schema.json": schema.replace(old, new).encode()}))
+        assert error is not None
+        assert error.reason is Reason.UNTRUSTED_MODEL
 
 
 @pytest.mark.parametrize("dump", DUMPS, ids=["pickle-2", "pickle-4", "pickle-5", "joblib", "skops"])
@@ -349,6 +359,10 @@ HOSTILE: dict[str, bytes] = {
     "sets-none-but-words": edit(r"num_cat=[1-9]\d*", "num_cat=0"),
     "set-bounds-back": edit(r"cat_boundaries=0", "cat_boundaries=7"),
     "set-bounds-beyond": edit(r"(cat_boundaries=.*) \d+\n", "\\1 999999999\n"),
+    "set-bounds-that-overflow": edit(
+        r"num_cat=2\n((?:.*\n)*?)cat_boundaries=.*",
+        "num_cat=5\n\\1cat_boundaries=0 9223372036854775807 -9223372036854775808 -1 0 2",
+    ),
     "set-word-negative": edit(r"cat_threshold=\d+", "cat_threshold=-1"),
     "set-word-too-wide": edit(r"cat_threshold=\d+", "cat_threshold=4294967296"),
     "set-asked-that-is-none": edit(r"decision_type=.*\n", "decision_type=1 1 1 1 1 1\n"),
