@@ -8,6 +8,7 @@ Nothing that a file names is called, imported or opened while the file is read: 
     FUNCTION   an elementwise function of NumPy, and only as that of a FunctionTransformer or TransformedTargetRegressor
     TYPE       a type of numbers, as a value
     UNUSED     never made: scoring does not need it, or makes it again (trees of neighbours, losses; scorers; caches)
+    BOOSTER    never made: the booster that it holds becomes numbers of ours (`boosters`)
     READ       a value that the readers themselves make: arrays, numbers, bytes
 
 So a name of this list can run no code that a file chooses, open no file and import nothing. A name that is not on it is
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from .estimator_kinds import KINDS, list_names
+from .estimator_kinds import KINDS, WRAPPERS, list_names
 
 
 class Use(StrEnum):
@@ -31,6 +32,7 @@ class Use(StrEnum):
     FUNCTION = "function"
     TYPE = "type"
     UNUSED = "unused"
+    BOOSTER = "booster"
     READ = "read"
 
 
@@ -67,6 +69,7 @@ _UNUSED = {
     "functools": "partial",  # of check_array alone, which is what HistGradientBoosting does to its numeric columns
     "joblib._store_backends": "FileSystemStoreBackend",
     "joblib.memory": "Memory",  # a pipeline's cache, which only fitting uses
+    "lightgbm.basic": "_InnerPredictor",  # of a booster that went on from another one, whose trees it has
     "numpy": "mean number",  # how FeatureAgglomeration pools, not supported; a dtype that columns were chosen by
     "numpy.ma": "MaskedArray",  # the results of a search
     "numpy.ma.core": "MaskedArray _mareconstruct",
@@ -156,6 +159,7 @@ USES: Mapping[str, Use] = MappingProxyType(
         **dict.fromkeys(list_names(_TYPES), Use.TYPE),
         **dict.fromkeys(list_names(_UNUSED), Use.UNUSED),
         **dict.fromkeys(SEARCHES, Use.UNUSED),
+        **dict.fromkeys(WRAPPERS, Use.BOOSTER),
         **dict.fromkeys(list_names(_READ), Use.READ),
     }
 )

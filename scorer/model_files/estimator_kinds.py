@@ -145,11 +145,18 @@ def list_names(table: Mapping[str, str]) -> Iterator[str]:
 
 
 # What an estimator does as a model, or as the last step of one; others are no models.
-TASKS: Mapping[str, Task] = MappingProxyType(
-    {name: task for task, table in _MODELS.items() for name in list_names(table)}
-)
-# All that are read.
-KINDS = frozenset(chain(TASKS, list_names(_TRANSFORMERS), list_names(_INNER)))
+_TASKS = {name: task for task, table in _MODELS.items() for name in list_names(table)}
+# What `boosters` makes of the files of other libraries. No file can name these kinds, and no object is made of them.
+_BOOSTERS = {"lightgbm.classifier": Task.CLASSIFIER, "lightgbm.regressor": Task.REGRESSOR}
+TASKS: Mapping[str, Task] = MappingProxyType({**_TASKS, **_BOOSTERS})
+# All estimators of scikit-learn that are read.
+KINDS = frozenset(chain(_TASKS, list_names(_TRANSFORMERS), list_names(_INNER)))
+# Objects that hold a booster, of which only its numbers are read.
+_WRAPPERS = {
+    "lightgbm.basic": "Booster",
+    "lightgbm.sklearn": "LGBMClassifier LGBMModel LGBMRanker LGBMRegressor",
+}
+WRAPPERS = frozenset(list_names(_WRAPPERS))
 
 _LABELS_ONLY = (
     "has no predict: it labels only the rows that it was fitted on. Fit a KMeans, a Birch or a classifier of "

@@ -15,6 +15,7 @@ SHOWN = 40  # characters in a message
 
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")  # control characters that no text has
 _JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*(?:["{\[\]\d-]|true|false|null))')
+_LIGHTGBM = re.compile(r"tree\r?\n(?:[a-z_]+=|\Z)")
 _HTML = re.compile(r"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 _XML = re.compile(r"\s*<[?!\w]")
 # The opcodes that one of protocol 0 or 1 begins with, which has no head:
@@ -27,6 +28,7 @@ class FileFormat(StrEnum):
 
     SKOPS = "skops"
     PICKLE = "a pickle of protocol 2 or later"
+    LIGHTGBM = "a text of LightGBM"
     OLD_PICKLE = "a pickle of protocol 0 or 1"
     JSON = "JSON"
     XML = "XML"
@@ -49,7 +51,7 @@ def identify_format(data: bytes) -> FileFormat:
         return FileFormat.UNKNOWN
     if text.startswith("version https://git-lfs.github.com/spec/"):
         return FileFormat.LFS_POINTER
-    patterns = {FileFormat.JSON: _JSON, FileFormat.HTML: _HTML, FileFormat.XML: _XML}
+    patterns = {FileFormat.LIGHTGBM: _LIGHTGBM, FileFormat.JSON: _JSON, FileFormat.HTML: _HTML, FileFormat.XML: _XML}
     return next((form for form, pattern in patterns.items() if pattern.match(text)), FileFormat.TEXT)
 
 

@@ -96,6 +96,15 @@ def get_last_step(value: Any) -> Any:
     return value
 
 
+def replace_last_step(model: ParsedObject, step: ParsedObject) -> ParsedObject:
+    """The model with another one in the place of `get_last_step`."""
+    if get_last_step(model) is model:
+        return step
+    *first_steps, (name, last) = model.state["steps"]
+    steps = [*first_steps, (name, replace_last_step(last, step))]
+    return ParsedObject(model.kind, {**model.state, "steps": steps})
+
+
 def describe_kind(value: Any) -> str:
     """The type of a value of a file, for a message."""
     if type(value) is Global:

@@ -44,8 +44,8 @@ _VALUES = {
     "TupleNode": frozenset({"builtins.tuple"}),
 }
 _OBJECTS = (
-    "DictNode", "LossNode", "MaskedArrayNode", "ObjectNode", "PartialNode", "RandomGeneratorNode", "RandomStateNode",
-    "SliceNode", "TreeNode",
+    "DefaultDictNode", "DictNode", "LossNode", "MaskedArrayNode", "ObjectNode", "PartialNode", "RandomGeneratorNode",
+    "RandomStateNode", "SliceNode", "TreeNode",
 )  # fmt: skip
 _FOREIGN = ("ObjectNode", "TupleNode")
 _NAMES = ("FunctionNode", "TypeNode")
@@ -56,7 +56,7 @@ _KEYS = frozenset(
     }
 )
 _NAME = itemgetter("__loader__", "__module__", "__class__")
-_OBJECT_USES = (Use.ESTIMATOR, Use.PART, Use.UNUSED)
+_OBJECT_USES = (Use.ESTIMATOR, Use.PART, Use.UNUSED, Use.BOOSTER)
 _NAME_USES = (Use.FUNCTION, Use.TYPE, Use.UNUSED)
 
 _END = struct.Struct("<4s4H2LH")
@@ -226,6 +226,9 @@ def _build_object(node: dict[str, Any], kind: str, archive: _Archive, foreign: l
         if not content or "func" not in content or _get_kind(content["func"]) != allowlist.PARTIAL:
             raise _make_untrusted(kind)
         state = tuple([_build_value(content[name], archive, foreign) for name in parts])
+    elif node["__loader__"] == "DefaultDictNode":
+        state = {"__items__": _build_value(content["main"], archive, foreign)}
+        _build_value(content["default_factory"], archive, foreign)  # a name, which is checked and left out
     elif node["__loader__"] == "DictNode":  # a class of dicts
         state = {"__items__": _read_items(node, archive, foreign)}
     elif node["__loader__"] == "SliceNode":

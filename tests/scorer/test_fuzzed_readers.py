@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,6 +27,9 @@ import xxhash
 
 from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
+from scorer.families.trees.ensemble import sum_leaves
+from scorer.families.trees.lightgbm import read_lightgbm
+from scorer.model_files.boosters.lightgbm_text import read_text
 from scorer.packs import pack
 from scorer.packs.cache import pack_file
 from scorer.packs.pack import Entry
@@ -100,6 +104,19 @@ def through_models(data: bytes) -> object:
         assert len(found.numbers) >= HEAD + 2 * found.n_features
         assert found.family is not Family.FOREST or walks_end(found)
     return through_packs(pack.to_bytes(pack.build_pack([Entry(Model("d", "", "d", "e"), "e", found)])))
+
+
+def through_boosters(data: bytes) -> object:
+    """A text of LightGBM: what is read of it has trees that every row leaves."""
+    try:
+        ensemble = read_lightgbm(read_text(data).state)
+    except Unscorable as error:
+        return error.reason
+    except (LookupError, ValueError) as error:  # which the reader calls truncated or corrupt
+        return str(error)[:20]
+    totals = sum_leaves(ensemble, np.full((2, ensemble.n_features), [[0.5], [np.nan]]))
+    assert totals.shape == (2, len(ensemble.start))
+    return ensemble.link
 
 
 def walks_end(found: Packed) -> bool:
@@ -208,6 +225,10 @@ READINGS = Readings(
 def seeds(door: str) -> list[bytes]:
     """Valid files of a door. Only here scikit-learn is imported."""
     match door:
+        case "boosters":
+            releases = ROOT / "tests" / "scorer" / "releases" / "lightgbm"
+            archives = [zipfile.ZipFile(path) for path in sorted(releases.glob("*.zip"))]
+            return [file.read(name) for file in archives for name in file.namelist() if name.endswith(".txt")]
         case "answers":
             return list(_answers())
         case "reports" | "foreign reports":
@@ -271,6 +292,7 @@ def _manifests() -> Iterator[bytes]:
 
 DOORS: dict[str, Door] = {
     "models": through_models,
+    "boosters": through_boosters,
     "packs": through_packs,
     "foreign packs": through_foreign_packs,
     "answers": through_answers,

@@ -75,7 +75,6 @@ def _files() -> Iterator[Row]:
         ("csv", b"time,device,value\n", "text"),
         ("gzip-of-text", gzip.compress(b"hello", mtime=0), "text"),
         ("text-in-danish", "gr\u00e6nse: 3\n".encode(), "text"),
-        ("lightgbm", LIGHTGBM, "text"),
         ("json", b'{"nu": 0.1}', "JSON"),
         ("json-of-a-list", b"\xef\xbb\xbf [\n 1, 2]", "JSON"),
         ("xgboost", XGBOOST, "JSON"),
@@ -88,6 +87,7 @@ def _files() -> Iterator[Row]:
         yield name, data, UNSUPPORTED, says
     for name, data in {
         "html": b"<!DOCTYPE html><html><body>Sign in</body></html>",
+        "lightgbm-without-features": LIGHTGBM,
         "ubj": b"{L\0\0\0\0\0\0\0\x07learner{",
         "text-in-latin-1": "gr\u00e6nse: 3\n".encode("latin-1"),
         "onnx": b"\x08\x08\x12\x07skl2onnx\x1a\x061.16.0",
@@ -117,7 +117,12 @@ NOT_KNOWN = {
 # As `xgboost.Booster.save_model("a.json")` and `lightgbm.Booster.save_model` begin.
 XGBOOST = b'{"learner":{"attributes":{},"feature_names":[],"feature_types":[],"gradient_booster":{"model":{}}}}'
 LIGHTGBM = b"tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\n\nend of trees\n\npandas_categorical:null\n"
-CORRUPT = ("one-byte", "zip-of-nothing", "zip-of-text", "xz-that-wants-2-gib-of-memory", "pickle-of-noise")
+# fmt: off
+CORRUPT = (
+    "lightgbm-without-features", "one-byte", "zip-of-nothing", "zip-of-text", "xz-that-wants-2-gib-of-memory",
+    "pickle-of-noise",
+)
+# fmt: on
 
 
 def _cut() -> Iterator[Row]:

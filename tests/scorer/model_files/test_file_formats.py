@@ -27,7 +27,10 @@ SVM = OneClassSVM(nu=0.1).fit([[1.0], [2.0], [3.0]])
         (b"[true]", FileFormat.JSON),
         (b"{nu: 0.1}", FileFormat.TEXT),
         (b"[section]\nnu = 1\n", FileFormat.TEXT),
-        (b"tree\nversion=v4\n", FileFormat.TEXT),
+        (b"tree\nversion=v4\n", FileFormat.LIGHTGBM),
+        (b"tree\r\nversion=v4\r\n", FileFormat.LIGHTGBM),
+        (b"tree\n", FileFormat.LIGHTGBM),
+        (b"tree\noak\n", FileFormat.TEXT),
         (b"cell\nvalue\n1\n", FileFormat.TEXT),  # not the GLOBAL of a pickle, which would end with a dot
         (b"<PMML version='4.4'/>", FileFormat.XML),
         (b"  <!doctype HTML>", FileFormat.HTML),
