@@ -93,7 +93,7 @@ def measure_families(base: Path, models: int, begun: int, rows: int, repeats: in
     """The lines of a table: CPU µs a model of each kind, medians, without the start."""
     fleets = [run_alone(make_fleet, base / "families", count, rows, VECTORS, []) for count in (models, begun)]
     yield (
-        f"| {models:,} models of {rows} rows | loop, µs | its predict alone, µs | a further hour, µs | times | wanted | "
+        f"| {models:,} models of {rows} rows | loop, µs | its predict, µs | a further hour, µs | times | wanted | "
         "packing, µs | its load, µs | KiB read |"
     )
     yield "|---|---|---|---|---|---|---|---|---|"

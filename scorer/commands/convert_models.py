@@ -9,6 +9,8 @@ from scorer.errors import Unscorable
 from scorer.estimators import loader
 from scorer.estimators.loader import FittedModel
 from scorer.model_files.content import DOUBLE
+from scorer.model_files.estimator_kinds import BOOSTERS
+from scorer.model_files.parsed import get_last_step
 from scorer.model_files.sidecar import SIDECAR
 from scorer.packs.fetch import Stores, fetch_files
 from scorer.storage.blob_store import Content, Folder
@@ -69,6 +71,12 @@ def _dump_model(content: Content) -> bytes:
     import skops.io
 
     judged = loader.judge_model(content.data, companions=content.companions)
+    kind = get_last_step(judged.content.bundle.estimator).kind
+    if kind in BOOSTERS:
+        message = (
+            f"expected a model of scikit-learn, got a {kind}: keep the file as it is, or save its booster's own file"
+        )
+        raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
     fitted, signature = loader.build_model(judged), judged.content.signature
     if fitted.rule.border or fitted.rule.is_first:
         message = "expected labels by a score of 0, got those of scikit-learn 0.19 to 0.21: keep the file as it is"

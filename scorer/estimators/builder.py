@@ -15,10 +15,12 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.families.checks import read_release
 from scorer.model_files.allowlist import PARTIAL, SEARCHES, USES, Use
+from scorer.model_files.estimator_kinds import BOOSTERS
 from scorer.model_files.parsed import Global, ObjectArray, ParsedObject, describe_kind
 from shared.contract.reasons import Reason
 
 from . import attribute_checks, completion, parts
+from .booster import build_booster
 
 _TRANSFORMER = "sklearn.preprocessing._function_transformer.FunctionTransformer"
 _FUNCTIONS, _ARGUMENTS = ("func", "inverse_func"), ("kw_args", "inv_kw_args")
@@ -67,6 +69,8 @@ class _Builder:
         if parsed.kind in SEARCHES:  # as a step: it does what its best estimator does
             # One that was never fitted is a template inside another estimator, which only fitting uses.
             return self.build_value(parsed.state.get("best_estimator_"))
+        if parsed.kind in BOOSTERS:
+            return build_booster(parsed)
         match USES[parsed.kind]:
             case Use.ESTIMATOR:
                 return self._build_estimator(parsed)
@@ -79,6 +83,10 @@ class _Builder:
                 return parts.make_part(parsed.kind, state)
             case Use.UNUSED:
                 return None
+            case Use.BOOSTER:
+                name = describe_kind(parsed)
+                message = f"expected a {name} as the model or its last step, got one inside another estimator"
+                raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
         raise ValueError(f"expected an object, got a call of {parsed.kind}")
 
     def _build_estimator(self, parsed: ParsedObject) -> Any:

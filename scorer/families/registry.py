@@ -15,7 +15,7 @@ import numpy as np
 
 from scorer.errors import NO_MODEL, Unscorable
 from scorer.model_files import parsed
-from scorer.model_files.estimator_kinds import TASKS
+from scorer.model_files.estimator_kinds import BOOSTERS, TASKS
 from scorer.model_files.parsed import PIPELINE, ParsedObject
 from shared.contract.domain import Task
 from shared.contract.reasons import Reason
@@ -81,8 +81,12 @@ def is_constant(model: ParsedObject) -> bool:
 
 
 def _read_version(model: ParsedObject) -> str:
-    """The release that made a model, or its detector where that one is another; UNKNOWN where one does not say."""
-    states = [part.state for part in (model, parsed.get_last_step(model)) if type(part) is ParsedObject]
+    """The release that made a model, or its last step where that one is another; UNKNOWN where one does not say.
+
+    Boosters are of other libraries, whose releases their readers know.
+    """
+    parts = [part for part in (model, parsed.get_last_step(model)) if type(part) is ParsedObject]
+    states = [part.state for part in parts if part.kind not in BOOSTERS]
     versions = [state.get("_sklearn_version") for state in states]
     releases = [text if type(text) is str and _VERSION.fullmatch(text) else UNKNOWN for text in versions]
     return next((version for version in releases if version != get_installed_version()), get_installed_version())
@@ -166,11 +170,15 @@ def _pack_chain(model: ParsedObject, steps: list[Any], features: tuple[str, ...]
     try:
         read = reader.read_model(steps[:-1], steps[-1], training.count_features(model))
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+        if steps[-1].kind in BOOSTERS:  # there is no other library to ask
+            raise
         read = None
     if read is None or read.chain.n_outputs >= OUTPUTS_LIMIT or len(features) not in (0, read.n_features):
         return make_kept(features, made_by)
     predictor = read.predictor
-    gap_rule = GapRule.TAKES if training.takes_gaps(model) else GapRule.NONE
+    gap_rule = GapRule.BEARS if model.kind in BOOSTERS else GapRule.NONE
+    if training.takes_gaps(model):
+        gap_rule = GapRule.TAKES
     classes = name_classes(predictor.classes) if predictor.classes else ()
     predicted = Predicted(predictor.task, read.chain.n_outputs, classes, predictor.has_probability, gap_rule)
     chain = read.chain

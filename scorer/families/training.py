@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from scorer.model_files.estimator_kinds import BOOSTERS
 from scorer.model_files.parsed import PIPELINE, ParsedObject
 
 from .checks import read_release
+from .predictors import boosters
 
 PARTS = 1000  # of one model that are looked at
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
@@ -175,6 +177,8 @@ def _handle_gaps(model: Any, parts: _Parts) -> str:
 
 
 def _handle_gaps_in_step(part: ParsedObject, parts: _Parts) -> str:
+    if part.kind in BOOSTERS:
+        return _ABSORBS if boosters.takes_gaps(part) else _REFUSES
     if part.kind in _TREES or part.kind in _HISTOGRAMS:
         return _ABSORBS if saw_gaps(part) else _REFUSES
     if part.kind in _HANDS_ON:

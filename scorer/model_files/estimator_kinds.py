@@ -147,8 +147,10 @@ def list_names(table: Mapping[str, str]) -> Iterator[str]:
 # What an estimator does as a model, or as the last step of one; others are no models.
 _TASKS = {name: task for task, table in _MODELS.items() for name in list_names(table)}
 # What `boosters` makes of the files of other libraries. No file can name these kinds, and no object is made of them.
-_BOOSTERS = {"lightgbm.classifier": Task.CLASSIFIER, "lightgbm.regressor": Task.REGRESSOR}
-TASKS: Mapping[str, Task] = MappingProxyType({**_TASKS, **_BOOSTERS})
+BOOSTERS: Mapping[str, Task] = MappingProxyType(
+    {"lightgbm.classifier": Task.CLASSIFIER, "lightgbm.regressor": Task.REGRESSOR}
+)
+TASKS: Mapping[str, Task] = MappingProxyType({**_TASKS, **BOOSTERS})
 # All estimators of scikit-learn that are read.
 KINDS = frozenset(chain(_TASKS, list_names(_TRANSFORMERS), list_names(_INNER)))
 # Objects that hold a booster, of which only its numbers are read.

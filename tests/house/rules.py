@@ -31,7 +31,11 @@ _FAMILIES = _BASE | {
 }
 _PACKS = _STORAGE | {"scorer.model_files", "scorer.families", "scorer.packs"}
 _PREDICTIONS = _STORAGE | {"scorer.predictions"}
-_ESTIMATORS = _READINGS | _PREDICTIONS | {"scorer.model_files", "scorer.families", "scorer.estimators"}
+_ESTIMATORS = (
+    _READINGS
+    | _PREDICTIONS
+    | {"scorer.model_files", "scorer.families", "scorer.estimators", "scorer.kernels.numpy_steps"}
+)
 _SANDBOX = (
     _READINGS
     | _PREDICTIONS
@@ -84,6 +88,8 @@ EXCEPTIONS: Mapping[str, set[str]] = {
         "scorer.estimators",
         "scorer.packs.fetch",
         "scorer.model_files.content",
+        "scorer.model_files.estimator_kinds",
+        "scorer.model_files.parsed",
         "scorer.model_files.sidecar",
         "scorer.commands.folders",
         "scorer.commands.convert_summary",

@@ -13,9 +13,10 @@ from typing import Any
 
 from scorer.families.steps import Chain, Step, build_chain
 from scorer.families.trees.ensemble import Link
+from scorer.model_files.estimator_kinds import BOOSTERS
 from scorer.model_files.parsed import ParsedObject
 
-from . import forests, histograms, linear, vectors
+from . import boosters, forests, histograms, linear, vectors
 from .predictor import NotPacked, Predictor
 from .preparation import MOST_COLUMNS, read_transformer
 
@@ -95,7 +96,6 @@ _READERS: Mapping[str, _Reader] = MappingProxyType(
         ),
     }
 )
-PACKED_KINDS = frozenset(_READERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,11 @@ def read_model(transformers: Sequence[Any], last: ParsedObject, n_features: int 
 
 
 def _read_chain(transformers: Sequence[Any], last: ParsedObject, n_features: int | None) -> ReadModel | None:
-    reader = _READERS.get(last.kind)
-    predictor = reader(last.state) if reader else None
+    if last.kind in BOOSTERS:
+        predictor: Predictor | None = boosters.read_booster(last)
+    else:
+        reader = _READERS.get(last.kind)
+        predictor = reader(last.state) if reader else None
     if predictor is None:
         return None
     width = n_features if n_features is not None and transformers else predictor.n_features

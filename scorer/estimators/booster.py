@@ -1,0 +1,60 @@
+"""A booster in the place of an estimator: computed by our own kernel, so its maker's library is not needed on nodes."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from scorer.errors import Unscorable
+from scorer.families.predictors import reader
+from scorer.kernels.numpy_steps import predict_rows
+from scorer.model_files.parsed import ParsedObject
+from shared.contract.domain import Task
+from shared.contract.reasons import Reason
+
+
+class PackedBooster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """What a file of LightGBM or XGBoost describes, with the methods of an estimator that scoring calls."""
+
+    def __init__(self, read: reader.ReadModel) -> None:
+        self.read = read
+        self.n_features_in_ = read.n_features
+        self.classes_ = np.array(read.predictor.classes, dtype=object)
+
+    def fit(self, *_: Any) -> Self:
+        """Not done here: a Pipeline asks whether there is such a method."""
+        raise NotImplementedError
+
+    def predict(self, features: Any) -> np.ndarray:
+        """The prediction, or several, or the class of each row."""
+        outputs, labels = self._predict(features)
+        if self.read.predictor.task is Task.CLASSIFIER:
+            classes: np.ndarray = self.classes_[labels]
+            return classes
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def predict_proba(self, features: Any) -> np.ndarray:
+        """The probability of each class, float64[rows, classes]."""
+        return self._predict(features)[0]
+
+    def _predict(self, features: Any) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.asarray(features, np.float64)
+        if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:  # noqa: PLR2004  # rows and features
+            raise ValueError(f"expected {self.n_features_in_} features, got an array of shape {rows.shape}")
+        chain = self.read.chain
+        outputs, labels = predict_rows(chain.integers, chain.numbers, rows)
+        if not np.isfinite(outputs).all():
+            place = tuple(np.argwhere(np.abs(rows) > np.finfo(np.float32).max)[:1].tolist())
+            if place:
+                value = rows[tuple(place[0])]
+                raise Unscorable(Reason.BAD_READINGS, f"expected numbers that float32 holds, got {value!r}")
+        return outputs, labels
+
+
+def build_booster(parsed: ParsedObject) -> PackedBooster:
+    """The booster of a file. Raises KeyError, ValueError, and Unscorable for what is not computed exactly."""
+    read = reader.read_model([], parsed, None)
+    assert read is not None  # each kind of booster has a reader
+    return PackedBooster(read)
