@@ -25,7 +25,7 @@ from .ensemble import Ensemble, LinearLeaves, NodeKind, Trees
 
 MOST_MASKED = 64  # leaves of a tree whose nodes are masks
 TREE_HEAD, TREE_INTEGERS = 4, 3
-IS_SINGLE, NARROW_THRESHOLDS, NARROW_VALUES, IS_LINEAR = 1, 2, 4, 8
+IS_SINGLE, NARROW_THRESHOLDS, NARROW_VALUES, IS_LINEAR, IS_PLAIN = 1, 2, 4, 8, 16  # plain: all nodes compare
 MASKED, WALKED = 0, 1
 
 
@@ -46,7 +46,9 @@ def build_trees_step(ensemble: Ensemble) -> Step:
     flags = IS_SINGLE * ensemble.is_single | IS_LINEAR * (trees.linear is not None)
     narrow, numbers = [], [np.array([ensemble.divisor]), ensemble.start]
     thresholds, values = trees.threshold[numbered.inner], trees.values[numbered.leaves]
-    asks_sets = trees.kind[numbered.inner] >= NodeKind.SET_LEFT
+    kinds = trees.kind[numbered.inner]
+    flags |= IS_PLAIN * bool((kinds <= NodeKind.NAN_LEFT).all())
+    asks_sets = kinds >= NodeKind.SET_LEFT
     if asks_sets.any():
         thresholds = np.where(asks_sets, trees.set_of[numbered.inner], thresholds)
     if ensemble.rounds_input:
