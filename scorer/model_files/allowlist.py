@@ -8,6 +8,7 @@ Nothing that a file names is called, imported or opened while the file is read: 
     FUNCTION   an elementwise function of NumPy, and only as that of a FunctionTransformer or TransformedTargetRegressor
     TYPE       a type of numbers, as a value
     UNUSED     never made: scoring does not need it, or makes it again (trees of neighbours, losses; scorers; caches)
+    BOOSTER    read as the file that its library saves (`boosters`), as a model or the last step of one; else refused
     READ       a value that the readers themselves make: arrays, numbers, bytes
 
 So a name of this list can run no code that a file chooses, open no file and import nothing. A name that is not on it is
@@ -31,6 +32,7 @@ class Use(StrEnum):
     FUNCTION = "function"
     TYPE = "type"
     UNUSED = "unused"
+    BOOSTER = "booster"
     READ = "read"
 
 
@@ -126,6 +128,11 @@ _UNUSED = {
     "sklearn.utils._bunch": "Bunch",  # the names of a Voting's or Stacking's estimators
     "sklearn.utils._metadata_requests": "MetadataRequest MethodMetadataRequest",  # routing, of fitting only
     "sklearn.utils.validation": "check_array",
+    "xgboost.callback": "EarlyStopping EvaluationMonitor LearningRateScheduler TrainingCheckPoint",  # of fitting only
+}
+_BOOSTERS = {
+    "xgboost.core": "Booster",
+    "xgboost.sklearn": "XGBClassifier XGBRFClassifier XGBRFRegressor XGBRanker XGBRegressor",
 }
 _READ = {
     "_codecs": "encode",  # how protocol 2 spells bytes
@@ -156,6 +163,7 @@ USES: Mapping[str, Use] = MappingProxyType(
         **dict.fromkeys(list_names(_TYPES), Use.TYPE),
         **dict.fromkeys(list_names(_UNUSED), Use.UNUSED),
         **dict.fromkeys(SEARCHES, Use.UNUSED),
+        **dict.fromkeys(list_names(_BOOSTERS), Use.BOOSTER),
         **dict.fromkeys(list_names(_READ), Use.READ),
     }
 )

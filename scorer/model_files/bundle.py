@@ -18,6 +18,7 @@ from scorer.errors import NO_MODEL, Unscorable
 from shared.contract.reasons import Reason
 
 from . import pandas_index, parsed
+from .boosters.xgboost_wrappers import WRAPPERS, replace_wrapper
 from .content import Bundle, Threshold, ThresholdOf
 from .estimator_kinds import KINDS, TASKS
 from .parsed import PIPELINE, ParsedObject, describe_kind
@@ -76,7 +77,7 @@ def read_bundle(value: Any) -> Bundle:
     Raises Unscorable: UNSUPPORTED_MODEL, UNFITTED_MODEL, and UNREADABLE_MODEL where parts contradict each other.
     """
     if type(value) is ParsedObject:
-        return Bundle(parsed.simplify_model(value))
+        return Bundle(_simplify_model(value))
     if type(value) is dict:
         parts = _sort_dict({key: _read_index(item) for key, item in value.items()})
     elif type(value) in (list, tuple):
@@ -86,7 +87,7 @@ def read_bundle(value: Any) -> Bundle:
     estimator = parts.get(MODEL)
     if not _is_model(estimator):
         _refuse(f"expected an estimator that predicts as {parts.parts[MODEL][0]!r}, got a {describe_kind(estimator)}")
-    estimator = parsed.simplify_model(estimator)
+    estimator = _simplify_model(estimator)
     threshold = parse_threshold({role: parts.get(role) for role in (THRESHOLD, THRESHOLD_OF, TARGET)})
     return Bundle(
         join_scaler(parts.get(SCALER), estimator),
@@ -95,6 +96,12 @@ def read_bundle(value: Any) -> Bundle:
         threshold,
         has_scaler=parts.get(SCALER) is not None,
     )
+
+
+def _simplify_model(model: ParsedObject) -> ParsedObject:
+    """The model without searches; a booster's wrapper is what its library's own file says. Raises Unscorable."""
+    simplified: ParsedObject = replace_wrapper(parsed.simplify_model(model))
+    return simplified
 
 
 def _read_index(value: Any) -> Any:
@@ -181,7 +188,7 @@ def _is_model(value: Any) -> bool:
     if type(value) is not ParsedObject:
         return False
     last = parsed.get_last_step(parsed.simplify_model(value))
-    return type(last) is ParsedObject and last.kind in TASKS
+    return type(last) is ParsedObject and (last.kind in TASKS or last.kind in WRAPPERS)
 
 
 def _read_texts(parts: _Parts, role: str) -> tuple[str, ...]:
@@ -226,7 +233,7 @@ def _has_estimator(value: Any) -> bool:
     pending, visited = [value], dict[int, Any]()
     while pending:
         part = pending.pop()
-        if type(part) is ParsedObject and part.kind in KINDS:
+        if type(part) is ParsedObject and (part.kind in KINDS or part.kind in WRAPPERS):
             return True
         parts = list(part.values()) if isinstance(part, dict) else part if isinstance(part, list | tuple) else ()
         if len(pending) + len(visited) + len(parts) > PARTS:

@@ -93,6 +93,10 @@ _CLUSTERERS = {  # distances to their centres, but for the mixtures, which are p
     "sklearn.mixture._bayesian_mixture": "BayesianGaussianMixture",
     "sklearn.mixture._gaussian_mixture": "GaussianMixture",
 }
+# What the files of other libraries are read as (`boosters`): no classes, and no file can name them.
+BOOSTERS: Mapping[str, Task] = MappingProxyType(
+    {"xgboost.classifier": Task.CLASSIFIER, "xgboost.regressor": Task.REGRESSOR}
+)
 _TRANSFORMERS = {
     "sklearn.compose._column_transformer": "ColumnTransformer",  # calls its transformers, which are on this list
     "sklearn.decomposition._factor_analysis": "FactorAnalysis",  # a product of matrices, as the next four
@@ -146,10 +150,10 @@ def list_names(table: Mapping[str, str]) -> Iterator[str]:
 
 # What an estimator does as a model, or as the last step of one; others are no models.
 TASKS: Mapping[str, Task] = MappingProxyType(
-    {name: task for task, table in _MODELS.items() for name in list_names(table)}
+    {**{name: task for task, table in _MODELS.items() for name in list_names(table)}, **BOOSTERS}
 )
 # All that are read.
-KINDS = frozenset(chain(TASKS, list_names(_TRANSFORMERS), list_names(_INNER)))
+KINDS = frozenset(chain(TASKS.keys() - BOOSTERS.keys(), list_names(_TRANSFORMERS), list_names(_INNER)))
 
 _LABELS_ONLY = (
     "has no predict: it labels only the rows that it was fitted on. Fit a KMeans, a Birch or a classifier of "

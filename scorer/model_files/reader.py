@@ -17,6 +17,7 @@ from scorer.errors import Unscorable
 from shared.contract.reasons import Reason
 
 from . import parsed, pickle_reader, skops_reader
+from .boosters.xgboost_file import read_xgboost_file
 from .bundle import read_bundle
 from .content import Bundle
 from .estimator_kinds import ADVICE
@@ -34,7 +35,7 @@ def read_model(data: bytes, size_limit: int = SIZE_LIMIT) -> ParsedObject:
 
 
 def read_file(data: bytes, size_limit: int = SIZE_LIMIT) -> Bundle:
-    """The content of a model file: skops, or a pickle (joblib's too, compressed or not) of allowed globals only.
+    """The content of a model file: skops, XGBoost's, or a pickle (joblib's too, compressed or not) of allowed globals.
 
     Raises Unscorable: EMPTY_MODEL, TOO_LARGE, UNREADABLE_MODEL, UNTRUSTED_MODEL, UNSUPPORTED_MODEL, INCOMPATIBLE_MODEL,
     UNFITTED_MODEL.
@@ -92,6 +93,11 @@ def _read_value(data: bytes, size_limit: int, foreign: list[str]) -> Any:
             return skops_reader.read_skops(data, size_limit, foreign)
         case FileFormat.PICKLE:
             return pickle_reader.read_pickle(data, foreign)
+        case FileFormat.XGBOOST:
+            return read_xgboost_file(data)
+        case FileFormat.XGBOOST_BINARY:
+            message = f"{expected}, which only XGBoost up to 3.0 reads: load it there, then booster.save_model('X.ubj')"
+            raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
         case FileFormat.JSON | FileFormat.XML | FileFormat.TEXT:
             message = f"{expected}, which is not read yet: it begins with {describe_start(data)}"
             raise Unscorable(Reason.UNSUPPORTED_MODEL, message)

@@ -129,10 +129,10 @@ def test_a_folder_with_more_files_than_are_held_is_no_model(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("names", "fleet", "ignored"),
     [
-        (["a.json", "b.JSON.gz", "c.Txt", "d.txt.bz2", "e.pkl", "f.csv", "g.ubj"], {
+        (["a.json", "b.JSON.gz", "c.Txt", "d.txt.bz2", "e.pkl", "f.csv", "g.onnx"], {
             "a": ("a.json", None, ()), "b": ("b.JSON.gz", None, ()), "c": ("c.Txt", None, ()),
             "d": ("d.txt.bz2", None, ()), "e": ("e.pkl", None, ()),
-        }, ["f.csv", "g.ubj"]),
+        }, ["f.csv", "g.onnx"]),
         (["a.json", "a.skops"], {"a": ("a.json", Reason.AMBIGUOUS, ("a.json", "a.skops"))}, []),
         (["a.json", "a.txt.gz"], {"a": ("a.json", Reason.AMBIGUOUS, ("a.json", "a.txt.gz"))}, []),
         (["a.b.pkl", "a.json", "a/MLmodel", "a/model.json"], {
@@ -175,7 +175,7 @@ def test_under_a_pattern_without_endings_the_setting_says_where_an_id_ends(forma
 
 
 def test_the_usual_names_of_a_model_are_tried_in_its_place() -> None:
-    usual = ["a/x.pkl", "a/x.skops", "a/x.joblib", "a/x.pickle", "a/x.sav"]
+    usual = ["a/x.pkl", "a/x.skops", "a/x.joblib", "a/x.pickle", "a/x.sav", "a/x.ubj"]
     assert USUAL.list_spellings("a/x.pkl") == [*usual, "a/x/MLmodel"]
     assert USUAL.list_spellings("a/MLmodel")[:3] == ["a/MLmodel", "a.skops", "a.joblib"]
     assert USUAL.list_spellings("model_1_2") == ["model_1_2"]
@@ -200,7 +200,7 @@ def test_a_format_that_does_not_exist_is_refused_with_those_that_do(text: str) -
         ModelFormats.parse(text)
     assert str(caught.value) == (
         f"expected json or txt, or both with a comma between them, for models that end in them, got {text!r}; "
-        ".skops, .joblib, .pkl, .pickle, .sav need no setting"
+        ".skops, .joblib, .pkl, .pickle, .sav, .ubj need no setting"
     )
 
 
