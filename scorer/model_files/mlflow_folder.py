@@ -18,7 +18,7 @@ from .content import NO_SIGNATURE, Signature
 
 SIZE_LIMIT = 2**20  # bytes of MLmodel
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast
-_FLAVOUR = "sklearn"
+_FLAVOURS = {"sklearn": "pickled_model", "xgboost": "data"}  # each with the key that names its file
 NUMBER_TYPES = ("integer", "long", "float", "double", "boolean")  # of MLflow's columns
 _TENSOR = "tensor"
 
@@ -29,14 +29,17 @@ def find_model_file(mlmodel: bytes) -> str:
     Raises Unscorable: UNREADABLE_MODEL, UNSUPPORTED_MODEL where no flavour is one that is supported.
     """
     flavours = _load_document(mlmodel)["flavors"]
-    if _FLAVOUR not in flavours:
+    flavour = next((name for name in _FLAVOURS if name in flavours), None)
+    if flavour is None:
         names = ", ".join(sorted(name if isinstance(name, str) else _describe(name) for name in flavours))[:80]
-        raise Unscorable(Reason.UNSUPPORTED_MODEL, f"MLmodel: expected the flavour {_FLAVOUR}, got {names}")
-    flavour = flavours[_FLAVOUR]
-    path = flavour.get("pickled_model") if isinstance(flavour, dict) else None
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL, f"MLmodel: expected the flavour {' or '.join(_FLAVOURS)}, got {names}"
+        )
+    options, key = flavours[flavour], _FLAVOURS[flavour]
+    path = options.get(key) if isinstance(options, dict) else None
     if not isinstance(path, str) or not _is_inside(path):
         raise Unscorable(
-            Reason.UNREADABLE_MODEL, f"MLmodel: expected pickled_model as a path in the folder, got {_describe(path)}"
+            Reason.UNREADABLE_MODEL, f"MLmodel: expected {key} as a path in the folder, got {_describe(path)}"
         )
     return path
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,6 +27,9 @@ import xxhash
 
 from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
+from scorer.families.trees.ensemble import sum_leaves
+from scorer.families.trees.xgboost import read_xgboost
+from scorer.model_files import reader
 from scorer.packs import pack
 from scorer.packs.cache import pack_file
 from scorer.packs.pack import Entry
@@ -108,6 +112,19 @@ def walks_end(found: Packed) -> bool:
     here, inner = np.arange(len(feature)), feature >= 0
     ahead = ((left > here) & (right > here) & (left < len(here)) & (right < len(here)))[inner].all()
     return bool(ahead and (feature < found.n_features).all() and (found.integers[:trees] < len(here)).all())
+
+
+def through_boosters(data: bytes) -> object:
+    try:
+        model = reader.read_model(data, MODEL_LIMIT)
+        ensemble = read_xgboost(model.state)
+    except Unscorable as error:
+        return error.reason
+    except (AttributeError, TypeError, LookupError, ValueError, OverflowError) as error:
+        return str(error)[:20]
+    if ensemble.n_features <= 100 and len(ensemble.trees.roots) <= 1000:
+        sum_leaves(ensemble, np.zeros((2, ensemble.n_features)))
+    return model.kind
 
 
 def through_packs(data: bytes) -> object:
@@ -219,6 +236,9 @@ def seeds(door: str) -> list[bytes]:
             plan = Plan(chunks, 3, Planner("app", "https://m", "https://p"))
             rounds = RoundPlan(1, {chunk.id: chunk.manifest for chunk in chunks})
             return [plan.to_bytes(), replace(plan, schema=1).to_bytes(), rounds.to_bytes()]
+    if door == "boosters":
+        archives = [zipfile.ZipFile(path) for path in sorted((ROOT / "tests/scorer/releases/xgboost").glob("*.zip"))]
+        return [archive.read(name) for archive in archives for name in archive.namelist() if name != "expected.npz"]
     from tests.scorer.corpus import corpus_formats, corpus_wrong
 
     fitted = [model for name, model in corpus_wrong.whole().items() if name != "linear"]
@@ -271,6 +291,7 @@ def _manifests() -> Iterator[bytes]:
 
 DOORS: dict[str, Door] = {
     "models": through_models,
+    "boosters": through_boosters,
     "packs": through_packs,
     "foreign packs": through_foreign_packs,
     "answers": through_answers,

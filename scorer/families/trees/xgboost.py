@@ -119,6 +119,8 @@ def _read_trees(state: dict[str, Any], start: np.ndarray) -> Trees:
     n_trees = _count_trees(state, len(sizes), n_outputs)
     if len(groups) != len(sizes) or (len(sizes) and sizes.min() < 1):
         raise ValueError(f"expected tree_info of {len(sizes)} trees with nodes, got {len(groups)} or an empty tree")
+    if len(groups) and not 0 <= int(groups.min()) <= int(groups.max()) < n_outputs:
+        raise ValueError(f"expected trees of {n_outputs} outputs, got others")
     sizes, groups = sizes[:n_trees], groups[:n_trees]
     n_nodes = int(sizes.sum())
     if n_nodes > MOST_NODES:
@@ -201,7 +203,7 @@ def _weigh_leaves(
 
     `Dart::InplacePredict` in XGBoost's src/gbm/gbtree.cc; scikit-learn's wrapper predicts by it.
     """
-    if len(weights) < len(sizes) or values.shape[1] != 1 or (len(groups) and not groups.min() >= 0):
+    if len(weights) < len(sizes) or values.shape[1] != 1:
         raise ValueError("expected a weight for each tree of dart, and leaves of one value")
     base = np.repeat(start.astype(np.float32)[groups], sizes)
     with np.errstate(all="ignore"):

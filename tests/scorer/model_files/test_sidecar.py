@@ -71,9 +71,16 @@ def test_mlmodel_names_the_file_of_the_model(path: str) -> None:
     assert find_model_file((MLMODEL % path).encode()) == path
 
 
+@pytest.mark.parametrize("name", ["model.ubj", "model.json", "model.xgb"])
+def test_mlmodel_names_the_file_of_a_booster(name: str) -> None:
+    flavours = "python_function: {data: other}, xgboost: {code: null, model_class: xgboost.core.Booster, data: %s}"
+    assert find_model_file(f"flavors: {{{flavours % name}}}".encode()) == name
+
+
 @pytest.mark.parametrize(
     ("data", "reason", "message"),
     [
+        (b"flavors: {xgboost: {data: ../model.ubj}}", Reason.UNREADABLE_MODEL, "expected data as a path in the folder"),
         (b"", Reason.UNREADABLE_MODEL, "MLmodel: expected YAML with flavors, got TypeError"),
         (b"{", Reason.UNREADABLE_MODEL, "MLmodel: expected YAML with flavors, got ParserError"),
         (b"\x00", Reason.UNREADABLE_MODEL, "MLmodel: expected YAML with flavors, got ReaderError"),
@@ -94,7 +101,7 @@ def test_mlmodel_names_the_file_of_the_model(path: str) -> None:
         (
             b"flavors: {prophet: {}, python_function: {}}",
             Reason.UNSUPPORTED_MODEL,
-            "the flavour sklearn, got prophet, pyt",
+            "the flavour sklearn or xgboost, got prophet, pyt",
         ),
         (b"!!python/object/apply:print [x]", Reason.UNREADABLE_MODEL, "could not determine a constructor"),
     ],

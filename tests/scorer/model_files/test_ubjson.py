@@ -22,7 +22,7 @@ def length(count: int) -> bytes:
     return b"L" + struct.pack(">q", count)
 
 
-def write(value: Any) -> bytes:  # noqa: PLR0911  # a case for each kind of value
+def write(value: Any) -> bytes:  # a case for each kind of value
     """As XGBoost's UBJWriter."""
     match value:
         case None | True | False:

@@ -1,8 +1,8 @@
 """Fits small models with the XGBoost that is installed, and writes their files and their own margins.
 
 Run by hand, in an environment of each release with scikit-learn: `python make_xgboost.py FOLDER` writes
-FOLDER/<release>.zip: of each model X.ubj and X.json as `save_model` of its Booster writes them, X.wrapper.ubj as that of
-the wrapper does, X.pkl, and expected.npz with `predict(SEEN, output_margin=True)`.
+FOLDER/<release>.zip: of each model X.ubj and X.json as `save_model` of its Booster writes them, X.wrapper.ubj as that
+of the wrapper does, X.pkl, and expected.npz with `predict(SEEN, output_margin=True)`.
 """
 
 import io
