@@ -37,9 +37,9 @@ _REGRESSES = frozenset(
 )  # fmt: skip
 _NUMBER = re.compile(r"[-+0-9.eE]{1,40}")
 _WHOLE = re.compile(r"\d{1,9}")
-# What loading does not need, in XGBoost's own JSON: numbers only, and no bracket in them.
-_UNUSED = re.compile(rb'(?<!\\)"(?:loss_changes|parents|sum_hessian)":\[[^\]]*\]')
-_WEIGHTS = re.compile(rb'(?<!\\)"base_weights":\[[^\]]*\]')
+# What loading does not need, in XGBoost's own JSON. No bracket is passed over, so the search is as long as the text.
+_UNUSED = re.compile(rb'(?<!\\)"(?:loss_changes|parents|sum_hessian)":\[[^\[\]]*\]')
+_WEIGHTS = re.compile(rb'(?<!\\)"base_weights":\[[^\[\]]*\]')
 _SCALAR_LEAVES = re.compile(rb'"size_leaf_vector":"(?![01]")')
 
 

@@ -171,27 +171,22 @@ def _join_sets(trees: list[dict[str, Any]], sizes: np.ndarray) -> dict[str, np.n
     """The categories of the nodes that ask for them; nothing where no node does."""
     if not any(len(tree.get("categories_nodes", ())) for tree in trees):
         return {}
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in _SETS}
-    root = n_categories = 0
-    for tree, size in zip(trees, sizes.tolist(), strict=True):
-        arrays = {name: _join_numbers([tree.get(name, ())], "i8") for name in _SETS}
-        nodes, starts, counts = (arrays[name] for name in _SETS[1:])
-        if not len(nodes) == len(starts) == len(counts):
-            raise ValueError("expected a segment of categories for each node that asks for them")
-        n_own = len(arrays["categories"])
-        if len(nodes) and not (
-            0 <= nodes.min() <= nodes.max() < size
-            and starts.min() >= 0
-            and counts.min() > 0
-            and int((n_own - starts - counts).min()) >= 0
-        ):
-            raise ValueError("a node asks for categories outside its tree")
-        shifts = (0, root, n_categories, 0)
-        for name, shift in zip(_SETS, shifts, strict=True):
-            parts[name].append(arrays[name] + shift)
-        root += size
-        n_categories += n_own
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    columns = {name: [tree.get(name, ()) for tree in trees] for name in _SETS}
+    joined = {name: _join_numbers(arrays, "i8") for name, arrays in columns.items()}
+    n_categories, *counts = (np.array([len(array) for array in arrays]) for arrays in columns.values())
+    if not all(np.array_equal(counts[0], count) for count in counts):
+        raise ValueError("expected a segment of categories for each node that asks for them")
+    nodes, starts, lengths = (joined[name] for name in _SETS[1:])
+    size, n_own = np.repeat(sizes, counts[0]), np.repeat(n_categories, counts[0])
+    is_inside = (nodes >= 0) & (nodes < size) & (starts >= 0) & (starts < n_own) & (lengths > 0)
+    if not (is_inside & (lengths <= n_own - starts)).all():
+        raise ValueError("a node asks for categories outside its tree")
+    return {
+        "categories": joined["categories"],
+        "categories_nodes": nodes + np.repeat(np.cumsum(sizes) - sizes, counts[0]),
+        "categories_segments": starts + np.repeat(np.cumsum(n_categories) - n_categories, counts[0]),
+        "categories_sizes": lengths,
+    }
 
 
 def _join_vectors(

@@ -452,6 +452,11 @@ def test_a_tree_as_deep_as_its_nodes_is_refused_soon() -> None:
     refuse(write_ubjson(document), UNREADABLE, "levels, got one that is deeper")
 
 
+def test_json_of_brackets_that_never_close_is_refused_soon() -> None:
+    for name in ("parents", "base_weights", "size_leaf_vector"):
+        refuse(b'{"learner":{' + f'"{name}":['.encode() * 200_000, UNREADABLE)
+
+
 def test_sets_of_categories_that_would_fill_the_memory_are_too_large() -> None:
     document = make_document(60)
     sets = {"categories": [2**24 - 1], "categories_nodes": [0], "categories_segments": [0], "categories_sizes": [1]}
