@@ -35,10 +35,6 @@ class PackedBooster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             return classes
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
-    def predict_proba(self, features: Any) -> np.ndarray:
-        """The probability of each class, float64[rows, classes]."""
-        return self._predict(features)[0]
-
     def _predict(self, features: Any) -> tuple[np.ndarray, np.ndarray]:
         rows = np.asarray(features, np.float64)
         if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:  # noqa: PLR2004  # rows and features
@@ -53,8 +49,16 @@ class PackedBooster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         return outputs, labels
 
 
+class PackedClassifier(PackedBooster):
+    """The same of a classifier that has probabilities."""
+
+    def predict_proba(self, features: Any) -> np.ndarray:
+        """The probability of each class, float64[rows, classes]."""
+        return self._predict(features)[0]
+
+
 def build_booster(parsed: ParsedObject) -> PackedBooster:
     """The booster of a file. Raises KeyError, ValueError, and Unscorable for what is not computed exactly."""
     read = reader.read_model([], parsed, None)
     assert read is not None  # each kind of booster has a reader
-    return PackedBooster(read)
+    return PackedClassifier(read) if read.predictor.has_probability else PackedBooster(read)

@@ -15,6 +15,7 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.families.checks import read_release
 from scorer.model_files.allowlist import PARTIAL, SEARCHES, USES, Use
+from scorer.model_files.boosters.wrappers import read_wrapper
 from scorer.model_files.estimator_kinds import BOOSTERS
 from scorer.model_files.parsed import Global, ObjectArray, ParsedObject, describe_kind
 from shared.contract.reasons import Reason
@@ -84,9 +85,7 @@ class _Builder:
             case Use.UNUSED:
                 return None
             case Use.BOOSTER:
-                name = describe_kind(parsed)
-                message = f"expected a {name} as the model or its last step, got one inside another estimator"
-                raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
+                return _build_wrapper(parsed)
         raise ValueError(f"expected an object, got a call of {parsed.kind}")
 
     def _build_estimator(self, parsed: ParsedObject) -> Any:
@@ -107,6 +106,16 @@ class _Builder:
 
     def _build_attribute(self, parsed: ParsedObject, attribute: str, value: Any) -> Any:
         return _get_function(value) if _is_function(parsed, attribute, value) else self.build_value(value)
+
+
+def _build_wrapper(parsed: ParsedObject) -> Any:
+    """The booster of an object inside another estimator; None for one that was never fitted, which fitting copies."""
+    try:
+        return build_booster(read_wrapper(parsed))
+    except Unscorable as error:
+        if error.reason is Reason.UNFITTED_MODEL:
+            return None
+        raise
 
 
 _CONTAINERS = frozenset({ParsedObject, Global, ObjectArray, dict, list, tuple})

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, misc, attr-defined"
-# ruff: noqa: ANN001, ANN201, ANN202, C901, PLR0124, PLR0913, PLR0917
+# ruff: noqa: ANN001, ANN201, ANN202, C901, PLR0124, PLR0912, PLR0913, PLR0917
 # The reason for both lines: see numba_backend.
 """Trees of any library, as numba compiles them; the layout is in families/trees/packing.py.
 

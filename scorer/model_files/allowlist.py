@@ -129,6 +129,7 @@ _UNUSED = {
     "sklearn.utils._bunch": "Bunch",  # the names of a Voting's or Stacking's estimators
     "sklearn.utils._metadata_requests": "MetadataRequest MethodMetadataRequest",  # routing, of fitting only
     "sklearn.utils.validation": "check_array",
+    "xgboost.callback": "EarlyStopping EvaluationMonitor LearningRateScheduler TrainingCheckPoint",  # of fitting only
 }
 _READ = {
     "_codecs": "encode",  # how protocol 2 spells bytes

@@ -18,7 +18,7 @@ from scorer.errors import NO_MODEL, Unscorable
 from shared.contract.reasons import Reason
 
 from . import pandas_index, parsed
-from .boosters.lightgbm_wrappers import read_wrapper
+from .boosters.wrappers import read_wrapper
 from .content import Bundle, Threshold, ThresholdOf
 from .estimator_kinds import KINDS, TASKS, WRAPPERS
 from .parsed import PIPELINE, ParsedObject, describe_kind

@@ -148,7 +148,7 @@ def list_names(table: Mapping[str, str]) -> Iterator[str]:
 _TASKS = {name: task for task, table in _MODELS.items() for name in list_names(table)}
 # What `boosters` makes of the files of other libraries. No file can name these kinds, and no object is made of them.
 BOOSTERS: Mapping[str, Task] = MappingProxyType(
-    {"lightgbm.classifier": Task.CLASSIFIER, "lightgbm.regressor": Task.REGRESSOR}
+    {f"{library}.{task}": task for library in ("lightgbm", "xgboost") for task in (Task.CLASSIFIER, Task.REGRESSOR)}
 )
 TASKS: Mapping[str, Task] = MappingProxyType({**_TASKS, **BOOSTERS})
 # All estimators of scikit-learn that are read.
@@ -157,6 +157,8 @@ KINDS = frozenset(chain(_TASKS, list_names(_TRANSFORMERS), list_names(_INNER)))
 _WRAPPERS = {
     "lightgbm.basic": "Booster",
     "lightgbm.sklearn": "LGBMClassifier LGBMModel LGBMRanker LGBMRegressor",
+    "xgboost.core": "Booster",
+    "xgboost.sklearn": "XGBClassifier XGBRFClassifier XGBRFRegressor XGBRanker XGBRegressor",
 }
 WRAPPERS = frozenset(list_names(_WRAPPERS))
 

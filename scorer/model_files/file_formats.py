@@ -16,6 +16,10 @@ SHOWN = 40  # characters in a message
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")  # control characters that no text has
 _JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*(?:["{\[\]\d-]|true|false|null))')
 _LIGHTGBM = re.compile(r"tree\r?\n(?:[a-z_]+=|\Z)")
+_XGBOOST_JSON = re.compile(r'\s*\{\s*"(?:learner"\s*:\s*\{|version"\s*:\s*\[)')
+_XGBOOST_UBJSON = re.compile(rb"\{L\0{7}\x07(?:learner\{|version\[)")
+# Up to 3.0 XGBoost also wrote a form of its own: "binf", or 136 bytes of parameters and the objective's name.
+_XGBOOST_BINARY = re.compile(rb"(?s)binf|.{136}[\x07-\x18]\0{7}(?:reg|binary|count|multi|rank|survival):[a-z]{3,}")
 _HTML = re.compile(r"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 _XML = re.compile(r"\s*<[?!\w]")
 # The opcodes that one of protocol 0 or 1 begins with, which has no head:
@@ -29,6 +33,8 @@ class FileFormat(StrEnum):
     SKOPS = "skops"
     PICKLE = "a pickle of protocol 2 or later"
     LIGHTGBM = "a text of LightGBM"
+    XGBOOST = "a model of XGBoost as UBJSON or JSON"
+    XGBOOST_BINARY = "a model of XGBoost in its old binary form"
     OLD_PICKLE = "a pickle of protocol 0 or 1"
     JSON = "JSON"
     XML = "XML"
@@ -36,6 +42,15 @@ class FileFormat(StrEnum):
     HTML = "HTML, such as the page of an error or a sign-in"
     LFS_POINTER = "a pointer of Git LFS, not the file that it stands for"
     UNKNOWN = "something else"
+
+
+_TEXTS = {  # the first that fits decides
+    FileFormat.LIGHTGBM: _LIGHTGBM,
+    FileFormat.XGBOOST: _XGBOOST_JSON,
+    FileFormat.JSON: _JSON,
+    FileFormat.HTML: _HTML,
+    FileFormat.XML: _XML,
+}
 
 
 def identify_format(data: bytes) -> FileFormat:
@@ -46,13 +61,14 @@ def identify_format(data: bytes) -> FileFormat:
         return FileFormat.PICKLE
     if _OLD_PICKLE.match(data) and data.endswith(b"."):
         return FileFormat.OLD_PICKLE
+    if _XGBOOST_UBJSON.match(data):
+        return FileFormat.XGBOOST
     text = _decode_sample(data)
     if text is None:
-        return FileFormat.UNKNOWN
+        return FileFormat.XGBOOST_BINARY if _XGBOOST_BINARY.match(data) else FileFormat.UNKNOWN
     if text.startswith("version https://git-lfs.github.com/spec/"):
         return FileFormat.LFS_POINTER
-    patterns = {FileFormat.LIGHTGBM: _LIGHTGBM, FileFormat.JSON: _JSON, FileFormat.HTML: _HTML, FileFormat.XML: _XML}
-    return next((form for form, pattern in patterns.items() if pattern.match(text)), FileFormat.TEXT)
+    return next((form for form, pattern in _TEXTS.items() if pattern.match(text)), FileFormat.TEXT)
 
 
 def is_skops(data: bytes) -> bool:

@@ -18,7 +18,11 @@ from .content import NO_SIGNATURE, Signature
 
 SIZE_LIMIT = 2**20  # bytes of MLmodel
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast
-_FLAVOURS = {"sklearn": "pickled_model", "lightgbm": "data"}  # and the key of each that names the model's file
+_FLAVOURS = {
+    "sklearn": "pickled_model",
+    "lightgbm": "data",
+    "xgboost": "data",
+}  # and the key of each that names the model's file
 NUMBER_TYPES = ("integer", "long", "float", "double", "boolean")  # of MLflow's columns
 _TENSOR = "tensor"
 

@@ -17,7 +17,7 @@ from scorer.errors import Unscorable
 from shared.contract.reasons import Reason
 
 from . import parsed, pickle_reader, skops_reader
-from .boosters import lightgbm_text
+from .boosters import lightgbm_text, xgboost_file
 from .bundle import read_bundle
 from .content import Bundle
 from .estimator_kinds import ADVICE
@@ -35,7 +35,7 @@ def read_model(data: bytes, size_limit: int = SIZE_LIMIT) -> ParsedObject:
 
 
 def read_file(data: bytes, size_limit: int = SIZE_LIMIT) -> Bundle:
-    """The content of a model file: skops, a pickle (joblib's too) of allowed globals only, or LightGBM's text.
+    """The content of a model file: skops, a pickle (joblib's too) of allowed globals only, or a booster's own file.
 
     Each may be compressed.
 
@@ -97,6 +97,11 @@ def _read_value(data: bytes, size_limit: int, foreign: list[str]) -> Any:
             return pickle_reader.read_pickle(data, foreign)
         case FileFormat.LIGHTGBM:
             return lightgbm_text.read_text(data)
+        case FileFormat.XGBOOST:
+            return xgboost_file.read_xgboost_file(data)
+        case FileFormat.XGBOOST_BINARY:
+            message = f"{expected}, which only XGBoost up to 3.0 reads: load it there, then booster.save_model('X.ubj')"
+            raise Unscorable(Reason.UNSUPPORTED_MODEL, message)
         case FileFormat.JSON | FileFormat.XML | FileFormat.TEXT:
             message = f"{expected}, which is not read yet: it begins with {describe_start(data)}"
             raise Unscorable(Reason.UNSUPPORTED_MODEL, message)

@@ -35,6 +35,7 @@ PROTOCOL = 2  # the newest that we read, of skops 0.10 and later
 # The kinds of nodes, and the types that each may name. All others are refused.
 _NUMBERS = ("bool", "bool_", "float32", "float64", "int32", "int64", "ndarray", "str_", "uint32", "uint64", "uint8")
 _VALUES = {
+    "BytearrayNode": frozenset({"builtins.bytearray"}),
     "DictNode": frozenset({"builtins.dict"}),
     "DTypeNode": frozenset({"numpy.dtype"}),
     "JsonNode": frozenset({"builtins.str"}),
@@ -171,7 +172,7 @@ def _open_compressed(entry: _Entry, content: memoryview) -> Any:
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[_read_lzma_filter(content)])
 
 
-def _build_value(node: dict[str, Any], archive: _Archive, foreign: list[str]) -> Any:
+def _build_value(node: dict[str, Any], archive: _Archive, foreign: list[str]) -> Any:  # noqa: PLR0911  # a case each
     """The value of a node of the schema."""
     loader, kind = node["__loader__"], _get_kind(node)
     if kind not in _VALUES.get(loader, ()):
@@ -179,6 +180,8 @@ def _build_value(node: dict[str, Any], archive: _Archive, foreign: list[str]) ->
     match loader:
         case "JsonNode":
             return _parse_text(node["content"])
+        case "BytearrayNode":
+            return bytes(_unpack_entry(archive, node["file"]))
         case "NdArrayNode":
             return _read_array(node, archive, foreign)
         case "ListNode":

@@ -29,6 +29,8 @@ from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
 from scorer.families.trees.ensemble import sum_leaves
 from scorer.families.trees.lightgbm import read_lightgbm
+from scorer.families.trees.xgboost import read_xgboost
+from scorer.model_files import reader
 from scorer.model_files.boosters.lightgbm_text import read_text
 from scorer.packs import pack
 from scorer.packs.cache import pack_file
@@ -97,7 +99,10 @@ def through_models(data: bytes) -> object:
         found = pack_file(data, MODEL_LIMIT)
     except Unscorable as error:
         return error.reason
-    if found.family is not Family.KEPT:  # and now the doors behind it
+    if found.family is Family.STEPS:
+        assert found.n_features > 0
+        assert found.integers[:2].tolist() == [len(found.integers), len(found.numbers)]
+    elif found.family is not Family.KEPT:  # and now the doors behind it
         assert found.n_features > 0
         assert np.isfinite(found.numbers[3:]).all()
         assert found.numbers.dtype == np.float64
@@ -106,7 +111,7 @@ def through_models(data: bytes) -> object:
     return through_packs(pack.to_bytes(pack.build_pack([Entry(Model("d", "", "d", "e"), "e", found)])))
 
 
-def through_boosters(data: bytes) -> object:
+def through_lightgbm(data: bytes) -> object:
     """A text of LightGBM: what is read of it has trees that every row leaves."""
     try:
         ensemble = read_lightgbm(read_text(data).state)
@@ -125,6 +130,19 @@ def walks_end(found: Packed) -> bool:
     here, inner = np.arange(len(feature)), feature >= 0
     ahead = ((left > here) & (right > here) & (left < len(here)) & (right < len(here)))[inner].all()
     return bool(ahead and (feature < found.n_features).all() and (found.integers[:trees] < len(here)).all())
+
+
+def through_xgboost(data: bytes) -> object:
+    try:
+        model = reader.read_model(data, MODEL_LIMIT)
+        ensemble = read_xgboost(model.state)
+    except Unscorable as error:
+        return error.reason
+    except (AttributeError, TypeError, LookupError, ValueError, OverflowError) as error:
+        return str(error)[:20]
+    if ensemble.n_features <= 100 and len(ensemble.trees.roots) <= 1000:
+        sum_leaves(ensemble, np.zeros((2, ensemble.n_features)))
+    return model.kind
 
 
 def through_packs(data: bytes) -> object:
@@ -225,7 +243,7 @@ READINGS = Readings(
 def seeds(door: str) -> list[bytes]:
     """Valid files of a door. Only here scikit-learn is imported."""
     match door:
-        case "boosters":
+        case "lightgbm":
             releases = ROOT / "tests" / "scorer" / "releases" / "lightgbm"
             archives = [zipfile.ZipFile(path) for path in sorted(releases.glob("*.zip"))]
             return [file.read(name) for file in archives for name in file.namelist() if name.endswith(".txt")]
@@ -240,6 +258,9 @@ def seeds(door: str) -> list[bytes]:
             plan = Plan(chunks, 3, Planner("app", "https://m", "https://p"))
             rounds = RoundPlan(1, {chunk.id: chunk.manifest for chunk in chunks})
             return [plan.to_bytes(), replace(plan, schema=1).to_bytes(), rounds.to_bytes()]
+    if door == "xgboost":
+        archives = [zipfile.ZipFile(path) for path in sorted((ROOT / "tests/scorer/releases/xgboost").glob("*.zip"))]
+        return [archive.read(name) for archive in archives for name in archive.namelist() if name != "expected.npz"]
     from tests.scorer.corpus import corpus_formats, corpus_wrong
 
     fitted = [model for name, model in corpus_wrong.whole().items() if name != "linear"]
@@ -292,7 +313,8 @@ def _manifests() -> Iterator[bytes]:
 
 DOORS: dict[str, Door] = {
     "models": through_models,
-    "boosters": through_boosters,
+    "lightgbm": through_lightgbm,
+    "xgboost": through_xgboost,
     "packs": through_packs,
     "foreign packs": through_foreign_packs,
     "answers": through_answers,

@@ -12,7 +12,7 @@ from typing import Self
 
 from shared.contract.errors import Malformed
 
-EXTENSIONS = (".skops", ".joblib", ".pkl", ".pickle", ".sav", ".lgb")  # in any case
+EXTENSIONS = (".skops", ".joblib", ".pkl", ".pickle", ".sav", ".lgb", ".ubj")  # in any case
 COMPRESSIONS = (".z", ".gz", ".bz2", ".xz", ".lzma")  # that may stand behind one
 FURTHER_FORMATS = ("json", "txt")  # whose files are often no models: only where a setting says so
 MLMODEL = "MLmodel"  # the file by which MLflow knows a model's folder

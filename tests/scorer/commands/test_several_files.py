@@ -389,7 +389,7 @@ def test_a_node_finds_the_sidecar_of_a_model_of_a_further_format_and_the_content
 ) -> None:
     svm, formats = fit_svm(), ModelFormats(("json", "txt"))
     fleet.put(
-        a_JSON=pickle.dumps(svm), a_features_json=SIDECAR, b_json=b'{"learner": {}}', b_features_json=SIDECAR,
+        a_JSON=pickle.dumps(svm), a_features_json=SIDECAR, b_json=b'{"leaner": {}}', b_features_json=SIDECAR,
         c_txt="oak\nversion=v4\n",
     )  # fmt: skip
     manifest = fleet.make_manifest(formats)
@@ -398,7 +398,7 @@ def test_a_node_finds_the_sidecar_of_a_model_of_a_further_format_and_the_content
         assert found["a"][:2] == (None, manifest.models[0].etag)
         np.testing.assert_allclose(found["a"][2], score(svm), rtol=0, atol=1e-9)
         expected = "expected skops or a pickle of protocol 2 or later, got {}, which is not read yet: it begins with {}"
-        assert found["b"][:2] == (Reason.UNSUPPORTED_MODEL, expected.format("JSON", """'{"learner": {}}'"""))
+        assert found["b"][:2] == (Reason.UNSUPPORTED_MODEL, expected.format("JSON", """'{"leaner": {}}'"""))
         assert found["c"][:2] == (Reason.UNSUPPORTED_MODEL, expected.format("text", r"'oak\nversion=v4\n'"))
     (fleet.root / "models" / "a.features.json").unlink()
     assert fleet.run(manifest, 4, isolated=True)["a"][0] is Reason.MODEL_REMOVED  # a part of it was
@@ -411,7 +411,7 @@ def test_a_node_finds_the_sidecar_of_a_model_of_a_further_format_and_the_content
 def test_a_desk_takes_json_and_text_for_models_where_an_option_says_so(
     fleet: Fleet, more: list[str], n_models: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fleet.put(a_pkl=fit_svm(), a_features_json=SIDECAR, b_json=b'{"learner": {}}', c_txt="oak\nversion=v4\n")
+    fleet.put(a_pkl=fit_svm(), a_features_json=SIDECAR, b_json=b'{"leaner": {}}', c_txt="oak\nversion=v4\n")
     folders = [f"--{name}={fleet.root / name}" for name in ("models", "readings", "predictions")]
     assert main(["folder", *folders, *more]) == (1 if more else 0)
     output = capsys.readouterr().out

@@ -77,10 +77,6 @@ def _files() -> Iterator[Row]:
         ("text-in-danish", "gr\u00e6nse: 3\n".encode(), "text"),
         ("json", b'{"nu": 0.1}', "JSON"),
         ("json-of-a-list", b"\xef\xbb\xbf [\n 1, 2]", "JSON"),
-        ("xgboost", XGBOOST, "JSON"),
-        ("xgboost-cut", XGBOOST[:40], "JSON"),
-        ("xgboost-in-gzip", gzip.compress(XGBOOST, mtime=0), "JSON"),
-        ("xgboost-in-xz", lzma.compress(XGBOOST), "JSON"),
         ("pmml", b"<?xml version='1.0'?><PMML version='4.4'/>", "XML"),
     ):
         says = f"expected skops or a pickle of protocol 2 or later, got {kind}, which is not read yet: it begins with "
@@ -89,6 +85,10 @@ def _files() -> Iterator[Row]:
         "html": b"<!DOCTYPE html><html><body>Sign in</body></html>",
         "lightgbm-without-features": LIGHTGBM,
         "ubj": b"{L\0\0\0\0\0\0\0\x07learner{",
+        "xgboost": XGBOOST,
+        "xgboost-cut": XGBOOST[:40],
+        "xgboost-in-gzip": gzip.compress(XGBOOST, mtime=0),
+        "xgboost-in-xz": lzma.compress(XGBOOST),
         "text-in-latin-1": "gr\u00e6nse: 3\n".encode("latin-1"),
         "onnx": b"\x08\x08\x12\x07skl2onnx\x1a\x061.16.0",
         "git-lfs-pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
@@ -114,13 +114,13 @@ NOT_KNOWN = {
     "good-in-protocol-0": "got a pickle of protocol 0 or 1: it begins with b'ccopy_reg",
     "good-in-protocol-1": "got a pickle of protocol 0 or 1: it begins with b'ccopy_reg",
 }
-# As `xgboost.Booster.save_model("a.json")` and `lightgbm.Booster.save_model` begin.
+# As `xgboost.Booster.save_model("a.json")`, but without a version, and `lightgbm.Booster.save_model` begin.
 XGBOOST = b'{"learner":{"attributes":{},"feature_names":[],"feature_types":[],"gradient_booster":{"model":{}}}}'
 LIGHTGBM = b"tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\n\nend of trees\n\npandas_categorical:null\n"
 # fmt: off
 CORRUPT = (
     "lightgbm-without-features", "one-byte", "zip-of-nothing", "zip-of-text", "xz-that-wants-2-gib-of-memory",
-    "pickle-of-noise",
+    "pickle-of-noise", "ubj", "xgboost", "xgboost-cut", "xgboost-in-gzip", "xgboost-in-xz",
 )
 # fmt: on
 

@@ -21,7 +21,9 @@ SVM = OneClassSVM(nu=0.1).fit([[1.0], [2.0], [3.0]])
         *((pickle.dumps(SVM, protocol), FileFormat.PICKLE) for protocol in (2, 3, 4, 5)),
         *((pickle.dumps(thing, 0), FileFormat.OLD_PICKLE) for thing in (SVM, {"model": SVM}, [SVM])),
         (pickle.dumps(SVM, 1), FileFormat.OLD_PICKLE),
-        (b'{"learner":{}}', FileFormat.JSON),
+        (b'{"learner":{}}', FileFormat.XGBOOST),
+        (b' { "version" : [3, 2, 0]}', FileFormat.XGBOOST),
+        (b'{"learner":"x"}', FileFormat.JSON),
         (b"\r\n { }", FileFormat.JSON),
         (b"[-1.5]", FileFormat.JSON),
         (b"[true]", FileFormat.JSON),
@@ -39,7 +41,10 @@ SVM = OneClassSVM(nu=0.1).fit([[1.0], [2.0], [3.0]])
         (b"", FileFormat.UNKNOWN),
         (b"{}", FileFormat.UNKNOWN),  # too short to tell
         (b'{"a": "\0"}', FileFormat.UNKNOWN),
-        (b"{L\0\0\0\0\0\0\0\x07learner{", FileFormat.UNKNOWN),  # UBJSON, the usual format of XGBoost
+        (b"{L\0\0\0\0\0\0\0\x07learner{", FileFormat.XGBOOST),  # UBJSON, its usual format
+        (b"{L\0\0\0\0\0\0\0\x07learn", FileFormat.UNKNOWN),
+        (b"binf\0\0\0\x3f", FileFormat.XGBOOST_BINARY),
+        (bytes(136) + b"\x10\0\0\0\0\0\0\0reg:squarederror", FileFormat.XGBOOST_BINARY),
         (b"\x08\x08\x12\x07skl2onnx", FileFormat.UNKNOWN),
         (b"\xff\xfet\0r\0e\0e\0", FileFormat.UNKNOWN),
     ],

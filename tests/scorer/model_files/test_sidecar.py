@@ -94,7 +94,7 @@ def test_mlmodel_names_the_file_of_the_model(path: str) -> None:
         (
             b"flavors: {prophet: {}, python_function: {}}",
             Reason.UNSUPPORTED_MODEL,
-            "the flavour sklearn or lightgbm, got prophet, pyt",
+            "the flavour sklearn or lightgbm or xgboost, got prophet, pyt",
         ),
         (b"!!python/object/apply:print [x]", Reason.UNREADABLE_MODEL, "could not determine a constructor"),
     ],

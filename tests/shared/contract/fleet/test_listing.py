@@ -175,7 +175,7 @@ def test_under_a_pattern_without_endings_the_setting_says_where_an_id_ends(forma
 
 
 def test_the_usual_names_of_a_model_are_tried_in_its_place() -> None:
-    usual = ["a/x.pkl", "a/x.skops", "a/x.joblib", "a/x.pickle", "a/x.sav", "a/x.lgb"]
+    usual = ["a/x.pkl", "a/x.skops", "a/x.joblib", "a/x.pickle", "a/x.sav", "a/x.lgb", "a/x.ubj"]
     assert USUAL.list_spellings("a/x.pkl") == [*usual, "a/x/MLmodel"]
     assert USUAL.list_spellings("a/MLmodel")[:3] == ["a/MLmodel", "a.skops", "a.joblib"]
     assert USUAL.list_spellings("model_1_2") == ["model_1_2"]
@@ -200,7 +200,7 @@ def test_a_format_that_does_not_exist_is_refused_with_those_that_do(text: str) -
         ModelFormats.parse(text)
     assert str(caught.value) == (
         f"expected json or txt, or both with a comma between them, for models that end in them, got {text!r}; "
-        ".skops, .joblib, .pkl, .pickle, .sav, .lgb need no setting"
+        ".skops, .joblib, .pkl, .pickle, .sav, .lgb, .ubj need no setting"
     )
 
 
