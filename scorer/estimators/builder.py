@@ -20,8 +20,9 @@ from scorer.model_files.estimator_kinds import BOOSTERS
 from scorer.model_files.parsed import Global, ObjectArray, ParsedObject, describe_kind
 from shared.contract.reasons import Reason
 
-from . import attribute_checks, completion, parts
+from . import completion, parts
 from .booster import build_booster
+from .checks import attribute_checks
 
 _TRANSFORMER = "sklearn.preprocessing._function_transformer.FunctionTransformer"
 _FUNCTIONS, _ARGUMENTS = ("func", "inverse_func"), ("kw_args", "inv_kw_args")

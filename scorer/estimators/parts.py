@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import tree_checks
+from .checks import tree_checks
 
 _NODES = ("left_child", "right_child", "feature", "threshold", "n_node_samples")  # fields that a path needs
 COPIED = frozenset({"sklearn.tree._tree.Tree"})  # parts that copy the arrays they are made of

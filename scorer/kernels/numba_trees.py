@@ -137,17 +137,17 @@ def _walk_plain(leaf, z, words, numbers, narrow, at, is_narrow, n_padded):
         if is_narrow:
             for r in range(n_padded):
                 node = leaf[r]
-                here = max(node, 0)
-                threshold = np.float64(np.int32(narrow[at + here]).view(np.float32))
-                below = words[3 * here + 1 + (z[words[3 * here] >> 3, r] > threshold)]
+                place = max(node, 0)
+                threshold = np.float64(np.int32(narrow[at + place]).view(np.float32))
+                below = words[3 * place + 1 + (z[words[3 * place] >> 3, r] > threshold)]
                 node = node if node < 0 else np.int64(below)
                 leaf[r] = node
                 n_moving += node >= 0
         else:
             for r in range(n_padded):
                 node = leaf[r]
-                here = max(node, 0)
-                below = words[3 * here + 1 + (z[words[3 * here] >> 3, r] > numbers[at + here])]
+                place = max(node, 0)
+                below = words[3 * place + 1 + (z[words[3 * place] >> 3, r] > numbers[at + place])]
                 node = node if node < 0 else np.int64(below)
                 leaf[r] = node
                 n_moving += node >= 0

@@ -1,7 +1,7 @@
 """The kinds of estimators that are read, by module: what each does as a model, and how it is scored. Names only.
 
 Each is scored by NumPy, SciPy or Cython code over its attributes; none calls or opens what an attribute names. What
-native code would trust is checked before it runs: `estimators.tree_checks` and `estimators.attribute_checks`.
+native code would trust is checked before it runs: `estimators.checks`.
 """
 
 from __future__ import annotations

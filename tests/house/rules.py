@@ -71,6 +71,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
     "scorer.estimators": _ESTIMATORS,
+    "scorer.estimators.checks": _BASE,
     "scorer.sandbox": _SANDBOX,
     "scorer.scoring": _SCORING,
     "scorer.commands": _SCORING,

@@ -31,11 +31,14 @@ while True:
     message, ends, _, _ = socket.recv_fds(channel, 2**16, 256)
     if not message:
         break
+    ready, own = os.pipe()
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         channel.close()
         os.setsid()
+        os.close(ready)
+        os.close(own)
         config = json.loads(message)
         received = iter(ends)
         config["pipes"] = [[next(received) for _ in pair] for pair in config["pipes"]]
@@ -43,7 +46,9 @@ while True:
             supervisor.main(json.dumps(config))
         finally:
             os._exit(0)
-    for end in ends:
+    os.close(own)
+    os.read(ready, 1)  # until it has a session of its own: who kills its group would else find none, and wait for ever
+    for end in (ready, *ends):
         os.close(end)
     channel.send(str(pid).encode())
 """

@@ -256,7 +256,7 @@ def test_a_folder_of_mlflow_is_one_model(fleet: Fleet, name: str, isolated: bool
         (
             {"a__MLmodel": "flavors: {prophet: {}}"},
             Reason.UNSUPPORTED_MODEL,
-            "expected the flavour sklearn, got prophet",
+            "expected the flavour sklearn or lightgbm or xgboost, got prophet",
         ),
         ({"a__MLmodel": "nothing"}, Reason.UNREADABLE_MODEL, "expected YAML with flavors"),
     ],

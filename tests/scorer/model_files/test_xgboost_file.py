@@ -31,7 +31,7 @@ from scorer.errors import Unscorable
 from scorer.families.trees.ensemble import sum_leaves
 from scorer.families.trees.xgboost import read_xgboost
 from scorer.model_files import reader
-from scorer.model_files.boosters.xgboost_wrappers import WRAPPERS
+from scorer.model_files.estimator_kinds import WRAPPERS
 from scorer.model_files.parsed import ParsedObject, get_last_step
 from shared.contract.reasons import Reason
 from tests.patience import patience

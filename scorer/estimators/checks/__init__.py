@@ -1,0 +1,1 @@
+"""Checks of an estimator before it scores: native code trusts its attributes."""
