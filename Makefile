@@ -91,5 +91,5 @@ $(READY): $(REQUIREMENTS)
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "installing the requirements into $(VENV), once; it takes a minute or two"
 	@$(PY) -m pip install -qq --no-compile --disable-pip-version-check -r requirements-dev.txt
-	@$(PY) -c 'from scorer.kernels import dispatch; dispatch.choose_backend()'  # compiled once, for all processes
+	@$(PY) -c 'from scorer.kernels import dispatch; dispatch.compile_kernels()'  # compiled once, for all processes
 	@touch $(READY)

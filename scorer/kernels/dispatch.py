@@ -53,6 +53,18 @@ def choose_backend(name: str = "") -> str:
     return get_backend()
 
 
+def compile_kernels(name: str = "") -> None:
+    """Choose a backend as `choose_backend`, and compile all its kernels into numba's cache, if they are not in it."""
+    choose_backend(name)
+    _import_steps()
+
+
+def _import_steps() -> ModuleType:
+    """The kernels of chains of steps, which take a third of a second to load: only where there is such a model."""
+    with _hide_scipy():
+        return importlib.import_module(".numba_steps" if get_backend() == "numba" else ".numpy_steps", __package__)
+
+
 @contextmanager
 def _hide_scipy() -> Iterator[None]:
     """Keep numba from importing SciPy, for matrix products that these kernels do not use: 0.25 s on each node."""
@@ -98,7 +110,7 @@ def predict_batch(batch: Batch, n_outputs: np.ndarray, cores: int) -> tuple[np.n
     totals = batch.n_rows * n_outputs
     output_index = np.cumsum(totals) - totals
     outputs, labels = np.empty(int(totals.sum())), np.empty(int(batch.n_rows.sum()), np.int32)
-    kernels = importlib.import_module(f".{get_backend()}_steps", __package__)
+    kernels = _import_steps()
     ends = _split_evenly(_estimate_steps(batch), cores)
     with ThreadPoolExecutor(cores) as pool:  # the kernels release the GIL
         bounds = zip([0, *ends[:-1]], ends, strict=True)

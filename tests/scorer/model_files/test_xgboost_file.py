@@ -124,13 +124,13 @@ def test_a_wrapper_may_end_a_pipeline_a_search_or_a_bundle() -> None:
             assert read_xgboost(step.state).n_features == 3
 
 
-def test_a_wrapper_anywhere_else_is_not_built() -> None:
+def test_a_wrapper_inside_another_estimator_is_computed_by_our_kernel() -> None:
     from scorer.estimators import builder
 
     voting = VotingRegressor([("a", XGBRegressor(**SMALL)), ("b", LinearRegression())]).fit(X, Y)
-    model = reader.read_model(pickle.dumps(voting))
-    with pytest.raises(ValueError, match=r"got a call of xgboost\.sklearn\.XGBRegressor"):
-        builder.build_estimator(model)
+    built = builder.build_estimator(reader.read_model(pickle.dumps(voting)))
+    assert type(built.estimators_[0]).__name__ == "PackedBooster"
+    np.testing.assert_allclose(built.predict(X), voting.predict(X), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
