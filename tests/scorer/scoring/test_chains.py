@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import RandomForestRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.svm import OneClassSVM
+from xgboost import XGBClassifier, XGBRegressor
 
 from scorer.packs.cache import Stores, load_models
 from scorer.readings import source
@@ -28,10 +31,12 @@ from shared.contract.domain import Model
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
-from shared.contract.scoring_options import Probabilities, ReadingOptions
+from shared.contract.scoring_options import Gaps, Probabilities, ReadingOptions
 from tests.scorer.families import predictors as kinds
 from tests.scorer.families.predictors import fit, make_classes, make_rows, make_target
 
+QUICK = {"n_estimators": 5, "n_jobs": 1, "verbose": -1}
+OVA = {**QUICK, "objective": "multiclassova", "num_class": 3}
 NAMES = ["heat", "noise", "flow", "load"]
 ROWS = make_rows(120)
 FRAME = pd.DataFrame(ROWS, columns=NAMES)
@@ -57,13 +62,29 @@ def train_models() -> dict[str, Any]:
     models += [fit(clone(item), FRAME, several) for item in kinds.SEVERAL]
     for classes in make_classes(ROWS):
         models += [fit(clone(item), FRAME, classes) for item in (*kinds.LINEAR_CLASSIFIERS, *kinds.TREE_CLASSIFIERS)]
+        models += [
+            fit(item, FRAME, classes)
+            for item in (LGBMClassifier(**QUICK), LGBMClassifier(**(OVA if len(set(classes)) > 2 else QUICK)))
+        ]
+    models += [fit(XGBClassifier(n_estimators=5, n_jobs=1), FRAME, next(make_classes(ROWS)))]
+    models += [fit(item, FRAME, target) for item in (LGBMRegressor(**QUICK), XGBRegressor(n_estimators=5, n_jobs=1))]
+    models += [
+        make_pipeline(StandardScaler(), PCA(3), LGBMRegressor(**QUICK)).fit(FRAME, target),
+        make_pipeline(PolynomialFeatures(2), XGBRegressor(n_estimators=5, n_jobs=1)).fit(FRAME, target),
+        VotingRegressor([("a", LGBMRegressor(**QUICK)), ("b", LinearRegression())]).fit(FRAME, target),
+    ]
     models += [fit(clone(item), FRAME) for item in kinds.CLUSTERERS]
     models += [make_pipeline(PCA(2), OneClassSVM(nu=0.2)).fit(FRAME)]
     return {f"m{number:03}": model for number, model in enumerate(models)}
 
 
 def score(
-    root: Path, workers: WorkerPool, models: dict[str, Any], new: pd.DataFrame = NEW, **options: Any
+    root: Path,
+    workers: WorkerPool,
+    models: dict[str, Any],
+    new: pd.DataFrame = NEW,
+    readings: ReadingOptions | None = None,
+    **options: Any,
 ) -> tuple[PackOutput, PackOutput]:
     """The output of the kernels, and that of the worker processes."""
     (root / "models").mkdir(exist_ok=True)
@@ -74,9 +95,11 @@ def score(
     pd.concat(frames).to_csv(root / "readings.csv", index=False)
     stores = Stores(Folder(root / "models"), Folder(root))
     planned = ModelList.from_models(Model(device, "", f"{device}.pkl", "planned") for device in models)
-    readings = source.read_readings(Folder(root), ["readings.csv"], Columns(), list(models), None, ReadingOptions())
+    seen = source.read_readings(
+        Folder(root), ["readings.csv"], Columns(), list(models), None, readings or ReadingOptions()
+    )
     context = ScoringContext(workers, **options)
-    whole = PackInput(planned, load_models(stores, "", planned), readings, stores=stores)
+    whole = PackInput(planned, load_models(stores, "", planned), seen, stores=stores)
     inputs = (whole, replace(whole, is_isolated=True))
     one, two = (pipeline.score_pack(item, context, ProgressCounter(), RunWarnings()) for item in inputs)
     return one, two
@@ -140,3 +163,49 @@ def test_rows_that_lack_a_feature_are_left_out_and_counted(
 
     assert kernels.results == isolated.results
     assert kernels.results[0].rows == (len(NEW) - 3) * (3 if probabilities is Probabilities.ALL else 1)
+
+
+def test_boosters_are_given_the_gaps_that_they_were_trained_with(tmp_path: Path, workers: WorkerPool) -> None:
+    gappy, target = FRAME.copy(), make_target(ROWS)
+    gappy.loc[::9, "noise"] = np.nan
+    models = {
+        "complete": LGBMRegressor(**QUICK).fit(FRAME, target),
+        "gappy": LGBMRegressor(**QUICK).fit(gappy, target),
+        "unsaid": XGBRegressor(n_estimators=5, n_jobs=1).fit(gappy, target),  # its file does not say
+    }
+    new = NEW.copy()
+    new.loc[5:7, "noise"] = np.nan
+
+    kernels, isolated = score(tmp_path, workers, models, new)
+
+    assert kernels.results == isolated.results
+    assert [result.rows for result in kernels.results] == [len(NEW) - 3, len(NEW), len(NEW) - 3]
+    predicted = kernels.rows.to_pandas().groupby("device").prediction
+    np.testing.assert_array_equal(predicted.get_group("gappy"), models["gappy"].predict(new))
+
+
+def test_where_gaps_are_given_boosters_answer_as_their_library(tmp_path: Path, workers: WorkerPool) -> None:
+    models = {
+        "lgb": LGBMRegressor(**QUICK).fit(FRAME, make_target(ROWS)),
+        "xgb": XGBRegressor(n_estimators=5, n_jobs=1).fit(FRAME, make_target(ROWS)),
+    }
+    new = NEW.copy()
+    new.loc[5:7, "noise"] = np.nan
+
+    kernels, isolated = score(tmp_path, workers, models, new, readings=ReadingOptions(gaps=Gaps.GIVE))
+
+    assert kernels.results == isolated.results
+    predicted = kernels.rows.to_pandas().groupby("device").prediction
+    for device, model in models.items():
+        np.testing.assert_allclose(predicted.get_group(device), model.predict(new), rtol=1e-6)
+
+
+def test_numbers_that_a_booster_cannot_hold_are_bad_readings(tmp_path: Path, workers: WorkerPool) -> None:
+    models = {"xgb": XGBRegressor(n_estimators=5, n_jobs=1).fit(FRAME, make_target(ROWS))}
+    new = NEW.copy()
+    new.loc[3, "flow"] = 1e39
+
+    kernels, isolated = score(tmp_path, workers, models, new)
+
+    assert kernels.results == isolated.results
+    assert kernels.results[0].reason is Reason.BAD_READINGS
