@@ -39,11 +39,13 @@ from scorer.errors import Unscorable
 from scorer.estimators import loader, outlier_detector, registry
 from scorer.estimators.loader import FittedModel
 from scorer.families.base import Family, Packed
+from scorer.kernels import numba_steps
 from scorer.packs.cache import pack_file
 from shared.contract.domain import Task
 from shared.contract.scoring_options import Probabilities
 from tests.project import predictors
 from tests.scorer.families.layout import anomalies, decision
+from tests.scorer.kernels.chains import run_chain
 from tests.scorer.releases.make import SEEN as SEEN_BY_RELEASES
 from tests.scorer.releases.test_releases import RELEASES, read_release
 
@@ -52,6 +54,8 @@ _RANDOM = np.random.default_rng(3)
 FITTED, SEEN = (_RANDOM.normal([10, 20, 30, 5], [1, 2, 3, 0.5], (rows, 4)).clip(0.1) for rows in (60, 25))
 EQUAL = 1e-9  # of scores, compared with scikit-learn's
 SAME = 1e-12  # of predictions and probabilities, of the largest
+PACKED_EQUAL = 1e-11  # of sums that kernels add in another order
+SINGLE = 4e-7  # of probabilities that a library computes in float32
 PACKED, CHILD = "packed", "in the child"
 
 
@@ -91,6 +95,7 @@ def list_kinds() -> list[Kind]:
         "Regressors": predictors.list_regressors(),
         "Classifiers": predictors.list_classifiers(),
         "Clusterers and mixtures": predictors.list_clusterers(),
+        "Boosters of other libraries": predictors.list_boosters(),
     }
     return kinds + [Kind(task, name, *row) for task, rows in tasks.items() for name, row in rows.items()]
 
@@ -226,7 +231,10 @@ def judge(model: Any, frame: str, kind: str) -> str:
     if detector.task is not Task.DETECTOR:
         rows = _make_rows(predictors.SEEN, frame, type(model).__name__)
         _compare(model, detector, rows if detector.feature_names else np.asarray(rows), rows)
-        return PACKED if packed.family is not Family.KEPT else CHILD
+        if packed.family is Family.KEPT:
+            return CHILD
+        _compare_packed(model, packed, np.asarray(rows), rows)
+        return PACKED
     rows = FRAMES[frame](SEEN)
     expected = np.ravel(model.decision_function(rows)), model.predict(rows) == -1
     answers = outlier_detector.predict_rows(detector.estimator, rows if detector.feature_names else SEEN, detector.rule)
@@ -256,7 +264,8 @@ def _compare(model: Any, loaded: FittedModel, features: Any, rows: Any) -> None:
     if answers.probability is not None and predicted.shape == (len(rows),) and not isinstance(classes, list):
         index = [np.asarray(classes).tolist().index(item) for item in predicted.tolist()]
         shares = model.predict_proba(rows)[np.arange(len(rows)), index]
-        np.testing.assert_allclose(answers.probability, shares, rtol=0, atol=SAME)
+        tolerance = SINGLE if type(model).__name__.startswith("XGB") else SAME
+        np.testing.assert_allclose(answers.probability, shares, rtol=0, atol=tolerance)
     assert (answers.probability is not None) == (loaded.task is Task.CLASSIFIER and hasattr(model, "predict_proba"))
     if loaded.task is Task.CLUSTERER and hasattr(model, "transform"):
         distances = np.asarray(model.transform(rows)).min(axis=1)
@@ -265,7 +274,29 @@ def _compare(model: Any, loaded: FittedModel, features: Any, rows: Any) -> None:
         np.testing.assert_allclose(answers.score, model.score_samples(rows), rtol=SAME, atol=SAME)
 
 
+def _compare_packed(model: Any, packed: Packed, features: np.ndarray, rows: Any) -> None:
+    """AssertionError where the kernels say something else than the model itself."""
+    assert packed.predicted is not None
+    outputs, labels = run_chain(numba_steps, packed, features)
+    predicted = np.asarray(model.predict(rows))
+    if packed.predicted.task is Task.REGRESSOR:
+        scale = np.abs(predicted).max()
+        np.testing.assert_allclose(np.ravel(outputs), np.ravel(predicted), rtol=SAME, atol=PACKED_EQUAL * scale)
+        return
+    assert [packed.predicted.classes[place] for place in labels] == [str(item) for item in predicted.tolist()]
+    if packed.predicted.has_probability:
+        np.testing.assert_allclose(outputs, model.predict_proba(rows), rtol=0, atol=_get_tolerance(model))
+
+
+def _get_tolerance(model: Any) -> float:
+    """Of probabilities: XGBoost's are float32."""
+    return SINGLE if type(model).__name__.startswith("XGB") else PACKED_EQUAL
+
+
 def _score_packed(packed: Packed, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if packed.family is Family.STEPS:
+        outputs, labels = run_chain(numba_steps, packed, rows)
+        return outputs[:, 0], labels == 1
     scores = decision(packed, rows)
     return scores, anomalies(packed, scores)
 

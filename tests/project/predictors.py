@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyClassifier
@@ -48,6 +49,7 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading, SelfTraini
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import all_estimators
+from xgboost import XGBClassifier, XGBRegressor, XGBRFRegressor
 
 _RANDOM = np.random.default_rng(5)
 # Numbers of one size, on which the slowest fit converges in a second.
@@ -199,6 +201,35 @@ def list_clusterers() -> dict[str, Row]:
         if name in ("KMeans", "MeanShift", "GaussianMixture")
     }
     return {name: (model, "nothing") for name, model in (clusterers | mixtures | behind).items()}
+
+
+def list_boosters() -> dict[str, Row]:
+    """Models of LightGBM and XGBoost, by the wrappers that people use with scikit-learn."""
+    forest = {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
+    lightgbm = {"n_estimators": 5, "min_child_samples": 3, "verbose": -1, "n_jobs": 1}
+    xgboost = {"n_estimators": 5, "n_jobs": 1}
+    return {
+        "LGBMRegressor": (LGBMRegressor(**lightgbm), "number"),
+        "LGBMRegressor, DART": (LGBMRegressor(boosting_type="dart", **lightgbm), "number"),
+        "LGBMRegressor, random forest": (LGBMRegressor(**forest, **lightgbm), "number"),
+        "LGBMRegressor, linear trees": (LGBMRegressor(linear_tree=True, **lightgbm), "number"),
+        "LGBMRegressor, poisson": (LGBMRegressor(objective="poisson", **lightgbm), "number"),
+        "LGBMClassifier": (LGBMClassifier(**lightgbm), "class"),
+        "LGBMClassifier, two classes": (LGBMClassifier(**lightgbm), "two classes"),
+        "LGBMRegressor behind a StandardScaler": (make_pipeline(StandardScaler(), LGBMRegressor(**lightgbm)), "number"),
+        "XGBRegressor": (XGBRegressor(**xgboost), "number"),
+        "XGBRegressor, DART": (XGBRegressor(booster="dart", **xgboost), "number"),
+        "XGBRegressor, gblinear": (XGBRegressor(booster="gblinear", **xgboost), "number"),
+        "XGBRegressor, several outputs": (XGBRegressor(**xgboost), "numbers"),
+        "XGBRFRegressor": (XGBRFRegressor(**xgboost), "number"),
+        "XGBRegressor with missing=-999": (XGBRegressor(missing=-999, **xgboost), "number"),
+        "XGBClassifier": (XGBClassifier(**xgboost), "code"),
+        "XGBClassifier, two classes": (XGBClassifier(**xgboost), "two classes"),
+        "VotingRegressor of boosters": (
+            VotingRegressor([("lgb", LGBMRegressor(**lightgbm)), ("xgb", XGBRegressor(**xgboost))]),
+            "number",
+        ),
+    }
 
 
 def select_rows(name: str, rows: np.ndarray) -> np.ndarray:
