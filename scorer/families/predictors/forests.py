@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scorer.families.checks import read_array, read_number
+from scorer.families.checks import read_array, read_number, read_release
 from scorer.families.steps import LabelRule, Outputs, Step, StepKind
 from scorer.families.trees.ensemble import MOST_NODES, Ensemble, Link, NodeKind, Trees, check_trees
 from scorer.families.trees.packing import build_trees_step
@@ -21,6 +21,7 @@ VALUES_LIMIT = 2**23  # numbers in the leaves of one model: 64 MiB
 _KINDS = {"left_child": "i", "right_child": "i", "feature": "i", "threshold": "f"}
 _TREE_CLASSIFIERS = ("DecisionTreeClassifier", "ExtraTreeClassifier")
 _BINARY = 2
+_SAMME_SINCE = (1, 6)  # the first release whose default algorithm of AdaBoost is SAMME
 
 
 def read_tree_regressor(state: dict[str, Any]) -> Predictor | None:
@@ -162,8 +163,10 @@ def read_ada_classifier(state: dict[str, Any]) -> Predictor | None:
     n_classes = int(state["n_classes_"])
     classes = read_classes(state, n_classes)
     kinds = {item.kind.rpartition(".")[2] for item in state["estimators_"]}
-    is_old = state.get("algorithm", "SAMME") == "SAMME.R"
-    if classes is None or is_old or not kinds <= set(_TREE_CLASSIFIERS):
+    release = read_release(state)
+    is_old = release is not None and release < _SAMME_SINCE
+    is_real = state.get("algorithm", "SAMME.R" if is_old else "SAMME") == "SAMME.R"
+    if classes is None or is_real or not kinds <= set(_TREE_CLASSIFIERS):
         return None
     if any(tree.get("n_outputs_") != 1 or tree.get("n_classes_") != n_classes for tree in trees):
         return None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scorer.families.checks import read_number
+from scorer.families.checks import read_number, read_release
 from scorer.families.steps import LabelRule, Outputs, Step, StepKind
 from scorer.families.trees.ensemble import Link
 from shared.contract.domain import Task
@@ -15,6 +15,7 @@ from .predictor import Predictor, read_classes, read_matrix, read_width
 
 WEIGHTS_LIMIT = 2**22  # of one model: 32 MiB
 _BINARY = 2
+_AUTO_SINCE = (0, 22)  # the first release whose default of multi_class is auto
 
 
 def read_regressor(state: dict[str, Any], link: Link = Link.IDENTITY) -> Predictor | None:
@@ -64,7 +65,8 @@ def read_logistic(state: dict[str, Any]) -> Predictor | None:
 
     Where classes were fitted one against the rest, releases differ, see estimators/completion.py: not packed.
     """
-    kind = state.get("multi_class", "auto")
+    release = read_release(state)
+    kind = state.get("multi_class", "auto" if release is None or release >= _AUTO_SINCE else "ovr")
     n_classes = len(state["classes_"])
     is_separate = kind in ("ovr", "warn") or (kind in ("auto", "deprecated") and state.get("solver") == "liblinear")
     if (is_separate and n_classes > _BINARY) or (kind == "multinomial" and n_classes == _BINARY):

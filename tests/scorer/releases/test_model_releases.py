@@ -17,9 +17,14 @@ from scorer.commands.convert_models import convert_folder
 from scorer.commands.unscored import Output
 from scorer.errors import Unscorable
 from scorer.estimators import loader, registry
+from scorer.families.base import Family
+from scorer.kernels import numba_steps
+from scorer.packs.cache import pack_file
+from shared.contract.domain import Task
 from shared.contract.model_names import ModelNames
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Probabilities
+from tests.scorer.kernels.chains import run_chain
 from tests.scorer.releases.make_models import SEEN
 
 Capture = pytest.CaptureFixture[str]
@@ -66,6 +71,28 @@ def test_a_model_predicts_as_the_release_that_made_it(release: str) -> None:
     assert len(scored) >= 27
     for name in scored:
         compare(files[name], answers[name], name)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_model_that_is_packed_predicts_as_the_release_that_made_it(release: str) -> None:
+    files, answers = read_release(release)
+    packed = {name: pack_file(files[name]) for name in files if name not in REFUSED[release]}
+    chains = {name: model for name, model in packed.items() if model.family is Family.STEPS}
+
+    assert len(chains) >= 15, sorted(packed.keys() - chains.keys())
+    for name, model in chains.items():
+        predicted = model.predicted
+        assert predicted is not None
+        outputs, labels = run_chain(numba_steps, model, SEEN)
+        if predicted.task is Task.REGRESSOR:
+            expected = np.array(answers[name]["predict"]).reshape(outputs.shape)
+            np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+            continue
+        assert [predicted.classes[place] for place in labels] == [str(item) for item in answers[name]["predict"]]
+        assert predicted.has_probability == ("shares" in answers[name])
+        if predicted.has_probability:
+            shares = outputs[np.arange(len(outputs)), labels]
+            np.testing.assert_allclose(shares, answers[name]["shares"], rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("release", RELEASES)
