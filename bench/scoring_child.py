@@ -35,7 +35,7 @@ from .scoring_cost import run_commands
 from .scoring_fleet import FEATURES, WINDOW, Fleet, make_fleet
 from .scoring_ours import Place, list_parts
 
-KINDS = ("PolynomialFeatures", "KNeighborsRegressor", "AdaBoostRegressor", "MLPRegressor", "GaussianProcessRegressor")
+KINDS = ("PolynomialFeatures", "KNeighborsRegressor", "BaggingRegressor", "MLPRegressor", "GaussianProcessRegressor")
 WAYS = ("folder", "hour", "loop")
 DISTINCT, TRAINING, TREES = 20, 850, 20  # models of a kind, rows that each is fitted on, trees of a forest
 VECTORS = 20  # of the fleet's own models, which are not used here
@@ -67,7 +67,7 @@ def write_kind(fleet: Fleet, kind: str) -> None:
 
 
 def _train_models(kind: str) -> Iterator[Any]:
-    from sklearn.ensemble import AdaBoostRegressor
+    from sklearn.ensemble import BaggingRegressor
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.linear_model import LinearRegression
     from sklearn.neighbors import KNeighborsRegressor
@@ -80,7 +80,7 @@ def _train_models(kind: str) -> Iterator[Any]:
     random = np.random.default_rng(7)
     makers: dict[str, Any] = {
         "PolynomialFeatures": lambda: make_pipeline(PolynomialFeatures(), LinearRegression()),
-        "AdaBoostRegressor": lambda: AdaBoostRegressor(n_estimators=TREES, random_state=0),
+        "BaggingRegressor": lambda: BaggingRegressor(n_estimators=TREES, random_state=0),
         "KNeighborsRegressor": KNeighborsRegressor,
         "MLPRegressor": lambda: MLPRegressor(hidden_layer_sizes=(100, 50), max_iter=20, random_state=0),
         "GaussianProcessRegressor": lambda: GaussianProcessRegressor(alpha=0.1),

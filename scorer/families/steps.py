@@ -20,6 +20,8 @@ totals of the model, and its link makes its outputs of them. What the kinds of s
     GAUSSIAN                       constant, means, variances  constant - sum((x - mean) ** 2 / variance) / 2
     NEAREST                        vectors                     minus the distance to the nearest vector, and its place
     VOTES     classes                                          of pairs of classes: the votes of each class
+    ENCODE    counts               values                      in the first columns: the place of x among values, or NaN
+    MEDIAN                         weights                     the weighted median of the columns
     TREES     see trees/packing.py
 """
 
@@ -54,6 +56,8 @@ class StepKind(IntEnum):
     NEAREST = 11
     VOTES = 12
     TREES = 13
+    ENCODE = 14
+    MEDIAN = 15
 
 
 class LabelRule(IntEnum):

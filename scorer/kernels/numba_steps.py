@@ -13,26 +13,19 @@ import math
 import numpy as np
 from numba import boolean, float64, int32, int64, njit, types, void
 
-from scorer.families.steps import HEAD_INTEGERS, STEP_INTEGERS, LabelRule, StepKind
-from scorer.families.trees.ensemble import Link
+from scorer.families.steps import HEAD_INTEGERS, STEP_INTEGERS, StepKind
 
 from .batch import Batch
 from .numba_backend import _LOG2E, BLOCK, ROW_MULTIPLE, _exp2
 from .numba_cache import compile_kernel, mark_readonly
+from .numba_outputs import choose_label, link_row
 from .numba_trees import run_trees
 
 _plain = njit(error_model="numpy", nogil=True)
 (
     _SELECT, _IMPUTE, _DIVIDE, _MULTIPLY, _ROUND, _PRODUCT, _RBF, _POLY, _TANH, _COSINE, _GAUSSIAN, _NEAREST, _VOTES,
-    _TREES,
+    _TREES, _ENCODE, _MEDIAN,
 ) = (int(kind) for kind in StepKind)  # fmt: skip
-(
-    _IDENTITY, _SIGMOID, _SOFTMAX, _SIGMOIDS, _NORMED_SIGMOIDS, _EXP, _LOG1P_EXP, _SIGNED_SQUARE, _SHARE,
-    _SIGMOID_OUTPUT,
-) = (int(link) for link in Link)  # fmt: skip
-(
-    _NONE, _FIRST_LARGEST, _ABOVE_ZERO, _FROM_ZERO, _LARGEST_TOTAL, _SECOND_TOTAL, _BELOW_ZERO, _UP_TO_ZERO,
-) = (int(rule) for rule in LabelRule)  # fmt: skip
 
 
 @_plain
@@ -57,6 +50,25 @@ def _change_columns(kind, z, integers, numbers, n_padded):
                 v += shift
                 v = low if v < low else v  # noqa: FURB136  # NaN stays
                 x[r] = high if v > high else v  # noqa: FURB136
+
+
+@_plain
+def _encode_columns(z, counts, numbers, n_padded):
+    """The place of each number among its column's values, which are sorted; NaN where it is not among them."""
+    first = 0
+    for column in range(len(counts)):
+        x, count = z[column], counts[column]
+        values = numbers[first : first + count]
+        for r in range(n_padded):
+            low, high = 0, count
+            while low < high:
+                middle = (low + high) // 2
+                if values[middle] < x[r]:
+                    low = middle + 1
+                else:
+                    high = middle
+            x[r] = np.float64(low) if low < count and values[low] == x[r] else math.nan
+        first += count
 
 
 @_plain
@@ -150,6 +162,29 @@ def _find_nearest(out, z, vectors, n_padded):
 
 
 @_plain
+def _find_median(out, z, weights, order, n_padded):
+    """out[0, row] = the first of the sorted columns at which half of the weights is reached."""
+    count = len(weights)
+    for r in range(n_padded):
+        for j in range(count):
+            place = j
+            while place > 0 and z[order[place - 1], r] > z[j, r]:
+                order[place] = order[place - 1]
+                place -= 1
+            order[place] = j
+        total, reached = 0.0, 0.0
+        for j in range(count):
+            total += weights[order[j]]
+        j = 0
+        while j < count - 1:
+            reached += weights[order[j]]
+            if reached >= 0.5 * total:
+                break
+            j += 1
+        out[0, r] = z[order[j], r]
+
+
+@_plain
 def _count_votes(out, z, n_classes, n_padded):
     """out[class, row] = the pairs in which the class beat another: libsvm's rule, the first where above 0."""
     for k in range(n_classes):
@@ -182,6 +217,8 @@ def _make_columns(kind, out, z, integers, numbers, n_columns, scratch, leaf, n_p
         _score_gaussian(out, z, numbers, n_columns, n_padded)
     elif kind == _NEAREST:
         _find_nearest(out, z, numbers, n_padded)
+    elif kind == _MEDIAN:
+        _find_median(out, z, numbers, leaf, n_padded)
     elif kind == _VOTES:
         _count_votes(out, z, integers[0], n_padded)
     else:
@@ -197,6 +234,8 @@ def _run_steps(integers, numbers, z, other, width, scratch, leaf, n_padded, is_l
         own, own_numbers = integers[at + STEP_INTEGERS : at + n_integers], numbers[number_at : number_at + n_numbers]
         if kind == _IMPUTE or kind == _DIVIDE or kind == _MULTIPLY:
             _change_columns(kind, z, own, own_numbers, n_padded)
+        elif kind == _ENCODE:
+            _encode_columns(z, own, own_numbers, n_padded)
         elif kind == _ROUND or kind == _COSINE:
             for f in range(width):
                 x = z[f]
@@ -214,69 +253,6 @@ def _run_steps(integers, numbers, z, other, width, scratch, leaf, n_padded, is_l
         at += n_integers
         number_at += n_numbers
     return z
-
-
-@_plain
-def _sigmoid(t):
-    return 1.0 / (1.0 + math.exp(-t))
-
-
-@_plain
-def _link_row(link, parameter, totals, r, n_totals, row):
-    """row[output] = the outputs of one row."""
-    if link == _SIGMOID or link == _SHARE:
-        share = totals[0, r] if link == _SHARE else _sigmoid(parameter * totals[0, r])
-        row[0], row[1] = 1.0 - share, share
-        return
-    total = 0.0
-    largest = totals[0, r]
-    for k in range(n_totals):
-        largest = max(largest, totals[k, r])
-    for k in range(len(row)):
-        t = totals[k, r]
-        if link == _SOFTMAX:
-            t = math.exp((t - largest) * parameter)
-            total += t
-        elif link == _SIGMOIDS or link == _NORMED_SIGMOIDS or link == _SIGMOID_OUTPUT:
-            t = _sigmoid(parameter * t)
-            total += t
-        elif link == _EXP:
-            t = math.exp(t)
-        elif link == _LOG1P_EXP:
-            t = math.log1p(math.exp(t))
-        elif link == _SIGNED_SQUARE:
-            t = math.copysign(t * t, t)
-        row[k] = t
-    if link == _SOFTMAX or link == _NORMED_SIGMOIDS:
-        for k in range(len(row)):
-            row[k] /= total
-
-
-@_plain
-def _find_largest(numbers, count):
-    best = 0
-    for k in range(1, count):
-        if numbers[k] > numbers[best]:
-            best = k
-    return best
-
-
-@_plain
-def _choose_label(rule, totals, r, n_totals, row):
-    """The place of the row's class; -1 where the model has none."""
-    if rule == _FIRST_LARGEST:
-        return _find_largest(row, len(row))
-    if rule == _ABOVE_ZERO:
-        return 1 if totals[0, r] > 0.0 else 0
-    if rule == _FROM_ZERO:
-        return 1 if totals[0, r] >= 0.0 else 0
-    if rule == _LARGEST_TOTAL:
-        return _find_largest(totals[:n_totals, r], n_totals)
-    if rule == _BELOW_ZERO:
-        return 1 if totals[0, r] < 0.0 else 0
-    if rule == _UP_TO_ZERO:
-        return 1 if totals[0, r] <= 0.0 else 0
-    return int(totals[1, r]) if rule == _SECOND_TOTAL else -1
 
 
 def _predict_models(
@@ -303,10 +279,10 @@ def _predict_models(
             for r in range(count):
                 at = output_index[i] + (start + r) * n_outputs
                 row = outputs[at : at + n_outputs]
-                _link_row(link, model_numbers[0], totals, r, n_totals, row)
+                link_row(link, model_numbers[0], totals, r, n_totals, row)
                 if is_large[r]:
                     row[:] = math.nan
-                labels[out[i] + start + r] = _choose_label(rule, totals, r, n_totals, row)
+                labels[out[i] + start + r] = choose_label(rule, totals, r, n_totals, row)
 
 
 _NUMBERS, _INDICES, _SMALL, _TABLE = (

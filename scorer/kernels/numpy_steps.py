@@ -67,6 +67,8 @@ def _run_steps(integers: np.ndarray, numbers: np.ndarray, z: np.ndarray) -> np.n
             rounded = z.astype(np.float32).astype(np.float64)
             is_large |= (np.isinf(rounded)).any(axis=0)
             z = rounded
+        elif kind == StepKind.ENCODE:
+            z = _encode_columns(z, own, own_numbers)
         elif kind in (StepKind.IMPUTE, StepKind.DIVIDE, StepKind.MULTIPLY):
             z = _change_columns(StepKind(kind), z, own, own_numbers)
         else:
@@ -96,10 +98,24 @@ def _make_columns(
             result = _score_gaussian(z, numbers, n_columns)
         case StepKind.NEAREST:
             result = _find_nearest(z, numbers.reshape(-1, len(z)))
+        case StepKind.MEDIAN:
+            result = _find_median(z, numbers)
         case StepKind.VOTES:
             result = _count_votes(z, int(integers[0]))
         case _:
             result = run_trees(z, integers, numbers, n_columns)
+    return result
+
+
+def _encode_columns(z: np.ndarray, counts: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The place of each number among its column's values, which are sorted; NaN where it is not among them."""
+    result, first = z.copy(), 0
+    for column, count in enumerate(counts.tolist()):
+        values = numbers[first : first + count]
+        place = np.searchsorted(values, z[column])
+        is_value = (place < count) & (values[np.minimum(place, count - 1)] == z[column])
+        result[column] = np.where(is_value, place, np.nan)
+        first += count
     return result
 
 
@@ -167,6 +183,16 @@ def _find_nearest(z: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         difference = x - column[:, None]
         square += difference * difference
     return np.stack([-np.sqrt(square.min(axis=0)), square.argmin(axis=0).astype(np.float64)])
+
+
+def _find_median(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The first of the sorted columns at which half of the weights is reached, [1, rows]."""
+    order = np.argsort(z, axis=0, kind="stable")
+    reached = np.cumsum(weights[order], axis=0)
+    first = (reached >= 0.5 * reached[-1]).argmax(axis=0)
+    row = np.arange(z.shape[1])
+    result: np.ndarray = z[order[first, row], row][None, :]
+    return result
 
 
 def _count_votes(z: np.ndarray, n_classes: int) -> np.ndarray:

@@ -19,6 +19,8 @@ from .predictor import Predictor, read_classes
 
 VALUES_LIMIT = 2**23  # numbers in the leaves of one model: 64 MiB
 _KINDS = {"left_child": "i", "right_child": "i", "feature": "i", "threshold": "f"}
+MEDIAN_LIMIT = 128  # trees whose predictions are sorted for each row
+_TREE_REGRESSORS = ("DecisionTreeRegressor", "ExtraTreeRegressor")
 _TREE_CLASSIFIERS = ("DecisionTreeClassifier", "ExtraTreeClassifier")
 _BINARY = 2
 _SAMME_SINCE = (1, 6)  # the first release whose default algorithm of AdaBoost is SAMME
@@ -193,6 +195,24 @@ def read_ada_classifier(state: dict[str, Any]) -> Predictor | None:
     values = np.where(joined.feature[:, None] < 0, values, 0.0)
     voted = _replace_values(joined, values, output)
     return _build_predictor(Task.CLASSIFIER, state, voted, start, outputs, classes, divisor=divisor)
+
+
+def read_ada_regressor(state: dict[str, Any]) -> Predictor | None:
+    """AdaBoostRegressor over trees: the weighted median of what they predict."""
+    trees, kinds = _list_states(state), {item.kind.rpartition(".")[2] for item in state["estimators_"]}
+    weights = read_array(state, "estimator_weights_", np.shape(state["estimator_weights_"])).astype(np.float64)
+    n_features = _read_n_features(state)
+    if not kinds <= set(_TREE_REGRESSORS) or len(trees) > MEDIAN_LIMIT:
+        return None
+    joined = _join_trees(trees, n_features, 1)
+    if joined is None or weights.ndim != 1 or len(weights) < len(trees) or not np.isfinite(weights).all():
+        return None
+    own = _replace_values(joined, joined.values, np.arange(len(trees), dtype=np.int32))
+    ensemble = Ensemble(own, n_features, np.zeros(len(trees)), Link.IDENTITY, rounds_input=True)
+    check_trees(ensemble)
+    median = Step(StepKind.MEDIAN, 1, (), (weights[: len(trees)],))
+    steps = [Step(StepKind.ROUND, n_features), build_trees_step(ensemble), median]
+    return Predictor(Task.REGRESSOR, n_features, steps, Outputs())
 
 
 def _build_predictor(

@@ -87,6 +87,7 @@ _READERS: Mapping[str, _Reader] = MappingProxyType(
         "sklearn.ensemble._forest.ExtraTreesClassifier": forests.read_forest_classifier,
         "sklearn.ensemble._gb.GradientBoostingRegressor": forests.read_boosting_regressor,
         "sklearn.ensemble._gb.GradientBoostingClassifier": forests.read_boosting_classifier,
+        "sklearn.ensemble._weight_boosting.AdaBoostRegressor": forests.read_ada_regressor,
         "sklearn.ensemble._weight_boosting.AdaBoostClassifier": forests.read_ada_classifier,
         "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor": (
             histograms.read_regressor

@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    AdaBoostRegressor,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -70,6 +71,8 @@ TREE_REGRESSORS = [
     ExtraTreesRegressor(**TREES),
     GradientBoostingRegressor(**TREES),
     GradientBoostingRegressor(loss="huber", init="zero", **TREES),
+    AdaBoostRegressor(**TREES),
+    AdaBoostRegressor(tree.DecisionTreeRegressor(max_depth=2, **RANDOM), loss="square", n_estimators=40, **RANDOM),
     HistGradientBoostingRegressor(max_iter=7),
     HistGradientBoostingRegressor(max_iter=3, max_leaf_nodes=None, min_samples_leaf=1),
 ]

@@ -11,7 +11,12 @@ import skops.io
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDOneClassSVM
 from sklearn.pipeline import make_pipeline
@@ -195,6 +200,30 @@ def test_gaps_go_where_training_sent_them(backend: ModuleType) -> None:
         check_regressor(backend, model, gappy, 1e-12 if hasattr(model, "steps") else 0)
 
 
+@pytest.mark.parametrize("estimator", [HistGradientBoostingRegressor, HistGradientBoostingClassifier])
+def test_categories_are_those_of_training(estimator: Any, backend: ModuleType) -> None:
+    rows = ROWS.copy()
+    rows[:, 1] = np.random.default_rng(4).integers(-3, 12, len(rows)) * 7
+    rows[:, 3] = np.random.default_rng(5).integers(0, 40, len(rows)) + 0.5
+    target = np.where(rows[:, 1] % 3 == 0, 5, 0) + np.where(rows[:, 3] % 7 < 3, 2, 0) + rows[:, 0]
+    gappy = rows.copy()
+    gappy[::7, 1] = np.nan
+    new = rows[:60].copy()
+    new[:20, 1], new[20:30, 1], new[30:40, 3] = (
+        np.linspace(-30, 100, 20),
+        np.nan,
+        [-1, -0.5, 0, 1e9, 256, 7, 3, 2, 1, 50],
+    )
+    for data in (rows, gappy):
+        is_classifier = estimator is HistGradientBoostingClassifier
+        labels = np.digitize(target, [2, 5]) if is_classifier else target
+        model = estimator(max_iter=8, categorical_features=[1, 3], min_samples_leaf=2).fit(data, labels)
+        if is_classifier:
+            check_classifier(backend, model, new, ULP)
+        else:
+            check_regressor(backend, model, new, 0)
+
+
 def test_a_model_trained_without_gaps_is_given_none() -> None:
     packed = pack(RandomForestRegressor(n_estimators=2).fit(ROWS, make_target(ROWS)))
 
@@ -208,7 +237,6 @@ def test_a_model_trained_without_gaps_is_given_none() -> None:
         lambda x, y: SVC(probability=True).fit(x, y),
         lambda x, y: SVC(break_ties=True).fit(x, y),
         lambda x, y: make_pipeline(SimpleImputer(add_indicator=True), LogisticRegression()).fit(x, y),
-        lambda x, y: HistGradientBoostingRegressor(categorical_features=[0]).fit(np.abs(x).astype(int), y),
         lambda x, y: LogisticRegression().fit(x, y).sparsify(),
     ],
 )
