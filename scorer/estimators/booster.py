@@ -45,7 +45,7 @@ class PackedBooster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             place = tuple(np.argwhere(np.abs(rows) > np.finfo(np.float32).max)[:1].tolist())
             if place:
                 value = rows[tuple(place[0])]
-                raise Unscorable(Reason.BAD_READINGS, f"expected numbers that float32 holds, got {value!r}")
+                raise Unscorable(Reason.BAD_READINGS, f"expected numbers that float32 holds, got {float(value)!r}")
         return outputs, labels
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from scorer.errors import Unscorable
 from scorer.model_files.content import DOUBLE, ModelContent, Threshold, ThresholdOf
+from scorer.model_files.parsed import get_last_step
 from shared.contract.domain import Task
 from shared.contract.reasons import Reason
 
@@ -69,6 +70,7 @@ def _choose_features(content: ModelContent, own: tuple[str, ...], count: int | N
     if not stated:
         stated, origin = content.signature.names, "the signature in MLmodel"
     if stated and own:
+        own = _restore_blanks(content, own, stated)
         if surplus := sorted(set(own) - set(stated)):
             _contradict(f"it was fitted on {surplus[0]!r}, which is not among {origin}")
         return own
@@ -82,6 +84,15 @@ def _choose_features(content: ModelContent, own: tuple[str, ...], count: int | N
             Reason.WRONG_FEATURES, f"expected {count} features, got {n_names} names in the sidecar features.json"
         )
     return content.sidecar.features
+
+
+def _restore_blanks(content: ModelContent, own: tuple[str, ...], stated: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of a booster of LightGBM, which writes underscores for blanks, as those beside it are spelt."""
+    last = get_last_step(content.bundle.estimator)
+    spelling = {name.replace(" ", "_"): name for name in stated}
+    if not last.kind.startswith("lightgbm.") or len(spelling) < len(stated):
+        return own
+    return tuple(spelling.get(name, name) for name in own)
 
 
 def _check_order(content: ModelContent) -> None:
