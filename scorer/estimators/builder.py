@@ -21,7 +21,6 @@ from scorer.model_files.parsed import Global, ObjectArray, ParsedObject, describ
 from shared.contract.reasons import Reason
 
 from . import completion, parts
-from .booster import build_booster
 from .checks import attribute_checks
 
 _TRANSFORMER = "sklearn.preprocessing._function_transformer.FunctionTransformer"
@@ -72,7 +71,7 @@ class _Builder:
             # One that was never fitted is a template inside another estimator, which only fitting uses.
             return self.build_value(parsed.state.get("best_estimator_"))
         if parsed.kind in BOOSTERS:
-            return build_booster(parsed)
+            return _build_booster(parsed)
         match USES[parsed.kind]:
             case Use.ESTIMATOR:
                 return self._build_estimator(parsed)
@@ -109,10 +108,16 @@ class _Builder:
         return _get_function(value) if _is_function(parsed, attribute, value) else self.build_value(value)
 
 
+def _build_booster(parsed: ParsedObject) -> Any:
+    from .booster import build_booster  # it imports scikit-learn
+
+    return build_booster(parsed)
+
+
 def _build_wrapper(parsed: ParsedObject) -> Any:
     """The booster of an object inside another estimator; None for one that was never fitted, which fitting copies."""
     try:
-        return build_booster(read_wrapper(parsed))
+        return _build_booster(read_wrapper(parsed))
     except Unscorable as error:
         if error.reason is Reason.UNFITTED_MODEL:
             return None

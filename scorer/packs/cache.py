@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -63,6 +63,10 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
         log.warning("pack=%s not read, all models are fetched: %s", name, error)
         old, state, name = EMPTY, None, ""
     rows = old.find_rows(models)
+    is_cut = old.is_cut and bool((rows >= 0).any())
+    if is_cut:  # what comes after its last model is in a further pack, and is not read to see that it does not fit
+        rows = rows[: int(np.flatnonzero(rows >= 0)[-1]) + 1]
+        models = models[: len(rows)]
     if stores.current:
         is_excluded = np.zeros(len(models), bool)
         is_excluded[list(excluded)] = True
@@ -73,6 +77,8 @@ def load_models(stores: Stores, name: str, models: ModelList, excluded: Collecti
     entries = {index: entry for index, entry in entries.items() if index < end}
     indices = np.union1d(np.flatnonzero(rows[:end] >= 0), np.array(list(entries), np.int64))
     new_pack = old.merge_rows(rows[indices], pack.build_pack(list(entries.values())))
+    if new_pack.is_cut != (is_cut or end < len(models)):
+        new_pack = replace(new_pack, is_cut=not new_pack.is_cut)
     if name and new_pack is not old:
         _write_pack(stores.work, name, new_pack, state)
         log.info("pack=%s models=%s, %s of them new", name, len(new_pack), len(entries))

@@ -1,6 +1,6 @@
 """Packs: neighbouring models in one data-only file, each as the numbers that a kernel needs, and back. No I/O.
 
-    64 bytes    a magic text, the version, and a hash of the rest
+    64 bytes    a magic text, the version, a hash of the rest, and whether more models follow in another pack
     Arrow IPC   one record batch, a row for each model, in the order of the fleet
 
 A row has the etag of the file that it was made from. So a pack is a cache: missing models are read from their files,
@@ -27,8 +27,7 @@ import xxhash
 
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
-from scorer.families.base import COUNT, HEAD, OUTPUTS_LIMIT, Family, GapRule, Packed
-from scorer.families.steps import HEAD_INTEGERS, N_INTEGERS, N_NUMBERS, N_OUTPUTS
+from scorer.families.base import Family, GapRule, Packed
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Task
 from shared.contract.errors import Malformed
@@ -37,10 +36,13 @@ from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 from shared.contract.text import clip_text
 
+from .checks import find_problem
+
 NO_COMPANIONS: Mapping[str, bytes] = MappingProxyType({})
 _MAGIC = b"fleetscore pack\n"
 VERSION = 6  # of this layout, of `families` and of the refusals; a pack of another version is built again
 _HEAD = 64  # bytes; keeps the Arrow buffers aligned
+_CUT = 48  # where the head says whether more models follow
 
 _SCHEMA = pa.schema(
     [
@@ -84,9 +86,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Pack:
-    """The models of a pack, in columns. Views are created once and copy nothing."""
+    """The models of a pack, in columns. Views are created once and copy nothing.
+
+    *is_cut*: the models after its last one did not fit into it, and are in a further pack.
+    """
 
     rows: pa.RecordBatch
+    is_cut: bool = False
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -195,7 +201,7 @@ class Pack:
         both = pa.Table.from_batches([self.rows, fresh.rows]).unify_dictionaries()
         merged = both.take(build_numbers(indices)).combine_chunks()
         batches = merged.to_batches()
-        return Pack(batches[0]) if batches else EMPTY
+        return Pack(batches[0], self.is_cut) if batches else EMPTY
 
 
 def build_pack(entries: Sequence[Entry]) -> Pack:
@@ -262,12 +268,12 @@ def to_bytes(pack: Pack) -> bytes:
     with pa.ipc.new_file(sink, _SCHEMA) as writer:
         writer.write_batch(pack.rows)
     body = sink.getvalue()
-    return b"".join([_make_head(body), memoryview(body)])
+    return b"".join([_make_head(body, is_cut=pack.is_cut), memoryview(body)])
 
 
-def _make_head(body: pa.Buffer | memoryview) -> bytes:
+def _make_head(body: pa.Buffer | memoryview, *, is_cut: bool) -> bytes:
     head = _MAGIC + VERSION.to_bytes(8, "little") + len(body).to_bytes(8, "little") + xxhash.xxh3_128_digest(body)
-    return head.ljust(_HEAD, b"\0")
+    return (head + bytes([is_cut])).ljust(_HEAD, b"\0")
 
 
 def from_buffer(data: memoryview) -> Pack:
@@ -278,72 +284,18 @@ def from_buffer(data: memoryview) -> Pack:
     version = int.from_bytes(head[16:24], "little")
     if version != VERSION:
         raise Malformed(f"expected a pack of version {VERSION}, got {version}")
-    if head != _make_head(body):
+    is_cut = head[_CUT : _CUT + 1] == b"\1"
+    if head != _make_head(body, is_cut=is_cut):
         raise Malformed("a corrupt pack: its content does not match its head")
     try:
         with pa.ipc.open_file(pa.py_buffer(body)) as reader:
             if not reader.schema.equals(_SCHEMA) or reader.num_record_batches > 1:
                 raise Malformed(f"a foreign pack: its columns are {reader.schema.names}")
-            pack = Pack(reader.get_batch(0)) if reader.num_record_batches else EMPTY
+            pack = Pack(reader.get_batch(0), is_cut) if reader.num_record_batches else EMPTY
         pack.rows.validate(full=True)
-        problem = _find_problem(pack)
+        problem = find_problem(pack)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Malformed(f"a foreign pack: {error}") from error
     if problem:
         raise Malformed(f"a foreign pack: {problem}")
     return pack
-
-
-def _find_problem(pack: Pack) -> str:
-    """The contradiction in the sizes of its models' numbers; "" when there is none."""
-    family, n_features = pack.get_numbers("family"), pack.get_numbers("width").astype(np.int64)
-    (number_at, numbers), (integer_at, _) = pack.numbers, pack.integers
-    n_numbers, n_integers = np.diff(number_at), np.diff(integer_at)
-    steps = family == Family.STEPS
-    used = (family != Family.KEPT) & ~steps
-    if not set(pack.get_texts("reason")[1]) <= {"", *Reason}:
-        return "an unknown reason"
-    _ = pack.features, pack.gaps, pack.classes, pack.tasks  # raise ValueError where they are not such
-    is_small = n_numbers[used] < HEAD
-    if not np.isin(family, list(Family)).all() or (n_numbers[family == Family.KEPT] != 0).any() or is_small.any():
-        return "an unknown family, or a family without numbers"
-    if (n_features[used | steps] < 1).any() or (number_at[-1:] > len(numbers)).any():
-        return "a model without features"
-    if problem := _find_chain_problem(pack, np.flatnonzero(steps)):
-        return problem
-    count = np.zeros(len(family))
-    count[used] = numbers[number_at[:-1][used] + COUNT]
-    if not (np.isfinite(count) & (count >= 0) & (count == np.floor(count)) & (count < 2**31)).all():
-        return "a count that is not a whole number"
-    n = count.astype(np.int64)
-    nodes = (n_integers - n) // 3
-    body = {
-        Family.RBF: n * (n_features + 1),
-        Family.POLY: n * (n_features + 1),
-        Family.SIGMOID: n * (n_features + 1),
-        Family.LINEAR: n_features,
-        Family.ENVELOPE: n_features + n_features * n_features,
-        Family.FOREST: nodes,
-    }
-    for family_of_body, body_size in body.items():
-        is_family = family == family_of_body
-        if (n_numbers[is_family] != (HEAD + 2 * n_features + body_size)[is_family]).any():
-            return f"{family_of_body.name} with a wrong number of numbers"
-    forest = family == Family.FOREST
-    if (n_integers[~forest & ~steps] != 0).any() or (n_integers[forest] != (n + 3 * nodes)[forest]).any():
-        return "trees with a wrong number of nodes"
-    return ""
-
-
-def _find_chain_problem(pack: Pack, rows: np.ndarray) -> str:
-    """The contradiction between the sizes of chains and what they say themselves; "" where there is none."""
-    (number_at, _), (integer_at, integers) = pack.numbers, pack.integers
-    n_numbers, n_integers = np.diff(number_at)[rows], np.diff(integer_at)[rows]
-    if (n_integers < HEAD_INTEGERS).any():
-        return "a chain of steps without a head"
-    first = integer_at[rows]
-    is_own = (integers[first + N_INTEGERS] == n_integers) & (integers[first + N_NUMBERS] == n_numbers)
-    outputs, (task_codes, tasks) = pack.get_numbers("outputs")[rows], pack.tasks
-    is_own &= (integers[first + N_OUTPUTS] == outputs) & (outputs >= 1) & (outputs < OUTPUTS_LIMIT)
-    has_task = np.array([task is not None for task in tasks], bool)[task_codes[rows]]
-    return "" if (is_own & has_task).all() else "a chain of steps with other numbers than it says"

@@ -23,6 +23,7 @@ from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
 from scorer.commands import score_chunk
+from scorer.packs import cache
 from scorer.predictions.table import SCHEMAS
 from scorer.readings import source
 from scorer.sandbox.pool import WorkerPool
@@ -585,6 +586,33 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_files_the_cores_and_th
     report, data = run_packed(place, packed, 4)
     assert data == expected
     assert any("were replaced by a later one" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("place", ["folder"], indirect=True)
+@pytest.mark.parametrize("memory", [None, 1])
+def test_packs_that_are_cut_change_nothing_but_the_groups_of_rows(
+    place: Place, packed: Manifest, memory: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(readings_memory=memory) if memory else Limits()
+    chunk = replace(packed, policy=ScoringOptions(limits=limits))
+    expected, data = run_packed(place, chunk, 1)
+    rows = pq.read_table(pa.BufferReader(data))
+    monkeypatch.setattr(cache, "PACKED_BYTES", 5_000)  # eleven of these models
+    for attempt in (2, 3):  # with packs of before, and with its own
+        report, cut = run_packed(place, chunk, attempt)
+        assert (report.results, report.warnings) == (expected.results, expected.warnings)
+        assert pq.read_table(pa.BufferReader(cut)).equals(rows)
+    stored = [path for path in place.paths("work") if path.startswith("packs/")]
+    assert stored == sorted(pack_path(name) for name in ("first", "first.1", "first.2", "then", "then.1"))
+    for model in chunk.models:
+        place.delete("models", model.name)
+    report, cut = run_packed(place, chunk, 4)
+    assert report.results == expected.results
+
+    place.write("models", "pump-00.pkl", b"\0broken now")
+    fleet = [replace(model, etag="another") if not index else model for index, model in enumerate(chunk.models)]
+    report, _ = run_packed(place, replace(chunk, models=tuple(fleet)), 5)
+    assert [result.model for result in report.results if result.reason] == ["pump-00", "pump-07"]
 
 
 @pytest.mark.parametrize("place", ["folder"], indirect=True)

@@ -167,6 +167,23 @@ def test_of_ten_thousand_models_only_what_changed_came_or_went_is_touched(tmp_pa
     assert watched.calls == ["map packs/p.pack"]
 
 
+@pytest.mark.parametrize(("limit", "loaded"), [(1, 1), (150, 2), (300, 3), (10**6, 4)])
+def test_only_so_many_models_are_loaded_as_fit_together(
+    limit: int, loaded: int, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load_models(place.stores()[0], "", place.fleet())
+    monkeypatch.setattr(cache, "PACKED_BYTES", limit)
+    place.put("c", LINES[1])  # three of 144 bytes, and the broken one
+    expected = load_models(place.stores()[0], "", place.fleet())
+    for _ in range(2):  # without the pack, and with it
+        stores, watched = place.stores()
+        models = load_models(stores, "p", place.fleet())
+        assert len(models.rows) == len(expected.rows) <= len(whole.rows)
+        assert told(models) == told(expected)
+    assert watched.calls == ["map packs/p.pack"]
+    assert len(models.rows) == loaded
+
+
 def test_what_was_carried_or_refused_is_not_fetched(place: Place) -> None:
     first, *others = place.fleet()
     fleet = ModelList.from_models([replace(first, refused=Reason.QUARANTINED), *others])
