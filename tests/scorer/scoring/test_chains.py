@@ -19,7 +19,8 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.svm import OneClassSVM
 from xgboost import XGBClassifier, XGBRegressor
 
-from scorer.packs.cache import Stores, load_models
+from scorer.packs.cache import LoadedModels, Stores, load_models
+from scorer.packs.pack import EMPTY
 from scorer.readings import source
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
@@ -100,7 +101,8 @@ def score(
     )
     context = ScoringContext(workers, **options)
     whole = PackInput(planned, load_models(stores, "", planned), seen, stores=stores)
-    inputs = (whole, replace(whole, is_isolated=True))
+    unread = LoadedModels(EMPTY, np.full(len(planned), -1), {}, {})  # only worker processes read the files
+    inputs = (whole, replace(whole, loaded=unread, is_isolated=True))
     one, two = (pipeline.score_pack(item, context, ProgressCounter(), RunWarnings()) for item in inputs)
     return one, two
 
@@ -122,6 +124,28 @@ def test_kernels_and_worker_processes_say_the_same(
     assert kernels.predicted.tasks == isolated.predicted.tasks
     assert kernels.predicted.readings == isolated.predicted.readings == len(models) * len(NEW)
     assert kernels.predicted.labels == isolated.predicted.labels
+
+
+def test_models_of_one_feature_keep_its_value_in_each_row(
+    tmp_path: Path, workers: WorkerPool, probabilities: Probabilities
+) -> None:
+    single, target = FRAME[["heat"]], make_target(ROWS)
+    models = {
+        "labels": LogisticRegression().fit(single, next(make_classes(ROWS))),
+        "line": LinearRegression().fit(single, target),
+        "lines": LinearRegression().fit(single, np.stack([target, -target], axis=1)),
+        "several": LinearRegression().fit(FRAME, target),
+        "svm": OneClassSVM(nu=0.2).fit(single),
+    }
+
+    kernels, isolated = score(tmp_path, workers, models, probabilities=probabilities)
+
+    assert kernels.results == isolated.results
+    first, second = (output.rows.to_pandas() for output in (kernels, isolated))
+    names = ["time", "device", "value", "output", "label", "anomaly"]
+    pd.testing.assert_frame_equal(first[names], second[names])
+    assert first[first.device == "several"].value.isna().all()
+    assert first[first.device != "several"].value.notna().all()
 
 
 def test_what_is_too_large_for_a_model_is_told_by_its_library(tmp_path: Path, workers: WorkerPool) -> None:
