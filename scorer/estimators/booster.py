@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from scorer.errors import Unscorable
 from scorer.families.predictors import reader
@@ -21,7 +21,7 @@ class PackedBooster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
     def __init__(self, read: reader.ReadModel) -> None:
         self.read = read
         self.n_features_in_ = read.n_features
-        self.classes_ = np.array(read.predictor.classes, dtype=object)
+        self.classes_ = np.array(read.predictor.classes)
 
     def fit(self, *_: Any) -> Self:
         """Not done here: a Pipeline asks whether there is such a method."""
@@ -49,7 +49,15 @@ class PackedBooster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         return outputs, labels
 
 
-class PackedClassifier(PackedBooster):
+class PackedRegressor(RegressorMixin, PackedBooster):  # type: ignore[misc]
+    """The same, and scikit-learn is told that it is a regressor."""
+
+
+class PackedLabels(ClassifierMixin, PackedBooster):  # type: ignore[misc]
+    """The same of a classifier without probabilities."""
+
+
+class PackedClassifier(PackedLabels):
     """The same of a classifier that has probabilities."""
 
     def predict_proba(self, features: Any) -> np.ndarray:
@@ -57,8 +65,31 @@ class PackedClassifier(PackedBooster):
         return self._predict(features)[0]
 
 
+class PackedLightGBM(PackedClassifier):
+    """The same of LightGBM, which has decision_function since 4.7: scikit-learn asks it before probabilities."""
+
+    def decision_function(self, _: Any) -> np.ndarray:
+        """Refused: what was asked when the model around it was fitted, its file does not say. Raises Unscorable."""
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL,
+            "expected LightGBM alone, or in an estimator that asks for its probabilities, got one in an estimator that "
+            "asks for raw scores where its release has them, which the file does not say",
+        )
+
+
+def make_template(name: str) -> BaseEstimator:
+    """What stands for a booster that was never fitted, inside an estimator that only fitting copies it for."""
+    kind = PackedClassifier if name.endswith("Classifier") else PackedRegressor
+    template: BaseEstimator = object.__new__(kind)
+    return template
+
+
 def build_booster(parsed: ParsedObject) -> PackedBooster:
     """The booster of a file. Raises KeyError, ValueError, and Unscorable for what is not computed exactly."""
     read = reader.read_model([], parsed, None)
     assert read is not None  # each kind of booster has a reader
-    return PackedClassifier(read) if read.predictor.has_probability else PackedBooster(read)
+    if read.predictor.task is not Task.CLASSIFIER:
+        return PackedRegressor(read)
+    if not read.predictor.has_probability:
+        return PackedLabels(read)
+    return PackedLightGBM(read) if parsed.kind.startswith("lightgbm.") else PackedClassifier(read)

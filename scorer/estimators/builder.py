@@ -115,13 +115,15 @@ def _build_booster(parsed: ParsedObject) -> Any:
 
 
 def _build_wrapper(parsed: ParsedObject) -> Any:
-    """The booster of an object inside another estimator; None for one that was never fitted, which fitting copies."""
+    """The booster of an object inside another estimator; a template for one that was never fitted."""
     try:
         return _build_booster(read_wrapper(parsed))
     except Unscorable as error:
-        if error.reason is Reason.UNFITTED_MODEL:
-            return None
-        raise
+        if error.reason is not Reason.UNFITTED_MODEL:
+            raise
+    from .booster import make_template  # it imports scikit-learn
+
+    return make_template(parsed.kind)
 
 
 _CONTAINERS = frozenset({ParsedObject, Global, ObjectArray, dict, list, tuple})

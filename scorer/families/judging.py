@@ -69,8 +69,8 @@ def _choose_features(content: ModelContent, own: tuple[str, ...], count: int | N
     stated, origin = content.bundle.features, "the columns beside it"
     if not stated:
         stated, origin = content.signature.names, "the signature in MLmodel"
+    own = _restore_blanks(content, own, stated or content.sidecar.features)
     if stated and own:
-        own = _restore_blanks(content, own, stated)
         if surplus := sorted(set(own) - set(stated)):
             _contradict(f"it was fitted on {surplus[0]!r}, which is not among {origin}")
         return own

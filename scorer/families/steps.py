@@ -71,6 +71,7 @@ class LabelRule(IntEnum):
     SECOND_TOTAL = 5  # the second total is its number; the only output is the first
     BELOW_ZERO = 6  # of a detector: 1, an anomaly, where the total is below 0
     UP_TO_ZERO = 7  # the same where it is 0 or below
+    FIRST_LARGEST_SINGLE = 8  # that of the first largest output, as float32
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from scorer.families.steps import LabelRule
@@ -19,6 +20,7 @@ _plain = njit(error_model="numpy", nogil=True)
 ) = (int(link) for link in Link)  # fmt: skip
 (
     _NONE, _FIRST_LARGEST, _ABOVE_ZERO, _FROM_ZERO, _LARGEST_TOTAL, _SECOND_TOTAL, _BELOW_ZERO, _UP_TO_ZERO,
+    _FIRST_LARGEST_SINGLE,
 ) = (int(rule) for rule in LabelRule)  # fmt: skip
 
 
@@ -72,6 +74,12 @@ def choose_label(rule, totals, r, n_totals, row):
     """The place of the row's class; -1 where the model has none."""
     if rule == _FIRST_LARGEST:
         return _find_largest(row, len(row))
+    if rule == _FIRST_LARGEST_SINGLE:
+        best = 0
+        for k in range(1, len(row)):
+            if np.float32(row[k]) > np.float32(row[best]):
+                best = k
+        return best
     if rule == _ABOVE_ZERO:
         return 1 if totals[0, r] > 0.0 else 0
     if rule == _FROM_ZERO:

@@ -251,6 +251,8 @@ def _choose_labels(rule: LabelRule, totals: np.ndarray, results: np.ndarray) -> 
             labels = np.full(totals.shape[1], -1)
         case LabelRule.FIRST_LARGEST:
             labels = results.argmax(axis=0)
+        case LabelRule.FIRST_LARGEST_SINGLE:
+            labels = results.astype(np.float32).argmax(axis=0)
         case LabelRule.ABOVE_ZERO:
             labels = totals[0] > 0
         case LabelRule.FROM_ZERO:

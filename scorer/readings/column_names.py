@@ -139,11 +139,26 @@ def _simplify(name: str) -> str:
 def check_names(available: Collection[str], names: tuple[str, ...], *, takes_gaps: bool) -> None:
     """Raise MISSING_FEATURES where the readings lack an expected feature; a model that takes gaps needs one of them."""
     missing = tuple(name for name in names if name not in available)
+    _check_blanks(available, missing)
     if missing and not (takes_gaps and len(missing) < len(names)):
         raise Unscorable(
             Reason.MISSING_FEATURES,
             f"expected {format_names(names)}; the readings have {format_names(tuple(available))} and lack "
             f"{format_names(missing)}",
+        )
+
+
+def _check_blanks(available: Collection[str], missing: tuple[str, ...]) -> None:
+    """Raise MISSING_FEATURES where a feature lacks only because its name has underscores for a column's blanks.
+
+    So LightGBM writes names. A model that takes gaps would else be scored without that feature, and without a word.
+    """
+    spelling = {name.replace(" ", "_"): name for name in available if " " in name}
+    if near := [name for name in missing if name in spelling]:
+        raise Unscorable(
+            Reason.MISSING_FEATURES,
+            f"expected {near[0]!r}; the readings have {spelling[near[0]]!r}. LightGBM writes underscores for blanks: "
+            "rename the column, or give the model a sidecar with the names as the readings have them",
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer.kernels.numba_backend import _LEVELS
+from scorer.kernels.numba_cache import _LEVELS
 from tests.image.image import DOCKERFILE, ROOT, copied, instructions
 
 

@@ -64,7 +64,8 @@ def _build_predictor(model: ParsedObject, ensemble: Ensemble, *, has_probability
         return Predictor(
             task, ensemble.n_features, steps, Outputs(ensemble.link, parameter=ensemble.parameter, count=count)
         )
-    rule = LabelRule.FIRST_LARGEST if count > 1 else LabelRule.ABOVE_ZERO
+    largest = LabelRule.FIRST_LARGEST_SINGLE if ensemble.is_single else LabelRule.FIRST_LARGEST
+    rule = largest if count > 1 else LabelRule.ABOVE_ZERO
     classes = read_classes(state, max(count, 2))
     if classes is None:
         raise ValueError("expected classes that are numbers or texts, at least two")

@@ -9,6 +9,7 @@ import numpy as np
 from scorer.families.checks import read_number, read_release
 from scorer.families.steps import LabelRule, Outputs, Step, StepKind
 from scorer.families.trees.ensemble import Link
+from scorer.model_files.parsed import ParsedObject
 from shared.contract.domain import Task
 
 from .predictor import Predictor, read_classes, read_matrix, read_width
@@ -44,6 +45,9 @@ def read_classifier(state: dict[str, Any], link: Link | None = None) -> Predicto
     LinearClassifierMixin.decision_function and predict: the second of two classes where the total is above 0, or the
     first largest total.
     """
+    binarizer = state.get("_label_binarizer")
+    if type(binarizer) is ParsedObject and str(binarizer.state.get("y_type_", "")).startswith("multilabel"):
+        return None  # several labels for each row
     weights, offset = _read_weights(state)
     n_totals, n_features = weights.shape
     n_classes = _BINARY if n_totals == 1 else n_totals
@@ -105,7 +109,10 @@ def read_complement_bayes(state: dict[str, Any]) -> Predictor | None:
 def read_gaussian_bayes(state: dict[str, Any]) -> Predictor | None:
     """GaussianNB, as its _joint_log_likelihood; variances were called sigma_ until 0.24."""
     means = read_matrix(state, "theta_")
-    variances = read_matrix(state, "var_" if "var_" in state else "sigma_")
+    name = "var_" if "var_" in state else "sigma_"
+    variances = read_matrix(state, name)
+    if state[name].dtype != np.float64:
+        return None  # the library takes their logarithms in float32
     prior = read_matrix(state, "class_prior_", (1,))
     n_classes, n_features = means.shape
     classes = read_classes(state, n_classes)

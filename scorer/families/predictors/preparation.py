@@ -18,6 +18,7 @@ from scorer.model_files.parsed import PIPELINE, ParsedObject
 from .predictor import read_matrix
 
 MOST_COLUMNS = 2**14
+_NOISE = 1e-12  # of the largest variance of a component
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
 _MAX_ABS = "sklearn.preprocessing._data.MaxAbsScaler"
 _IMPUTER = "sklearn.impute._base.SimpleImputer"
@@ -45,6 +46,8 @@ def read_transformer(part: Any, n_columns: int, first: int = 0, end: int | None 
         return None
     if part.kind == PIPELINE:
         return _read_pipeline(part, n_columns, first, end)
+    if part.kind == _MAX_ABS and part.state.get("clip"):
+        return None
     if part.kind in SCALERS or part.kind == _MAX_ABS:
         return Prepared([_read_scaling(part, n_columns, first, end)], n_columns)
     is_whole = (first, end) == (0, n_columns)
@@ -98,9 +101,13 @@ def _read_imputer(state: dict[str, Any], n_columns: int, first: int, end: int) -
     missing, width = state.get("missing_values", math.nan), end - first
     if not (isinstance(missing, float) and math.isnan(missing)) or state.get("add_indicator"):
         return None
-    if state["statistics_"].dtype.kind not in "fiu":
+    statistics, kind = state["statistics_"], state.get("_fill_dtype", np.dtype(np.float64))
+    if not isinstance(statistics, np.ndarray) or statistics.dtype.kind not in "fiu" or not isinstance(kind, np.dtype):
         return None
-    values = read_array(state, "statistics_", (width,)).astype(np.float64)
+    values = read_array(state, "statistics_", (width,))
+    if kind.kind != "f":
+        return None
+    values = values.astype(kind).astype(np.float64)  # as scikit-learn rounds them before it fills
     check_equal("n_features_in_", state.get("n_features_in_", width), width)
     if not np.isfinite(values).all():
         return None
@@ -111,6 +118,8 @@ def _read_pca(state: dict[str, Any], n_columns: int) -> Prepared | None:
     """PCA: (x - mean) . components, and divided by the standard deviations where it whitens."""
     components = read_matrix(state, "components_")
     count = len(components)
+    if state["components_"].dtype != np.float64 or state["mean_"].dtype != np.float64:
+        return None  # the library multiplies them in float32
     _check_columns(components.shape[1], n_columns)
     mean = read_array(state, "mean_", (n_columns,)).astype(np.float64)
     steps = [Step(StepKind.PRODUCT, count, numbers=(components, -(components @ mean)))]
@@ -118,6 +127,8 @@ def _read_pca(state: dict[str, Any], n_columns: int) -> Prepared | None:
         variance = read_array(state, "explained_variance_", (count,)).astype(np.float64)
         if not (variance >= 0).all():
             raise ValueError("explained_variance_ is below 0")
+        if variance.min() <= _NOISE * variance.max():
+            return None  # a component of noise alone, such as of a stuck sensor: dividing by it magnifies each rounding
         scale = np.maximum(np.sqrt(variance), np.finfo(np.float64).eps)
         steps.append(Step(StepKind.DIVIDE, count, (0, count), (np.zeros(count), scale)))
     return Prepared(steps, count)
@@ -174,7 +185,8 @@ def _read_columns(state: dict[str, Any], n_columns: int) -> Prepared | None:
         if selected:
             branches.append((transformer, selected))
     order = [place for _, selected in branches for place in selected]
-    if not order or len(order) > MOST_COLUMNS or state.get("sparse_output_"):
+    is_plain = not state.get("sparse_output_") and not state.get("transformer_weights")
+    if not order or len(order) > MOST_COLUMNS or not is_plain:
         return None
     steps, first = [Step(StepKind.SELECT, len(order), order)], 0
     for transformer, selected in branches:

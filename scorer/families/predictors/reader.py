@@ -18,7 +18,7 @@ from scorer.model_files.parsed import ParsedObject
 
 from . import boosters, forests, histograms, linear, vectors
 from .predictor import NotPacked, Predictor
-from .preparation import MOST_COLUMNS, read_transformer
+from .preparation import MOST_COLUMNS, Prepared, read_transformer
 
 _Reader = Callable[[dict[str, Any]], Predictor | None]
 _LINEAR = (
@@ -120,6 +120,14 @@ def read_model(transformers: Sequence[Any], last: ParsedObject, n_features: int 
         return None
 
 
+def _read_transformer(transformer: Any, width: int) -> Prepared | None:
+    """The steps of a transformer; None for a broken one, of which its own library says what is wrong."""
+    try:
+        return read_transformer(transformer, width)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+        return None
+
+
 def _read_chain(transformers: Sequence[Any], last: ParsedObject, n_features: int | None) -> ReadModel | None:
     if last.kind in BOOSTERS:
         predictor: Predictor | None = boosters.read_booster(last)
@@ -131,7 +139,7 @@ def _read_chain(transformers: Sequence[Any], last: ParsedObject, n_features: int
     width = n_features if n_features is not None and transformers else predictor.n_features
     first_width, steps = width, list[Step]()
     for transformer in transformers:
-        prepared = read_transformer(transformer, width)
+        prepared = _read_transformer(transformer, width)
         if prepared is None or prepared.n_columns > MOST_COLUMNS:
             return None
         steps += prepared.steps

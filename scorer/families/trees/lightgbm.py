@@ -66,7 +66,7 @@ def read_lightgbm(state: dict[str, Any]) -> Ensemble:
         state["n_features_in_"],
         np.zeros(n_outputs),
         link,
-        divisor=float(n_rounds) if state["is_averaged"] and n_rounds else 1.0,
+        divisor=float(n_rounds) if state["is_averaged"] else 1.0,
         parameter=parameter,
     )
     check_trees(ensemble)

@@ -1,4 +1,4 @@
-"""A fleet of 23 models of all tasks, nearly all of another kind and of all forms of file; and a broken file."""
+"""A fleet of 25 models of all tasks, nearly all of another kind and of all forms of file; and a broken file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import skops.io
+from lightgbm import LGBMRegressor
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.covariance import EllipticEnvelope
@@ -32,13 +33,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVR, LinearSVC, OneClassSVM
 from sklearn.tree import DecisionTreeRegressor
+from xgboost import XGBRegressor
 
 from tests.stack.e2e.place import Place
 
 SIGNALS = ["heat", "noise"]
 MINUTES = 20
 BROKEN = "w-broken"
+LIGHTGBM, XGBOOST = "y-regressor", "z-regressor"  # in their own files
 FOLDER, BUNDLE, SCALED = "s-regressor", "t-error", "u-regressor"  # MLflow's, a dict with a threshold, two files
+SPECIAL = (FOLDER, BUNDLE, SCALED, LIGHTGBM, XGBOOST)
 LIMIT = 0.5  # of the bundle's errors
 CLASSES = ("ok", "worn", "ü")
 
@@ -81,13 +85,15 @@ def train_models() -> Mapping[str, Any]:
         SCALED: make_pipeline(MinMaxScaler(), TransformedTargetRegressor(Ridge())).fit(frame.to_numpy(), target),
         "v-labels": RidgeClassifier().fit(frame, labels),
         "x-detector": EllipticEnvelope(random_state=0).fit(frame),
+        LIGHTGBM: LGBMRegressor(n_estimators=3, n_jobs=1, verbose=-1).fit(frame, target),
+        XGBOOST: XGBRegressor(n_estimators=3, n_jobs=1).fit(frame, target),
     }
 
 
 def give_mixed_fleet(place: Place, models: Mapping[str, Any], start: datetime) -> pd.DataFrame:
     """Upload the models, half of them as pickles, with one that is broken, and readings, which are returned."""
     files = _dump_special(models)
-    for number, name in enumerate(name for name in models if name not in (FOLDER, BUNDLE, SCALED)):
+    for number, name in enumerate(name for name in models if name not in SPECIAL):
         dump, extension = ((skops.io.dumps, "skops"), (pickle.dumps, "pkl"))[number % 2]
         files[f"{name}.{extension}"] = dump(models[name])
     place.upload("models", {**files, f"{BROKEN}.skops": b"\x80\x04no model"})
@@ -112,6 +118,8 @@ def _dump_special(models: Mapping[str, Any]) -> dict[str, bytes]:
     flavor = "flavors:\n  sklearn:\n    pickled_model: model.pkl\n    serialization_format: pickle\n"
     scaler, regressor = (step for _, step in models[SCALED].steps)
     return {
+        f"{LIGHTGBM}.lgb": models[LIGHTGBM].booster_.model_to_string().encode(),
+        f"{XGBOOST}.ubj": bytes(models[XGBOOST].get_booster().save_raw("ubj")),
         f"{FOLDER}/MLmodel": (flavor + signature).encode(),
         f"{FOLDER}/model.pkl": pickle.dumps(models[FOLDER]),
         f"{BUNDLE}.pkl": pickle.dumps(bundle),

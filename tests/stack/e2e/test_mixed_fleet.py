@@ -125,8 +125,10 @@ def test_a_mixed_fleet_is_scored_redriven_with_a_killed_job_reprocessed_and_rebu
 
     finish(plane, RequestKind.REPROCESS, timedelta(minutes=10))
     reprocessed = ask(plane, f"/api/runs/{RUN}")
-    pd.testing.assert_frame_equal(place.rows(), rows, check_exact=True)
-    assert (reprocessed["round"], reprocessed["predicted"]) == (2, redriven["predicted"])
+    # What the killed job's successor scored in worker processes, kernels score now: sums may differ in their last bit.
+    pd.testing.assert_frame_equal(place.rows(), rows, rtol=1e-12, atol=0)
+    assert (reprocessed["round"], reprocessed["predicted"]["tasks"]) == (2, redriven["predicted"]["tasks"])
+    assert reprocessed["predicted"] == expect_summary(place.rows(), more)
 
     lost = place.plane(CHUNK_SIZE=CHUNK, LEDGER_TABLE=place.environment["LEDGER_TABLE"] + "two")
     (restored,) = rebuild_ledger(lost.ledger, lost.work, lost.predictions, lost.planner, NOW)

@@ -129,10 +129,10 @@ def test_a_folder_with_more_files_than_are_held_is_no_model(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("names", "fleet", "ignored"),
     [
-        (["a.json", "b.JSON.gz", "c.Txt", "d.txt.bz2", "e.pkl", "f.csv", "g.ubj"], {
+        (["a.json", "b.JSON.gz", "c.Txt", "d.txt.bz2", "e.pkl", "f.csv", "g.onnx"], {
             "a": ("a.json", None, ()), "b": ("b.JSON.gz", None, ()), "c": ("c.Txt", None, ()),
             "d": ("d.txt.bz2", None, ()), "e": ("e.pkl", None, ()),
-        }, ["f.csv", "g.ubj"]),
+        }, ["f.csv", "g.onnx"]),
         (["a.json", "a.skops"], {"a": ("a.json", Reason.AMBIGUOUS, ("a.json", "a.skops"))}, []),
         (["a.json", "a.txt.gz"], {"a": ("a.json", Reason.AMBIGUOUS, ("a.json", "a.txt.gz"))}, []),
         (["a.b.pkl", "a.json", "a/MLmodel", "a/model.json"], {
