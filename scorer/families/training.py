@@ -23,6 +23,7 @@ from .predictors import boosters
 PARTS = 1000  # of one model that are looked at
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
 _UNION = "sklearn.pipeline.FeatureUnion"
+_SELECTION = "sklearn.feature_selection._from_model.SelectFromModel"
 # Models of trees, and the first scikit-learn whose trees show that they were trained with missing values. Trees that
 # choose the best split do so earlier than those that draw it.
 _TREES = MappingProxyType(
@@ -106,6 +107,8 @@ def count_features(model: Any) -> int | None:
         count = part.state.get("n_features_in_") if part else None
         if isinstance(count, int | np.integer):
             return int(count)
+        if part is not None and part.kind == _SELECTION:  # which asks its estimator; what follows gets fewer
+            return None
     return None
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.base import clone
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -18,10 +18,12 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDOneClassSVM
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier, SGDOneClassSVM
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import SVC, OneClassSVM
+from xgboost import XGBClassifier
 
 from scorer.families.base import Family, GapRule, Packed
 from scorer.packs.cache import pack_file
@@ -238,6 +240,15 @@ def test_a_model_trained_without_gaps_is_given_none() -> None:
         lambda x, y: SVC(break_ties=True).fit(x, y),
         lambda x, y: make_pipeline(SimpleImputer(add_indicator=True), LogisticRegression()).fit(x, y),
         lambda x, y: LogisticRegression().fit(x, y).sparsify(),
+        lambda x, y: RidgeClassifier().fit(x, np.stack([y, 1 - y], axis=1)),  # several labels for each row
+        lambda x, y: make_pipeline(MaxAbsScaler(clip=True), Ridge()).fit(x, y),
+        lambda x, y: make_pipeline(
+            ColumnTransformer([("a", StandardScaler(), [0, 1])], transformer_weights={"a": 10}), Ridge()
+        ).fit(x, y),
+        lambda x, y: make_pipeline(PCA(2), Ridge()).fit(x.astype(np.float32), y),
+        lambda x, y: make_pipeline(PCA(4, whiten=True), Ridge()).fit(np.hstack([x[:, :3], x[:, :1]]), y),
+        lambda x, y: GaussianNB().fit(x.astype(np.float32), y),
+        lambda x, y: make_pipeline(SimpleImputer(strategy="constant", fill_value=0.0), Ridge()).fit(x, y),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The .probability. parameter")
@@ -245,6 +256,25 @@ def test_what_is_not_computed_exactly_is_kept(make: Any) -> None:
     model = make(ROWS, next(make_classes(ROWS)))
 
     assert pack_file(pickle.dumps(model)).family is Family.KEPT
+
+
+def test_what_was_fitted_on_float32_is_filled_as_float32(backend: ModuleType) -> None:
+    rows = np.random.default_rng(3).normal(50, 10, (80, 3)).astype(np.float32)
+    target = rows @ [1, 2, -1]
+    rows[np.random.default_rng(4).random(rows.shape) < 0.2] = np.nan
+    model = make_pipeline(SimpleImputer(), StandardScaler(), RandomForestRegressor(n_estimators=9, random_state=0))
+
+    check_regressor(backend, model.fit(rows, target), rows.astype(np.float64), 0)
+
+
+def test_labels_of_xgboost_are_decided_in_float32(backend: ModuleType) -> None:
+    """Its probabilities are float32: of two that are equal so the first class is the label."""
+    model = XGBClassifier(n_estimators=1, max_depth=3, n_jobs=1, base_score=0.5, learning_rate=1e-8)
+    model.fit(ROWS, next(make_classes(ROWS)))
+
+    _, labels = run_chain(backend, pack(model), NEW)
+
+    assert labels.tolist() == model.predict(NEW).tolist()
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 15, 16, 127, 128, 129, 300])
