@@ -27,6 +27,15 @@ class PackedBooster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         """Not done here: a Pipeline asks whether there is such a method."""
         raise NotImplementedError
 
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Not computed: a SelectFromModel asks for them at each prediction. Raises Unscorable."""
+        raise Unscorable(
+            Reason.UNSUPPORTED_MODEL,
+            "expected a selection of columns that does not ask a booster, got one that does: use RFE, or save the model "
+            "with the columns that were selected",
+        )
+
     def predict(self, features: Any) -> np.ndarray:
         """The prediction, or several, or the class of each row."""
         outputs, labels = self._predict(features)

@@ -53,7 +53,6 @@ def score(model: Any) -> Any:
         (BaggingRegressor(xgboost(XGBRegressor), n_estimators=2, random_state=0), TARGET),
         (MultiOutputRegressor(lightgbm(LGBMRegressor)), OUTPUTS),
         (RegressorChain(xgboost(XGBRegressor)), OUTPUTS),
-        (make_pipeline(SelectFromModel(lightgbm(LGBMRegressor)), Ridge()), TARGET),
         (make_pipeline(RFE(xgboost(XGBRegressor), n_features_to_select=2), Ridge()), TARGET),
         (make_pipeline(SimpleImputer(strategy="constant", fill_value=0.0), xgboost(XGBRegressor)), TARGET),
         (GridSearchCV(lightgbm(LGBMRegressor), {"num_leaves": [3, 7]}, cv=2), TARGET),
@@ -92,6 +91,13 @@ def test_classifiers_label_as_with_their_library(model: Any, target: np.ndarray)
     assert outcome.result.reason is None, outcome.result.message
     label = outcome.predictions.label
     assert [label.names[code] for code in label.codes] == np.ravel(fitted.predict(ROWS)).astype(str).tolist()
+
+
+def test_a_selection_that_asks_a_booster_is_refused() -> None:
+    outcome = score(make_pipeline(SelectFromModel(lightgbm(LGBMRegressor)), Ridge()).fit(ROWS, TARGET))
+
+    assert outcome.result.reason is Reason.UNSUPPORTED_MODEL
+    assert "got one that does: use RFE" in outcome.result.message
 
 
 @pytest.mark.parametrize("wrap", [lambda model: CalibratedClassifierCV(model, cv=2), OneVsRestClassifier])
