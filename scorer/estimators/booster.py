@@ -32,8 +32,8 @@ class PackedBooster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         """Not computed: a SelectFromModel asks for them at each prediction. Raises Unscorable."""
         raise Unscorable(
             Reason.UNSUPPORTED_MODEL,
-            "expected a selection of columns that does not ask a booster, got one that does: use RFE, or save the model "
-            "with the columns that were selected",
+            "expected a selection of columns that does not ask a booster, got one that does: use RFE, or save the "
+            "model with the columns that were selected",
         )
 
     def predict(self, features: Any) -> np.ndarray:
