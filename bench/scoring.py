@@ -56,7 +56,7 @@ class Sizes:
     grid_most: int = 50_000
     stored_warm: int = 10_000
     stored_cold: int = 1_000
-    families: int = 1_000
+    families: int = 500
     child: int = 1_000
 
 
@@ -73,7 +73,7 @@ QUICK = Sizes(
     grid_work=50_000_000,
     grid_most=1_000,
     stored_warm=1_000,
-    families=200,
+    families=100,
     child=200,
 )
 

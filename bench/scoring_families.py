@@ -1,8 +1,8 @@
 """What a model of a packed family costs in a further hour, beside loading each with its own library and asking it once.
 
-Ours is a chunk whose packs an earlier hour has written, from the files to Parquet. The loop loads each file with the
-library that made it, calls `predict`, and of a classifier `predict_proba`, and writes one Parquet file. Both are
-processes of their own, in turn, on one CPU; what 32 models take counts as the start. Beside them stands what the
+Ours is a chunk whose packs an earlier hour has written, from the files to Parquet, several hours in one process. The
+loop loads each file with the library that made it, calls `predict`, and of a classifier `predict_proba`, and writes one
+Parquet file. All on one CPU, medians; what 32 models take counts as the start. Beside them stands what the
 library's own predict takes alone, with the model in memory. All predictions are compared.
 """
 
@@ -26,17 +26,16 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from shared.contract import paths
-
 from .measure import run_alone
 from .peers import list_models_and_rows
-from .scoring_child import build_hour, read_predictions, write_manifest
+from .scoring_child import MANIFEST, read_predictions, write_manifest
 from .scoring_cost import run_commands
 from .scoring_fleet import CENTRE, FEATURES, WIDTH, Fleet, make_fleet
 from .scoring_ours import Place, list_parts
 
 DISTINCT, TRAINING = 10, 720  # models of a kind, and rows that each is fitted on: a month of hours
 VECTORS = 20  # of the fleet's own models, which are not used here
+HOURS = 4  # for each run of the loop
 PREDICTIONS = 50  # of one model in memory, of which the median counts
 RELATIVE = 1e-6  # of predictions: XGBoost's are float32
 
@@ -185,32 +184,44 @@ def _ask_model(model: Any, readings: np.ndarray) -> tuple[Any, Any]:
 
 
 def _measure_kind(fleets: list[Fleet], name: str, repeats: int) -> dict[str, float]:
-    """CPU µs that a further model takes, by way, and the bytes of its pack. AssertionError for other predictions."""
+    """CPU µs that a further model takes, by way, and the bytes of its packs. AssertionError for other predictions."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    spent: dict[tuple[str, int], list[float]] = {}
+    loops: dict[Fleet, list[float]] = {fleet: [] for fleet in fleets}
     work = {fleet: write_manifest(fleet, name, KINDS[name].ending, DISTINCT) for fleet in fleets}
-    for attempt in range(1, repeats + 2):
+    hours = {fleet: run_alone(_measure_hours, work[fleet], HOURS * repeats) for fleet in fleets}
+    for _ in range(repeats):
         for fleet in fleets:
             folder = Path(tempfile.mkdtemp(dir=fleet.root))
             program = "from bench import scoring_families; scoring_families.run_loop()"
-            loop = [sys.executable, "-c", program, str(fleet.root), name, str(folder / "all.parquet")]
-            for way, command in (("loop", loop), ("hour", build_hour(work[fleet], attempt))):
-                cpu = run_commands([command], 1, {}).cpu
-                if attempt > 1:  # the first hour writes the pack
-                    spent.setdefault((way, fleet.models), []).append(cpu)
+            command = [sys.executable, "-c", program, str(fleet.root), name, str(folder / "all.parquet")]
+            loops[fleet].append(run_commands([command], 1, {}).cpu)
             hour = Path(tempfile.mkdtemp(dir=fleet.root))
-            for part in list_parts(Place("", "", work[fleet].as_uri()), 1, attempt):
+            for part in list_parts(Place("", "", work[fleet].as_uri()), 1, 1):
                 (hour / Path(part).name).write_bytes((work[fleet] / part).read_bytes())
             np.testing.assert_allclose(read_predictions(hour), read_predictions(folder), rtol=RELATIVE, atol=RELATIVE)
             shutil.rmtree(folder)
             shutil.rmtree(hour)
     large, small = fleets
     further = large.models - small.models
-    ways = {
-        way: (statistics.median(spent[way, large.models]) - statistics.median(spent[way, small.models])) / further * 1e6
-        for way in ("loop", "hour")
+    packs = [path.stat().st_size for path in (work[large] / "packs").iterdir()]
+    return {
+        "loop": (statistics.median(loops[large]) - statistics.median(loops[small])) / further * 1e6,
+        "hour": (hours[large] - hours[small]) / further * 1e6,
+        "bytes": sum(packs) / large.models,
     }
-    return ways | {"bytes": (work[large] / paths.pack_path(name)).stat().st_size / large.models}
+
+
+def _measure_hours(work: Path, count: int) -> float:
+    """The median CPU seconds of an attempt whose packs an earlier one has written, in a process that has started."""
+    from scorer.commands import score_chunk
+
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    spent = []
+    for attempt in range(1, count + 3):
+        began = time.process_time()
+        score_chunk.run_attempt(f"{work.as_uri()}/{MANIFEST}", attempt, "", cores=1)
+        spent.append(time.process_time() - began)
+    return statistics.median(spent[2:])  # the first writes the packs, the second maps them first
 
 
 def run_loop() -> None:

@@ -16,7 +16,7 @@ from numba import boolean, float64, int32, int64, njit, types, void
 from scorer.families.steps import HEAD_INTEGERS, STEP_INTEGERS, StepKind
 
 from .batch import Batch
-from .numba_backend import _LOG2E, BLOCK, ROW_MULTIPLE, _exp2
+from .numba_backend import _LOG2E, BLOCK, ROW_MULTIPLE, _add_rbf, _exp2
 from .numba_cache import compile_kernel, mark_readonly
 from .numba_outputs import choose_label, link_row
 from .numba_trees import run_trees
@@ -226,12 +226,30 @@ def _make_columns(kind, out, z, integers, numbers, n_columns, scratch, leaf, n_p
 
 
 @_plain
+def _sum_kernels(out, z, numbers, product, n_vectors, n_padded):
+    """out[0, row] = the sum of weight * exp(-gamma * |row - vector| ** 2) + offset: RBF and PRODUCT in one pass."""
+    for r in range(n_padded):
+        out[0, r] = 0.0
+    _add_rbf(out[0], out[1], z, product[:n_vectors], numbers[1:], -numbers[0] * _LOG2E, n_padded)
+    for r in range(n_padded):
+        out[0, r] += product[n_vectors]
+
+
+@_plain
 def _run_steps(integers, numbers, z, other, width, scratch, leaf, n_padded, is_large):
     """Run all steps; returns the columns that the last one made. is_large[row]: it does not fit into float32."""
-    at, number_at = HEAD_INTEGERS, 1
-    for _ in range(integers[7]):
+    at, number_at, end = HEAD_INTEGERS, 1, integers[0]
+    while at < end:
         kind, n_integers, n_numbers, n_columns = integers[at], integers[at + 1], integers[at + 2], integers[at + 3]
         own, own_numbers = integers[at + STEP_INTEGERS : at + n_integers], numbers[number_at : number_at + n_numbers]
+        after = at + n_integers
+        if kind == _RBF and after < end and integers[after] == _PRODUCT and integers[after + 3] == 1:
+            _sum_kernels(other, z[:width], own_numbers, numbers[number_at + n_numbers :], n_columns, n_padded)
+            z, other = other, z
+            width = 1
+            number_at += n_numbers + integers[after + 2]
+            at = after + integers[after + 1]
+            continue
         if kind == _IMPUTE or kind == _DIVIDE or kind == _MULTIPLY:
             _change_columns(kind, z, own, own_numbers, n_padded)
         elif kind == _ENCODE:
@@ -305,7 +323,7 @@ def predict_models(
 ) -> None:
     """Write the outputs and labels of the models begin..end. Other calls may run at the same time, on other models."""
     most_columns = int(batch.integers[batch.integer_index[begin:end] + 2].max(initial=1))
-    z, other = np.empty((2, most_columns, BLOCK))
+    z, other = np.empty((2, most_columns + 1, BLOCK))  # one more for sums of kernels
     scratch, leaf = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.int64)
     _compiled(
         begin, end, batch.n_features, batch.number_index, batch.numbers, batch.integer_index, batch.integers,
