@@ -129,7 +129,7 @@ def test_a_wrapper_inside_another_estimator_is_computed_by_our_kernel() -> None:
 
     voting = VotingRegressor([("a", XGBRegressor(**SMALL)), ("b", LinearRegression())]).fit(X, Y)
     built = builder.build_estimator(reader.read_model(pickle.dumps(voting)))
-    assert type(built.estimators_[0]).__name__ == "PackedBooster"
+    assert type(built.estimators_[0]).__name__ == "PackedRegressor"
     np.testing.assert_allclose(built.predict(X), voting.predict(X), rtol=1e-6)
 
 
