@@ -81,8 +81,10 @@ def score_pack(
     )
     failed: set[int] = set()
     for plain_input in plain_inputs:
-        warnings.add_counts([(_count_assumed(pack_input, plain_input.indices), ASSUMED)])
-        failed |= _score_input(pack_state, plain_input, context, warnings)
+        unscored = _score_input(pack_state, plain_input, context, warnings)
+        scored_indices = np.setdiff1d(plain_input.indices, sorted(unscored))
+        warnings.add_counts([(_count_assumed(pack_input, scored_indices), ASSUMED)])
+        failed |= unscored
     model_readings: dict[int, ModelReadings] = {}
     isolated_models: list[int] = []
     for index in np.flatnonzero(~pack_state.is_over).tolist():
@@ -95,12 +97,12 @@ def score_pack(
             isolated_models.append(index)
         else:
             model_readings[index] = readings
-            warnings.add_left_out(_get_family(pack_input, index), readings.left_out)
-            warnings.add_counts([(readings.repeated, REPEATED), (readings.is_assumed, ASSUMED)])
-            warnings.add_counts([(readings.has_silent, SILENT)])
     for part in _split_chains(pack_input, model_readings):
         joined = batching.join_model_readings(pack_input.loaded.pack, pack_input.loaded.rows, part)
-        isolated_models += sorted(_score_input(pack_state, joined, context, warnings))
+        unscored = _score_input(pack_state, joined, context, warnings)
+        for index in part.keys() - unscored:
+            _count_warnings(part[index], _get_family(pack_input, index), warnings)
+        isolated_models += sorted(unscored)
     formats: deque[bool] = deque()
     items = _list_items(pack_input, isolated_models, formats)
     for index, raw_outcome in zip(isolated_models, context.workers.score_items(items), strict=True):
@@ -115,12 +117,24 @@ def score_pack(
 def _score_input(
     pack_state: PackState, kernel_input: KernelInput, context: ScoringContext, warnings: RunWarnings
 ) -> set[int]:
-    """Score models by the kernels. Returns those whose numbers are not finite: their own library says what is wrong."""
-    warnings.add_rows(kernel_input.batch.family, kernel_input.batch.n_rows)
+    """Score models by the kernels. Returns those whose numbers are not finite: their own library says what is wrong.
+
+    The rows of the returned ones are not counted: the worker processes do.
+    """
+    unscored: set[int] = set()
     if kernel_input.batch.family[0] == Family.STEPS:
-        return set(pack_state.score_chains(kernel_input, context.cores, context.probabilities))
-    pack_state.score_batch(kernel_input, context.cores)
-    return set()
+        unscored.update(pack_state.score_chains(kernel_input, context.cores, context.probabilities))
+    else:
+        pack_state.score_batch(kernel_input, context.cores)
+    is_scored = np.isin(kernel_input.indices, sorted(unscored), invert=True)
+    warnings.add_rows(kernel_input.batch.family[is_scored], kernel_input.batch.n_rows[is_scored])
+    return unscored
+
+
+def _count_warnings(readings: ModelReadings, family: Family, warnings: RunWarnings) -> None:
+    """Count what a person should know of the readings of a model that the kernels scored."""
+    warnings.add_left_out(family, readings.left_out)
+    warnings.add_counts([(readings.repeated, REPEATED), (readings.is_assumed, ASSUMED), (readings.has_silent, SILENT)])
 
 
 def _split_chains(

@@ -18,6 +18,7 @@ from scorer.model_files.parsed import PIPELINE, ParsedObject
 from .predictor import read_matrix
 
 MOST_COLUMNS = 2**14
+MOST_PARTS = 256  # transformers in one another; each level is two calls of Python
 _NOISE = 1e-12  # of the largest variance of a component
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
 _MAX_ABS = "sklearn.preprocessing._data.MaxAbsScaler"
@@ -33,13 +34,32 @@ class Prepared:
     n_columns: int
 
 
-def read_transformer(part: Any, n_columns: int, first: int = 0, end: int | None = None) -> Prepared | None:
-    """The steps of a fitted transformer over *n_columns* columns, of which it gets those from *first* to *end*.
+def read_transformer(part: Any, n_columns: int) -> Prepared | None:
+    """The steps of a fitted transformer over *n_columns* columns.
 
-    None where it is not packed. A transformer that gets a part of the columns must leave their number as it is.
+    None where it is not packed, such as one of more than `MOST_PARTS` in one another. A transformer that gets a part
+    of the columns must leave their number as it is.
     Raises KeyError, ValueError where its attributes contradict each other, or the number of columns.
     """
-    end = n_columns if end is None else end
+    if not _has_few_parts(part):
+        return None
+    return _read_part(part, n_columns, 0, n_columns)
+
+
+def _has_few_parts(part: Any) -> bool:
+    """Whether reading it visits at most `MOST_PARTS`: in a file one object may be in many places, at any depth."""
+    pending, count = [part], 0
+    while pending and count <= MOST_PARTS:
+        item = pending.pop()
+        count += 1
+        if type(item) is ParsedObject and item.kind == PIPELINE:
+            pending += [inner for _, inner in item.state["steps"]]
+        elif type(item) is ParsedObject and item.kind == _COLUMNS:
+            pending += [transformer for _, transformer, _ in item.state["transformers_"]]
+    return count <= MOST_PARTS
+
+
+def _read_part(part: Any, n_columns: int, first: int, end: int) -> Prepared | None:
     if part is None or (isinstance(part, str) and part == "passthrough") or _is_identity(part):
         return Prepared([], n_columns)
     if type(part) is not ParsedObject:
@@ -66,7 +86,7 @@ def _is_identity(part: Any) -> bool:
 def _read_pipeline(part: ParsedObject, n_columns: int, first: int, end: int) -> Prepared | None:
     steps: list[Step] = []
     for _, inner in part.state["steps"]:
-        prepared = read_transformer(inner, n_columns, first, end)
+        prepared = _read_part(inner, n_columns, first, end)
         if prepared is None or (prepared.n_columns != n_columns and (first, end) != (0, n_columns)):
             return None
         steps += prepared.steps
@@ -190,7 +210,7 @@ def _read_columns(state: dict[str, Any], n_columns: int) -> Prepared | None:
         return None
     steps, first = [Step(StepKind.SELECT, len(order), order)], 0
     for transformer, selected in branches:
-        prepared = read_transformer(transformer, len(order), first, first + len(selected))
+        prepared = _read_part(transformer, len(order), first, first + len(selected))
         if prepared is None or prepared.n_columns != len(order):
             return None
         steps += prepared.steps

@@ -20,7 +20,7 @@ from sklearn.ensemble import (
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier, SGDOneClassSVM
 from sklearn.naive_bayes import GaussianNB
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import SVC, OneClassSVM
 from xgboost import XGBClassifier
@@ -256,6 +256,17 @@ def test_what_is_not_computed_exactly_is_kept(make: Any) -> None:
     model = make(ROWS, next(make_classes(ROWS)))
 
     assert pack_file(pickle.dumps(model)).family is Family.KEPT
+
+
+@pytest.mark.parametrize(("levels", "family"), [(3, Family.STEPS), (11, Family.KEPT)])
+def test_pipelines_that_name_one_another_many_times_are_kept(levels: int, family: Family) -> None:
+    """Each level names the one below twice, so reading it would visit 2 ** levels parts of a small file."""
+    inner: Any = StandardScaler()
+    for _ in range(levels):
+        inner = Pipeline([("one", inner), ("two", inner)])
+    model = make_pipeline(ColumnTransformer([("all", inner, [0, 1])]), Ridge()).fit(ROWS, make_target(ROWS))
+
+    assert pack_file(pickle.dumps(model)).family is family
 
 
 def test_what_was_fitted_on_float32_is_filled_as_float32(backend: ModuleType) -> None:

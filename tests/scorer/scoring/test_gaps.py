@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import IsolationForest, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
@@ -190,3 +190,25 @@ def test_plain_models_whose_order_nobody_chose_are_counted_too(
     chosen = replace(options, features=Features(tuple(NAMES)))
     (tmp_path / "again").mkdir()
     assert score(workers, tmp_path / "again", models, WHOLE, chosen, isolated=False)[1].sentences == ()
+
+
+@pytest.mark.parametrize("lines", [WHOLE, GAPPY], ids=["plain", "gathered"])
+def test_what_the_kernels_leave_to_a_library_is_counted_once(
+    workers: WorkerPool, tmp_path: Path, lines: list[str]
+) -> None:
+    too_large = [*lines, "2026-11-21T07:59,{device},1,1e39,1\n"]
+    normal = np.random.default_rng(0).normal(5, 1, (60, 3))
+    models = {"forest": RandomForestRegressor(n_estimators=2).fit(normal, normal[:, 0])}
+    options = ReadingOptions(features=Features(in_file_order=True, assumed=True))
+    warnings = []
+    for isolated in (False, True):
+        folder = tmp_path / str(isolated)
+        folder.mkdir()
+        output, counted = score(workers, folder, models, too_large, options, isolated=isolated)
+        assert output.results[0].reason is Reason.ESTIMATOR_ERROR
+        warnings.append(counted)
+
+    kernels, library = warnings
+    assert kernels.counts == library.counts
+    assert +kernels.scored_rows == +library.scored_rows
+    assert +kernels.left_out_rows == +library.left_out_rows
