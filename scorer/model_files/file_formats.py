@@ -44,6 +44,9 @@ class FileFormat(StrEnum):
     UNKNOWN = "something else"
 
 
+READ_FORMATS = f"{FileFormat.SKOPS}, {FileFormat.PICKLE}, {FileFormat.LIGHTGBM} or {FileFormat.XGBOOST}"
+
+
 _TEXTS = {  # the first that fits decides
     FileFormat.LIGHTGBM: _LIGHTGBM,
     FileFormat.XGBOOST: _XGBOOST_JSON,

@@ -21,7 +21,7 @@ from .boosters import lightgbm_text, xgboost_file
 from .bundle import read_bundle
 from .content import Bundle
 from .estimator_kinds import ADVICE
-from .file_formats import FileFormat, describe_start, identify_format
+from .file_formats import READ_FORMATS, FileFormat, describe_start, identify_format
 from .parsed import ParsedObject
 
 SIZE_LIMIT = 256 * 2**20  # bytes of one model, compressed or not
@@ -89,7 +89,7 @@ def _make_unsupported(value: Any, foreign: list[str]) -> Unscorable:
 def _read_value(data: bytes, size_limit: int, foreign: list[str]) -> Any:
     """A case for each format that is read; the others are refused by what they are."""
     file_format = identify_format(data)
-    expected = f"expected {FileFormat.SKOPS} or {FileFormat.PICKLE}, got {file_format}"
+    expected = f"expected {READ_FORMATS}, got {file_format}"
     match file_format:
         case FileFormat.SKOPS:
             return skops_reader.read_skops(data, size_limit, foreign)

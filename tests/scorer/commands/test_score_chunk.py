@@ -290,7 +290,8 @@ def test_the_command_line_ends_with_0_whatever_the_models_did(place: Place, orde
     assert lines[0] == f"run={HOUR.id} chunk=c00003 attempt=4: 7 models"
     assert [line for line in lines if line.startswith("model=")] == [
         (
-            "model=old/x failed: unreadable_model: expected skops or a pickle of protocol 2 or later, got something "
+            "model=old/x failed: unreadable_model: expected skops, a pickle of protocol 2 or later, a text of "
+            "LightGBM or a model of XGBoost as UBJSON or JSON, got something "
             r"else: it begins with b'\x00nothing goo'"
         ),
         "model=twice/x failed: ambiguous: more than one file holds this model: twice/x.pkl",

@@ -397,7 +397,10 @@ def test_a_node_finds_the_sidecar_of_a_model_of_a_further_format_and_the_content
         found = fleet.run(manifest, attempt, isolated=isolated)
         assert found["a"][:2] == (None, manifest.models[0].etag)
         np.testing.assert_allclose(found["a"][2], score(svm), rtol=0, atol=1e-9)
-        expected = "expected skops or a pickle of protocol 2 or later, got {}, which is not read yet: it begins with {}"
+        expected = (
+            "expected skops, a pickle of protocol 2 or later, a text of LightGBM or a model of XGBoost as "
+            "UBJSON or JSON, got {}, which is not read yet: it begins with {}"
+        )
         assert found["b"][:2] == (Reason.UNSUPPORTED_MODEL, expected.format("JSON", """'{"leaner": {}}'"""))
         assert found["c"][:2] == (Reason.UNSUPPORTED_MODEL, expected.format("text", r"'oak\nversion=v4\n'"))
     (fleet.root / "models" / "a.features.json").unlink()
@@ -418,9 +421,7 @@ def test_a_desk_takes_json_and_text_for_models_where_an_option_says_so(
     assert f"1 of {n_models} models scored, {n_models - 1} failed, 0 skipped" in output
     assert ("ignored, as no models: 1 .json, 1 .txt: b.json, c.txt" in output) == (n_models == 1)
     assert ("ignored, as no models: 1 .txt: c.txt" in output) == (n_models == 2)
-    failed = (
-        f"failed: {n_models - 1} model{'s' * (n_models > 2)}: unsupported_model\n  b: expected skops or a pickle of"
-    )
+    failed = f"failed: {n_models - 1} model{'s' * (n_models > 2)}: unsupported_model\n  b: expected skops, a pickle of"
     assert (failed in output) == (n_models > 1)
     assert main(["convert", folders[0], f"--to={fleet.root / 'to'}", *more]) == (1 if more else 0)
     output = capsys.readouterr().out

@@ -79,7 +79,10 @@ def _files() -> Iterator[Row]:
         ("json-of-a-list", b"\xef\xbb\xbf [\n 1, 2]", "JSON"),
         ("pmml", b"<?xml version='1.0'?><PMML version='4.4'/>", "XML"),
     ):
-        says = f"expected skops or a pickle of protocol 2 or later, got {kind}, which is not read yet: it begins with "
+        says = (
+            "expected skops, a pickle of protocol 2 or later, a text of LightGBM or a model of XGBoost as "
+            f"UBJSON or JSON, got {kind}, which is not read yet: it begins with "
+        )
         yield name, data, UNSUPPORTED, says
     for name, data in {
         "html": b"<!DOCTYPE html><html><body>Sign in</body></html>",

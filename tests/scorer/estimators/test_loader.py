@@ -186,7 +186,8 @@ def test_noise_is_unreadable() -> None:
     assert refusal(b"<html>not found</html>") == (
         Reason.UNREADABLE_MODEL,
         (
-            "expected skops or a pickle of protocol 2 or later, got HTML, such as the page of an error or a sign-in: "
+            "expected skops, a pickle of protocol 2 or later, a text of LightGBM or a model of XGBoost as "
+            "UBJSON or JSON, got HTML, such as the page of an error or a sign-in: "
             "it begins with '<html>not found</html>'"
         ),
     )

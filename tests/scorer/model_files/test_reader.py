@@ -492,6 +492,7 @@ def test_an_empty_file_and_noise_say_so() -> None:
 
     assert found == {
         Reason.EMPTY_MODEL: "the file is empty",
-        Reason.UNREADABLE_MODEL: "expected skops or a pickle of protocol 2 or later, got HTML, such as the page of an "
-        "error or a sign-in: it begins with '<html>not found</html>'",
+        Reason.UNREADABLE_MODEL: "expected skops, a pickle of protocol 2 or later, a text of LightGBM or a model of "
+        "XGBoost as UBJSON or JSON, got HTML, such as the page of an error or "
+        "a sign-in: it begins with '<html>not found</html>'",
     }
