@@ -16,13 +16,16 @@ from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
+from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.scoring_options import ReadingOptions
+from shared.contract.windows import Window
 
 from .cells import make_unreadable
+from .formats.parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
+from .formats.text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
 from .layouts import Keys, add_keys, find_table_format, is_hidden, list_written_keys, parse_keys
-from .parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
+from .path_listing import PathLister
 from .projection import EVERYTHING, Projection
-from .text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
 from .time_zones import widen_range
 
 FETCHERS = 4
@@ -51,6 +54,23 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Which files are listed: those of *paths*, or those of *window* where READINGS_PATH, the *pattern*, has tokens.
+
+    A folder ends in `/`, the empty path is the whole container. Only *devices* will be read; None: any. *is_wanted*:
+    whether the folder of a device is looked into; that of another one is not listed.
+    """
+
+    paths: Sequence[str]
+    columns: Columns
+    pattern: str = ""
+    window: Window | None = None
+    zone: str = ""
+    devices: Collection[str] | None = None
+    is_wanted: Callable[[str], bool] = lambda _: True
+
+
+@dataclass(frozen=True, slots=True)
 class DamagedRange:
     """A range of a file that cannot be read, and why. Its devices are between *low* and *high*; None: any device."""
 
@@ -70,48 +90,57 @@ class ReadRequest:
     projection: Projection = EVERYTHING
 
 
-def open_files(
-    container: Container,
-    paths: Sequence[str],
-    columns: Columns,
-    pattern: str = "",
-    devices: Collection[str] | None = None,
-) -> tuple[list[File], list[File]]:
-    """Every file of *paths*, with its footer and size: a folder ends in `/`, the empty path is the whole container.
+def open_files(container: Container, request: ListRequest) -> tuple[list[File], list[File]]:
+    """Every file that is asked for, with its footer and size, in the order of their names.
 
-    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files in the
-    folder of a device that is not among *devices* are apart, and not opened. *pattern* is READINGS_PATH. Raises
-    Unavailable.
+    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files of a
+    device that is not among the devices, as a folder or a pattern says, are apart, and not opened. Raises Unavailable.
     """
-    late: dict[str, bool] = {}
-    names: list[str] = []
-    for number, path in enumerate(paths):
-        listed = container.list(path) if not path or path.endswith("/") else [path]
-        names += listed
-        visible = (name for name in listed if name == path or not is_hidden(name[len(path) :]))
-        for name in visible:
-            late.setdefault(name, 0 < number == len(paths) - 1)
-    table = find_table_format(container, paths, names)
+    listed, names = _list_files(container, request)
+    table = find_table_format(container, request.paths, names)
     if table:
         return [File(table[0] or "./", 0, problem=table[1])], []
-    files, other_files = _list_files(late, columns, list_written_keys(pattern), devices)
+    files, other_files = _split_files(listed, request)
     remaining = CACHE_LIMIT
     with ThreadPoolExecutor(FETCHERS) as pool:
-        for file in pool.map(lambda file: _inspect_file(container, file, columns), files):
+        for file in pool.map(lambda file: _inspect_file(container, file, request.columns), files):
             remaining -= len(file.data or b"")
             if remaining < 0:
                 file.data = None
     return files, other_files
 
 
-def _list_files(
-    late: dict[str, bool], columns: Columns, written_keys: frozenset[str], devices: Collection[str] | None
-) -> tuple[list[File], list[File]]:
-    files = [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)]
-    if devices is None or not any(columns.device in file.keys for file in files):
+def _list_files(container: Container, request: ListRequest) -> tuple[list[File], list[str]]:
+    """The files, not opened, and all names that were listed."""
+    written_keys = list_written_keys(request.pattern)
+    pattern = PathPattern.parse(request.pattern)
+    if pattern:
+        files = []
+        lister = PathLister(container, pattern, request.is_wanted)
+        for index, file in enumerate(lister.list_files(request.window, request.zone)):
+            keys = dict(parse_keys(file.name, written_keys))
+            pairs = ((request.columns.device, file.ids.device), (request.columns.sensor, file.ids.sensor))
+            keys |= {key: text for key, text in pairs if text is not None}
+            files.append(File(file.name, index, file.is_late, keys))
+        return files, [file.name for file in files]
+    late: dict[str, bool] = {}
+    names: list[str] = []
+    for number, path in enumerate(request.paths):
+        listed = container.list(path) if not path or path.endswith("/") else [path]
+        names += listed
+        visible = (name for name in listed if name == path or not is_hidden(name[len(path) :]))
+        for name in visible:
+            late.setdefault(name, 0 < number == len(request.paths) - 1)
+    return [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)], names
+
+
+def _split_files(files: list[File], request: ListRequest) -> tuple[list[File], list[File]]:
+    """The files that may have rows of the devices, and the others."""
+    column = request.columns.device
+    if request.devices is None or not any(column in file.keys for file in files):
         return files, []
-    expected = frozenset(devices)
-    is_own = [columns.device not in file.keys or file.keys[columns.device] in expected for file in files]
+    expected = frozenset(request.devices)
+    is_own = [column not in file.keys or file.keys[column] in expected for file in files]
     other_files = [file for file, own in zip(files, is_own, strict=True) if not own]
     return list(itertools.compress(files, is_own)), other_files
 

@@ -21,8 +21,8 @@ from scorer.storage.blob_store import Container
 from scorer.storage.range_reader import AccessDenied
 
 from .cells import make_unreadable, read_ids, read_numbers
+from .formats.text_reader import Table
 from .projection import Projection
-from .text_reader import Table
 
 NULL = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without a value
 Keys = Mapping[str, str | None]
@@ -55,9 +55,9 @@ def is_hidden(name: str) -> bool:
 
 
 def list_written_keys(pattern: str) -> frozenset[str]:
-    """The keys that READINGS_PATH itself writes, such as `date=%Y-%m-%d`: they say which window it is, and no more."""
+    """The keys that READINGS_PATH itself writes, such as `date=%Y-%m-%d`: they are no features."""
     pairs = (part.partition("=") for part in pattern.split("/"))
-    return frozenset(_decode(key) for key, _, value in pairs if "%" in value.replace("%%", ""))
+    return frozenset(_decode(key) for key, _, value in pairs if set("%{*") & set(value.replace("%%", "")))
 
 
 def parse_keys(name: str, ignored: frozenset[str] = frozenset()) -> dict[str, str | None]:
