@@ -21,6 +21,7 @@ from shared.contract.scoring_options import ReadingOptions
 from shared.contract.windows import Window
 
 from .cells import make_unreadable
+from .delta_files import is_delta_table, list_delta_files
 from .formats.parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
 from .formats.text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
 from .layouts import Keys, add_keys, find_table_format, is_hidden, list_written_keys, parse_keys
@@ -30,6 +31,7 @@ from .time_zones import widen_range
 
 FETCHERS = 4
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
+_REMOVED = "is in the log of its table, and is not there: the table was cleaned (VACUUM) since, or is damaged"
 CACHE_LIMIT = 256 * 2**20  # bytes of small files that stay in memory from listing to reading
 
 
@@ -45,6 +47,7 @@ class File:
     size: int = 0  # bytes in memory that reading all of it takes, about; 0 for an absent or empty file
     footer: Footer | None = None  # of a file of Parquet
     problem: str = ""  # why it cannot be read
+    is_required: bool = False  # it is in the log of a table; another file may be removed after it was listed
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
 
@@ -96,10 +99,16 @@ def open_files(container: Container, request: ListRequest) -> tuple[list[File], 
     Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files of a
     device that is not among the devices, as a folder or a pattern says, are apart, and not opened. Raises Unavailable.
     """
-    listed, names = _list_files(container, request)
-    table = find_table_format(container, request.paths, names)
-    if table:
-        return [File(table[0] or "./", 0, problem=table[1])], []
+    if not PathPattern.parse(request.pattern) and is_delta_table(container, request.paths):
+        try:
+            listed = _list_table(container, request)
+        except Unscorable as error:
+            return [File(request.paths[0] or "./", 0, problem=str(error))], []
+    else:
+        listed, names = _list_files(container, request)
+        table = find_table_format(container, request.paths, names)
+        if table:
+            return [File(table[0] or "./", 0, problem=table[1])], []
     files, other_files = _split_files(listed, request)
     remaining = CACHE_LIMIT
     with ThreadPoolExecutor(FETCHERS) as pool:
@@ -108,6 +117,13 @@ def open_files(container: Container, request: ListRequest) -> tuple[list[File], 
             if remaining < 0:
                 file.data = None
     return files, other_files
+
+
+def _list_table(container: Container, request: ListRequest) -> list[File]:
+    """The files of a Delta table's present version, not opened. Raises Unscorable, Unavailable."""
+    folder, columns = request.paths[0], request.columns
+    files = list_delta_files(container, folder, columns, request.window, request.zone)
+    return [File(file.name, index, keys=file.partition, is_required=True) for index, file in enumerate(files)]
 
 
 def _list_files(container: Container, request: ListRequest) -> tuple[list[File], list[str]]:
@@ -157,8 +173,8 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
             if start == PARQUET:
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
                 file.size = file.footer.estimate_memory(EVERYTHING)
-    except NotFound:
-        pass  # it was removed after it was listed
+    except NotFound:  # it was removed after it was listed
+        file.problem = _REMOVED * file.is_required
     except Unscorable as error:
         file.problem, file.data = str(error), None
     return file
@@ -195,7 +211,7 @@ def _read_file(container: Container, file: File, request: ReadRequest) -> list[T
             return _read_groups(container, file, file.footer, request)
         return [*_read_text_file(container, file, request)]
     except NotFound:
-        return []
+        return [DamagedRange(_REMOVED, device, device)] if file.is_required else []
     except Unscorable as error:
         return [DamagedRange(str(error), device, device)]
 

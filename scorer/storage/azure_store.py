@@ -58,3 +58,21 @@ def _parse_connection(endpoint: str, account: str, storage: str) -> dict[str, st
     name, suffix = fields.get("AccountName", ""), fields.get("EndpointSuffix", "core.windows.net")
     default = f"{fields.get('DefaultEndpointsProtocol', 'https')}://{name}.blob.{suffix}"
     return fields if fields.get("BlobEndpoint", default).rstrip("/") == endpoint else {}
+
+
+def locate_table(store: AzureStore, folder: str) -> tuple[str, dict[str, str]]:
+    """The URL of a folder of a store, and the options by which `deltalake` reads it.
+
+    Both are built on the same Rust crate, so the store's own options serve. A token of a managed identity is asked for
+    once: the log of a table is read within its time.
+    """
+    config: dict[str, Any] = dict(store.config)
+    path = "/".join(part for part in (store.prefix or "", folder.strip("/")) if part)
+    options = {f"azure_storage_{key}": str(value) for key, value in config.items() if key != "container_name"}
+    options |= {
+        f"azure_{key}": str(value) for key, value in (store.client_options or {}).items() if key == "allow_http"
+    }
+    if store.credential_provider:
+        token: Any = store.credential_provider()
+        options["azure_storage_token"] = token["token"]
+    return f"az://{config['container_name']}/{path}", options

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 from shared.contract.errors import Malformed, Misconfigured, NotFound, Unavailable
 from shared.contract.text import make_digest
 
-from .azure_store import open_store
+from .azure_store import locate_table, open_store
 from .range_reader import OpenFile, find_protection, open_ranges, translate_errors
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ class Container(Protocol):
 
     def list_folders(self, prefix: str) -> list[str]:
         """The sorted names of the folders directly under *prefix*, which is empty or ends in `/`, without it."""
+
+    def locate_delta(self, folder: str) -> tuple[str, dict[str, str]]:
+        """The URL of a folder, and the options by which `deltalake` reads it."""
 
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """The sorted names under *prefix*, which is empty or ends in `/`; none where the folder does not exist.
@@ -179,6 +182,10 @@ class AzureBlobs:
             folders = obstore.list_with_delimiter(self.store, prefix=prefix or None)["common_prefixes"]
             return sorted(folder.rstrip("/").rpartition("/")[2] for folder in folders)
 
+    def locate_delta(self, folder: str) -> tuple[str, dict[str, str]]:
+        """See Container."""
+        return locate_table(self.store, folder)
+
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """See Container."""
         import obstore
@@ -251,6 +258,10 @@ class Folder:
         """See Container."""
         folder = self.root / prefix
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+    def locate_delta(self, folder: str) -> tuple[str, dict[str, str]]:
+        """See Container."""
+        return str(self.root / folder), {}
 
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """See Container."""
