@@ -14,7 +14,7 @@ import mmap
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -93,6 +93,9 @@ class Container(Protocol):
 
     def create(self, path: str, data: bytes) -> bool:
         """Write unless the blob exists; False when it does, whatever it holds."""
+
+    def remove(self, path: str) -> None:
+        """Delete a blob; nothing where there is none."""
 
 
 def open_container(url: str, storage: str = "") -> Container:
@@ -213,6 +216,13 @@ class AzureBlobs:
                 return False
             return True
 
+    def remove(self, path: str) -> None:
+        """See Container. One request for each: a request for several stops at none that fails."""
+        import obstore
+
+        with translate_errors(self.url, path), suppress(FileNotFoundError):
+            obstore.delete(self.store, path)
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:
@@ -283,9 +293,9 @@ class Folder:
             return True
 
     def remove(self, path: str) -> None:
-        """Delete a file. Raises Misconfigured, Unavailable."""
+        """See Container."""
         with _translate_write_errors(self.root, path):
-            (self.root / path).unlink()
+            (self.root / path).unlink(missing_ok=True)
 
     @contextmanager
     def _write_temporary(self, path: str, data: bytes) -> Iterator[Path]:

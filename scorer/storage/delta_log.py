@@ -42,6 +42,13 @@ def read_delta_version(container: Container, folder: str) -> DeltaVersion:
 
     Raises Unscorable where its files alone do not say its rows, or nothing here can read it; Unavailable.
     """
+    table = open_delta_table(container, folder)
+    actions = pa.table(table.get_add_actions(flatten=True))
+    return DeltaVersion(int(table.version()), tuple(_make_file(folder, row) for row in actions.to_pylist()))
+
+
+def open_delta_table(container: Container, folder: str) -> Any:
+    """The present version of the table in *folder*, as `deltalake` has it. Raises as `read_delta_version`."""
     try:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
@@ -51,13 +58,11 @@ def read_delta_version(container: Container, folder: str) -> DeltaVersion:
     try:
         table = DeltaTable(url, storage_options=options)
         _check_features(table)
-        actions = pa.table(table.get_add_actions(flatten=True))
-        number = int(table.version())
     except DeltaError as error:
         raise _refuse(f"is a Delta table that cannot be read: {_clean(error)}; {_EXPORT}") from error
     except (OSError, ValueError) as error:  # of the store
         raise Unavailable(f"the Delta table in {folder or 'the container'}: {_clean(error)}") from error
-    return DeltaVersion(number, tuple(_make_file(folder, row) for row in actions.to_pylist()))
+    return table
 
 
 def _check_features(table: Any) -> None:
