@@ -26,8 +26,9 @@ from scorer.packs.pack import EMPTY
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.part_files import Parts
 from scorer.readings import source
+from scorer.readings.device_readings import Readings
 from scorer.readings.projection import EVERYTHING, Projection
-from scorer.readings.source import Readings, Source
+from scorer.readings.source import Source
 from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline

@@ -17,9 +17,10 @@ from scorer.packs.fetch import Stores
 from scorer.predictions.stored_files import find_schemas
 from scorer.predictions.table import NEWEST, to_parquet
 from scorer.readings import source
+from scorer.readings.device_readings import Readings
 from scorer.readings.layouts import find_table_above
 from scorer.readings.projection import Projection
-from scorer.readings.source import MICROSECOND, Readings
+from scorer.readings.source import MICROSECOND
 from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline

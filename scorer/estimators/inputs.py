@@ -9,8 +9,8 @@ import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.readings import features
+from scorer.readings.device_readings import Readings
 from scorer.readings.features import Expected, ModelReadings
-from scorer.readings.source import Readings
 from shared.contract.domain import Model
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps

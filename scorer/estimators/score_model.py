@@ -14,8 +14,8 @@ from scorer.families.registry import UNKNOWN
 from scorer.model_files.reader import SIZE_LIMIT
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.rows import Predictions
+from scorer.readings.device_readings import Readings
 from scorer.readings.features import ModelReadings
-from scorer.readings.source import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult

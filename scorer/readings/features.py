@@ -17,8 +17,8 @@ from shared.contract.reasons import Reason
 from shared.contract.scoring_options import AS_IN_FILE, BadRows, Gaps, ReadingOptions
 
 from .column_names import check_count, check_names, format_names
+from .device_readings import Readings
 from .frames import Frame
-from .source import Readings
 
 NO_ORDER = (
     "its file does not say which feature is which: fit it on named columns, give it a sidecar (MODEL.features.json "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,23 +16,20 @@ from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
-from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.scoring_options import ReadingOptions
-from shared.contract.windows import Window
 
 from .cells import make_unreadable
-from .delta_files import is_delta_table, list_delta_files
+from .formats.parquet_alike import AlikeReader
 from .formats.parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
 from .formats.text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
-from .layouts import Keys, add_keys, find_table_format, is_hidden, list_written_keys, parse_keys
-from .path_listing import PathLister
+from .layouts import Keys, add_keys
 from .projection import EVERYTHING, Projection
+from .small_files import SMALL, FileGroup, group_files, read_files_as_one
 from .time_zones import widen_range
 
 FETCHERS = 4
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
 _REMOVED = "is in the log of its table, and is not there: the table was cleaned (VACUUM) since, or is damaged"
-CACHE_LIMIT = 256 * 2**20  # bytes of small files that stay in memory from listing to reading
 
 
 @dataclass(slots=True)
@@ -47,6 +44,7 @@ class File:
     size: int = 0  # bytes in memory that reading all of it takes, about; 0 for an absent or empty file
     footer: Footer | None = None  # of a file of Parquet
     problem: str = ""  # why it cannot be read
+    is_parquet: bool = False  # a small one, in memory, whose footer is read when it is needed
     is_required: bool = False  # it is in the log of a table; another file may be removed after it was listed
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
@@ -54,23 +52,6 @@ class File:
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
         return self.footer.estimate_memory(projection) if self.footer else self.size
-
-
-@dataclass(frozen=True, slots=True)
-class ListRequest:
-    """Which files are listed: those of *paths*, or those of *window* where READINGS_PATH, the *pattern*, has tokens.
-
-    A folder ends in `/`, the empty path is the whole container. Only *devices* will be read; None: any. *is_wanted*:
-    whether the folder of a device is looked into; that of another one is not listed.
-    """
-
-    paths: Sequence[str]
-    columns: Columns
-    pattern: str = ""
-    window: Window | None = None
-    zone: str = ""
-    devices: Collection[str] | None = None
-    is_wanted: Callable[[str], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,75 +74,8 @@ class ReadRequest:
     projection: Projection = EVERYTHING
 
 
-def open_files(container: Container, request: ListRequest) -> tuple[list[File], list[File]]:
-    """Every file that is asked for, with its footer and size, in the order of their names.
-
-    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files of a
-    device that is not among the devices, as a folder or a pattern says, are apart, and not opened. Raises Unavailable.
-    """
-    if not PathPattern.parse(request.pattern) and is_delta_table(container, request.paths):
-        try:
-            listed = _list_table(container, request)
-        except Unscorable as error:
-            return [File(request.paths[0] or "./", 0, problem=str(error))], []
-    else:
-        listed, names = _list_files(container, request)
-        table = find_table_format(container, request.paths, names)
-        if table:
-            return [File(table[0] or "./", 0, problem=table[1])], []
-    files, other_files = _split_files(listed, request)
-    remaining = CACHE_LIMIT
-    with ThreadPoolExecutor(FETCHERS) as pool:
-        for file in pool.map(lambda file: _inspect_file(container, file, request.columns), files):
-            remaining -= len(file.data or b"")
-            if remaining < 0:
-                file.data = None
-    return files, other_files
-
-
-def _list_table(container: Container, request: ListRequest) -> list[File]:
-    """The files of a Delta table's present version, not opened. Raises Unscorable, Unavailable."""
-    folder, columns = request.paths[0], request.columns
-    files = list_delta_files(container, folder, columns, request.window, request.zone)
-    return [File(file.name, index, keys=file.partition, is_required=True) for index, file in enumerate(files)]
-
-
-def _list_files(container: Container, request: ListRequest) -> tuple[list[File], list[str]]:
-    """The files, not opened, and all names that were listed."""
-    written_keys = list_written_keys(request.pattern)
-    pattern = PathPattern.parse(request.pattern)
-    if pattern:
-        files = []
-        lister = PathLister(container, pattern, request.is_wanted)
-        for index, file in enumerate(lister.list_files(request.window, request.zone)):
-            keys = dict(parse_keys(file.name, written_keys))
-            pairs = ((request.columns.device, file.ids.device), (request.columns.sensor, file.ids.sensor))
-            keys |= {key: text for key, text in pairs if text is not None}
-            files.append(File(file.name, index, file.is_late, keys))
-        return files, [file.name for file in files]
-    late: dict[str, bool] = {}
-    names: list[str] = []
-    for number, path in enumerate(request.paths):
-        listed = container.list(path) if not path or path.endswith("/") else [path]
-        names += listed
-        visible = (name for name in listed if name == path or not is_hidden(name[len(path) :]))
-        for name in visible:
-            late.setdefault(name, 0 < number == len(request.paths) - 1)
-    return [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)], names
-
-
-def _split_files(files: list[File], request: ListRequest) -> tuple[list[File], list[File]]:
-    """The files that may have rows of the devices, and the others."""
-    column = request.columns.device
-    if request.devices is None or not any(column in file.keys for file in files):
-        return files, []
-    expected = frozenset(request.devices)
-    is_own = [column not in file.keys or file.keys[column] in expected for file in files]
-    other_files = [file for file, own in zip(files, is_own, strict=True) if not own]
-    return list(itertools.compress(files, is_own)), other_files
-
-
-def _inspect_file(container: Container, file: File, columns: Columns) -> File:
+def inspect_file(container: Container, file: File, columns: Columns) -> File:
+    """Read what is to be known of a file before it is read; a problem is recorded in it. Raises Unavailable."""
     try:
         with closing(container.open(file.name)) as opened:
             n_bytes = opened.seek(0, 2)
@@ -170,7 +84,9 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
                 file.data = opened.read()
             start = (file.data or opened.read(len(PARQUET)))[: len(PARQUET)]
             file.size = n_bytes * (20 if start.startswith(GZIP) else 3)
-            if start == PARQUET:
+            if start == PARQUET and file.data and n_bytes <= SMALL and columns.device in file.keys:
+                file.is_parquet = True
+            elif start == PARQUET:
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
                 file.size = file.footer.estimate_memory(EVERYTHING)
     except NotFound:  # it was removed after it was listed
@@ -180,17 +96,29 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
     return file
 
 
+def _load_footer(file: File, columns: Columns) -> Footer | None:
+    """The footer of a Parquet file, also of a small one. Raises Unscorable."""
+    if file.is_parquet and not file.footer:
+        file.footer = read_footer(pa.BufferReader(file.data), columns, file.keys)
+    return file.footer
+
+
 def read_tables(
-    container: Container, files: Sequence[File], request: ReadRequest
-) -> Iterator[tuple[File, Table | DamagedRange]]:
-    """The rows of each file, with the columns that are needed. Raises Unavailable."""
+    container: Container, files: Sequence[File], request: ReadRequest, *, is_joining: bool = False
+) -> Iterator[tuple[File | FileGroup, Table | DamagedRange | None]]:
+    """The rows of each file, with the columns that are needed. Raises Unavailable.
+
+    With *is_joining* neighbouring small files come as a group with one table; without one where its files are to be
+    read one by one.
+    """
     expected, device = frozenset(request.devices), request.columns.device
-    rest = iter([file for file in files if device not in file.keys or file.keys[device] in expected])
+    own = [file for file in files if device not in file.keys or file.keys[device] in expected]
+    rest = iter(group_files(own, request.columns) if is_joining else own)
     with ThreadPoolExecutor(FETCHERS) as pool:
-        waiting: deque[tuple[File, Future[list[Table | DamagedRange]]]] = deque()
+        waiting: deque[tuple[File | FileGroup, Future[list[Table | DamagedRange | None]]]] = deque()
         while True:
             for file in itertools.islice(rest, FETCHERS - len(waiting)):
-                waiting.append((file, pool.submit(_read_file, container, file, request)))
+                waiting.append((file, pool.submit(_read_content, container, file, request)))
             if not waiting:
                 return
             file, future = waiting.popleft()
@@ -200,6 +128,39 @@ def read_tables(
                 yield file, results.pop(0)
 
 
+def _read_content(
+    container: Container, file: File | FileGroup, request: ReadRequest
+) -> list[Table | DamagedRange | None]:
+    if isinstance(file, FileGroup):
+        return [_read_group_of_files(file, request)]
+    return [*_read_file(container, file, request)]
+
+
+def _read_group_of_files(group: FileGroup, request: ReadRequest) -> Table | None:
+    keys = group.files[0].keys
+
+    def read_csv(data: bytes) -> Table | None:
+        return read_text(data, request.columns, request.policy, request.projection, keys)
+
+    def read_parquet(files: Sequence[File]) -> list[Table | None]:
+        footer = _load_footer(files[0], request.columns)
+        if not footer or footer.has_sensor or request.columns.device in footer.names:
+            return [None]
+        reader = AlikeReader.open(files[0].data or b"", footer, request.projection)
+        return [reader.read(file.data or b"", request.policy) for file in files]
+
+    try:
+        table = read_files_as_one(group, read_csv, read_parquet)
+    except (Unscorable, NotFound):
+        return None  # one by one it is seen which file it is
+    if table:
+        for file in group.files:
+            file.read_groups.add(0)
+        table = add_keys(table, {key: text for key, text in keys.items() if key != request.columns.device},
+                         request.projection)  # fmt: skip
+    return table
+
+
 def _read_file(container: Container, file: File, request: ReadRequest) -> list[Table | DamagedRange]:
     device = file.keys.get(request.columns.device)
     if file.problem:
@@ -207,6 +168,7 @@ def _read_file(container: Container, file: File, request: ReadRequest) -> list[T
     if not file.size:
         return []
     try:
+        _load_footer(file, request.columns)
         if file.footer:
             return _read_groups(container, file, file.footer, request)
         return [*_read_text_file(container, file, request)]
@@ -232,9 +194,10 @@ def read_other_rows(
     A file that was not opened yet is opened. Raises Unavailable, NotFound, Unscorable.
     """
     if not (file.size or file.problem):
-        _inspect_file(container, file, request.columns)
+        inspect_file(container, file, request.columns)
     if file.problem:
         raise make_unreadable(file.problem)
+    _load_footer(file, request.columns)
     if not file.footer:
         if file.size and not file.read_groups:
             yield from _read_text_file(container, file, request)

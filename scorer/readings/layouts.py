@@ -22,10 +22,10 @@ from scorer.storage.blob_store import Container
 from scorer.storage.range_reader import AccessDenied
 
 from .cells import make_unreadable, read_ids, read_numbers
-from .delta_files import DELTA_LOG
 from .formats.text_reader import Table
 from .projection import Projection
 
+DELTA_LOG = "_delta_log/"
 NULL = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without a value
 Keys = Mapping[str, str | None]
 

@@ -8,8 +8,8 @@ cannot be read fails all models that may need it, also in the next folder: it ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -18,171 +18,22 @@ from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.model_names import Columns
 from shared.contract.readings.path_pattern import PathPattern
-from shared.contract.scoring_options import BadRows, ReadingOptions
+from shared.contract.scoring_options import ReadingOptions
 from shared.contract.windows import EPOCH, MINUTE, Window
 
-from .files import DamagedRange, File, ListRequest, ReadRequest, open_files, read_tables
+from .device_readings import Readings
+from .file_listing import ListRequest, open_files
+from .files import DamagedRange, File, ReadRequest, read_tables
 from .formats.text_reader import Table
-from .frames import FileRows, Frame, assemble_frame
+from .frames import FileRows
 from .projection import EVERYTHING, Projection
-from .rows import BadCell, FileOrigin, select_rows
-from .time_zones import NO_TIME, DoubledHours, find_first_pass
+from .rows import SelectedRows
+from .small_files import FileGroup
+from .time_zones import NO_TIME, find_first_pass, is_utc
 from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
-NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
-REPEATED = "readings were replaced by a later one of the same time, device and sensor"
-
-
-@dataclass(slots=True)
-class Readings:
-    """All readings of some devices. Built by `Source.read_devices`; then only read."""
-
-    devices: Mapping[str, int]  # codes, in the order of the ids
-    policy: ReadingOptions = field(default_factory=ReadingOptions)
-    sensors: dict[str, int] = field(default_factory=dict)
-    frames: list[Frame] = field(default_factory=list)
-    bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
-    unreadable: list[str] = field(default_factory=list)  # files, and why; all models need them
-    damaged: dict[int, str] = field(default_factory=dict)  # by device: a file that cannot be read in part, and why
-    value_column: str = "value"
-    columns: dict[str, None] = field(default_factory=dict)  # the features of all files, of whatever devices
-    layouts: tuple[tuple[str, ...], ...] = ()  # of wide files: the features in a file's order, each layout once
-    device_layouts: dict[int, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # where layouts differ
-    numberless: dict[str, str] = field(default_factory=dict)  # wide columns without any number, and a file
-    repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
-    missing: int = 0  # rows without any value
-    outside: int = 0  # rows outside the window, in the folders of the window
-    unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
-    skipped: int = 0  # those whose time the clocks of the zone skip
-    without_offset: int = 0  # rows whose time was read as UTC, since nothing says otherwise
-    by_index: int = 0  # rows whose time is in an index that pandas stored without a name
-    doubled_hours: DoubledHours = field(default_factory=DoubledHours)
-
-    @property
-    def rows(self) -> int:
-        """The number of rows to score."""
-        return sum(len(frame.time) for frame in self.frames)
-
-    def find_codes(self, devices: Sequence[str]) -> np.ndarray:
-        """The code of each device, int64; all of them are among those that were asked for."""
-        return np.fromiter(map(self.devices.__getitem__, devices), np.int64, len(devices))
-
-    def find_layouts(self, device: int) -> tuple[tuple[str, ...], ...]:
-        """The layouts of the wide files that have rows of a device, also of rows that later ones replaced."""
-        return self.device_layouts.get(device, self.layouts)
-
-    def add_layouts(self, file_rows: list[FileRows]) -> None:
-        """Record the layouts of wide files, and, where they differ, those of each device."""
-        self.layouts = tuple(dict.fromkeys(rows.ordered for rows in file_rows))
-        if len(self.layouts) > 1:
-            layouts: dict[int, dict[tuple[str, ...], None]] = {}
-            for rows in file_rows:
-                for device in np.unique(rows.device).tolist():
-                    layouts.setdefault(device, {})[rows.ordered] = None
-            self.device_layouts = {device: tuple(of_device) for device, of_device in layouts.items()}
-
-    def add_table(
-        self, table: Table, file: File, time_range: tuple[int, int], unmodelled: UnmodelledCounter | None
-    ) -> FileRows | None:
-        """Select the usable rows of a table, and count and record the others. Raises Unscorable."""
-        origin = FileOrigin(file.name, file.index)
-        selected = select_rows(table, origin, self.devices, self.sensors, self.doubled_hours, time_range, unmodelled)
-        for device, cells in selected.bad.items():
-            self.bad.setdefault(device, []).extend(cells)
-        for name in selected.numberless:
-            self.numberless.setdefault(name, file.name)
-        self.missing += selected.missing
-        self.outside += 0 if file.late else selected.outside
-        self.unusable += selected.unusable
-        self.skipped += selected.skipped
-        self.without_offset += selected.without_offset
-        return selected.file_rows
-
-    def add_frame(self, file_rows: list[FileRows], is_long: bool) -> None:
-        """Add the rows of files, wide or long, as one frame: their columns are united by name."""
-        if any(rows.sensor is not None for rows in file_rows):  # rows of a file without sensors have none
-            without = np.int32(self.sensors.setdefault("", len(self.sensors)))
-            file_rows = [
-                rows if rows.sensor is not None else replace(rows, sensor=np.full(len(rows.time), without))
-                for rows in file_rows
-            ]
-        features = tuple(dict.fromkeys(name for rows in file_rows for name in rows.features))
-        frame, repeated = assemble_frame(file_rows, features, is_long, len(self.devices), len(self.sensors))
-        self.frames.append(frame)
-        self.repeated += repeated
-
-    def add_damage(self, file: File, damaged_range: DamagedRange) -> None:
-        """Record the devices whose readings may be in a range that cannot be read."""
-        late = " (the folder after the window's, which may hold late readings)" * file.late
-        message = f"{file.name}: {damaged_range.problem}{late}"
-        if damaged_range.low is None or damaged_range.high is None:
-            self.unreadable.append(message)
-            return
-        for device, code in self.devices.items():
-            if damaged_range.low <= device <= damaged_range.high:
-                self.damaged.setdefault(code, message)
-
-    def select_device(self, device: str) -> Readings:
-        """The readings of one device only: small, cheap to send. Its counts are 0, so that nothing counts twice."""
-        code = self.devices[device]
-        frames = []
-        for frame in self.frames:
-            rows = slice(int(frame.starts[code]), int(frame.starts[code + 1]))
-            sensor = None if frame.sensor is None else frame.sensor[rows]
-            starts = np.array([0, rows.stop - rows.start])
-            frames.append(
-                replace(
-                    frame, starts=starts, sensor=sensor, time=frame.time[rows],
-                    values=np.ascontiguousarray(frame.values[:, rows]), file=frame.file[rows],
-                )
-            )  # fmt: skip
-        return Readings(
-            {device: 0},
-            self.policy,
-            self._select_sensors(code, frames),
-            frames,
-            {0: self.bad[code]} if code in self.bad else {},
-            self.unreadable[:1],
-            {0: self.damaged[code]} if code in self.damaged else {},
-            value_column=self.value_column,
-            columns=self.columns,
-            layouts=self.find_layouts(code),
-        )
-
-    def _select_sensors(self, code: int, frames: Sequence[Frame]) -> dict[str, int]:
-        used = {int(s) for frame in frames if frame.sensor is not None for s in np.unique(frame.sensor)}
-        used |= {cell.sensor for cell in self.bad.get(code, []) if cell.sensor is not None}
-        return {name: sensor for name, sensor in self.sensors.items() if sensor in used}
-
-    def list_warnings(self) -> list[tuple[int, str]]:
-        """Warnings for the report: each a count, and the rest of its sentence."""
-        skips = self.policy.bad_rows is BadRows.SKIP
-        column, file = next(iter(self.numberless.items()), ("", ""))
-        problem = next(iter(self.damaged.values()), "")
-        counts = [
-            (self.missing, "readings had no usable value and were left out"),
-            (
-                self.unusable * skips,
-                "rows had a cell that is not a number, or not a time, and were left out where it is needed",
-            ),
-            (self.repeated, REPEATED),
-            (self.outside, "rows were outside the window and were ignored"),
-            (self.without_offset, NO_OFFSET),
-            *self._list_clock_warnings(),
-            (self.by_index, "readings have their time in an index without a name, as pandas wrote it"),
-            (len(self.numberless), f"columns hold no numbers, such as {column!r} in {file}"),
-            (len(self.damaged), f"devices may have readings in a part of a file that cannot be read: {problem}"),
-        ]
-        return [(count, text) for count, text in counts if count]
-
-    def _list_clock_warnings(self) -> list[tuple[int, str]]:
-        clocks, doubled = f"the clocks of {self.policy.time_zone}", self.doubled_hours
-        return [
-            (self.skipped, f"rows have a time that {clocks} skip, and no usable time"),
-            (doubled.unknown, f"readings have a time that {clocks} show twice, and were read as the first of the two"),
-            (doubled.unordered, f"readings have a time that {clocks} show twice, and are not in the order of time"),
-        ]
+RowsOfKinds = tuple[list[FileRows], list[FileRows]]  # wide, and long
 
 
 @dataclass(slots=True)
@@ -227,19 +78,12 @@ class Source:
                 readings.columns |= dict.fromkeys(file.footer.features)
         request = ReadRequest(self.columns, self.policy, device_ids, time_range, projection)
         wide, long = list[FileRows](), list[FileRows]()
-        for file, content in read_tables(self.container, self.files, request):
-            if isinstance(content, DamagedRange):
-                readings.add_damage(file, content)
-                continue
-            readings.columns |= dict.fromkeys((*content.features, *content.unread))
-            try:
-                rows = readings.add_table(content, file, time_range, self.unmodelled)
-            except Unscorable as error:
-                readings.add_damage(file, DamagedRange(str(error)))
-                continue
-            if rows:
-                readings.by_index += len(rows.time) * (content.columns.time != self.columns.time)
-                (long if content.long else wide).append(rows)
+        is_joining = is_utc(self.policy.time_zone)  # else rows of a doubled hour depend on their files
+        for item, content in read_tables(self.container, self.files, request, is_joining=is_joining):
+            if isinstance(item, FileGroup):
+                self._add_group(readings, item, content, request, (wide, long))
+            elif content is not None:
+                self._add_content(readings, item, content, (wide, long))
         if wide:  # beside files of several features, those of one alone are wide too, however the rows were cut
             wide += [rows for rows in long if rows.sensor is None]
             wide.sort(key=lambda rows: rows.file)
@@ -249,6 +93,52 @@ class Source:
             if rows_of_kind:
                 readings.add_frame(rows_of_kind, is_long)
         return readings
+
+    def _add_content(
+        self, readings: Readings, file: File, content: Table | DamagedRange, rows_of_kinds: RowsOfKinds
+    ) -> None:
+        """Add what was read of a file."""
+        if isinstance(content, DamagedRange):
+            readings.add_damage(file, content)
+            return
+        readings.columns |= dict.fromkeys((*content.features, *content.unread))
+        try:
+            selected = readings.select_rows(content, file, _get_time_range(self.window), self.unmodelled)
+        except Unscorable as error:
+            readings.add_damage(file, DamagedRange(str(error)))
+            return
+        self._add_selected(readings, file, content, selected, rows_of_kinds)
+
+    def _add_group(
+        self,
+        readings: Readings,
+        group: FileGroup,
+        content: Table | DamagedRange | None,
+        request: ReadRequest,
+        rows_of_kinds: RowsOfKinds,
+    ) -> None:
+        """Add what was read of files as one; where a cell is bad, one by one, since it matters in which file it is."""
+        first = group.files[0]
+        if isinstance(content, Table):
+            try:
+                selected = readings.select_rows(content, first, request.time_range, self.unmodelled)
+            except Unscorable:
+                selected = None
+            if selected and not selected.bad and not selected.numberless:
+                readings.columns |= dict.fromkeys((*content.features, *content.unread))
+                self._add_selected(readings, first, content, selected, rows_of_kinds)
+                return
+        for file, table in read_tables(self.container, group.files, request):
+            if isinstance(file, File) and table is not None:
+                self._add_content(readings, file, table, rows_of_kinds)
+
+    def _add_selected(
+        self, readings: Readings, file: File, content: Table, selected: SelectedRows, rows_of_kinds: RowsOfKinds
+    ) -> None:
+        readings.add_selected(selected, file)
+        if selected.file_rows:
+            readings.by_index += len(selected.file_rows.time) * (content.columns.time != self.columns.time)
+            rows_of_kinds[content.long].append(selected.file_rows)
 
     def search_unmodelled(self) -> None:
         """Complete the count of devices without a model by what no model needs; after the last read.

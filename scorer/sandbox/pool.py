@@ -28,7 +28,7 @@ from typing import Self
 from scorer.estimators.score_model import score_model_file
 from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import list_module_folders
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.errors import Unavailable

@@ -16,7 +16,7 @@ import numpy as np
 from scorer.families.base import OUTPUTS_LIMIT
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.rows import COMPLETE, NUMBERS, TEXTS, Predictions, Texts
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import FROM_SANDBOX, Reason

@@ -33,7 +33,7 @@ from scorer.estimators.score_model import classify_error
 from scorer.model_files import allowlist
 from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import die_with, get_signal_name
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult

@@ -21,9 +21,9 @@ from scorer.packs.pack import Pack
 from scorer.predictions.rows import PredictionRows
 from scorer.predictions.table import expand_ranges
 from scorer.readings import features
+from scorer.readings.device_readings import Readings
 from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.frames import Frame
-from scorer.readings.source import Readings
 from shared.contract.model_list import ModelList
 
 

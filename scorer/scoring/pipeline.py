@@ -24,8 +24,8 @@ from scorer.packs.pack import Pack
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.table import NEWEST
 from scorer.readings import features
+from scorer.readings.device_readings import REPEATED, Readings
 from scorer.readings.features import Expected, ModelReadings
-from scorer.readings.source import REPEATED, Readings
 from scorer.sandbox.pool import WorkerPool
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Task

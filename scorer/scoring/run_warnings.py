@@ -11,7 +11,7 @@ import numpy as np
 from scorer.families.base import Family
 from scorer.families.registry import UNKNOWN, get_installed_version
 from scorer.predictions.outcome import ModelOutcome
-from scorer.readings.source import REPEATED
+from scorer.readings.device_readings import REPEATED
 
 LEFT_OUT = "rows lacked one of the features that their model expects and were left out"
 SILENT = "models bear missing values and were scored without any value of one of their features"

@@ -275,8 +275,7 @@ class Folder:
 
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """See Container."""
-        files = (file for file in (self.root / prefix).rglob("*") if file.is_file())
-        return sorted(file.relative_to(self.root).as_posix() for file in itertools.islice(files, limit))
+        return sorted(itertools.islice(_walk_files(self.root / prefix, prefix), limit))
 
     def write(self, path: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:  # noqa: ARG002  # a folder stores none
         """See Container. Written to a temporary name that readers ignore, and renamed."""
@@ -308,6 +307,19 @@ class Folder:
                 yield temporary
             finally:
                 temporary.unlink(missing_ok=True)
+
+
+def _walk_files(folder: Path, prefix: str) -> Iterator[str]:
+    """The files in a folder, at any depth, each after *prefix*; a link to a folder is not followed."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _walk_files(folder / entry.name, f"{prefix}{entry.name}/")
+                elif entry.is_file():
+                    yield f"{prefix}{entry.name}"
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # as rglob passes over them
+        return
 
 
 def _make_state(status: os.stat_result) -> str:

@@ -28,7 +28,7 @@ _FORMATS = _STORAGE | {
     "scorer.readings.projection",
     "scorer.readings.timestamps",
 }
-_READINGS = _STORAGE | {"scorer.readings", "scorer.readings.formats"}
+_READINGS = _STORAGE | {"scorer.readings", "scorer.readings.formats", "scorer.readings.listing"}
 _FAMILIES = _BASE | {
     "scorer.model_files.content",
     "scorer.model_files.estimator_kinds",
@@ -68,7 +68,8 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared.adapters.batch": _ADAPTERS,
     "scorer": {"scorer", "shared.contract"},
     "scorer.storage": _BASE,
-    "scorer.readings": _STORAGE | {"scorer.readings.formats"},
+    "scorer.readings": _STORAGE | {"scorer.readings.formats", "scorer.readings.listing"},
+    "scorer.readings.listing": _STORAGE | {"scorer.readings.layouts", "scorer.readings.time_zones"},
     "scorer.readings.formats": _FORMATS,
     "scorer.model_files": _BASE,
     "scorer.model_files.boosters": _BASE | {"scorer.model_files.parsed"},

@@ -37,8 +37,8 @@ from scorer.packs.cache import pack_file
 from scorer.packs.pack import Entry
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.rows import Predictions
+from scorer.readings.device_readings import Readings
 from scorer.readings.frames import Frame
-from scorer.readings.source import Readings
 from scorer.sandbox import replies
 from shared.contract.columns import split_document
 from shared.contract.domain import Model, Part, PartStatistics

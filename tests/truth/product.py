@@ -19,8 +19,8 @@ from scorer.packs.fetch import Stores, make_refusals
 from scorer.packs.pack import EMPTY
 from scorer.predictions.outcome import ModelOutcome
 from scorer.readings import source
+from scorer.readings.device_readings import Readings
 from scorer.readings.projection import EVERYTHING, Projection
-from scorer.readings.source import Readings
 from scorer.sandbox import replies
 from scorer.scoring import pipeline
 from scorer.scoring.needed_columns import find_needed_columns

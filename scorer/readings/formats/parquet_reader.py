@@ -296,7 +296,7 @@ def read_group(opened: Any, footer: Footer, group: RowGroup, names: Sequence[str
         if rows.num_rows != group.rows:
             raise make_unreadable(f"Parquet: row group {group.index} has {rows.num_rows} rows, expected {group.rows}")
         unread = tuple(name for name in footer.features if name not in names)
-        rows = _restore_types(rows, footer)
+        rows = restore_types(rows, footer)
         return Table(
             footer.columns, rows, footer.has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread
         )
@@ -304,7 +304,7 @@ def read_group(opened: Any, footer: Footer, group: RowGroup, names: Sequence[str
         raise make_unreadable(f"Parquet: row group {group.index}: {error}") from error
 
 
-def _restore_types(rows: pa.Table, footer: Footer) -> pa.Table:
+def restore_types(rows: pa.Table, footer: Footer) -> pa.Table:
     """The rows with the types that pyarrow drops: those of UUIDs before its release 21, and the zone of INT96.
 
     INT96 times are UTC, as Spark writes them; their type has no place for a zone.

@@ -19,6 +19,7 @@ from sklearn.svm import OneClassSVM
 from scorer.commands import score_chunk
 from scorer.commands.score_chunk import AttemptOptions
 from scorer.readings import source
+from scorer.readings.device_readings import Readings
 from shared.contract.domain import Model
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.paths import report_path
@@ -81,7 +82,7 @@ def test_packs_of_other_features_are_read_for_and_each_warning_counts_once(
     passes: list[tuple[list[str], frozenset[str]]] = []
     real = source.Source.read_devices
 
-    def noted(self: source.Source, devices: Sequence[str], projection: source.Projection) -> source.Readings:
+    def noted(self: source.Source, devices: Sequence[str], projection: source.Projection) -> Readings:
         passes.append((list(devices), projection.names))
         return real(self, devices, projection)
 

@@ -25,7 +25,7 @@ from scorer.__main__ import main
 from scorer.commands import score_chunk
 from scorer.packs import cache
 from scorer.predictions.table import SCHEMAS
-from scorer.readings import source
+from scorer.readings.device_readings import NO_OFFSET
 from scorer.sandbox.pool import WorkerPool
 from shared.contract.domain import Model, Tally
 from shared.contract.manifest import Manifest, PackRef, build_command
@@ -252,7 +252,7 @@ def test_what_was_left_out_stands_in_the_report_as_warnings(place: Place, order:
 
 
 @pytest.mark.parametrize(("zone", "hour", "warnings"), [
-    ("", 7, (f"180 {source.NO_OFFSET}",)),
+    ("", 7, (f"180 {NO_OFFSET}",)),
     ("UTC", 7, ()),
     ("Europe/Berlin", 8, ()),
 ])  # fmt: skip

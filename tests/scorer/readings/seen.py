@@ -7,8 +7,8 @@ import pytest
 
 from scorer.errors import Unscorable
 from scorer.readings import features, source
+from scorer.readings.device_readings import Readings
 from scorer.readings.features import Expected
-from scorer.readings.source import Readings
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model
 from shared.contract.model_names import Columns

@@ -14,7 +14,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from local.azurite import Azurite
 from scorer.readings import source
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from scorer.storage.blob_store import Container, Folder, open_container
 from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
@@ -57,7 +57,7 @@ def test_only_files_that_may_hold_rows_of_the_window_are_opened(
     for hour in range(24):
         write_deltalake(tmp_path, rows("p1", float(hour), hour=hour), mode="append")
 
-    with caplog.at_level(logging.INFO, "scorer.readings.delta_files"):
+    with caplog.at_level(logging.INFO, "scorer.readings.listing.delta_files"):
         readings = read(Folder(tmp_path), "p1")
 
     assert see(readings, "p1") == [("07:00:00", [7.0])]

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from scorer.readings import features
+from scorer.readings.device_readings import Readings
 from scorer.readings.features import Expected
-from scorer.readings.source import Readings
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
 from shared.contract.reasons import Reason

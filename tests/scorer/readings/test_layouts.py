@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.readings import source
+from scorer.readings.device_readings import Readings
 from scorer.readings.layouts import list_written_keys, parse_keys
 from scorer.readings.projection import EVERYTHING, Projection
-from scorer.readings.source import Readings
 from scorer.storage.blob_store import Folder
 from scorer.storage.range_reader import AccessDenied, OpenFile
 from shared.contract.model_names import Columns

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.readings import files, source
+from scorer.readings.device_readings import Readings
 from scorer.readings.files import ReadRequest
 from scorer.readings.formats.parquet_reader import TAIL, Footer, RowGroup, read_footer
 from scorer.readings.formats.text_reader import Table
-from scorer.readings.source import Readings, Source
+from scorer.readings.source import Source
 from scorer.storage.blob_store import Folder
 from scorer.storage.range_reader import OpenFile
 from shared.contract.model_names import Columns

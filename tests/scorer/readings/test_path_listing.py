@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scorer.readings import source
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.storage.blob_store import Folder
 from scorer.storage.range_reader import OpenFile

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.readings import features, files, source
+from scorer.readings.device_readings import Readings
 from scorer.readings.features import Expected
 from scorer.readings.projection import EVERYTHING, Projection
-from scorer.readings.source import Readings, Source
+from scorer.readings.source import Source
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model
 from shared.contract.model_names import Columns

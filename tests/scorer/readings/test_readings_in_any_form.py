@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from scorer.errors import Unscorable
 from scorer.readings import features
+from scorer.readings.device_readings import Readings
 from scorer.readings.features import Expected
-from scorer.readings.source import Readings
 from shared.contract.domain import Model
 from shared.contract.scoring_options import ReadingOptions
 from tests.scorer.readings.seen import FAIL, HOUR, read

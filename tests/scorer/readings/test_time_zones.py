@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scorer.readings import source
-from scorer.readings.source import NO_OFFSET, Readings
+from scorer.readings.device_readings import NO_OFFSET, Readings
 from scorer.readings.time_zones import NO_TIME, find_first_pass, list_changes, widen_range
 from scorer.storage.blob_store import Folder
 from shared.contract.errors import Malformed

@@ -16,7 +16,7 @@ from sklearn.svm import OneClassSVM
 from scorer.estimators.score_model import score_model_file
 from scorer.model_files.reader import SIZE_LIMIT
 from scorer.predictions.outcome import ModelOutcome
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.scoring_options import Probabilities

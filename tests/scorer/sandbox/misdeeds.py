@@ -17,8 +17,8 @@ import numpy as np
 from scorer.estimators.score_model import score_model_file
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.rows import Predictions
+from scorer.readings.device_readings import Readings
 from scorer.readings.frames import Frame
-from scorer.readings.source import Readings
 from scorer.sandbox import pipe, replies
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model

@@ -5,7 +5,7 @@ import os
 import sys
 
 from scorer.predictions.outcome import ModelOutcome
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from scorer.sandbox import isolation
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model

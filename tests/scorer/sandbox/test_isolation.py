@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from scorer.predictions.outcome import ModelOutcome
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from scorer.sandbox import seccomp
 from scorer.sandbox.isolation import FILES
 from scorer.sandbox.pool import WorkerPool

@@ -11,12 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from scorer.readings.layouts import is_hidden
+from scorer.readings.time_zones import find_first_pass
 from scorer.storage.blob_store import Container
 from shared.contract.readings.path_pattern import PathIds, PathPattern, Segment
 from shared.contract.windows import EPOCH, Window
-
-from .layouts import is_hidden
-from .time_zones import find_first_pass
 
 LISTERS = 8  # requests at a time
 
@@ -92,7 +91,7 @@ class PathLister:
         return [
             replace(branch, prefix=f"{branch.prefix}{name}/", depth=branch.depth + 1, ids=ids)
             for name in self._folders[branch.prefix]
-            if (ids := _match(segment, name, branch)) and self._wants(ids)
+            if (ids := _match(segment, name, branch.hour, branch.ids)) and self._wants(ids)
         ]
 
     def _list_leaf(self, branch: _Branch) -> list[ListedFile]:
@@ -110,7 +109,7 @@ class PathLister:
                 continue
             ids: PathIds | None = branch.ids
             for segment, part in zip(rest, parts, strict=False):
-                ids = _match(segment, part, replace(branch, ids=ids)) if ids else None
+                ids = _match(segment, part, branch.hour, ids) if ids else None
             if ids and not is_hidden("/".join(parts[len(rest) :])):
                 yield ListedFile(name, branch.is_late, ids)
 
@@ -118,9 +117,7 @@ class PathLister:
         return ids.device is None or self.is_wanted(ids.device)
 
 
-def _match(segment: Segment, part: str, branch: _Branch) -> PathIds | None:
-    """The ids of a branch with those of a further part; None where the part does not fit."""
-    ids = segment.match(part, branch.hour)
-    if ids is None:
-        return None
-    return PathIds(ids.device or branch.ids.device, ids.sensor or branch.ids.sensor)
+def _match(segment: Segment, part: str, hour: datetime, ids: PathIds) -> PathIds | None:
+    """The ids of the parts before with those of a further part; None where it does not fit."""
+    own = segment.match(part, hour)
+    return own and PathIds(own.device or ids.device, own.sensor or ids.sensor)

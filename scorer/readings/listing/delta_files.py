@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from scorer.readings.layouts import DELTA_LOG
+from scorer.readings.time_zones import is_utc
 from scorer.storage.blob_store import Container
 from scorer.storage.delta_log import DeltaFile, read_delta_version
 from shared.contract.model_names import Columns
 from shared.contract.windows import Window
 
-from .time_zones import is_utc
-
 log = logging.getLogger(__name__)
 MILLISECOND = timedelta(milliseconds=1)  # to which the log cuts times: PROTOCOL.md of Delta, "Per-file Statistics"
-DELTA_LOG = "_delta_log/"
 
 
 def is_delta_table(container: Container, paths: Sequence[str]) -> bool:

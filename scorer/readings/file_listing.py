@@ -1,0 +1,111 @@
+"""The files of a window's readings: listed by READINGS_PATH or by a table's log, and opened."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from scorer.errors import Unscorable
+from scorer.storage.blob_store import Container
+from shared.contract.model_names import Columns
+from shared.contract.readings.path_pattern import PathPattern
+from shared.contract.windows import Window
+
+from .files import FETCHERS, File, inspect_file
+from .layouts import find_table_format, is_hidden, list_written_keys, parse_keys
+from .listing.delta_files import is_delta_table, list_delta_files
+from .listing.path_listing import PathLister
+
+INSPECTED = 16  # files that a thread opens at a time: a task for each would cost as much as opening a small one
+CACHE_LIMIT = 256 * 2**20  # bytes of small files that stay in memory from listing to reading
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Which files are listed: those of *paths*, or those of *window* where READINGS_PATH, the *pattern*, has tokens.
+
+    A folder ends in `/`, the empty path is the whole container. Only *devices* will be read; None: any. *is_wanted*:
+    whether the folder of a device is looked into; that of another one is not listed.
+    """
+
+    paths: Sequence[str]
+    columns: Columns
+    pattern: str = ""
+    window: Window | None = None
+    zone: str = ""
+    devices: Collection[str] | None = None
+    is_wanted: Callable[[str], bool] = lambda _: True
+
+
+def open_files(container: Container, request: ListRequest) -> tuple[list[File], list[File]]:
+    """Every file that is asked for, with its footer and size, in the order of their names.
+
+    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files of a
+    device that is not among the devices, as a folder or a pattern says, are apart, and not opened. Raises Unavailable.
+    """
+    if not PathPattern.parse(request.pattern) and is_delta_table(container, request.paths):
+        try:
+            listed = _list_table(container, request)
+        except Unscorable as error:
+            return [File(request.paths[0] or "./", 0, problem=str(error))], []
+    else:
+        listed, names = _list_files(container, request)
+        table = find_table_format(container, request.paths, names)
+        if table:
+            return [File(table[0] or "./", 0, problem=table[1])], []
+    files, other_files = _split_files(listed, request)
+    remaining = CACHE_LIMIT
+    with ThreadPoolExecutor(FETCHERS) as pool:
+        batches = [files[start : start + INSPECTED] for start in range(0, len(files), INSPECTED)]
+        for batch in pool.map(
+            lambda batch: [inspect_file(container, file, request.columns) for file in batch], batches
+        ):
+            for file in batch:
+                remaining -= len(file.data or b"")
+                if remaining < 0:
+                    file.data = None
+    return files, other_files
+
+
+def _list_table(container: Container, request: ListRequest) -> list[File]:
+    """The files of a Delta table's present version, not opened. Raises Unscorable, Unavailable."""
+    folder, columns = request.paths[0], request.columns
+    files = list_delta_files(container, folder, columns, request.window, request.zone)
+    return [File(file.name, index, keys=file.partition, is_required=True) for index, file in enumerate(files)]
+
+
+def _list_files(container: Container, request: ListRequest) -> tuple[list[File], list[str]]:
+    """The files, not opened, and all names that were listed."""
+    written_keys = list_written_keys(request.pattern)
+    pattern = PathPattern.parse(request.pattern)
+    if pattern:
+        files = []
+        lister = PathLister(container, pattern, request.is_wanted)
+        for index, file in enumerate(lister.list_files(request.window, request.zone)):
+            keys = dict(parse_keys(file.name, written_keys))
+            pairs = ((request.columns.device, file.ids.device), (request.columns.sensor, file.ids.sensor))
+            keys |= {key: text for key, text in pairs if text is not None}
+            files.append(File(file.name, index, file.is_late, keys))
+        return files, [file.name for file in files]
+    late: dict[str, bool] = {}
+    names: list[str] = []
+    for number, path in enumerate(request.paths):
+        listed = container.list(path) if not path or path.endswith("/") else [path]
+        names += listed
+        visible = (name for name in listed if name == path or not is_hidden(name[len(path) :]))
+        for name in visible:
+            late.setdefault(name, 0 < number == len(request.paths) - 1)
+    return [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)], names
+
+
+def _split_files(files: list[File], request: ListRequest) -> tuple[list[File], list[File]]:
+    """The files that may have rows of the devices, and the others."""
+    column = request.columns.device
+    if request.devices is None or not any(column in file.keys for file in files):
+        return files, []
+    expected = frozenset(request.devices)
+    is_own = [column not in file.keys or file.keys[column] in expected for file in files]
+    other_files = [file for file, own in zip(files, is_own, strict=True) if not own]
+    return list(itertools.compress(files, is_own)), other_files

@@ -1,0 +1,55 @@
+"""Small Parquet files of one schema: one footer is parsed for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from scorer.readings.cells import BROKEN, make_unreadable
+from scorer.readings.projection import Projection
+from shared.contract.scoring_options import ReadingOptions
+
+from .parquet_reader import GROUP_LIMIT, Footer, open_groups, restore_types
+from .text_reader import Table
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeReader:
+    """Reads small files that have the schema of one whose footer was parsed: the footers of the others are not."""
+
+    footer: Footer
+    schema: Any  # of Parquet
+    names: tuple[str, ...]
+
+    @classmethod
+    def open(cls, data: bytes, footer: Footer, projection: Projection) -> AlikeReader:
+        """*data*: the file of the footer. Raises Unscorable."""
+        opened = open_groups(pa.BufferReader(data), footer)
+        return cls(footer, opened.schema, footer.select_columns(projection))
+
+    def read(self, data: bytes, policy: ReadingOptions) -> Table | None:
+        """The rows of a file of one row group; None where it is not alike. Raises Unscorable."""
+        from pyarrow import parquet
+
+        footer = self.footer
+        try:
+            opened = parquet.ParquetFile(
+                pa.BufferReader(data), read_dictionary=list(footer.texts), coerce_int96_timestamp_unit="us",
+                page_checksum_verification=True,
+            )  # fmt: skip
+            n_rows = opened.metadata.num_rows
+            is_alike = opened.metadata.num_row_groups == 1 and opened.schema.equals(self.schema)
+            if not is_alike or not 0 < n_rows * 8 * len(footer.names) <= GROUP_LIMIT:
+                return None
+            rows = opened.read_row_group(0, columns=self.names or footer.names[:1], use_threads=False)
+            if rows.num_rows != n_rows:
+                return None
+        except BROKEN as error:
+            raise make_unreadable(f"Parquet: {error}") from error
+        unread = tuple(name for name in footer.features if name not in self.names)
+        rows = restore_types(rows, footer)
+        return Table(
+            footer.columns, rows, footer.has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread
+        )
