@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import ContainerClient
 
+from local.azurite import Azurite
 from scorer.readings import source
 from scorer.readings.device_readings import Readings
 from scorer.readings.unmodelled import UnmodelledCounter
-from scorer.storage.blob_store import Folder
+from scorer.storage.blob_store import Folder, open_container
 from scorer.storage.range_reader import OpenFile
 from shared.contract.manifest import DeviceRange
 from shared.contract.model_names import Columns, ModelNames
@@ -174,3 +176,24 @@ def test_a_clock_that_shows_an_hour_twice_is_read_from_its_first_pass(tmp_path: 
     source.open_readings(folder, [""], Columns(), window, options, "{date}/{time}/*.csv", ["p"])
 
     assert folder.listed == ["2026/10/25/00/", "2026/10/25/01/", "2026/10/25/02/"]
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("pattern", ["date=%Y-%m-%d/hour=%H/", "date=%Y-%m-%d/hour=%H/{device}.csv", "*/*/"])
+def test_markers_of_folders_are_passed_over(pattern: str, azurite: Azurite, fresh_name: str) -> None:
+    """Portals, Hadoop and rclone write empty blobs: `hour=07/`, or `hour=07` with a mark in its metadata."""
+    client = ContainerClient.from_connection_string(azurite.connection_string, fresh_name)
+    client.create_container()
+    folder = "date=2026-11-21/hour=07"
+    for marker in ("date=2026-11-21/", f"{folder}/", f"{folder}/pump1/", f"{folder}/pump2"):
+        client.upload_blob(marker, b"", metadata={"hdi_isfolder": "true"})
+    for device in ("pump1", "pump2"):
+        client.upload_blob(f"{folder}/{device}.csv", f"time,device,value\n2026-11-21T07:00:00Z,{device},5\n")
+    container = open_container(f"{azurite.blob_endpoint}/{fresh_name}", azurite.connection_string)
+
+    paths = source.list_paths(pattern, HOUR)
+    opened = source.open_readings(container, paths, Columns(), HOUR, ReadingOptions(), pattern, ["pump1", "pump2"])
+    readings = opened.read_devices(["pump1", "pump2"])
+
+    assert see(readings, "pump1") == see(readings, "pump2") == [("07:00:00", [5.0])]
+    assert (readings.unreadable, readings.damaged) == ([], {})
