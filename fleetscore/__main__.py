@@ -16,6 +16,7 @@ commands:
   folder       score a folder of models; no cloud needed
   convert      write models as skops files, without running what is in them
   predictions  `predictions upgrade`: rewrite predictions of schema 1 as schema 2
+  readings     `readings convert`: SenML, line protocol, MDF4 and TDMS as readings (fleetscore[convert])
   show         print a plan, a manifest or a report as JSON
   rebuild      restore a ledger that was lost, from plans and reports (with the extra: fleetscore[app])
 
@@ -32,7 +33,7 @@ def main() -> int:
         case ["--help" | "-h"]:
             print(USAGE, end="")
             return 0
-        case [("folder" | "convert" | "predictions"), *_] as arguments:
+        case [("folder" | "convert" | "predictions" | "readings"), *_] as arguments:
             from scorer.__main__ import main as score
 
             return score(arguments, "fleetscore")
