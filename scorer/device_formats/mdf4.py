@@ -1,8 +1,8 @@
 """MDF4 (ASAM) -> series, channel by channel, by asammdf. Memory: one channel and its times.
 
 Nothing is interpolated: each channel has the times of its own group. Invalidation bits become gaps. A file whose start
-is local time needs its zone. Left out and counted: texts, arrays, structures, raw frames of a bus, channels whose group
-has no times, and formulas.
+is local time needs its zone. Left out and counted: texts, raw frames of a bus, channels whose group has no times, and
+formulas. Of an array each element is a sensor.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class _Reader:
         flags = [i for i in numbers if quality and group.channels[i].name == quality.name]
         is_bad = self._find_bad(index, flags)
         for i in numbers:
-            if problem := _find_problem(group, i):
+            if group.channel_dependencies[i]:
+                self.catalogue.left_out["arrays"] += not _has_members(group, i)
+            elif problem := _find_problem(group, i):
                 self.catalogue.left_out[problem] += 1
             elif i not in flags:
                 yield self._read_channel(index, i, is_bad)
@@ -135,11 +137,15 @@ def read_samples(path: Path, options: FormatOptions, catalogue: Catalogue) -> It
             yield from reader.read_group(index)
 
 
+def _has_members(group: Any, number: int) -> bool:
+    """Whether the parts of a structure or an array are channels of their own, which asammdf names `x.part` and `x[0]`."""
+    name = group.channels[number].name
+    return any(channel.name.startswith((f"{name}[", f"{name}.")) for channel in group.channels)
+
+
 def _find_problem(group: Any, number: int) -> str:
     """Why a channel is not read; "" where it is."""
-    channel, dependencies = group.channels[number], group.channel_dependencies[number]
-    if dependencies:
-        return "arrays and structures"
+    channel = group.channels[number]
     if channel.data_type not in _NUMERIC:
         return "texts and other channels without numbers"
     if channel.channel_type not in (_FIXED_LENGTH, _VIRTUAL):

@@ -8,6 +8,7 @@ timestamps, complex numbers.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ _ADVICE = "write the properties of its waveform (wf_start_time, wf_increment), o
 _SCALES = frozenset(
     ("Polynomial", "Linear", "RTD", "Strain", "Table", "Thermistor", "Thermocouple", "Add", "Subtract", "AdvancedAPI")
 )  # that npTDMS computes; of another one it gives the raw numbers
+_SCALE_TYPE = re.compile(r"NI_Scale\[\d+\]_Scale_Type")
 
 
 @dataclass(slots=True)
@@ -174,10 +176,10 @@ def _check_scaling(properties: Mapping[str, Any]) -> None:
     """Raises Malformed where numbers would be raw ones: npTDMS gives them for a scale that it does not know."""
     if properties.get("NI_Scaling_Status") == "scaled":
         return
-    scales = [
-        value for name, value in properties.items() if name.startswith("NI_Scale[") and name.endswith("]_Scale_Type")
-    ]
-    if unknown := sorted({str(scale) for scale in scales} - _SCALES):
+    types = {str(value) for name, value in properties.items() if _SCALE_TYPE.fullmatch(name)}
+    if unknown := sorted(types - _SCALES):
         raise Malformed(
-            f"expected a scale of {', '.join(sorted(_SCALES))}, got {unknown[0]!r}: its numbers would be raw"
+            f"expected a scale of {', '.join(sorted(_SCALES))}, got {unknown[0]!r}: its numbers would be raw ones"
         )
+    if properties.get("NI_Scaling_Status") == "unscaled" and not types and not properties.get("NI_Number_Of_Scales"):
+        raise Malformed("expected numbers in their unit, got raw ones (NI_Scaling_Status is unscaled) without a scale")
