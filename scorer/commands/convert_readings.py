@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scorer.device_formats.detect import find_format, make_reader
+from scorer.device_formats.files import FileReader, find_format
 from scorer.device_formats.options import Format
 from scorer.device_formats.parquet_folder import Written, write_folder
 from scorer.device_formats.series import Catalogue, Samples, clean_values
@@ -44,7 +44,7 @@ def convert_files(options: ConvertOptions) -> int:
         (workspace / "spool").mkdir()
         (workspace / "readings").mkdir()
         spool = Spool(workspace / "spool")
-        _read_sources(sources, spool, catalogue, options)
+        _read_sources(sources, FileReader(options.formats, catalogue), spool, options)
         if not spool.rows:
             raise Malformed(f"expected readings, got none in {len(sources)} files{_describe_left_out(catalogue)}")
         names = [source.path.name for source in sources]
@@ -89,13 +89,12 @@ def _describe_left_out(catalogue: Catalogue) -> str:
     return f"; left out: {', '.join(f'{count} {name}' for name, count in counts.items())}" if counts else ""
 
 
-def _read_sources(sources: Sequence[_Source], spool: Spool, catalogue: Catalogue, options: ConvertOptions) -> None:
+def _read_sources(sources: Sequence[_Source], reader: FileReader, spool: Spool, options: ConvertOptions) -> None:
     """Keep the readings of all files. Raises Malformed with the name of the file."""
-    read_file = make_reader(options.formats, catalogue)
     for index, source in enumerate(sources):
         try:
-            for samples in read_file(source.path, source.format):
-                values = clean_values(samples.values, options.formats.missing_values, catalogue)
+            for samples in reader.read_samples(source.path, source.format):
+                values = clean_values(samples.values, options.formats.missing_values, reader.catalogue)
                 spool.add(Samples(samples.codes, samples.time, values), index)
         except Malformed as error:
             raise Malformed(f"{source.path} ({source.format}): {error}") from error

@@ -15,19 +15,15 @@ from shared.contract.text import clip_text
 def import_asammdf() -> Any:
     """The package asammdf. Raises Misconfigured where it is not installed."""
     with _explain_missing("MDF4"):
-        return _silence(import_module("asammdf"))
+        return import_module("asammdf")
 
 
 def import_nptdms() -> Any:
     """The package npTDMS. Raises Misconfigured where it is not installed."""
     with _explain_missing("TDMS"):
-        return _silence(import_module("nptdms"))
-
-
-def _silence(library: Any) -> Any:
-    """The library without its log: what it warns of is an error or a count of ours."""
-    logging.getLogger(library.__name__).setLevel(logging.CRITICAL)
-    return library
+        library = import_module("nptdms")
+        import_module("nptdms.log").log_manager.set_level(logging.CRITICAL)  # what it warns of is an error of ours
+        return library
 
 
 @contextmanager

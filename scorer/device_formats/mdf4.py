@@ -138,7 +138,7 @@ def read_samples(path: Path, options: FormatOptions, catalogue: Catalogue) -> It
 
 
 def _has_members(group: Any, number: int) -> bool:
-    """Whether the parts of a structure or an array are channels of their own, which asammdf names `x.part` and `x[0]`."""
+    """Whether the parts of a structure or an array are channels of their own, named `x.part` or `x[0]`."""
     name = group.channels[number].name
     return any(channel.name.startswith((f"{name}[", f"{name}.")) for channel in group.channels)
 

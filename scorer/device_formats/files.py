@@ -1,17 +1,21 @@
-"""Which format a file has, by how its content begins. The name does not matter."""
+"""Which format a file has, by how its content begins, whatever its name; and the reader of each format."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import assert_never
 
 from shared.contract.errors import Malformed
 
-from . import line_protocol, mdf4, senml, tdms
+from . import line_protocol, senml, tdms
+from .mdf4_process import Mdf4Process
 from .options import Format, FormatOptions
 from .series import Catalogue, Samples
 
+_MDF4 = Mdf4Process()
 _LOOK = 2**16  # bytes
 _TEXT = re.compile(rb"(?:\xef\xbb\xbf)?[\s\x1e]*")
 _COMMENTS = re.compile(rb"(?:[ \t\r]*(?:#[^\n]*)?\n)*")
@@ -40,21 +44,26 @@ def _end_of(pattern: re.Pattern[bytes], data: bytes) -> int:
     return match.end() if match else 0
 
 
-def make_reader(options: FormatOptions, catalogue: Catalogue) -> Callable[[Path, Format], Iterator[Samples]]:
-    """A function that reads a file of a format. Of all files together: line protocol may repeat a series."""
-    owners: dict[int, str] = {}
+@dataclass(slots=True)
+class FileReader:
+    """Reads files of all formats, one after the other, as one conversion."""
 
-    def read_file(path: Path, kind: Format) -> Iterator[Samples]:
+    options: FormatOptions
+    catalogue: Catalogue
+    owners: dict[int, str] = field(default_factory=dict)  # the series of line protocol, over all files
+
+    def read_samples(self, path: Path, kind: Format) -> Iterator[Samples]:
+        """The readings of a file of a format. Raises Malformed, and Misconfigured where a package is missing."""
         match kind:
             case Format.MDF4:
-                yield from mdf4.read_samples(path, options, catalogue)
+                yield from _MDF4.read_samples(path, self.options, self.catalogue)
             case Format.TDMS:
-                yield from tdms.read_samples(path, options, catalogue)
+                yield from tdms.read_samples(path, self.options, self.catalogue)
             case Format.SENML:
                 with path.open("rb") as file:
-                    yield from senml.read_samples(file, options, catalogue)
+                    yield from senml.read_samples(file, self.options, self.catalogue)
             case Format.LINE_PROTOCOL:
                 with path.open("rb") as file:
-                    yield from line_protocol.read_samples(file, options, catalogue, owners)
-
-    return read_file
+                    yield from line_protocol.read_samples(file, self.options, self.catalogue, self.owners)
+            case _:
+                assert_never(kind)
