@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -56,9 +57,10 @@ class Mdf4Process:
     def read_samples(self, path: Path, options: FormatOptions, catalogue: Catalogue) -> Iterator[Samples]:
         """The readings of a file. Raises Malformed, and Misconfigured where asammdf is not installed."""
         connection = self._start()
-        connection.send((path, options))
         end = None
         try:
+            with suppress(OSError):  # `_receive` says that the process has ended
+                connection.send((path, options))
             while end is None:
                 message = self._receive(connection)
                 if isinstance(message, _Channel):
