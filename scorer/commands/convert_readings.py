@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scorer.device_formats.files import FileReader, find_format
-from scorer.device_formats.options import Format
+from scorer.device_formats.options import Format, check_use
 from scorer.device_formats.parquet_folder import Written, write_folder
 from scorer.device_formats.series import Catalogue, Samples, clean_values
 from scorer.device_formats.spool import Spool
@@ -39,6 +39,7 @@ def convert_files(options: ConvertOptions) -> int:
     """
     _check_target(options)
     sources, ignored = _list_sources(options)
+    check_use(options.formats, {source.format for source in sources})
     catalogue = Catalogue()
     with _make_workspace(options.target) as workspace:
         (workspace / "spool").mkdir()

@@ -147,9 +147,9 @@ def _find_problem(group: Any, number: int) -> str:
     """Why a channel is not read; "" where it is."""
     channel = group.channels[number]
     if channel.data_type not in _NUMERIC:
-        return "texts and other channels without numbers"
+        return "channels without numbers"
     if channel.channel_type not in (_FIXED_LENGTH, _VIRTUAL):
-        return "texts and other channels without numbers"
+        return "channels without numbers"
     problem = find_unsupported(channel.conversion)
     return f"channels that need {problem}" if problem else ""
 

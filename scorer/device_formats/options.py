@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -95,6 +96,29 @@ class FormatOptions:
     time_channel: str = ""  # of TDMS: the channel of each group that holds the times of the others
     quality: Quality | None = None
     missing_values: tuple[float, ...] = ()
+
+
+_CHANNELS = frozenset((Format.MDF4, Format.TDMS))
+_LINES = frozenset((Format.LINE_PROTOCOL,))
+
+
+def check_use(options: FormatOptions, formats: Collection[Format]) -> None:
+    """Raises Malformed where an option concerns none of the formats of the files: it would be ignored."""
+    concerned = {
+        "--precision": (options.precision is not Precision.NS, _LINES),
+        "--ignore-tags": (options.ignored_tags, _LINES),
+        "--device, --device-tag": (options.device, _LINES | _CHANNELS),
+        "--sensor": (options.sensor, _LINES | _CHANNELS),
+        "--name-pattern": (options.name_pattern.text, {Format.SENML}),
+        "--now": (options.now, {Format.SENML}),
+        "--time-zone": (options.time_zone, {Format.MDF4}),
+        "--file-names": (options.file_names.text, _CHANNELS),
+        "--time-channel": (options.time_channel, {Format.TDMS}),
+    }
+    for name, (is_set, concerning) in concerned.items():
+        if is_set and concerning.isdisjoint(formats):
+            expected = ", ".join(sorted(concerning))
+            raise Malformed(f"{name}: expected files in {expected}, got {', '.join(sorted(formats))}")
 
 
 def parse_instant(text: str) -> int:

@@ -79,7 +79,7 @@ def _make_layout(spool: Spool, catalogue: Catalogue, *, is_long: bool) -> _Layou
     device, sensor = np.zeros((2, len(catalogue.units)), np.int64)
     for (device_name, sensor_name), code in catalogue.codes.items():
         device[code], sensor[code] = device_index[device_name], sensor_index[sensor_name]
-    used = {code: int(device[code]) for code in catalogue.codes.values() if spool.counts[code]}
+    used = {code: int(device[code]) for code in np.flatnonzero(spool.counts).tolist()}
     is_wide = not is_long and len(sensors) <= WIDE_LIMIT and not ROLES & set(sensors) and spool.share_times(used)
     return _Layout(is_wide, devices, sensors, device, sensor, _make_schema(catalogue, is_wide=is_wide))
 

@@ -77,7 +77,9 @@ class Catalogue:
         for (device, sensor), code in sorted(self.codes.items()):
             units.setdefault(sensor, {})[device] = self.units[code]
         return {
-            sensor: next(iter(by_device.values())) if len(set(by_device.values())) == 1 else by_device
+            sensor: next(iter(by_device.values()))
+            if len(set(by_device.values())) == 1
+            else {device: unit for device, unit in by_device.items() if unit}
             for sensor, by_device in units.items()
             if any(by_device.values())
         }

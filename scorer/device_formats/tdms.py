@@ -52,7 +52,7 @@ class _Reader:
             if not len(channel):
                 self.catalogue.left_out["channels without readings"] += 1
             elif channel.dtype.kind not in "iufb":
-                self.catalogue.left_out["texts and other channels without numbers"] += 1
+                self.catalogue.left_out["channels without numbers"] += 1
             else:
                 try:
                     yield from self._read_channel(channel, channels)

@@ -80,9 +80,8 @@ def test_the_summary_counts_files_devices_and_readings(
         "4 files (1 line-protocol, 1 mdf4, 1 senml, 1 tdms) converted: 4 devices, 2 sensors, 960 readings; 480 rows "
         f"(wide: a column for each sensor) of 1 hours in {target}\n"
     )
-    assert (
-        run(exports, "--into", target, "--precision", "s", "--overwrite", "--format", "tdms", "--long", "--json") == 0
-    )
+    options = ["--overwrite", "--format", "tdms", "--long", "--json"]
+    assert run(exports, "--into", target, *options) == 0
     assert json.loads(capsys.readouterr().out) == {
         "files": {"tdms": 1}, "devices": 1, "sensors": 2, "readings": 240, "rows": 240, "hours": 1, "wide": False,
         "replaced": 0, "gaps": {}, "left_out": {}, "ignored": {".lp": 1, ".mf4": 1, ".senml": 1}, "target": str(target),
@@ -94,7 +93,10 @@ def test_the_summary_counts_files_devices_and_readings(
     [
         (["--now", "2026-11-21T07:00"], "--now: expected a time with its offset such as 2026-11-21T07:00:00Z"),
         (["--quality", "status"], "--quality: expected NAME=GOOD such as status=ok"),
-        (["--name-pattern", "{device}"], None),
+        (["--sensor", "{host}.{field}"], None),
+        (["--name-pattern", "{device}"], "--name-pattern: expected files in senml, got line-protocol"),
+        (["--time-zone", "Europe/Berlin"], "--time-zone: expected files in mdf4, got line-protocol"),
+        (["--time-channel", "Time"], "--time-channel: expected files in tdms, got line-protocol"),
         (
             ["--name-pattern", "{sensor}"],
             "--name-pattern: expected a pattern such as {device}/{sensor}, got '{sensor}'",

@@ -107,8 +107,15 @@ def test_texts_and_formulas_are_left_out_and_counted(tmp_path: Path, capsys: pyt
     ]
     table = convert(tmp_path, write_mdf(tmp_path / "pump1.mf4", signals))
     assert list_rows(table) == [(0, "pump1", 1), (1, "pump1", 2)]
-    expected = "left out: 1 channels that need formulas, 1 texts and other channels without numbers"
+    expected = "left out: 1 channels that need formulas, 1 channels without numbers"
     assert expected in capsys.readouterr().out
+
+
+def test_a_channel_without_samples_is_a_column_of_gaps(tmp_path: Path) -> None:
+    groups = [make_signal("temp", [1.0, 2.0])], [make_signal("flow", np.zeros(0))]
+    table = convert(tmp_path, write_mdf(tmp_path / "pump1.mf4", *groups))
+    assert table.column_names == ["time", "device", "flow", "temp"]
+    assert list_rows(table) == [(0, "pump1", None, 1), (1, "pump1", None, 2)]
 
 
 def test_each_element_of_an_array_is_a_sensor(tmp_path: Path) -> None:
