@@ -1,6 +1,7 @@
 """`python -m scorer`: a chunk on a node (`--manifest`), folders at a desk (`folder`), conversion of models (`convert`).
 
-`models import` makes files of models in a Delta table, `predictions upgrade` rewrites files of predictions.
+`models import` makes files of models in a Delta table, `predictions upgrade` rewrites files of predictions,
+`readings convert` files of devices as readings.
 
 Exit codes: 0 done; 1 a model failed or none was scored (at a desk), or a store did not answer; 2 a person must change
 something. On a node 0 means that the report is written: models that fail are named there.
@@ -21,6 +22,7 @@ from typing import Any
 for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
+from scorer.commands import readings_options  # noqa: E402  # after the lines above
 from scorer.commands.options import add_option, make_optional, parse_window  # noqa: E402  # after the lines above
 from scorer.commands.unscored import Output  # noqa: E402
 from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402
@@ -74,6 +76,10 @@ def _run_command(options: argparse.Namespace) -> int:
                 options.delta, options.into, columns, _get_names(options), os.environ.get("STORAGE", ""),
                 remove_absent=options.remove_absent,
             )  # fmt: skip
+        case "readings":
+            from scorer.commands import convert_readings
+
+            return convert_readings.convert_files(readings_options.make_options(options))
         case "predictions":
             from scorer.commands import upgrade_predictions
 
@@ -202,6 +208,7 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     )
     upgrade.add_argument("location", metavar="FOLDER_OR_CONTAINER", help="a folder, or the URL of a container")
     upgrade.add_argument("--dry-run", action="store_true", help="count the files, and write nothing")
+    readings_options.add_command(commands)
     for command in (folder, convert):
         command.add_argument("--models", type=Path, required=True, help="folder of the models")
         add_option(command, "--model-names", ModelNames, "how they are named (%(default)s)", DEFAULT_PATTERN)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def add_option(
-    parser: argparse.ArgumentParser, name: str, parse: Callable[[str], T], description: str, default: str = ""
+    parser: argparse._ActionsContainer, name: str, parse: Callable[[str], T], description: str, default: str = ""
 ) -> None:
     """Add an option whose text is parsed by a function that raises Malformed; the text *default* is parsed too.
 

@@ -71,6 +71,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.readings": _STORAGE | {"scorer.readings.formats", "scorer.readings.listing"},
     "scorer.readings.listing": _STORAGE | {"scorer.readings.layouts", "scorer.readings.time_zones"},
     "scorer.readings.formats": _FORMATS,
+    "scorer.device_formats": _BASE | {"scorer.readings.time_zones"},
     "scorer.model_files": _BASE,
     "scorer.model_files.boosters": _BASE | {"scorer.model_files.parsed"},
     "scorer.families": _FAMILIES,
@@ -105,6 +106,22 @@ EXCEPTIONS: Mapping[str, set[str]] = {
         "scorer.commands.convert_summary",
         "scorer.commands.unscored",
     },
+    "scorer.commands.convert_readings": _BASE
+    | {
+        "scorer.device_formats",
+        "scorer.readings.layouts",
+        "scorer.commands.folders",
+        "scorer.commands.readings_options",
+        "scorer.commands.readings_summary",
+        "scorer.commands.unscored",
+    },
+    "scorer.commands.readings_options": _CONTRACT
+    | {
+        "scorer.device_formats.options",
+        "scorer.device_formats.names",
+        "scorer.commands.options",
+        "scorer.commands.unscored",
+    },
     # Sent by value and run on a worker, where the scorer is; the app itself never imports it.
     "shared.adapters.dask_cluster": _PORTS | {"scorer.commands.dask_launcher", "scorer.launch"},
 }
@@ -112,6 +129,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
 _CLOUDS = {"azure", "obstore", "distributed", "dask", "msrest", "adlfs"}
 _NUMBERS = {"numpy", "pyarrow", "pandas", "scipy", "sklearn", "numba"}
 _LIBRARIES = {"sklearn", "skops", "joblib", "lightgbm", "xgboost", "onnxruntime", "pyod", "catboost"}
+_RECORDERS = {"asammdf", "nptdms"}  # files of industry's devices, at a desk only
 _WORLD = {"os", "io", "pathlib", "socket", "subprocess", "time", "random", "threading", "logging", "shutil"}
 PURE = ("shared.contract", "shared.state", "shared.planning", "shared.tracking")
 IMPURE = {"shared.planning.plan_writer", "shared.planning.round_writer", "shared.tracking.observe"}
@@ -121,6 +139,7 @@ ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {
     frozenset(_CLOUDS): ("shared.adapters", "scorer.storage", "scorer.sinks", "scorer.commands.dask_launcher"),
     frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_",),
     frozenset(_NUMBERS): ("scorer",),
+    frozenset(_RECORDERS): ("scorer.device_formats.libraries",),
     frozenset(_LIBRARIES): ("scorer.estimators", "scorer.sandbox.supervisor", "scorer.commands.convert_models"),
 }
 

@@ -53,6 +53,14 @@ def test_the_upgrade_of_predictions_is_a_command_of_the_script(
         call(monkeypatch, "predictions")
 
 
+def test_the_conversion_of_readings_is_a_command_of_the_script(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        call(monkeypatch, "readings", "convert", "--help")
+    assert capsys.readouterr().out.startswith("usage: fleetscore readings convert [-h] --into INTO")
+
+
 def test_rebuild_wants_no_more_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "rebuild", "all") == 2
     assert capsys.readouterr().out.startswith("usage: fleetscore rebuild\n")

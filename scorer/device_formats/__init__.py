@@ -1,0 +1,1 @@
+"""Files of industry's devices -> series of readings -> our Parquet. At a desk only; a node reads none of them."""
