@@ -19,10 +19,11 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 from .cells import make_unreadable
+from .formats.compression import LONGEST_MAGIC, find_compression, unpack
 from .layouts import Keys, add_keys, find_table_format, is_hidden, list_written_keys, parse_keys
 from .parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
 from .projection import EVERYTHING, Projection
-from .text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
+from .text_reader import PARQUET, Table, read_text
 from .time_zones import widen_range
 
 FETCHERS = 4
@@ -44,6 +45,7 @@ class File:
     problem: str = ""  # why it cannot be read
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
+    is_counted: bool = False  # among those whose form was found, in a warning
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
@@ -123,9 +125,9 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
             opened.seek(0)
             if n_bytes <= SMALL_FILE:
                 file.data = opened.read()
-            start = (file.data or opened.read(len(PARQUET)))[: len(PARQUET)]
-            file.size = n_bytes * (20 if start.startswith(GZIP) else 3)
-            if start == PARQUET:
+            start = (file.data or opened.read(LONGEST_MAGIC))[:LONGEST_MAGIC]
+            file.size = n_bytes * (20 if find_compression(start) else 3)
+            if start.startswith(PARQUET):
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
                 file.size = file.footer.estimate_memory(EVERYTHING)
     except NotFound:
@@ -174,8 +176,7 @@ def _read_file(container: Container, file: File, request: ReadRequest) -> list[T
 def _read_text_file(container: Container, file: File, request: ReadRequest) -> list[Table]:
     file.read_groups.add(0)
     data = file.data if file.data is not None else container.read(file.name).data
-    data = decompress_gzip(data) if data.startswith(GZIP) else data
-    table = read_text(data, request.columns, request.policy, request.projection, file.keys)
+    table = read_text(unpack(data), request.columns, request.policy, request.projection, file.keys)
     return [add_keys(table, file.keys, request.projection)] if table else []
 
 

@@ -1,0 +1,1 @@
+"""The forms that files of readings have: how each is unpacked, and read."""
