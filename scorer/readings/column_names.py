@@ -32,6 +32,11 @@ _USUAL = {
 
 def list_single(schema: pa.Schema, columns: Columns) -> list[str]:
     """The columns with one value in each row, and those with a role: lists, structs and maps are never features."""
+    kinds = {kind.id: kind for kind in schema.types}  # few, where columns may be very many
+    if not any(map(_is_nested, kinds.values())) and not any(
+        isinstance(k, pa.BaseExtensionType) for k in kinds.values()
+    ):
+        return list(schema.names)
     roles = {columns.time, columns.device, columns.sensor, columns.value}
     return [field.name for field in schema if field.name in roles or not _is_nested(field.type)]
 

@@ -53,7 +53,8 @@ def find_header(data: bytes, columns: Columns, keys: Collection[str], options: C
             separator = _choose_separator(line, columns, keys, options.separator, stated)
             names = _split_line(line, separator)
             if not is_comment or _has_columns(names, columns, keys):
-                if not _has_columns(names, columns, keys) and line.count('"') % 2 == 0:  # else it has another line
+                is_plain = line.count('"') % 2 == 0 and "\ufeff" not in line  # else it can be read in two ways
+                if is_plain and not _has_columns(names, columns, keys):
                     if not (options.separator or stated):
                         _check_separator(line, names, columns)
                     check_columns(names, columns, keys)
