@@ -57,8 +57,8 @@ def add_evidence(evidence: DecimalEvidence, columns: Iterable[pa.ChunkedArray]) 
     for column in columns:
         texts = combine_chunks(column).dictionary_encode().dictionary.drop_null()
         has_comma = pc.match_substring(texts, ",")
-        with_comma, others = texts.filter(has_comma), texts.filter(pc.invert(has_comma))
-        evidence = replace(evidence, point=evidence.point or _find_first(others, _POINT))
+        with_comma, without = texts.filter(has_comma), texts.filter(pc.invert(has_comma))
+        evidence = replace(evidence, point=evidence.point or _find_first(without, _POINT))
         if len(with_comma):
             is_plain, is_thousand = (pc.match_substring_regex(with_comma, form) for form in (_COMMA, _THOUSAND))
             evidence = DecimalEvidence(
