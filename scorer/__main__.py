@@ -30,6 +30,7 @@ from shared.contract.fleet.formats import ModelFormats  # noqa: E402
 from shared.contract.model_names import DEFAULT_PATTERN, Columns, ModelNames  # noqa: E402
 from shared.contract.scoring_options import (  # noqa: E402
     BadRows,
+    CsvOptions,
     Features,
     Gaps,
     OtherVersions,
@@ -122,6 +123,7 @@ def _score_folder(options: argparse.Namespace) -> int:
                     features=options.features,
                     gaps=Gaps(options.gaps),
                     missing_values=options.missing_values,
+                    csv=options.csv,
                 ),
                 options.other_versions,
                 unmodelled=UnmodelledDevices(options.unmodelled),
@@ -241,6 +243,8 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     description = "a date on which a window begins, without --window; Mondays for whole weeks"
     add_option(folder, "--window-origin", origin, description)
     add_option(folder, "--columns", Columns.parse, "time=TS,device=Device,sensor=Tag,value=Value")
+    description = "of CSV files, what they do not show: separator=semicolon,decimal=comma,comment=#"
+    add_option(folder, "--csv", CsvOptions.parse, description)
     folder.add_argument(
         "--bad-rows", choices=list(BadRows), default=BadRows.SKIP, help="rows with a cell that is not a number"
     )

@@ -115,6 +115,7 @@ def _build_scoring_options(settings: Settings) -> ScoringOptions:
             features=settings.features,
             gaps=settings.gaps,
             missing_values=settings.missing_values,
+            csv=settings.readings_csv,
         ),
         other_versions=settings.other_versions,
         limits=Limits(

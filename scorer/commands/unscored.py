@@ -26,6 +26,7 @@ OPTIONS = {
     "PREDICTIONS_SCHEMA": "--predictions-schema",
     "PROBABILITIES": "--probabilities",
     "READINGS_COLUMNS": "--columns",
+    "READINGS_CSV": "--csv",
     "READINGS_PATH": "--readings-path",
     "READINGS_TIME_ZONE": "--time-zone",
     "TIME_FORMAT": "--time-format",

@@ -25,6 +25,9 @@ _EXACT = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # below it ever
 _FLAGS = ("true", "false")  # in any case, as JSON, pandas and Excel write them
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
+# With a decimal comma: numbers that have points of thousands without doubt. Other cells with points are no numbers.
+_GROUPED = r"^\s*[+-]?\d{1,3}((\.\d{3})+,\d+|(\.\d{3}){2,})\s*$"
+_AMBIGUOUS = "?"  # no number
 
 
 def make_unreadable(message: str) -> Unscorable:
@@ -126,10 +129,10 @@ def _convert_decimals(array: pa.Array, name: str) -> pa.Array:
         raise make_unreadable(f"column {name!r} has {wrong}, expected {_IDS}") from None
 
 
-def read_numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray | None]:
+def read_numbers(column: pa.ChunkedArray, *, decimal_comma: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
     """A column as float64, NaN for unusable cells; and a mask of cells that are neither number nor missing, or None.
 
-    Without a copy where it is float64 already and has no nulls.
+    Without a copy where it is float64 already and has no nulls. Of texts with a *decimal_comma* a point is none.
     """
     array = combine_chunks(column)
     kind = array.type
@@ -143,8 +146,15 @@ def read_numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray | None
     if not is_text(kind):
         return np.full(len(array), np.nan), view_numbers(array.is_valid())
     texts, indices = encode_texts(array)
-    values, bad = _parse_texts(texts)
+    values, bad = _parse_texts(_write_points(texts) if decimal_comma else texts)
     return np.append(values, np.nan).take(indices), np.append(bad, False).take(indices) if bad.any() else None
+
+
+def _write_points(texts: pa.StringArray) -> pa.StringArray:
+    """Numbers with a decimal comma as those with a point. `1.234,5` has points of thousands; `1.234` is none."""
+    is_grouped, has_point = pc.match_substring_regex(texts, _GROUPED), pc.match_substring(texts, ".")
+    plain = pc.if_else(is_grouped, pc.replace_substring(texts, ".", ""), pc.if_else(has_point, _AMBIGUOUS, texts))
+    return pc.replace_substring(plain, ",", ".")
 
 
 def _parse_texts(texts: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,6 @@ models that need other columns.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -20,7 +19,6 @@ from shared.contract.reasons import Reason
 
 from .cells import make_unreadable
 
-_SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars"}  # of files that are called CSV, too
 INDICES = ("__index_level_0__", "")  # the names of pandas' unnamed index in Parquet and in CSV
 
 # Usual names, in small letters without blanks and signs. They are proposed in messages, and never taken silently.
@@ -34,6 +32,11 @@ _USUAL = {
 
 def list_single(schema: pa.Schema, columns: Columns) -> list[str]:
     """The columns with one value in each row, and those with a role: lists, structs and maps are never features."""
+    kinds = {kind.id: kind for kind in schema.types}  # few, where columns may be very many
+    if not any(map(_is_nested, kinds.values())) and not any(
+        isinstance(k, pa.BaseExtensionType) for k in kinds.values()
+    ):
+        return list(schema.names)
     roles = {columns.time, columns.device, columns.sensor, columns.value}
     return [field.name for field in schema if field.name in roles or not _is_nested(field.type)]
 
@@ -70,31 +73,13 @@ def check_columns(names: list[str], columns: Columns, keys: Collection[str] = ()
     if not {columns.time, columns.device} <= {*names, *keys} or not list_features(names, columns):
         raise make_unreadable(
             f"expected columns {columns.time!r}, {columns.device!r} and {columns.value!r} or features, "
-            f"got {_list_names(names)}{suggest_columns(names, columns)}"
+            f"got {list_names(names)}{suggest_columns(names, columns)}"
         )
 
 
-def _list_names(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """The first of the names of a file, for a message."""
     return f"{', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # a readable message
-
-
-def check_separator(first_line: str, header: Sequence[str], columns: Columns, keys: Collection[str] = ()) -> None:
-    """Raises Unscorable where another separator than a comma gives the first line of a CSV more columns.
-
-    Only where it lacks the columns of times and devices: a name may hold a semicolon. Such a file is not read: its
-    decimals may have commas, which nothing in it says.
-    """
-    if not header or {columns.time, columns.device} <= {*header, *keys}:
-        return
-    for separator, description in _SEPARATORS.items():
-        names = next(csv.reader([first_line], delimiter=separator), [])
-        if separator in header[0] and len(names) > len(header):
-            raise make_unreadable(
-                f"expected columns with commas between them, got {len(names)} with {description}: "
-                f"{_list_names(names)}; write the file with commas, and its decimals with points"
-                f"{suggest_columns(names, columns)}"
-            )
 
 
 def adopt_index(columns: Columns, names: Collection[str], indices: Collection[str]) -> Columns:

@@ -42,6 +42,8 @@ class Readings:
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
     skipped: int = 0  # those whose time the clocks of the zone skip
     without_offset: int = 0  # rows whose time was read as UTC, since nothing says otherwise
+    comma_files: int = 0  # files that alone show that their decimals have commas; each in one read only
+    comment_lines: int = 0  # that were taken for comments, as nothing but their files says
     by_index: int = 0  # rows whose time is in an index that pandas stored without a name
     doubled_hours: DoubledHours = field(default_factory=DoubledHours)
 
@@ -99,6 +101,13 @@ class Readings:
         frame, repeated = assemble_frame(file_rows, features, is_long, len(self.devices), len(self.sensors))
         self.frames.append(frame)
         self.repeated += repeated
+
+    def count_found(self, table: Table, file: File) -> None:
+        """Count what nothing but a file itself says of its form, once however often it is read."""
+        if not file.is_counted:
+            self.comma_files += table.found_commas
+            self.comment_lines += table.found_comments
+            file.is_counted = True
 
     def add_damage(self, file: File, damaged_range: DamagedRange) -> None:
         """Record the devices whose readings may be in a range that cannot be read."""
@@ -158,6 +167,8 @@ class Readings:
             (self.outside, "rows were outside the window and were ignored"),
             (self.without_offset, NO_OFFSET),
             *self._list_clock_warnings(),
+            (self.comma_files, "files were read with decimal commas, since all their decimals have one"),
+            (self.comment_lines, "lines that begin with # were read as comments, as before the header of their file"),
             (self.by_index, "readings have their time in an index without a name, as pandas wrote it"),
             (len(self.numberless), f"columns hold no numbers, such as {column!r} in {file}"),
             (len(self.damaged), f"devices may have readings in a part of a file that cannot be read: {problem}"),

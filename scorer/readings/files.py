@@ -19,9 +19,10 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 from .cells import make_unreadable
+from .formats.compression import LONGEST_MAGIC, find_compression, unpack
 from .formats.parquet_alike import AlikeReader
 from .formats.parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
-from .formats.text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
+from .formats.text_reader import PARQUET, Table, read_text
 from .layouts import Keys, add_keys
 from .projection import EVERYTHING, Projection
 from .small_files import SMALL, FileGroup, group_files, read_files_as_one
@@ -48,6 +49,7 @@ class File:
     is_required: bool = False  # it is in the log of a table; another file may be removed after it was listed
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
+    is_counted: bool = False  # among those whose form was found, in a warning
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
@@ -82,11 +84,12 @@ def inspect_file(container: Container, file: File, columns: Columns) -> File:
             opened.seek(0)
             if n_bytes <= SMALL_FILE:
                 file.data = opened.read()
-            start = (file.data or opened.read(len(PARQUET)))[: len(PARQUET)]
-            file.size = n_bytes * (20 if start.startswith(GZIP) else 3)
-            if start == PARQUET and file.data and n_bytes <= SMALL and columns.device in file.keys:
+            start = (file.data or opened.read(LONGEST_MAGIC))[:LONGEST_MAGIC]
+            file.size = n_bytes * (20 if find_compression(start) else 3)
+            is_parquet = start.startswith(PARQUET)
+            if is_parquet and file.data and n_bytes <= SMALL and columns.device in file.keys:
                 file.is_parquet = True
-            elif start == PARQUET:
+            elif is_parquet:
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
                 file.size = file.footer.estimate_memory(EVERYTHING)
     except NotFound:  # it was removed after it was listed
@@ -181,8 +184,7 @@ def _read_file(container: Container, file: File, request: ReadRequest) -> list[T
 def _read_text_file(container: Container, file: File, request: ReadRequest) -> list[Table]:
     file.read_groups.add(0)
     data = file.data if file.data is not None else container.read(file.name).data
-    data = decompress_gzip(data) if data.startswith(GZIP) else data
-    table = read_text(data, request.columns, request.policy, request.projection, file.keys)
+    table = read_text(unpack(data), request.columns, request.policy, request.projection, file.keys)
     return [add_keys(table, file.keys, request.projection)] if table else []
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_GAP = np.float64(np.nan)  # where a file lacks a feature
 _DIGIT = 16  # bits that NumPy sorts at once, by counting
 
 
@@ -55,8 +56,12 @@ def assemble_frame(
     order = _find_order(_combine_keys(device, sensor, devices, sensors), time)
     repeated = 0 if order is None else len(time) - len(order)
     values = np.empty((len(features), len(time) - repeated))
+    by_name = [dict(zip(p.features, p.values, strict=True)) for p in file_rows]
     for name, row in zip(features, values, strict=True):
-        columns = [_find_column(p, name) for p in file_rows]
+        columns = [
+            of_file[name] if name in of_file else np.broadcast_to(_GAP, p.time.shape)
+            for of_file, p in zip(by_name, file_rows, strict=True)
+        ]
         if order is None:
             np.concatenate(columns, out=row)
         else:
@@ -70,13 +75,6 @@ def assemble_frame(
         sensor = None if sensor is None else sensor[order]
     starts = np.searchsorted(device, np.arange(devices + 1, dtype=device.dtype))
     return Frame(features, long, starts, sensor, time, values, file), repeated
-
-
-def _find_column(rows: FileRows, name: str) -> np.ndarray:
-    """A feature of a file's rows; NaN where the file lacks it."""
-    if name in rows.features:
-        return rows.values[rows.features.index(name)]
-    return np.broadcast_to(np.float64(np.nan), rows.time.shape)
 
 
 def _join_arrays(arrays: Sequence[np.ndarray]) -> np.ndarray:

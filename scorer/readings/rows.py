@@ -170,7 +170,7 @@ def _read_values(cells: _Cells, time: np.ndarray, rows: RowSelection, file_index
     table, selected = cells.table, cells.selected
     columns, bad_rows = [], np.zeros(0, bool)
     for name in table.features:
-        values, bad = read_numbers(table.rows[name])
+        values, bad = read_numbers(table.rows[name], decimal_comma=table.decimal_comma)
         if table.missing_values:
             values = np.where(np.isin(values, table.missing_values), np.nan, values)
         if bad is not None:

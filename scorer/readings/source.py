@@ -102,6 +102,7 @@ class Source:
             readings.add_damage(file, content)
             return
         readings.columns |= dict.fromkeys((*content.features, *content.unread))
+        readings.count_found(content, file)
         try:
             selected = readings.select_rows(content, file, _get_time_range(self.window), self.unmodelled)
         except Unscorable as error:

@@ -21,6 +21,7 @@ from shared.contract.fleet.formats import ModelFormats
 from shared.contract.model_names import DEFAULT_PATTERN, Columns, ModelNames
 from shared.contract.scoring_options import (
     BadRows,
+    CsvOptions,
     Features,
     Gaps,
     OtherVersions,
@@ -136,6 +137,11 @@ class Settings(BaseModel):
     )
     readings_columns: Annotated[Columns, parse_with(Columns.parse)] = Field(
         Columns(), description="the names of the readings' columns: `time=TS,device=Device,sensor=Tag,value=Value`"
+    )
+    readings_csv: Annotated[CsvOptions, parse_with(CsvOptions.parse)] = Field(
+        CsvOptions(),
+        description="of CSV files, what they do not show: `separator=semicolon,decimal=comma,comment=#`, each a "
+        "character or its word (`comma`, `semicolon`, `tab`, `bar`, `space`, `point`)",
     )
     bad_rows: BadRows = Field(
         BadRows.SKIP,

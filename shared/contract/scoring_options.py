@@ -82,6 +82,42 @@ def parse_missing_values(text: str) -> tuple[float, ...]:
     return numbers
 
 
+# Characters that `CsvOptions` has words for: those that are hard to write in a setting.
+_WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "space": " "}
+_SIGNS = "#%!*/;,|:&~^@$=<>?"  # no letters, digits, quotes, brackets, or what a number may begin with
+_CSV = "expected such as separator=semicolon,decimal=comma,comment=#"
+
+
+@dataclass(frozen=True, slots=True)
+class CsvOptions:
+    """What is set about CSV files, each one character. The rest is found in each file, or the file is refused."""
+
+    separator: str = ""  # between columns
+    decimal: str = ""  # the sign in decimals: a point or a comma
+    comment: str = ""  # how a line begins that is no row
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Pairs of a key and a character or its word: `separator=tab,decimal=comma,comment=#`. Raises Malformed."""
+        pairs = [part.strip().partition("=") for part in text.split(",")] if text.strip() else []
+        signs = {key: {**_WORDS, "point": "."}.get(word, word) for key, _, word in pairs}
+        if len(signs) < len(pairs) or not signs.keys() <= set(cls.__slots__) or "" in signs.values():
+            raise Malformed(f"{_CSV}, got {text!r}")
+        return cls(**signs).check()
+
+    def check(self) -> Self:
+        """The same; raises Malformed where one of the characters cannot be what it is set to be."""
+        if self.decimal not in ("", ".", ","):
+            raise Malformed(f"decimal: expected point or comma, got {self.decimal!r}")
+        for name, sign, blanks in (("separator", self.separator, "\t "), ("comment", self.comment, "")):
+            if sign and not (len(sign) == 1 and (sign in _SIGNS or sign in blanks)):
+                words = ", ".join(_WORDS) if blanks else "#"
+                raise Malformed(f"{name}: expected one character such as {words} or one of {_SIGNS}, got {sign!r}")
+        if self.separator and self.separator == self.comment:
+            raise Malformed(f"expected a comment that is not the separator, got {self.comment!r} for both")
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class ReadingOptions:
     """How a fleet's readings are read."""
@@ -92,9 +128,13 @@ class ReadingOptions:
     features: Features = field(default_factory=Features)
     gaps: Gaps = Gaps.MODEL
     missing_values: tuple[float, ...] = ()
+    csv: CsvOptions = field(default_factory=CsvOptions)
 
     def to_json(self, schema: int) -> dict[str, Any]:
-        """For a manifest. In schema 1 *time* ends with the zone, so that nodes before 0.2.0 refuse it."""
+        """For a manifest. In schema 1 *time* ends with a blank and the zone, so that nodes before 0.2.0 refuse it.
+
+        With a blank alone where CSV is set and no zone: those nodes would read other numbers.
+        """
         doc = {
             "bad_rows": self.bad_rows,
             "time": self.time,
@@ -102,7 +142,9 @@ class ReadingOptions:
             "gaps": self.gaps,
             "missing_values": self.missing_values,
         }
-        if schema == 1 and self.time_zone not in ("", "UTC"):
+        signs = {name: sign for name, sign in asdict(self.csv).items() if sign}
+        doc |= {"csv": signs} if signs else {}
+        if schema == 1 and (signs or self.time_zone not in ("", "UTC")):
             return {**doc, "time": f"{self.time} {self.time_zone}"}
         return {**doc, "time_zone": self.time_zone} if self.time_zone else doc
 
@@ -122,6 +164,7 @@ class ReadingOptions:
             ),
             Gaps(doc.get("gaps", Gaps.MODEL)),
             tuple(map(float, doc.get("missing_values", ()))),
+            CsvOptions(**{name: str(sign) for name, sign in doc.get("csv", {}).items()}).check(),
         )
 
 

@@ -7,12 +7,8 @@ can be trusted. A single cell that is not a number affects only its own row.
 from __future__ import annotations
 
 import codecs
-import csv
-import gzip
-import io
 import json
 import re
-import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scorer.readings.cells import BROKEN, MISSING, is_text, make_unreadable, read_whole
+from scorer.readings.cells import BROKEN, is_text, make_unreadable, read_whole
 from scorer.readings.column_names import (
     INDICES,
     adopt_index,
     check_columns,
-    check_separator,
     is_long,
-    list_features,
     list_others,
     list_single,
 )
@@ -36,8 +30,9 @@ from scorer.readings.timestamps import is_iso_time
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
-UNPACKED_LIMIT = 2**31  # bytes that a gzip file may unpack to
-GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+from .csv_reader import CsvRows, read_csv
+
+PARQUET = b"PAR1"
 
 NESTED_LIMIT = 200  # levels of a JSON value
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -46,10 +41,6 @@ _FOREIGN = {
     b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
     b"ARROW1": "an Arrow file",
-    b"PK\x03\x04": "a zip archive",
-    b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
-    b"BZh": "compressed by bzip2",
-    b"\xfd7zXZ": "compressed by xz",
     b"[": "a JSON array, not JSON lines",
     b"<": "HTML or XML",
 }
@@ -61,9 +52,6 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_NO_NAMES: tuple[str, ...] = ()
-_BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
-_TEXT = pa.dictionary(pa.int32(), pa.string())  # repeated texts are stored once
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +66,9 @@ class Table:
     missing_values: tuple[float, ...] = ()  # numbers that stand for a missing value
     keys: tuple[str, ...] = ()  # the last of the features, which are from the names of folders
     unread: tuple[str, ...] = ()  # features of the file that no model needs
+    decimal_comma: bool = False  # numbers that are texts have decimal commas
+    found_commas: bool = False  # nothing but the file itself says so
+    found_comments: int = 0  # lines of the file that were taken for comments, as nothing but the file says
 
     @property
     def long(self) -> bool:
@@ -116,20 +107,26 @@ def read_text(
             raise make_unreadable(
                 "expected text in UTF-8, or Parquet, got NUL bytes; UTF-16 and UTF-32 need a byte order mark"
             )
-        unread: tuple[str, ...] = ()
+        content: CsvRows | None
         if start.startswith(b"{"):
-            rows = _read_json_lines(data, columns, policy)
+            content = CsvRows(_read_json_lines(data, columns, policy))
         else:
-            rows, unread = _read_csv(data, columns, projection, keys)
+            content = read_csv(data, columns, policy, projection, keys)
     except BROKEN as error:
         raise make_unreadable(_first_line(error)) from error
+    if content is None:
+        return None
+    rows, unread = content.rows, content.unread
     columns = adopt_index(columns, rows.column_names, [name for name in INDICES if _has_times(rows, name)])
     check_columns([*rows.column_names, *unread], columns, keys)
     name = columns.sensor
     has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
     if not rows.num_rows:
         return None
-    return Table(columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread)
+    return Table(
+        columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread,
+        decimal_comma=content.decimal_comma, found_commas=content.found_commas, found_comments=content.found_comments,
+    )  # fmt: skip
 
 
 def _refuse_foreign(data: bytes) -> None:
@@ -144,18 +141,6 @@ def _has_times(rows: pa.Table, name: str) -> bool:
     if name not in rows.column_names or not is_text(rows[name].type):
         return False
     return is_iso_time(next((cell for cell in rows[name].slice(0, 1).to_pylist() if cell), ""))
-
-
-def decompress_gzip(data: bytes) -> bytes:
-    """The content of all members of a gzip file. Raises Unscorable."""
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            plain = file.read(UNPACKED_LIMIT + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise make_unreadable(f"truncated or corrupt gzip: {error}") from error
-    if len(plain) > UNPACKED_LIMIT:
-        raise make_unreadable(f"unpacks to more than {UNPACKED_LIMIT} bytes")
-    return plain
 
 
 def _first_line(error: BaseException) -> str:
@@ -185,70 +170,6 @@ def _convert_utf8(data: bytes) -> bytes:
             ) from error
         raise
     return data
-
-
-def _read_csv(
-    data: bytes, columns: Columns, projection: Projection, keys: Collection[str]
-) -> tuple[pa.Table, tuple[str, ...]]:
-    """The columns that are needed, and the names of the others.
-
-    Strict: a row with more or fewer cells than the header is refused by pyarrow.
-    """
-    from pyarrow import csv as arrow_csv
-
-    if blank := _BLANK_LINES.match(data):
-        data = data[blank.end() :]
-    first_line = data.split(b"\n", 1)[0].decode().rstrip("\r")
-    header = next(csv.reader([first_line]), [])
-    check_separator(first_line, header, columns, keys)
-    needed, unread = header, _NO_NAMES
-    if not set('"\r\ufeff') & set(first_line) and len(set(header)) == len(header):
-        # Else it may be read in two ways: then all columns are, and compared below.
-        needed, unread = _split_header(header, columns, projection, keys)
-    ids = {columns.time, columns.device, columns.sensor, *INDICES}
-    # Takes time, so only where a cell may hold an end of line: else a block could end in the middle of the cell.
-    parse_options = arrow_csv.ParseOptions(newlines_in_values=b'"' in data, invalid_row_handler=_skip_blank)
-
-    # Files are read in parallel; more threads cost three times as much.
-    read_options = arrow_csv.ReadOptions(use_threads=False)
-
-    def read_cells(number: pa.DataType) -> pa.Table:
-        options = arrow_csv.ConvertOptions(
-            column_types={name: _TEXT if name in ids else number for name in header},
-            null_values=MISSING,
-            include_columns=needed if needed != header else None,
-        )
-        text = data if data.endswith(b"\n") else data + b"\n"  # pyarrow refuses a header without an end of line
-        rows = arrow_csv.read_csv(pa.BufferReader(text), read_options, parse_options, options)
-        if rows.column_names != needed:  # then the types above did not apply, and ids may have become numbers
-            raise make_unreadable(f"has a header that can be read in two ways: {header} and {rows.column_names}")
-        return rows
-
-    try:
-        return read_cells(pa.float64()), unread
-    except pa.ArrowInvalid as error:
-        if "conversion error to double" not in str(error):
-            raise
-    return read_cells(pa.string()), unread  # some cell is not a number; `cells.read_numbers` finds it
-
-
-def _split_header(
-    header: list[str], columns: Columns, projection: Projection, keys: Collection[str]
-) -> tuple[list[str], tuple[str, ...]]:
-    """The columns of a header that are needed, and the features that are not."""
-    features = list_features(header, columns, keys)
-    selected = {columns.time, columns.device, columns.sensor, columns.value}
-    if columns.time not in header:
-        selected |= set(INDICES)
-    if not is_long(header, columns, keys):
-        has_sensor = columns.sensor in {*header, *keys}
-        selected |= set(projection.select_features(features, has_sensor=has_sensor, value=columns.value))
-    return [name for name in header if name in selected], tuple(name for name in features if name not in selected)
-
-
-def _skip_blank(row: Any) -> str:
-    """What pyarrow does with a row of another number of cells than the header: lines of blanks are no rows."""
-    return "error" if row.text.strip() else "skip"
 
 
 def _read_json_lines(data: bytes, columns: Columns, policy: ReadingOptions) -> pa.Table:

@@ -253,7 +253,7 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         ("time,device,value\n2026-11-21T07:00,pump,3,14\n", "Expected 3 columns, got 4"),
         ("time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:0", "Expected 3 columns, got 1"),
         ("2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n", "expected columns 'time', 'device' and 'value'"),
-        ("time;device;value\n2026-11-21T07:00;pump;1\n", "got 3 with semicolons: 'time', 'device', 'value'"),
+        ("time;dev;value\n2026-11-21T07:00;pump;1\n", "got 3 with semicolons between them: 'time', 'dev', 'value'"),
         (GOOD.replace("pump", "pu\0mp"), "NUL bytes"),
         (GOOD.encode("utf-16-le"), "NUL bytes"),  # no mark tells it
         (b"Obj\x01\x04\x16avro.schema", "is an Avro file"),

@@ -9,7 +9,7 @@ from shared.config.settings import list_names, load_settings
 from shared.contract.errors import Misconfigured
 from shared.contract.fleet.formats import ModelFormats
 from shared.contract.model_names import Columns, ModelNames
-from shared.contract.scoring_options import Features, Gaps, Probabilities, ReadingOptions, ScoringOptions
+from shared.contract.scoring_options import CsvOptions, Features, Gaps, Probabilities, ReadingOptions, ScoringOptions
 from shared.control.loop import ControlOptions
 from shared.planning.chunking import ChunkSize
 from shared.planning.schedule import Schedule
@@ -191,6 +191,17 @@ def test_what_features_and_gaps_are_is_passed_on_to_the_nodes() -> None:
     assert options == ReadingOptions(features=Features(("temp", "amps")), gaps=Gaps.DROP, missing_values=(-999, 65535))
 
 
+def test_how_csv_is_written_is_passed_on_to_the_nodes_and_stands_in_the_manifest_only_where_it_is_set() -> None:
+    told = {"READINGS_CSV": "separator=tab, decimal=comma,comment=%"}
+    options = bootstrap.build_control_options(load_settings({**AZURITE, **told})).planning.scoring.readings
+    assert options == ReadingOptions(csv=CsvOptions("\t", ",", "%"))
+    assert options.to_json(2) == {
+        **ReadingOptions().to_json(2),
+        "csv": {"separator": "\t", "decimal": ",", "comment": "%"},
+    }
+    assert ReadingOptions.from_json(options.to_json(2)) == options
+
+
 def test_which_probabilities_are_written_is_passed_on_to_the_nodes() -> None:
     for told, expected in [({}, Probabilities.LABEL), ({"PROBABILITIES": "all"}, Probabilities.ALL)]:
         options = bootstrap.build_control_options(load_settings({**AZURITE, **told})).planning.scoring
@@ -207,6 +218,7 @@ def test_which_probabilities_are_written_is_passed_on_to_the_nodes() -> None:
         ("FEATURES", "temp,temp", "expected as-in-file, or different names such as temp,amps,flow, got 'temp,temp'"),
         ("GAPS", "fill", "'give' or 'drop', got 'fill'"),
         ("MISSING_VALUES", "none", "expected numbers such as -999,65535, got 'none'"),
+        ("READINGS_CSV", "separator=;,", "expected such as separator=semicolon,decimal=comma,comment=#, got"),
     ],
 )
 def test_a_setting_of_features_or_gaps_that_makes_no_sense_is_refused(name: str, value: str, message: str) -> None:

@@ -23,6 +23,7 @@ from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Reason
 from shared.contract.report import PARTS_LIMIT, Report, Summary
 from shared.contract.scoring_options import (
+    CsvOptions,
     Features,
     Gaps,
     Limits,
@@ -251,6 +252,16 @@ def test_a_manifest_of_schema_1_has_three_more_options_than_before() -> None:
 
     assert manifest.to_bytes() == OLD_MANIFEST.replace(b',"time":"iso"', b',"time":"iso"' + added)
     assert Manifest.from_bytes(manifest.to_bytes()) == manifest
+
+
+@pytest.mark.parametrize("zone", ["", "UTC", "Europe/Berlin"])
+def test_nodes_before_0_2_refuse_a_manifest_that_sets_csv(zone: str) -> None:
+    options = ReadingOptions(time_zone=zone, csv=CsvOptions(decimal=","))
+    doc = options.to_json(1)
+    assert (doc["csv"], doc["time"]) == ({"decimal": ","}, f"iso {zone}")  # no time format of 0.1
+    assert ReadingOptions.from_json(doc) == options
+    with pytest.raises(Malformed, match="decimal: expected point or comma, got 'x'"):
+        ReadingOptions.from_json({**doc, "csv": {"decimal": "x"}})
 
 
 def test_plans_of_schema_1_are_read_and_written_as_ever() -> None:
