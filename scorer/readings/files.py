@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
+from scorer.storage.range_reader import Changed, OpenFile
 from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
@@ -44,6 +45,8 @@ class File:
     problem: str = ""  # why it cannot be read
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
+    is_cut: bool = False  # it is a text that ends within a row
+    left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
@@ -122,7 +125,7 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
             n_bytes = opened.seek(0, 2)
             opened.seek(0)
             if n_bytes <= SMALL_FILE:
-                file.data = opened.read()
+                file.data = _read_small_file(container, file.name, opened)
             start = (file.data or opened.read(len(PARQUET)))[: len(PARQUET)]
             file.size = n_bytes * (20 if start.startswith(GZIP) else 3)
             if start == PARQUET:
@@ -133,6 +136,14 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
     except Unscorable as error:
         file.problem, file.data = str(error), None
     return file
+
+
+def _read_small_file(container: Container, name: str, opened: OpenFile) -> bytes:
+    """All of a file. One that is written to meanwhile is read anew, at once: it may be appended to for an hour."""
+    try:
+        return opened.read()
+    except Changed:
+        return container.read(name).data
 
 
 def read_tables(
@@ -176,7 +187,9 @@ def _read_text_file(container: Container, file: File, request: ReadRequest) -> l
     data = file.data if file.data is not None else container.read(file.name).data
     data = decompress_gzip(data) if data.startswith(GZIP) else data
     table = read_text(data, request.columns, request.policy, request.projection, file.keys)
-    return [add_keys(table, file.keys, request.projection)] if table else []
+    if table:
+        file.is_cut, file.left_out = table.is_cut, table.left_out
+    return [add_keys(table, file.keys, request.projection)] if table and table.rows.num_rows else []
 
 
 def read_other_rows(
