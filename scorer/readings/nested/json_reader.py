@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.errors import Unscorable
-from scorer.readings.cells import combine_chunks, make_unreadable
+from scorer.readings.cells import is_text, make_unreadable
 from scorer.readings.column_names import is_long
 from scorer.readings.projection import EVERYTHING, Projection
 from shared.contract.model_names import Columns
@@ -79,7 +79,7 @@ class _Reader:
         n_rows = sum(table.num_rows for table in self.tables)
         n_columns = len({name for table in self.tables for name in table.column_names})
         check_sparse(n_columns, n_rows, self.n_bytes)
-        tables = [_unify_times(table, self.columns.time, self.tables) for table in self.tables]
+        tables = _unify_texts(self.tables, self.columns.time)
         if len(tables) == 1:
             return tables[0]
         try:
@@ -106,20 +106,32 @@ def read_json(
         rows = reader.join_tables()
     except (Mixed, pa.ArrowInvalid):
         reader = _Reader(columns, policy, projection, len(lines.data))
-        slow_rows = SlowRows(columns)
-        read_slow_lines(lines.data.split(b"\n"), 1, slow_rows)
-        reader.add_block(slow_rows.build_block(np.arange(slow_rows.n_rows)))
+        reader.add_block(_parse_lines_slowly(lines.data, 1, columns))
         rows = reader.join_tables()
-    if reader.n_rows and (problem := explain_missing(list(reader.shapes.values()), columns, keys)):
+    if not reader.n_rows:
+        return ParsedRows(pa.table({}), (), lines.is_cut, reader.left_out)
+    if problem := explain_missing(list(reader.shapes.values()), columns, keys):
         raise make_unreadable(problem)
     return ParsedRows(*_drop_absent(rows, tuple(reader.unread), columns, keys), lines.is_cut, reader.left_out)
 
 
 def _read_fast(reader: _Reader, data: bytes) -> None:
     parser = BlockParser(reader.columns, reader.policy)
-    for block in split_blocks(data):
-        if block.strip():
-            reader.add_block(parser.parse_block(block))
+    line = 1
+    for text in split_blocks(data):
+        if text.strip():
+            try:
+                block = parser.parse_block(text)
+            except (Mixed, pa.ArrowInvalid):
+                block = _parse_lines_slowly(text, line, reader.columns)
+            reader.add_block(block)
+        line += text.count(b"\n")
+
+
+def _parse_lines_slowly(data: bytes, line: int, columns: Columns) -> Block:
+    rows = SlowRows(columns)
+    read_slow_lines(data.split(b"\n"), line, rows)
+    return rows.build_block(np.arange(rows.n_rows))
 
 
 def _drop_absent(
@@ -129,7 +141,8 @@ def _drop_absent(
     ids = [columns.time, columns.device, columns.sensor]
     absent = [name for name in ids if name in rows.column_names and rows[name].null_count == rows.num_rows]
     rows = rows.drop_columns(absent) if rows.num_rows else rows
-    unread = tuple(name for name in unread if name not in rows.column_names)
+    names = set(rows.column_names)
+    unread = tuple(name for name in unread if name not in names)
     if not is_long([*rows.column_names, *unread], columns, keys):
         return rows, unread
     return rows.select([name for name in rows.column_names if name in (*ids, columns.value)]), ()
@@ -153,7 +166,12 @@ def read_documents(
     try:
         reader, parser = _Reader(columns, policy, projection, n_bytes), BlockParser(columns, policy)
         for start in range(0, len(texts), _DOCUMENTS):
-            reader.add_block(parser.parse_documents(texts[start : start + _DOCUMENTS]), start)
+            group = texts[start : start + _DOCUMENTS]
+            try:
+                block = parser.parse_documents(group)
+            except (Mixed, pa.ArrowInvalid):
+                block = _parse_slowly(group, columns)
+            reader.add_block(block, start)
         rows = reader.join_tables()
     except (Mixed, pa.ArrowInvalid):
         reader = _Reader(columns, policy, projection, n_bytes)
@@ -177,10 +195,25 @@ def _parse_slowly(texts: Sequence[bytes], columns: Columns) -> Block:
     return rows.build_block(np.array(index, np.int64))
 
 
-def _unify_times(table: pa.Table, name: str, tables: Sequence[pa.Table]) -> pa.Table:
-    """Times with and without a zone as texts, where blocks have both."""
-    kinds = {other.schema.field(name).type for other in tables if name in other.column_names}
-    if len(kinds) < 2 or name not in table.column_names or not all(map(pa.types.is_timestamp, kinds)):  # noqa: PLR2004
-        return table
-    column = combine_chunks(table[name]).cast(pa.string())
-    return table.set_column(table.column_names.index(name), name, column)
+def _unify_texts(tables: list[pa.Table], time: str) -> list[pa.Table]:
+    """The tables of blocks; columns that are texts in some of them are texts in all, and times of several kinds too.
+
+    Raises Mixed for times that are fractions in some, whose texts would be of another form.
+    """
+    kinds: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for column in table.schema:
+            kinds.setdefault(column.name, set()).add(column.type)
+    several = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1}
+    stamps = {name for name in several & {time} if all(map(pa.types.is_timestamp, kinds[name]))}
+    texts = {name for name in several if any(map(is_text, kinds[name]))} | stamps
+    if time in texts and any(map(pa.types.is_floating, kinds[time])):
+        raise Mixed
+    return [_cast_columns(table, texts) for table in tables]
+
+
+def _cast_columns(table: pa.Table, names: Collection[str]) -> pa.Table:
+    for index, name in enumerate(table.column_names):
+        if name in names and not is_text(table.schema.field(index).type):
+            table = table.set_column(index, name, table[name].cast(pa.string()))
+    return table

@@ -92,7 +92,7 @@ class SlowRows:
         arrays = [self._build_array(key) for key in keys]
         table = pa.table(arrays, names=[".".join(path) for _, path in keys])
         leaves = [
-            Leaf(path, table, (number,), table.schema.field(number).type, is_beside)
+            Leaf(".".join(path), path, table, (number,), table.schema.field(number).type, is_beside)
             for number, (is_beside, path) in enumerate(keys)
         ]
         return Block(leaves, index, self.n_rows, self.left_out)

@@ -18,6 +18,7 @@ from scorer.readings.cells import make_unreadable
 NESTED_LIMIT = 200  # levels of a JSON value
 LINE_LIMIT = 64 * 2**20  # bytes of an object
 BLOCK = 2**20  # bytes that are parsed at once, about
+_LINES = 128  # in a block at least, if it gets not too large
 _SCAN = 4 * 2**20  # bytes that are looked at at once
 
 _QUOTE, _OPENING, _CLOSING, _COMMA, _NEWLINE = range(1, 6)
@@ -67,12 +68,15 @@ def _has_plain_lines(body: bytes) -> bool:
     """
     if not (body.startswith(b"{") and body.endswith(b"}")):
         return False
-    if body.count(b"}\n{") + body.count(b"}\r\n{") != body.count(b"\n"):
-        return False
     characters = np.frombuffer(body, np.uint8)
-    openings = np.flatnonzero((characters | 0x20) == ord("{"))  # and `[`
-    if len(openings) <= NESTED_LIMIT:
+    ends = np.flatnonzero(characters == ord("\n"))
+    last = characters[ends - 1]
+    last = np.where(last == ord("\r"), characters[ends - 2], last)
+    if not ((last == ord("}")) & (characters[ends + 1] == ord("{"))).all():
+        return False
+    if body.count(b"{") + body.count(b"[") <= len(ends) + NESTED_LIMIT:  # each line has a brace
         return True
+    openings = np.flatnonzero((characters | 0x20) == ord("{"))  # and `[`
     per_line = np.diff(np.searchsorted(openings, _find_bounds(characters)))
     return bool(per_line.max() <= NESTED_LIMIT)
 
@@ -105,10 +109,11 @@ def check_depth(data: bytes) -> None:
 
 
 def split_blocks(data: bytes) -> Iterator[bytes]:
-    """The lines in blocks of about a mebibyte, which hold whole lines."""
+    """The lines in blocks of about a mebibyte, or of some lines if these are long."""
+    size = min(max(BLOCK, _LINES * data.find(b"\n")), 16 * BLOCK)
     start = 0
     while start < len(data):
-        end = data.find(b"\n", min(start + BLOCK, len(data))) + 1 or len(data)
+        end = data.find(b"\n", min(start + size, len(data))) + 1 or len(data)
         yield data[start:end]
         start = end
 

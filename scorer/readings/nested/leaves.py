@@ -25,18 +25,14 @@ _SETTING = "READINGS_COLUMNS (--columns)"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Leaf:
-    """A field with values: its path, and where its column is in a table of structs."""
+    """A field with values: its dotted name, its path, and where its column is in a table of structs."""
 
+    name: str
     path: tuple[str, ...]
     table: pa.Table
     indices: tuple[int, ...]
     kind: pa.DataType
     is_beside: bool = False  # it is beside the body of a routed message
-
-    @property
-    def name(self) -> str:
-        """The dotted name."""
-        return ".".join(self.path)
 
     @property
     def is_list(self) -> bool:
@@ -103,7 +99,7 @@ def _add_leaves(
     is_beside: bool,
 ) -> None:  # fmt: skip
     if not pa.types.is_struct(kind):
-        leaves.append(Leaf(path, table, indices, kind, is_beside))
+        leaves.append(Leaf(".".join(path), path, table, indices, kind, is_beside))
         return
     for index, field in enumerate(kind):
         _add_leaves(leaves, table, (*indices, index), (*path, field.name), field.type, is_beside=is_beside)
