@@ -128,6 +128,11 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
                 file.data = _read_small_file(container, file.name, opened)
             start = (file.data or opened.read(len(PARQUET)))[: len(PARQUET)]
             file.size = n_bytes * (20 if start.startswith(GZIP) else 3)
+            if start == PARQUET and columns.features:
+                raise make_unreadable(
+                    f"is Parquet, whose columns are never within {columns.features}: expected JSON or CSV, or "
+                    "READINGS_COLUMNS (--columns) without features"
+                )
             if start == PARQUET:
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
                 file.size = file.footer.estimate_memory(EVERYTHING)

@@ -138,7 +138,7 @@ class _Scanner:
             stop = min(start + _SCAN, len(self.data))
             if self.data[stop - 1] == ord("\\"):
                 match = _BACKSLASHES.match(self.data, stop)
-                stop = match.end() if match else stop
+                stop = min(match.end() + 1, len(self.data)) if match else stop  # with what they escape
             self._scan_block(result, start, stop)
             start = stop
         is_cut = self.depth > 0 or self.in_text

@@ -1,4 +1,4 @@
-"""The files of JSON of the corpus: arrays, nested objects, arrays of values, routed messages, and what is wrong in each."""
+"""The files of JSON of the corpus: arrays, nested objects, arrays of values, routed messages, and what is wrong."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ from tests.patience import patience
 from tests.reports import read_report
 from tests.scorer.corpus import corpus, corpus_formats, corpus_models, corpus_readings
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel, BadReadings
-from tests.scorer.readings.seen import AS_IN_FILE, HOUR, read
+from tests.scorer.readings.seen import AS_IN_FILE, HOUR
 
 MODELS = corpus_models.models()
 READINGS = corpus_readings.readings()
