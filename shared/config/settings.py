@@ -132,7 +132,10 @@ class Settings(BaseModel):
         "date=%Y-%m-%d/hour=%H/", description="the folder of an hour of readings (strftime), or one file, or nothing"
     )
     readings_columns: Annotated[Columns, parse_with(Columns.parse)] = Field(
-        Columns(), description="the names of the readings' columns: `time=TS,device=Device,sensor=Tag,value=Value`"
+        Columns(),
+        description="the names of the readings' columns: `time=TS,device=Device,sensor=Tag,value=Value`; of JSON also "
+        "the object whose fields are the features, and the time between the values of an array: "
+        "`features=telemetry.*,step=10s`",
     )
     bad_rows: BadRows = Field(
         BadRows.SKIP,

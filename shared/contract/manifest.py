@@ -19,7 +19,8 @@ from .windows import Window
 
 PREDICTION_SCHEMAS = (1, 2)
 FILES = "files"  # in `needs` where a model has several files, each of which the node must read
-KNOWN_NEEDS = frozenset({FILES})  # what a manifest may name in `needs` (see `check_needs`)
+NESTED = "nested"  # in `needs` where the readings' features are within an object, or their values in arrays
+KNOWN_NEEDS = frozenset({FILES, NESTED})  # what a manifest may name in `needs` (see `check_needs`)
 
 
 def build_command(
@@ -158,7 +159,7 @@ class Manifest:
             "models": len(models),
             "refused": _group_indices(models.refused),
             "tasks": _group_indices(self.tasks),
-            "needs": [FILES] if models.files else [],
+            "needs": [*([FILES] if models.files else []), *([NESTED] if self.columns.is_nested else [])],
         }
         return dump_document(head, columns)
 

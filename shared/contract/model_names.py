@@ -286,6 +286,11 @@ class Columns:
         return {key: name for key, name in asdict(self).items() if key in ROLES or name}
 
     @property
+    def is_nested(self) -> bool:
+        """Whether an older reader of these names would read other columns."""
+        return bool(self.features or self.step)
+
+    @property
     def roles(self) -> dict[str, str]:
         """The names of single columns, by what they are."""
         return {key: getattr(self, key) for key in ROLES}
