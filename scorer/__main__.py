@@ -229,7 +229,7 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
                 help=description,
             )
     convert.add_argument("--to", type=Path, required=True, help="folder for the skops files, named by the models' ids")
-    folder.add_argument("--readings", type=Path, required=True, help="a file or a folder: CSV, JSON lines, Parquet")
+    folder.add_argument("--readings", type=Path, required=True, help="a file or a folder: CSV, JSON, Parquet")
     folder.add_argument("--predictions", type=Path, required=True, help="folder for the Parquet files")
     folder.add_argument(
         "--predictions-schema",
@@ -242,7 +242,12 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     add_option(folder, "--every", length, "length of the windows, PT1H where no --window is given")
     description = "a date on which a window begins, without --window; Mondays for whole weeks"
     add_option(folder, "--window-origin", origin, description)
-    add_option(folder, "--columns", Columns.parse, "time=TS,device=Device,sensor=Tag,value=Value")
+    add_option(
+        folder,
+        "--columns",
+        Columns.parse,
+        "time=TS,device=Device,sensor=Tag,value=Value; of JSON also features=OBJECT.*, step=10s",
+    )
     description = "of CSV files, what they do not show: separator=semicolon,decimal=comma,comment=#"
     add_option(folder, "--csv", CsvOptions.parse, description)
     folder.add_argument(

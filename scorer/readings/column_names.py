@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -92,7 +92,7 @@ def adopt_index(columns: Columns, names: Collection[str], indices: Collection[st
 
 def suggest_columns(names: Sequence[str], columns: Columns) -> str:
     """The end of a message: the option that names the columns of this file, or "" where none of them looks like it."""
-    settings, present = asdict(columns), {name for name in asdict(columns).values() if name in names}
+    settings, present = columns.roles, {name for name in columns.roles.values() if name in names}
     proposed: dict[str, str] = {}
     for key, name in settings.items():
         if name not in names and (match := _find_usual(key, name, names, present)):
@@ -110,10 +110,12 @@ def suggest_columns(names: Sequence[str], columns: Columns) -> str:
 def _find_usual(key: str, expected: str, names: Sequence[str], present: Collection[str]) -> str:
     """A column whose name is *expected* but for its letters' case, or else a usual one; "" where there is none."""
     free = [name for name in names if name not in present and name == name.strip() and not set(name) & set(",=")]
-    for spelling in (_simplify(expected), *_USUAL[key]):
-        for name in free:
-            if _simplify(name) == spelling:
-                return name
+    spellings = (_simplify(expected), *_USUAL[key])
+    for names_as_spelled in (free, [name.rpartition(".")[2] for name in free]):  # of a field within an object its own
+        for spelling in spellings:
+            for name, text in zip(free, names_as_spelled, strict=True):
+                if _simplify(text) == spelling:
+                    return name
     return "__index_level_0__" if key == "time" and "__index_level_0__" in free else ""
 
 

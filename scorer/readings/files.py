@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
+from scorer.storage.range_reader import Changed, OpenFile
 from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
@@ -50,6 +51,8 @@ class File:
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
     is_counted: bool = False  # among those whose form was found, in a warning
+    is_cut: bool = False  # it is a text that ends within a row
+    left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
@@ -83,10 +86,15 @@ def inspect_file(container: Container, file: File, columns: Columns) -> File:
             n_bytes = opened.seek(0, 2)
             opened.seek(0)
             if n_bytes <= SMALL_FILE:
-                file.data = opened.read()
+                file.data = _read_small_file(container, file.name, opened)
             start = (file.data or opened.read(LONGEST_MAGIC))[:LONGEST_MAGIC]
             file.size = n_bytes * (20 if find_compression(start) else 3)
             is_parquet = start.startswith(PARQUET)
+            if is_parquet and columns.features:
+                raise make_unreadable(
+                    f"is Parquet, whose columns are never within {columns.features}: expected JSON or CSV, or "
+                    "READINGS_COLUMNS (--columns) without features"
+                )
             if is_parquet and file.data and n_bytes <= SMALL and columns.device in file.keys:
                 file.is_parquet = True
             elif is_parquet:
@@ -104,6 +112,14 @@ def _load_footer(file: File, columns: Columns) -> Footer | None:
     if file.is_parquet and not file.footer:
         file.footer = read_footer(pa.BufferReader(file.data), columns, file.keys)
     return file.footer
+
+
+def _read_small_file(container: Container, name: str, opened: OpenFile) -> bytes:
+    """All of a file. One that is written to meanwhile is read anew, at once: it may be appended to for an hour."""
+    try:
+        return opened.read()
+    except Changed:
+        return container.read(name).data
 
 
 def read_tables(
@@ -185,7 +201,9 @@ def _read_text_file(container: Container, file: File, request: ReadRequest) -> l
     file.read_groups.add(0)
     data = file.data if file.data is not None else container.read(file.name).data
     table = read_text(unpack(data), request.columns, request.policy, request.projection, file.keys)
-    return [add_keys(table, file.keys, request.projection)] if table else []
+    if table:
+        file.is_cut, file.left_out = table.is_cut, table.left_out
+    return [add_keys(table, file.keys, request.projection)] if table and table.rows.num_rows else []
 
 
 def read_other_rows(

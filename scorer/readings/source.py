@@ -150,6 +150,19 @@ class Source:
             request = ReadRequest(self.columns, self.policy, (), _get_time_range(self.window), Projection())
             self.unmodelled.search_files(self.container, self.files, self.other_files, request)
 
+    def list_warnings(self) -> list[tuple[int, str]]:
+        """Warnings about what was read of the files, whatever the number of reads; as those of `Readings`."""
+        cut = next((file.name for file in self.files if file.is_cut), "")
+        damaged = next((file.name for file in self.files if file.left_out), "")
+        counts = [
+            (sum(file.is_cut for file in self.files), f"files end in the middle of a row or array, such as {cut}"),
+            (
+                sum(file.left_out for file in self.files),
+                f"objects have a Body that is no JSON, or arrays that differ in length or lack a step, in {damaged}",
+            ),
+        ]
+        return [(count, text) for count, text in counts if count]
+
     def close(self) -> None:
         """Release the files that are kept in memory."""
         self.files.clear()

@@ -136,7 +136,10 @@ class Settings(BaseModel):
         "`{sensor}`, `*`, and the tokens of Event Hubs Capture and Stream Analytics ([desk](desk.md))",
     )
     readings_columns: Annotated[Columns, parse_with(Columns.parse)] = Field(
-        Columns(), description="the names of the readings' columns: `time=TS,device=Device,sensor=Tag,value=Value`"
+        Columns(),
+        description="the names of the readings' columns: `time=TS,device=Device,sensor=Tag,value=Value`; of JSON also "
+        "the object whose fields are the features, and the time between the values of an array: "
+        "`features=telemetry.*,step=10s`",
     )
     readings_csv: Annotated[CsvOptions, parse_with(CsvOptions.parse)] = Field(
         CsvOptions(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,8 @@ from .windows import Window
 PREDICTION_SCHEMAS = (1, 2)
 FILES = "files"  # in `needs` where a model has several files, each of which the node must read
 PATH_TOKENS = "path_tokens"  # where READINGS_PATH has {device} or the like, which strftime would leave as they are
-KNOWN_NEEDS = frozenset({FILES, PATH_TOKENS})  # what a manifest may name in `needs` (see `check_needs`)
+NESTED = "nested"  # where the readings' features are within an object, or their values in arrays
+KNOWN_NEEDS = frozenset({FILES, PATH_TOKENS, NESTED})  # what a manifest may name in `needs` (see `check_needs`)
 
 
 def build_command(
@@ -127,7 +128,7 @@ class Manifest:
             "readings_url": self.readings_url,
             "work_url": self.work_url,
             "readings_path": self.readings_path,
-            "columns": asdict(self.columns),
+            "columns": self.columns.to_json(),
             "policy": self.policy.to_json(self.schema),
             "packs": [[span.name, span.models] for span in self.packs],
         }
@@ -166,7 +167,8 @@ class Manifest:
 
     def _list_needs(self, models: ModelList) -> list[str]:
         has_tokens = PathPattern.parse(self.readings_path) is not None
-        return [*([FILES] if models.files else ()), *([PATH_TOKENS] if has_tokens else ())]
+        needs = {FILES: bool(models.files), PATH_TOKENS: has_tokens, NESTED: self.columns.is_nested}
+        return [word for word, is_needed in needs.items() if is_needed]
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:

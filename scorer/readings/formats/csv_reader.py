@@ -5,6 +5,7 @@ Strict: a row with more or fewer cells than the header makes the file unreadable
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,6 +38,7 @@ class CsvRows:
     decimal_comma: bool = False  # numbers that are texts yet have decimal commas
     found_commas: bool = False  # nothing but the file says so
     found_comments: int = 0  # lines that were taken for comments, as nothing but the file says
+    is_cut: bool = False  # the end of the file cuts its last row, which is left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ def read_csv(
     text, comments = data[header.start :], 0
     if header.comment:
         text, comments = remove_comments(text, header.comment)
+    whole = _drop_cut_row(text, header)
+    is_cut, text = len(whole) < len(text), whole
     if b"\n" not in text:
         text += b"\n"  # pyarrow refuses a header without an end of line
     names, needed, unread = header.names, header.names, _NO_NAMES
@@ -83,7 +87,23 @@ def read_csv(
     if decimal_comma and policy.time is not TimeFormat.ISO and columns.time in rows.column_names:
         position = rows.column_names.index(columns.time)
         rows = rows.set_column(position, columns.time, _write_points(rows[columns.time]))
-    return CsvRows(rows, unread, decimal_comma, found_commas, 0 if policy.csv.comment else header.comments + comments)
+    return CsvRows(
+        rows, unread, decimal_comma, found_commas, 0 if policy.csv.comment else header.comments + comments, is_cut
+    )
+
+
+def _drop_cut_row(text: bytes, header: Header) -> bytes:
+    """A file without its last row where that has no end of line, and fewer cells than the header or an open quote.
+
+    A file that is being written ends so. A last cell that is cut, or a row that ends with a line, shows nothing.
+    """
+    start = text.rfind(b"\n") + 1
+    last = text[start:]
+    if not last.strip() or not start or len(last) > LINE_LIMIT or text.count(b'"', 0, start) % 2:
+        return text  # within quotes a line may end
+    is_open = last.count(b'"') % 2 == 1
+    cells = next(csv.reader([last.decode()], delimiter=header.separator), [])
+    return text[:start] if is_open or len(cells) < len(header.names) else text
 
 
 def _split_names(

@@ -7,16 +7,13 @@ can be trusted. A single cell that is not a number affects only its own row.
 from __future__ import annotations
 
 import codecs
-import json
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from scorer.readings.cells import BROKEN, is_text, make_unreadable, read_whole
+from scorer.readings.cells import BROKEN, is_text, make_unreadable
 from scorer.readings.column_names import (
     INDICES,
     adopt_index,
@@ -25,6 +22,8 @@ from scorer.readings.column_names import (
     list_others,
     list_single,
 )
+from scorer.readings.nested.json_reader import ParsedRows, read_json
+from scorer.readings.nested.leaves import explain_missing, list_leaves, select_leaves
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.timestamps import is_iso_time
 from shared.contract.model_names import Columns
@@ -34,14 +33,10 @@ from .csv_reader import CsvRows, read_csv
 
 PARQUET = b"PAR1"
 
-NESTED_LIMIT = 200  # levels of a JSON value
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_OPENING, _CLOSING = list(b"[{"), list(b"]}")
 _FOREIGN = {
     b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
     b"ARROW1": "an Arrow file",
-    b"[": "a JSON array, not JSON lines",
     b"<": "HTML or XML",
 }
 # The longer marks first: UTF-16's mark is the beginning of UTF-32's.
@@ -69,6 +64,8 @@ class Table:
     decimal_comma: bool = False  # numbers that are texts have decimal commas
     found_commas: bool = False  # nothing but the file itself says so
     found_comments: int = 0  # lines of the file that were taken for comments, as nothing but the file says
+    is_cut: bool = False  # the file ends within a row, which is left out
+    left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
 
     @property
     def long(self) -> bool:
@@ -92,13 +89,16 @@ def read_text(
     projection: Projection = EVERYTHING,
     keys: Collection[str] = (),
 ) -> Table | None:
-    """The rows of an uncompressed CSV or JSON lines file; None where there are none. Raises Unscorable.
+    """The rows of an uncompressed file of CSV or JSON, perhaps none; None for a blank text. Raises Unscorable.
 
     It may lack columns that are *keys* of its folders. Cells of CSV that the projection does not need are not parsed.
+    A last row that the end of the file cuts is left out.
     """
+    content = CsvRows(pa.table({}))
     try:
         _refuse_foreign(data)
-        data = _convert_utf8(data)
+        data, is_cut = _drop_cut_character(_convert_encoding(data))
+        _check_utf8(data)
         _refuse_foreign(data)  # without its mark, or in another encoding
         start = data[:4096].lstrip()
         if not start and not data.strip():
@@ -107,33 +107,46 @@ def read_text(
             raise make_unreadable(
                 "expected text in UTF-8, or Parquet, got NUL bytes; UTF-16 and UTF-32 need a byte order mark"
             )
-        content: CsvRows | None
-        if start.startswith(b"{"):
-            content = CsvRows(_read_json_lines(data, columns, policy))
+        if start.startswith((b"{", b"[")):
+            parsed = read_json(data, columns, policy, projection, keys)
         else:
-            content = read_csv(data, columns, policy, projection, keys)
+            data = data[: data.rfind(b"\n") + 1] if is_cut else data
+            csv_rows = read_csv(data, columns, policy, EVERYTHING if columns.features else projection, keys)
+            if csv_rows is None:
+                return None
+            content, parsed = csv_rows, _select_columns(csv_rows, columns, projection, keys)
+        rows, unread, is_cut = parsed.rows, parsed.unread, is_cut or parsed.is_cut
     except BROKEN as error:
         raise make_unreadable(_first_line(error)) from error
-    if content is None:
-        return None
-    rows, unread = content.rows, content.unread
+    if not rows.num_columns:
+        return Table(columns, rows, has_sensor=False, time_format=policy.time, is_cut=is_cut, left_out=parsed.left_out)
     columns = adopt_index(columns, rows.column_names, [name for name in INDICES if _has_times(rows, name)])
     check_columns([*rows.column_names, *unread], columns, keys)
     name = columns.sensor
     has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
-    if not rows.num_rows:
-        return None
     return Table(
         columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread,
         decimal_comma=content.decimal_comma, found_commas=content.found_commas, found_comments=content.found_comments,
+        is_cut=is_cut, left_out=parsed.left_out,
     )  # fmt: skip
+
+
+def _select_columns(content: CsvRows, columns: Columns, projection: Projection, keys: Collection[str]) -> ParsedRows:
+    """The columns of a CSV file that are needed. With *features* of READINGS_COLUMNS those are flat columns."""
+    if not columns.features:
+        return ParsedRows(content.rows, content.unread, is_cut=content.is_cut)
+    leaves = list_leaves(content.rows)
+    if problem := explain_missing(leaves, columns, keys):
+        raise make_unreadable(problem)
+    selection = select_leaves(leaves, columns, projection)
+    return ParsedRows(selection.rows, selection.unread, is_cut=content.is_cut)
 
 
 def _refuse_foreign(data: bytes) -> None:
     start = data[:4096].lstrip()
     for beginning, description in _FOREIGN.items():
         if start.startswith(beginning):
-            raise make_unreadable(f"is {description}; expected columns as CSV, JSON lines or Parquet")
+            raise make_unreadable(f"is {description}; expected columns as CSV, JSON or Parquet")
 
 
 def _has_times(rows: pa.Table, name: str) -> bool:
@@ -147,14 +160,27 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _convert_utf8(data: bytes) -> bytes:
-    """The text in UTF-8 without a mark. Another encoding is recognised by its mark only. Raises Unscorable."""
+def _convert_encoding(data: bytes) -> bytes:
+    """The text without a mark, in UTF-8 where it has one. Another encoding is recognised by its mark only."""
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             data = data.removeprefix(mark)
-            if encoding != "utf-8":
-                return data.decode(encoding).encode()
-            break
+            return data if encoding == "utf-8" else data.decode(encoding).encode()
+    return data
+
+
+def _drop_cut_character(data: bytes) -> tuple[bytes, bool]:
+    """A text without the bytes of a last character that its end cuts, and whether it does."""
+    end = data[-3:]
+    for length in range(1, len(end) + 1):
+        if 0xC2 <= end[-length] <= 0xF4:  # noqa: PLR2004  # the first byte of a character
+            n_bytes = 2 + (end[-length] >= 0xE0) + (end[-length] >= 0xF0)  # noqa: PLR2004
+            return (data[:-length], True) if length < n_bytes else (data, False)
+    return data, False
+
+
+def _check_utf8(data: bytes) -> None:
+    """Raises Unscorable."""
     offsets = np.array([0, len(data)], np.int64)
     text = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     try:
@@ -169,77 +195,3 @@ def _convert_utf8(data: bytes) -> bytes:
                 "another encoding needs a byte order mark"
             ) from error
         raise
-    return data
-
-
-def _read_json_lines(data: bytes, columns: Columns, policy: ReadingOptions) -> pa.Table:
-    """By pyarrow where each column has one type; else line by line. Both refuse a repeated key."""
-    from pyarrow import json as arrow_json
-
-    _check_depth(data)
-    ids = [columns.device, columns.sensor]
-    texts = [columns.time, *ids] if policy.time is TimeFormat.ISO else ids
-    schema = pa.schema([(name, pa.string()) for name in texts])
-    try:
-        rows = arrow_json.read_json(
-            pa.BufferReader(data), parse_options=arrow_json.ParseOptions(explicit_schema=schema)
-        )
-    except pa.ArrowInvalid:
-        return _read_by_line(data, ids)
-    absent = [name for name in texts if rows[name].null_count == rows.num_rows]
-    return rows.drop_columns(absent)  # pyarrow adds a column that the schema names
-
-
-def _check_depth(data: bytes) -> None:
-    """Raises Unscorable for deep nesting: thousands of levels overflow the stack in pyarrow and end the process."""
-    if data.count(b"[") + data.count(b"{") <= data.count(b"\n") + NESTED_LIMIT:
-        return
-    bare = np.frombuffer(_QUOTED.sub(b"", data), np.uint8)
-    depth = np.cumsum(np.isin(bare, _OPENING).astype(np.int8) - np.isin(bare, _CLOSING).astype(np.int8), dtype=np.int64)
-    if len(depth) and depth.max() > NESTED_LIMIT:
-        raise make_unreadable(f"holds a value that is nested deeper than {NESTED_LIMIT}")
-
-
-class _Fraction(str):
-    """A number of JSON with a fraction or an exponent, as it is written."""
-
-    __slots__ = ()
-
-
-def _read_by_line(data: bytes, ids: Collection[str]) -> pa.Table:
-    """The rows line by line, every cell as text. Raises Unscorable."""
-    rows: list[dict[str, str | None]] = []
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if line.strip():
-            try:
-                row = json.loads(
-                    line, object_pairs_hook=_build_object, parse_float=_Fraction, parse_int=str, parse_constant=str
-                )
-            except (ValueError, RecursionError) as error:
-                raise make_unreadable(f"JSON parse error in line {number}: {_first_line(error)}") from error
-            if not isinstance(row, dict):
-                raise make_unreadable(f"JSON parse error in line {number}: expected an object")
-            rows.append(
-                {
-                    key: None if cell is None else _read_id(cell, key) if key in ids else str(cell)
-                    for key, cell in row.items()
-                }
-            )
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
-
-
-def _read_id(cell: object, name: str) -> str:
-    """An id in JSON: a whole number becomes its digits, as in Parquet. Raises Unscorable."""
-    if not isinstance(cell, _Fraction):
-        return str(cell)
-    if digits := read_whole(float(cell)):
-        return digits
-    raise make_unreadable(f"column {name!r} has {cell}, expected text or whole numbers")
-
-
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError(f"a key is repeated among {', '.join(key for key, _ in pairs[:20])}")
-    return values

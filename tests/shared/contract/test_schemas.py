@@ -18,7 +18,7 @@ from shared.contract.errors import Malformed, Misconfigured
 from shared.contract.fleet.formats import ModelFormats
 from shared.contract.manifest import DeviceRange, Manifest, PackRef
 from shared.contract.model_list import ModelList
-from shared.contract.model_names import Columns
+from shared.contract.model_names import Columns, Step
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Reason
 from shared.contract.report import PARTS_LIMIT, Report, Summary
@@ -617,3 +617,46 @@ def test_the_same_values_give_the_same_bytes() -> None:
     outcomes = replace(SECOND_REPORT.outcomes, tracebacks={2: "b", 1: "a"})
     ordered = replace(SECOND_REPORT.outcomes, tracebacks={1: "a", 2: "b"})
     assert replace(SECOND_REPORT, outcomes=outcomes).to_bytes() == replace(SECOND_REPORT, outcomes=ordered).to_bytes()
+
+
+def test_a_manifest_of_nested_readings_needs_a_node_that_reads_them() -> None:
+    plain, nested = replace(SECOND_MANIFEST, columns=Columns("TS")), Columns.parse("time=m.ts,features=t.*,step=PT10S")
+
+    assert plain.columns.to_json() == {"time": "TS", "device": "device", "sensor": "sensor", "value": "value"}
+    assert b'"step"' not in plain.to_bytes()
+    assert b'"needs":["nested"]' in replace(plain, columns=nested).to_bytes()
+    assert Manifest.from_bytes(replace(plain, columns=nested).to_bytes()).columns == nested
+    assert nested.to_json()["features"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("features=t", "expected features=NAME"),
+        ("features=*", "expected features=NAME"),
+        ("features=.*", "expected features=NAME"),
+        ("features=t.*,value=v", "which exclude one another"),
+        ("step=10", "expected step=10s"),
+        ("step=0s", "expected step=10s"),
+        ("step=PT", "expected step=10s"),
+        ("step=0.1us", "expected step=10s"),
+        ("step=9999999h", "expected step=10s"),
+        ("time=a,device=a", "expected different names"),
+    ],
+)
+def test_columns_that_cannot_be_meant_are_refused(text: str, says: str) -> None:
+    with pytest.raises(Malformed, match=says):
+        Columns.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [
+        ("10s", Step(10_000_000)),
+        ("1.5ms", Step(1500)),
+        ("PT1H0M0.25S", Step(3_600_250_000)),
+        ("a.b:min", Step(60_000_000, "a.b")),
+    ],
+)
+def test_a_step_is_a_length_or_a_field_with_its_unit(text: str, step: Step) -> None:
+    assert Step.parse(text) == step
