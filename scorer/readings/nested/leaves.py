@@ -153,9 +153,9 @@ def _list_roles(columns: Columns) -> list[str]:
     return [name for role, name in columns.roles.items() if not (columns.features and role == "value")]
 
 
-def _list_features(leaves: Sequence[Leaf], columns: Columns, others: Sequence[Leaf]) -> list[tuple[str, Leaf]]:
+def _list_features(leaves: Sequence[Leaf], columns: Columns, role_leaves: Sequence[Leaf]) -> list[tuple[str, Leaf]]:
     """The leaves that are features, each with its name."""
-    rest = [leaf for leaf in leaves if leaf not in others and (leaf.is_list or not pa.types.is_nested(leaf.kind))]
+    rest = [leaf for leaf in leaves if leaf not in role_leaves and (leaf.is_list or not pa.types.is_nested(leaf.kind))]
     if not columns.features:
         return [(leaf.name, leaf) for leaf in rest if len(leaf.path) == 1 and not leaf.is_beside and leaf.path[0]]
     has_body = any(leaf.is_beside for leaf in leaves)
@@ -194,9 +194,9 @@ def _refuse_repeated(names: list[str], columns: Columns) -> None:
 def explain_missing(leaves: Sequence[Leaf], columns: Columns, keys: Collection[str]) -> str:
     """What lacks of the columns of readings, and the setting that helps; "" where nothing lacks."""
     has_ids = all(find_matches(leaves, name) or name in keys for name in (columns.time, columns.device))
-    others = [leaf for name in _list_roles(columns) for leaf in find_matches(leaves, name)]
-    fields = [leaf for leaf in leaves if leaf not in others]
-    features = _list_features(leaves, columns, others)
+    role_leaves = [leaf for name in _list_roles(columns) for leaf in find_matches(leaves, name)]
+    fields = [leaf for leaf in leaves if leaf not in role_leaves]
+    features = _list_features(leaves, columns, role_leaves)
     has_value = bool(not columns.features and find_matches(leaves, columns.value))
     series = [name for name, leaf in features if leaf.is_list]
     if has_ids and not columns.step and len(series) == len(features) > 0 and not has_value:

@@ -23,10 +23,8 @@ def test_routed_messages_with_arrays_of_values_are_scored_and_what_is_left_out_i
     (tmp_path / "models" / "pump.pkl").write_bytes(pickle.dumps(svm))
     bodies = [{"ts": f"2026-11-21T07:{minute:02}:00Z", "data": {"temp": [10, 99]}} for minute in range(3)]
     texts = [base64.b64encode(json.dumps(body).encode()).decode() for body in bodies]
-    lines = [
-        json.dumps({"EnqueuedTimeUtc": "2026-11-21T07:30Z", "SystemProperties": {"connectionDeviceId": "pump"}, "Body": text})
-        for text in [*texts, "bm8gSlNPTg=="]
-    ]  # fmt: skip
+    beside = {"EnqueuedTimeUtc": "2026-11-21T07:30Z", "SystemProperties": {"connectionDeviceId": "pump"}}
+    lines = [json.dumps({**beside, "Body": text}) for text in [*texts, "bm8gSlNPTg=="]]
     (tmp_path / "readings.json").write_text("\n".join([*lines, lines[0][:50]]))
 
     words = [
