@@ -258,7 +258,8 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         (GOOD.encode("utf-16-le"), "NUL bytes"),  # no mark tells it
         (b"Obj\x01\x04\x16avro.schema", "is an Avro file"),
         (b'[{"time": 1}]', "expected columns 'time', 'device'"),
-        (b"[1]", "expected an array of objects"),
+        (b"[1]", "JSON parse error in line 1: expected an object"),
+        (b"[{}, 1]", "expected an array of objects"),
         ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":2}\n', "is repeated"),
         ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":"x"}\n', "is repeated"),
         ("time,device,value\n1795244400,pump,1\n", "s, ms, us or ns"),
@@ -268,7 +269,7 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         ("time,device,value,value\n2026-11-21T07:00,pump,1,2\n", "has the column 'value' more than once"),
         (gzip.compress(GOOD.encode())[:-9], "truncated or corrupt gzip"),
         (b"PAR1 and no more", "Parquet"),
-        ('{"time": "2026-11-21T07:00", "device": "pump", "value": 1}\n{"time": "2026\n', "JSON parse error"),
+        ('{"time": "2026\n{"time": "2026-11-21T07:00", "device": "pump", "value": 1}\n', "JSON parse error"),
         ('{"device": "pump", "value": 1}\n', "expected columns 'time'"),
         ('"ti\nme",time,device,value\n1,2026-11-21T07:00,pump,1\n', "has a header that can be read in two ways"),
         ("time,device\n2026-11-21T07:00,pump\n", "and 'value' or features, got 'time', 'device'"),
