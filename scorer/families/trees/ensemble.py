@@ -107,7 +107,7 @@ def check_trees(ensemble: Ensemble) -> None:
         raise ValueError(f"a tree asks for feature {int(trees.feature.max())} of {ensemble.n_features}")
     if np.isnan(trees.threshold).any() or not np.isfinite(trees.values).all():
         raise ValueError("a tree has a threshold that is no number, or a leaf that is not finite")
-    if not np.isin(trees.output, range(-1, n_outputs)).all():
+    if not -1 <= int(trees.output.min()) <= int(trees.output.max()) < n_outputs:
         raise ValueError("a tree adds to an output that does not exist")
     if trees.values.shape[1] != (n_outputs if (trees.output < 0).any() else 1):
         raise ValueError(f"expected leaves of {n_outputs} values, got {trees.values.shape[1]}")
@@ -126,17 +126,19 @@ def _check_children(trees: Trees) -> np.ndarray:
     sizes = np.diff(trees.roots, append=n_nodes)
     if n_nodes > MOST_NODES or trees.roots[0] != 0 or sizes.min() < 1:
         raise ValueError("expected trees with nodes, one after the other")
-    index, end = np.arange(n_nodes), np.repeat(trees.roots + sizes, sizes)
     leaf = trees.feature < 0
-    inner: np.ndarray = np.flatnonzero(~leaf)
-    if not ((trees.left[leaf] == index[leaf]) & (trees.right[leaf] == index[leaf])).all():
+    inner, leaves = np.flatnonzero(~leaf), np.flatnonzero(leaf)
+    if not (np.array_equal(trees.left[leaves], leaves) and np.array_equal(trees.right[leaves], leaves)):
         raise ValueError("expected leaves without children, got a leaf with one")
+    end = np.repeat(trees.roots + sizes, sizes)[inner]
+    is_reached = np.zeros(n_nodes, bool)
+    is_reached[trees.roots] = True
     for children in (trees.left[inner], trees.right[inner]):
-        if not ((children > inner) & (children < end[inner])).all():
+        if not ((children > inner) & (children < end)).all():
             raise ValueError("a tree points outside itself, or back")
-    parents = np.bincount(np.concatenate((trees.left[inner], trees.right[inner])), minlength=n_nodes)
-    parents[trees.roots] += 1
-    if not (parents == 1).all():
+        is_reached[children] = True
+    # So many roots and children as nodes reach all of them: none twice.
+    if len(trees.roots) + 2 * len(inner) != n_nodes or not is_reached.all():
         raise ValueError("a node with no parent, or more than one")
     return inner
 

@@ -20,6 +20,7 @@ from .ensemble import NEAR_ZERO, Ensemble, LinearLeaves, Link, NodeKind, Trees, 
 
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING = 1, 2, 2  # bits of decision_type: two flags, and the shift of the missing type
 _NONE, _ZERO, _NAN = 0, 1, 2  # missing types
+_N_DECISIONS = (_NAN + 1) << _MISSING
 _WORD = 32  # categories of a word of cat_threshold
 # Objectives by their names in files, which are those of `ParseObjectiveAlias` in include/LightGBM/config.h.
 _SQUARES = ("regression", "regression_l2", "mean_squared_error", "mse", "l2")
@@ -166,33 +167,36 @@ class _Numbering:
         root, n_splits = (np.repeat(counts, self.n_leaves - 1) for counts in (self.roots, self.n_leaves - 1))
         children: np.ndarray = root + np.where(numbers >= 0, numbers, n_splits + ~numbers)
         is_own = (numbers < n_splits) & (~numbers <= n_splits)
-        return np.where(is_own, children, -1)  # which is refused as a child outside its tree
+        return children if is_own.all() else np.where(is_own, children, -1)  # refused as a child outside its tree
 
 
 def _number_nodes(n_leaves: np.ndarray) -> _Numbering:
-    sizes = 2 * n_leaves - 1
+    n_splits, sizes = n_leaves - 1, 2 * n_leaves - 1
     roots = np.cumsum(sizes) - sizes
-    is_leaf = np.repeat(np.tile((False, True), len(n_leaves)), np.stack((n_leaves - 1, n_leaves), axis=1).ravel())
-    return _Numbering(roots, n_leaves, np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf))
+    n_before = np.cumsum(n_leaves) - n_leaves  # leaves of the trees before, and with as many trees less, splits
+    splits = np.arange(n_splits.sum()) + np.repeat(n_before, n_splits)
+    leaves = np.arange(n_leaves.sum()) + np.repeat(roots + n_splits - n_before, n_leaves)
+    return _Numbering(roots, n_leaves, splits, leaves)
 
 
 def _build_trees(arrays: dict[str, np.ndarray], n_outputs: int) -> Trees:
     nodes = _number_nodes(arrays["n_leaves"])
     decision, threshold = arrays["decision_type"], arrays["threshold"]
-    if len(decision) and not (0 <= decision.min() <= decision.max() < (_NAN + 1) << _MISSING):
+    if len(decision) and not (0 <= decision.min() <= decision.max() < _N_DECISIONS):
         raise ValueError("a split of a type that does not exist")
     if len(decision) and arrays["split_feature"].min() < 0:
         raise ValueError("a split by a feature that does not exist")
     is_set = (decision & _CATEGORICAL) != 0
-    compared = _find_kinds(decision, threshold)
     sets, set_of = _read_sets(arrays, is_set) if is_set.any() else ((), np.empty(0, np.int64))
+    kind = _KINDS[decision + _N_DECISIONS * (threshold >= 0)]
+    threshold = _shift_near_zero(np.where(is_set, 0.0, threshold) if sets else threshold)
     return Trees(
         roots=nodes.roots,
         feature=_spread(nodes, nodes.splits, np.minimum(arrays["split_feature"], 2**31 - 1), np.int32, -1),
-        threshold=_spread(nodes, nodes.splits, np.where(is_set, 0.0, _shift_near_zero(threshold)), np.float64),
+        threshold=_spread(nodes, nodes.splits, threshold, np.float64),
         left=_link_children(nodes, arrays["left_child"]),
         right=_link_children(nodes, arrays["right_child"]),
-        kind=_spread(nodes, nodes.splits, np.where(is_set, NodeKind.SET_LEFT, compared), np.int8),
+        kind=_spread(nodes, nodes.splits, kind, np.int8),
         values=_spread(nodes, nodes.leaves, arrays["leaf_value"], np.float64)[:, None],
         output=(np.arange(len(nodes.roots)) % n_outputs).astype(np.int32),
         set_of=_spread(nodes, nodes.splits, set_of, np.int32, -1) if sets else np.empty(0, np.int32),
@@ -216,18 +220,34 @@ def _link_children(nodes: _Numbering, numbers: np.ndarray) -> np.ndarray:
 
 def _shift_near_zero(threshold: np.ndarray) -> np.ndarray:
     """Thresholds that send numbers near zero, unchanged, where the given ones send 0: LightGBM makes them 0 first."""
-    is_near = np.abs(threshold) < NEAR_ZERO
+    is_near = np.abs(threshold) <= NEAR_ZERO
+    if not is_near.any():
+        return threshold
     below = np.nextafter(-NEAR_ZERO, -np.inf)
-    shifted: np.ndarray = np.where(is_near & (threshold >= 0), NEAR_ZERO, threshold)
-    return np.where((threshold < 0) & (threshold >= -NEAR_ZERO), below, shifted)
+    shifted: np.ndarray = np.where(is_near, np.where(threshold < 0, below, NEAR_ZERO), threshold)
+    return shifted
 
 
-def _find_kinds(decision: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """The kinds of splits that compare. NaN where none was seen in training counts as 0."""
-    missing, default_left = decision >> _MISSING, (decision & _DEFAULT_LEFT) != 0
-    nan_left = np.where(missing == _NONE, threshold >= 0, default_left)
-    zero_kinds = np.where(default_left, NodeKind.ZERO_LEFT, NodeKind.ZERO_RIGHT)
-    return np.where(missing == _ZERO, zero_kinds, np.where(nan_left, NodeKind.NAN_LEFT, NodeKind.NAN_RIGHT))
+def _list_kinds() -> np.ndarray:
+    """The kind of a split by its decision_type and, in the second half, a threshold of 0 or above.
+
+    NaN where none was seen in training counts as 0.
+    """
+    kinds = np.full((2, _N_DECISIONS), NodeKind.SET_LEFT, np.int8)
+    for decision in range(0, _N_DECISIONS, _CATEGORICAL + 1):
+        default_left, missing = bool(decision & _DEFAULT_LEFT), decision >> _MISSING
+        for is_positive in (False, True):
+            goes_left = is_positive if missing == _NONE else default_left
+            right, left = (
+                (NodeKind.ZERO_RIGHT, NodeKind.ZERO_LEFT)
+                if missing == _ZERO
+                else (NodeKind.NAN_RIGHT, NodeKind.NAN_LEFT)
+            )
+            kinds[int(is_positive), decision] = left if goes_left else right
+    return kinds.ravel()
+
+
+_KINDS = _list_kinds()
 
 
 def _read_sets(arrays: dict[str, np.ndarray], is_set: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
