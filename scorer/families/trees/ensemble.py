@@ -80,6 +80,11 @@ class Trees:
     sets: tuple[np.ndarray, ...] = ()  # bool arrays: element c says whether category c is in the set
     linear: LinearLeaves | None = None  # where all leaves are linear; then V is 1
 
+    def count_nodes(self) -> np.ndarray:
+        """The nodes of each tree, int64[T]."""
+        ends = np.append(self.roots[1:], len(self.feature))
+        return ends[: len(self.roots)] - self.roots
+
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
@@ -123,20 +128,20 @@ def check_trees(ensemble: Ensemble) -> None:
 def _check_children(trees: Trees) -> np.ndarray:
     """The inner nodes. Raises ValueError unless the nodes are trees whose children come after their parents."""
     n_nodes = len(trees.feature)
-    sizes = np.diff(trees.roots, append=n_nodes)
+    sizes = trees.count_nodes()
     if n_nodes > MOST_NODES or trees.roots[0] != 0 or sizes.min() < 1:
         raise ValueError("expected trees with nodes, one after the other")
-    leaf = trees.feature < 0
-    inner, leaves = np.flatnonzero(~leaf), np.flatnonzero(leaf)
-    if not (np.array_equal(trees.left[leaves], leaves) and np.array_equal(trees.right[leaves], leaves)):
-        raise ValueError("expected leaves without children, got a leaf with one")
-    end = np.repeat(trees.roots + sizes, sizes)[inner]
+    leaf, index = trees.feature < 0, np.arange(n_nodes, dtype=np.int32)
+    end = np.repeat((trees.roots + sizes).astype(np.int32), sizes)
+    inner = np.flatnonzero(~leaf)
     is_reached = np.zeros(n_nodes, bool)
     is_reached[trees.roots] = True
-    for children in (trees.left[inner], trees.right[inner]):
-        if not ((children > inner) & (children < end)).all():
+    for children in (trees.left, trees.right):
+        if (leaf & (children != index)).any():
+            raise ValueError("expected leaves without children, got a leaf with one")
+        if not (leaf | (children > index) & (children < end)).all():
             raise ValueError("a tree points outside itself, or back")
-        is_reached[children] = True
+        is_reached[children[inner]] = True
     # So many roots and children as nodes reach all of them: none twice.
     if len(trees.roots) + 2 * len(inner) != n_nodes or not is_reached.all():
         raise ValueError("a node with no parent, or more than one")

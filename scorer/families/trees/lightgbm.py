@@ -162,12 +162,23 @@ class _Numbering:
     def n_nodes(self) -> int:
         return len(self.splits) + len(self.leaves)
 
-    def find_children(self, numbers: np.ndarray) -> np.ndarray:
-        """The nodes of the file's children: a split of the same tree, or ~ of a leaf. They may not exist."""
+    def link_children(self, *children: np.ndarray) -> list[np.ndarray]:
+        """The nodes of the file's children, which are splits of the same tree, or ~ of a leaf. Of a leaf itself."""
         root, n_splits = (np.repeat(counts, self.n_leaves - 1) for counts in (self.roots, self.n_leaves - 1))
-        children: np.ndarray = root + np.where(numbers >= 0, numbers, n_splits + ~numbers)
-        is_own = (numbers < n_splits) & (~numbers <= n_splits)
-        return children if is_own.all() else np.where(is_own, children, -1)  # refused as a child outside its tree
+        linked = [np.arange(self.n_nodes, dtype=np.int32) for _ in children]
+        for nodes, numbers in zip(linked, children, strict=True):
+            own: np.ndarray = root + np.where(numbers >= 0, numbers, n_splits + ~numbers)
+            is_own = (numbers < n_splits) & (~numbers <= n_splits)
+            if not is_own.all():
+                own[~is_own] = -1  # which is refused as a child outside its tree
+            nodes[self.splits] = own.astype(np.int32)
+        return linked
+
+    def spread(self, index: np.ndarray, values: np.ndarray, kind: Any, rest: float = 0) -> np.ndarray:
+        """An array over all nodes: *values* at *index*, *rest* elsewhere."""
+        spread = np.full(self.n_nodes, rest, kind)
+        spread[index] = values.astype(kind, copy=False)
+        return spread
 
 
 def _number_nodes(n_leaves: np.ndarray) -> _Numbering:
@@ -190,32 +201,20 @@ def _build_trees(arrays: dict[str, np.ndarray], n_outputs: int) -> Trees:
     sets, set_of = _read_sets(arrays, is_set) if is_set.any() else ((), np.empty(0, np.int64))
     kind = _KINDS[decision + _N_DECISIONS * (threshold >= 0)]
     threshold = _shift_near_zero(np.where(is_set, 0.0, threshold) if sets else threshold)
+    left, right = nodes.link_children(arrays["left_child"], arrays["right_child"])
     return Trees(
         roots=nodes.roots,
-        feature=_spread(nodes, nodes.splits, np.minimum(arrays["split_feature"], 2**31 - 1), np.int32, -1),
-        threshold=_spread(nodes, nodes.splits, threshold, np.float64),
-        left=_link_children(nodes, arrays["left_child"]),
-        right=_link_children(nodes, arrays["right_child"]),
-        kind=_spread(nodes, nodes.splits, kind, np.int8),
-        values=_spread(nodes, nodes.leaves, arrays["leaf_value"], np.float64)[:, None],
+        feature=nodes.spread(nodes.splits, np.minimum(arrays["split_feature"], 2**31 - 1), np.int32, -1),
+        threshold=nodes.spread(nodes.splits, threshold, np.float64),
+        left=left,
+        right=right,
+        kind=nodes.spread(nodes.splits, kind, np.int8),
+        values=nodes.spread(nodes.leaves, arrays["leaf_value"], np.float64)[:, None],
         output=(np.arange(len(nodes.roots)) % n_outputs).astype(np.int32),
-        set_of=_spread(nodes, nodes.splits, set_of, np.int32, -1) if sets else np.empty(0, np.int32),
+        set_of=nodes.spread(nodes.splits, set_of, np.int32, -1) if sets else np.empty(0, np.int32),
         sets=sets,
         linear=_read_linear(arrays, nodes) if arrays["is_linear"].any() else None,
     )
-
-
-def _spread(nodes: _Numbering, index: np.ndarray, values: np.ndarray, kind: Any, rest: float = 0) -> np.ndarray:
-    """An array over all nodes: *values* at *index*, *rest* elsewhere."""
-    spread = np.full(nodes.n_nodes, rest, kind)
-    spread[index] = values
-    return spread
-
-
-def _link_children(nodes: _Numbering, numbers: np.ndarray) -> np.ndarray:
-    children = np.arange(nodes.n_nodes, dtype=np.int32)
-    children[nodes.splits] = nodes.find_children(numbers)
-    return children
 
 
 def _shift_near_zero(threshold: np.ndarray) -> np.ndarray:
@@ -294,10 +293,10 @@ def _read_linear(arrays: dict[str, np.ndarray], nodes: _Numbering) -> LinearLeav
         raise ValueError("linear leaves with other numbers of terms than of features")
     constant, n_of_leaf = arrays["leaf_value"].copy(), np.zeros(len(of_linear), np.int64)
     constant[of_linear], n_of_leaf[of_linear] = arrays["leaf_const"], counts
-    ends = np.cumsum(_spread(nodes, nodes.leaves, n_of_leaf, np.int64))
+    ends = np.cumsum(nodes.spread(nodes.leaves, n_of_leaf, np.int64))
     return LinearLeaves(
         np.concatenate(([0], ends)),
-        _spread(nodes, nodes.leaves, constant, np.float64),
+        nodes.spread(nodes.leaves, constant, np.float64),
         np.clip(arrays["leaf_features"], -1, 2**31 - 1).astype(np.int32),
         arrays["leaf_coeff"],
     )

@@ -82,7 +82,7 @@ def _number_nodes(trees: Trees) -> _Numbered:
     """The place of each leaf, and the word of each inner node."""
     is_leaf = trees.feature < 0
     inner, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
-    n_leaves = (np.diff(trees.roots, append=len(is_leaf)) + 1) // 2  # of which each inner node adds one
+    n_leaves = (trees.count_nodes() + 1) >> 1  # of which each inner node adds one
     is_walked = n_leaves > MOST_MASKED
     feature, kind = trees.feature[inner].astype(np.int64), trees.kind[inner]
     words = feature << 3 | kind
