@@ -82,8 +82,7 @@ class Trees:
 
     def count_nodes(self) -> np.ndarray:
         """The nodes of each tree, int64[T]."""
-        ends = np.append(self.roots[1:], len(self.feature))
-        return ends[: len(self.roots)] - self.roots
+        return _count_nodes(self.roots, len(self.feature))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def check_trees(ensemble: Ensemble) -> None:
         raise ValueError(f"expected features and outputs, got {ensemble.n_features} and {n_outputs}")
     if not len(trees.roots):
         return
-    inner = _check_children(trees)
+    inner = check_children(trees.roots, trees.feature < 0, trees.left, trees.right)
     if len(inner) and int(trees.feature.max()) >= ensemble.n_features:
         raise ValueError(f"a tree asks for feature {int(trees.feature.max())} of {ensemble.n_features}")
     if np.isnan(trees.threshold).any() or not np.isfinite(trees.values).all():
@@ -125,27 +124,34 @@ def check_trees(ensemble: Ensemble) -> None:
         _check_linear(trees.linear, trees, ensemble.n_features)
 
 
-def _check_children(trees: Trees) -> np.ndarray:
-    """The inner nodes. Raises ValueError unless the nodes are trees whose children come after their parents."""
-    n_nodes = len(trees.feature)
-    sizes = trees.count_nodes()
-    if n_nodes > MOST_NODES or trees.roots[0] != 0 or sizes.min() < 1:
+def check_children(roots: np.ndarray, leaf: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The inner nodes, int64. *left*, *right*: of a leaf the leaf itself.
+
+    Raises ValueError unless the nodes are trees, one after the other, whose children come after their parents.
+    """
+    n_nodes = len(leaf)
+    sizes = _count_nodes(roots, n_nodes)
+    if n_nodes > MOST_NODES or roots[0] != 0 or sizes.min() < 1:
         raise ValueError("expected trees with nodes, one after the other")
-    leaf, index = trees.feature < 0, np.arange(n_nodes, dtype=np.int32)
-    end = np.repeat((trees.roots + sizes).astype(np.int32), sizes)
-    inner = np.flatnonzero(~leaf)
+    index, end = np.arange(n_nodes, dtype=left.dtype), np.repeat((roots + sizes).astype(left.dtype), sizes)
+    inner: np.ndarray = np.flatnonzero(~leaf)
     is_reached = np.zeros(n_nodes, bool)
-    is_reached[trees.roots] = True
-    for children in (trees.left, trees.right):
+    is_reached[roots] = True
+    for children in (left, right):
         if (leaf & (children != index)).any():
             raise ValueError("expected leaves without children, got a leaf with one")
         if not (leaf | (children > index) & (children < end)).all():
             raise ValueError("a tree points outside itself, or back")
         is_reached[children[inner]] = True
     # So many roots and children as nodes reach all of them: none twice.
-    if len(trees.roots) + 2 * len(inner) != n_nodes or not is_reached.all():
+    if len(roots) + 2 * len(inner) != n_nodes or not is_reached.all():
         raise ValueError("a node with no parent, or more than one")
     return inner
+
+
+def _count_nodes(roots: np.ndarray, n_nodes: int) -> np.ndarray:
+    ends = np.append(roots[1:], n_nodes)
+    return ends[: len(roots)] - roots
 
 
 def _check_linear(linear: LinearLeaves, trees: Trees, n_features: int) -> None:

@@ -134,16 +134,16 @@ def _order_leaves(
     left_ends, right_ends = (is_leaf[nodes] for nodes in children)
     leftmost, rightmost = np.where(left_ends, itself, left), np.where(right_ends, itself, right)
     for _ in steps:
-        leftmost, rightmost = leftmost[leftmost], rightmost[rightmost]
+        leftmost, rightmost = (chain.take(chain, mode="clip") for chain in (leftmost, rightmost))
     first, last = left[leftmost], right[rightmost]  # leaves of each inner node
     # The last leaf to the left of a node's border and the first one to the right of it are neighbours.
-    before = np.where(left_ends, left, np.take(last, left, mode="clip"))
-    behind = np.where(right_ends, right, np.take(first, right, mode="clip"))
+    before = np.where(left_ends, left, last.take(left, mode="clip"))
+    behind = np.where(right_ends, right, first.take(right, mode="clip"))
     follower, n_behind = np.arange(int(n_leaves.sum())), np.zeros(int(n_leaves.sum()), np.int64)
     follower[before], n_behind[before] = behind, 1
     for _ in steps:
-        n_behind += n_behind[follower]
-        follower = follower[follower]
+        n_behind += n_behind.take(follower, mode="clip")
+        follower = follower.take(follower, mode="clip")
     place = np.repeat(np.cumsum(n_leaves) - 1, n_leaves) - n_behind
     return place, place[first] - np.repeat(np.cumsum(n_leaves) - n_leaves, n_leaves - 1), n_behind[first] - n_behind[behind]
 

@@ -206,6 +206,7 @@ def _parse_numbers(
             column = [text for text in column if text]
         texts += column
     text, n_numbers = b"\n".join(texts), sum(totals.values())
+    texts.clear()
     by_line = np.concatenate([expected for key, expected in counts.items() if totals[key]] or [np.zeros(0, np.int64)])
     by_line = by_line[by_line > 0]
     if len(text) > _LONGEST_NUMBER * n_numbers:
