@@ -151,7 +151,8 @@ def check_children(roots: np.ndarray, leaf: np.ndarray, left: np.ndarray, right:
 
 def _count_nodes(roots: np.ndarray, n_nodes: int) -> np.ndarray:
     ends = np.append(roots[1:], n_nodes)
-    return ends[: len(roots)] - roots
+    sizes: np.ndarray = ends[: len(roots)] - roots
+    return sizes
 
 
 def _check_linear(linear: LinearLeaves, trees: Trees, n_features: int) -> None:

@@ -98,7 +98,7 @@ def _number_nodes(trees: Trees) -> _Numbered:
         masks = feature << 15 | (low & 63) << 9 | ((count - 1) & 63) << 3 | kind
         words = np.where(np.repeat(is_walked, n_leaves - 1), words, masks) if is_walked.any() else masks
     if is_walked.any():
-        words = _add_children(words, (inner, left, right), is_leaf, n_before, n_leaves)
+        words = _add_children(words, (left, right), is_leaf, n_before, n_leaves)
     return _Numbered(np.where(is_walked, WALKED, MASKED), n_leaves, inner, leaves, words)
 
 
@@ -145,20 +145,25 @@ def _order_leaves(
         n_behind += n_behind.take(follower, mode="clip")
         follower = follower.take(follower, mode="clip")
     place = np.repeat(np.cumsum(n_leaves) - 1, n_leaves) - n_behind
-    return place, place[first] - np.repeat(np.cumsum(n_leaves) - n_leaves, n_leaves - 1), n_behind[first] - n_behind[behind]
+    return (
+        place,
+        place[first] - np.repeat(np.cumsum(n_leaves) - n_leaves, n_leaves - 1),
+        n_behind[first] - n_behind[behind],
+    )
 
 
 def _add_children(
     words: np.ndarray,
-    nodes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    children: tuple[np.ndarray, np.ndarray],
     is_leaf: np.ndarray,
     n_before: np.ndarray,
     n_leaves: np.ndarray,
 ) -> np.ndarray:
-    """The words, each of a walked tree followed by its two children. *nodes*: the inner ones, and their children."""
-    inner, *children = nodes
+    """The words, each of a walked tree followed by its two children."""
     n_inner = n_leaves - 1
-    first = np.cumsum(n_leaves) - n_leaves  # leaf of each tree; of its inner nodes as many less as there are trees before
+    first = (
+        np.cumsum(n_leaves) - n_leaves
+    )  # leaf of each tree; of its inner nodes as many less as there are trees before
     leaf_shift = np.repeat(first, n_inner)
     inner_shift = leaf_shift - np.repeat(np.arange(len(n_leaves)), n_inner)
     places = [np.where(is_leaf[c], leaf_shift - 1 - n_before[c], c - n_before[c] - inner_shift) for c in children]

@@ -54,7 +54,9 @@ def read_trees(data: bytes, start: int, sizes: list[int]) -> dict[str, np.ndarra
     if data[end : end + len(_END)] != _END:
         raise ValueError(f"expected 'end of trees' behind {len(sizes)} trees, got something else: it is cut or changed")
     spans = _find_spans(data, start, sizes)
-    numbers, n_leaves, n_sets, is_linear = _parse_counts(data, spans, (b"Tree", b"num_leaves", b"num_cat", b"is_linear"))
+    numbers, n_leaves, n_sets, is_linear = _parse_counts(
+        data, spans, (b"Tree", b"num_leaves", b"num_cat", b"is_linear")
+    )
     order, lengths = np.arange(len(sizes)), spans[b"Tree"][1] - spans[b"Tree"][0]
     if not (np.array_equal(numbers, order) and np.array_equal(lengths, np.searchsorted(_TENS, order, "right") + 1)):
         raise ValueError("expected trees in the order of their numbers, got another order")
@@ -151,7 +153,11 @@ def _parse_counts(data: bytes, spans: _Spans, keys: Sequence[bytes]) -> np.ndarr
     """A count for each key and tree, int64[keys, trees]; 0 where there is none. Raises ValueError."""
     none = spans[b"Tree"][:1] * 2
     first, end = (np.stack(parts) for parts in zip(*(spans.get(key, none) for key in keys), strict=True))
-    content, counts, longest = np.frombuffer(data, np.uint8), np.zeros(first.shape, np.int64), (end - first).max(initial=0)
+    content, counts, longest = (
+        np.frombuffer(data, np.uint8),
+        np.zeros(first.shape, np.int64),
+        (end - first).max(initial=0),
+    )
     if longest > _LONGEST_COUNT:
         raise ValueError(f"expected counts of at most {_LONGEST_COUNT} digits, got a longer text")
     for place in range(int(longest)):  # from the last digit on
