@@ -161,9 +161,8 @@ def _add_children(
 ) -> np.ndarray:
     """The words, each of a walked tree followed by its two children."""
     n_inner = n_leaves - 1
-    first = (
-        np.cumsum(n_leaves) - n_leaves
-    )  # leaf of each tree; of its inner nodes as many less as there are trees before
+    # The first leaf of each tree; its first inner node has that number less the trees before it.
+    first = np.cumsum(n_leaves) - n_leaves
     leaf_shift = np.repeat(first, n_inner)
     inner_shift = leaf_shift - np.repeat(np.arange(len(n_leaves)), n_inner)
     places = [np.where(is_leaf[c], leaf_shift - 1 - n_before[c], c - n_before[c] - inner_shift) for c in children]
