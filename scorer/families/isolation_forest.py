@@ -19,12 +19,13 @@ from shared.contract.reasons import Reason
 
 from .base import Body, Family
 from .checks import read_number, read_release
+from .trees.ensemble import check_children
+from .trees.nodes import SAMPLES, join_nodes
 
 MOST_NODES = 2**22  # of all trees of one model: 80 MiB here; a larger forest is not packed
 DEEPEST = 64  # scikit-learn grows them to log2(max_samples) levels
 
 _BEHAVIOURS = ((0, 20), (0, 21))  # releases with `behaviour`; the first ones with `offset_`
-_KINDS = {"left_child": "i", "right_child": "i", "feature": "i", "threshold": "f", "n_node_samples": "i"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +106,16 @@ def read_trees(state: dict[str, Any], rule: ScoringRule) -> Trees | None:
     """
     n_features = int(state["n_features_in_"] if "n_features_in_" in state else state["n_features_"])
     tree_states = [estimator.state["tree_"].state for estimator in state["estimators_"]]
-    for tree in {id(tree): tree for tree in tree_states}.values():  # a small file may name one tree a million times
-        kinds = _list_kinds(tree["nodes"])
-        if tree["nodes"].ndim != 1 or any(kinds[name] != kind for name, kind in _KINDS.items()):
-            raise ValueError("a tree's nodes have fields of other types")
-    sizes = np.array([len(tree["nodes"]) for tree in tree_states])
-    if not tree_states or not sizes.all() or n_features < 1:
-        raise ValueError(f"{len(tree_states)} trees for {n_features} features, or a tree without nodes")
-    if sizes.sum() > MOST_NODES:
+    if n_features < 1:
+        raise ValueError(f"{len(tree_states)} trees for {n_features} features")
+    nodes = join_nodes(tree_states, MOST_NODES, SAMPLES)
+    if nodes is None:
         return None
-    if any(tree["node_count"] != len(tree["nodes"]) for tree in tree_states):
-        raise ValueError("a tree's node_count is not the number of its nodes")
-    # Field by field: for whole nodes NumPy would compare the types again for each tree.
-    nodes = {name: np.concatenate([tree["nodes"][name] for tree in tree_states]) for name in _KINDS}
-    roots = np.cumsum(sizes) - sizes
-    leaf, left_child, right_child = _find_children(nodes, roots, sizes)
-    feature = np.where(leaf, -1, _map_features(state, n_features, nodes["feature"], ~leaf, sizes))
-    depth = _measure_depths(leaf, left_child, right_child, roots)
-    samples = nodes["n_node_samples"]
+    roots, sizes, leaf = nodes.roots, nodes.sizes, nodes.leaf
+    check_children(roots, leaf, nodes.left, nodes.right)
+    feature = np.where(leaf, -1, _map_features(state, n_features, nodes.fields["feature"], ~leaf, sizes))
+    depth = _measure_depths(leaf, nodes.left, nodes.right, roots)
+    samples = nodes.fields["n_node_samples"]
     if samples[leaf].min() < 1:
         raise ValueError("a leaf without samples")
     if int(state["_max_samples"]) < 1:
@@ -132,13 +125,9 @@ def read_trees(state: dict[str, Any], rule: ScoringRule) -> Trees | None:
     _check_lengths(state, path_lengths[leaf], sizes, leaf)
     if not normal:  # one sample a tree; scikit-learn then calls the mean depth 1
         path_lengths, normal = np.ones(len(leaf)), 1.0
-    threshold = np.where(leaf, path_lengths, nodes["threshold"])
-    integers = np.concatenate((roots, feature, left_child, right_child)).astype(np.int32)
+    threshold = np.where(leaf, path_lengths, nodes.fields["threshold"])
+    integers = np.concatenate((roots, feature, nodes.left, nodes.right)).astype(np.int32)
     return Trees(len(tree_states), n_features, normal, integers, threshold)
-
-
-def _list_kinds(nodes: np.ndarray) -> dict[str, str]:
-    return {name: nodes.dtype[name].kind for name in nodes.dtype.names or ()}
 
 
 def compute_average_path(samples: np.ndarray, *, is_first: bool = False) -> np.ndarray:
@@ -151,27 +140,6 @@ def compute_average_path(samples: np.ndarray, *, is_first: bool = False) -> np.n
     if is_first:
         return np.where(samples <= 1, 1.0, mean)
     return np.where(samples <= 1, 0.0, np.where(samples == 2, 1.0, mean))  # noqa: PLR2004  # the formula's own cases
-
-
-def _find_children(
-    nodes: dict[str, np.ndarray], roots: np.ndarray, sizes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A mask of the leaves, and both children of each node. Raises ValueError unless these are trees."""
-    indices = np.arange(len(nodes["left_child"]))
-    first, end = np.repeat(roots, sizes), np.repeat(roots + sizes, sizes)
-    leaf = nodes["left_child"] == -1
-    if not (nodes["right_child"][leaf] == -1).all():
-        raise ValueError("expected leaves without children, got a leaf with one")
-    left_child = np.where(leaf, indices, nodes["left_child"] + first)
-    right_child = np.where(leaf, indices, nodes["right_child"] + first)
-    inner = ~leaf
-    if not ((left_child > indices) & (left_child < end) & (right_child > indices) & (right_child < end))[inner].all():
-        raise ValueError("a tree points outside itself, or back")
-    parents = np.bincount(np.concatenate((left_child[inner], right_child[inner])), minlength=len(indices))
-    parents[roots] += 1
-    if not (parents == 1).all():
-        raise ValueError("a node of a tree has no parent, or two")
-    return leaf, left_child, right_child
 
 
 def _map_features(

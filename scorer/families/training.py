@@ -220,19 +220,23 @@ def saw_gaps(model: ParsedObject) -> bool:
         names = ("left_child", "right_child", "n_node_samples")
     distinct = {id(tree): tree for tree in trees}.values()  # a file may name one many times
     nodes = [part.state.get("nodes") for tree in distinct if (part := _describe(tree))]
-    return any(_sends_to_smaller(array, *names) for array in nodes if isinstance(array, np.ndarray))
+    return _send_to_smaller([array for array in nodes if isinstance(array, np.ndarray)], ("missing_go_to_left", *names))
 
 
-def _sends_to_smaller(nodes: np.ndarray, first_name: str, second_name: str, count_name: str) -> bool:
-    """Whether a node sends missing values to that of its children which has fewer samples.
+def _send_to_smaller(trees: list[np.ndarray], names: tuple[str, str, str, str]) -> bool:
+    """Whether a node sends missing values to that of its children which has fewer samples. All trees at once.
 
-    The names are those of the fields with its children and its number of samples.
+    *names*: of the fields with that flag, both children and the number of samples; trees without them do not count.
     """
-    if not {"missing_go_to_left", first_name, second_name, count_name} <= set(nodes.dtype.names or ()):
+    has_names = {id(kind): set(names) <= set(kind.names or ()) for kind in [tree.dtype for tree in trees]}
+    used = [tree for tree in trees if tree.ndim == 1 and has_names[id(tree.dtype)]]
+    if not used:
         return False
-    first = nodes[first_name]
-    inner = np.flatnonzero((first > 0) & (first < len(nodes)))
-    first, second, counts = first[inner], nodes[second_name][inner], nodes[count_name]
-    if len(second) and not 0 < second.min() <= second.max() < len(nodes):
+    is_left, first, second, counts = (np.concatenate([tree[name] for tree in used]) for name in names)
+    sizes = np.array([len(tree) for tree in used])
+    size, root = np.repeat(sizes, sizes), np.repeat(np.cumsum(sizes) - sizes, sizes)
+    inner = np.flatnonzero((first > 0) & (first < size))
+    first, second, size, root = first[inner], second[inner], size[inner], root[inner]
+    if not ((second > 0) & (second < size)).all():
         return False  # which the checks refuse
-    return bool(((nodes["missing_go_to_left"][inner] != 0) != (counts[first] > counts[second])).any())
+    return bool(((is_left[inner] != 0) != (counts[root + first] > counts[root + second])).any())

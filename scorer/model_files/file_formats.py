@@ -16,6 +16,7 @@ SHOWN = 40  # characters in a message
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")  # control characters that no text has
 _JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*(?:["{\[\]\d-]|true|false|null))')
 _LIGHTGBM = re.compile(r"tree\r?\n(?:[a-z_]+=|\Z)")
+_LIGHTGBM_BYTES = re.compile(rb"tree\r?\nversion=v\d")
 _XGBOOST_JSON = re.compile(r'\s*\{\s*"(?:learner"\s*:\s*\{|version"\s*:\s*\[)')
 _XGBOOST_UBJSON = re.compile(rb"\{L\0{7}\x07(?:learner\{|version\[)")
 # Up to 3.0 XGBoost also wrote a form of its own: "binf", or 136 bytes of parameters and the objective's name.
@@ -66,6 +67,8 @@ def identify_format(data: bytes) -> FileFormat:
         return FileFormat.OLD_PICKLE
     if _XGBOOST_UBJSON.match(data):
         return FileFormat.XGBOOST
+    if _LIGHTGBM_BYTES.match(data):  # as below, and sooner
+        return FileFormat.LIGHTGBM
     text = _decode_sample(data)
     if text is None:
         return FileFormat.XGBOOST_BINARY if _XGBOOST_BINARY.match(data) else FileFormat.UNKNOWN

@@ -48,41 +48,47 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
     stack: list[Any] = []
     outer_stacks: list[list[Any]] = []  # the stacks below each mark
     memo: dict[int, Any] = {}
+    view = memoryview(data)
     for _ in steps:
         code = data[position]
         position += 1
         match code:
-            case 0x94:  # MEMOIZE
-                memo[len(memo)] = stack[-1]
-            case 0x71:  # BINPUT
-                memo[data[position]] = stack[-1]
-                position += 1
             case 0x68:  # BINGET
                 stack.append(memo[data[position]])
                 position += 1
+            case 0x94:  # MEMOIZE
+                memo[len(memo)] = stack[-1]
+            case 0x4B:  # BININT1
+                stack.append(data[position])
+                position += 1
+            case 0x71:  # BINPUT
+                memo[data[position]] = stack[-1]
+                position += 1
+            case 0x28:  # MARK
+                outer_stacks.append(stack)
+                stack = []
             case 0x8C:  # SHORT_BINUNICODE
                 start = position + 1
                 position = start + data[position]
                 stack.append(str(data[start:position], "utf-8"))
-            case 0x4B:  # BININT1
-                stack.append(data[position])
-                position += 1
-            case 0x58:  # BINUNICODE
-                start = position + 4
-                position = start + _U32(data, position)[0]
-                stack.append(str(data[start:position], "utf-8", "surrogatepass"))
-            case 0x85:  # TUPLE1
-                stack[-1] = (stack[-1],)
-            case 0x28:  # MARK
-                outer_stacks.append(stack)
-                stack = []
-            case 0x89:  # NEWFALSE
-                stack.append(False)
             case 0x52:  # REDUCE
                 args = stack.pop()
                 stack[-1] = value = pickle_globals.make_call(stack[-1], args, steps)
                 if type(value) is pickle_globals.PendingArray:
                     value.memo = _find_memo_number(data, position, memo)
+            case 0x47:  # BINFLOAT
+                stack.append(_F64(data, position)[0])
+                position += 8
+            case 0x4E:  # NONE
+                stack.append(None)
+            case 0x74:  # TUPLE
+                items = tuple(stack)
+                stack = outer_stacks.pop()
+                stack.append(items)
+            case 0x96 | 0x8E:  # BYTEARRAY8, BINBYTES8
+                start = position + 8
+                position = start + _U64(data, position)[0]
+                stack.append(data[start:position])
             case 0x62:  # BUILD
                 state = stack.pop()
                 target = stack[-1]
@@ -97,15 +103,27 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
             case 0x87:  # TUPLE3
                 last, middle = stack.pop(), stack.pop()
                 stack[-1] = (stack[-1], middle, last)
-            case 0x74:  # TUPLE
-                items = tuple(stack)
-                stack = outer_stacks.pop()
-                stack.append(items)
+            case 0x85:  # TUPLE1
+                stack[-1] = (stack[-1],)
+            case 0x7D:  # EMPTY_DICT
+                stack.append({})
+            case 0x75:  # SETITEMS
+                items_of_dict, stack = stack, outer_stacks.pop()
+                _set_items(stack[-1], items_of_dict)
+            case 0x81:  # NEWOBJ
+                args = stack.pop()
+                stack[-1] = pickle_globals.make_call(stack[-1], args, steps)
+            case 0x29:  # EMPTY_TUPLE
+                stack.append(())
             case 0x86:  # TUPLE2
                 last = stack.pop()
                 stack[-1] = (stack[-1], last)
-            case 0x4E:  # NONE
-                stack.append(None)
+            case 0x58:  # BINUNICODE
+                start = position + 4
+                position = start + _U32(data, position)[0]
+                stack.append(str(view[start:position], "utf-8", "surrogatepass"))  # may be a booster of megabytes
+            case 0x89:  # NEWFALSE
+                stack.append(False)
             case 0x42:  # BINBYTES
                 start = position + 4
                 position = start + _U32(data, position)[0]
@@ -114,30 +132,16 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
                 start = position + 1
                 position = start + data[position]
                 stack.append(data[start:position])
-            case 0x96 | 0x8E:  # BYTEARRAY8, BINBYTES8
-                start = position + 8
-                position = start + _U64(data, position)[0]
-                stack.append(data[start:position])
             case 0x93:  # STACK_GLOBAL
                 name = stack.pop()
                 stack[-1] = pickle_globals.find_global(stack[-1], name, foreign)
             case 0x63:  # GLOBAL
                 module, name, position = _read_two_lines(data, position)
                 stack.append(pickle_globals.find_global(module, name, foreign))
-            case 0x81:  # NEWOBJ
-                args = stack.pop()
-                stack[-1] = pickle_globals.make_call(stack[-1], args, steps)
             case 0x88:  # NEWTRUE
                 stack.append(True)
-            case 0x7D:  # EMPTY_DICT
-                stack.append({})
             case 0x5D:  # EMPTY_LIST
                 stack.append([])
-            case 0x29:  # EMPTY_TUPLE
-                stack.append(())
-            case 0x75:  # SETITEMS
-                items_of_dict, stack = stack, outer_stacks.pop()
-                _set_items(stack[-1], items_of_dict)
             case 0x73:  # SETITEM
                 last, middle = stack.pop(), stack.pop()
                 _set_items(stack[-1], [middle, last])
@@ -147,9 +151,6 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
             case 0x61:  # APPEND
                 last = stack.pop()
                 _extend_list(stack[-1], [last])
-            case 0x47:  # BINFLOAT
-                stack.append(_F64(data, position)[0])
-                position += 8
             case 0x4A:  # BININT
                 stack.append(_I32(data, position)[0])
                 position += 4

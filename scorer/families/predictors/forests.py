@@ -11,6 +11,7 @@ import numpy as np
 from scorer.families.checks import read_array, read_number, read_release
 from scorer.families.steps import LabelRule, Outputs, Step, StepKind
 from scorer.families.trees.ensemble import MOST_NODES, Ensemble, Link, NodeKind, Trees, check_trees
+from scorer.families.trees.nodes import join_gap_sides, join_nodes
 from scorer.families.trees.packing import build_trees_step
 from scorer.model_files.parsed import ParsedObject
 from shared.contract.domain import Task
@@ -18,8 +19,9 @@ from shared.contract.domain import Task
 from .predictor import Predictor, read_classes
 
 VALUES_LIMIT = 2**23  # numbers in the leaves of one model: 64 MiB
-_KINDS = {"left_child": "i", "right_child": "i", "feature": "i", "threshold": "f"}
-MEDIAN_LIMIT = 128  # trees whose predictions are sorted for each row
+# Trees whose predictions are sorted for each row. At most BLOCK of kernels/numba_backend.py: numba_steps.py sorts them
+# in an array of so many places, and native code does not see where it ends.
+MEDIAN_LIMIT = 128
 _TREE_REGRESSORS = ("DecisionTreeRegressor", "ExtraTreeRegressor")
 _TREE_CLASSIFIERS = ("DecisionTreeClassifier", "ExtraTreeClassifier")
 _BINARY = 2
@@ -269,46 +271,27 @@ def _join_trees(
     _check_shapes(states, n_features)
     trees = [state["tree_"].state for state in states]
     for tree in {id(tree): tree for tree in trees}.values():  # a small file may name one tree a million times
-        nodes, values = tree["nodes"], tree["values"]
-        kinds = {name: nodes.dtype[name].kind for name in nodes.dtype.names or ()}
-        if nodes.ndim != 1 or not len(nodes) or any(kinds.get(name) != kind for name, kind in _KINDS.items()):
-            raise ValueError("a tree's nodes have fields of other types")
-        if values.ndim != 3 or len(values) != len(nodes) or values[0].size != width or values.dtype.kind != "f":  # noqa: PLR2004  # nodes, outputs, classes
-            raise ValueError(f"a tree's values are {values.shape} for {len(nodes)} nodes of {width} numbers")
-        if tree["node_count"] != len(nodes):
-            raise ValueError("a tree's node_count is not the number of its nodes")
-    sizes = np.array([len(tree["nodes"]) for tree in trees])
-    if sizes.sum() > MOST_NODES or sizes.sum() * width > VALUES_LIMIT:
+        n_nodes, values = len(tree["nodes"]), tree["values"]
+        if values.ndim != 3 or len(values) != n_nodes or values.size != n_nodes * width or values.dtype.kind != "f":  # noqa: PLR2004  # nodes, outputs, classes
+            raise ValueError(f"a tree's values are {values.shape} for {n_nodes} nodes of {width} numbers")
+    nodes = join_nodes(trees, min(MOST_NODES, VALUES_LIMIT // max(width, 1)))
+    if nodes is None:
         return None
-    nodes = {name: np.concatenate([tree["nodes"][name] for tree in trees]) for name in _KINDS}
-    roots = np.cumsum(sizes) - sizes
-    index, first = np.arange(len(nodes["feature"])), np.repeat(roots, sizes)
-    leaf = nodes["left_child"] == -1
-    if not (nodes["right_child"][leaf] == -1).all():
-        raise ValueError("expected leaves without children, got a leaf with one")
-    values = np.concatenate([tree["values"].reshape(-1, width) for tree in trees]).astype(np.float64)
+    leaf = nodes.leaf
+    values = np.concatenate([tree["values"].reshape(-1, width) for tree in trees]).astype(np.float64, copy=False)
     if is_shared:
-        values = _divide_by_sums(values, roots)
-    goes_left = [_read_gap_side(tree["nodes"]) for tree in trees]
+        values = _divide_by_sums(values, nodes.roots)
     output = np.full(len(trees), -1 if is_vector and width > 1 else 0, np.int32)
     return Trees(
-        roots,
-        np.where(leaf, -1, nodes["feature"]).astype(np.int32),
-        np.where(leaf, 0.0, nodes["threshold"]),
-        np.where(leaf, index, nodes["left_child"] + first).astype(np.int32),
-        np.where(leaf, index, nodes["right_child"] + first).astype(np.int32),
-        np.where(~leaf & np.concatenate(goes_left), NodeKind.NAN_LEFT, NodeKind.NAN_RIGHT).astype(np.int8),
+        nodes.roots,
+        np.where(leaf, -1, nodes.fields["feature"]).astype(np.int32),
+        np.where(leaf, 0.0, nodes.fields["threshold"]),
+        nodes.left.astype(np.int32),
+        nodes.right.astype(np.int32),
+        np.where(~leaf & join_gap_sides(trees), np.int8(NodeKind.NAN_LEFT), np.int8(NodeKind.NAN_RIGHT)),
         np.where(leaf[:, None], values, 0.0),
         output,
     )
-
-
-def _read_gap_side(nodes: np.ndarray) -> np.ndarray:
-    """Whether each node sends missing values left; releases before 1.3 knew none."""
-    if "missing_go_to_left" not in (nodes.dtype.names or ()):
-        return np.zeros(len(nodes), bool)
-    is_left: np.ndarray = nodes["missing_go_to_left"] != 0
-    return is_left
 
 
 def _divide_by_sums(values: np.ndarray, roots: np.ndarray) -> np.ndarray:

@@ -127,10 +127,12 @@ def _join_trees(parts: Sequence[Any], n_totals: int, trained: dict[int, np.ndarr
     if any(type(part) is not ParsedObject for part in parts):
         raise ValueError("_predictors holds what is no tree")
     arrays = [part.state["nodes"] for part in parts]
-    for nodes in {id(nodes): nodes for nodes in arrays}.values():
-        kinds = {name: nodes.dtype[name].kind for name in nodes.dtype.names or ()}
-        if nodes.ndim != 1 or not len(nodes) or any(kinds.get(name, "?") not in kind for name, kind in _KINDS.items()):
+    for dtype in {id(dtype): dtype for dtype in [nodes.dtype for nodes in arrays]}.values():
+        kinds = {name: dtype[name].kind for name in dtype.names or ()}
+        if any(kinds.get(name, "?") not in kind for name, kind in _KINDS.items()):
             raise ValueError("a tree's nodes have fields of other types")
+    if any(nodes.ndim != 1 or not len(nodes) for nodes in arrays):
+        raise ValueError("expected trees with nodes in one dimension, got others")
     sizes = np.array([len(nodes) for nodes in arrays], np.int64)
     if sizes.sum() > MOST_NODES:
         return None
@@ -173,8 +175,10 @@ def _read_sets(
     is_left = np.zeros(len(set_of), bool)
     is_left[goes_left] = True
     for part, nodes in zip(parts, arrays, strict=True):
-        if "is_categorical" in (nodes.dtype.names or ()):
-            bits = np.ascontiguousarray(part.state["raw_left_cat_bitsets"]).astype("<u4")
+        has_sets = "is_categorical" in (nodes.dtype.names or ())
+        own_bits = part.state["raw_left_cat_bitsets"] if has_sets else None
+        if has_sets and nodes["is_categorical"].any():
+            bits = np.ascontiguousarray(own_bits).astype("<u4")
             for node in np.flatnonzero((nodes["is_categorical"] != 0) & (nodes["is_leaf"] == 0)).tolist():
                 members = np.unpackbits(bits[int(nodes["bitset_idx"][node])].view(np.uint8), bitorder="little") != 0
                 if is_left[offset + node]:

@@ -80,6 +80,10 @@ class Trees:
     sets: tuple[np.ndarray, ...] = ()  # bool arrays: element c says whether category c is in the set
     linear: LinearLeaves | None = None  # where all leaves are linear; then V is 1
 
+    def count_nodes(self) -> np.ndarray:
+        """The nodes of each tree, int64[T]."""
+        return _count_nodes(self.roots, len(self.feature))
+
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
@@ -102,12 +106,12 @@ def check_trees(ensemble: Ensemble) -> None:
         raise ValueError(f"expected features and outputs, got {ensemble.n_features} and {n_outputs}")
     if not len(trees.roots):
         return
-    inner = _check_children(trees)
+    inner = check_children(trees.roots, trees.feature < 0, trees.left, trees.right)
     if len(inner) and int(trees.feature.max()) >= ensemble.n_features:
         raise ValueError(f"a tree asks for feature {int(trees.feature.max())} of {ensemble.n_features}")
     if np.isnan(trees.threshold).any() or not np.isfinite(trees.values).all():
         raise ValueError("a tree has a threshold that is no number, or a leaf that is not finite")
-    if not np.isin(trees.output, range(-1, n_outputs)).all():
+    if not -1 <= int(trees.output.min()) <= int(trees.output.max()) < n_outputs:
         raise ValueError("a tree adds to an output that does not exist")
     if trees.values.shape[1] != (n_outputs if (trees.output < 0).any() else 1):
         raise ValueError(f"expected leaves of {n_outputs} values, got {trees.values.shape[1]}")
@@ -120,25 +124,35 @@ def check_trees(ensemble: Ensemble) -> None:
         _check_linear(trees.linear, trees, ensemble.n_features)
 
 
-def _check_children(trees: Trees) -> np.ndarray:
-    """The inner nodes. Raises ValueError unless the nodes are trees whose children come after their parents."""
-    n_nodes = len(trees.feature)
-    sizes = np.diff(trees.roots, append=n_nodes)
-    if n_nodes > MOST_NODES or trees.roots[0] != 0 or sizes.min() < 1:
+def check_children(roots: np.ndarray, leaf: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The inner nodes, int64. *left*, *right*: of a leaf the leaf itself.
+
+    Raises ValueError unless the nodes are trees, one after the other, whose children come after their parents.
+    """
+    n_nodes = len(leaf)
+    sizes = _count_nodes(roots, n_nodes)
+    if n_nodes > MOST_NODES or roots[0] != 0 or sizes.min() < 1:
         raise ValueError("expected trees with nodes, one after the other")
-    index, end = np.arange(n_nodes), np.repeat(trees.roots + sizes, sizes)
-    leaf = trees.feature < 0
+    index, end = np.arange(n_nodes, dtype=left.dtype), np.repeat((roots + sizes).astype(left.dtype), sizes)
     inner: np.ndarray = np.flatnonzero(~leaf)
-    if not ((trees.left[leaf] == index[leaf]) & (trees.right[leaf] == index[leaf])).all():
-        raise ValueError("expected leaves without children, got a leaf with one")
-    for children in (trees.left[inner], trees.right[inner]):
-        if not ((children > inner) & (children < end[inner])).all():
+    is_reached = np.zeros(n_nodes, bool)
+    is_reached[roots] = True
+    for children in (left, right):
+        if (leaf & (children != index)).any():
+            raise ValueError("expected leaves without children, got a leaf with one")
+        if not (leaf | (children > index) & (children < end)).all():
             raise ValueError("a tree points outside itself, or back")
-    parents = np.bincount(np.concatenate((trees.left[inner], trees.right[inner])), minlength=n_nodes)
-    parents[trees.roots] += 1
-    if not (parents == 1).all():
+        is_reached[children[inner]] = True
+    # So many roots and children as nodes reach all of them: none twice.
+    if len(roots) + 2 * len(inner) != n_nodes or not is_reached.all():
         raise ValueError("a node with no parent, or more than one")
     return inner
+
+
+def _count_nodes(roots: np.ndarray, n_nodes: int) -> np.ndarray:
+    ends = np.append(roots[1:], n_nodes)
+    sizes: np.ndarray = ends[: len(roots)] - roots
+    return sizes
 
 
 def _check_linear(linear: LinearLeaves, trees: Trees, n_features: int) -> None:

@@ -20,6 +20,7 @@ from .ensemble import NEAR_ZERO, Ensemble, LinearLeaves, Link, NodeKind, Trees, 
 
 _CATEGORICAL, _DEFAULT_LEFT, _MISSING = 1, 2, 2  # bits of decision_type: two flags, and the shift of the missing type
 _NONE, _ZERO, _NAN = 0, 1, 2  # missing types
+_N_DECISIONS = (_NAN + 1) << _MISSING
 _WORD = 32  # categories of a word of cat_threshold
 # Objectives by their names in files, which are those of `ParseObjectiveAlias` in include/LightGBM/config.h.
 _SQUARES = ("regression", "regression_l2", "mean_squared_error", "mse", "l2")
@@ -161,73 +162,91 @@ class _Numbering:
     def n_nodes(self) -> int:
         return len(self.splits) + len(self.leaves)
 
-    def find_children(self, numbers: np.ndarray) -> np.ndarray:
-        """The nodes of the file's children: a split of the same tree, or ~ of a leaf. They may not exist."""
+    def link_children(self, *children: np.ndarray) -> list[np.ndarray]:
+        """The nodes of the file's children, which are splits of the same tree, or ~ of a leaf. Of a leaf itself."""
         root, n_splits = (np.repeat(counts, self.n_leaves - 1) for counts in (self.roots, self.n_leaves - 1))
-        children: np.ndarray = root + np.where(numbers >= 0, numbers, n_splits + ~numbers)
-        is_own = (numbers < n_splits) & (~numbers <= n_splits)
-        return np.where(is_own, children, -1)  # which is refused as a child outside its tree
+        linked = [np.arange(self.n_nodes, dtype=np.int32) for _ in children]
+        for nodes, numbers in zip(linked, children, strict=True):
+            own: np.ndarray = root + np.where(numbers >= 0, numbers, n_splits + ~numbers)
+            is_own = (numbers < n_splits) & (~numbers <= n_splits)
+            if not is_own.all():
+                own[~is_own] = -1  # which is refused as a child outside its tree
+            nodes[self.splits] = own.astype(np.int32)
+        return linked
+
+    def spread(self, index: np.ndarray, values: np.ndarray, kind: Any, rest: float = 0) -> np.ndarray:
+        """An array over all nodes: *values* at *index*, *rest* elsewhere."""
+        spread = np.full(self.n_nodes, rest, kind)
+        spread[index] = values.astype(kind, copy=False)
+        return spread
 
 
 def _number_nodes(n_leaves: np.ndarray) -> _Numbering:
-    sizes = 2 * n_leaves - 1
+    n_splits, sizes = n_leaves - 1, 2 * n_leaves - 1
     roots = np.cumsum(sizes) - sizes
-    is_leaf = np.repeat(np.tile((False, True), len(n_leaves)), np.stack((n_leaves - 1, n_leaves), axis=1).ravel())
-    return _Numbering(roots, n_leaves, np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf))
+    n_before = np.cumsum(n_leaves) - n_leaves  # leaves of the trees before, and with as many trees less, splits
+    splits = np.arange(n_splits.sum()) + np.repeat(n_before, n_splits)
+    leaves = np.arange(n_leaves.sum()) + np.repeat(roots + n_splits - n_before, n_leaves)
+    return _Numbering(roots, n_leaves, splits, leaves)
 
 
 def _build_trees(arrays: dict[str, np.ndarray], n_outputs: int) -> Trees:
     nodes = _number_nodes(arrays["n_leaves"])
     decision, threshold = arrays["decision_type"], arrays["threshold"]
-    if len(decision) and not (0 <= decision.min() <= decision.max() < (_NAN + 1) << _MISSING):
+    if len(decision) and not (0 <= decision.min() <= decision.max() < _N_DECISIONS):
         raise ValueError("a split of a type that does not exist")
     if len(decision) and arrays["split_feature"].min() < 0:
         raise ValueError("a split by a feature that does not exist")
     is_set = (decision & _CATEGORICAL) != 0
-    compared = _find_kinds(decision, threshold)
     sets, set_of = _read_sets(arrays, is_set) if is_set.any() else ((), np.empty(0, np.int64))
+    kind = _KINDS[decision + _N_DECISIONS * (threshold >= 0)]
+    threshold = _shift_near_zero(np.where(is_set, 0.0, threshold) if sets else threshold)
+    left, right = nodes.link_children(arrays["left_child"], arrays["right_child"])
     return Trees(
         roots=nodes.roots,
-        feature=_spread(nodes, nodes.splits, np.minimum(arrays["split_feature"], 2**31 - 1), np.int32, -1),
-        threshold=_spread(nodes, nodes.splits, np.where(is_set, 0.0, _shift_near_zero(threshold)), np.float64),
-        left=_link_children(nodes, arrays["left_child"]),
-        right=_link_children(nodes, arrays["right_child"]),
-        kind=_spread(nodes, nodes.splits, np.where(is_set, NodeKind.SET_LEFT, compared), np.int8),
-        values=_spread(nodes, nodes.leaves, arrays["leaf_value"], np.float64)[:, None],
+        feature=nodes.spread(nodes.splits, np.minimum(arrays["split_feature"], 2**31 - 1), np.int32, -1),
+        threshold=nodes.spread(nodes.splits, threshold, np.float64),
+        left=left,
+        right=right,
+        kind=nodes.spread(nodes.splits, kind, np.int8),
+        values=nodes.spread(nodes.leaves, arrays["leaf_value"], np.float64)[:, None],
         output=(np.arange(len(nodes.roots)) % n_outputs).astype(np.int32),
-        set_of=_spread(nodes, nodes.splits, set_of, np.int32, -1) if sets else np.empty(0, np.int32),
+        set_of=nodes.spread(nodes.splits, set_of, np.int32, -1) if sets else np.empty(0, np.int32),
         sets=sets,
         linear=_read_linear(arrays, nodes) if arrays["is_linear"].any() else None,
     )
 
 
-def _spread(nodes: _Numbering, index: np.ndarray, values: np.ndarray, kind: Any, rest: float = 0) -> np.ndarray:
-    """An array over all nodes: *values* at *index*, *rest* elsewhere."""
-    spread = np.full(nodes.n_nodes, rest, kind)
-    spread[index] = values
-    return spread
-
-
-def _link_children(nodes: _Numbering, numbers: np.ndarray) -> np.ndarray:
-    children = np.arange(nodes.n_nodes, dtype=np.int32)
-    children[nodes.splits] = nodes.find_children(numbers)
-    return children
-
-
 def _shift_near_zero(threshold: np.ndarray) -> np.ndarray:
     """Thresholds that send numbers near zero, unchanged, where the given ones send 0: LightGBM makes them 0 first."""
-    is_near = np.abs(threshold) < NEAR_ZERO
+    is_near = np.abs(threshold) <= NEAR_ZERO
+    if not is_near.any():
+        return threshold
     below = np.nextafter(-NEAR_ZERO, -np.inf)
-    shifted: np.ndarray = np.where(is_near & (threshold >= 0), NEAR_ZERO, threshold)
-    return np.where((threshold < 0) & (threshold >= -NEAR_ZERO), below, shifted)
+    shifted: np.ndarray = np.where(is_near, np.where(threshold < 0, below, NEAR_ZERO), threshold)
+    return shifted
 
 
-def _find_kinds(decision: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """The kinds of splits that compare. NaN where none was seen in training counts as 0."""
-    missing, default_left = decision >> _MISSING, (decision & _DEFAULT_LEFT) != 0
-    nan_left = np.where(missing == _NONE, threshold >= 0, default_left)
-    zero_kinds = np.where(default_left, NodeKind.ZERO_LEFT, NodeKind.ZERO_RIGHT)
-    return np.where(missing == _ZERO, zero_kinds, np.where(nan_left, NodeKind.NAN_LEFT, NodeKind.NAN_RIGHT))
+def _list_kinds() -> np.ndarray:
+    """The kind of a split by its decision_type and, in the second half, a threshold of 0 or above.
+
+    NaN where none was seen in training counts as 0.
+    """
+    kinds = np.full((2, _N_DECISIONS), NodeKind.SET_LEFT, np.int8)
+    for decision in range(0, _N_DECISIONS, _CATEGORICAL + 1):
+        default_left, missing = bool(decision & _DEFAULT_LEFT), decision >> _MISSING
+        for is_positive in (False, True):
+            goes_left = is_positive if missing == _NONE else default_left
+            right, left = (
+                (NodeKind.ZERO_RIGHT, NodeKind.ZERO_LEFT)
+                if missing == _ZERO
+                else (NodeKind.NAN_RIGHT, NodeKind.NAN_LEFT)
+            )
+            kinds[int(is_positive), decision] = left if goes_left else right
+    return kinds.ravel()
+
+
+_KINDS = _list_kinds()
 
 
 def _read_sets(arrays: dict[str, np.ndarray], is_set: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
@@ -274,10 +293,10 @@ def _read_linear(arrays: dict[str, np.ndarray], nodes: _Numbering) -> LinearLeav
         raise ValueError("linear leaves with other numbers of terms than of features")
     constant, n_of_leaf = arrays["leaf_value"].copy(), np.zeros(len(of_linear), np.int64)
     constant[of_linear], n_of_leaf[of_linear] = arrays["leaf_const"], counts
-    ends = np.cumsum(_spread(nodes, nodes.leaves, n_of_leaf, np.int64))
+    ends = np.cumsum(nodes.spread(nodes.leaves, n_of_leaf, np.int64))
     return LinearLeaves(
         np.concatenate(([0], ends)),
-        _spread(nodes, nodes.leaves, constant, np.float64),
+        nodes.spread(nodes.leaves, constant, np.float64),
         np.clip(arrays["leaf_features"], -1, 2**31 - 1).astype(np.int32),
         arrays["leaf_coeff"],
     )

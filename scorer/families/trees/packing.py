@@ -33,14 +33,15 @@ MASKED, WALKED = 0, 1
 class _Numbered:
     """The nodes and leaves of all trees, as they are packed."""
 
-    shape: np.ndarray  # int32[T]: MASKED or WALKED
+    shape: np.ndarray  # int64[T]: MASKED or WALKED
+    n_leaves: np.ndarray  # int64[T]
     inner: np.ndarray  # int64: the inner nodes, tree by tree
-    leaves: np.ndarray  # int64: the leaves, tree by tree, from left to right
-    words: np.ndarray  # int32
+    leaves: np.ndarray  # int64: the leaves, tree by tree, those of a MASKED tree from left to right
+    words: np.ndarray  # int64
 
 
 def build_trees_step(ensemble: Ensemble) -> Step:
-    """The step of a checked ensemble. Raises ValueError for a tree that is too deep to be packed."""
+    """The step of a checked ensemble."""
     trees, n_outputs = ensemble.trees, len(ensemble.start)
     numbered = _number_nodes(trees)
     flags = IS_SINGLE * ensemble.is_single | IS_LINEAR * (trees.linear is not None)
@@ -63,8 +64,7 @@ def build_trees_step(ensemble: Ensemble) -> Step:
         numbers.append(values)
     if trees.linear:
         numbers += _list_linear(trees.linear, numbered.leaves)
-    n_leaves = np.bincount(np.searchsorted(trees.roots, numbered.leaves, "right") - 1, minlength=len(trees.roots))
-    heads = np.stack([numbered.shape, n_leaves - 1, trees.output], axis=1).ravel()
+    heads = np.stack([numbered.shape, numbered.n_leaves - 1, trees.output], axis=1).ravel()
     head = (flags, len(trees.roots), values.shape[1], len(trees.sets))
     parts = (np.array(head), heads, numbered.words, *narrow, *_list_sets(trees))
     return Step(StepKind.TREES, n_outputs, np.concatenate(parts).astype(np.int32), numbers)
@@ -79,67 +79,101 @@ def _round_down(thresholds: np.ndarray) -> np.ndarray:
 
 
 def _number_nodes(trees: Trees) -> _Numbered:
-    """Each leaf's place from left to right, and each inner node's word."""
-    index = np.arange(len(trees.feature))
+    """The place of each leaf, and the word of each inner node."""
     is_leaf = trees.feature < 0
-    inner = index[~is_leaf]
-    tree_of = np.repeat(np.arange(len(trees.roots)), np.diff(trees.roots, append=len(index)))
-    first, end = _measure_ranges(trees)
-    leaves = index[is_leaf]
-    leaves = leaves[np.argsort(first[leaves])]
-    n_leaves = np.bincount(tree_of[leaves], minlength=len(trees.roots))
-    shape = np.where(n_leaves <= MOST_MASKED, MASKED, WALKED)
-    before = np.cumsum(n_leaves) - n_leaves  # leaves of the trees before
-    is_walked = shape[tree_of[inner]] == WALKED
+    inner, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
+    n_leaves = (trees.count_nodes() + 1) >> 1  # of which each inner node adds one
+    is_walked = n_leaves > MOST_MASKED
     feature, kind = trees.feature[inner].astype(np.int64), trees.kind[inner]
-    low = first[inner] - before[tree_of[inner]]
-    count = end[trees.left[inner]] - first[inner]
-    words = np.where(is_walked, feature << 3 | kind, feature << 15 | (low & 63) << 9 | ((count - 1) & 63) << 3 | kind)
+    words = feature << 3 | kind
+    n_before = np.cumsum(is_leaf) - is_leaf  # leaves of a lower number than each node's
+    left, right = trees.left[inner].astype(np.int64), trees.right[inner].astype(np.int64)
+    if not is_walked.all():
+        first = np.repeat(np.cumsum(n_leaves) - n_leaves, n_leaves - 1)  # leaf of the tree of each inner node
+        if _is_preorder(inner, left, right, n_before):
+            low, count = n_before[inner] - first, (right - inner) >> 1
+        else:
+            place, low, count = _order_leaves(inner, (left, right), is_leaf, n_before, n_leaves)
+            leaves[np.where(np.repeat(is_walked, n_leaves), np.arange(len(leaves)), place)] = leaves.copy()
+        masks = feature << 15 | (low & 63) << 9 | ((count - 1) & 63) << 3 | kind
+        words = np.where(np.repeat(is_walked, n_leaves - 1), words, masks) if is_walked.any() else masks
     if is_walked.any():
-        words = _add_children(trees, _Numbered(shape, inner, leaves, words), tree_of, before, is_walked)
-    return _Numbered(shape.astype(np.int32), inner, leaves, words.astype(np.int32))
+        words = _add_children(words, (left, right), is_leaf, n_before, n_leaves)
+    return _Numbered(np.where(is_walked, WALKED, MASKED), n_leaves, inner, leaves, words)
 
 
-def _measure_ranges(trees: Trees) -> tuple[np.ndarray, np.ndarray]:
-    """The leaves under each node, counted from left to right over all trees: int64[N] each, first and end."""
-    is_leaf = trees.feature < 0
-    levels = _list_levels(trees)
-    count = is_leaf.astype(np.int64)
-    for nodes in reversed(levels):
-        count[nodes] = count[trees.left[nodes]] + count[trees.right[nodes]]
-    first = np.zeros(len(count), np.int64)
-    first[trees.roots] = np.cumsum(count[trees.roots]) - count[trees.roots]
-    for nodes in levels:
-        lefts, rights = trees.left[nodes], trees.right[nodes]
-        first[lefts] = first[nodes]
-        first[rights] = first[nodes] + count[lefts]
-    return first, first + count
+def _is_preorder(inner: np.ndarray, left: np.ndarray, right: np.ndarray, n_before: np.ndarray) -> bool:
+    """Whether each left child follows its parent, and each right child the left one's last leaf, as scikit-learn's do.
+
+    Then the leaves have ascending numbers from left to right. Between a node and its right child are n leaves and n - 1
+    inner nodes. That all right children are so far from their parents is enough: the first one in another place would
+    be in the place of the child of a node before it, which then had none.
+    """
+    if not np.array_equal(left, inner + 1):
+        return False
+    return np.array_equal(right - inner, 2 * (n_before[right] - n_before[inner]))
 
 
-def _list_levels(trees: Trees) -> list[np.ndarray]:
-    """The inner nodes of all trees, by their distance from the root."""
-    levels, nodes = [], trees.roots[trees.feature[trees.roots] >= 0]
-    while len(nodes):
-        levels.append(nodes)
-        children = np.concatenate((trees.left[nodes], trees.right[nodes]))
-        nodes = children[trees.feature[children] >= 0]
-    return levels
+def _order_leaves(
+    inner: np.ndarray,
+    children: tuple[np.ndarray, np.ndarray],
+    is_leaf: np.ndarray,
+    n_before: np.ndarray,
+    n_leaves: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The place of each leaf from left to right; of each inner node its first leaf, and how many are to its left.
+
+    Places are counted over all trees, first leaves within a tree. Right for trees of at most `MOST_MASKED` leaves, for
+    others without a meaning. No loop over levels, since trees that grew leaf by leaf have many: a chain of n links has
+    its end after log2(n) steps, in each of which every link is replaced by two.
+    """
+    steps = range((min(int(n_leaves.max()), MOST_MASKED) - 1).bit_length())
+    number = np.where(is_leaf, n_before, np.arange(len(is_leaf)) - n_before)  # among the leaves, or the inner nodes
+    itself = np.arange(len(inner))
+    left, right = (number[nodes] for nodes in children)
+    left_ends, right_ends = (is_leaf[nodes] for nodes in children)
+    leftmost, rightmost = np.where(left_ends, itself, left), np.where(right_ends, itself, right)
+    for _ in steps:
+        leftmost, rightmost = (chain.take(chain, mode="clip") for chain in (leftmost, rightmost))
+    first, last = left[leftmost], right[rightmost]  # leaves of each inner node
+    # The last leaf to the left of a node's border and the first one to the right of it are neighbours.
+    before = np.where(left_ends, left, last.take(left, mode="clip"))
+    behind = np.where(right_ends, right, first.take(right, mode="clip"))
+    follower, n_behind = np.arange(int(n_leaves.sum())), np.zeros(int(n_leaves.sum()), np.int64)
+    follower[before], n_behind[before] = behind, 1
+    for _ in steps:
+        n_behind += n_behind.take(follower, mode="clip")
+        follower = follower.take(follower, mode="clip")
+    place = np.repeat(np.cumsum(n_leaves) - 1, n_leaves) - n_behind
+    return (
+        place,
+        place[first] - np.repeat(np.cumsum(n_leaves) - n_leaves, n_leaves - 1),
+        n_behind[first] - n_behind[behind],
+    )
 
 
 def _add_children(
-    trees: Trees, numbered: _Numbered, tree_of: np.ndarray, before: np.ndarray, is_walked: np.ndarray
+    words: np.ndarray,
+    children: tuple[np.ndarray, np.ndarray],
+    is_leaf: np.ndarray,
+    n_before: np.ndarray,
+    n_leaves: np.ndarray,
 ) -> np.ndarray:
     """The words, each of a walked tree followed by its two children."""
-    inner, leaves = numbered.inner, numbered.leaves
-    place = np.zeros(len(trees.feature), np.int64)
-    n_inner = np.bincount(tree_of[inner], minlength=len(trees.roots))
-    place[inner] = np.arange(len(inner)) - (np.cumsum(n_inner) - n_inner)[tree_of[inner]]
-    place[leaves] = -1 - (np.arange(len(leaves)) - before[tree_of[leaves]])
-    triples = np.stack([numbered.words, place[trees.left[inner]], place[trees.right[inner]]], axis=1)
-    is_used = np.repeat(is_walked[:, None], 3, axis=1)
-    is_used[:, 0] = True
-    words: np.ndarray = triples[is_used]
-    return words
+    n_inner = n_leaves - 1
+    # The first leaf of each tree; its first inner node has that number less the trees before it.
+    first = np.cumsum(n_leaves) - n_leaves
+    leaf_shift = np.repeat(first, n_inner)
+    inner_shift = leaf_shift - np.repeat(np.arange(len(n_leaves)), n_inner)
+    places = [np.where(is_leaf[c], leaf_shift - 1 - n_before[c], c - n_before[c] - inner_shift) for c in children]
+    triples = np.stack([words, *places], axis=1)
+    is_walked = n_leaves > MOST_MASKED
+    if is_walked.all():
+        return triples.ravel()
+    is_used = np.ones(triples.shape, bool)
+    is_used[:, 1:] = np.repeat(is_walked, n_inner)[:, None]
+    used: np.ndarray = triples[is_used]
+    return used
 
 
 def _list_sets(trees: Trees) -> list[np.ndarray]:

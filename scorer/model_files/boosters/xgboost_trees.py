@@ -38,10 +38,13 @@ _BEFORE_DEFAULT = b"".join(
 ) + _spell_array(_DEFAULT, b"U")
 _ID = _spell_key("id")
 _ID_WIDTHS = {ord("i"): 1, ord("I"): 2, ord("l"): 4, ord("L"): 8}
-_ARRAYS = (  # behind the id; each with its marker and the bytes of an item
-    (_LEFT, b"l", 4), ("loss_changes", b"d", 4), ("parents", b"l", 4), (_RIGHT, b"l", 4), (_CONDITIONS, b"d", 4),
-    (_INDICES, b"l", 4), (_TYPES, b"U", 1), ("sum_hessian", b"d", 4),
-)  # fmt: skip
+_ARRAYS = [  # behind the id; each with what is before its count, and the bytes of an item
+    (name, _spell_array(name, marker), size)
+    for name, marker, size in (
+        (_LEFT, b"l", 4), ("loss_changes", b"d", 4), ("parents", b"l", 4), (_RIGHT, b"l", 4), (_CONDITIONS, b"d", 4),
+        (_INDICES, b"l", 4), (_TYPES, b"U", 1), ("sum_hessian", b"d", 4),
+    )
+]  # fmt: skip
 _TEXT = rb"SL\0{7}[\x01-\x0a]\d{1,10}"
 _TAIL = re.compile(
     re.escape(_spell_key("tree_param") + b"{")
@@ -64,10 +67,7 @@ class _Columns:
         layout = self.layouts.get(count)
         if layout is None:
             n_nodes = int.from_bytes(count, "big")
-            arrays = [
-                (_spell_array(name, marker) + count, size * n_nodes, self.parts.get(name))
-                for name, marker, size in _ARRAYS
-            ]
+            arrays = [(start + count, size * n_nodes, self.parts.get(name)) for name, start, size in _ARRAYS]
             layout = self.layouts[count] = (n_nodes, _BEFORE_DEFAULT + count, arrays)
         return layout
 

@@ -6,8 +6,6 @@ A pickled Booster holds `handle`: UBJSON of {"Config", "Model"}, of which the mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,22 +17,12 @@ from shared.contract.reasons import Reason
 from . import xgboost_file
 
 BOOSTER = "xgboost.core.Booster"
-# The kinds, and what scikit-learn calls them.
-_TYPES: Mapping[str, str] = MappingProxyType(
-    {
-        BOOSTER: "",
-        "xgboost.sklearn.XGBClassifier": "classifier",
-        "xgboost.sklearn.XGBRFClassifier": "classifier",
-        "xgboost.sklearn.XGBRFRegressor": "regressor",
-        "xgboost.sklearn.XGBRanker": "ranker",
-        "xgboost.sklearn.XGBRegressor": "regressor",
-    }
-)
+_TYPES = ("classifier", "regressor", "ranker")  # scikit-learn's words, in which the names of wrappers end
 _BYTEARRAY = "builtins.bytearray"
 
 
 def read_wrapper(wrapper: ParsedObject) -> ParsedObject:
-    """The model in a Booster or a wrapper. Raises as `replace_wrapper`."""
+    """The model in a Booster or a wrapper, one of `estimator_kinds.WRAPPERS`. Raises as `wrappers.read_wrapper`."""
     booster = wrapper if wrapper.kind == BOOSTER else wrapper.state.get("_Booster")
     name = wrapper.kind.rpartition(".")[2]
     if booster is None or (type(booster) is ParsedObject and booster.state.get("handle") is None):
@@ -47,7 +35,8 @@ def read_wrapper(wrapper: ParsedObject) -> ParsedObject:
     document = xgboost_file.read_booster(_get_bytes(booster.state["handle"]))
     if type(document) is dict and "Model" in document:
         document = document["Model"]
-    model = xgboost_file.make_model(document, _TYPES[wrapper.kind])
+    estimator_type = next((word for word in _TYPES if name.lower().endswith(word)), "")
+    model = xgboost_file.make_model(document, estimator_type)
     _check_classes(wrapper, model, name)
     return model
 

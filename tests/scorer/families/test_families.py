@@ -406,7 +406,7 @@ def test_a_node_of_two_parents_is_found_where_no_path_lengths_are_kept(normal: n
 
     assert refusal(forest) == (
         Reason.UNREADABLE_MODEL,
-        "its parts contradict each other: a node of a tree has no parent, or two",
+        "its parts contradict each other: a node with no parent, or more than one",
     )
 
 

@@ -19,7 +19,8 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.families.base import Family
-from scorer.kernels import dispatch
+from scorer.families.predictors import forests
+from scorer.kernels import dispatch, numba_backend
 from scorer.packs.cache import pack_file
 from shared.contract.errors import Misconfigured
 from tests.scorer.kernels.batches_by_hand import Model, batch_of, by_hand
@@ -307,3 +308,8 @@ def test_numpy_serves_where_numba_cannot_be_had(monkeypatch: pytest.MonkeyPatch)
         dispatch.choose_backend("numba")
     monkeypatch.undo()
     assert dispatch.choose_backend() == "numba"
+
+
+def test_a_median_of_the_most_trees_is_sorted_in_the_places_of_a_block() -> None:
+    """Native code would write beyond them."""
+    assert forests.MEDIAN_LIMIT <= numba_backend.BLOCK

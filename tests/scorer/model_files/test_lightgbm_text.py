@@ -29,7 +29,7 @@ from scorer.errors import Unscorable
 from scorer.families.trees.ensemble import sum_leaves
 from scorer.families.trees.lightgbm import read_lightgbm
 from scorer.model_files import parsed, reader
-from scorer.model_files.boosters import lightgbm_text
+from scorer.model_files.boosters import lightgbm_text, lightgbm_trees
 from scorer.model_files.boosters.lightgbm_text import CLASSIFIER, REGRESSOR, read_text
 from scorer.model_files.mlflow_folder import find_model_file
 from scorer.model_files.parsed import ParsedObject
@@ -429,9 +429,10 @@ def test_claims_cost_no_memory() -> None:
 
 
 def test_more_trees_and_leaves_than_a_model_has_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("MOST_TREES", "MOST_LEAVES", "MOST_WORDS"):
+    limits = [(lightgbm_text, "MOST_TREES"), (lightgbm_trees, "MOST_LEAVES"), (lightgbm_trees, "MOST_WORDS")]
+    for module, limit in limits:
         with monkeypatch.context() as patch:
-            patch.setattr(lightgbm_text, limit, 1)
+            patch.setattr(module, limit, 1)
             error = judge(TEXT)
             assert error is not None
             assert error.reason is Reason.TOO_LARGE
