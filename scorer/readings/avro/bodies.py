@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from scorer.arrow import build_numbers
 from scorer.readings.cells import MISSING, is_text, make_unreadable
+from scorer.readings.nested.json_reader import read_documents
+from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.timestamps import is_iso_time
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
-
-from .json_documents import read_documents
 
 _MARK = b"\xef\xbb\xbf"
 _JSON = (b"{", b"[")
@@ -38,7 +38,11 @@ class BodyRows:
 
 
 def read_bodies(
-    bodies: Sequence[bytes | None], columns: Columns, policy: ReadingOptions, required: Collection[str] = ()
+    bodies: Sequence[bytes | None],
+    columns: Columns,
+    policy: ReadingOptions,
+    projection: Projection = EVERYTHING,
+    required: Collection[str] = (),
 ) -> BodyRows:
     """The rows of all bodies; *columns* are the names within them. Raises Unscorable.
 
@@ -49,7 +53,7 @@ def read_bodies(
     is_json = np.fromiter(map(_is_json, contents), bool, len(contents))
     json_indices, rest = np.flatnonzero(is_json), np.flatnonzero(~is_json).tolist()
     documents = [*filter(_is_json, contents)]
-    rows, document, n_invalid = read_documents(documents, columns, policy)
+    rows, document, n_invalid = read_documents(documents, columns, policy, projection)
     json_rows = BodyRows(rows, json_indices[document], n_invalid=n_invalid)
     filled = {index: content for index in rest if (content := contents[index])}
     if not rest:
@@ -89,7 +93,7 @@ def _read_csv(bodies: Mapping[int, bytes], columns: Columns, required: Collectio
             "line has the names of the columns, in each Body; let the devices send one of these"
         )
     for column in cells.values():
-        column += [None] * (len(events) - len(column))
+        column.extend([None] * (len(events) - len(column)))
     ids = (columns.time, columns.device, columns.sensor)
     table = {name: _parse_column(column, is_id=name in ids) for name, column in cells.items()}
     return BodyRows(pa.table(table), np.array(events, np.int64), n_invalid=n_invalid)
@@ -141,9 +145,10 @@ def unite_tables(tables: Sequence[pa.Table]) -> pa.Table:
         for field in table.schema:
             kinds.setdefault(field.name, set()).add(field.type)
     texts = {name for name, types in kinds.items() if len(types) > 1 and any(map(is_text, types))}
-    for number, table in enumerate(filled):
-        for place, name in enumerate(table.column_names):
-            if name in texts:
-                table = table.set_column(place, name, table[name].cast(pa.string()))
-        filled[number] = table
-    return pa.concat_tables(filled, promote_options="permissive")
+    return pa.concat_tables([_convert_texts(table, texts) for table in filled], promote_options="permissive")
+
+
+def _convert_texts(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """The table with these columns as texts."""
+    kinds = [pa.field(field.name, pa.string()) if field.name in names else field for field in table.schema]
+    return table.cast(pa.schema(kinds))

@@ -86,7 +86,9 @@ def read_header(data: bytes) -> Header:
     codec = metadata.get("avro.codec", b"").decode("utf-8", "replace") or "null"
     if codec not in _CODECS:
         expected = ", ".join(_CODECS)
-        raise make_unreadable(f"is compressed by {codec[:80]!r}; expected one of {expected}: let its writer use deflate")
+        raise make_unreadable(
+            f"is compressed by {codec[:80]!r}; expected one of {expected}: let its writer use deflate"
+        )
     return Header(schema, codec, data[end : end + SYNC_SIZE], end + SYNC_SIZE)
 
 

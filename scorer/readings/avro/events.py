@@ -93,7 +93,11 @@ def _build_column(data: bytes, cells: Cells) -> pa.Array:
         return _build_texts(data, cells, is_absent)
     if branches == {LONG}:
         return build_numbers(_read_longs(data, cells), null=is_absent)
-    return build_mixed([_read_value(*cell) for cell in zip(cells.branch.tolist(), _slice_data(data, cells), strict=True)])
+    return _build_mixed(cells, _slice_data(data, cells))
+
+
+def _build_mixed(cells: Cells, parts: Sequence[bytes]) -> pa.Array:
+    return build_mixed([_read_value(*cell) for cell in zip(cells.branch.tolist(), parts, strict=True)])
 
 
 def _build_texts(data: bytes, cells: Cells, is_absent: np.ndarray) -> pa.Array:
@@ -104,7 +108,7 @@ def _build_texts(data: bytes, cells: Cells, is_absent: np.ndarray) -> pa.Array:
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
-        return build_mixed([_read_value(*cell) for cell in zip(cells.branch.tolist(), parts, strict=True)])
+        return _build_mixed(cells, parts)
     return texts
 
 

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
 from scorer.arrow import build_numbers
 from scorer.readings.cells import BROKEN, combine_chunks, make_unreadable
 from scorer.readings.column_names import check_columns
+from scorer.readings.nested.json_reader import read_documents
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.text_reader import Table
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import BadRows, ReadingOptions
 
 from .bodies import read_bodies, unite_tables
-from .container import Block, read_blocks, read_header
+from .container import AVRO, Block, read_blocks, read_header
 from .events import convert_times, is_envelope_name, read_events
-from .json_documents import read_documents
 from .records import build_column, format_documents, read_records
 from .schema import Type, is_envelope, list_columns, parse_schema
 
 PREFIX = "Body."  # may stand before the name of a column of the Body
-ROLES = ("time", "device", "sensor", "value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +33,20 @@ class LostEvents:
     n_invalid: int = 0  # with one that is neither JSON nor CSV, or a damaged one
 
 
+NONE_LOST = LostEvents()
+
+
 @dataclass(frozen=True, slots=True)
 class AvroRows:
     """The rows of a file, or None where it has none."""
 
     table: Table | None
-    lost: LostEvents = LostEvents()
+    lost: LostEvents = NONE_LOST
+
+
+def is_compressed(start: bytes) -> bool:
+    """Whether a file that begins so is of Avro and compressed, as far as its beginning shows it."""
+    return start.startswith(AVRO) and b"avro.codec\x08null" not in start
 
 
 def read_avro(
@@ -54,7 +61,7 @@ def read_avro(
     It may lack columns that are *keys* of its folders.
     """
     header = read_header(data)
-    record, lost = parse_schema(header.schema), LostEvents()
+    record, lost = parse_schema(header.schema), NONE_LOST
     blocks = read_blocks(data, header)
     try:
         if is_envelope(record):
@@ -82,18 +89,20 @@ def _read_envelope(
     keys: Collection[str],
 ) -> tuple[pa.Table, LostEvents]:
     """The rows of the bodies, and beside them the columns of their events that are asked for."""
-    roles = (columns.time, columns.device, columns.sensor, columns.value)
+    roles = columns.roles.values()
     names = [*dict.fromkeys(name for name in (*roles, *sorted(projection.names)) if is_envelope_name(name))]
     bodies, parts = list[bytes | None](), list[Mapping[str, pa.Array]]()
     for events in read_events(record, blocks, names):
         bodies += events.bodies
         parts.append(events.envelope)
-    inner = replace(columns, **{role: getattr(columns, role).removeprefix(PREFIX) for role in ROLES})
+    inner = replace(columns, **{key: name.removeprefix(PREFIX) for key, name in asdict(columns).items()})
     required = {name for name in (inner.time, inner.device) if not is_envelope_name(name) and name not in keys}
-    content = read_bodies(bodies, inner, policy, required)
+    content = read_bodies(bodies, inner, policy, EVERYTHING, required)
     lost = LostEvents(content.n_empty, content.n_invalid)
     if lost.n_invalid and policy.bad_rows is BadRows.FAIL:
-        raise make_unreadable(f"has {lost.n_invalid} events whose Body cannot be read: expected JSON, or CSV with a header")
+        raise make_unreadable(
+            f"has {lost.n_invalid} events whose Body cannot be read: expected JSON, or CSV with a header"
+        )
     rows = _add_prefix(content.rows, {*roles, *projection.names})
     for name in names:
         if name in rows.column_names and name not in roles:
@@ -121,11 +130,14 @@ def _add_prefix(rows: pa.Table, names: Collection[str]) -> pa.Table:
 def _read_plain(record: Type, blocks: Iterator[Block], columns: Columns, policy: ReadingOptions) -> pa.Table:
     """The columns of records. Where one is nested they are documents, which are read as those of JSON."""
     fields = list_columns(record)
+    is_nested = bool(columns.features) or any(field.type.is_nested for field in fields)
     tables = [pa.table({})]
     for records in read_records(record, blocks):
-        if any(field.type.is_nested for field in fields):
+        if is_nested:
             documents = format_documents(records, fields, policy.time)
             tables.append(read_documents(documents, columns, policy)[0])
         else:
-            tables.append(pa.table([build_column(field, records) for field in fields], [field.name for field in fields]))
+            tables.append(
+                pa.table([build_column(field, records) for field in fields], [field.name for field in fields])
+            )
     return unite_tables(tables)

@@ -46,10 +46,11 @@ def read_records(record: Type, blocks: Iterable[Block]) -> Iterator[list[Any]]:
         parts = (head.getvalue(), write_long(block.n_records), write_long(len(block.data)), block.data, sync)
         try:
             for unpacked in fastavro.block_reader(io.BytesIO(b"".join(parts))):
+                content: io.BytesIO = unpacked.bytes_  # type: ignore[attr-defined]  # it is in the documentation only
                 records = iter(unpacked)
                 while rows := list(itertools.islice(records, ROWS)):
                     yield rows
-                if unpacked.bytes_.tell() != len(block.data):
+                if content.tell() != len(block.data):
                     raise make_unreadable(f"has bytes behind the {block.n_records} records of a block: it is damaged")
         except (*BROKEN, EOFError, TypeError, AttributeError) as error:
             raise make_unreadable(f"is damaged in its records: {type(error).__name__} in part {number}") from error
@@ -163,21 +164,37 @@ def format_documents(records: Iterable[Any], columns: Sequence[Column], form: Ti
 
 def _convert_cell(cell: Any, kind: Type, form: TimeFormat) -> Any:
     """A cell as JSON has it."""
-    match kind.kind:
-        case _ if cell is None:
+    if cell is None:
+        return None
+    if kind.kind == "record":
+        return {name: _convert_cell(cell[name], item.content, form) for name, item in kind.fields}
+    if kind.kind == "array":
+        return [_convert_cell(item, kind.items[0].content, form) for item in cell]
+    if kind.kind == "map":
+        return {key: _convert_cell(item, kind.items[0].content, form) for key, item in cell.items()}
+    if unit := find_time_unit(kind):
+        return _convert_time(cell, kind, unit, form)
+    if kind.logical == "decimal" and isinstance(cell, bytes):
+        return float(_read_decimal(cell, kind.scale))
+    return _convert_value(cell)
+
+
+def _convert_time(cell: int, kind: Type, unit: str, form: TimeFormat) -> Any:
+    if form is not TimeFormat.ISO:
+        return cell * _PER_SECOND[form] / _PER_SECOND[unit]
+    zone = "" if kind.logical.startswith("local") else "Z"
+    return f"{np.array(cell).astype(f'datetime64[{unit}]')}{zone}"
+
+
+def _convert_value(cell: Any) -> Any:
+    """A value of no special type, also of a union of several."""
+    match cell:
+        case dict():
+            return {key: _convert_value(value) for key, value in cell.items()}
+        case list():
+            return [_convert_value(value) for value in cell]
+        case bytes():
+            return cell.decode("utf-8", "replace")
+        case float() if not math.isfinite(cell):
             return None
-        case "record":
-            return {name: _convert_cell(cell[name], item.content, form) for name, item in kind.fields}
-        case "array":
-            return [_convert_cell(item, kind.items[0].content, form) for item in cell]
-        case "map":
-            return {key: _convert_cell(item, kind.items[0].content, form) for key, item in cell.items()}
-        case "long" if (unit := find_time_unit(kind)) and form is TimeFormat.ISO:
-            return f"{np.datetime64(cell, unit)}{'Z' * (not kind.logical.startswith('local'))}"
-        case "long" if unit:
-            return cell * _PER_SECOND[form] / _PER_SECOND[unit]
-        case "bytes" | "fixed" if kind.logical == "decimal":
-            return float(_read_decimal(cell, kind.scale))
-    if isinstance(cell, bytes):
-        return cell.decode("utf-8", "replace")
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+    return cell

@@ -9,7 +9,7 @@ first byte of the blocks to the last, with as many events in each block as it sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -114,7 +114,9 @@ def _find_times(characters: np.ndarray) -> np.ndarray:
     lengths = characters[starts].astype(np.int64) >> 1
     fits = (lengths >= _SHORTEST) & (lengths <= _LONGEST)
     starts, lengths = starts[fits], lengths[fits]
-    return starts[characters[starts + lengths] == ord("M")]
+    is_time = characters[starts + lengths] == ord("M")
+    times: np.ndarray = starts[is_time]
+    return times
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,4 +243,6 @@ class _Walk:
         if not len(rows):
             return rows
         places = start[rows][:, None] + np.arange(len(text))
-        return rows[(self.characters[places] == np.frombuffer(text, np.uint8)).all(axis=1)]
+        matches = (self.characters[places] == np.frombuffer(text, np.uint8)).all(axis=1)
+        same: np.ndarray = rows[matches]
+        return same
