@@ -77,7 +77,7 @@ class Table:
     time_format: TimeFormat
     time_zone: str = ""  # of times without an offset
     missing_values: tuple[float, ...] = ()  # numbers that stand for a missing value
-    keys: tuple[str, ...] = ()  # the last of the features, which are from the names of folders
+    keys: tuple[str, ...] = ()  # the last of the features: from the names of folders, or beside the body of an event
     unread: tuple[str, ...] = ()  # features of the file that no model needs
 
     @property

@@ -50,7 +50,9 @@ def body(minute: int, device: str | None = "pump", **values: Any) -> bytes:
     return json.dumps({name: cell for name, cell in row.items() if cell is not None}).encode()
 
 
-def event(content: bytes | None, number: int = 0, enqueued: str = "11/21/2026 7:05:00 AM", **more: Any) -> dict[str, Any]:
+def event(
+    content: bytes | None, number: int = 0, enqueued: str = "11/21/2026 7:05:00 AM", **more: Any
+) -> dict[str, Any]:
     """An event of Event Hubs Capture."""
     return {
         "SequenceNumber": number,
