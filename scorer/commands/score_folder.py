@@ -110,9 +110,8 @@ def score_models(options: ScoreOptions) -> int:
             start += len(models)
         opened.search_unmodelled()
         counted = RunWarnings()
-        counted.add_counts(
-            (*readings.list_warnings(), *opened.list_warnings(), *(counter.list_warnings() if counter else ()))
-        )
+        counted.add_counts((*opened.list_warnings(), *readings.list_warnings()))
+        counted.add_counts(counter.list_warnings() if counter else ())
         warnings.counts = counted.counts + warnings.counts
         sentences = (*warnings.sentences, *workers.warnings)
     windows = _list_windows(options, readings)

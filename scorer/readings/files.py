@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
+from scorer.storage.range_reader import Changed, OpenFile
 from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
@@ -48,6 +49,8 @@ class File:
     problem: str = ""  # why it cannot be read
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
+    is_cut: bool = False  # it is a text that ends within a row
+    left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
     lost: LostEvents = NONE_LOST  # of a file of Avro that was read
 
     def estimate_memory(self, projection: Projection) -> int:
@@ -127,7 +130,7 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
             file.length = opened.seek(0, 2)
             opened.seek(0)
             if file.length <= SMALL_FILE:
-                file.data = opened.read()
+                file.data = _read_small_file(container, file, opened)
             start = (file.data or opened.read(START))[:START]
             file.size = file.length * (20 if start.startswith(GZIP) or is_compressed(start) else 3)
             if start.startswith(PARQUET):
@@ -138,6 +141,16 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
     except Unscorable as error:
         file.problem, file.data = str(error), None
     return file
+
+
+def _read_small_file(container: Container, file: File, opened: OpenFile) -> bytes:
+    """All of a file. One that is written to meanwhile is read anew, at once: it may be appended to for an hour."""
+    try:
+        return opened.read()
+    except Changed:
+        data = container.read(file.name).data
+        file.length = len(data)
+        return data
 
 
 def read_tables(
@@ -182,13 +195,19 @@ def _read_text_file(container: Container, file: File, request: ReadRequest) -> l
     length = len(data)
     data = decompress_gzip(data) if data.startswith(GZIP) else data
     if data.startswith(AVRO):
-        if length != file.length:  # cut between two blocks it would be a file like any other
-            raise make_unreadable(f"expected {file.length} bytes, as when it was opened, got {length}")
-        rows = read_avro(data, request.columns, request.policy, request.projection, file.keys)
-        table, file.lost = rows.table, rows.lost
-    else:
-        table = read_text(data, request.columns, request.policy, request.projection, file.keys)
-    return [add_keys(table, file.keys, request.projection)] if table else []
+        return _read_avro_file(data, file, request, length)
+    table = read_text(data, request.columns, request.policy, request.projection, file.keys)
+    if table:
+        file.is_cut, file.left_out = table.is_cut, table.left_out
+    return [add_keys(table, file.keys, request.projection)] if table and table.rows.num_rows else []
+
+
+def _read_avro_file(data: bytes, file: File, request: ReadRequest, length: int) -> list[Table]:
+    if length != file.length:  # cut between two blocks it would be a file like any other
+        raise make_unreadable(f"expected {file.length} bytes, as when it was opened, got {length}")
+    rows = read_avro(data, request.columns, request.policy, request.projection, file.keys)
+    file.lost = rows.lost
+    return [add_keys(rows.table, file.keys, request.projection)] if rows.table else []
 
 
 def read_other_rows(

@@ -30,7 +30,7 @@ from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
-INVALID = "events have a Body that is neither JSON nor CSV with a header, and were left out"
+INVALID = "events have a Body that is neither JSON nor CSV with a header, or has arrays that differ, and were left out"
 EMPTY = "events have no Body, and were left out"
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
@@ -251,12 +251,6 @@ class Source:
                 readings.add_frame(rows_of_kind, is_long)
         return readings
 
-    def list_warnings(self) -> list[tuple[int, str]]:
-        """Warnings about the files that were read, however often; each a count, and the rest of its sentence."""
-        lost = [file.lost for file in self.files]
-        counts = [(sum(events.n_invalid for events in lost), INVALID), (sum(events.n_empty for events in lost), EMPTY)]
-        return [(count, text) for count, text in counts if count]
-
     def search_unmodelled(self) -> None:
         """Complete the count of devices without a model by what no model needs; after the last read.
 
@@ -265,6 +259,21 @@ class Source:
         if self.unmodelled:
             request = ReadRequest(self.columns, self.policy, (), _get_time_range(self.window), Projection())
             self.unmodelled.search_files(self.container, self.files, self.other_files, request)
+
+    def list_warnings(self) -> list[tuple[int, str]]:
+        """Warnings about what was read of the files, whatever the number of reads; as those of `Readings`."""
+        cut = next((file.name for file in self.files if file.is_cut), "")
+        damaged = next((file.name for file in self.files if file.left_out), "")
+        counts = [
+            (sum(file.is_cut for file in self.files), f"files end in the middle of a row or array, such as {cut}"),
+            (
+                sum(file.left_out for file in self.files),
+                f"objects have a Body that is no JSON, or arrays that differ in length or lack a step, in {damaged}",
+            ),
+            (sum(file.lost.n_invalid for file in self.files), INVALID),
+            (sum(file.lost.n_empty for file in self.files), EMPTY),
+        ]
+        return [(count, text) for count, text in counts if count]
 
     def close(self) -> None:
         """Release the files that are kept in memory."""

@@ -49,10 +49,10 @@ def read_bodies(
     Of a body that cannot be read nothing is taken, and it is counted. Of CSV this is one whose header has none of the
     *required* columns.
     """
-    contents = bodies if all(map(_is_json, bodies)) else [_strip_body(body) for body in bodies]
-    is_json = np.fromiter(map(_is_json, contents), bool, len(contents))
-    json_indices, rest = np.flatnonzero(is_json), np.flatnonzero(~is_json).tolist()
-    documents = [*filter(_is_json, contents)]
+    contents = bodies if all(map(is_json, bodies)) else [_strip_body(body) for body in bodies]
+    has_json = np.fromiter(map(is_json, contents), bool, len(contents))
+    json_indices, rest = np.flatnonzero(has_json), np.flatnonzero(~has_json).tolist()
+    documents = [*filter(is_json, contents)]
     rows, document, n_invalid = read_documents(documents, columns, policy, projection)
     json_rows = BodyRows(rows, json_indices[document], n_invalid=n_invalid)
     filled = {index: content for index in rest if (content := contents[index])}
@@ -66,7 +66,8 @@ def read_bodies(
     return BodyRows(rows, event, len(rest) - len(filled), n_invalid + csv_rows.n_invalid)
 
 
-def _is_json(body: bytes | None) -> TypeGuard[bytes]:
+def is_json(body: bytes | None) -> TypeGuard[bytes]:
+    """Whether a body begins as JSON does."""
     return body is not None and body.startswith(_JSON)
 
 

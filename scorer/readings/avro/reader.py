@@ -11,18 +11,18 @@ import pyarrow as pa
 from scorer.arrow import build_numbers
 from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, combine_chunks, make_unreadable
-from scorer.readings.column_names import check_columns, suggest_columns
-from scorer.readings.nested.json_reader import read_documents
+from scorer.readings.column_names import check_columns, list_features, suggest_columns
+from scorer.readings.nested.json_reader import read_documents, read_json
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.text_reader import Table
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import BadRows, ReadingOptions
 
-from .bodies import read_bodies, unite_tables
+from .bodies import is_json, read_bodies, unite_tables
 from .container import AVRO, Block, read_blocks, read_header
 from .events import FIELDS, convert_times, is_envelope_name, read_events
 from .records import build_column, format_documents, read_records
-from .schema import Type, is_envelope, list_columns, parse_schema
+from .schema import Column, Type, is_envelope, list_columns, parse_schema
 from .walk import MAPS
 
 ENQUEUED = "EnqueuedTimeUtc"
@@ -74,7 +74,7 @@ def read_avro(
             if rows.num_rows and not {columns.time, columns.device} <= {*rows.column_names, *keys}:
                 raise _make_hint(rows.column_names, columns, next(read_records(record, read_blocks(data, header)))[0])
         else:
-            rows = _read_plain(record, blocks, columns, policy)
+            rows = _read_plain(record, blocks, columns, policy, keys)
         return AvroRows(_make_table(rows, extra, columns, policy, keys) if rows.num_rows else None, lost)
     except BROKEN as error:
         raise make_unreadable(str(error)) from error
@@ -129,6 +129,9 @@ def _read_envelope(
             f"has {lost.n_invalid} events whose Body cannot be read: expected JSON, or CSV with a header"
         )
     rows, extra = _add_prefix(content.rows, {*roles, *projection.names})
+    if rows.num_rows and not list_features(rows.column_names, columns, keys):
+        for body in filter(is_json, bodies):  # the first says what lacks, and the option that helps
+            read_json(body, inner, policy, projection, {*keys, *names})
     names = [name for name in names if name in roles or name not in rows.column_names]  # a feature is of the Body first
     rows = rows.drop_columns([name for name in names if name in rows.column_names])
     for name in names:
@@ -151,17 +154,32 @@ def _add_prefix(rows: pa.Table, names: Collection[str]) -> tuple[pa.Table, tuple
     return rows, tuple(added)
 
 
-def _read_plain(record: Type, blocks: Iterator[Block], columns: Columns, policy: ReadingOptions) -> pa.Table:
-    """The columns of records. Where one is nested they are documents, which are read as those of JSON."""
+def _read_plain(
+    record: Type, blocks: Iterator[Block], columns: Columns, policy: ReadingOptions, keys: Collection[str]
+) -> pa.Table:
+    """The columns of records. Where one is an array or a map they are documents, which are read as those of JSON."""
     fields = list_columns(record)
-    is_nested = bool(columns.features) or any(field.type.is_nested for field in fields)
+    is_nested = any(field.type.is_nested for field in fields)
+    selected = _select_fields(fields, columns)
     tables = [pa.table({})]
     for records in read_records(record, blocks):
         if is_nested:
             documents = format_documents(records, fields, policy.time)
             tables.append(read_documents(documents, columns, policy)[0])
+        elif {columns.time, columns.device} <= {*selected, *keys}:
+            tables.append(pa.table({name: build_column(field, records) for name, field in selected.items()}))
         else:
-            tables.append(
-                pa.table([build_column(field, records) for field in fields], [field.name for field in fields])
-            )
+            check_columns([field.name for field in fields], columns, keys)
     return unite_tables(tables)
+
+
+def _select_fields(fields: Sequence[Column], columns: Columns) -> dict[str, Column]:
+    """The columns that are read, as of JSON: times and ids of any name, features at the top or below a prefix."""
+    roles, prefix = columns.roles.values(), f"{columns.features}."
+    selected: dict[str, Column] = {}
+    for field in fields:
+        if columns.features and field.name.startswith(prefix):
+            selected[field.name.removeprefix(prefix)] = field
+        elif field.name in roles or (not columns.features and len(field.path) == 1):
+            selected[field.name] = field
+    return selected

@@ -98,6 +98,12 @@ def _is_open(line: bytes) -> bool:
     return _Scanner(line).rewrite().is_cut
 
 
+def check_depth(data: bytes) -> None:
+    """Raises Unscorable for a value that is nested too deeply."""
+    if data.count(b"[") + data.count(b"{") > NESTED_LIMIT:
+        _Scanner(data).rewrite()
+
+
 def split_blocks(data: bytes) -> Iterator[bytes]:
     """The lines in blocks of about a mebibyte, which hold whole lines."""
     start = 0

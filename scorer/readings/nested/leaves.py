@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -49,6 +50,16 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """The fields of objects, and the index of each row's object. *left_out* objects have no rows, but a bad body."""
+
+    leaves: list[Leaf]
+    index: np.ndarray
+    n_objects: int
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """The columns of one table that are read."""
 
@@ -81,6 +92,8 @@ def list_body_leaves(table: pa.Table) -> list[Leaf]:
     """The leaves of a body that is an object, without its name."""
     leaves: list[Leaf] = []
     index = table.column_names.index(BODY)
+    if pa.types.is_null(table.schema.field(index).type):
+        return []
     _add_leaves(leaves, table, (index,), (), table.schema.field(index).type, is_beside=False)
     return leaves
 
@@ -129,18 +142,14 @@ def select_leaves(leaves: Sequence[Leaf], columns: Columns, projection: Projecti
         features = [(name, leaf) for name, leaf in features if not leaf.is_list]
     _refuse_repeated([name for name, _ in features if name in needed], columns)
     selected = {**roles, **{name: leaf for name, leaf in features if name in needed}}
-    n_rows = leaves[0].table.num_rows if leaves else 0
-    arrays = [leaf.read_column() for leaf in selected.values()]
-    rows = pa.table(arrays, names=list(selected)) if arrays else make_empty(n_rows)
+    places = {id(leaf): place for place, leaf in enumerate(leaves)}
+    ordered = [name for name in (columns.time, columns.device, columns.sensor) if name in selected]
+    ordered += sorted(selected.keys() - set(ordered), key=lambda name: places[id(selected[name])])
+    rows = pa.table({name: selected[name].read_column() for name in ordered})
     unread = tuple(dict.fromkeys(name for name, _ in features if name not in selected))
     return Selection(
         rows, unread, step_leaf.read_column() if step_leaf else None, {name: leaf.path for name, leaf in roles.items()}
     )
-
-
-def make_empty(n_rows: int) -> pa.Table:
-    """A table without columns that knows how many rows it has."""
-    return pa.table([pa.nulls(n_rows)], names=["-"]).select([])
 
 
 def _list_features(leaves: Sequence[Leaf], columns: Columns, others: Sequence[Leaf]) -> list[tuple[str, Leaf]]:

@@ -137,19 +137,29 @@ def test_ids_of_each_type_are_texts(kind: Any, cell: Any, tmp_path: Path) -> Non
 
 def test_records_in_records_have_dotted_names(tmp_path: Path) -> None:
     motor = {"type": "record", "name": "Motor", "fields": [{"name": "temp", "type": ["null", "double"]}]}
-    schema = make_schema(
-        at=make_schema(time=TIME) | {"name": "At"}, device="string", left=motor, right=["null", "Motor"]
-    )
+    at = {**make_schema(time=TIME), "name": "At"}
+    schema = make_schema(at=at, device="string", left=motor, right=["null", "Motor"])
     data = [
         {"at": {"time": row["time"]}, "device": "pump", "left": {"temp": row["a"]}, "right": row["b"]}
         for row in rows(a=(1, 2), b=({"temp": 3}, None))
     ]
-    assert schema["fields"][2]["type"] == motor
 
-    found = read_avro(tmp_path, write_avro(data, schema), columns="time=at.time")
+    of_left = see(
+        read_avro(tmp_path, write_avro(data, schema), columns="time=at.time,features=left.*"), names=("temp",)
+    )
+    of_right = see(read_avro(tmp_path, write_avro(data, schema), columns="time=at.time,features=right.*"), count=1)
 
-    assert see(found, names=("left.temp",)) == ROWS
-    assert see(found, names=("right.temp", "left.temp")) == [("07:00:00.123", [3.0, 1.0])]
+    assert (of_left, of_right) == (ROWS, [("07:00:00.123", [3.0])])
+
+
+def test_a_time_in_a_record_is_named_by_the_message(tmp_path: Path) -> None:
+    schema = make_schema(at={**make_schema(time=TIME), "name": "At"}, device="string", temp="double")
+    data = [{"at": {"time": START}, "device": "pump", "temp": 1}]
+
+    reason, message = refusal(read_avro(tmp_path, write_avro(data, schema)))
+
+    assert reason is Reason.UNREADABLE_READINGS
+    assert message.startswith("a: expected columns 'time', 'device' and 'value' or features, got 'at.time', 'device'")
 
 
 def test_maps_and_arrays_are_read_as_those_of_json(tmp_path: Path) -> None:
@@ -158,26 +168,31 @@ def test_maps_and_arrays_are_read_as_those_of_json(tmp_path: Path) -> None:
         device="string",
         values={"type": "map", "values": "double"},
         price=["null", logical("bytes", "decimal", precision=9, scale=2)],
-        tags={
-            "type": "array",
-            "items": {"type": "record", "name": "Tag", "fields": [{"name": "key", "type": "bytes"}]},
-        },
+        tags={"type": "array", "items": {"type": "record", "name": "Tag", "fields": [{"name": "a", "type": "bytes"}]}},
         raw="bytes",
+        both=["int", {"type": "map", "values": ["bytes", "float"]}],
     )
-    data = write_avro(
-        rows(
-            values=({"temp": 1}, {"temp": 2, "load": float("nan")}),
-            price=(Decimal("1.50"), None),
-            tags=([{"key": b"x"}], []),
-            raw=(b"\xff", b"1"),
-        ),
-        schema,
+    records = rows(
+        values=({"temp": 1}, {"temp": 2, "load": float("nan")}),
+        price=(Decimal("1.50"), Decimal("2.50")),
+        tags=([{"a": b"x"}], []),
+        raw=(b"\xff", b"1"),
+        both=({"x": b"1", "y": 1.5, "z": float("inf")}, 3),
     )
 
-    found = read_avro(tmp_path, data)
+    below = read_avro(tmp_path, write_avro(records, schema), columns="features=values.*")
+    beside = read_avro(tmp_path, write_avro(records, schema))
 
-    assert see(found, names=("values.temp",)) == ROWS
-    assert see(found, names=("values.temp", "price")) == [("07:00:00.123", [1.0, 1.5])]
+    assert see(below, names=("temp",)) == ROWS
+    assert see(beside, names=("price",)) == [("07:00:00.123", [1.5]), ("07:01:00.123", [2.5])]
+
+
+def test_times_beside_arrays_are_of_the_form_that_is_set(tmp_path: Path) -> None:
+    schema = make_schema(time=TIME, device="string", temp="int", tags={"type": "array", "items": "int"})
+    data = write_avro(rows(temp=(1, 2), tags=([], [1])), schema)
+
+    for form in TimeFormat:
+        assert see(read_avro(tmp_path, data, policy=ReadingOptions(time=form)), names=("temp",)) == ROWS
 
 
 def test_a_prefix_of_features_holds_for_records_too(tmp_path: Path) -> None:
