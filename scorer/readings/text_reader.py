@@ -42,7 +42,6 @@ UNPACKED_LIMIT = 2**31  # bytes that a gzip file may unpack to
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 
 _FOREIGN = {
-    b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
     b"ARROW1": "an Arrow file",
     b"PK\x03\x04": "a zip archive",
