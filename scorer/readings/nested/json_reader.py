@@ -53,11 +53,13 @@ class _Reader:
     unread: dict[str, None] = field(default_factory=dict)
     roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: int = 0
+    n_rows: int = 0  # before arrays of values are rows
 
     def add_block(self, block: Block, first: int = 0) -> None:
         """Add the columns of a block that are needed; its first object has the number *first*. Raises Unscorable."""
         self.shapes |= {(leaf.is_beside, leaf.name): leaf for leaf in block.leaves}
         check_sparse(len(self.shapes), len(block.index), self.n_bytes)
+        self.n_rows += len(block.index)
         selection = select_leaves(block.leaves, self.columns, self.projection)
         for name, path in selection.roles.items():
             if self.roles.setdefault(name, path) != path:
@@ -108,7 +110,7 @@ def read_json(
         read_slow_lines(lines.data.split(b"\n"), 1, slow_rows)
         reader.add_block(slow_rows.build_block(np.arange(slow_rows.n_rows)))
         rows = reader.join_tables()
-    if reader.shapes and (problem := explain_missing(list(reader.shapes.values()), columns, keys)):
+    if reader.n_rows and (problem := explain_missing(list(reader.shapes.values()), columns, keys)):
         raise make_unreadable(problem)
     return ParsedRows(*_drop_absent(rows, tuple(reader.unread), columns, keys), lines.is_cut, reader.left_out)
 

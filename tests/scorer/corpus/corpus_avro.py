@@ -27,7 +27,7 @@ PLAIN: dict[str, Any] = {
 Seen = Reason | tuple[float, ...]
 
 
-def readings() -> Iterator[BadReadings]:
+def list_avro() -> Iterator[BadReadings]:
     """All of them; the same each time."""
     yield from _bodies()
     yield from _events()
