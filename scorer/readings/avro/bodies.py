@@ -24,6 +24,7 @@ from shared.contract.scoring_options import ReadingOptions
 
 _MARK = b"\xef\xbb\xbf"
 _JSON = {b"{", b"["}
+_NO_TEXT = b"\0"
 _NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
 
 
@@ -49,6 +50,7 @@ def read_bodies(
     Of a body that cannot be read nothing is taken, and it is counted. Of CSV this is one whose header has none of the
     *required* columns.
     """
+    bodies = _replace_broken(bodies)
     if {body[:1] if body else b"" for body in bodies} <= _JSON:
         rows, event, n_invalid = read_documents([body or b"" for body in bodies], columns, policy, projection)
         return BodyRows(rows, event, n_invalid=n_invalid)
@@ -64,6 +66,22 @@ def read_bodies(
         order = np.argsort(event, kind="stable")
         rows, event = rows.take(build_numbers(order)), event[order]
     return BodyRows(rows, event, len(rest) - len(filled), n_invalid + csv_rows.n_invalid)
+
+
+def _replace_broken(bodies: Sequence[bytes | None]) -> Sequence[bytes | None]:
+    """The bodies, but for those that begin as JSON and are not in UTF-8, which pyarrow would not notice."""
+    joined = b"\n".join([body or b"" for body in bodies])
+    if joined.isascii():
+        return bodies
+    return [_NO_TEXT if body and not _is_utf8(body) else body for body in bodies]
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def is_json(body: bytes | None) -> TypeGuard[bytes]:

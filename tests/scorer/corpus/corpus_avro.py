@@ -55,7 +55,8 @@ def _bodies() -> Iterator[BadReadings]:
         "cut": good[:-5], "of-text": b"hello", "of-bytes": bytes(range(128, 256)), "of-nul-bytes": bytes(5),
         "of-an-array-of-numbers": b"[1, 2]", "of-avro": b"Obj\x01", "of-html": b"<html></html>",
         "with-a-key-twice": good[:-1] + b', "value": 2}', "of-two-objects": good + b" " + good,
-        "of-csv-that-is-ragged": head + b"2026-11-21T07:01Z,pump\n", "of-csv-in-quotes": head + b'2026-11-21T07:01Z,"pu',
+        "of-csv-that-is-ragged": head + b"2026-11-21T07:01Z,pump\n",
+        "of-csv-in-quotes": head + b'2026-11-21T07:01Z,"pu',
         "nested-deeply": b"[" * 10_000, "of-latin-1": good.replace(b"pump", b"p\xfcmp"),
     }.items():  # fmt: skip
         yield _file(f"body-{name}", capture(good, bad), (1.0,), LEFT_OUT, WHOLE)
