@@ -17,14 +17,15 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.model_names import Columns
+from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.scoring_options import BadRows, ReadingOptions
 from shared.contract.windows import EPOCH, MINUTE, Window
 
-from .files import DamagedRange, File, ReadRequest, open_files, read_tables
+from .files import DamagedRange, File, ListRequest, ReadRequest, open_files, read_tables
+from .formats.text_reader import Table
 from .frames import FileRows, Frame, assemble_frame
 from .projection import EVERYTHING, Projection
 from .rows import BadCell, FileOrigin, select_rows
-from .text_reader import Table
 from .time_zones import NO_TIME, DoubledHours, find_first_pass
 from .unmodelled import UnmodelledCounter
 
@@ -294,9 +295,16 @@ def open_readings(
     """The readings of the folders and files *paths*, within *window* (all readings when None). Raises Unavailable.
 
     Of several paths the last is read for late readings only, as `list_paths` returns them for READINGS_PATH, the
-    *pattern*. Only *devices* may be read of it; None: any. Reading adds to *unmodelled*.
+    *pattern*; where that has tokens, its files are listed, and *paths* are the folders before the first token. Only
+    *devices* may be read of it; None: any. Reading adds to *unmodelled*.
     """
-    files, other_files = open_files(container, paths, columns, pattern, devices)
+    own = None if devices is None else frozenset(devices)
+
+    def is_wanted(device: str) -> bool:
+        return own is None or device in own or bool(unmodelled and unmodelled.find_candidates([device]))
+
+    request = ListRequest(paths, columns, pattern, window, policy.time_zone, own, is_wanted)
+    files, other_files = open_files(container, request)
     return Source(container, columns, window, policy, files, other_files if unmodelled else [], unmodelled)
 
 
@@ -315,8 +323,12 @@ def read_readings(
 def list_paths(pattern: str, window: Window, zone: str = "") -> list[str]:
     """The folders or files that the window touches, and the next one; folders are of hours in UTC.
 
-    Where the clocks of *zone* show an hour of the window twice, the folders since its first pass come before them.
+    Where the clocks of *zone* show an hour of the window twice, the folders since its first pass come before them. Of
+    a pattern with tokens these are the folders before the first token.
     """
+    tokens = PathPattern.parse(pattern)
+    if tokens:
+        return tokens.list_prefixes(window)
     step = MINUTE if "%M" in pattern else timedelta(hours=1)
     first = Window.containing(find_first_pass(window.start, window.end, zone), step).start
     touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, make_unreadable
-from scorer.readings.text_reader import UNPACKED_LIMIT
+from scorer.readings.formats.text_reader import UNPACKED_LIMIT
 
 AVRO = b"Obj\x01"
 SYNC_SIZE = 16

@@ -12,9 +12,9 @@ from scorer.arrow import build_numbers
 from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, combine_chunks, make_unreadable
 from scorer.readings.column_names import check_columns, list_features, suggest_columns
+from scorer.readings.formats.text_reader import Table
 from scorer.readings.nested.json_reader import read_documents, read_json
 from scorer.readings.projection import EVERYTHING, Projection
-from scorer.readings.text_reader import Table
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import BadRows, ReadingOptions
 

@@ -258,7 +258,7 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         (GOOD.encode("utf-16-le"), "NUL bytes"),  # no mark tells it
         (b"Obj\x01\x04\x16avro.schema", "is an Avro file"),
         (b'[{"time": 1}]', "expected columns 'time', 'device'"),
-        (b'[1]', "expected an array of objects"),
+        (b"[1]", "expected an array of objects"),
         ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":2}\n', "is repeated"),
         ('{"time":"2026-11-21T07:00","device":"pump","value":1,"value":"x"}\n', "is repeated"),
         ("time,device,value\n1795244400,pump,1\n", "s, ms, us or ns"),

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.readings.parquet_reader import read_footer, read_group
+from scorer.readings.formats.parquet_reader import read_footer, read_group
 from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, ReadingOptions

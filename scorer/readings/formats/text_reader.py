@@ -19,11 +19,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from shared.contract.model_names import Columns
-from shared.contract.scoring_options import ReadingOptions, TimeFormat
-
-from .cells import BROKEN, MISSING, is_text, make_unreadable
-from .column_names import (
+from scorer.readings.cells import BROKEN, MISSING, is_text, make_unreadable
+from scorer.readings.column_names import (
     INDICES,
     adopt_index,
     check_columns,
@@ -33,10 +30,12 @@ from .column_names import (
     list_others,
     list_single,
 )
-from .nested.json_reader import ParsedRows, read_json
-from .nested.leaves import explain_missing, list_leaves, select_leaves
-from .projection import EVERYTHING, Projection
-from .timestamps import is_iso_time
+from scorer.readings.nested.json_reader import ParsedRows, read_json
+from scorer.readings.nested.leaves import explain_missing, list_leaves, select_leaves
+from scorer.readings.projection import EVERYTHING, Projection
+from scorer.readings.timestamps import is_iso_time
+from shared.contract.model_names import Columns
+from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
 UNPACKED_LIMIT = 2**31  # bytes that a gzip file may unpack to
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
