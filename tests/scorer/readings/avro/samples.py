@@ -15,7 +15,7 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 from tests.scorer.readings.seen import AS_IN_FILE, read
 
-PROPERTIES = {"type": "map", "values": ["long", "double", "string", "bytes"]}
+PROPERTIES: dict[str, Any] = {"type": "map", "values": ["long", "double", "string", "bytes"]}
 CAPTURE = {
     "type": "record",
     "name": "EventData",
@@ -25,7 +25,7 @@ CAPTURE = {
         {"name": "Offset", "type": "string"},
         {"name": "EnqueuedTimeUtc", "type": "string"},
         {"name": "SystemProperties", "type": PROPERTIES},
-        {"name": "Properties", "type": PROPERTIES},
+        {"name": "Properties", "type": {"type": "map", "values": [*PROPERTIES["values"], "null"]}},
         {"name": "Body", "type": ["null", "bytes"]},
     ],
 }

@@ -21,6 +21,7 @@ from tests.scorer.readings.avro.samples import CAPTURE, body, capture, event, wr
 
 NAMES = ("SequenceNumber", "Offset", "EnqueuedTimeUtc", "SystemProperties.a", "Properties.b", "Properties.none")
 RECORD = parse_schema(CAPTURE)
+BRANCHES = walk.find_branches(RECORD) or {}
 values = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(max_size=3) | st.binary(max_size=70)
 maps = st.dictionaries(st.sampled_from(["a", "b", "ü", ""]), values, max_size=4)
 times = st.sampled_from(["1/1/2026 1:00:00 AM", "12/31/2026 12:00:00 PM", "1/31/2026 9:59:59 PM"])
@@ -33,7 +34,7 @@ events = st.builds(
     st.integers(0, 2**62),
     times,
     maps,
-    maps,
+    st.dictionaries(st.sampled_from(["a", "b"]), values | st.none()),
 )  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def split(data: bytes) -> list[Block]:
 def test_events_are_walked_as_the_library_reads_them(drawn: list[dict[str, Any]], interval: int) -> None:
     blocks = split(write_avro(drawn, interval=interval))
 
-    walked = walk.walk_events(blocks, NAMES)
+    walked = walk.walk_events(blocks, NAMES, BRANCHES)
 
     assert walked is not None
     (found,) = read_events(RECORD, iter(blocks), NAMES)
@@ -79,7 +80,7 @@ def test_many_events_are_walked_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(walk, "EVENTS", 7)
     drawn = [event(body(i % 60, temp=i), i, system={"a": f"pump-{i}"}) for i in range(100)]
 
-    walked = walk.walk_events(split(write_avro(drawn, interval=300)), ("SystemProperties.a",))
+    walked = walk.walk_events(split(write_avro(drawn, interval=300)), ("SystemProperties.a",), BRANCHES)
 
     assert walked is not None
     cells = walked.cells["SystemProperties.a"]
@@ -100,7 +101,7 @@ def test_damaged_events_are_those_that_the_library_reads_or_are_refused() -> Non
         for _ in range(chance.randint(1, 2)):
             content[chance.randrange(len(content))] = chance.choice([0, 1, 2, 255, chance.randrange(256)])
         blocks[number] = Block(blocks[number].n_records, bytes(content))
-        walked = walk.walk_events(blocks, NAMES)
+        walked = walk.walk_events(blocks, NAMES, BRANCHES)
         try:
             expected = [record["Body"] for records in read_records(RECORD, blocks) for record in records]
         except Unscorable:
@@ -130,7 +131,7 @@ def test_a_map_of_many_entries_or_several_blocks_is_read_all_the_same() -> None:
 
     (found,) = read_events(RECORD, iter(blocks), ("SystemProperties.key-258",))
 
-    assert walk.walk_events(blocks, ()) is None
+    assert walk.walk_events(blocks, (), BRANCHES) is None
     assert found.envelope["SystemProperties.key-258"].to_pylist() == [258]
 
 
@@ -140,7 +141,7 @@ def test_maps_whose_entries_are_in_blocks_are_walked() -> None:
     data = head + single + sized + single + end + end + b"\x02\x04{}"
     block = Block(1, data)
 
-    walked = walk.walk_events([block], ("SystemProperties.b",))
+    walked = walk.walk_events([block], ("SystemProperties.b",), BRANCHES)
 
     assert [record["SystemProperties"] for records in read_records(RECORD, [block]) for record in records] == [
         {"a": 1, "b": 2}
@@ -151,15 +152,19 @@ def test_maps_whose_entries_are_in_blocks_are_walked() -> None:
     assert found.envelope["SystemProperties.b"].to_pylist() == [2]
 
 
+def test_the_values_of_maps_are_of_any_union_of_their_kinds() -> None:
+    assert {name: codes.tolist() for name, codes in BRANCHES.items()} == {
+        "SystemProperties": [walk.LONG, walk.DOUBLE, walk.STRING, walk.BYTES, walk.INVALID],
+        "Properties": [walk.LONG, walk.DOUBLE, walk.STRING, walk.BYTES, walk.ABSENT, walk.INVALID],
+    }
+
+
 def test_a_schema_of_other_fields_is_not_walked() -> None:
     fields = CAPTURE["fields"]
-    assert walk.is_walkable(RECORD)
-    for other in (
-        [*fields, {"name": "x", "type": "int"}],
-        fields[1:],
-        [*fields[:2], fields[2], *fields[4:5], *fields[3:4], fields[5]],
-    ):
-        assert not walk.is_walkable(parse_schema({**CAPTURE, "fields": other}))
+    floats = {"name": "Properties", "type": {"type": "map", "values": ["float", "string"]}}
+    others = [[*fields, {"name": "x", "type": "int"}], fields[1:], [*fields[:4], floats, fields[5]], fields[::-1]]
+
+    assert [walk.find_branches(parse_schema({**CAPTURE, "fields": other})) for other in others] == [None] * 4
 
 
 def test_the_library_gets_the_numbers_of_an_empty_capture() -> None:
