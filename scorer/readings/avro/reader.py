@@ -128,8 +128,10 @@ def _read_envelope(
         raise make_unreadable(
             f"has {lost.n_invalid} events whose Body cannot be read: expected JSON, or CSV with a header"
         )
+    if not content.rows.num_rows:
+        return content.rows, (), lost
     rows, extra = _add_prefix(content.rows, {*roles, *projection.names})
-    if rows.num_rows and not list_features(rows.column_names, columns, keys):
+    if not list_features(rows.column_names, columns, keys):
         for body in filter(is_json, bodies):  # the first says what lacks, and the option that helps
             read_json(body, inner, policy, projection, {*keys, *names})
     names = [name for name in names if name in roles or name not in rows.column_names]  # a feature is of the Body first

@@ -38,8 +38,8 @@ class Type:
     @property
     def content(self) -> Type:
         """The type itself, or the other one of a union with null."""
-        others = [branch for branch in self.items if branch.kind != "null"]
-        return others[0] if self.kind == "union" and len(others) == 1 else self
+        branches = [branch for branch in self.items if branch.kind != "null"]
+        return branches[0] if self.kind == "union" and len(branches) == 1 else self
 
     @property
     def is_nested(self) -> bool:

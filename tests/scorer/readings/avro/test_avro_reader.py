@@ -161,6 +161,8 @@ def test_an_archive_without_rows_is_no_problem(data: bytes, tmp_path: Path) -> N
 
     assert see(found, names=("temp",)) == [("07:01:00", [1.0])]
     assert found.unreadable == []
+    of_the_hub = read_avro(tmp_path, data, columns=f"time=EnqueuedTimeUtc,device={ENVELOPE}")
+    assert [problem[0] for problem in of_the_hub.unreadable] == ["b"]
 
 
 def test_the_columns_of_bodies_may_change_within_the_hour(tmp_path: Path) -> None:
