@@ -138,6 +138,8 @@ def _read_envelope(
     rows = rows.drop_columns([name for name in names if name in rows.column_names])
     for name in names:
         column = unite_tables([pa.table({name: part[name]}) for part in parts])[name]
+        if name in roles and column.null_count == len(column):
+            continue  # as a column that a file lacks: the message names those that it has
         rows = rows.append_column(name, convert_times(name, combine_chunks(column)).take(build_numbers(content.event)))
     return rows, (*extra, *(name for name in names if name not in roles)), lost
 

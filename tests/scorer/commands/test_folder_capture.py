@@ -25,7 +25,7 @@ def score(root: Path, readings: str, *more: str) -> int:
 
 
 def read(root: Path, readings: str) -> list[dict[str, Any]]:
-    names = ["time", "device", "score", "is_anomaly"]
+    names = ["time", "device", "score", "anomaly"]
     return ds.dataset(root / f"of-{readings}", format="parquet").to_table(names).to_pylist()
 
 
