@@ -229,7 +229,7 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
                 help=description,
             )
     convert.add_argument("--to", type=Path, required=True, help="folder for the skops files, named by the models' ids")
-    folder.add_argument("--readings", type=Path, required=True, help="a file or a folder: CSV, JSON, Parquet")
+    folder.add_argument("--readings", type=Path, required=True, help="a file or folder: CSV, JSON, Parquet, Avro")
     folder.add_argument("--predictions", type=Path, required=True, help="folder for the Parquet files")
     folder.add_argument(
         "--predictions-schema",

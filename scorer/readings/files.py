@@ -19,8 +19,10 @@ from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
+from .avro.container import AVRO
+from .avro.reader import NONE_LOST, LostEvents, is_compressed, read_avro
 from .cells import make_unreadable
-from .formats.compression import LONGEST_MAGIC, find_compression, unpack
+from .formats.compression import find_compression, unpack
 from .formats.parquet_alike import AlikeReader
 from .formats.parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
 from .formats.text_reader import PARQUET, Table, read_text
@@ -31,6 +33,7 @@ from .time_zones import widen_range
 
 FETCHERS = 4
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
+START = 4096  # bytes of a large file that show its format
 _REMOVED = "is in the log of its table, and is not there: the table was cleaned (VACUUM) since, or is damaged"
 
 
@@ -43,6 +46,7 @@ class File:
     late: bool = False  # it is in the folder after the window's, and is read for late readings only
     keys: Keys = field(default_factory=dict)  # of its folders
     data: bytes | None = None
+    length: int = 0  # its bytes, when it was opened
     size: int = 0  # bytes in memory that reading all of it takes, about; 0 for an absent or empty file
     footer: Footer | None = None  # of a file of Parquet
     problem: str = ""  # why it cannot be read
@@ -53,6 +57,7 @@ class File:
     is_counted: bool = False  # among those whose form was found, in a warning
     is_cut: bool = False  # it is a text that ends within a row
     left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
+    lost: LostEvents = NONE_LOST  # of a file of Avro that was read
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
@@ -83,19 +88,19 @@ def inspect_file(container: Container, file: File, columns: Columns) -> File:
     """Read what is to be known of a file before it is read; a problem is recorded in it. Raises Unavailable."""
     try:
         with closing(container.open(file.name)) as opened:
-            n_bytes = opened.seek(0, 2)
+            file.length = opened.seek(0, 2)
             opened.seek(0)
-            if n_bytes <= SMALL_FILE:
-                file.data = _read_small_file(container, file.name, opened)
-            start = (file.data or opened.read(LONGEST_MAGIC))[:LONGEST_MAGIC]
-            file.size = n_bytes * (20 if find_compression(start) else 3)
+            if file.length <= SMALL_FILE:
+                file.data = _read_small_file(container, file, opened)
+            start = (file.data or opened.read(START))[:START]
+            file.size = file.length * (20 if find_compression(start) or is_compressed(start) else 3)
             is_parquet = start.startswith(PARQUET)
             if is_parquet and columns.features:
                 raise make_unreadable(
                     f"is Parquet, whose columns are never within {columns.features}: expected JSON or CSV, or "
                     "READINGS_COLUMNS (--columns) without features"
                 )
-            if is_parquet and file.data and n_bytes <= SMALL and columns.device in file.keys:
+            if is_parquet and file.data and file.length <= SMALL and columns.device in file.keys:
                 file.is_parquet = True
             elif is_parquet:
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
@@ -114,12 +119,14 @@ def _load_footer(file: File, columns: Columns) -> Footer | None:
     return file.footer
 
 
-def _read_small_file(container: Container, name: str, opened: OpenFile) -> bytes:
+def _read_small_file(container: Container, file: File, opened: OpenFile) -> bytes:
     """All of a file. One that is written to meanwhile is read anew, at once: it may be appended to for an hour."""
     try:
         return opened.read()
     except Changed:
-        return container.read(name).data
+        data = container.read(file.name).data
+        file.length = len(data)
+        return data
 
 
 def read_tables(
@@ -200,10 +207,22 @@ def _read_file(container: Container, file: File, request: ReadRequest) -> list[T
 def _read_text_file(container: Container, file: File, request: ReadRequest) -> list[Table]:
     file.read_groups.add(0)
     data = file.data if file.data is not None else container.read(file.name).data
-    table = read_text(unpack(data), request.columns, request.policy, request.projection, file.keys)
+    length = len(data)
+    data = unpack(data)
+    if data.startswith(AVRO):
+        return _read_avro_file(data, file, request, length)
+    table = read_text(data, request.columns, request.policy, request.projection, file.keys)
     if table:
         file.is_cut, file.left_out = table.is_cut, table.left_out
     return [add_keys(table, file.keys, request.projection)] if table and table.rows.num_rows else []
+
+
+def _read_avro_file(data: bytes, file: File, request: ReadRequest, length: int) -> list[Table]:
+    if length != file.length:  # cut between two blocks it would be a file like any other
+        raise make_unreadable(f"expected {file.length} bytes, as when it was opened, got {length}")
+    rows = read_avro(data, request.columns, request.policy, request.projection, file.keys)
+    file.lost = rows.lost
+    return [add_keys(rows.table, file.keys, request.projection)] if rows.table else []
 
 
 def read_other_rows(

@@ -100,7 +100,10 @@ def add_keys(table: Table, keys: Keys, projection: Projection) -> Table:
     for name in key_features:
         rows = rows.append_column(name, _repeat_text(keys[name], table.rows.num_rows))
     unread = tuple(name for name in table.features if name not in selected)
-    return replace(table, rows=rows, has_sensor=has_sensor, keys=key_features, unread=(*table.unread, *unread))
+    keys_of_file = tuple(name for name in table.keys if name in selected)
+    return replace(
+        table, rows=rows, has_sensor=has_sensor, keys=(*keys_of_file, *key_features), unread=(*table.unread, *unread)
+    )
 
 
 def _is_needed(name: str, value: str | None, table: Table, projection: Projection) -> bool:

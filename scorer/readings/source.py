@@ -33,6 +33,8 @@ from .time_zones import NO_TIME, find_first_pass, is_utc
 from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
+INVALID = "events have a Body that is neither JSON nor CSV with a header, or has arrays that differ, and were left out"
+EMPTY = "events have no Body, and were left out"
 RowsOfKinds = tuple[list[FileRows], list[FileRows]]  # wide, and long
 
 
@@ -160,6 +162,8 @@ class Source:
                 sum(file.left_out for file in self.files),
                 f"objects have a Body that is no JSON, or arrays that differ in length or lack a step, in {damaged}",
             ),
+            (sum(file.lost.n_invalid for file in self.files), INVALID),
+            (sum(file.lost.n_empty for file in self.files), EMPTY),
         ]
         return [(count, text) for count, text in counts if count]
 

@@ -68,7 +68,9 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared.adapters.batch": _ADAPTERS,
     "scorer": {"scorer", "shared.contract"},
     "scorer.storage": _BASE,
-    "scorer.readings": _STORAGE | {"scorer.readings.formats", "scorer.readings.listing"},
+    "scorer.readings": _STORAGE | {"scorer.readings.formats", "scorer.readings.listing", "scorer.readings.avro"},
+    "scorer.readings.avro": _FORMATS
+    | {"scorer.readings.formats", "scorer.readings.nested", "scorer.readings.time_zones"},
     "scorer.readings.nested": _FORMATS | {"scorer.readings.time_zones"},
     "scorer.readings.listing": _STORAGE | {"scorer.readings.layouts", "scorer.readings.time_zones"},
     "scorer.readings.formats": _FORMATS | {"scorer.readings.nested"},

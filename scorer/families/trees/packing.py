@@ -86,7 +86,7 @@ def _number_nodes(trees: Trees) -> _Numbered:
     is_walked = n_leaves > MOST_MASKED
     feature, kind = trees.feature[inner].astype(np.int64), trees.kind[inner]
     words = feature << 3 | kind
-    n_before = np.cumsum(is_leaf) - is_leaf  # leaves of a lower number than each node's
+    n_before: np.ndarray = np.cumsum(is_leaf) - is_leaf  # leaves of a lower number than each node's
     left, right = trees.left[inner].astype(np.int64), trees.right[inner].astype(np.int64)
     if not is_walked.all():
         first = np.repeat(np.cumsum(n_leaves) - n_leaves, n_leaves - 1)  # leaf of the tree of each inner node

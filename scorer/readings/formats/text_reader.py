@@ -34,7 +34,6 @@ from .csv_reader import CsvRows, read_csv
 PARQUET = b"PAR1"
 
 _FOREIGN = {
-    b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
     b"ARROW1": "an Arrow file",
     b"<": "HTML or XML",
@@ -59,7 +58,7 @@ class Table:
     time_format: TimeFormat
     time_zone: str = ""  # of times without an offset
     missing_values: tuple[float, ...] = ()  # numbers that stand for a missing value
-    keys: tuple[str, ...] = ()  # the last of the features, which are from the names of folders
+    keys: tuple[str, ...] = ()  # the last of the features: from the names of folders, or beside the body of an event
     unread: tuple[str, ...] = ()  # features of the file that no model needs
     decimal_comma: bool = False  # numbers that are texts have decimal commas
     found_commas: bool = False  # nothing but the file itself says so

@@ -83,7 +83,9 @@ class BlockParser:
 
     def parse_documents(self, documents: Sequence[bytes]) -> Block:
         """Single documents, each an object or an array of objects. Raises Mixed, pa.ArrowInvalid, Unscorable."""
-        group = [_SEVERAL_LINES.sub(b" ", text.removeprefix(b"\xef\xbb\xbf").strip()) for text in documents]
+        group = documents
+        if not _are_objects(b"\n".join(documents), len(documents)):
+            group = [_SEVERAL_LINES.sub(b" ", text.removeprefix(b"\xef\xbb\xbf").strip()) for text in documents]
         numbers = np.arange(len(group))
         try:
             block = self._parse_lines(group)
@@ -116,9 +118,9 @@ def _is_document(text: bytes) -> bool:
 
 def _join_documents(group: Sequence[bytes]) -> tuple[bytes, np.ndarray]:
     """Documents as lines with an object each, and the index of each object's document. Raises Mixed, Unscorable."""
-    if not all(text[:1] + text[-1:] in (b"{}", b"[]") for text in group):
-        raise Mixed
     joined = b"\n".join(group)
+    if not (_are_objects(joined, len(group)) or all(text[:1] + text[-1:] in (b"{}", b"[]") for text in group)):
+        raise Mixed
     lines = split_objects(joined)
     if lines.is_cut:
         raise Mixed
@@ -126,3 +128,8 @@ def _join_documents(group: Sequence[bytes]) -> tuple[bytes, np.ndarray]:
         return lines.data, np.arange(len(group))
     bounds = np.cumsum([len(text) + 1 for text in group])
     return lines.data, np.searchsorted(bounds, lines.starts, side="right")
+
+
+def _are_objects(joined: bytes, count: int) -> bool:
+    """Whether so many joined documents are a line each, which begins and ends as an object does."""
+    return joined[:1] + joined[-1:] == b"{}" and joined.count(b"\n") == joined.count(b"}\n{") == count - 1

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shared.contract.reasons import Reason
-from tests.scorer.corpus import corpus_csv, corpus_json
+from tests.scorer.corpus import corpus_avro, corpus_csv, corpus_json
 from tests.scorer.corpus.corpus import BadReadings
 
 BAD, WHOLE, NONE = Reason.BAD_READINGS, Reason.UNREADABLE_READINGS, Reason.NO_READINGS
@@ -33,7 +33,7 @@ Seen = Reason | tuple[float, ...]
 def readings() -> list[BadReadings]:
     """All of them; the same each time."""
     own = [*_texts(), *_cells(), *_times(), *_orders(), *_json(), *_packed(), *_parquet()]
-    return [*own, *corpus_csv.list_files(), *corpus_json.list_json()]
+    return [*own, *corpus_csv.list_files(), *corpus_json.list_json(), *corpus_avro.list_avro()]
 
 
 def _file(name: str, data: str | bytes, seen: Seen, says: str = "", fail: Seen | None = None) -> BadReadings:
@@ -67,7 +67,7 @@ def _texts() -> Iterator[BadReadings]:
     yield _file("nul-bytes.csv", GOOD.replace("pump", "pu\0mp"), WHOLE, "NUL bytes")
     yield _file("nul-behind.csv", GOOD + "\0" * 100, WHOLE, "NUL bytes")
     yield _file("html.csv", "<!DOCTYPE html><html>Sign in</html>", WHOLE, "is HTML")
-    yield _file("avro.csv", b"Obj\x01\x04\x16avro.schema", WHOLE, "is an Avro file")
+    yield _file("avro.csv", b"Obj\x01\x04\x16avro.schema", WHOLE, "ends within its header")
     yield _file("orc.csv", b"ORC\x08\x03", WHOLE, "is an ORC file")
     yield _file("zip.csv", b"PK\x03\x04" + bytes(30), WHOLE, "truncated or corrupt zip")
     yield _file(
