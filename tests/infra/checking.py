@@ -23,11 +23,29 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "purgeProtection": True,
         "alertEmail": "duty@example.com",
         "personId": PERSON,
-        "withStream": True,
+        "streaming": "analytics",
+        "staticData": "aggregate",
         "entraClientId": "44444444-4444-4444-4444-444444444444",
     },
-    "batch": BASE | {"cluster": "batch", "lowPriority": True, "dedicatedNodes": 1, "readKeySha256": "0" * 64},
-    "dedicated": BASE | {"cluster": "batch", "maxNodes": 7, "settings": {"WINDOW": "PT15M"}},
+    "batch": BASE
+    | {
+        "cluster": "batch",
+        "lowPriority": True,
+        "dedicatedNodes": 1,
+        "readKeySha256": "0" * 64,
+        "streaming": "capture",
+        "streamSource": "iot-hub",
+        "throughputUnits": 4,
+    },
+    "dedicated": BASE
+    | {
+        "cluster": "batch",
+        "maxNodes": 7,
+        "settings": {"WINDOW": "PT15M"},
+        "streaming": "capture",
+        "staticData": "copy",
+        "staticEndpoint": "https://example.blob.core.windows.net",
+    },
 }
 
 
@@ -82,17 +100,22 @@ class _Look:
         if name not in self.types:
             yield f"{path}: type {name} is not kept in types.json: run types_of_azure.py"
             return
-        yield from self.fields(value, self.types[name], path)
+        yield from self.fields(value, name, path)
 
-    def fields(self, value: Any, shape: Mapping[str, Any], path: str) -> Iterator[str]:
+    def fields(self, value: Any, name: str, path: str) -> Iterator[str]:
         if not isinstance(value, Mapping):
             yield f"{path}: expected an object, got {value!r}"
             return
+        shape = self.types[name]
         properties = dict(shape["properties"])
         if by := shape.get("by"):
-            kind = shape["kinds"].get(value.get(by))
-            if kind is None:
+            if value.get(by) not in shape["kinds"]:
                 yield f"{path}.{by}: expected one of {sorted(shape['kinds'])}, got {value.get(by)!r}"
+                return
+            kind = shape["kinds"][value[by]]
+            self.seen.add(f"{name}={value[by]}")
+            if kind is None:
+                yield f"{path}: {name} {value[by]} is not kept in types.json: run types_of_azure.py"
                 return
             properties |= kind["properties"]
         for key, given in value.items():
