@@ -142,9 +142,9 @@ param throughputUnits int = 1
 @allowed([1, 3, 6, 12, 18, 24, 30, 36, 42, 48])
 param streamingUnits int = 1
 
-@description('Stream Analytics: seconds that an event may come after its time. Later ones are left out, and counted.')
+@description('Stream Analytics: seconds that an event may come after its time. Later ones are left out, and counted. Each run waits for so long.')
 @minValue(0)
-@maxValue(1814399)
+@maxValue(2400)
 param lateSeconds int = 300
 
 @description('Stream Analytics: seconds by which events may be out of order. All output waits for so long.')
@@ -307,9 +307,8 @@ var ofBatch = !useBatch ? {} : {
 
 // A stream's files of an hour are closed five minutes after it (Capture), or after the delays of the job; the pipeline of
 // static data begins a quarter of an hour after it. The runs begin then, and `settings` can move them.
-var minutesOfJob = (lateSeconds + outOfOrderSeconds + 599) / 60
-var minute = !empty(staticData) ? 45 : streaming == 'analytics' ? minutesOfJob : 10
-var ofReadings = empty(streaming) && empty(staticData) ? {} : minute < 60 ? { SCHEDULE: '0 ${minute} * * * *' } : {}
+var minute = !empty(staticData) ? 45 : streaming == 'analytics' ? (lateSeconds + outOfOrderSeconds + 599) / 60 : 10
+var ofReadings = empty(streaming) && empty(staticData) ? {} : { SCHEDULE: '0 ${minute} * * * *' }
 var ofIotHub = streaming == 'capture' && streamSource == 'iot-hub' ? {
   READINGS_COLUMNS: 'device=SystemProperties.iothub-connection-device-id'
 } : {}

@@ -108,16 +108,12 @@ class _Look:
             return
         shape = self.types[name]
         properties = dict(shape["properties"])
-        if by := shape.get("by"):
-            if value.get(by) not in shape["kinds"]:
-                yield f"{path}.{by}: expected one of {sorted(shape['kinds'])}, got {value.get(by)!r}"
+        if "by" in shape:
+            problem = self.kind(value, name, path)
+            if problem:
+                yield problem
                 return
-            kind = shape["kinds"][value[by]]
-            self.seen.add(f"{name}={value[by]}")
-            if kind is None:
-                yield f"{path}: {name} {value[by]} is not kept in types.json: run types_of_azure.py"
-                return
-            properties |= kind["properties"]
+            properties |= shape["kinds"][value[shape["by"]]]["properties"]
         for key, given in value.items():
             if key in properties:
                 type_, mark = properties[key]
@@ -131,6 +127,17 @@ class _Look:
         for key, (_, mark) in properties.items():
             if mark == "required" and key not in value:
                 yield f"{path}.{key} is expected"
+
+    def kind(self, value: Mapping[str, Any], name: str, path: str) -> str:
+        """What is wrong with the kind of an object of several kinds, if anything."""
+        shape = self.types[name]
+        by, kinds = shape["by"], shape["kinds"]
+        if value.get(by) not in kinds:
+            return f"{path}.{by}: expected one of {sorted(kinds)}, got {value.get(by)!r}"
+        self.seen.add(f"{name}={value[by]}")
+        if kinds[value[by]] is None:
+            return f"{path}: {name} {value[by]} is not kept in types.json: run types_of_azure.py"
+        return ""
 
     def one(self, value: Any, type_: str, path: str) -> Iterator[str]:  # noqa: C901, PLR0912  # one case a kind
         if value is None:

@@ -133,9 +133,7 @@ def _of_pypi(version: str, module: str, root: str) -> dict[str, Any]:
         types[name] = _shape(model, types, waiting)
         for by, kinds in getattr(model, "_subtype_map", {}).items():
             types[name]["by"] = _key(model._attribute_map[by]["key"])
-            types[name]["kinds"] = {
-                kind: _shape(getattr(models, each), types, waiting) for kind, each in kinds.items()
-            }
+            types[name]["kinds"] = {kind: _shape(getattr(models, each), types, waiting) for kind, each in kinds.items()}
     types[""]["properties"]["name"] = ["string", "required"]  # to the SDK it is a part of the address
     return {"version": version, "types": types}
 
