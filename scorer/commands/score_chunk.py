@@ -205,6 +205,7 @@ class _ChunkInputs:
         ) as opened:  # fmt: skip
             yield from self._join_readings(opened, self._load_packs(), warnings)
             opened.search_unmodelled()
+            warnings.add_counts(opened.list_warnings())
         if self.unmodelled:
             warnings.add_counts(self.unmodelled.list_warnings())
 

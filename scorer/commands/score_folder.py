@@ -110,7 +110,9 @@ def score_models(options: ScoreOptions) -> int:
             start += len(models)
         opened.search_unmodelled()
         counted = RunWarnings()
-        counted.add_counts((*readings.list_warnings(), *(counter.list_warnings() if counter else ())))
+        counted.add_counts(
+            (*readings.list_warnings(), *opened.list_warnings(), *(counter.list_warnings() if counter else ()))
+        )
         warnings.counts = counted.counts + warnings.counts
         sentences = (*warnings.sentences, *workers.warnings)
     windows = _list_windows(options, readings)

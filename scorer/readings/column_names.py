@@ -10,7 +10,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -107,7 +107,7 @@ def adopt_index(columns: Columns, names: Collection[str], indices: Collection[st
 
 def suggest_columns(names: Sequence[str], columns: Columns) -> str:
     """The end of a message: the option that names the columns of this file, or "" where none of them looks like it."""
-    settings, present = asdict(columns), {name for name in asdict(columns).values() if name in names}
+    settings, present = columns.roles, {name for name in columns.roles.values() if name in names}
     proposed: dict[str, str] = {}
     for key, name in settings.items():
         if name not in names and (match := _find_usual(key, name, names, present)):

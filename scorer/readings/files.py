@@ -18,6 +18,8 @@ from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
+from .avro.container import AVRO
+from .avro.reader import NONE_LOST, LostEvents, is_compressed, read_avro
 from .cells import make_unreadable
 from .layouts import Keys, add_keys, find_table_format, is_hidden, list_written_keys, parse_keys
 from .parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
@@ -27,6 +29,7 @@ from .time_zones import widen_range
 
 FETCHERS = 4
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
+START = 4096  # bytes of a large file that show its format
 CACHE_LIMIT = 256 * 2**20  # bytes of small files that stay in memory from listing to reading
 
 
@@ -39,11 +42,13 @@ class File:
     late: bool = False  # it is in the folder after the window's, and is read for late readings only
     keys: Keys = field(default_factory=dict)  # of its folders
     data: bytes | None = None
+    length: int = 0  # its bytes, when it was opened
     size: int = 0  # bytes in memory that reading all of it takes, about; 0 for an absent or empty file
     footer: Footer | None = None  # of a file of Parquet
     problem: str = ""  # why it cannot be read
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
+    lost: LostEvents = NONE_LOST  # of a file of Avro that was read
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
@@ -119,13 +124,13 @@ def _list_files(
 def _inspect_file(container: Container, file: File, columns: Columns) -> File:
     try:
         with closing(container.open(file.name)) as opened:
-            n_bytes = opened.seek(0, 2)
+            file.length = opened.seek(0, 2)
             opened.seek(0)
-            if n_bytes <= SMALL_FILE:
+            if file.length <= SMALL_FILE:
                 file.data = opened.read()
-            start = (file.data or opened.read(len(PARQUET)))[: len(PARQUET)]
-            file.size = n_bytes * (20 if start.startswith(GZIP) else 3)
-            if start == PARQUET:
+            start = (file.data or opened.read(START))[:START]
+            file.size = file.length * (20 if start.startswith(GZIP) or is_compressed(start) else 3)
+            if start.startswith(PARQUET):
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
                 file.size = file.footer.estimate_memory(EVERYTHING)
     except NotFound:
@@ -174,8 +179,15 @@ def _read_file(container: Container, file: File, request: ReadRequest) -> list[T
 def _read_text_file(container: Container, file: File, request: ReadRequest) -> list[Table]:
     file.read_groups.add(0)
     data = file.data if file.data is not None else container.read(file.name).data
+    length = len(data)
     data = decompress_gzip(data) if data.startswith(GZIP) else data
-    table = read_text(data, request.columns, request.policy, request.projection, file.keys)
+    if data.startswith(AVRO):
+        if length != file.length:  # cut between two blocks it would be a file like any other
+            raise make_unreadable(f"expected {file.length} bytes, as when it was opened, got {length}")
+        rows = read_avro(data, request.columns, request.policy, request.projection, file.keys)
+        table, file.lost = rows.table, rows.lost
+    else:
+        table = read_text(data, request.columns, request.policy, request.projection, file.keys)
     return [add_keys(table, file.keys, request.projection)] if table else []
 
 

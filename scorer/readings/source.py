@@ -30,6 +30,8 @@ from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
+INVALID = "events have a Body that is neither JSON nor CSV with a header, and were left out"
+EMPTY = "events have no Body, and were left out"
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
 
@@ -248,6 +250,12 @@ class Source:
             if rows_of_kind:
                 readings.add_frame(rows_of_kind, is_long)
         return readings
+
+    def list_warnings(self) -> list[tuple[int, str]]:
+        """Warnings about the files that were read, however often; each a count, and the rest of its sentence."""
+        lost = [file.lost for file in self.files]
+        counts = [(sum(events.n_invalid for events in lost), INVALID), (sum(events.n_empty for events in lost), EMPTY)]
+        return [(count, text) for count, text in counts if count]
 
     def search_unmodelled(self) -> None:
         """Complete the count of devices without a model by what no model needs; after the last read.

@@ -140,7 +140,7 @@ def _expand_manifest(head: Mapping[str, Any], manifest: Manifest, limit: int) ->
     ]
     return {
         **_drop_expanded(head),
-        "readings_columns": asdict(manifest.columns),
+        "readings_columns": manifest.columns.to_json(),
         "packs": [asdict(pack) for pack in manifest.packs],
         **({"devices": asdict(manifest.devices)} if manifest.devices else {}),
         "models": models,

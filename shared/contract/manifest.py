@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -125,7 +125,7 @@ class Manifest:
             "readings_url": self.readings_url,
             "work_url": self.work_url,
             "readings_path": self.readings_path,
-            "columns": asdict(self.columns),
+            "columns": self.columns.to_json(),
             "policy": self.policy.to_json(self.schema),
             "packs": [[span.name, span.models] for span in self.packs],
         }

@@ -10,7 +10,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 
 from .domain import Model, ModelFile
 from .errors import Malformed
@@ -19,6 +20,7 @@ from .reasons import Reason
 
 ID_LIMIT = 255  # characters of a device's or a sensor's id
 DEFAULT_PATTERN = "{device}[/{sensor}].{ext}"
+STEP_LIMIT = 366 * 24 * 3600 * 10**6  # microseconds between two values of an array
 
 # Listed one by one, since Unicode categories change with the version of Python. In order: characters that XML cannot
 # hold (one such name makes a container impossible to list) or obstore refuses, line ends, surrogates, characters that
@@ -214,25 +216,82 @@ def _build_regex(stem: str, repeat: str) -> str:
     return "".join(patterns.get(part, re.escape(part)) for part in _PARTS.split(stem))
 
 
+_UNITS = {"us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6}  # in microseconds
+_STEP = re.compile(rf"(?P<count>\d+(?:\.\d+)?)(?P<unit>{'|'.join(_UNITS)})|(?P<field>.+):(?P<field_unit>{'|'.join(_UNITS)})")
+_DURATION = re.compile(r"PT(?=\d)(?:(?P<h>\d+)H)?(?:(?P<min>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?")
+ROLES = ("time", "device", "sensor", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The time between two values of an array: *micros*, or so many for each 1 that a *field* of the object says."""
+
+    micros: int
+    field: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Step:
+        """`10s`, `500ms`, `PT10S`, or `FIELD:s` for a number of seconds in each object. Raises Malformed."""
+        match, duration = _STEP.fullmatch(text), _DURATION.fullmatch(text)
+        if match and match["field"]:
+            return cls(_UNITS[match["field_unit"]], match["field"].strip())
+        counts = duration.groupdict(default="0") if duration else {}
+        if match:
+            counts = {match["unit"]: match["count"]}
+        micros = sum(Fraction(count) * _UNITS[unit] for unit, count in counts.items())
+        if not 0 < micros <= STEP_LIMIT or micros % 1:
+            raise Malformed(f"expected step=10s, step=PT10S or step=FIELD:s (us, ms, s, min or h), got {text!r}")
+        return cls(int(micros))
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The names of the readings' columns. A file with no *value* column is wide: its other columns are features."""
+    """The names of the readings' columns. A file with no *value* column is wide: its other columns are features.
+
+    With *features*, the name of an object of JSON, only the fields below it are features, by the rest of their names.
+    *step* is the time between the values of an array, as `Step` parses it.
+    """
 
     time: str = "time"
     device: str = "device"
     sensor: str = "sensor"
     value: str = "value"
+    features: str = ""
+    step: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Columns:
-        """`time=TS,device=Device,...`; other columns keep their default. Raises Malformed."""
+        """`time=TS,device=Device,features=telemetry.*,...`; others keep their default. Raises Malformed."""
         pairs = [pair.partition("=") for pair in text.split(",")] if text else []
         names = {key.strip(): name.strip() for key, _, name in pairs}
         keys = cls.__slots__
         other_separator = re.search(rf"[^,]\b({'|'.join(keys)})\s*=", text)  # `time=TS;device=Device` names one column
         if len(names) < len(pairs) or not all(names.values()) or set(names) - set(keys) or other_separator:
             raise Malformed(f"expected KEY=NAME,... with keys of {', '.join(keys)}, separated by commas, got {text!r}")
+        if "features" in names:
+            names["features"] = _parse_prefix(names["features"])
+            if "value" in names:
+                raise Malformed(f"expected value or features, which exclude one another, got {text!r}")
+        if "step" in names:
+            Step.parse(names["step"])
         columns = replace(cls(), **names)
-        if len(set(names.values())) < len(names):
+        roles = [name for key, name in names.items() if key in ROLES]
+        if len(set(roles)) < len(roles):
             raise Malformed(f"expected different names for {', '.join(names)}, got {text!r}")
         return columns
+
+    def to_json(self) -> dict[str, str]:
+        """For a manifest: what is newer than 0.1 only where it is set, so that others stay the same bytes."""
+        return {key: name for key, name in asdict(self).items() if key in ROLES or name}
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The names of single columns, by what they are."""
+        return {key: getattr(self, key) for key in ROLES}
+
+
+def _parse_prefix(text: str) -> str:
+    prefix = text.removesuffix(".*")
+    if prefix == text or not prefix or "*" in prefix:
+        raise Malformed(f"expected features=NAME.*, where NAME is an object of JSON, got {text!r}")
+    return prefix

@@ -62,6 +62,8 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer": {"scorer", "shared.contract"},
     "scorer.storage": _BASE,
     "scorer.readings": _STORAGE,
+    "scorer.readings.avro": _READINGS,
+    "scorer.readings.nested": _READINGS,
     "scorer.model_files": _BASE,
     "scorer.model_files.boosters": _BASE | {"scorer.model_files.parsed"},
     "scorer.families": _FAMILIES,

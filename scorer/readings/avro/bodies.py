@@ -1,0 +1,154 @@
+"""The bodies of events -> rows. By its first character each is JSON, CSV with a header, or none that can be used.
+
+JSON is an object or an array of objects. CSV is a header and rows: without a header nothing says which cell is which.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import numpy as np
+import pyarrow as pa
+
+from scorer.arrow import build_numbers
+from scorer.readings.cells import MISSING, is_text, make_unreadable
+from scorer.readings.nested.json_reader import read_documents
+from scorer.readings.projection import EVERYTHING, Projection
+from scorer.readings.timestamps import is_iso_time
+from shared.contract.model_names import Columns
+from shared.contract.scoring_options import ReadingOptions
+
+_MARK = b"\xef\xbb\xbf"
+_JSON = (b"{", b"[")
+_NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRows:
+    """The rows of some bodies."""
+
+    rows: pa.Table
+    event: np.ndarray  # int64: the index of each row's body
+    n_empty: int = 0  # bodies that hold nothing
+    n_invalid: int = 0  # bodies that are neither JSON nor CSV
+
+
+def read_bodies(
+    bodies: Sequence[bytes | None],
+    columns: Columns,
+    policy: ReadingOptions,
+    projection: Projection = EVERYTHING,
+    required: Collection[str] = (),
+) -> BodyRows:
+    """The rows of all bodies; *columns* are the names within them. Raises Unscorable.
+
+    Of a body that cannot be read nothing is taken, and it is counted. Of CSV this is one whose header has none of the
+    *required* columns.
+    """
+    contents = bodies if all(map(_is_json, bodies)) else [_strip_body(body) for body in bodies]
+    is_json = np.fromiter(map(_is_json, contents), bool, len(contents))
+    json_indices, rest = np.flatnonzero(is_json), np.flatnonzero(~is_json).tolist()
+    documents = [*filter(_is_json, contents)]
+    rows, document, n_invalid = read_documents(documents, columns, policy, projection)
+    json_rows = BodyRows(rows, json_indices[document], n_invalid=n_invalid)
+    filled = {index: content for index in rest if (content := contents[index])}
+    if not rest:
+        return json_rows
+    csv_rows = _read_csv(filled, columns, required)
+    rows, event = unite_tables([json_rows.rows, csv_rows.rows]), np.concatenate([json_rows.event, csv_rows.event])
+    if len(json_rows.event) and len(csv_rows.event):  # of rows with the same time the last one counts
+        order = np.argsort(event, kind="stable")
+        rows, event = rows.take(build_numbers(order)), event[order]
+    return BodyRows(rows, event, len(rest) - len(filled), n_invalid + csv_rows.n_invalid)
+
+
+def _is_json(body: bytes | None) -> TypeGuard[bytes]:
+    return body is not None and body.startswith(_JSON)
+
+
+def _strip_body(body: bytes | None) -> bytes:
+    return body.removeprefix(_MARK).strip() if body else b""
+
+
+def _read_csv(bodies: Mapping[int, bytes], columns: Columns, required: Collection[str]) -> BodyRows:
+    """The rows of bodies that have a header each. Raises Unscorable where there are rows, but no header at all."""
+    cells: dict[str, list[str | None]] = {}
+    events, headless, n_invalid = list[int](), "", 0
+    for index, body in bodies.items():
+        header, rows = _split_body(body)
+        headless = headless or _describe_headless(header)
+        is_header = set(required) & set(header) if required else not _describe_headless(header)
+        if is_header and rows and len(set(header)) == len(header) and all(len(row) == len(header) for row in rows):
+            _add_rows(cells, len(events), header, rows)
+            events += [index] * len(rows)
+        else:
+            n_invalid += 1
+    if headless and not events:
+        raise make_unreadable(
+            f"has events whose Body is rows without a header, such as {headless!r}: expected JSON, or CSV whose first "
+            "line has the names of the columns, in each Body; let the devices send one of these"
+        )
+    for column in cells.values():
+        column.extend([None] * (len(events) - len(column)))
+    ids = (columns.time, columns.device, columns.sensor)
+    table = {name: _parse_column(column, is_id=name in ids) for name, column in cells.items()}
+    return BodyRows(pa.table(table), np.array(events, np.int64), n_invalid=n_invalid)
+
+
+def _split_body(body: bytes) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a body; none where it is no CSV."""
+    try:
+        lines = body.decode().splitlines(keepends=True)
+        header, *rows = [row for row in csv.reader(lines, strict=True) if row]
+    except (ValueError, csv.Error):
+        return [], []
+    return ([], []) if b"\0" in body else (header, rows)
+
+
+def _describe_headless(header: Sequence[str]) -> str:
+    """The first line of a body, where it is a row: of several cells, one of which is a time or a number."""
+    if len(header) > 1 and any(is_iso_time(cell) or _NUMBER.fullmatch(cell.strip()) for cell in header):
+        return ",".join(header)[:80]
+    return ""
+
+
+def _add_rows(cells: dict[str, list[str | None]], count: int, header: Sequence[str], rows: Sequence[list[str]]) -> None:
+    """Add rows behind *count* others, which may have lacked some of these columns."""
+    for place, name in enumerate(header):
+        column = cells.setdefault(name, [])
+        column += [None] * (count - len(column))
+        column += [row[place] for row in rows]
+
+
+def _parse_column(cells: Sequence[str | None], *, is_id: bool) -> pa.Array:
+    """A column of numbers where all cells are, and of texts otherwise, as in a file of CSV."""
+    if is_id:
+        return pa.array(cells, pa.string())
+    texts = pa.array([None if cell in MISSING else cell for cell in cells], pa.string())
+    try:
+        return texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return texts
+
+
+def unite_tables(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of all tables, with the columns of all. Where one has texts and another numbers, they are texts."""
+    filled = [table for table in tables if table.num_rows]
+    if len(filled) < 2:  # noqa: PLR2004  # nothing to unite
+        return filled[0] if filled else tables[0]
+    kinds: dict[str, set[pa.DataType]] = {}
+    for table in filled:
+        for field in table.schema:
+            kinds.setdefault(field.name, set()).add(field.type)
+    texts = {name for name, types in kinds.items() if len(types) > 1 and any(map(is_text, types))}
+    return pa.concat_tables([_convert_texts(table, texts) for table in filled], promote_options="permissive")
+
+
+def _convert_texts(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """The table with these columns as texts."""
+    kinds = [pa.field(field.name, pa.string()) if field.name in names else field for field in table.schema]
+    return table.cast(pa.schema(kinds))

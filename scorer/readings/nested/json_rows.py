@@ -1,0 +1,157 @@
+"""Objects of JSON one by one, where pyarrow refuses them: each cell becomes text, as it is written.
+
+So are columns of mixed types read, and bodies in Base64 found that are no JSON.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from scorer.readings.cells import make_unreadable, read_whole
+from shared.contract.model_names import Columns
+
+from .json_text import NESTED_LIMIT
+from .leaves import BODY, Leaf, is_envelope
+
+Key = tuple[bool, tuple[str, ...]]  # whether it is beside a body, and the path
+
+
+class Fraction(str):
+    """A number of JSON with a fraction or an exponent, as it is written."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class SlowRows:
+    """Flat rows of texts. *columns* are those of the settings: ids that are whole numbers become their digits."""
+
+    columns: Columns
+    cells: dict[Key, dict[int, str | None]] = field(default_factory=dict)  # by row
+    lists: dict[Key, dict[int, list[str | None]]] = field(default_factory=dict)
+    objects: dict[Key, dict[int, str]] = field(default_factory=dict)  # where other rows may have single values
+    n_rows: int = 0
+    left_out: int = 0  # bodies that are no JSON
+
+    def add_object(self, row: dict[str, Any]) -> int:
+        """Add the rows of one object, of which a routed message may hold several. Returns how many."""
+        if not is_envelope(row):
+            self._add_row([(False, row)])
+            return 1
+        try:
+            bodies = parse_body(row[BODY])
+        except (ValueError, RecursionError):
+            self.left_out += 1
+            return 0
+        beside = {key: cell for key, cell in row.items() if key != BODY}
+        for body in bodies:
+            self._add_row([(False, body), (True, beside)])
+        return len(bodies)
+
+    def _add_row(self, parts: list[tuple[bool, dict[str, Any]]]) -> None:
+        for is_beside, part in parts:
+            self._add_fields(is_beside, (), part)
+        self.n_rows += 1
+
+    def _add_fields(self, is_beside: bool, path: tuple[str, ...], part: Mapping[str, Any]) -> None:
+        if len(path) > NESTED_LIMIT:
+            raise ValueError(f"a value is nested deeper than {NESTED_LIMIT}")
+        for name, cell in part.items():
+            key = is_beside, (*path, name)
+            if isinstance(cell, dict):
+                self._add_fields(is_beside, key[1], cell)
+                self.objects.setdefault(key, {})[self.n_rows] = "an object"
+            elif isinstance(cell, list) and not any(isinstance(item, list | dict) for item in cell):
+                self.lists.setdefault(key, {})[self.n_rows] = [None if item is None else str(item) for item in cell]
+            elif isinstance(cell, list):
+                self.objects.setdefault(key, {})[self.n_rows] = "an array of arrays or objects"
+            else:
+                self.cells.setdefault(key, {})[self.n_rows] = None if cell is None else self._read_cell(cell, key[1])
+
+    def _read_cell(self, cell: object, path: tuple[str, ...]) -> str:
+        """A cell as text; an id becomes its digits, as in Parquet. Raises Unscorable."""
+        name = ".".join(path)
+        if not isinstance(cell, Fraction) or not self._is_id(name):
+            return str(cell)
+        if digits := read_whole(float(cell)):
+            return digits
+        raise make_unreadable(f"column {name!r} has {cell}, expected text or whole numbers")
+
+    def _is_id(self, name: str) -> bool:
+        return bool({name, f"{BODY}.{name}"} & {self.columns.device, self.columns.sensor})
+
+    def list_leaves(self) -> list[Leaf]:
+        """The fields of all rows. Raises UnicodeEncodeError."""
+        keys = [key for key in {**self.cells, **self.lists} if self._has_values(key)]
+        arrays = [self._build_array(key) for key in keys]
+        table = pa.table(arrays, names=[".".join(path) for _, path in keys])
+        return [
+            Leaf(path, table, (index,), table.schema.field(index).type, is_beside)
+            for index, (is_beside, path) in enumerate(keys)
+        ]
+
+    def _has_values(self, key: Key) -> bool:
+        """Whether a field is a column: not if all its values are objects, and null where there is none."""
+        return key in self.lists or key not in self.objects or any(c is not None for c in self.cells[key].values())
+
+    def _build_array(self, key: Key) -> pa.Array:
+        cells, lists = self.cells.get(key, {}), self.lists.get(key, {})
+        if lists and self.columns.step:
+            items = {**{row: None if cell is None else [cell] for row, cell in cells.items()}, **lists}
+            return pa.array([items.get(row) for row in range(self.n_rows)], pa.list_(pa.string()))
+        if lists and all(cell is None for cell in cells.values()):
+            return pa.array([lists.get(row) for row in range(self.n_rows)], pa.list_(pa.string()))
+        texts = {**cells, **self.objects.get(key, {}), **dict.fromkeys(lists, "an array")}
+        return pa.array([texts.get(row) for row in range(self.n_rows)], pa.string())
+
+
+def parse_body(body: object) -> list[dict[str, Any]]:
+    """The objects of a routed message's body: an object, an array of objects, or either as text or in Base64.
+
+    Raises ValueError, RecursionError.
+    """
+    if isinstance(body, str):
+        text = body.strip()
+        body = parse_json(
+            text if text[:1] in ("{", "[") else binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+        )
+    return list_objects(body)
+
+
+def list_objects(value: object) -> list[dict[str, Any]]:
+    """An object, or an array of objects, as a list. Raises ValueError."""
+    items: list[Any] = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, dict) for item in items):
+        raise ValueError("expected an object")
+    return items
+
+
+def parse_json(text: str | bytes) -> Any:
+    """A value whose numbers are texts, as they are written. Raises ValueError, RecursionError."""
+    return json.loads(text, object_pairs_hook=_build_object, parse_float=Fraction, parse_int=str, parse_constant=str)
+
+
+def read_slow_lines(lines: Iterable[bytes], first: int, rows: SlowRows) -> None:
+    """Add the objects of lines, of which the first has the number *first*. Raises Unscorable."""
+    for number, line in enumerate(lines, first):
+        if line.strip():
+            try:
+                value = parse_json(line)
+                if not isinstance(value, dict):
+                    raise ValueError("expected an object")  # noqa: TRY004  # like the errors of the parser
+                rows.add_object(value)
+            except (ValueError, RecursionError) as error:
+                raise make_unreadable(f"JSON parse error in line {number}: {str(error).splitlines()[0]}") from error
+
+
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError(f"a key is repeated among {', '.join(key for key, _ in pairs[:20])}")
+    return values
