@@ -136,7 +136,7 @@ def _play(player: Player, events: list[Event], screen: Screen) -> bool:
     tardy = [event for event in events if event.arrival is Arrival.AFTER_RUN]
     late_windows = list_windows(tardy)
     if late_windows:
-        last = windows[-1].end + 2 * HOUR
+        last = windows[-1].end + HOUR  # all has come by then, and no further hour is due
         player.upload(last)
         player.reprocess(late_windows, last)
         screen.say(
