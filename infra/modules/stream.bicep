@@ -102,7 +102,6 @@ resource devicesSend 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (
 }
 
 resource iotHub 'Microsoft.Devices/IotHubs@2023-06-30' = if (withIotHub) {
-  // checkov:skip=CKV_AZURE_108: devices are where they are: docs/security.md, private networking
   name: 'iot-${token}'
   location: location
   tags: tags

@@ -38,7 +38,7 @@ LIMIT = 120  # seconds of the real clock
 SIMULATION = Simulation(PUMPS, DAY, len(WINDOWS), Rates(late=0.02, after_run=0.001, doubled=0.03))
 OPTIONS = {
     **SETTINGS,
-    "MAX_OPEN_RUNS": "3",
+    "MAX_OPEN_RUNS": "5",
     "READINGS_COLUMNS": "device=SystemProperties.iothub-connection-device-id",
 }
 
@@ -149,7 +149,7 @@ def play_hours(day: Day, events: Sequence[Event]) -> int:
     while closed < len(WINDOWS):
         first = closed
         # On the empty ledger the last closed window is due; later nobody may look for some hours.
-        closed = min(closed + (day.hosts.rng.randint(2, 4) if closed else 1), len(WINDOWS))
+        closed = min(closed + (day.hosts.rng.randint(3, 5) if closed else 1), len(WINDOWS))
         closed = MENDED_AT if first < MENDED_AT < closed else closed
         if first == MENDED_AT:
             mend_model(day.place)
