@@ -15,6 +15,7 @@ USAGE = """usage: fleetscore COMMAND [options]
 commands:
   folder       score a folder of models; no cloud needed
   convert      write models as skops files, without running what is in them
+  models       `models import`: models in a Delta table become files, of which only what changed
   predictions  `predictions upgrade`: rewrite predictions of schema 1 as schema 2
   show         print a plan, a manifest or a report as JSON
   rebuild      restore a ledger that was lost, from plans and reports (with the extra: fleetscore[app])
@@ -32,7 +33,7 @@ def main() -> int:
         case ["--help" | "-h"]:
             print(USAGE, end="")
             return 0
-        case [("folder" | "convert" | "predictions"), *_] as arguments:
+        case [("folder" | "convert" | "models" | "predictions"), *_] as arguments:
             from scorer.__main__ import main as score
 
             return score(arguments, "fleetscore")

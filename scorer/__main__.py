@@ -1,6 +1,6 @@
 """`python -m scorer`: a chunk on a node (`--manifest`), folders at a desk (`folder`), conversion of models (`convert`).
 
-`predictions upgrade` rewrites files of predictions.
+`models import` makes files of models in a Delta table, `predictions upgrade` rewrites files of predictions.
 
 Exit codes: 0 done; 1 a model failed or none was scored (at a desk), or a store did not answer; 2 a person must change
 something. On a node 0 means that the report is written: models that fail are named there.
@@ -15,6 +15,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 # One thread for each process, set before NumPy is imported: with more, processes on one node compete for its cores.
 for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
@@ -65,6 +66,14 @@ def _run_command(options: argparse.Namespace) -> int:
             from scorer.commands import convert_models
 
             return convert_models.convert_folder(options.models, options.to, _get_names(options), options.output)
+        case "models":
+            from scorer.commands import import_models
+
+            columns = import_models.TableColumns(options.id, options.bytes, options.version)
+            return import_models.import_models(
+                options.delta, options.into, columns, _get_names(options), os.environ.get("STORAGE", ""),
+                remove_absent=options.remove_absent,
+            )  # fmt: skip
         case "predictions":
             from scorer.commands import upgrade_predictions
 
@@ -157,6 +166,24 @@ def _read_cpu_limit(folder: Path) -> int | None:
     return None
 
 
+def _add_import(commands: Any) -> None:
+    importing = (
+        commands.add_parser("models", help="files of models")
+        .add_subparsers(required=True, metavar="import")
+        .add_parser("import", help="write models that are rows of a Delta table as files, of which only what changed")
+    )
+    importing.add_argument("--delta", required=True, help="the table: a folder, or the URL of a container and a path")
+    importing.add_argument("--into", required=True, help="where the files go: a folder, or the URL of a container")
+    importing.add_argument("--id", required=True, help="the column of the devices' ids")
+    importing.add_argument("--bytes", required=True, help="the column of the files' contents")
+    importing.add_argument("--version", default="", help="the column of versions: the greatest of an id counts")
+    importing.add_argument(
+        "--remove-absent", action="store_true", help="remove the files of ids that the table no longer has"
+    )
+    add_option(importing, "--model-names", ModelNames, "how files are named (%(default)s)", DEFAULT_PATTERN)
+    importing.set_defaults(model_formats=ModelFormats())
+
+
 def _build_parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, description="Score models, one for each device.")
     parser.add_argument("--manifest", help="on a node: the URL of the chunk's manifest")
@@ -168,6 +195,7 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command")
     folder = commands.add_parser("folder", help="score a folder of models; no cloud needed")
     convert = commands.add_parser("convert", help="write models as skops files, without running their content")
+    _add_import(commands)
     predictions = commands.add_parser("predictions", help="files of predictions")
     upgrade = predictions.add_subparsers(required=True, metavar="upgrade").add_parser(
         "upgrade", help="rewrite files of schema 1 as schema 2, in place"

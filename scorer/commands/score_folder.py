@@ -33,6 +33,7 @@ from shared.contract.manifest import DeviceRange
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
 from shared.contract.paths import make_chunk_id, prediction_path
+from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.scoring_options import ScoringOptions, UnmodelledDevices
 from shared.contract.summaries.predicted import Predicted, close_summary
 from shared.contract.windows import EPOCH, MONDAY, WEEK, Window, format_length
@@ -69,7 +70,7 @@ def score_models(options: ScoreOptions) -> int:
     Raises Malformed for options that make no sense, Misconfigured and Unavailable where predictions cannot be written.
     """
     fleet, ignored = list_models(options.models, options.names)
-    store, reading_paths = _open_source(options)
+    store, reading_paths, pattern = _open_source(options)
     check_target("--predictions", options.predictions)
     _check_apart(options.predictions, options.readings, options.readings_path)
     schema, notes = _choose_schema(options.predictions, options.predictions_schema)
@@ -77,8 +78,7 @@ def score_models(options: ScoreOptions) -> int:
     is_counted = options.policy.unmodelled is UnmodelledDevices.COUNT
     counter = UnmodelledCounter(frozenset(devices), DeviceRange(), options.names) if is_counted else None
     opened = source.open_readings(
-        store, reading_paths, options.columns, options.window, options.policy.readings, options.readings_path, devices,
-        counter,
+        store, reading_paths, options.columns, options.window, options.policy.readings, pattern, devices, counter,
     )  # fmt: skip
     warnings, outputs = RunWarnings(), list[PackOutput]()
     readings, projection = Readings({}), Projection()
@@ -110,9 +110,8 @@ def score_models(options: ScoreOptions) -> int:
             start += len(models)
         opened.search_unmodelled()
         counted = RunWarnings()
-        counted.add_counts(
-            (*readings.list_warnings(), *opened.list_warnings(), *(counter.list_warnings() if counter else ()))
-        )
+        counted.add_counts((*opened.list_warnings(), *readings.list_warnings()))
+        counted.add_counts(counter.list_warnings() if counter else ())
         warnings.counts = counted.counts + warnings.counts
         sentences = (*warnings.sentences, *workers.warnings)
     windows = _list_windows(options, readings)
@@ -128,20 +127,26 @@ def score_models(options: ScoreOptions) -> int:
     return summary.exit_code
 
 
-def _open_source(options: ScoreOptions) -> tuple[Folder, list[str]]:
-    """The folder to read from, and the paths in it."""
+def _open_source(options: ScoreOptions) -> tuple[Folder, list[str], str]:
+    """The folder to read from, the paths in it, and the pattern of files."""
     readings_folder, readings_path, window = options.readings, options.readings_path, options.window
     if not readings_folder.exists():
         raise Malformed(f"--readings: expected a file or a folder, got nothing at {readings_folder}")
     if problem := find_table_above(readings_folder):
         raise Malformed(f"--readings: {problem}")
+    try:
+        pattern = PathPattern.parse(readings_path)
+    except Malformed as error:
+        raise Malformed(f"--readings-path: {error}") from error
     if readings_folder.is_file():
-        return Folder(readings_folder.parent), [readings_folder.name]
-    if "%" not in readings_path:
-        return Folder(readings_folder), [readings_path]
-    if window is None:
+        return Folder(readings_folder.parent), [readings_folder.name], ""
+    has_times = pattern.has_times if pattern else "%" in readings_path
+    if window is None and has_times:
         raise Malformed(f"--readings-path: {readings_path!r} has placeholders, so a --window is needed")
-    return Folder(readings_folder), source.list_paths(readings_path, window, options.policy.readings.time_zone)
+    if window is None or not has_times:
+        return Folder(readings_folder), pattern.list_prefixes(None) if pattern else [readings_path], readings_path
+    paths = source.list_paths(readings_path, window, options.policy.readings.time_zone)
+    return Folder(readings_folder), paths, readings_path
 
 
 def _check_apart(predictions: Path, readings_folder: Path, readings_path: str) -> None:

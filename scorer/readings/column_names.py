@@ -125,10 +125,12 @@ def suggest_columns(names: Sequence[str], columns: Columns) -> str:
 def _find_usual(key: str, expected: str, names: Sequence[str], present: Collection[str]) -> str:
     """A column whose name is *expected* but for its letters' case, or else a usual one; "" where there is none."""
     free = [name for name in names if name not in present and name == name.strip() and not set(name) & set(",=")]
-    for spelling in (_simplify(expected), *_USUAL[key]):
-        for name in free:
-            if _simplify(name) == spelling:
-                return name
+    spellings = (_simplify(expected), *_USUAL[key])
+    for names_as_spelled in (free, [name.rpartition(".")[2] for name in free]):  # of a field within an object its own
+        for spelling in spellings:
+            for name, text in zip(free, names_as_spelled, strict=True):
+                if _simplify(text) == spelling:
+                    return name
     return "__index_level_0__" if key == "time" and "__index_level_0__" in free else ""
 
 

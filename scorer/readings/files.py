@@ -14,22 +14,28 @@ import pyarrow as pa
 
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
+from scorer.storage.range_reader import Changed, OpenFile
 from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
+from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.scoring_options import ReadingOptions
+from shared.contract.windows import Window
 
 from .avro.container import AVRO
 from .avro.reader import NONE_LOST, LostEvents, is_compressed, read_avro
 from .cells import make_unreadable
+from .delta_files import is_delta_table, list_delta_files
+from .formats.parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
+from .formats.text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
 from .layouts import Keys, add_keys, find_table_format, is_hidden, list_written_keys, parse_keys
-from .parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
+from .path_listing import PathLister
 from .projection import EVERYTHING, Projection
-from .text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
 from .time_zones import widen_range
 
 FETCHERS = 4
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
 START = 4096  # bytes of a large file that show its format
+_REMOVED = "is in the log of its table, and is not there: the table was cleaned (VACUUM) since, or is damaged"
 CACHE_LIMIT = 256 * 2**20  # bytes of small files that stay in memory from listing to reading
 
 
@@ -46,13 +52,33 @@ class File:
     size: int = 0  # bytes in memory that reading all of it takes, about; 0 for an absent or empty file
     footer: Footer | None = None  # of a file of Parquet
     problem: str = ""  # why it cannot be read
+    is_required: bool = False  # it is in the log of a table; another file may be removed after it was listed
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
+    is_cut: bool = False  # it is a text that ends within a row
+    left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
     lost: LostEvents = NONE_LOST  # of a file of Avro that was read
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
         return self.footer.estimate_memory(projection) if self.footer else self.size
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Which files are listed: those of *paths*, or those of *window* where READINGS_PATH, the *pattern*, has tokens.
+
+    A folder ends in `/`, the empty path is the whole container. Only *devices* will be read; None: any. *is_wanted*:
+    whether the folder of a device is looked into; that of another one is not listed.
+    """
+
+    paths: Sequence[str]
+    columns: Columns
+    pattern: str = ""
+    window: Window | None = None
+    zone: str = ""
+    devices: Collection[str] | None = None
+    is_wanted: Callable[[str], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,48 +101,70 @@ class ReadRequest:
     projection: Projection = EVERYTHING
 
 
-def open_files(
-    container: Container,
-    paths: Sequence[str],
-    columns: Columns,
-    pattern: str = "",
-    devices: Collection[str] | None = None,
-) -> tuple[list[File], list[File]]:
-    """Every file of *paths*, with its footer and size: a folder ends in `/`, the empty path is the whole container.
+def open_files(container: Container, request: ListRequest) -> tuple[list[File], list[File]]:
+    """Every file that is asked for, with its footer and size, in the order of their names.
 
-    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files in the
-    folder of a device that is not among *devices* are apart, and not opened. *pattern* is READINGS_PATH. Raises
-    Unavailable.
+    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files of a
+    device that is not among the devices, as a folder or a pattern says, are apart, and not opened. Raises Unavailable.
     """
-    late: dict[str, bool] = {}
-    names: list[str] = []
-    for number, path in enumerate(paths):
-        listed = container.list(path) if not path or path.endswith("/") else [path]
-        names += listed
-        visible = (name for name in listed if name == path or not is_hidden(name[len(path) :]))
-        for name in visible:
-            late.setdefault(name, 0 < number == len(paths) - 1)
-    table = find_table_format(container, paths, names)
-    if table:
-        return [File(table[0] or "./", 0, problem=table[1])], []
-    files, other_files = _list_files(late, columns, list_written_keys(pattern), devices)
+    if not PathPattern.parse(request.pattern) and is_delta_table(container, request.paths):
+        try:
+            listed = _list_table(container, request)
+        except Unscorable as error:
+            return [File(request.paths[0] or "./", 0, problem=str(error))], []
+    else:
+        listed, names = _list_files(container, request)
+        table = find_table_format(container, request.paths, names)
+        if table:
+            return [File(table[0] or "./", 0, problem=table[1])], []
+    files, other_files = _split_files(listed, request)
     remaining = CACHE_LIMIT
     with ThreadPoolExecutor(FETCHERS) as pool:
-        for file in pool.map(lambda file: _inspect_file(container, file, columns), files):
+        for file in pool.map(lambda file: _inspect_file(container, file, request.columns), files):
             remaining -= len(file.data or b"")
             if remaining < 0:
                 file.data = None
     return files, other_files
 
 
-def _list_files(
-    late: dict[str, bool], columns: Columns, written_keys: frozenset[str], devices: Collection[str] | None
-) -> tuple[list[File], list[File]]:
-    files = [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)]
-    if devices is None or not any(columns.device in file.keys for file in files):
+def _list_table(container: Container, request: ListRequest) -> list[File]:
+    """The files of a Delta table's present version, not opened. Raises Unscorable, Unavailable."""
+    folder, columns = request.paths[0], request.columns
+    files = list_delta_files(container, folder, columns, request.window, request.zone)
+    return [File(file.name, index, keys=file.partition, is_required=True) for index, file in enumerate(files)]
+
+
+def _list_files(container: Container, request: ListRequest) -> tuple[list[File], list[str]]:
+    """The files, not opened, and all names that were listed."""
+    written_keys = list_written_keys(request.pattern)
+    pattern = PathPattern.parse(request.pattern)
+    if pattern:
+        files = []
+        lister = PathLister(container, pattern, request.is_wanted)
+        for index, file in enumerate(lister.list_files(request.window, request.zone)):
+            keys = dict(parse_keys(file.name, written_keys))
+            pairs = ((request.columns.device, file.ids.device), (request.columns.sensor, file.ids.sensor))
+            keys |= {key: text for key, text in pairs if text is not None}
+            files.append(File(file.name, index, file.is_late, keys))
+        return files, [file.name for file in files]
+    late: dict[str, bool] = {}
+    names: list[str] = []
+    for number, path in enumerate(request.paths):
+        listed = container.list(path) if not path or path.endswith("/") else [path]
+        names += listed
+        visible = (name for name in listed if name == path or not is_hidden(name[len(path) :]))
+        for name in visible:
+            late.setdefault(name, 0 < number == len(request.paths) - 1)
+    return [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)], names
+
+
+def _split_files(files: list[File], request: ListRequest) -> tuple[list[File], list[File]]:
+    """The files that may have rows of the devices, and the others."""
+    column = request.columns.device
+    if request.devices is None or not any(column in file.keys for file in files):
         return files, []
-    expected = frozenset(devices)
-    is_own = [columns.device not in file.keys or file.keys[columns.device] in expected for file in files]
+    expected = frozenset(request.devices)
+    is_own = [column not in file.keys or file.keys[column] in expected for file in files]
     other_files = [file for file, own in zip(files, is_own, strict=True) if not own]
     return list(itertools.compress(files, is_own)), other_files
 
@@ -127,17 +175,27 @@ def _inspect_file(container: Container, file: File, columns: Columns) -> File:
             file.length = opened.seek(0, 2)
             opened.seek(0)
             if file.length <= SMALL_FILE:
-                file.data = opened.read()
+                file.data = _read_small_file(container, file, opened)
             start = (file.data or opened.read(START))[:START]
             file.size = file.length * (20 if start.startswith(GZIP) or is_compressed(start) else 3)
             if start.startswith(PARQUET):
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
                 file.size = file.footer.estimate_memory(EVERYTHING)
-    except NotFound:
-        pass  # it was removed after it was listed
+    except NotFound:  # it was removed after it was listed
+        file.problem = _REMOVED * file.is_required
     except Unscorable as error:
         file.problem, file.data = str(error), None
     return file
+
+
+def _read_small_file(container: Container, file: File, opened: OpenFile) -> bytes:
+    """All of a file. One that is written to meanwhile is read anew, at once: it may be appended to for an hour."""
+    try:
+        return opened.read()
+    except Changed:
+        data = container.read(file.name).data
+        file.length = len(data)
+        return data
 
 
 def read_tables(
@@ -171,7 +229,7 @@ def _read_file(container: Container, file: File, request: ReadRequest) -> list[T
             return _read_groups(container, file, file.footer, request)
         return [*_read_text_file(container, file, request)]
     except NotFound:
-        return []
+        return [DamagedRange(_REMOVED, device, device)] if file.is_required else []
     except Unscorable as error:
         return [DamagedRange(str(error), device, device)]
 
@@ -182,13 +240,19 @@ def _read_text_file(container: Container, file: File, request: ReadRequest) -> l
     length = len(data)
     data = decompress_gzip(data) if data.startswith(GZIP) else data
     if data.startswith(AVRO):
-        if length != file.length:  # cut between two blocks it would be a file like any other
-            raise make_unreadable(f"expected {file.length} bytes, as when it was opened, got {length}")
-        rows = read_avro(data, request.columns, request.policy, request.projection, file.keys)
-        table, file.lost = rows.table, rows.lost
-    else:
-        table = read_text(data, request.columns, request.policy, request.projection, file.keys)
-    return [add_keys(table, file.keys, request.projection)] if table else []
+        return _read_avro_file(data, file, request, length)
+    table = read_text(data, request.columns, request.policy, request.projection, file.keys)
+    if table:
+        file.is_cut, file.left_out = table.is_cut, table.left_out
+    return [add_keys(table, file.keys, request.projection)] if table and table.rows.num_rows else []
+
+
+def _read_avro_file(data: bytes, file: File, request: ReadRequest, length: int) -> list[Table]:
+    if length != file.length:  # cut between two blocks it would be a file like any other
+        raise make_unreadable(f"expected {file.length} bytes, as when it was opened, got {length}")
+    rows = read_avro(data, request.columns, request.policy, request.projection, file.keys)
+    file.lost = rows.lost
+    return [add_keys(rows.table, file.keys, request.projection)] if rows.table else []
 
 
 def read_other_rows(

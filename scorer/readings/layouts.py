@@ -1,7 +1,8 @@
 """What the names of folders say of their files: Hive's keys, which are columns, and the marks of table formats.
 
 A folder `device=pump1` gives each row of its files the column `device`, as Spark, pandas and DuckDB partition. A
-folder that is a Delta, Iceberg or Hudi table also holds rows that were deleted or replaced: it is refused.
+folder in a Delta, Iceberg or Hudi table also holds rows that were deleted or replaced: it is refused. A whole Delta
+table is read by its log (`delta_files`).
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from scorer.storage.blob_store import Container
 from scorer.storage.range_reader import AccessDenied
 
 from .cells import make_unreadable, read_ids, read_numbers
+from .delta_files import DELTA_LOG
+from .formats.text_reader import Table
 from .projection import Projection
-from .text_reader import Table
 
 NULL = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without a value
 Keys = Mapping[str, str | None]
@@ -38,7 +40,7 @@ class _Format:
 
 
 _FORMATS = (
-    _Format("a Delta table", "_delta_log/", re.compile(r".+")),
+    _Format("a Delta table", DELTA_LOG, re.compile(r".+")),
     _Format("a Hudi table", ".hoodie/", re.compile(r".+")),
     _Format(
         "an Iceberg table", "metadata/", re.compile(r"(v\d+|\d+-[0-9a-f-]{36})(\.gz)?\.metadata\.json(\.gz)?")
@@ -55,9 +57,9 @@ def is_hidden(name: str) -> bool:
 
 
 def list_written_keys(pattern: str) -> frozenset[str]:
-    """The keys that READINGS_PATH itself writes, such as `date=%Y-%m-%d`: they say which window it is, and no more."""
+    """The keys that READINGS_PATH itself writes, such as `date=%Y-%m-%d`: they are no features."""
     pairs = (part.partition("=") for part in pattern.split("/"))
-    return frozenset(_decode(key) for key, _, value in pairs if "%" in value.replace("%%", ""))
+    return frozenset(_decode(key) for key, _, value in pairs if set("%{*") & set(value.replace("%%", "")))
 
 
 def parse_keys(name: str, ignored: frozenset[str] = frozenset()) -> dict[str, str | None]:
@@ -98,7 +100,10 @@ def add_keys(table: Table, keys: Keys, projection: Projection) -> Table:
     for name in key_features:
         rows = rows.append_column(name, _repeat_text(keys[name], table.rows.num_rows))
     unread = tuple(name for name in table.features if name not in selected)
-    return replace(table, rows=rows, has_sensor=has_sensor, keys=key_features, unread=(*table.unread, *unread))
+    keys_of_file = tuple(name for name in table.keys if name in selected)
+    return replace(
+        table, rows=rows, has_sensor=has_sensor, keys=(*keys_of_file, *key_features), unread=(*table.unread, *unread)
+    )
 
 
 def _is_needed(name: str, value: str | None, table: Table, projection: Projection) -> bool:
@@ -179,7 +184,10 @@ def _list_folder(container: Container, folder: str) -> list[str]:
 
 
 def _explain_table(table: _Format) -> str:
+    problem = f"is {table.name}, whose files also hold rows that were deleted or replaced: expected "
+    if table.folder == DELTA_LOG:
+        return f"{problem}the folder of the whole table, without times or tokens, as READINGS_PATH (--readings)"
     return (
-        f"is {table.name}, whose files also hold rows that were deleted or replaced: expected plain files; "
-        "export the table to Parquet, and let READINGS_CONTAINER and READINGS_PATH (--readings) name that folder"
+        f"{problem}plain files; export the table to Parquet, and let READINGS_CONTAINER and READINGS_PATH (--readings) "
+        "name that folder"
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .cells import BROKEN, make_unreadable, read_ids, read_numbers
+from .formats.text_reader import Table
 from .frames import FileRows
-from .text_reader import Table
 from .time_zones import NO_TIME, DoubledHours
 from .timestamps import Instants, describe_time, read_instants
 from .unmodelled import UnmodelledCounter

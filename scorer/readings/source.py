@@ -17,20 +17,21 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.model_names import Columns
+from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.scoring_options import BadRows, ReadingOptions
 from shared.contract.windows import EPOCH, MINUTE, Window
 
-from .files import DamagedRange, File, ReadRequest, open_files, read_tables
+from .files import DamagedRange, File, ListRequest, ReadRequest, open_files, read_tables
+from .formats.text_reader import Table
 from .frames import FileRows, Frame, assemble_frame
 from .projection import EVERYTHING, Projection
 from .rows import BadCell, FileOrigin, select_rows
-from .text_reader import Table
 from .time_zones import NO_TIME, DoubledHours, find_first_pass
 from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
-INVALID = "events have a Body that is neither JSON nor CSV with a header, and were left out"
+INVALID = "events have a Body that is neither JSON nor CSV with a header, or has arrays that differ, and were left out"
 EMPTY = "events have no Body, and were left out"
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
@@ -251,12 +252,6 @@ class Source:
                 readings.add_frame(rows_of_kind, is_long)
         return readings
 
-    def list_warnings(self) -> list[tuple[int, str]]:
-        """Warnings about the files that were read, however often; each a count, and the rest of its sentence."""
-        lost = [file.lost for file in self.files]
-        counts = [(sum(events.n_invalid for events in lost), INVALID), (sum(events.n_empty for events in lost), EMPTY)]
-        return [(count, text) for count, text in counts if count]
-
     def search_unmodelled(self) -> None:
         """Complete the count of devices without a model by what no model needs; after the last read.
 
@@ -265,6 +260,21 @@ class Source:
         if self.unmodelled:
             request = ReadRequest(self.columns, self.policy, (), _get_time_range(self.window), Projection())
             self.unmodelled.search_files(self.container, self.files, self.other_files, request)
+
+    def list_warnings(self) -> list[tuple[int, str]]:
+        """Warnings about what was read of the files, whatever the number of reads; as those of `Readings`."""
+        cut = next((file.name for file in self.files if file.is_cut), "")
+        damaged = next((file.name for file in self.files if file.left_out), "")
+        counts = [
+            (sum(file.is_cut for file in self.files), f"files end in the middle of a row or array, such as {cut}"),
+            (
+                sum(file.left_out for file in self.files),
+                f"objects have a Body that is no JSON, or arrays that differ in length or lack a step, in {damaged}",
+            ),
+            (sum(file.lost.n_invalid for file in self.files), INVALID),
+            (sum(file.lost.n_empty for file in self.files), EMPTY),
+        ]
+        return [(count, text) for count, text in counts if count]
 
     def close(self) -> None:
         """Release the files that are kept in memory."""
@@ -285,9 +295,16 @@ def open_readings(
     """The readings of the folders and files *paths*, within *window* (all readings when None). Raises Unavailable.
 
     Of several paths the last is read for late readings only, as `list_paths` returns them for READINGS_PATH, the
-    *pattern*. Only *devices* may be read of it; None: any. Reading adds to *unmodelled*.
+    *pattern*; where that has tokens, its files are listed, and *paths* are the folders before the first token. Only
+    *devices* may be read of it; None: any. Reading adds to *unmodelled*.
     """
-    files, other_files = open_files(container, paths, columns, pattern, devices)
+    own = None if devices is None else frozenset(devices)
+
+    def is_wanted(device: str) -> bool:
+        return own is None or device in own or bool(unmodelled and unmodelled.find_candidates([device]))
+
+    request = ListRequest(paths, columns, pattern, window, policy.time_zone, own, is_wanted)
+    files, other_files = open_files(container, request)
     return Source(container, columns, window, policy, files, other_files if unmodelled else [], unmodelled)
 
 
@@ -306,8 +323,12 @@ def read_readings(
 def list_paths(pattern: str, window: Window, zone: str = "") -> list[str]:
     """The folders or files that the window touches, and the next one; folders are of hours in UTC.
 
-    Where the clocks of *zone* show an hour of the window twice, the folders since its first pass come before them.
+    Where the clocks of *zone* show an hour of the window twice, the folders since its first pass come before them. Of
+    a pattern with tokens these are the folders before the first token.
     """
+    tokens = PathPattern.parse(pattern)
+    if tokens:
+        return tokens.list_prefixes(window)
     step = MINUTE if "%M" in pattern else timedelta(hours=1)
     first = Window.containing(find_first_pass(window.start, window.end, zone), step).start
     touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))

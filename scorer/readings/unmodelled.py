@@ -23,8 +23,8 @@ from shared.contract.text import clip_text
 
 from .cells import BROKEN, read_ids
 from .files import FETCHERS, File, ReadRequest, read_other_rows
-from .parquet_reader import RowGroup
-from .text_reader import Table
+from .formats.parquet_reader import RowGroup
+from .formats.text_reader import Table
 from .timestamps import read_instants
 
 

@@ -9,30 +9,25 @@ names that end in `#1`, and has no content hashes: folders are read with pathlib
 from __future__ import annotations
 
 import errno
-import functools
 import itertools
 import mmap
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from shared.contract.errors import Malformed, Misconfigured, NotFound, Unavailable
 from shared.contract.text import make_digest
 
+from .azure_store import locate_table, open_store
 from .range_reader import OpenFile, find_protection, open_ranges, translate_errors
 
 if TYPE_CHECKING:
-    from obstore.auth.azure import AzureCredentialProvider
     from obstore.store import AzureStore
-
-# Azurite's account, the same on every machine and published in its manual: no secret.
-AZURITE_ACCOUNT = "devstoreaccount1"
-AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 # Errors of a folder that stay until a person changes something; a full disk, for example, may pass.
 _LASTING = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
@@ -81,6 +76,12 @@ class Container(Protocol):
         Only a blob that is replaced gets *metadata*. Raises Protected where a lease or a policy protects it.
         """
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """The sorted names of the folders directly under *prefix*, which is empty or ends in `/`, without it."""
+
+    def locate_delta(self, folder: str) -> tuple[str, dict[str, str]]:
+        """The URL of a folder, and the options by which `deltalake` reads it."""
+
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """The sorted names under *prefix*, which is empty or ends in `/`; none where the folder does not exist.
 
@@ -92,6 +93,9 @@ class Container(Protocol):
 
     def create(self, path: str, data: bytes) -> bool:
         """Write unless the blob exists; False when it does, whatever it holds."""
+
+    def remove(self, path: str) -> None:
+        """Delete a blob; nothing where there is none."""
 
 
 def open_container(url: str, storage: str = "") -> Container:
@@ -115,7 +119,7 @@ def open_container(url: str, storage: str = "") -> Container:
         )
     endpoint = "/".join([f"{parts.scheme}://{parts.netloc}", *account])
     name = account[0] if account else parts.netloc.split(".")[0]
-    return AzureBlobs(url, _open_azure(endpoint, name, segments[0], "/".join(segments[1:]), storage))
+    return AzureBlobs(url, open_store(endpoint, name, segments[0], "/".join(segments[1:]), storage))
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -124,50 +128,6 @@ def split_url(url: str) -> tuple[str, str]:
     if "://" not in holder or not name:
         raise Malformed(f"expected the URL of a blob, got {url!r}")
     return holder, unquote(name)
-
-
-def _open_azure(endpoint: str, account: str, container: str, prefix: str, storage: str) -> AzureStore:
-    """The store, with the key or SAS that *storage* holds for this endpoint, else with a managed identity."""
-    try:
-        from obstore.store import AzureStore
-    except ModuleNotFoundError as error:
-        raise Misconfigured(f"containers need the extra node: pip install 'fleetscore[node]' ({error})") from error
-    fields = _parse_connection(endpoint, account, storage)
-    options: dict[str, Any] = {
-        "account_name": account,
-        "endpoint": endpoint,
-        "client_options": {"timeout": "300s", "allow_http": True},  # a part is one request, of any size
-        "retry_config": {"max_retries": 6},
-    }
-    if "AccountKey" in fields:
-        options["account_key"] = fields["AccountKey"]
-    elif "SharedAccessSignature" in fields:
-        options["sas_key"] = fields["SharedAccessSignature"].removeprefix("?")
-    elif endpoint.startswith("https://"):
-        options["credential_provider"] = _make_identity()
-    else:
-        raise Misconfigured(
-            f"STORAGE: expected a connection string of {endpoint}, since it does not accept a managed identity"
-        )
-    return AzureStore(container, prefix=prefix or None, **options)
-
-
-@functools.cache
-def _make_identity() -> AzureCredentialProvider:
-    """Azure's default credential; one for all containers, so that a node asks for one token."""
-    from obstore.auth.azure import AzureCredentialProvider
-
-    return AzureCredentialProvider()
-
-
-def _parse_connection(endpoint: str, account: str, storage: str) -> dict[str, str]:
-    """The fields of a connection string if it is for this endpoint; none otherwise."""
-    if storage.strip().rstrip(";").lower() == "usedevelopmentstorage=true":
-        return {"AccountKey": AZURITE_KEY} if account == AZURITE_ACCOUNT and endpoint.startswith("http://") else {}
-    fields = dict(pair.split("=", 1) for pair in storage.split(";") if "=" in pair)
-    name, suffix = fields.get("AccountName", ""), fields.get("EndpointSuffix", "core.windows.net")
-    default = f"{fields.get('DefaultEndpointsProtocol', 'https')}://{name}.blob.{suffix}"
-    return fields if fields.get("BlobEndpoint", default).rstrip("/") == endpoint else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +177,18 @@ class AzureBlobs:
                 return False
             return True
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """See Container."""
+        import obstore
+
+        with translate_errors(self.url, prefix):
+            folders = obstore.list_with_delimiter(self.store, prefix=prefix or None)["common_prefixes"]
+            return sorted(folder.rstrip("/").rpartition("/")[2] for folder in folders)
+
+    def locate_delta(self, folder: str) -> tuple[str, dict[str, str]]:
+        """See Container."""
+        return locate_table(self.store, folder)
+
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """See Container."""
         import obstore
@@ -243,6 +215,13 @@ class AzureBlobs:
             except AlreadyExistsError:
                 return False
             return True
+
+    def remove(self, path: str) -> None:
+        """See Container. One request for each: a request for several stops at none that fails."""
+        import obstore
+
+        with translate_errors(self.url, path), suppress(FileNotFoundError):
+            obstore.delete(self.store, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +264,15 @@ class Folder:
             temporary.replace(self.root / path)
         return True
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """See Container."""
+        folder = self.root / prefix
+        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+    def locate_delta(self, folder: str) -> tuple[str, dict[str, str]]:
+        """See Container."""
+        return str(self.root / folder), {}
+
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """See Container."""
         files = (file for file in (self.root / prefix).rglob("*") if file.is_file())
@@ -305,9 +293,9 @@ class Folder:
             return True
 
     def remove(self, path: str) -> None:
-        """Delete a file. Raises Misconfigured, Unavailable."""
+        """See Container."""
         with _translate_write_errors(self.root, path):
-            (self.root / path).unlink()
+            (self.root / path).unlink(missing_ok=True)
 
     @contextmanager
     def _write_temporary(self, path: str, data: bytes) -> Iterator[Path]:

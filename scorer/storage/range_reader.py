@@ -22,6 +22,10 @@ class AccessDenied(Unavailable):
     """The store refuses this identity: a person grants a role, or what is asked for is no part of what was granted."""
 
 
+class Changed(Unavailable):
+    """A blob was written to since it was opened."""
+
+
 class OpenFile(Protocol):
     """A file, open for reading at any position."""
 
@@ -73,7 +77,7 @@ class RangeReader:
     closed: bool = False
 
     def read(self, size: int = -1, /) -> bytes:
-        """See OpenFile. Raises Unavailable also where the blob has changed."""
+        """See OpenFile. Raises Changed where the blob is another one by now."""
         import obstore
 
         end = self.size if size < 0 else min(self.position + size, self.size)
@@ -101,7 +105,7 @@ class RangeReader:
 @contextmanager
 def translate_errors(url: str, path: str) -> Iterator[None]:
     """Errors of obstore as our own errors."""
-    from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+    from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 
     try:
         yield
@@ -113,6 +117,8 @@ def translate_errors(url: str, path: str) -> Iterator[None]:
         if code := find_protection(error):
             protection = describe_protection(code)
             raise Protected(f"{path!r} in {url} is protected by {protection}", protection) from error
+        if isinstance(error, PreconditionError):
+            raise Changed(f"{path!r} in {url} was written to since it was opened") from error
         if "403 Forbidden" in str(error):  # of a listing, which obstore has no class for
             raise AccessDenied(f"{url} refused to list {path!r}: {_ROLE}") from error
         raise _explain_missing_container(url, error) or Unavailable(

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationError
 
 from shared.contract.errors import Malformed
+from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.windows import DAY, format_length, parse_length
 
 T = TypeVar("T")
@@ -55,8 +56,7 @@ def _check_window_length(length: timedelta) -> timedelta:
 
 
 def _check_hour_path(text: str) -> str:
-    if text.startswith("/") or ".." in text or "\\" in text:
-        raise Malformed(f"expected a path within the readings such as date=%Y-%m-%d/hour=%H/, got {text!r}")
+    PathPattern.parse(text)
     return text
 
 

@@ -7,6 +7,7 @@ documents is made from the descriptions here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -126,10 +127,12 @@ class Settings(BaseModel):
     model_formats: Annotated[ModelFormats, parse_with(ModelFormats.parse)] = Field(
         ModelFormats(),
         description="further endings that are models: `json`, `txt` or `json,txt`; without it such files are ignored "
-        "and counted. Neither is read yet: such a model fails as `unsupported_model`",
+        "and counted. `json` are XGBoost's models, `txt` LightGBM's",
     )
     readings_path: setting_types.HourPath = Field(
-        "date=%Y-%m-%d/hour=%H/", description="the folder of an hour of readings (strftime), or one file, or nothing"
+        "date=%Y-%m-%d/hour=%H/",
+        description="the folder of an hour of readings (strftime), or one file, or nothing; with `{device}`, "
+        "`{sensor}`, `*`, and the tokens of Event Hubs Capture and Stream Analytics ([desk](desk.md))",
     )
     readings_columns: Annotated[Columns, parse_with(Columns.parse)] = Field(
         Columns(), description="the names of the readings' columns: `time=TS,device=Device,sensor=Tag,value=Value`"
@@ -316,7 +319,7 @@ def _find_shared_containers(values: Mapping[str, str]) -> list[str]:
     }
     path = values.get("readings_path", Settings.model_fields["readings_path"].default)
     pairs = [("work", other) for other in kinds[:3]] + [("predictions", "models")]
-    if PREDICTIONS_FOLDER.startswith(path):  # predictions would be read as readings
+    if PREDICTIONS_FOLDER.startswith(re.split("[{*]", path)[0]):  # predictions would be read as readings
         pairs.append(("predictions", "readings"))
     return [
         f"  {kind.upper()}_CONTAINER: expected another one than {other.upper()}_CONTAINER, got {container[kind]!r}"

@@ -13,13 +13,15 @@ from .documents import NEWEST, check_needs, parse_count, parse_document, pick_fi
 from .domain import Model, ModelFile
 from .model_list import COLUMNS, ModelList
 from .model_names import DEFAULT_PATTERN, Columns, ModelNames
+from .readings.path_pattern import PathPattern
 from .reasons import Reason
 from .scoring_options import ScoringOptions
 from .windows import Window
 
 PREDICTION_SCHEMAS = (1, 2)
 FILES = "files"  # in `needs` where a model has several files, each of which the node must read
-KNOWN_NEEDS = frozenset({FILES})  # what a manifest may name in `needs` (see `check_needs`)
+PATH_TOKENS = "path_tokens"  # where READINGS_PATH has {device} or the like, which strftime would leave as they are
+KNOWN_NEEDS = frozenset({FILES, PATH_TOKENS})  # what a manifest may name in `needs` (see `check_needs`)
 
 
 def build_command(
@@ -158,9 +160,13 @@ class Manifest:
             "models": len(models),
             "refused": _group_indices(models.refused),
             "tasks": _group_indices(self.tasks),
-            "needs": [FILES] if models.files else [],
+            "needs": self._list_needs(models),
         }
         return dump_document(head, columns)
+
+    def _list_needs(self, models: ModelList) -> list[str]:
+        has_tokens = PathPattern.parse(self.readings_path) is not None
+        return [*([FILES] if models.files else ()), *([PATH_TOKENS] if has_tokens else ())]
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:

@@ -217,7 +217,8 @@ def _build_regex(stem: str, repeat: str) -> str:
 
 
 _UNITS = {"us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6}  # in microseconds
-_STEP = re.compile(rf"(?P<count>\d+(?:\.\d+)?)(?P<unit>{'|'.join(_UNITS)})|(?P<field>.+):(?P<field_unit>{'|'.join(_UNITS)})")
+_UNIT = "|".join(_UNITS)
+_STEP = re.compile(rf"(?P<count>\d+(?:\.\d+)?)(?P<unit>{_UNIT})|(?P<field>.+):(?P<field_unit>{_UNIT})")
 _DURATION = re.compile(r"PT(?=\d)(?:(?P<h>\d+)H)?(?:(?P<min>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?")
 ROLES = ("time", "device", "sensor", "value")
 

@@ -22,7 +22,13 @@ _CONTROL = _TRACKING | {"shared.control"}
 _ADAPTERS = _PORTS | {"shared.adapters.azure"}
 _BASE = _CONTRACT | {"scorer.errors", "scorer.arrow", "scorer.processes"}
 _STORAGE = _BASE | {"scorer.storage"}
-_READINGS = _STORAGE | {"scorer.readings"}
+_FORMATS = _STORAGE | {
+    "scorer.readings.cells",
+    "scorer.readings.column_names",
+    "scorer.readings.projection",
+    "scorer.readings.timestamps",
+}
+_READINGS = _STORAGE | {"scorer.readings", "scorer.readings.formats"}
 _FAMILIES = _BASE | {
     "scorer.model_files.content",
     "scorer.model_files.estimator_kinds",
@@ -46,6 +52,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared": {"shared"},  # the entry points: bootstrap, __main__, and the ports
     "shared.contract": set(),
     "shared.contract.fleet": _CONTRACT,
+    "shared.contract.readings": _CONTRACT,
     "shared.contract.summaries": _CONTRACT,
     "shared.state": _CONTRACT,
     "shared.planning": _PORTS,
@@ -61,8 +68,9 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared.adapters.batch": _ADAPTERS,
     "scorer": {"scorer", "shared.contract"},
     "scorer.storage": _BASE,
-    "scorer.readings": _STORAGE,
-    "scorer.readings.avro": _READINGS,
+    "scorer.readings": _STORAGE | {"scorer.readings.formats", "scorer.readings.nested", "scorer.readings.avro"},
+    "scorer.readings.avro": _READINGS | {"scorer.readings.nested"},
+    "scorer.readings.formats": _FORMATS | {"scorer.readings.nested"},
     "scorer.readings.nested": _READINGS,
     "scorer.model_files": _BASE,
     "scorer.model_files.boosters": _BASE | {"scorer.model_files.parsed"},

@@ -23,7 +23,8 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 _MARK = b"\xef\xbb\xbf"
-_JSON = (b"{", b"[")
+_JSON = {b"{", b"["}
+_NO_TEXT = b"\0"
 _NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
 
 
@@ -49,15 +50,16 @@ def read_bodies(
     Of a body that cannot be read nothing is taken, and it is counted. Of CSV this is one whose header has none of the
     *required* columns.
     """
-    contents = bodies if all(map(_is_json, bodies)) else [_strip_body(body) for body in bodies]
-    is_json = np.fromiter(map(_is_json, contents), bool, len(contents))
-    json_indices, rest = np.flatnonzero(is_json), np.flatnonzero(~is_json).tolist()
-    documents = [*filter(_is_json, contents)]
-    rows, document, n_invalid = read_documents(documents, columns, policy, projection)
+    bodies = _replace_broken(bodies)
+    if {body[:1] if body else b"" for body in bodies} <= _JSON:
+        rows, event, n_invalid = read_documents([body or b"" for body in bodies], columns, policy, projection)
+        return BodyRows(rows, event, n_invalid=n_invalid)
+    contents = [_strip_body(body) for body in bodies]
+    has_json = np.fromiter(map(is_json, contents), bool, len(contents))
+    json_indices, rest = np.flatnonzero(has_json), np.flatnonzero(~has_json).tolist()
+    rows, document, n_invalid = read_documents([*filter(is_json, contents)], columns, policy, projection)
     json_rows = BodyRows(rows, json_indices[document], n_invalid=n_invalid)
     filled = {index: content for index in rest if (content := contents[index])}
-    if not rest:
-        return json_rows
     csv_rows = _read_csv(filled, columns, required)
     rows, event = unite_tables([json_rows.rows, csv_rows.rows]), np.concatenate([json_rows.event, csv_rows.event])
     if len(json_rows.event) and len(csv_rows.event):  # of rows with the same time the last one counts
@@ -66,8 +68,25 @@ def read_bodies(
     return BodyRows(rows, event, len(rest) - len(filled), n_invalid + csv_rows.n_invalid)
 
 
-def _is_json(body: bytes | None) -> TypeGuard[bytes]:
-    return body is not None and body.startswith(_JSON)
+def _replace_broken(bodies: Sequence[bytes | None]) -> Sequence[bytes | None]:
+    """The bodies, but for those that begin as JSON and are not in UTF-8, which pyarrow would not notice."""
+    joined = b"\n".join([body or b"" for body in bodies])
+    if joined.isascii():
+        return bodies
+    return [_NO_TEXT if body and not _is_utf8(body) else body for body in bodies]
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def is_json(body: bytes | None) -> TypeGuard[bytes]:
+    """Whether a body begins as JSON does."""
+    return body is not None and body[:1] in _JSON
 
 
 def _strip_body(body: bytes | None) -> bytes:

@@ -21,11 +21,12 @@ import pyarrow as pa
 
 from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, make_unreadable
-from scorer.readings.text_reader import UNPACKED_LIMIT
+from scorer.readings.formats.text_reader import UNPACKED_LIMIT
 
 AVRO = b"Obj\x01"
 SYNC_SIZE = 16
 HEADER_LIMIT = 4 * 2**20  # bytes of a header; a schema of 20,000 columns has 1 MB
+XZ_MEMORY = 2**30  # bytes that unpacking may take; the highest level takes 65 MiB
 CHECKSUM_SIZE = 4  # bytes behind a block of Snappy
 _LONG_LIMIT = 10  # bytes of a number of 64 bits
 
@@ -85,10 +86,7 @@ def read_header(data: bytes) -> Header:
         raise make_unreadable(f"has a header that cannot be read: {error}") from error
     codec = metadata.get("avro.codec", b"").decode("utf-8", "replace") or "null"
     if codec not in _CODECS:
-        expected = ", ".join(_CODECS)
-        raise make_unreadable(
-            f"is compressed by {codec[:80]!r}; expected one of {expected}: let its writer use deflate"
-        )
+        raise make_unreadable(f"is compressed by {codec[:80]!r}; expected one of {', '.join(_CODECS)}")
     return Header(schema, codec, data[end : end + SYNC_SIZE], end + SYNC_SIZE)
 
 
@@ -189,7 +187,7 @@ def _unpack_bzip2(data: memoryview, limit: int) -> bytes:
 
 
 def _unpack_xz(data: memoryview, limit: int) -> bytes:
-    unpacker = lzma.LZMADecompressor(memlimit=UNPACKED_LIMIT)
+    unpacker = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
     content = unpacker.decompress(data, limit + 1)
     if not unpacker.eof and len(content) <= limit:
         raise EOFError("it ends too early")

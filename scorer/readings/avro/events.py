@@ -19,7 +19,7 @@ from shared.contract.windows import EPOCH
 from .container import Block
 from .records import build_mixed, read_records
 from .schema import Type
-from .walk import ABSENT, BYTES, DOUBLE, LONG, MAPS, STRING, Cells, Walked, is_walkable, walk_events
+from .walk import ABSENT, BYTES, DOUBLE, LONG, MAPS, STRING, Cells, Walked, find_branches, walk_events
 
 FIELDS = ("SequenceNumber", "Offset", "EnqueuedTimeUtc")
 GROUP = 32 * 2**20  # bytes of blocks that are walked together
@@ -42,9 +42,9 @@ def is_envelope_name(name: str) -> bool:
 
 def read_events(record: Type, blocks: Iterator[Block], names: Sequence[str]) -> Iterator[Events]:
     """The events of a file with the envelope's columns of these *names*. Raises Unscorable."""
-    can_walk = is_walkable(record)
+    branches = find_branches(record)
     for group in _group_blocks(blocks):
-        walked = walk_events(group, names) if can_walk else None
+        walked = walk_events(group, names, branches) if branches else None
         if walked:
             yield _build_events(walked)
             continue
@@ -74,7 +74,7 @@ def _get_value(item: Mapping[str, Any], name: str) -> Any:
 
 def _build_events(walked: Walked) -> Events:
     bodies: list[bytes | None] = [*_slice_data(walked.data, walked.body)]
-    for row in np.flatnonzero(walked.body.branch == ABSENT).tolist():
+    for row in np.flatnonzero(walked.body.kind == ABSENT).tolist():
         bodies[row] = None
     return Events(bodies, {name: _build_column(walked.data, cells) for name, cells in walked.cells.items()})
 
@@ -85,19 +85,19 @@ def _slice_data(data: bytes, cells: Cells) -> list[bytes]:
 
 def _build_column(data: bytes, cells: Cells) -> pa.Array:
     """A column of values that have one type, or else of what they are as texts."""
-    is_absent = cells.branch == ABSENT
-    branches = set(np.unique(cells.branch[~is_absent]).tolist())
+    is_absent = cells.kind == ABSENT
+    kinds = set(np.unique(cells.kind[~is_absent]).tolist())
     start, end = np.where(is_absent, 0, cells.start), np.where(is_absent, 0, cells.end)
-    cells = Cells(cells.branch, start, end)
-    if branches == {STRING}:
+    cells = Cells(cells.kind, start, end)
+    if kinds == {STRING}:
         return _build_texts(data, cells, is_absent)
-    if branches == {LONG}:
+    if kinds == {LONG}:
         return build_numbers(_read_longs(data, cells), null=is_absent)
     return _build_mixed(cells, _slice_data(data, cells))
 
 
 def _build_mixed(cells: Cells, parts: Sequence[bytes]) -> pa.Array:
-    return build_mixed([_read_value(*cell) for cell in zip(cells.branch.tolist(), parts, strict=True)])
+    return build_mixed([_read_value(*cell) for cell in zip(cells.kind.tolist(), parts, strict=True)])
 
 
 def _build_texts(data: bytes, cells: Cells, is_absent: np.ndarray) -> pa.Array:
@@ -122,14 +122,14 @@ def _read_longs(data: bytes, cells: Cells) -> np.ndarray:
     return (number >> 1 & 0x7FFFFFFFFFFFFFFF) ^ -(number & 1)
 
 
-def _read_value(branch: int, data: bytes) -> Any:
+def _read_value(kind: int, data: bytes) -> Any:
     """A single value."""
-    match branch:
-        case _ if branch == LONG:
+    match kind:
+        case _ if kind == LONG:
             return int(_read_longs(data, Cells(np.zeros(1), np.zeros(1, np.int64), np.array([len(data)])))[0])
-        case _ if branch == DOUBLE:
+        case _ if kind == DOUBLE:
             return float(np.frombuffer(data, "<f8")[0])
-        case _ if branch in (STRING, BYTES):
+        case _ if kind in (STRING, BYTES):
             return data.decode("utf-8", "replace")
     return None
 

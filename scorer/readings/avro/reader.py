@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
 from scorer.arrow import build_numbers
+from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, combine_chunks, make_unreadable
-from scorer.readings.column_names import check_columns
-from scorer.readings.nested.json_reader import read_documents
+from scorer.readings.column_names import check_columns, list_features, suggest_columns
+from scorer.readings.formats.text_reader import Table
+from scorer.readings.nested.json_reader import read_documents, read_json
 from scorer.readings.projection import EVERYTHING, Projection
-from scorer.readings.text_reader import Table
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import BadRows, ReadingOptions
 
-from .bodies import read_bodies, unite_tables
+from .bodies import is_json, read_bodies, unite_tables
 from .container import AVRO, Block, read_blocks, read_header
-from .events import convert_times, is_envelope_name, read_events
+from .events import FIELDS, convert_times, is_envelope_name, read_events
 from .records import build_column, format_documents, read_records
-from .schema import Type, is_envelope, list_columns, parse_schema
+from .schema import Column, Type, is_envelope, list_columns, parse_schema
+from .walk import MAPS
 
+ENQUEUED = "EnqueuedTimeUtc"
+_DEVICES = ("iothub-connection-device-id", "connectionDeviceId")  # in Capture's files, and in those of routed messages
 PREFIX = "Body."  # may stand before the name of a column of the Body
 
 
@@ -61,23 +66,43 @@ def read_avro(
     It may lack columns that are *keys* of its folders.
     """
     header = read_header(data)
-    record, lost = parse_schema(header.schema), NONE_LOST
+    record, lost, extra = parse_schema(header.schema), NONE_LOST, tuple[str, ...]()
     blocks = read_blocks(data, header)
     try:
         if is_envelope(record):
-            rows, lost = _read_envelope(record, blocks, columns, policy, projection, keys)
+            rows, extra, lost = _read_envelope(record, blocks, columns, policy, projection, keys)
+            if rows.num_rows and not {columns.time, columns.device} <= {*rows.column_names, *keys}:
+                raise _make_hint(rows.column_names, columns, next(read_records(record, read_blocks(data, header)))[0])
         else:
-            rows = _read_plain(record, blocks, columns, policy)
-        return AvroRows(_make_table(rows, columns, policy, keys) if rows.num_rows else None, lost)
+            rows = _read_plain(record, blocks, columns, policy, keys)
+        return AvroRows(_make_table(rows, extra, columns, policy, keys) if rows.num_rows else None, lost)
     except BROKEN as error:
         raise make_unreadable(str(error)) from error
 
 
-def _make_table(rows: pa.Table, columns: Columns, policy: ReadingOptions, keys: Collection[str]) -> Table:
+def _make_table(
+    rows: pa.Table, extra: tuple[str, ...], columns: Columns, policy: ReadingOptions, keys: Collection[str]
+) -> Table:
     check_columns(rows.column_names, columns, keys)
     name = columns.sensor
     has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
-    return Table(columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values)
+    return Table(columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, keys=extra)
+
+
+def _make_hint(names: Sequence[str], columns: Columns, event: Mapping[str, Any]) -> Unscorable:
+    """The error of events whose rows have no time or no device, with the names that the first event has."""
+    properties = [f"{prefix}.{key}" for prefix in MAPS for key in event.get(prefix) or {}]
+    beside = sorted([name for name in FIELDS if name in event] + properties)
+    options = suggest_columns(names, columns)
+    devices = [name for name in beside if name.endswith(_DEVICES)]
+    if columns.device not in names and "device=" not in options and devices:
+        time = columns.time if columns.time in names else ENQUEUED
+        options = f"; set READINGS_COLUMNS (--columns) time={time},device={devices[0]}"
+    return make_unreadable(
+        f"expected columns {columns.time!r}, {columns.device!r} and {columns.value!r} or features, got "
+        f"{', '.join(map(repr, names[:20]))}, and beside the Body of its events {', '.join(map(repr, beside[:20]))}"
+        f"{options}"
+    )
 
 
 def _read_envelope(
@@ -87,8 +112,8 @@ def _read_envelope(
     policy: ReadingOptions,
     projection: Projection,
     keys: Collection[str],
-) -> tuple[pa.Table, LostEvents]:
-    """The rows of the bodies, and beside them the columns of their events that are asked for."""
+) -> tuple[pa.Table, tuple[str, ...], LostEvents]:
+    """The rows of the bodies; beside them the columns of their events that are asked for, the features among them."""
     roles = columns.roles.values()
     names = [*dict.fromkeys(name for name in (*roles, *sorted(projection.names)) if is_envelope_name(name))]
     bodies, parts = list[bytes | None](), list[Mapping[str, pa.Array]]()
@@ -103,41 +128,58 @@ def _read_envelope(
         raise make_unreadable(
             f"has {lost.n_invalid} events whose Body cannot be read: expected JSON, or CSV with a header"
         )
-    rows = _add_prefix(content.rows, {*roles, *projection.names})
+    rows, extra = _add_prefix(content.rows, {*roles, *projection.names})
+    if rows.num_rows and not list_features(rows.column_names, columns, keys):
+        for body in filter(is_json, bodies):  # the first says what lacks, and the option that helps
+            read_json(body, inner, policy, projection, {*keys, *names})
+    names = [name for name in names if name in roles or name not in rows.column_names]  # a feature is of the Body first
+    rows = rows.drop_columns([name for name in names if name in rows.column_names])
     for name in names:
-        if name in rows.column_names and name not in roles:
-            continue  # a feature of this name is the one in the Body
         column = unite_tables([pa.table({name: part[name]}) for part in parts])[name]
-        column = convert_times(name, combine_chunks(column)).take(build_numbers(content.event))
-        if name in rows.column_names:
-            rows = rows.drop_columns([name])
-        rows = rows.append_column(name, column)
-    return rows, lost
+        rows = rows.append_column(name, convert_times(name, combine_chunks(column)).take(build_numbers(content.event)))
+    return rows, (*extra, *(name for name in names if name not in roles)), lost
 
 
-def _add_prefix(rows: pa.Table, names: Collection[str]) -> pa.Table:
-    """The columns of bodies, those under the names with a prefix by which some of *names* ask for them."""
+def _add_prefix(rows: pa.Table, names: Collection[str]) -> tuple[pa.Table, tuple[str, ...]]:
+    """The columns of bodies under the names by which *names* ask for them, and those that this adds."""
+    added = list[str]()
     for name in sorted(names):
         plain = name.removeprefix(PREFIX)
         if name != plain and plain in rows.column_names and name not in rows.column_names:
             if plain in names:
                 rows = rows.append_column(name, rows[plain])
+                added.append(name)
             else:
                 rows = rows.rename_columns([name if column == plain else column for column in rows.column_names])
-    return rows
+    return rows, tuple(added)
 
 
-def _read_plain(record: Type, blocks: Iterator[Block], columns: Columns, policy: ReadingOptions) -> pa.Table:
-    """The columns of records. Where one is nested they are documents, which are read as those of JSON."""
+def _read_plain(
+    record: Type, blocks: Iterator[Block], columns: Columns, policy: ReadingOptions, keys: Collection[str]
+) -> pa.Table:
+    """The columns of records. Where one is an array or a map they are documents, which are read as those of JSON."""
     fields = list_columns(record)
-    is_nested = bool(columns.features) or any(field.type.is_nested for field in fields)
+    is_nested = any(field.type.is_nested for field in fields)
+    selected = _select_fields(fields, columns)
     tables = [pa.table({})]
     for records in read_records(record, blocks):
         if is_nested:
             documents = format_documents(records, fields, policy.time)
             tables.append(read_documents(documents, columns, policy)[0])
+        elif {columns.time, columns.device} <= {*selected, *keys}:
+            tables.append(pa.table({name: build_column(field, records) for name, field in selected.items()}))
         else:
-            tables.append(
-                pa.table([build_column(field, records) for field in fields], [field.name for field in fields])
-            )
+            check_columns([field.name for field in fields], columns, keys)
     return unite_tables(tables)
+
+
+def _select_fields(fields: Sequence[Column], columns: Columns) -> dict[str, Column]:
+    """The columns that are read, as of JSON: times and ids of any name, features at the top or below a prefix."""
+    roles, prefix = columns.roles.values(), f"{columns.features}."
+    selected: dict[str, Column] = {}
+    for field in fields:
+        if columns.features and field.name.startswith(prefix):
+            selected[field.name.removeprefix(prefix)] = field
+        elif field.name in roles or (not columns.features and len(field.path) == 1):
+            selected[field.name] = field
+    return selected

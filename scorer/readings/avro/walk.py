@@ -20,17 +20,17 @@ from .schema import Type
 MAPS = ("SystemProperties", "Properties")
 EVENTS = 8192  # that are walked at once: so they stay in a processor's cache
 ENTRY_LIMIT = 256  # properties of an event
-ABSENT, LONG, DOUBLE, STRING, BYTES = range(-1, 4)  # the branches of a property's union
-_BRANCHES = ("long", "double", "string", "bytes")
+INVALID, ABSENT, LONG, DOUBLE, STRING, BYTES = range(-2, 4)  # what a value is
+_KINDS = {"null": ABSENT, "long": LONG, "double": DOUBLE, "string": STRING, "bytes": BYTES}
 _PADDING = 64  # zeros behind the blocks: a walk that goes wrong ends in them
 _SHORTEST, _LONGEST = len("1/1/2026 1:00:00 AM"), len("12/31/2026 12:00:00 PM")
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Where the values of a column are: for each event their branch, begin and end, all int64."""
+    """Where the values of a column are: for each event what it is, its begin and its end, all int64."""
 
-    branch: np.ndarray
+    kind: np.ndarray
     start: np.ndarray
     end: np.ndarray
 
@@ -49,24 +49,32 @@ class Walked:
     cells: dict[str, Cells]
 
 
-def is_walkable(record: Type) -> bool:
-    """Whether a schema is that of Event Hubs Capture in each field."""
+def find_branches(record: Type) -> dict[str, np.ndarray] | None:
+    """What the branches of the unions of each map are, and INVALID behind them: of a schema that is that of Capture.
+
+    The values of its maps are a union of any of these kinds, in any order. None for any other schema.
+    """
     kinds = [(name, kind.kind, tuple(item.kind for item in kind.items)) for name, kind in record.fields]
-    values = [kind.items[0] for name, kind in record.fields if name in MAPS]
-    return kinds == [
+    values = {name: kind.items[0].items for name, kind in record.fields if name in MAPS and kind.items}
+    if kinds != [
         ("SequenceNumber", "long", ()),
         ("Offset", "string", ()),
         ("EnqueuedTimeUtc", "string", ()),
         ("SystemProperties", "map", ("union",)),
         ("Properties", "map", ("union",)),
         ("Body", "union", ("null", "bytes")),
-    ] and all(tuple(item.kind for item in kind.items) == _BRANCHES for kind in values)
+    ] or not all(item.kind in _KINDS for items in values.values() for item in items):
+        return None
+    return {name: np.array([*(_KINDS[item.kind] for item in items), INVALID]) for name, items in values.items()}
 
 
-def walk_events(blocks: Sequence[Block], names: Sequence[str]) -> Walked | None:
-    """The events of some blocks with the columns of these *names*; None where they are not as Capture writes them."""
+def walk_events(blocks: Sequence[Block], names: Sequence[str], branches: dict[str, np.ndarray]) -> Walked | None:
+    """The events of some blocks with the columns of these *names*; None where they are not as Capture writes them.
+
+    *branches* are those of `find_branches`.
+    """
     data = b"".join([*(block.data for block in blocks), bytes(_PADDING)])
-    walk = _Walk(np.frombuffer(data, np.uint8), len(data) - _PADDING + _PADDING // 4)
+    walk = _Walk(np.frombuffer(data, np.uint8), len(data) - _PADDING + _PADDING // 4, branches)
     times = _find_times(walk.characters)
     parts = [walk.read_events(times[i : i + EVENTS], names) for i in range(0, len(times), EVENTS)]
     if not parts:
@@ -88,7 +96,7 @@ def walk_events(blocks: Sequence[Block], names: Sequence[str]) -> Walked | None:
 
 
 def _take_rows(cells: Cells, rows: np.ndarray) -> Cells:
-    return Cells(cells.branch[rows], cells.start[rows], cells.end[rows])
+    return Cells(cells.kind[rows], cells.start[rows], cells.end[rows])
 
 
 def _follow_chain(times: np.ndarray, following: np.ndarray) -> np.ndarray:
@@ -131,6 +139,7 @@ class _Walk:
 
     characters: np.ndarray  # uint8
     end: int
+    branches: dict[str, np.ndarray]
 
     def read_long(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers, and the positions behind them."""
@@ -165,8 +174,8 @@ class _Walk:
         fields = {"SequenceNumber": (LONG, begins, at), "Offset": (STRING, *self.read_text(at))}
         fields["EnqueuedTimeUtc"] = (STRING, *self.read_text(times))
         return {
-            name: Cells(np.full(len(begins), branch), start, end)
-            for name, (branch, start, end) in fields.items()
+            name: Cells(np.full(len(begins), kind), start, end)
+            for name, (kind, start, end) in fields.items()
             if name in names
         }
 
@@ -176,7 +185,7 @@ class _Walk:
         cells: dict[str, Cells] = {}
         for prefix in MAPS:
             keys = [name.removeprefix(f"{prefix}.") for name in names if name.startswith(f"{prefix}.")]
-            columns, at = self.read_map(at, keys)
+            columns, at = self.read_map(at, keys, self.branches[prefix])
             cells |= {f"{prefix}.{key}": column for key, column in columns.items()}
         branch, at = self.read_long(at)
         start, end = self.read_text(at)
@@ -185,7 +194,9 @@ class _Walk:
         end[(branch < 0) | (branch > 1)] = self.end
         return _Part(Cells(np.where(is_null, ABSENT, BYTES), start, end), cells)
 
-    def read_map(self, at: np.ndarray, keys: Sequence[str]) -> tuple[dict[str, Cells], np.ndarray]:
+    def read_map(
+        self, at: np.ndarray, keys: Sequence[str], branches: np.ndarray
+    ) -> tuple[dict[str, Cells], np.ndarray]:
         """Some entries of maps, and the positions behind the maps; *end* where a map has too many."""
         columns = {key: Cells(*np.full((3, len(at)), ABSENT)) for key in keys}
         behind = np.full(len(at), self.end)
@@ -196,10 +207,11 @@ class _Walk:
                 break
             start, end = self.read_text(at)
             branch, value = self.read_long(end)
-            value, at = self._read_value(branch, value)
+            kind = branches[np.where((branch < 0) | (branch >= len(branches)), -1, branch)]
+            value, at = self._read_value(kind, value)
             for key, cells in columns.items():
                 matches = self._match_texts(start, end, key.encode())
-                cells.branch[rows[matches]] = branch[matches]
+                cells.kind[rows[matches]] = kind[matches]
                 cells.start[rows[matches]] = value[matches]
                 cells.end[rows[matches]] = at[matches]
             remaining -= 1
@@ -225,16 +237,17 @@ class _Walk:
         behind[rows[remaining == 0]] = at[remaining == 0]
         return rows[has_more], at[has_more], remaining[has_more]
 
-    def _read_value(self, branch: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _read_value(self, kind: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the values of a property's union begin and end."""
         start, end = at.copy(), np.full(len(at), self.end)
-        longs, texts = np.flatnonzero(branch == LONG), np.flatnonzero((branch == STRING) | (branch == BYTES))
-        doubles = np.flatnonzero(branch == DOUBLE)
+        longs, texts = np.flatnonzero(kind == LONG), np.flatnonzero(kind >= STRING)
+        doubles, nulls = np.flatnonzero(kind == DOUBLE), np.flatnonzero(kind == ABSENT)
         if len(texts):
             start[texts], end[texts] = self.read_text(at[texts])
         if len(longs):
             end[longs] = self.read_long(at[longs])[1]
         end[doubles] = np.minimum(at[doubles] + 8, self.end)
+        end[nulls] = at[nulls]
         return start, end
 
     def _match_texts(self, start: np.ndarray, end: np.ndarray, text: bytes) -> np.ndarray:

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from scorer.errors import Unscorable
 from scorer.readings.cells import make_unreadable, read_whole
 from shared.contract.model_names import Columns
 
-from .json_text import NESTED_LIMIT
-from .leaves import BODY, Leaf, is_envelope
+from .json_text import check_depth
+from .leaves import BODY, Block, Leaf, is_envelope
 
 Key = tuple[bool, tuple[str, ...]]  # whether it is beside a body, and the path
 
@@ -46,7 +48,7 @@ class SlowRows:
             return 1
         try:
             bodies = parse_body(row[BODY])
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, Unscorable):
             self.left_out += 1
             return 0
         beside = {key: cell for key, cell in row.items() if key != BODY}
@@ -60,8 +62,6 @@ class SlowRows:
         self.n_rows += 1
 
     def _add_fields(self, is_beside: bool, path: tuple[str, ...], part: Mapping[str, Any]) -> None:
-        if len(path) > NESTED_LIMIT:
-            raise ValueError(f"a value is nested deeper than {NESTED_LIMIT}")
         for name, cell in part.items():
             key = is_beside, (*path, name)
             if isinstance(cell, dict):
@@ -86,15 +86,16 @@ class SlowRows:
     def _is_id(self, name: str) -> bool:
         return bool({name, f"{BODY}.{name}"} & {self.columns.device, self.columns.sensor})
 
-    def list_leaves(self) -> list[Leaf]:
-        """The fields of all rows. Raises UnicodeEncodeError."""
+    def build_block(self, index: np.ndarray) -> Block:
+        """The fields of all rows; *index*: of each row's object. Raises UnicodeEncodeError."""
         keys = [key for key in {**self.cells, **self.lists} if self._has_values(key)]
         arrays = [self._build_array(key) for key in keys]
         table = pa.table(arrays, names=[".".join(path) for _, path in keys])
-        return [
-            Leaf(path, table, (index,), table.schema.field(index).type, is_beside)
-            for index, (is_beside, path) in enumerate(keys)
+        leaves = [
+            Leaf(path, table, (number,), table.schema.field(number).type, is_beside)
+            for number, (is_beside, path) in enumerate(keys)
         ]
+        return Block(leaves, index, self.n_rows, self.left_out)
 
     def _has_values(self, key: Key) -> bool:
         """Whether a field is a column: not if all its values are objects, and null where there is none."""
@@ -114,14 +115,20 @@ class SlowRows:
 def parse_body(body: object) -> list[dict[str, Any]]:
     """The objects of a routed message's body: an object, an array of objects, or either as text or in Base64.
 
-    Raises ValueError, RecursionError.
+    Raises ValueError, RecursionError, Unscorable.
     """
-    if isinstance(body, str):
-        text = body.strip()
-        body = parse_json(
-            text if text[:1] in ("{", "[") else binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
-        )
-    return list_objects(body)
+    return list_objects(parse_json(decode_body(body)) if isinstance(body, str) else body)
+
+
+def decode_body(text: str | None) -> bytes:
+    """The bytes of a body in text, which is JSON or Base64; b"" where it is neither."""
+    text = (text or "").strip()
+    if text[:1] in ("{", "["):
+        return text.encode()
+    try:
+        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except ValueError:
+        return b""
 
 
 def list_objects(value: object) -> list[dict[str, Any]]:
@@ -132,8 +139,9 @@ def list_objects(value: object) -> list[dict[str, Any]]:
     return items
 
 
-def parse_json(text: str | bytes) -> Any:
-    """A value whose numbers are texts, as they are written. Raises ValueError, RecursionError."""
+def parse_json(text: bytes) -> Any:
+    """A value whose numbers are texts, as they are written. Raises ValueError, RecursionError, Unscorable."""
+    check_depth(text)
     return json.loads(text, object_pairs_hook=_build_object, parse_float=Fraction, parse_int=str, parse_constant=str)
 
 

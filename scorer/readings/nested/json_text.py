@@ -98,6 +98,12 @@ def _is_open(line: bytes) -> bool:
     return _Scanner(line).rewrite().is_cut
 
 
+def check_depth(data: bytes) -> None:
+    """Raises Unscorable for a value that is nested too deeply."""
+    if data.count(b"[") + data.count(b"{") > NESTED_LIMIT:
+        _Scanner(data).rewrite()
+
+
 def split_blocks(data: bytes) -> Iterator[bytes]:
     """The lines in blocks of about a mebibyte, which hold whole lines."""
     start = 0
@@ -116,7 +122,7 @@ class _Scanner:
     in_text: bool = False
     in_array: bool = False  # the value at the top is an array
     mark: int = _END  # the last of an array
-    end: int = 0  # of the last whole object
+    end: int = 0  # of the last object or array that is closed
     starts: list[np.ndarray] = field(default_factory=list)
 
     def rewrite(self) -> JsonLines:
@@ -166,8 +172,8 @@ class _Scanner:
         result[positions[is_top & in_array]] = ord(" ")
         result[positions[ends_array | between]] = ord("\n")
         self.starts.append(positions[opens])
-        if closes.any():
-            self.end = int(positions[closes][-1]) + 1
+        if (closes | ends_array).any():
+            self.end = int(positions[closes | ends_array][-1]) + 1
         if len(after):
             self.depth, self.in_array = int(after[-1]), bool(in_array[-1])
 

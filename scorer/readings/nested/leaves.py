@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -40,12 +41,22 @@ class Leaf:
     @property
     def is_list(self) -> bool:
         """Whether its values are arrays of single values."""
-        return is_list(self.kind) and not pa.types.is_nested(self.kind.value_type)
+        return is_series(self.kind)
 
     def read_column(self) -> pa.ChunkedArray:
         """Its values."""
         column = self.table.column(self.indices[0])
         return pc.struct_field(column, self.indices[1:]) if len(self.indices) > 1 else column
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The fields of objects, and the index of each row's object. *left_out* objects have no rows, but a bad body."""
+
+    leaves: list[Leaf]
+    index: np.ndarray
+    n_objects: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +69,9 @@ class Selection:
     roles: dict[str, tuple[str, ...]]  # the path of each column that is no feature, by its name
 
 
-def is_list(kind: pa.DataType) -> bool:
-    """Whether cells are arrays of any length."""
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+def is_series(kind: pa.DataType) -> bool:
+    """Whether cells are arrays of single values."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not pa.types.is_nested(kind.value_type)
 
 
 def is_envelope(names: Collection[str]) -> bool:
@@ -81,6 +92,8 @@ def list_body_leaves(table: pa.Table) -> list[Leaf]:
     """The leaves of a body that is an object, without its name."""
     leaves: list[Leaf] = []
     index = table.column_names.index(BODY)
+    if pa.types.is_null(table.schema.field(index).type):
+        return []
     _add_leaves(leaves, table, (index,), (), table.schema.field(index).type, is_beside=False)
     return leaves
 
@@ -115,32 +128,33 @@ def find_single(leaves: Sequence[Leaf], name: str) -> Leaf | None:
 
 def select_leaves(leaves: Sequence[Leaf], columns: Columns, projection: Projection) -> Selection:
     """The columns that are read. Raises Unscorable where a name has two meanings."""
-    names = columns.roles if not columns.features else {k: v for k, v in columns.roles.items() if k != "value"}
-    roles = {name: leaf for name in names.values() if (leaf := find_single(leaves, name))}
+    roles = {name: leaf for name in _list_roles(columns) if (leaf := find_single(leaves, name))}
     step = Step.parse(columns.step) if columns.step else None
     step_leaf = find_single(leaves, step.field) if step and step.field else None
     features = _list_features(leaves, columns, [*roles.values(), *([step_leaf] if step_leaf else [])])
-    value_name = (columns.value,) if columns.value in roles else ()
+    value_name = (columns.value,) if columns.value in roles and not columns.features else ()
     needed = set(
         projection.select_features((*value_name, *(name for name, _ in features)), has_sensor=True, value=columns.value)
     )
     if not columns.step:
         _refuse_series([name for name, leaf in features if leaf.is_list and name in projection.names])
+        _refuse_series([name for name in value_name if roles[name].is_list])
         features = [(name, leaf) for name, leaf in features if not leaf.is_list]
     _refuse_repeated([name for name, _ in features if name in needed], columns)
     selected = {**roles, **{name: leaf for name, leaf in features if name in needed}}
-    n_rows = leaves[0].table.num_rows if leaves else 0
-    arrays = [leaf.read_column() for leaf in selected.values()]
-    rows = pa.table(arrays, names=list(selected)) if arrays else make_empty(n_rows)
+    places = {id(leaf): place for place, leaf in enumerate(leaves)}
+    ordered = [name for name in (columns.time, columns.device, columns.sensor) if name in selected]
+    ordered += sorted(selected.keys() - set(ordered), key=lambda name: places[id(selected[name])])
+    rows = pa.table({name: selected[name].read_column() for name in ordered})
     unread = tuple(dict.fromkeys(name for name, _ in features if name not in selected))
     return Selection(
         rows, unread, step_leaf.read_column() if step_leaf else None, {name: leaf.path for name, leaf in roles.items()}
     )
 
 
-def make_empty(n_rows: int) -> pa.Table:
-    """A table without columns that knows how many rows it has."""
-    return pa.table([pa.nulls(n_rows)], names=["-"]).select([])
+def _list_roles(columns: Columns) -> list[str]:
+    """The names of single columns. With a name for the features there is no column of values."""
+    return [name for role, name in columns.roles.items() if not (columns.features and role == "value")]
 
 
 def _list_features(leaves: Sequence[Leaf], columns: Columns, others: Sequence[Leaf]) -> list[tuple[str, Leaf]]:
@@ -184,8 +198,9 @@ def _refuse_repeated(names: list[str], columns: Columns) -> None:
 def explain_missing(leaves: Sequence[Leaf], columns: Columns, keys: Collection[str]) -> str:
     """What lacks of the columns of readings, and the setting that helps; "" where nothing lacks."""
     has_ids = all(find_matches(leaves, name) or name in keys for name in (columns.time, columns.device))
-    fields = [leaf for leaf in leaves if leaf.name not in columns.roles.values()]
-    features = _list_features(leaves, columns, [leaf for leaf in leaves if leaf not in fields])
+    others = [leaf for name in _list_roles(columns) for leaf in find_matches(leaves, name)]
+    fields = [leaf for leaf in leaves if leaf not in others]
+    features = _list_features(leaves, columns, others)
     has_value = bool(not columns.features and find_matches(leaves, columns.value))
     series = [name for name, leaf in features if leaf.is_list]
     if has_ids and not columns.step and len(series) == len(features) > 0 and not has_value:

@@ -13,7 +13,7 @@ from scorer.readings.timestamps import read_instants
 from shared.contract.model_names import Columns, Step
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
-from .leaves import Selection, is_list
+from .leaves import Selection, is_series
 
 
 def expand_series(selection: Selection, columns: Columns, policy: ReadingOptions) -> tuple[pa.Table, np.ndarray, int]:
@@ -23,7 +23,8 @@ def expand_series(selection: Selection, columns: Columns, policy: ReadingOptions
     beside arrays is that of all their rows. Raises Unscorable.
     """
     rows = selection.rows
-    names = [field.name for field in rows.schema if is_list(field.type)]
+    ids = (columns.time, columns.device, columns.sensor)
+    names = [field.name for field in rows.schema if is_series(field.type) and field.name not in ids]
     if not names:
         return rows, np.arange(rows.num_rows), 0
     if columns.time not in rows.column_names:

@@ -37,6 +37,7 @@ def find_texts(block: bytes, columns: Columns, policy: ReadingOptions) -> set[tu
     if len(paths) > 2 * max(sizes, default=0) or len(paths) > COLUMN_LIMIT:  # keys differ from object to object
         n_names = len(set(_NAME.findall(block)))
         check_sparse(n_names, block.count(b"\n") + 1, len(block))
+    names |= {name.removeprefix(f"{BODY}.") for name in names}
     return {path for path, is_text in paths.items() if is_text and names & _list_names(path)}
 
 

@@ -43,6 +43,7 @@ class BadReadings:
     skip: Reason | tuple[float, ...]
     fail: Reason | tuple[float, ...]
     says: str = ""
+    columns: str = ""  # the setting READINGS_COLUMNS
 
 
 def write(folder: Path, models: Sequence[BadModel], readings: Sequence[BadReadings]) -> None:

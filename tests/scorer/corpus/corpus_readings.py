@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shared.contract.reasons import Reason
+from tests.scorer.corpus import corpus_avro, corpus_json
 from tests.scorer.corpus.corpus import BadReadings
 
 BAD, WHOLE, NONE = Reason.BAD_READINGS, Reason.UNREADABLE_READINGS, Reason.NO_READINGS
@@ -31,7 +32,8 @@ Seen = Reason | tuple[float, ...]
 
 def readings() -> list[BadReadings]:
     """All of them; the same each time."""
-    return [*_texts(), *_cells(), *_times(), *_orders(), *_json(), *_packed(), *_parquet()]
+    nested = [*_json(), *corpus_json.list_json(), *corpus_avro.list_avro()]
+    return [*_texts(), *_cells(), *_times(), *_orders(), *nested, *_packed(), *_parquet()]
 
 
 def _file(name: str, data: str | bytes, seen: Seen, says: str = "", fail: Seen | None = None) -> BadReadings:
@@ -65,7 +67,7 @@ def _texts() -> Iterator[BadReadings]:
     yield _file("nul-bytes.csv", GOOD.replace("pump", "pu\0mp"), WHOLE, "NUL bytes")
     yield _file("nul-behind.csv", GOOD + "\0" * 100, WHOLE, "NUL bytes")
     yield _file("html.csv", "<!DOCTYPE html><html>Sign in</html>", WHOLE, "is HTML")
-    yield _file("avro.csv", b"Obj\x01\x04\x16avro.schema", WHOLE, "is an Avro file")
+    yield _file("avro.csv", b"Obj\x01\x04\x16avro.schema", WHOLE, "ends within its header")
     yield _file("orc.csv", b"ORC\x08\x03", WHOLE, "is an ORC file")
     yield _file("zip.csv", b"PK\x03\x04" + bytes(30), WHOLE, "is a zip archive")
     yield _file(
@@ -92,8 +94,11 @@ def _texts() -> Iterator[BadReadings]:
         "two-features-for-one.csv", _lines("07:00,pump,1,2", head="time,device,a,b\n"), WRONG, "expected 1 feature"
     )
     yield _file("columns-reordered.csv", "value,time,device\n1,2026-11-21T07:00,pump\n", (1.0,))
-    yield _file("cut-in-a-row.csv", GOOD + "2026-11-21T07:02,pu", WHOLE, "Expected 3 columns, got 2")
-    yield _file("cut-in-quotes.csv", GOOD + '2026-11-21T07:02,"pu', WHOLE, "")
+    yield _file("cut-in-a-row.csv", GOOD + "2026-11-21T07:02,pu", BOTH, "in the middle of a row")
+    yield _file("cut-in-quotes.csv", GOOD + '2026-11-21T07:02,"pu', BOTH, "in the middle of a row")
+    yield _file(
+        "cut-in-a-character.csv", (GOOD + "2026-11-21T07:02,pump,3,ü").encode()[:-1], BOTH, "in the middle of a row"
+    )
     yield _file("a-cell-less.csv", GOOD + "2026-11-21T07:02,pump\n", WHOLE, "Expected 3 columns, got 2")
     yield _file("very-many-columns.csv", "time,device," + "a," * 20_000 + "b\n", WHOLE, "more than once")
 
@@ -157,8 +162,6 @@ def _row(**more: Any) -> str:
 def _json() -> Iterator[BadReadings]:
     good = _row()
     late = '{"time":"2026-11-21T07:01Z","device":"pump","value":'
-    yield _file("array.json", "[" + good + "]", WHOLE, "JSON array")
-    yield _file("cut.json", good + good[:30], WHOLE, "JSON parse error")
     yield _file("key-twice.json", good[:-2] + ',"value":2}\n', WHOLE, "twice")
     yield _file("key-twice-in-text.json", good[:-2] + ',"value":"x"}\n', WHOLE, "twice")
     yield _file("nan.json", good + late + "NaN}\n", (1.0,), LEFT_OUT)

@@ -47,7 +47,7 @@ from tests.patience import patience
 from tests.reports import read_report
 from tests.scorer.corpus import corpus, corpus_formats, corpus_models, corpus_readings
 from tests.scorer.corpus.corpus import LIMIT, MARKER, BadModel, BadReadings
-from tests.scorer.readings.seen import AS_IN_FILE, HOUR, read
+from tests.scorer.readings.seen import AS_IN_FILE, HOUR
 
 MODELS = corpus_models.models()
 READINGS = corpus_readings.readings()
@@ -58,7 +58,7 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_corpus_holds_as_many_kinds_as_it_should_and_is_the_same_each_time() -> None:
     assert len({bad.name for bad in MODELS}) == len(MODELS) >= 300
-    assert len({one.name for one in READINGS}) == len(READINGS) >= 150
+    assert len({one.name for one in READINGS}) == len(READINGS) >= 250
     assert {reason for bad in MODELS if (reason := bad.reason)} == {
         Reason.EMPTY_MODEL,
         Reason.TOO_LARGE,
@@ -291,13 +291,15 @@ PUMP = Model("pump", "", "pump.skops", "etag")
 def seen(one: BadReadings, rule: BadRows, root: Path) -> tuple[Reason | tuple[float, ...], str]:
     """What a model of one feature sees of a file, and what is said."""
     (root / one.name).write_bytes(one.data)
-    found = read(root, "fan0", "pump", policy=ReadingOptions(rule))
+    opened = source.open_readings(Folder(root), [""], Columns.parse(one.columns), HOUR, ReadingOptions(rule))
+    found = opened.read_devices(["fan0", "pump"])
+    remarks = [text for _, text in (*found.list_warnings(), *opened.list_warnings())]
     try:
         signal = features.build_model_readings(found, PUMP, features.find_frame_rows(found, PUMP), Expected((), 1))
     except Unscorable as error:
         return error.reason, str(error)
     left_out = [LEFT_OUT] if signal.left_out else []
-    return tuple(signal.values[:, 0].tolist()), "; ".join([*(text for _, text in found.list_warnings()), *left_out])
+    return tuple(signal.values[:, 0].tolist()), "; ".join([*remarks, *left_out])
 
 
 @pytest.mark.parametrize("one", READINGS, ids=lambda one: one.name)

@@ -230,7 +230,7 @@ def test_of_many_folders_of_devices_one_listing_and_only_the_expected_files_are_
     found = [opened.read_devices(["d07", "other"]), opened.read_devices(["d08", "d09"])]
 
     assert set(folder.opened) == {f"device=d0{i}/x.{form}" for i in (7, 8, 9)}
-    assert folder.listed == [""]
+    assert folder.listed == ["_delta_log/", ""]
     assert [r.rows for r in found] == [1, 2]
     assert opened.divisible
 
@@ -289,6 +289,6 @@ def test_the_folders_above_are_looked_at_only_beside_parquet_and_where_they_may_
         found = source.read_readings(folder, [path], Columns(), ["pump"], HOUR)
         assert see(found, names=("a",)) == [("07:00:00", [1.0])]
 
-    assert quiet.listed == ["csv/h/"]
+    assert quiet.listed == ["csv/h/_delta_log/", "csv/h/"]
     marks = [f"{level}{mark}/" for level in ("", "t/") for mark in ("_delta_log", ".hoodie", "metadata")]
-    assert sorted(open_.listed) == sorted(closed.listed) == sorted(["t/h/", *marks])
+    assert sorted(open_.listed) == sorted(closed.listed) == sorted(["t/h/", "t/h/_delta_log/", *marks])

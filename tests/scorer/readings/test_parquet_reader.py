@@ -15,9 +15,9 @@ import pytest
 
 from scorer.readings import files, source
 from scorer.readings.files import ReadRequest
-from scorer.readings.parquet_reader import TAIL, Footer, RowGroup, read_footer
+from scorer.readings.formats.parquet_reader import TAIL, Footer, RowGroup, read_footer
+from scorer.readings.formats.text_reader import Table
 from scorer.readings.source import Readings, Source
-from scorer.readings.text_reader import Table
 from scorer.storage.blob_store import Folder
 from scorer.storage.range_reader import OpenFile
 from shared.contract.model_names import Columns
@@ -199,7 +199,7 @@ def test_a_file_without_rows_has_no_readings(tmp_path: Path) -> None:
 
 
 def test_a_few_bytes_that_unpack_to_very_many_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scorer.readings.parquet_reader.GROUP_LIMIT", 3000)
+    monkeypatch.setattr("scorer.readings.formats.parquet_reader.GROUP_LIMIT", 3000)
     write(tmp_path / "a", table())
 
     assert "unpacks to" in refusal(read(tmp_path, "d000"), "d000")[1]

@@ -266,7 +266,7 @@ def test_a_file_whose_folder_names_the_sensor_is_long_whatever_is_read_of_it(
 
 
 def test_a_group_is_measured_by_what_is_read_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scorer.readings.parquet_reader.GROUP_LIMIT", 3000)
+    monkeypatch.setattr("scorer.readings.formats.parquet_reader.GROUP_LIMIT", 3000)
     rows = (
         table(["d000"])
         .set_column(1, "device", pa.array(["pump"] * 10))

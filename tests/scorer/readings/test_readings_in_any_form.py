@@ -24,12 +24,13 @@ from scorer.readings.features import Expected
 from scorer.readings.source import Readings
 from shared.contract.domain import Model
 from shared.contract.scoring_options import ReadingOptions
+from tests.scorer.readings.avro.samples import capture, write_avro
 from tests.scorer.readings.seen import FAIL, HOUR, read
 
 DEVICES = ["fan", "mill", "pump 7", "ünï", "NA"]
 SENSORS = ["bar", "rpm", "1"]
 START = int(HOUR.start.timestamp()) * 10**6
-FORMS = ["csv", "csv.gz", "json", "parquet", "cut"]
+FORMS = ["csv", "csv.gz", "json", "parquet", "cut", "avro", "capture"]
 
 Row = tuple[str, str, int, float | None]  # device, sensor, microseconds within the hour, value
 
@@ -62,6 +63,12 @@ def to_file(rows: list[dict[str, str | float | None]], names: list[str], form: s
         return gzip.compress(data) if form == "csv.gz" else data
     if form == "json":
         return "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if form == "capture":
+        return capture(*(json.dumps(row).encode() for row in rows), codec="deflate", interval=100)
+    if form == "avro":
+        kinds = {name: "string" if name in ("time", "device", "sensor") else ["null", "double"] for name in names}
+        fields = [{"name": name, "type": kind} for name, kind in kinds.items()]
+        return write_avro(rows, {"type": "record", "name": "Row", "fields": fields}, interval=100)
     sink = pa.BufferOutputStream()
     columns = {
         name: pa.array(

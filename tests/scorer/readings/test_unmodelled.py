@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.readings import files, source
-from scorer.readings.parquet_reader import Footer, RowGroup
+from scorer.readings.formats.parquet_reader import Footer, RowGroup
+from scorer.readings.formats.text_reader import Table
 from scorer.readings.projection import Projection
 from scorer.readings.source import Source
-from scorer.readings.text_reader import Table
 from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.storage.blob_store import Folder
 from scorer.storage.range_reader import AccessDenied, OpenFile

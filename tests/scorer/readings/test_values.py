@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.readings.parquet_reader import read_footer, read_group
+from scorer.readings.formats.parquet_reader import read_footer, read_group
 from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, ReadingOptions
@@ -194,12 +194,12 @@ def test_utf_16_is_read_by_its_mark(mark: bytes, encoding: str, text: str, compr
     assert see(read_text(tmp_path, compress(data))) == [("07:00:00", [1.0]), ("07:01:00", [2.0])]
 
 
-def test_without_its_mark_utf_16_is_refused_and_a_mark_hides_no_array(tmp_path: Path) -> None:
+def test_without_its_mark_utf_16_is_refused_and_a_mark_hides_no_html(tmp_path: Path) -> None:
     assert refusal(read_text(tmp_path, GOOD.encode("utf-16-le")))[1].endswith(
         "UTF-16 and UTF-32 need a byte order mark"
     )
     for encoding in ("utf-8-sig", "utf-16"):
-        assert "is a JSON array" in refusal(read_text(tmp_path, f"[{JSON}]".encode(encoding)))[1]
+        assert "is HTML" in refusal(read_text(tmp_path, f"<html>{JSON}".encode(encoding)))[1]
 
 
 # Dates and times

@@ -76,6 +76,16 @@ def test_only_what_lies_in_a_folder_is_listed_for_it(place: tuple[Container, Upl
     assert container.list("h=1/", 9) == ["h=1/a", "h=1/b/c"]
 
 
+def test_the_folders_below_a_folder_are_listed_without_what_is_in_them(place: tuple[Container, Uploader]) -> None:
+    container, upload = place
+    for name in ("h=1/a/x", "h=1/a/y/z", "h=1/b c/x", "h=1/d", "h=10/a", "top"):
+        upload(name, b"")
+
+    assert container.list_folders("") == ["h=1", "h=10"]
+    assert container.list_folders("h=1/") == ["a", "b c"]
+    assert container.list_folders("h=1/a/y/") == container.list_folders("h=3/") == []
+
+
 def test_of_two_that_create_the_same_one_is_first(place: tuple[Container, Uploader]) -> None:
     container, _ = place
 

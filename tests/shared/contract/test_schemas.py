@@ -227,6 +227,17 @@ def test_any_models_and_outcomes_come_back_in_each_schema(
 # Schema 1 is what it was
 
 
+@pytest.mark.parametrize(
+    ("path", "needs"),
+    [("date=%Y-%m-%d/hour=%H/", []), ("{device}/%Y.csv", ["path_tokens"]), ("*/%H/", ["path_tokens"])],
+)
+def test_a_manifest_says_that_its_path_has_tokens(path: str, needs: list[str]) -> None:
+    manifest = replace(SECOND_MANIFEST, readings_path=path)
+
+    assert json.loads(split_document(manifest.to_bytes())[0])["needs"] == needs
+    assert Manifest.from_bytes(manifest.to_bytes()).readings_path == path
+
+
 def test_a_manifest_of_before_one_could_choose_takes_features_in_the_order_of_the_files() -> None:
     assert Manifest.from_bytes(OLD_MANIFEST) == replace(FIRST_MANIFEST, policy=ScoringOptions().assume_features())
 

@@ -15,7 +15,7 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 from tests.scorer.readings.seen import AS_IN_FILE, read
 
-PROPERTIES = {"type": "map", "values": ["long", "double", "string", "bytes"]}
+PROPERTIES: dict[str, Any] = {"type": "map", "values": ["long", "double", "string", "bytes"]}
 CAPTURE = {
     "type": "record",
     "name": "EventData",
@@ -25,7 +25,7 @@ CAPTURE = {
         {"name": "Offset", "type": "string"},
         {"name": "EnqueuedTimeUtc", "type": "string"},
         {"name": "SystemProperties", "type": PROPERTIES},
-        {"name": "Properties", "type": PROPERTIES},
+        {"name": "Properties", "type": {"type": "map", "values": [*PROPERTIES["values"], "null"]}},
         {"name": "Body", "type": ["null", "bytes"]},
     ],
 }
@@ -50,7 +50,9 @@ def body(minute: int, device: str | None = "pump", **values: Any) -> bytes:
     return json.dumps({name: cell for name, cell in row.items() if cell is not None}).encode()
 
 
-def event(content: bytes | None, number: int = 0, enqueued: str = "11/21/2026 7:05:00 AM", **more: Any) -> dict[str, Any]:
+def event(
+    content: bytes | None, number: int = 0, enqueued: str = "11/21/2026 7:05:00 AM", **more: Any
+) -> dict[str, Any]:
     """An event of Event Hubs Capture."""
     return {
         "SequenceNumber": number,

@@ -1,4 +1,4 @@
-"""Events of Event Hubs Capture and of IoT Hub: their bodies are rows, their properties columns where they are asked for."""
+"""Events of Event Hubs Capture and of IoT Hub: bodies are rows, and properties columns where they are asked for."""
 
 from __future__ import annotations
 
@@ -44,10 +44,11 @@ def test_csv_in_a_body_has_its_own_header(tmp_path: Path) -> None:
 def test_rows_of_csv_without_a_header_are_refused_with_what_helps(tmp_path: Path) -> None:
     found = read_avro(tmp_path, capture(b"2026-11-21T07:01:00Z,pump,1\n"))
 
-    assert refusal(found) == (
-        Reason.UNREADABLE_READINGS,
+    reason, message = refusal(found)
+    assert reason is Reason.UNREADABLE_READINGS
+    assert message == (
         "a: has events whose Body is rows without a header, such as '2026-11-21T07:01:00Z,pump,1': expected JSON, or "
-        "CSV whose first line has the names of the columns, in each Body; let the devices send one of these",
+        "CSV whose first line has the names of the columns, in each Body; let the devices send one of these"
     )
 
 
@@ -103,7 +104,9 @@ def test_fields_and_properties_are_features_of_models_that_name_them(tmp_path: P
 
 
 def test_a_field_of_the_body_may_have_the_prefix_body(tmp_path: Path) -> None:
-    content = [json.dumps({"data": {"at": f"2026-11-21T07:0{i}:00Z"}, "who": "pump", "temp": i}).encode() for i in (1, 2)]
+    content = [
+        json.dumps({"data": {"at": f"2026-11-21T07:0{i}:00Z"}, "who": "pump", "temp": i}).encode() for i in (1, 2)
+    ]
 
     found = read_avro(tmp_path, capture(*content), columns="time=Body.data.at,device=Body.who")
 
@@ -119,7 +122,18 @@ def test_a_name_of_the_event_in_a_body_is_a_feature_and_no_role(tmp_path: Path) 
 
 
 def test_events_without_a_usable_body_are_counted(tmp_path: Path) -> None:
-    bodies = [body(1, temp=1), None, b"", b"  ", b"\x0a\x04\xff\xfe", b"hello", b'{"temp": ', b"[1, 2]", b"\0", body(2, temp=2)]
+    bodies = [
+        body(1, temp=1),
+        None,
+        b"",
+        b"  ",
+        b"\x0a\x04\xff\xfe",
+        b"hello",
+        b'{"temp": ',
+        b"[1, 2]",
+        b"\0",
+        body(2, temp=2),
+    ]
     (tmp_path / "a").write_bytes(capture(*bodies))
 
     opened = source.open_readings(Folder(tmp_path), [""], Columns(), HOUR, AS_IN_FILE)
@@ -175,14 +189,21 @@ def test_messages_that_iot_hub_routed_are_read_too(tmp_path: Path) -> None:
     assert see(found, names=("temp",)) == [("07:01:00.123", [1.0]), ("07:02:00.123", [2.0])]
 
 
-def test_a_missing_device_column_says_what_to_set(tmp_path: Path) -> None:
-    found = read_avro(tmp_path, capture(b'{"time": "2026-11-21T07:00:00Z", "deviceId": "pump", "temp": 1}'))
+def test_a_missing_device_says_what_to_set(tmp_path: Path) -> None:
+    expected = "a: expected columns 'time', 'device' and 'value' or features, got "
+    bodies = [b'{"time": "2026-11-21T07:00:00Z", "deviceId": "pump", "temp": 1}', b'{"temp": 1}']
+    routed = event(bodies[1], system={"iothub-connection-device-id": "pump"})
 
-    assert refusal(found) == (
-        Reason.UNREADABLE_READINGS,
-        "a: expected columns 'time', 'device' and 'value' or features, got 'time', 'deviceId', 'temp'; set "
-        "READINGS_COLUMNS (--columns) time=time,device=deviceId",
-    )
+    answers = [refusal(read_avro(tmp_path, data)) for data in (capture(bodies[0]), write_avro([routed]))]
+
+    assert {reason for reason, _ in answers} == {Reason.UNREADABLE_READINGS}
+    assert [message.removeprefix(expected) for _, message in answers] == [
+        ("'time', 'deviceId', 'temp', and beside the Body of its events 'EnqueuedTimeUtc', 'Offset', 'SequenceNumber', "
+         "'SystemProperties.x-opt-enqueued-time'; set READINGS_COLUMNS (--columns) device=deviceId"),
+        ("'temp', and beside the Body of its events 'EnqueuedTimeUtc', 'Offset', 'SequenceNumber', "
+         "'SystemProperties.iothub-connection-device-id', 'SystemProperties.x-opt-enqueued-time'; set READINGS_COLUMNS "
+         "(--columns) time=EnqueuedTimeUtc,device=SystemProperties.iothub-connection-device-id"),
+    ]  # fmt: skip
 
 
 def test_a_folder_names_the_device_of_events(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from scorer.readings.cells import BROKEN, make_unreadable
+from scorer.readings.column_names import INDICES, adopt_index, check_columns, is_long, list_features, list_single
+from scorer.readings.projection import Projection
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 from . import thrift
-from .cells import BROKEN, make_unreadable
-from .column_names import INDICES, adopt_index, check_columns, is_long, list_features, list_single
-from .projection import Projection
 from .text_reader import Table
 
 GROUP_LIMIT = 2**32  # bytes that a row group may take in memory

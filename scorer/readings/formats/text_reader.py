@@ -1,4 +1,4 @@
-"""A text file, CSV or JSON lines -> its rows as an Arrow table. The content decides the format.
+"""A text file, CSV or JSON -> its rows as an Arrow table. The content decides the format.
 
 Nothing is guessed: a file whose columns shift, repeat or are missing is unreadable as a whole, since none of its rows
 can be trusted. A single cell that is not a number affects only its own row.
@@ -10,7 +10,6 @@ import codecs
 import csv
 import gzip
 import io
-import json
 import re
 import zlib
 from collections.abc import Collection
@@ -20,11 +19,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from shared.contract.model_names import Columns
-from shared.contract.scoring_options import ReadingOptions, TimeFormat
-
-from .cells import BROKEN, MISSING, is_text, make_unreadable, read_whole
-from .column_names import (
+from scorer.readings.cells import BROKEN, MISSING, is_text, make_unreadable
+from scorer.readings.column_names import (
     INDICES,
     adopt_index,
     check_columns,
@@ -34,24 +30,23 @@ from .column_names import (
     list_others,
     list_single,
 )
-from .projection import EVERYTHING, Projection
-from .timestamps import is_iso_time
+from scorer.readings.nested.json_reader import ParsedRows, read_json
+from scorer.readings.nested.leaves import explain_missing, list_leaves, select_leaves
+from scorer.readings.projection import EVERYTHING, Projection
+from scorer.readings.timestamps import is_iso_time
+from shared.contract.model_names import Columns
+from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
 UNPACKED_LIMIT = 2**31  # bytes that a gzip file may unpack to
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 
-NESTED_LIMIT = 200  # levels of a JSON value
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_OPENING, _CLOSING = list(b"[{"), list(b"]}")
 _FOREIGN = {
-    b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
     b"ARROW1": "an Arrow file",
     b"PK\x03\x04": "a zip archive",
     b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
     b"BZh": "compressed by bzip2",
     b"\xfd7zXZ": "compressed by xz",
-    b"[": "a JSON array, not JSON lines",
     b"<": "HTML or XML",
 }
 # The longer marks first: UTF-16's mark is the beginning of UTF-32's.
@@ -77,8 +72,10 @@ class Table:
     time_format: TimeFormat
     time_zone: str = ""  # of times without an offset
     missing_values: tuple[float, ...] = ()  # numbers that stand for a missing value
-    keys: tuple[str, ...] = ()  # the last of the features, which are from the names of folders
+    keys: tuple[str, ...] = ()  # the last of the features: from the names of folders, or beside the body of an event
     unread: tuple[str, ...] = ()  # features of the file that no model needs
+    is_cut: bool = False  # the file ends within a row, which is left out
+    left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
 
     @property
     def long(self) -> bool:
@@ -102,13 +99,15 @@ def read_text(
     projection: Projection = EVERYTHING,
     keys: Collection[str] = (),
 ) -> Table | None:
-    """The rows of an uncompressed CSV or JSON lines file; None where there are none. Raises Unscorable.
+    """The rows of an uncompressed file of CSV or JSON, perhaps none; None for a blank text. Raises Unscorable.
 
     It may lack columns that are *keys* of its folders. Cells of CSV that the projection does not need are not parsed.
+    A last row that the end of the file cuts is left out.
     """
     try:
         _refuse_foreign(data)
-        data = _convert_utf8(data)
+        data, is_cut = _drop_cut_character(_convert_encoding(data))
+        _check_utf8(data)
         _refuse_foreign(data)  # without its mark, or in another encoding
         start = data[:4096].lstrip()
         if not start and not data.strip():
@@ -117,27 +116,31 @@ def read_text(
             raise make_unreadable(
                 "expected text in UTF-8, or Parquet, got NUL bytes; UTF-16 and UTF-32 need a byte order mark"
             )
-        unread: tuple[str, ...] = ()
-        if start.startswith(b"{"):
-            rows = _read_json_lines(data, columns, policy)
+        if start.startswith((b"{", b"[")):
+            parsed = read_json(data, columns, policy, projection, keys)
         else:
-            rows, unread = _read_csv(data, columns, projection, keys)
+            data = data[: data.rfind(b"\n") + 1] if is_cut else data
+            parsed = _read_csv_rows(data, columns, projection, keys)
+        rows, unread, is_cut = parsed.rows, parsed.unread, is_cut or parsed.is_cut
     except BROKEN as error:
         raise make_unreadable(_first_line(error)) from error
+    if not rows.num_columns:
+        return Table(columns, rows, has_sensor=False, time_format=policy.time, is_cut=is_cut, left_out=parsed.left_out)
     columns = adopt_index(columns, rows.column_names, [name for name in INDICES if _has_times(rows, name)])
     check_columns([*rows.column_names, *unread], columns, keys)
     name = columns.sensor
     has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
-    if not rows.num_rows:
-        return None
-    return Table(columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread)
+    return Table(
+        columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values,
+        unread=unread, is_cut=is_cut, left_out=parsed.left_out,
+    )  # fmt: skip
 
 
 def _refuse_foreign(data: bytes) -> None:
     start = data[:4096].lstrip()
     for beginning, description in _FOREIGN.items():
         if start.startswith(beginning):
-            raise make_unreadable(f"is {description}; expected columns as CSV, JSON lines or Parquet")
+            raise make_unreadable(f"is {description}; expected columns as CSV, JSON or Parquet")
 
 
 def _has_times(rows: pa.Table, name: str) -> bool:
@@ -163,14 +166,27 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _convert_utf8(data: bytes) -> bytes:
-    """The text in UTF-8 without a mark. Another encoding is recognised by its mark only. Raises Unscorable."""
+def _convert_encoding(data: bytes) -> bytes:
+    """The text without a mark, in UTF-8 where it has one. Another encoding is recognised by its mark only."""
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             data = data.removeprefix(mark)
-            if encoding != "utf-8":
-                return data.decode(encoding).encode()
-            break
+            return data if encoding == "utf-8" else data.decode(encoding).encode()
+    return data
+
+
+def _drop_cut_character(data: bytes) -> tuple[bytes, bool]:
+    """A text without the bytes of a last character that its end cuts, and whether it does."""
+    end = data[-3:]
+    for length in range(1, len(end) + 1):
+        if 0xC2 <= end[-length] <= 0xF4:  # noqa: PLR2004  # the first byte of a character
+            n_bytes = 2 + (end[-length] >= 0xE0) + (end[-length] >= 0xF0)  # noqa: PLR2004
+            return (data[:-length], True) if length < n_bytes else (data, False)
+    return data, False
+
+
+def _check_utf8(data: bytes) -> None:
+    """Raises Unscorable."""
     offsets = np.array([0, len(data)], np.int64)
     text = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     try:
@@ -185,7 +201,34 @@ def _convert_utf8(data: bytes) -> bytes:
                 "another encoding needs a byte order mark"
             ) from error
         raise
-    return data
+
+
+def _read_csv_rows(data: bytes, columns: Columns, projection: Projection, keys: Collection[str]) -> ParsedRows:
+    """The rows of a CSV file without a last one that its end cuts. With *features*, those are flat columns."""
+    text = _drop_cut_row(data)
+    if not columns.features:
+        return ParsedRows(*_read_csv(text, columns, projection, keys), is_cut=len(text) < len(data))
+    rows, _ = _read_csv(text, columns, EVERYTHING, keys)
+    leaves = list_leaves(rows)
+    if problem := explain_missing(leaves, columns, keys):
+        raise make_unreadable(problem)
+    selection = select_leaves(leaves, columns, projection)
+    return ParsedRows(selection.rows, selection.unread, is_cut=len(text) < len(data))
+
+
+def _drop_cut_row(data: bytes) -> bytes:
+    """A CSV file without its last row where that has no end of line, and fewer cells than the header or an open quote.
+
+    A file that is being written ends so. A last cell that is cut, or a row that ends with a line, shows nothing.
+    """
+    start = data.rfind(b"\n") + 1
+    last = data[start:]
+    if not last.strip() or not start or data.count(b'"', 0, start) % 2:  # within quotes a line may end
+        return data
+    header = next(csv.reader([data.lstrip().split(b"\n", 1)[0].decode()]), [])
+    is_open = last.count(b'"') % 2 == 1
+    cells = next(csv.reader([last.decode()]), [])
+    return data[:start] if is_open or len(cells) < len(header) else data
 
 
 def _read_csv(
@@ -250,76 +293,3 @@ def _split_header(
 def _skip_blank(row: Any) -> str:
     """What pyarrow does with a row of another number of cells than the header: lines of blanks are no rows."""
     return "error" if row.text.strip() else "skip"
-
-
-def _read_json_lines(data: bytes, columns: Columns, policy: ReadingOptions) -> pa.Table:
-    """By pyarrow where each column has one type; else line by line. Both refuse a repeated key."""
-    from pyarrow import json as arrow_json
-
-    _check_depth(data)
-    ids = [columns.device, columns.sensor]
-    texts = [columns.time, *ids] if policy.time is TimeFormat.ISO else ids
-    schema = pa.schema([(name, pa.string()) for name in texts])
-    try:
-        rows = arrow_json.read_json(
-            pa.BufferReader(data), parse_options=arrow_json.ParseOptions(explicit_schema=schema)
-        )
-    except pa.ArrowInvalid:
-        return _read_by_line(data, ids)
-    absent = [name for name in texts if rows[name].null_count == rows.num_rows]
-    return rows.drop_columns(absent)  # pyarrow adds a column that the schema names
-
-
-def _check_depth(data: bytes) -> None:
-    """Raises Unscorable for deep nesting: thousands of levels overflow the stack in pyarrow and end the process."""
-    if data.count(b"[") + data.count(b"{") <= data.count(b"\n") + NESTED_LIMIT:
-        return
-    bare = np.frombuffer(_QUOTED.sub(b"", data), np.uint8)
-    depth = np.cumsum(np.isin(bare, _OPENING).astype(np.int8) - np.isin(bare, _CLOSING).astype(np.int8), dtype=np.int64)
-    if len(depth) and depth.max() > NESTED_LIMIT:
-        raise make_unreadable(f"holds a value that is nested deeper than {NESTED_LIMIT}")
-
-
-class _Fraction(str):
-    """A number of JSON with a fraction or an exponent, as it is written."""
-
-    __slots__ = ()
-
-
-def _read_by_line(data: bytes, ids: Collection[str]) -> pa.Table:
-    """The rows line by line, every cell as text. Raises Unscorable."""
-    rows: list[dict[str, str | None]] = []
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if line.strip():
-            try:
-                row = json.loads(
-                    line, object_pairs_hook=_build_object, parse_float=_Fraction, parse_int=str, parse_constant=str
-                )
-            except (ValueError, RecursionError) as error:
-                raise make_unreadable(f"JSON parse error in line {number}: {_first_line(error)}") from error
-            if not isinstance(row, dict):
-                raise make_unreadable(f"JSON parse error in line {number}: expected an object")
-            rows.append(
-                {
-                    key: None if cell is None else _read_id(cell, key) if key in ids else str(cell)
-                    for key, cell in row.items()
-                }
-            )
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
-
-
-def _read_id(cell: object, name: str) -> str:
-    """An id in JSON: a whole number becomes its digits, as in Parquet. Raises Unscorable."""
-    if not isinstance(cell, _Fraction):
-        return str(cell)
-    if digits := read_whole(float(cell)):
-        return digits
-    raise make_unreadable(f"column {name!r} has {cell}, expected text or whole numbers")
-
-
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError(f"a key is repeated among {', '.join(key for key, _ in pairs[:20])}")
-    return values

@@ -1,0 +1,1 @@
+"""How readings are named in storage."""

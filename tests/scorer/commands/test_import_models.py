@@ -1,0 +1,169 @@
+"""Models in a Delta table become files: only what changed, and nothing that is no model."""
+
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import joblib
+import pandas as pd
+import pyarrow as pa
+import pytest
+from azure.storage.blob import ContainerClient
+from deltalake import DeltaTable, write_deltalake
+from sklearn.linear_model import LinearRegression
+
+from local.azurite import Azurite
+from scorer.__main__ import main
+
+Run = Callable[..., int]
+
+
+def make_model(slope: float) -> bytes:
+    frame = pd.DataFrame({"a": [0.0, 1.0, 2.0]})
+    return pickle.dumps(LinearRegression().fit(frame, frame["a"] * slope))
+
+
+def write(table: Path, rows: list[tuple[str | None, bytes | None, object]]) -> None:
+    columns = {
+        "pump": pa.array([row[0] for row in rows], pa.string()),
+        "model": pa.array([row[1] for row in rows], pa.binary()),
+        "at": pa.array([row[2] for row in rows]),
+    }
+    write_deltalake(table, pa.table(columns), mode="append")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def import_table(*options: str, into: str = str(tmp_path / "models"), version: str = "at") -> int:
+        columns = ["--id", "pump", "--bytes", "model", *(["--version", version] if version else [])]
+        return main(["models", "import", "--delta", str(tmp_path / "t"), "--into", into, *columns, *options])
+
+    return import_table
+
+
+def test_only_what_changed_is_written(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = make_model(1.0), make_model(2.0)
+    write(tmp_path / "t", [("p1", first, 1), ("p2", first, 1)])
+
+    assert run() == 0
+    assert "2 models new, 0 replaced, 0 unchanged, 0 refused" in capsys.readouterr().out
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "models").glob("*.pkl")}
+    write(tmp_path / "t", [("p2", second, 2)])
+    assert run() == 0
+
+    assert "0 models new, 1 replaced, 1 unchanged, 0 refused" in capsys.readouterr().out
+    assert (tmp_path / "models" / "p1.pkl").stat().st_mtime_ns == times["p1.pkl"]
+    assert (tmp_path / "models" / "p2.pkl").read_bytes() == second
+    (tmp_path / "models" / "p1.pkl").unlink()  # a file that a person removed is written again
+    assert run() == 0
+    assert "0 models new, 1 replaced, 1 unchanged, 0 refused" in capsys.readouterr().out
+
+
+def test_without_versions_contents_are_compared(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "t", [("p1", make_model(1.0), 1), ("p2", make_model(1.0), 1)])
+    assert run(version="") == 0
+    DeltaTable(tmp_path / "t").delete("pump = 'p2'")
+    write(tmp_path / "t", [("p2", make_model(3.0), 2)])
+
+    assert run(version="") == 0
+
+    assert "0 models new, 1 replaced, 1 unchanged, 0 refused" in capsys.readouterr().out
+    assert (tmp_path / "models" / "p2.pkl").read_bytes() == make_model(3.0)
+
+
+def test_a_file_whose_format_changed_leaves_no_other_behind(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "t", [("p1", make_model(1.0), datetime(2026, 1, 1, tzinfo=UTC))])
+    assert run() == 0
+    joblib.dump(pickle.loads(make_model(2.0)), tmp_path / "x", compress=3)  # our own
+    write(tmp_path / "t", [("p1", (tmp_path / "x").read_bytes(), datetime(2026, 1, 2, tzinfo=UTC))])
+
+    assert run() == 0
+
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["README.import", "p1.joblib"]
+
+
+def test_what_cannot_be_a_model_is_refused_by_its_id(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = make_model(1.0)
+    rows = [("a/b", good, 1), ("", good, 1), (None, good, 1), ("p1", b"<html>", 1), ("p2", None, 1), ("p3", good, 1)]
+    write(tmp_path / "t", rows)
+
+    assert run() == 1
+
+    out = capsys.readouterr().out
+    assert "refused: 'a/b': the id holds a slash" in out
+    assert "refused: '': the id is empty or a path's dots" in out
+    assert "refused: 'None': the id is no id" in out
+    assert "refused: 'p1': expected a file of skops, " in out
+    assert "refused: 'p2': expected a file of skops, " in out
+    assert "1 models new, 0 replaced, 0 unchanged, 5 refused" in out
+
+
+def test_models_that_left_the_table_are_named_and_removed_on_demand(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "t", [(name, make_model(1.0), 1) for name in ("p1", "p2")])
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "own.pkl").write_bytes(make_model(5.0))
+    assert run() == 0
+    DeltaTable(tmp_path / "t").delete("pump = 'p2'")
+
+    assert run() == 0
+    assert "1 models are no longer in the table and are kept: --remove-absent removes them: p2" in (
+        capsys.readouterr().out
+    )
+    assert run("--remove-absent") == 0
+
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["README.import", "own.pkl", "p1.pkl"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "version", "problem"),
+    [
+        ([("p", b"x", 1), ("p", b"y", 2)], "", "expected each id once, got 'p' again: name the column of versions"),
+        ([("p", b"x", 1), ("p", b"y", 1)], "at", "expected different versions of the id 'p', got 1 twice, or none"),
+        ([("p", b"x", "9"), ("p", b"y", "10")], "at", "got the text '10', which has no order that is sure"),
+        ([("p", b"x", 1)], "when", "--delta: expected a column 'when', got 'pump', 'model', 'at'"),
+    ],
+)
+def test_which_row_of_an_id_counts_is_never_guessed(
+    rows: list[tuple[str | None, bytes | None, object]], version: str, problem: str, run: Run, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    write(tmp_path / "t", rows)
+
+    assert run(version=version) == 2
+
+    assert problem in capsys.readouterr().err
+    assert not list((tmp_path).glob("models/*"))
+
+
+def test_what_was_imported_is_scored(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "t", [("p1", make_model(1.0), 1), ("p2", make_model(2.0), 1)])
+    assert run() == 0
+    (tmp_path / "r.csv").write_text("time,device,a\n2026-11-21T07:00:00Z,p1,1\n2026-11-21T07:00:00Z,p2,1\n")
+
+    arguments = ["--models", str(tmp_path / "models"), "--readings", str(tmp_path / "r.csv")]
+    assert main(["folder", *arguments, "--predictions", str(tmp_path / "out")]) == 0
+
+    out = capsys.readouterr().out
+    assert "2 of 2 models scored, 0 failed, 0 skipped" in out
+    assert "ignored" not in out
+
+
+@pytest.mark.stack
+def test_a_container_gets_the_files(
+    azurite: Azurite, fresh_name: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = ContainerClient.from_connection_string(azurite.connection_string, fresh_name)
+    client.create_container()
+    monkeypatch.setenv("STORAGE", azurite.connection_string)
+    write(tmp_path / "t", [("p1", make_model(1.0), 1), ("p2", make_model(1.0), 1)])
+
+    assert run(into=f"{azurite.blob_endpoint}/{fresh_name}") == 0
+    DeltaTable(tmp_path / "t").delete("pump = 'p2'")
+    assert run("--remove-absent", into=f"{azurite.blob_endpoint}/{fresh_name}") == 0
+
+    assert sorted(blob.name for blob in client.list_blobs()) == ["README.import", "p1.pkl"]
