@@ -372,8 +372,8 @@ module analytics 'modules/analytics.bicep' = if (streaming == 'analytics') {
     token: token
     dataAccount: data.outputs.account
     readings: data.outputs.readings
-    namespace: stream!.outputs.namespace
-    hub: stream!.outputs.hub
+    namespaceName: stream!.outputs.namespace
+    hubName: stream!.outputs.hub
     consumers: stream!.outputs.consumers
     streamingUnits: streamingUnits
     lateSeconds: lateSeconds
@@ -408,6 +408,7 @@ module streamAlerts 'modules/stream-alerts.bicep' = if (!empty(streaming) || !em
     contacts: alerts.outputs.contacts
     namespaceId: empty(streaming) ? '' : stream!.outputs.namespaceId
     capture: streaming == 'capture'
+    throughputUnits: throughputUnits
     jobId: streaming == 'analytics' ? analytics!.outputs.id : ''
     factoryId: empty(staticData) ? '' : factory!.outputs.id
     iotHubId: empty(streaming) ? '' : stream!.outputs.iotHubId

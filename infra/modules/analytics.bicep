@@ -6,8 +6,8 @@ param tags object
 param token string
 param dataAccount string
 param readings string
-param namespace string
-param hub string
+param namespaceName string
+param hubName string
 param consumers string
 param streamingUnits int
 
@@ -20,8 +20,8 @@ param outOfOrderSeconds int
 var roles = loadJsonContent('roles.json')
 
 resource events 'Microsoft.EventHub/namespaces@2024-01-01' existing = {
-  name: namespace
-  resource hub 'eventhubs' existing = { name: hub }
+  name: namespaceName
+  resource hub 'eventhubs' existing = { name: hubName }
 }
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
@@ -56,8 +56,8 @@ resource job 'Microsoft.StreamAnalytics/streamingjobs@2021-10-01-preview' = {
           datasource: {
             type: 'Microsoft.EventHub/EventHub'
             properties: {
-              serviceBusNamespace: namespace
-              eventHubName: hub
+              serviceBusNamespace: namespaceName
+              eventHubName: hubName
               consumerGroupName: consumers
               authenticationMode: 'Msi'
             }

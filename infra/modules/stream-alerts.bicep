@@ -5,6 +5,7 @@ param tags object
 param contacts string
 param namespaceId string
 param capture bool
+param throughputUnits int
 param jobId string
 param factoryId string
 param iotHubId string
@@ -28,7 +29,8 @@ var ofCapture = !capture ? [] : [
     severity: 2
     window: 'PT30M'
     description: 'Capture is behind: events wait that should be files. The hours that are scored meanwhile lack them.'
-    criteria: [{ metric: 'CaptureBacklog', by: 'Average', operator: 'GreaterThan', threshold: 0 }]
+    // Bytes: some always wait for the next file. More than can come in its five minutes should not.
+    criteria: [{ metric: 'CaptureBacklog', by: 'Average', operator: 'GreaterThan', threshold: 300 * 1048576 * throughputUnits }]
   }
   {
     name: 'capture-stopped'

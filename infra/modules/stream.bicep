@@ -64,8 +64,8 @@ resource hub 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = {
     partitionCount: partitions
     // A week, the most of this tier: for so long Capture and the job can catch up after an outage.
     retentionDescription: { cleanupPolicy: 'Delete', retentionTimeInHours: 168 }
-    captureDescription: capture ? {
-      enabled: true
+    captureDescription: {
+      enabled: capture
       encoding: 'Avro'
       intervalInSeconds: 300
       sizeLimitInBytes: 104857600 // whichever comes first closes a file
@@ -75,7 +75,7 @@ resource hub 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = {
         identity: { type: 'SystemAssigned' }
         properties: { storageAccountResourceId: account.id, blobContainer: readings, archiveNameFormat: archive }
       }
-    } : { enabled: false, encoding: 'Avro' }
+    }
   }
 
   resource consumers 'consumergroups' = { name: 'stream-analytics' }
