@@ -2,6 +2,7 @@
 PYTHON ?= python3
 FLEET ?= pumps
 DEVICES ?=
+STREAM ?=
 PORT ?= 7071
 
 VENV := .venv
@@ -15,19 +16,22 @@ REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run setup services host rules check test test-long licences bench bench-scoring mutants deploy upload-models teardown clean
+.PHONY: help demo run stream setup services host rules check test test-long licences bench bench-scoring mutants deploy upload-models teardown clean
 
 wanted = command -v $(1) >/dev/null || { echo "wanted $(1) on the PATH, found none: $(2)" >&2; exit 2; }
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: PYTHON (the interpreter for $(VENV)), FLEET (of the demo: pumps or forecast), DEVICES (of it), PORT (of the host), MODELS (to upload)"
+	@echo "Variables: PYTHON (the interpreter for $(VENV)), FLEET (of the demo: pumps or forecast), DEVICES (of it), STREAM (options of python -m local.stream), PORT (of the host), MODELS (to upload)"
 
 demo: $(READY) ## a fleet of 500 devices, the whole stack on this machine, one hour scored; FLEET=forecast: 200 regressors
 	@$(PY) -m local demo --fleet $(FLEET) $(if $(DEVICES),--devices $(DEVICES)) --port $(PORT)
 
 run: $(READY) ## the same, and stays up; the page is at http://127.0.0.1:7071/
 	@$(PY) -m local run --fleet $(FLEET) $(if $(DEVICES),--devices $(DEVICES)) --port $(PORT)
+
+stream: $(READY) ## a day of a fleet's events as files of Event Hubs Capture, each hour scored as it closes; STREAM=--iot-hub
+	@$(PY) -m local.stream $(if $(DEVICES),--devices $(DEVICES)) $(STREAM)
 
 setup: $(READY) ## the Python environment only, .venv
 

@@ -113,10 +113,60 @@ param undeleteDays int = 7
 @description('Key Vault: nobody can purge it, and its name stays taken for 90 days after a teardown.')
 param purgeProtection bool = false
 
-// What the next step fills
+// How readings come. docs/streaming.md, docs/static-data.md; without any of it, somebody puts files into the container.
 
-@description('An Event Hubs namespace and a Stream Analytics job that writes readings: a skeleton, which nobody starts.')
-param withStream bool = false
+@description('Readings from a stream of events. capture: an event hub files them as they come; analytics: a Stream Analytics job files means of a minute. Empty: no stream.')
+@allowed(['', 'capture', 'analytics'])
+param streaming string = ''
+
+@description('Where that stream begins: the event hub itself, or an IoT Hub in front of it.')
+@allowed(['event-hub', 'iot-hub'])
+param streamSource string = 'event-hub'
+
+@description('Units of the IoT Hub, S1: each takes 400,000 messages a day.')
+@minValue(1)
+@maxValue(200)
+param iotHubUnits int = 1
+
+@description('Partitions of the event hub. They can never be changed; each makes a file of its own every five minutes.')
+@minValue(1)
+@maxValue(32)
+param streamPartitions int = 4
+
+@description('Throughput units that the event hub may grow to, 1 MB or 1,000 events a second each. It never shrinks by itself.')
+@minValue(1)
+@maxValue(40)
+param throughputUnits int = 1
+
+@description('Stream Analytics: how large the job is.')
+@allowed([1, 3, 6, 12, 18, 24, 30, 36, 42, 48])
+param streamingUnits int = 1
+
+@description('Stream Analytics: seconds that an event may come after its time. Later ones are left out, and counted. Each run waits for so long.')
+@minValue(0)
+@maxValue(2400)
+param lateSeconds int = 300
+
+@description('Stream Analytics: seconds by which events may be out of order. All output waits for so long.')
+@minValue(0)
+@maxValue(599)
+param outOfOrderSeconds int = 60
+
+@description('Data Factory brings static data, hour by hour. copy: files as they are; aggregate: means of a minute. Empty: none.')
+@allowed(['', 'copy', 'aggregate'])
+param staticData string = ''
+
+@description('The blob endpoint of the account that has that data, such as https://ACCOUNT.blob.core.windows.net. Empty: the data account.')
+param staticEndpoint string = ''
+
+@description('The container there.')
+param staticContainer string = 'static'
+
+@description('The folder of an hour in that container, as formatDateTime of Data Factory writes it.')
+param staticFolder string = 'yyyy/MM/dd/HH'
+
+@description('The first hour that it brings. Azure never lets it be changed: infra/preprovision.sh remembers it.')
+param staticFrom string = utcNow('yyyy-MM-01T00:00:00Z')
 
 // The person who deploys, who will upload models. azd sets it: AZURE_PRINCIPAL_ID.
 
@@ -255,6 +305,14 @@ var ofBatch = !useBatch ? {} : {
   BATCH_IDENTITY: identities.outputs.nodes
 }
 
+// A stream's files of an hour are closed five minutes after it (Capture), or after the delays of the job; the pipeline of
+// static data begins a quarter of an hour after it. The runs begin then, and `settings` can move them.
+var minute = !empty(staticData) ? 45 : streaming == 'analytics' ? (lateSeconds + outOfOrderSeconds + 599) / 60 : 10
+var ofReadings = empty(streaming) && empty(staticData) ? {} : { SCHEDULE: '0 ${minute} * * * *' }
+var ofIotHub = streaming == 'capture' && streamSource == 'iot-hub' ? {
+  READINGS_COLUMNS: 'device=SystemProperties.iothub-connection-device-id'
+} : {}
+
 module app 'modules/app.bicep' = {
   name: 'app'
   scope: group
@@ -272,7 +330,7 @@ module app 'modules/app.bicep' = {
     entraClientId: entraClientId
     readKeySha256: readKeySha256
     operateKeySha256: operateKeySha256
-    settings: union(ofAll, ofAzureml, ofBatch, settings)
+    settings: union(ofAll, ofAzureml, ofBatch, ofReadings, ofIotHub, settings)
   }
 }
 
@@ -288,7 +346,7 @@ module budget 'modules/budget.bicep' = if (monthlyBudget > 0 && !empty(alertEmai
   params: { amount: monthlyBudget, start: budgetStart, email: alertEmail }
 }
 
-module stream 'modules/stream.bicep' = if (withStream) {
+module stream 'modules/stream.bicep' = if (!empty(streaming)) {
   name: 'stream'
   scope: group
   params: {
@@ -297,6 +355,63 @@ module stream 'modules/stream.bicep' = if (withStream) {
     token: token
     dataAccount: data.outputs.account
     readings: data.outputs.readings
+    capture: streaming == 'capture'
+    withIotHub: streamSource == 'iot-hub'
+    iotHubUnits: iotHubUnits
+    partitions: streamPartitions
+    throughputUnits: throughputUnits
+  }
+}
+
+module analytics 'modules/analytics.bicep' = if (streaming == 'analytics') {
+  name: 'analytics'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    dataAccount: data.outputs.account
+    readings: data.outputs.readings
+    namespaceName: stream!.outputs.namespace
+    hubName: stream!.outputs.hub
+    consumers: stream!.outputs.consumers
+    streamingUnits: streamingUnits
+    lateSeconds: lateSeconds
+    outOfOrderSeconds: outOfOrderSeconds
+  }
+}
+
+module factory 'modules/factory.bicep' = if (!empty(staticData)) {
+  name: 'factory'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    dataAccount: data.outputs.account
+    readings: data.outputs.readings
+    aggregate: staticData == 'aggregate'
+    sourceEndpoint: staticEndpoint
+    sourceContainer: staticContainer
+    sourceFolder: staticFolder
+    from: staticFrom
+    personId: personId
+    personType: personType
+  }
+}
+
+module streamAlerts 'modules/stream-alerts.bicep' = if (!empty(streaming) || !empty(staticData)) {
+  name: 'stream-alerts'
+  scope: group
+  params: {
+    tags: tags
+    contacts: alerts.outputs.contacts
+    namespaceId: empty(streaming) ? '' : stream!.outputs.namespaceId
+    capture: streaming == 'capture'
+    throughputUnits: throughputUnits
+    jobId: streaming == 'analytics' ? analytics!.outputs.id : ''
+    factoryId: empty(staticData) ? '' : factory!.outputs.id
+    iotHubId: empty(streaming) ? '' : stream!.outputs.iotHubId
   }
 }
 
@@ -310,4 +425,6 @@ output STORAGE_ACCOUNT string = data.outputs.account
 output MODELS_CONTAINER string = data.outputs.models
 output READINGS_CONTAINER string = data.outputs.readings
 output PREDICTIONS_CONTAINER string = data.outputs.predictions
+output STREAM_JOB string = streaming == 'analytics' ? analytics!.outputs.name : ''
+output STATIC_FACTORY string = empty(staticData) ? '' : factory!.outputs.name
 output SCORER_IMAGE string = '${image}:${scorerTag}'

@@ -12,6 +12,11 @@ param readKeySha256 = readEnvironmentVariable('READ_KEY_SHA256', '')
 param operateKeySha256 = readEnvironmentVariable('OPERATE_KEY_SHA256', '')
 param personId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 param personType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+param streaming = readEnvironmentVariable('STREAMING', '')
+param streamSource = readEnvironmentVariable('STREAM_SOURCE', 'event-hub')
+param staticData = readEnvironmentVariable('STATIC_DATA', '')
+param staticEndpoint = readEnvironmentVariable('STATIC_ENDPOINT', '')
+param staticFrom = readEnvironmentVariable('STATIC_FROM', '2026-01-01T00:00:00Z')
 
 param nodeSize = 'Standard_D4s_v3'
 param maxNodes = 2
@@ -25,3 +30,5 @@ param logQuotaGb = 1
 param dataRedundancy = 'Standard_LRS'
 param undeleteDays = 7
 param purgeProtection = false
+param throughputUnits = 1
+param streamPartitions = 4

@@ -12,6 +12,11 @@ param readKeySha256 = readEnvironmentVariable('READ_KEY_SHA256', '')
 param operateKeySha256 = readEnvironmentVariable('OPERATE_KEY_SHA256', '')
 param personId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 param personType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+param streaming = readEnvironmentVariable('STREAMING', '')
+param streamSource = readEnvironmentVariable('STREAM_SOURCE', 'event-hub')
+param staticData = readEnvironmentVariable('STATIC_DATA', '')
+param staticEndpoint = readEnvironmentVariable('STATIC_ENDPOINT', '')
+param staticFrom = readEnvironmentVariable('STATIC_FROM', '2026-01-01T00:00:00Z')
 
 param nodeSize = 'Standard_F8s_v2'
 param maxNodes = 20
@@ -25,3 +30,5 @@ param logQuotaGb = 5
 param dataRedundancy = 'Standard_ZRS'
 param undeleteDays = 30
 param purgeProtection = true
+param throughputUnits = 10
+param streamPartitions = 16

@@ -20,7 +20,21 @@ case "${CLUSTER:-azureml}" in
     batch) provider=Microsoft.Batch ;;
     *) expected "CLUSTER to be azureml or batch, got $CLUSTER" ;;
 esac
-for each in "$provider" Microsoft.App Microsoft.Web Microsoft.ContainerRegistry Microsoft.Storage Microsoft.Insights \
+case "${STREAMING:-}" in
+    "" | capture | analytics) ;;
+    *) expected "STREAMING to be capture, analytics or empty, got $STREAMING" ;;
+esac
+case "${STATIC_DATA:-}" in
+    "" | copy | aggregate) ;;
+    *) expected "STATIC_DATA to be copy, aggregate or empty, got $STATIC_DATA" ;;
+esac
+more=
+[ -z "${STREAMING:-}" ] || more="Microsoft.EventHub"
+[ "${STREAMING:-}" != analytics ] || more="$more Microsoft.StreamAnalytics"
+[ "${STREAM_SOURCE:-}" != iot-hub ] || more="$more Microsoft.Devices"
+[ -z "${STATIC_DATA:-}" ] || more="$more Microsoft.DataFactory"
+# shellcheck disable=SC2086  # several words, or none
+for each in "$provider" $more Microsoft.App Microsoft.Web Microsoft.ContainerRegistry Microsoft.Storage Microsoft.Insights \
     Microsoft.OperationalInsights Microsoft.KeyVault Microsoft.ManagedIdentity; do
     az provider register --namespace "$each" --output none # done once for a subscription; again, it changes nothing
 done
@@ -29,6 +43,8 @@ SCORER_TAG=$(sh infra/tag.sh)
 azd env set SCORER_TAG "$SCORER_TAG"
 # A budget's first month can never be changed, so that it is remembered.
 [ -n "${BUDGET_START:-}" ] || azd env set BUDGET_START "$(date -u +%Y-%m-01)"
+# The same of the first hour of static data: the trigger begins with the hour in which it was first asked for.
+[ -z "${STATIC_DATA:-}" ] || [ -n "${STATIC_FROM:-}" ] || azd env set STATIC_FROM "$(date -u +%Y-%m-%dT%H:00:00Z)"
 
 # What runs now shall not be told of an image that is not there yet: where there is a registry, it is built first.
 if [ -n "${AZURE_CONTAINER_REGISTRY_NAME:-}" ]; then

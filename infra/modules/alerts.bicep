@@ -79,3 +79,5 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
     }
   }
 ]
+
+output contacts string = empty(email) ? '' : contacts!.id

@@ -23,11 +23,29 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "purgeProtection": True,
         "alertEmail": "duty@example.com",
         "personId": PERSON,
-        "withStream": True,
+        "streaming": "analytics",
+        "staticData": "aggregate",
         "entraClientId": "44444444-4444-4444-4444-444444444444",
     },
-    "batch": BASE | {"cluster": "batch", "lowPriority": True, "dedicatedNodes": 1, "readKeySha256": "0" * 64},
-    "dedicated": BASE | {"cluster": "batch", "maxNodes": 7, "settings": {"WINDOW": "PT15M"}},
+    "batch": BASE
+    | {
+        "cluster": "batch",
+        "lowPriority": True,
+        "dedicatedNodes": 1,
+        "readKeySha256": "0" * 64,
+        "streaming": "capture",
+        "streamSource": "iot-hub",
+        "throughputUnits": 4,
+    },
+    "dedicated": BASE
+    | {
+        "cluster": "batch",
+        "maxNodes": 7,
+        "settings": {"WINDOW": "PT15M"},
+        "streaming": "capture",
+        "staticData": "copy",
+        "staticEndpoint": "https://example.blob.core.windows.net",
+    },
 }
 
 
@@ -82,19 +100,20 @@ class _Look:
         if name not in self.types:
             yield f"{path}: type {name} is not kept in types.json: run types_of_azure.py"
             return
-        yield from self.fields(value, self.types[name], path)
+        yield from self.fields(value, name, path)
 
-    def fields(self, value: Any, shape: Mapping[str, Any], path: str) -> Iterator[str]:
+    def fields(self, value: Any, name: str, path: str) -> Iterator[str]:
         if not isinstance(value, Mapping):
             yield f"{path}: expected an object, got {value!r}"
             return
+        shape = self.types[name]
         properties = dict(shape["properties"])
-        if by := shape.get("by"):
-            kind = shape["kinds"].get(value.get(by))
-            if kind is None:
-                yield f"{path}.{by}: expected one of {sorted(shape['kinds'])}, got {value.get(by)!r}"
+        if "by" in shape:
+            problem = self.kind(value, name, path)
+            if problem:
+                yield problem
                 return
-            properties |= kind["properties"]
+            properties |= shape["kinds"][value[shape["by"]]]["properties"]
         for key, given in value.items():
             if key in properties:
                 type_, mark = properties[key]
@@ -108,6 +127,17 @@ class _Look:
         for key, (_, mark) in properties.items():
             if mark == "required" and key not in value:
                 yield f"{path}.{key} is expected"
+
+    def kind(self, value: Mapping[str, Any], name: str, path: str) -> str:
+        """What is wrong with the kind of an object of several kinds, if anything."""
+        shape = self.types[name]
+        by, kinds = shape["by"], shape["kinds"]
+        if value.get(by) not in kinds:
+            return f"{path}.{by}: expected one of {sorted(kinds)}, got {value.get(by)!r}"
+        self.seen.add(f"{name}={value[by]}")
+        if kinds[value[by]] is None:
+            return f"{path}: {name} {value[by]} is not kept in types.json: run types_of_azure.py"
+        return ""
 
     def one(self, value: Any, type_: str, path: str) -> Iterator[str]:  # noqa: C901, PLR0912  # one case a kind
         if value is None:

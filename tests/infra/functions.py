@@ -70,7 +70,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "subscription": lambda: {"id": SUBSCRIPTION},
     "tenant": lambda: {"tenantId": "22222222-2222-2222-2222-222222222222"},
     "environment": lambda: CLOUD,
-    "utcNow": lambda form: form.replace("yyyy", "2026").replace("MM", "11"),
+    "utcNow": lambda form: form.replace("yyyy", "2026").replace("MM", "11").replace("dd", "21").replace("HH", "07"),
     "uniqueString": _unique,
     "guid": lambda *given: str(uuid.uuid5(uuid.NAMESPACE_URL, "|".join(given))),
     "subscriptionResourceId": lambda kind, name: f"{SUBSCRIPTION}/providers/{kind}/{name}",

@@ -108,6 +108,35 @@ def test_later_the_image_is_built_before_the_app_is_told_of_it(tools: Tools) -> 
     assert not [line for line in tools.found() if "BUDGET_START" in line]
 
 
+@pytest.mark.parametrize(
+    ("environment", "providers"),
+    [
+        ({}, []),
+        ({"STREAMING": "capture"}, ["Microsoft.EventHub"]),
+        (
+            {"STREAMING": "analytics", "STREAM_SOURCE": "iot-hub", "STATIC_DATA": "copy"},
+            ["Microsoft.EventHub", "Microsoft.StreamAnalytics", "Microsoft.Devices", "Microsoft.DataFactory"],
+        ),
+    ],
+)
+def test_the_providers_of_streams_are_registered_where_there_are_some(
+    tools: Tools, environment: Mapping[str, str], providers: list[str]
+) -> None:
+    assert tools.run("preprovision.sh", **environment).returncode == 0
+    registered = re.findall(r"az provider register --namespace (\S+)", "\n".join(tools.found()))
+    assert registered[1 : 1 + len(providers)] == providers
+    assert registered[1 + len(providers)] == "Microsoft.App"
+
+
+def test_the_first_hour_of_static_data_is_remembered(tools: Tools) -> None:
+    assert tools.run("preprovision.sh", STATIC_DATA="copy").returncode == 0
+    (told,) = [line for line in tools.found() if "STATIC_FROM" in line]
+    assert re.fullmatch(r"azd env set STATIC_FROM 20\d\d-[01]\d-[0-3]\dT[0-2]\d:00:00Z", told)
+    tools.asked.unlink()
+    assert tools.run("preprovision.sh", STATIC_DATA="copy", STATIC_FROM="2026-11-21T07:00:00Z").returncode == 0
+    assert not [line for line in tools.found() if "STATIC_FROM" in line]
+
+
 def test_an_image_for_another_user_is_another_image(tools: Tools) -> None:
     known = {"AZURE_CONTAINER_REGISTRY_NAME": "crtest", "BUDGET_START": "2026-11-01", "MISSING": "1"}
     assert tools.run("preprovision.sh", **known, SCORER_RUN_AS="0").returncode == 0
@@ -128,6 +157,8 @@ def test_an_image_that_is_there_is_not_built(tools: Tools) -> None:
     [
         ({}, "exit 1", "somebody who is signed in: az login"),
         ({"CLUSTER": "dask"}, f"echo {SUBSCRIPTION}", "CLUSTER to be azureml or batch, got dask"),
+        ({"STREAMING": "kafka"}, f"echo {SUBSCRIPTION}", "STREAMING to be capture, analytics or empty, got kafka"),
+        ({"STATIC_DATA": "all"}, f"echo {SUBSCRIPTION}", "STATIC_DATA to be copy, aggregate or empty, got all"),
         ({"AZURE_SUBSCRIPTION_ID": "other"}, f"echo {SUBSCRIPTION}", f"azd has other, az has {SUBSCRIPTION}"),
     ],
 )

@@ -28,6 +28,12 @@ OF_THE_HOST = {  # read by the Functions host, Application Insights and azure-id
     "AZURE_TOKEN_CREDENTIALS",
 }
 
+OF_SERVICES = {  # in docs/security.md, the identities that Azure makes for a service
+    "Microsoft.EventHub/namespaces": "capture",
+    "Microsoft.StreamAnalytics/streamingjobs": "stream",
+    "Microsoft.DataFactory/factories": "factory",
+}
+
 
 def given(case: Mapping[str, Any]) -> Mapping[str, str]:
     """The app settings of a deployment."""
@@ -96,7 +102,7 @@ def grants(resources: list[Resource]) -> Iterator[tuple[str, str, str]]:
         if each.type == "Microsoft.ManagedIdentity/userAssignedIdentities":
             who[_principal(each)] = each.place.rpartition(" ")[2]
         if each.body.get("identity", {}).get("type") == "SystemAssigned":
-            who[_principal(each)] = "stream"
+            who[_principal(each)] = OF_SERVICES[each.type]
     roles = {guid: name for name, guid in json.loads((INFRA / "modules" / "roles.json").read_text()).items()}
     roles |= {each.name: each.body["properties"]["roleName"].partition(" (")[0] for each in resources if _defines(each)}
     for each in resources:
