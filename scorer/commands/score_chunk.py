@@ -45,6 +45,7 @@ from shared.contract.manifest import Manifest, PackRef
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import ModelNames
 from shared.contract.outcomes import Outcomes, join_outcomes
+from shared.contract.readings.paths import list_paths
 from shared.contract.reasons import Reason
 from shared.contract.report import Progress, Report
 from shared.contract.scoring_options import UnmodelledDevices
@@ -195,7 +196,7 @@ class _ChunkInputs:
         """The models, pack by pack, with their readings."""
         manifest = self.manifest
         container = open_container(manifest.readings_url, self.storage)
-        reading_paths = source.list_paths(manifest.readings_path, manifest.window, manifest.policy.readings.time_zone)
+        reading_paths = list_paths(manifest.readings_path, manifest.window, manifest.policy.readings.time_zone)
         devices = ModelList.from_models(manifest.models).read_texts("device")
         with closing(
             source.open_readings(

@@ -33,6 +33,7 @@ from shared.contract.manifest import DeviceRange
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
 from shared.contract.paths import make_chunk_id, prediction_path
+from shared.contract.readings.paths import list_paths
 from shared.contract.scoring_options import ScoringOptions, UnmodelledDevices
 from shared.contract.summaries.predicted import Predicted, close_summary
 from shared.contract.windows import EPOCH, MONDAY, WEEK, Window, format_length
@@ -139,7 +140,7 @@ def _open_source(options: ScoreOptions) -> tuple[Folder, list[str]]:
         return Folder(readings_folder), [readings_path]
     if window is None:
         raise Malformed(f"--readings-path: {readings_path!r} has placeholders, so a --window is needed")
-    return Folder(readings_folder), source.list_paths(readings_path, window, options.policy.readings.time_zone)
+    return Folder(readings_folder), list_paths(readings_path, window, options.policy.readings.time_zone)
 
 
 def _check_apart(predictions: Path, readings_folder: Path, readings_path: str) -> None:

@@ -8,9 +8,9 @@ cannot be read fails all models that may need it, also in the next folder: it ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 
@@ -18,14 +18,14 @@ from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import BadRows, ReadingOptions
-from shared.contract.windows import EPOCH, MINUTE, Window
+from shared.contract.windows import EPOCH, Window
 
 from .files import DamagedRange, File, ReadRequest, open_files, read_tables
 from .frames import FileRows, Frame, assemble_frame
 from .projection import EVERYTHING, Projection
 from .rows import BadCell, FileOrigin, select_rows
 from .text_reader import Table
-from .time_zones import NO_TIME, DoubledHours, find_first_pass
+from .time_zones import NO_TIME, DoubledHours
 from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
@@ -293,23 +293,6 @@ def read_readings(
 ) -> Readings:
     """All readings of *devices* at once. Raises Unavailable."""
     return open_readings(container, paths, columns, window, policy or ReadingOptions()).read_devices(devices)
-
-
-def list_paths(pattern: str, window: Window, zone: str = "") -> list[str]:
-    """The folders or files that the window touches, and the next one; folders are of hours in UTC.
-
-    Where the clocks of *zone* show an hour of the window twice, the folders since its first pass come before them.
-    """
-    step = MINUTE if "%M" in pattern else timedelta(hours=1)
-    first = Window.containing(find_first_pass(window.start, window.end, zone), step).start
-    touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))
-    after = Window.containing(window.end + step - MICROSECOND, step).start
-    following = (path for path in _format_paths(pattern, after, step, 24 * 31 + 1) if path not in touched)
-    return [*touched, *list(following)[:1]]
-
-
-def _format_paths(pattern: str, first: datetime, step: timedelta, count: int) -> Iterator[str]:
-    return ((first + i * step).strftime(pattern) for i in range(count))
 
 
 def _get_time_range(window: Window | None) -> tuple[int, int]:

@@ -46,6 +46,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared": {"shared"},  # the entry points: bootstrap, __main__, and the ports
     "shared.contract": set(),
     "shared.contract.fleet": _CONTRACT,
+    "shared.contract.readings": _CONTRACT,
     "shared.contract.summaries": _CONTRACT,
     "shared.state": _CONTRACT,
     "shared.planning": _PORTS,

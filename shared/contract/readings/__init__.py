@@ -1,0 +1,1 @@
+"""Where the readings of a window are, for the app and for nodes. Pure: names only."""

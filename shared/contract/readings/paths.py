@@ -1,0 +1,29 @@
+"""Which folders or files of readings a window has, by READINGS_PATH. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from shared.contract.windows import MINUTE, Window
+
+from .zones import find_first_pass
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def list_paths(pattern: str, window: Window, zone: str = "") -> list[str]:
+    """The folders or files that the window touches, and the next one; folders are of hours in UTC.
+
+    Where the clocks of *zone* show an hour of the window twice, the folders since its first pass come before them.
+    """
+    step = MINUTE if "%M" in pattern else timedelta(hours=1)
+    first = Window.containing(find_first_pass(window.start, window.end, zone), step).start
+    touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))
+    after = Window.containing(window.end + step - _MICROSECOND, step).start
+    following = (path for path in _format_paths(pattern, after, step, 24 * 31 + 1) if path not in touched)
+    return [*touched, *list(following)[:1]]
+
+
+def _format_paths(pattern: str, first: datetime, step: timedelta, count: int) -> Iterator[str]:
+    return ((first + i * step).strftime(pattern) for i in range(count))
