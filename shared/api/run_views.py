@@ -16,7 +16,7 @@ from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from shared.control.options import ControlOptions
 from shared.state.requests import Quarantined, Request, RequestKind
-from shared.state.runs import ChunkState, Heartbeat, Phase, Run
+from shared.state.runs import ChunkState, Heartbeat, Phase, Run, Waited
 
 LATE = timedelta(minutes=10)  # without a tick: a person should look
 
@@ -94,6 +94,7 @@ class RunView:
     phase: Phase
     window: Span
     asked_by: str
+    waited: Waited | None  # how its wait for readings has ended; null: it did not wait
     round: int  # how often it was reopened
     redo: RequestKind | None  # what this round does
     observed_at: datetime | None
@@ -143,6 +144,14 @@ class NodesView:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingView:
+    """The window that is due and not opened, since its readings are not complete (WAIT_FOR)."""
+
+    run: str  # the id that its run will have
+    until: datetime  # then it is opened all the same
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The health of the scheduler. `late` is computed for each request, from the stored instants."""
 
@@ -154,6 +163,8 @@ class Health:
     paused_since: datetime | None  # the schedule opens no window until it is resumed
     throttled_until: datetime | None  # the cluster asked for no requests until then
     nodes: NodesView | None  # null until the first count
+    waiting: WaitingView | None  # null: no window waits
+    opened_at_limit: str | None  # the last run of the schedule, if its readings were not known to be complete
     version: str  # of the app; empty for who may not read
     predictions_schema: int | None  # of new plans; null before the first tick, and for who may not read
     features: str | None  # of models without feature names in new plans; null in the same cases
@@ -171,6 +182,7 @@ def make_run_view(run: Run, silence: timedelta) -> RunView:
         phase=run.phase,
         window=Span(run.window.start, run.window.end),
         asked_by=run.asked_by,
+        waited=run.waited,
         round=run.round,
         redo=run.redo,
         observed_at=run.observed_at,
@@ -262,6 +274,7 @@ def make_health(
     since = paused.asked_at if paused else None
     throttled = beat.throttled_until if beat.throttled_until and beat.throttled_until > now else None
     nodes = _make_nodes_view(beat)
+    waiting = WaitingView(beat.waiting, beat.waits_until) if beat.waiting and beat.waits_until else None
     return Health(
         late,
         beat.ticked_at,
@@ -271,6 +284,8 @@ def make_health(
         since,
         throttled,
         nodes,
+        waiting,
+        beat.at_limit or None,
         VERSION,
         beat.predictions_schema,
         None if beat.assumes_features is None else scoring.readings.features.describe_order(),

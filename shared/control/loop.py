@@ -30,6 +30,7 @@ from .open_runs import RunOpener
 from .options import ControlOptions
 from .services import Services
 from .tick import Tick
+from .window_gate import WindowGate
 
 log = logging.getLogger(__name__)
 
@@ -111,20 +112,22 @@ class ControlPlane:
 
     def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:
         options = replace(self.options, window_origin=beat.window_origin)
-        opener = RunOpener(self.ledger, options, tick.node_schema)
+        gate = WindowGate(self.readings, options)
+        opener = RunOpener(self.ledger, options, tick.node_schema, gate if options.wait_for.is_set else None)
         try:
             tick.requests = opener.grant_requests(tick.requests, tick.now)
             complete = True
             if not any(request.kind is RequestKind.PAUSE for request in tick.requests):
                 watermark, complete = opener.open_due_windows(beat.watermark, tick.now)
                 if watermark != beat.watermark:  # at once, so that the next tick does not report more as missed
-                    beat = self._save_heartbeat(replace(beat, watermark=watermark))
+                    beat = self._save_heartbeat(gate.update_heartbeat(replace(beat, watermark=watermark)))
             if complete:  # the schedule goes first
                 opener.advance_backfills(tick.requests, tick.now, tick.in_time)
             opener.drop_idle_requests(tick.requests)
         except Conflict as error:
             log.warning("runs are opened at the next tick: another host opens them now: %s", error)
-        return beat
+        tick.trouble = gate.trouble
+        return gate.update_heartbeat(beat)
 
     def _prune_runs(self, beat: Heartbeat, tick: Tick) -> datetime | None:
         """Prune old runs once an hour; returns when that was last completed."""

@@ -21,6 +21,7 @@ from shared.state.requests import Backfill, BackfillState, Request, RequestKind
 from shared.state.runs import Phase, Run
 
 from .options import ControlOptions
+from .window_gate import WindowGate
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class RunOpener:
     ledger: Ledger
     options: ControlOptions
     node_schema: int = 1  # of the contract, that nodes read
+    gate: WindowGate | None = None  # None: windows that are due do not wait for their readings
 
     def grant_requests(self, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
         """Open or reopen the runs that people requested, while there is room; they go before those of the schedule.
@@ -137,7 +139,8 @@ class RunOpener:
     def open_due_windows(self, watermark: datetime | None, now: datetime) -> tuple[datetime | None, bool]:
         """Open the windows that are due, oldest first, while there is room.
 
-        Returns the end of the last decided window, and whether all due windows were decided.
+        Returns the end of the last decided window, and whether none is left that needs a place. A window that waits
+        for its readings needs none; those after it wait too.
         """
         due = due_windows.find_due_windows(
             self.options.schedule,
@@ -146,6 +149,7 @@ class RunOpener:
             now,
             self.options.catch_up,
             self.options.window_origin or EPOCH,
+            self.options.wait_limit if self.gate else timedelta(),
         )
         for stretch in due.missed:
             message = f"{stretch.start:%Y-%m-%d %H:%M} to {stretch.end:%Y-%m-%d %H:%M} UTC: too late to catch up"
@@ -156,24 +160,39 @@ class RunOpener:
         for window in due.waiting:
             if not self._has_room():
                 return watermark, False
-            if self._open_due(Run(window, Phase.PLANNING, now)):
-                log.info("run=%s due->planning", window.id)
+            waited = self.gate.check_window(window, now) if self.gate else None
+            if self.gate and waited is None and not self._has_run(window):
+                return watermark or window.start, True  # so that a first window stays the one that is due
+            run = self._open_due(Run(window, Phase.PLANNING, now, waited=waited))
+            if self.gate:
+                self.gate.note_opened(run)
             watermark = window.end
         return watermark, True
 
-    def _open_due(self, run: Run) -> bool:
-        """Open the run of a window that is due; False if the window has a run.
+    def _open_due(self, run: Run) -> Run:
+        """Open the run of a window that is due, unless it has one; returns the run that it has then.
 
         A request that a person made and cancelled before the window was due keeps nothing from being scored.
         """
-        if self.ledger.add_run(run):
-            return True
-        stored = self.ledger.read_run(run.id)
-        due_at = self.options.schedule.next_fire(run.window.end - _SECOND)
-        if not (stored.is_withdrawn and stored.opened_at < due_at):
+        if not self.ledger.add_run(run):
+            stored = self.ledger.read_run(run.id)
+            if not self._is_replaced(stored):
+                return stored
+            self.ledger.save_run(_begin_run(run, stored))
+        log.info("run=%s due->planning", run.id)
+        return run
+
+    def _is_replaced(self, stored: Run) -> bool:
+        """Whether a run does not count when its window is due: it was requested and cancelled before."""
+        due_at = self.options.schedule.next_fire(stored.window.end - _SECOND)
+        return stored.is_withdrawn and stored.opened_at < due_at
+
+    def _has_run(self, window: Window) -> bool:
+        """Whether somebody has opened the run of a window that is due, and waits."""
+        try:
+            return not self._is_replaced(self.ledger.read_run(window.id))
+        except NotFound:
             return False
-        self.ledger.save_run(_begin_run(run, stored))
-        return True
 
     def advance_backfills(self, requests: Sequence[Request], now: datetime, in_time: Callable[[], bool]) -> None:
         """Advance the open backfills, the oldest first, by a few windows in one tick."""

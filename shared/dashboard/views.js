@@ -30,12 +30,14 @@ export function health(told) {
   if (!told) return h("p", { class: "quiet" }, "Loading the state of the scheduler…");
   const [word, text] = told.ticked_at === null ? ["bad", "Scheduler: not started yet"]
     : told.late ? ["bad", "Scheduler: late"]
-      : told.trouble ? ["warn", "Scheduler: degraded"] : ["good", "Scheduler: healthy"];
+      : told.trouble || told.opened_at_limit ? ["warn", "Scheduler: degraded"] : ["good", "Scheduler: healthy"];
   return h("div", { class: `health ${word}` },
     h("p", {}, h("strong", {}, text), told.ticked_at && [" · last tick ", since(told.ticked_at)],
       " · next window due ", at(told.next_due)),
     told.nodes && h("p", {}, nodes(told.nodes)),
     told.throttled_until && h("p", {}, "The cluster is throttled until ", at(told.throttled_until), "."),
+    told.waiting && h("p", {}, `${told.waiting.run} waits for its readings, until `, at(told.waiting.until), " at most."),
+    told.opened_at_limit && h("p", {}, `${told.opened_at_limit} waited in vain: its readings may be incomplete.`),
     told.trouble && h("p", {}, "Error in the last tick: ", told.trouble));
 }
 
@@ -155,6 +157,8 @@ function facts(run) {
     !isOver(run) && Date.parse(run.throttled_until) > now() && fact("Throttled until", at(run.throttled_until)),
     run.models.ignored > 0 && fact("Ignored files", ignored(run)),
     run.unmodelled?.devices > 0 && fact("Devices without a model", unmodelled(run)),
+    run.waited && fact("Waited for readings", run.waited === "complete" ? "until they were complete"
+      : "to the limit; they may be incomplete"),
     fact("Triggered by", run.asked_by === "request" ? "API" : run.asked_by),
     run.observed_at && fact("Observed", at(run.observed_at)));
 }

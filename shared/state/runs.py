@@ -202,6 +202,13 @@ class Phase(StrEnum):
         return self in (Phase.SUCCEEDED, Phase.PARTIAL, Phase.FAILED, Phase.CANCELLED, Phase.MISSED)
 
 
+class Waited(StrEnum):
+    """How the wait of a window for its readings has ended (WAIT_FOR)."""
+
+    COMPLETE = "complete"  # the sign was there
+    LIMIT = "limit reached"  # it was not, and the window was opened all the same
+
+
 _CLOSED = frozenset({Phase.SUCCEEDED, Phase.PARTIAL, Phase.FAILED, Phase.CANCELLED})
 
 PHASE_FOLLOWS: Mapping[Phase, frozenset[Phase]] = {
@@ -223,6 +230,7 @@ class Run:
     asked_by: str = "schedule"
     round: int = 0  # how often it was reopened
     redo: RequestKind | None = None  # what this round does: redrive, reprocess or extend
+    waited: Waited | None = None  # how its wait has ended; None: it did not wait
     granted: datetime | None = None  # when that request was made: it is not granted twice
     planned_at: datetime | None = None
     ended_at: datetime | None = None
@@ -282,6 +290,9 @@ class Heartbeat:
     watermark: datetime | None = None  # the end of the last window that was decided; it only grows
     ticked_at: datetime | None = None
     trouble: str = ""  # what failed in the last tick
+    waiting: str = ""  # the window that is due and waits for its readings
+    waits_until: datetime | None = None  # its limit
+    at_limit: str = ""  # the last window that was opened, if its wait had reached the limit
     throttled_until: datetime | None = None  # the cluster asked for no requests until then
     pruned_at: datetime | None = None  # the last tick that pruned everything
     nodes: Nodes | None = None  # at the last count

@@ -27,7 +27,8 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "entraClientId": "44444444-4444-4444-4444-444444444444",
     },
     "batch": BASE | {"cluster": "batch", "lowPriority": True, "dedicatedNodes": 1, "readKeySha256": "0" * 64},
-    "dedicated": BASE | {"cluster": "batch", "maxNodes": 7, "settings": {"WINDOW": "PT15M"}},
+    "dedicated": BASE
+    | {"cluster": "batch", "maxNodes": 7, "waitFor": "marker:_SUCCESS", "settings": {"WINDOW": "PT15M"}},
 }
 
 

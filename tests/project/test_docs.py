@@ -77,7 +77,7 @@ def shown(name: str) -> str:
         "storage": "*required*", "heartbeat": "*required*", "schedule": "`0 5 * * * *`", "chunk_size": "`auto`",
         "model_names": "`{device}[/{sensor}].{ext}`", "readings_columns": "as they are called",
         "prune_predictions": "`false`", "other_versions": "`warn`", "predictions_schema": "",
-        "features": "", "missing_values": "", "window_origin": "", "model_formats": "",
+        "features": "", "missing_values": "", "wait_for": "", "window_origin": "", "model_formats": "",
     }  # fmt: skip
     default = Settings.model_fields[name].default
     if isinstance(default, timedelta):
