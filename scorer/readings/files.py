@@ -23,7 +23,7 @@ from .layouts import Keys, add_keys, find_table_format, is_hidden, list_written_
 from .parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
 from .projection import EVERYTHING, Projection
 from .text_reader import GZIP, PARQUET, Table, decompress_gzip, read_text
-from .time_zones import widen_range
+from .time_zones import NO_TIME, widen_range
 
 FETCHERS = 4
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
@@ -44,6 +44,7 @@ class File:
     problem: str = ""  # why it cannot be read
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
+    late_start: int | None = None  # rows of before the window are late; from then on the run before reads them too
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
@@ -214,8 +215,10 @@ def _find_time_range(footer: Footer, request: ReadRequest) -> tuple[int, int]:
 
 
 def _read_groups(container: Container, file: File, footer: Footer, request: ReadRequest) -> list[Table | DamagedRange]:
-    """The row groups that may hold the expected devices and times."""
+    """The row groups that may hold the expected devices and times, or late rows of these devices."""
     time_range = _find_time_range(footer, request)
+    if file.late_start is not None:
+        time_range = NO_TIME, time_range[1]
     groups = [group for group in footer.groups if group.may_hold(request.devices, *time_range)]
     if not groups:
         return []

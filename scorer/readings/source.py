@@ -17,19 +17,22 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.model_names import Columns
+from shared.contract.readings.paths import find_late_paths
 from shared.contract.scoring_options import BadRows, ReadingOptions
 from shared.contract.windows import EPOCH, Window
 
 from .files import DamagedRange, File, ReadRequest, open_files, read_tables
 from .frames import FileRows, Frame, assemble_frame
 from .projection import EVERYTHING, Projection
-from .rows import BadCell, FileOrigin, select_rows
+from .rows import BadCell, FileOrigin, LateRows, select_rows
 from .text_reader import Table
 from .time_zones import NO_TIME, DoubledHours
 from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
+LATE = "rows are of the window before: its run has read them if they came before it, and a reprocess of it does"
+UNREAD = "rows are of earlier windows and came too late: no run reads them"
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
 
@@ -52,6 +55,7 @@ class Readings:
     repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
     missing: int = 0  # rows without any value
     outside: int = 0  # rows outside the window, in the folders of the window
+    late: LateRows = field(default_factory=LateRows)  # those that are of before it, and came when theirs had ended
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
     skipped: int = 0  # those whose time the clocks of the zone skip
     without_offset: int = 0  # rows whose time was read as UTC, since nothing says otherwise
@@ -85,7 +89,7 @@ class Readings:
         self, table: Table, file: File, time_range: tuple[int, int], unmodelled: UnmodelledCounter | None
     ) -> FileRows | None:
         """Select the usable rows of a table, and count and record the others. Raises Unscorable."""
-        origin = FileOrigin(file.name, file.index)
+        origin = FileOrigin(file.name, file.index, file.late_start)
         selected = select_rows(table, origin, self.devices, self.sensors, self.doubled_hours, time_range, unmodelled)
         for device, cells in selected.bad.items():
             self.bad.setdefault(device, []).extend(cells)
@@ -93,6 +97,10 @@ class Readings:
             self.numberless.setdefault(name, file.name)
         self.missing += selected.missing
         self.outside += 0 if file.late else selected.outside
+        if len(selected.late) or selected.unread:
+            ids = list(self.devices)
+            devices = [ids[code] for code in np.unique(selected.late).tolist()]
+            self.late.add(len(selected.late), selected.unread, devices)
         self.unusable += selected.unusable
         self.skipped += selected.skipped
         self.without_offset += selected.without_offset
@@ -167,6 +175,8 @@ class Readings:
             ),
             (self.repeated, REPEATED),
             (self.outside, "rows were outside the window and were ignored"),
+            (self.late.rows, LATE),
+            (self.late.unread_rows, UNREAD),
             (self.without_offset, NO_OFFSET),
             *self._list_clock_warnings(),
             (self.by_index, "readings have their time in an index without a name, as pandas wrote it"),
@@ -280,7 +290,18 @@ def open_readings(
     *pattern*. Only *devices* may be read of it; None: any. Reading adds to *unmodelled*.
     """
     files, other_files = open_files(container, paths, columns, pattern, devices)
+    if window:
+        _mark_late_files(files, find_late_paths(pattern, window), window)
     return Source(container, columns, window, policy, files, other_files if unmodelled else [], unmodelled)
+
+
+def _mark_late_files(files: Sequence[File], late_paths: Mapping[str, bool], window: Window) -> None:
+    """Note which rows of before the window are late in each file, and which of them the run before reads."""
+    start, _ = _get_time_range(window)
+    for path, is_reread in late_paths.items():
+        for file in files:
+            if file.name == path or (path.endswith("/") and file.name.startswith(path)):
+                file.late_start = start - is_reread * (window.length // MICROSECOND)
 
 
 def read_readings(

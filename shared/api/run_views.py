@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.contract.domain import Failure
+from shared.contract.domain import Failure, Late
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.summaries.predicted import Predicted
 from shared.contract.version import VERSION
@@ -119,6 +119,7 @@ class RunView:
     failures: tuple[FailureView, ...]
     ignored_files: IgnoredFilesView
     unmodelled: UnmodelledView | None  # null: no chunk has counted them yet, or they are not counted
+    late: Late | None  # rows of before the window in its folders; null: no chunk has counted them, or none can
     predicted: Predicted | None  # of the chunks that are over; null: all models that were scored are detectors
     reason: Reason | None
     message: str
@@ -217,6 +218,7 @@ def make_run_view(run: Run, silence: timedelta) -> RunView:
         failures=tuple(map(make_failure_view, run.failures)),
         ignored_files=IgnoredFilesView(run.ignored_endings, run.ignored_examples),
         unmodelled=_make_unmodelled_view(run),
+        late=run.late,
         predicted=run.predicted,
         reason=run.reason,
         message=run.message,

@@ -156,6 +156,7 @@ function facts(run) {
     run.tolerated_failures !== null && fact("Tolerated failures", `${run.tolerated_failures} %`),
     !isOver(run) && Date.parse(run.throttled_until) > now() && fact("Throttled until", at(run.throttled_until)),
     run.models.ignored > 0 && fact("Ignored files", ignored(run)),
+    (run.late?.rows > 0 || run.late?.unread_rows > 0) && fact("Late readings", late(run.late)),
     run.unmodelled?.devices > 0 && fact("Devices without a model", unmodelled(run)),
     run.waited && fact("Waited for readings", run.waited === "complete" ? "until they were complete"
       : "to the limit; they may be incomplete"),
@@ -214,6 +215,14 @@ function unmodelled(run) {
   const names = examples.join("\n") + (more > 0 ? `\nand ${count(more)} more` : "");
   return h("span", { title: names }, `${count(devices)} with readings`,
     chunks < total && ` (in ${count(chunks)} of ${count(total)} chunks)`);
+}
+
+// Rows of before the window in its folders: how many, and the names of the devices in a tooltip.
+function late({ rows: n, devices, examples, unread_rows: unread }) {
+  const more = devices - examples.length;
+  const names = examples.join("\n") + (more > 0 ? `\nand ${count(more)} more` : "");
+  return [n > 0 && h("span", { title: names }, `${count(n)} of the window before, of ${count(devices)} devices`),
+    n > 0 && unread > 0 && "; ", unread > 0 && `${count(unread)} of earlier windows, which no run reads`];
 }
 
 function failures(run, chosen) {

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from shared.contract.domain import Failure, Part, Tally, Unmodelled
+from shared.contract.domain import Failure, Late, Part, Tally, Unmodelled
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
 from shared.contract.summaries.predicted import Predicted
@@ -111,11 +111,20 @@ class Result:
     failures: tuple[Failure, ...] = ()
     unmodelled: Unmodelled | None = None  # None: the report does not count them
     predicted: Predicted | None = None  # None: all models that were scored are detectors
+    late: Late | None = None  # None: the report does not count them
 
     @classmethod
     def from_report(cls, report: Report) -> Self:
         """The result by this report; its parts are not copied yet."""
-        return cls(report.attempt, report.parts, report.tally, report.failures, report.unmodelled, report.predicted)
+        return cls(
+            report.attempt,
+            report.parts,
+            report.tally,
+            report.failures,
+            report.unmodelled,
+            report.predicted,
+            report.late.shorten() if report.late else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +191,11 @@ class Chunk:
     def predicted(self) -> Predicted | None:
         """What its models predicted, as its committed result says; None: nothing yet, or all are detectors."""
         return self.committed.predicted if self.committed else None
+
+    @property
+    def late(self) -> Late | None:
+        """The late rows of its devices in the window's folders, as its committed result counts them."""
+        return self.committed.late if self.committed else None
 
 
 class Phase(StrEnum):
@@ -257,6 +271,7 @@ class Run:
     unmodelled: Unmodelled | None = None  # summed over its chunks that count them; None: none of them does
     unmodelled_chunks: int = 0  # how many of its chunks do
     predicted: Predicted | None = None  # summed over its chunks that are over; None: detectors only
+    late: Late | None = None  # summed over its chunks that count them; None: none of them does
     reason: Reason | None = None
     message: str = ""
     version: str = ""

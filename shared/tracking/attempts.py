@@ -287,16 +287,19 @@ def start_attempt(run: Run, chunk: Chunk, now: datetime) -> Chunk:
 def _choose_report(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chunk:
     """Take this report as the chunk's result. Its attempts are dropped; jobs that still run are cancelled.
 
-    A redrive by a node that does not count devices without a model keeps what is known of them.
+    A redrive by a node that does not count devices without a model keeps what is known of them. Late rows are counted
+    of devices that are scored: a redrive, which carries the others over, keeps the first count.
     """
-    earlier = chunk.unmodelled if run.redo is RequestKind.REDRIVE else None
+    result = Result.from_report(report)
+    if run.redo is RequestKind.REDRIVE:
+        result = replace(result, unmodelled=report.unmodelled or chunk.unmodelled, late=chunk.late or result.late)
     return replace(
         chunk,
         state=ChunkState.COMMITTING,
         since=now,
         attempts=(),
         next_attempt=max(chunk.next_attempt, report.attempt + 1),
-        chosen=replace(Result.from_report(report), unmodelled=report.unmodelled or earlier),
+        chosen=result,
     )
 
 

@@ -25,5 +25,19 @@ def list_paths(pattern: str, window: Window, zone: str = "") -> list[str]:
     return [*touched, *list(following)[:1]]
 
 
+def find_late_paths(pattern: str, window: Window) -> dict[str, bool]:
+    """The folders of the window in which a row from before the window has come late: they hold no earlier instant.
+
+    The value says whether the run of the window before reads the folder too, as the one after its own. None where rows
+    are not filed by time, where a folder is of several windows and this is not the first, and where *pattern* has
+    placeholders: there nothing tells that a row is late.
+    """
+    if set(pattern) & set("{}*") or "%" not in pattern:
+        return {}
+    *touched, _ = list_paths(pattern, window)
+    *earlier, following = list_paths(pattern, Window(window.start - window.length, window.length))
+    return {path: path == following for path in touched if path not in earlier}
+
+
 def _format_paths(pattern: str, first: datetime, step: timedelta, count: int) -> Iterator[str]:
     return ((first + i * step).strftime(pattern) for i in range(count))

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from shared.api.auth import Authorizer
-from shared.contract.domain import Unmodelled
+from shared.contract.domain import Late, Unmodelled
 from shared.contract.errors import Unavailable
 from shared.contract.reasons import Reason
 from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
@@ -83,6 +83,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "failures": run["failures"],
         "ignored_files": {"endings": {".csv": 1}, "examples": ["notes.csv"]},
         "unmodelled": None,
+        "late": None,
         "predicted": None,
         "reason": None,
         "message": "",
@@ -106,6 +107,18 @@ def test_devices_without_a_model_are_counted_for_the_run_and_each_chunk(over: Wo
     assert run["models"]["total"] == 3
     chunks = client(over).get(f"/api/runs/{WINDOW}/chunks").json()["items"]
     assert [c["unmodelled"] for c in chunks] == [{"devices": 30, "examples": ["fan", "valve"]}, None]
+
+
+def test_late_rows_are_counted_for_the_run_and_each_chunk(over: World) -> None:
+    first, _ = over.ledger.list_chunks(WINDOW)
+    assert first.committed
+    late = Late(9, 2, ("fan", "valve"), 4)
+    over.ledger.save_chunks([replace(first, committed=replace(first.committed, late=late))])
+    over.ledger.save_run(replace(over.ledger.read_run(WINDOW), late=late))
+    answer = {"rows": 9, "devices": 2, "examples": ["fan", "valve"], "unread_rows": 4}
+    assert client(over).get(f"/api/runs/{WINDOW}").json()["late"] == answer
+    chunks = client(over).get(f"/api/runs/{WINDOW}/chunks").json()["items"]
+    assert [c["late"] for c in chunks] == [answer, None]
 
 
 def test_what_models_predicted_is_answered_for_the_run_and_each_chunk(over: World) -> None:
