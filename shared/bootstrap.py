@@ -75,6 +75,7 @@ def build_control_options(settings: Settings) -> ControlOptions:
         max_open_runs=settings.max_open_runs,
         wait_for=settings.wait_for,
         wait_limit=settings.wait_limit,
+        rescore_late=settings.rescore_late,
         planning=PlanOptions(
             chunk_size=settings.chunk_size,
             max_chunks=settings.max_chunks,

@@ -102,6 +102,11 @@ class Settings(BaseModel):
         "Monday; without it windows of whole weeks begin on Mondays, or where there are weekly runs from before 0.2.0 "
         "on Thursdays as those do, and others are counted from 1970-01-01",
     )
+    rescore_late: bool = Field(
+        False,  # pydantic's way
+        description="whether the models of a window that rows came late for are scored once more, as soon as the next "
+        "run has counted such rows",
+    )
     catch_up: CatchUp = Field(
         CatchUp.ALL, description="after an outage: `all` (the newest 24 windows that wait) or `latest` (only the last)"
     )

@@ -38,7 +38,8 @@ def reopen_run(
     Where nodes read schema 2, a reprocess lists the models once more, and a redrive scores them as they are now.
     """
     newer = node_schema > 1
-    planning = not run.plans or kind is RequestKind.EXTEND or (newer and kind is RequestKind.REPROCESS)
+    lists = kind in (RequestKind.EXTEND, RequestKind.RESCORE) or (newer and kind is RequestKind.REPROCESS)
+    planning = not run.plans or lists
     return replace(
         run,
         phase=Phase.PLANNING if planning else Phase.RUNNING,
@@ -56,7 +57,7 @@ def reopen_run(
         max_in_flight=None,
         tolerated_failures=None,
         own_manifests=False,
-        current_files=newer and kind is RequestKind.REDRIVE,
+        current_files=newer and kind.carries,
         done=0,
         reason=None,
         message="",
@@ -105,7 +106,7 @@ class RunOpener:
             if self.ledger.add_run(_withdraw_run(run)):
                 log.info("run=%s requested->%s", run.id, Phase.CANCELLED)
             return [request, *cancels]
-        if not self._has_room():
+        if not self.has_room():
             return []
         if not self.ledger.add_run(run):
             stored = self.ledger.read_run(run.id)
@@ -128,7 +129,7 @@ class RunOpener:
             run.granted == request.asked_at and run.redo is request.kind
         ):  # a tick was killed before it removed the request
             return [request]
-        if not self._has_room():
+        if not self.has_room():
             return []
         for cancel in cancels:  # before the round, or they would cancel it
             self.ledger.remove_request(cancel)
@@ -158,7 +159,7 @@ class RunOpener:
                 log.error("run=%s missed: %s", stretch.id, message)
             watermark = stretch.end
         for window in due.waiting:
-            if not self._has_room():
+            if not self.has_room():
                 return watermark, False
             waited = self.gate.check_window(window, now) if self.gate else None
             if self.gate and waited is None and not self._has_run(window):
@@ -270,7 +271,7 @@ class RunOpener:
                 log.info("request=%s has no run to act on", request.id)
                 self.ledger.remove_request(request)
 
-    def _has_room(self) -> bool:
+    def has_room(self) -> bool:
         """Whether a further run may open; runs of backfills have their own limit and do not count."""
         runs = [run for run in self.ledger.list_watched_runs() if not run.phase.terminal and not _is_backfill_run(run)]
         return len(runs) < self.options.max_open_runs

@@ -24,6 +24,7 @@ class ControlOptions:
     max_open_runs: int = 1
     wait_for: WaitFor = field(default_factory=WaitFor)  # before a window that is due is opened
     wait_limit: timedelta = timedelta(hours=2)
+    rescore_late: bool = False  # whether the models that rows came late for are scored once more
     planning: PlanOptions = field(default_factory=PlanOptions)
     limits: RunLimits = field(default_factory=RunLimits)
     tick_budget: timedelta = timedelta(minutes=4)  # after it, the rest is left to the next tick

@@ -263,7 +263,8 @@ class Run:
     ignored_endings: Mapping[str, int] = field(default_factory=dict)  # how many of them have each ending
     ignored_examples: tuple[str, ...] = ()  # the first of them, by name
     current_files: bool = False  # a redrive scores models as their files are now; nodes before 0.2 cannot
-    own_manifests: bool = False  # this round has its own: a reprocess that listed the models once more
+    own_manifests: bool = False  # this round has its own: a reprocess that listed the models once more, or a rescore
+    rescored: bool = False  # it had its one round for rows that came late
     done: int = 0  # models that ended, and those that open attempts report as done
     tally: Tally = field(default_factory=Tally)  # of the chunks that are over
     chunk_states: Mapping[ChunkState, int] = field(default_factory=dict)

@@ -97,6 +97,43 @@ def has_waited(*endings: Waited | None) -> Callable[[World], None]:
     return holds
 
 
+def with_late_rows(weather: Weather, fates: Sequence[str]) -> World:
+    """Two windows, of which the second finds rows of the first: of one device that was scored, and one that failed."""
+    world = World(dict(FLEET), rescore=True)
+    world.ledger.remove_run(EARLIER.id)
+    world.ledger.add_run(replace(EARLIER, window=Window(EARLIER.window.start - HOUR, HOUR), models=len(FLEET)))
+    world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), watermark=EARLIER.window.start))
+    world.now = NOON - HOUR
+    world.beat_until_quiet()
+    world.now, world.fates = NOON, list(fates)
+    world.late[WINDOW] = frozenset({"pump1"})
+    world.plane = world.host(weather)
+    world.beat_until(lambda: WINDOW in world.ledger._runs and world.over and _is_again(world), 300)
+    return world
+
+
+def _is_again(world: World) -> bool:
+    return world.ledger.read_run(EARLIER.id).rescored
+
+
+def is_rescored(world: World) -> None:
+    """The model is scored once more; all others too, but only where it was not to be known which one it is."""
+    run = world.ledger.read_run(EARLIER.id)
+    for each in (run, world.ledger.read_run(WINDOW)):
+        world.check_complete(each)
+        assert (each.phase, counts(each.tally)) == (Phase.PARTIAL, world.expected())
+    assert (run.round, run.redo, run.rescored) == (1, RequestKind.RESCORE, True)
+    first, *others = world.ledger.list_chunks(EARLIER.id)
+    attempts = written_by(world, run)
+    assert first.committed
+    assert first.committed.attempt > 1
+    assert attempts["pump1"] == {first.committed.attempt}
+    of_others = {chunk.round for chunk in others}
+    assert attempts["pump2"] == ({1} if of_others == {0} else {first.committed.attempt})  # carried, or not
+    assert of_others in ({0}, {1})
+    assert world.ledger.read_run(WINDOW).round == 0
+
+
 def cancelled(at: int) -> Callable[[Weather, Sequence[str]], World]:
     """The same, but a person cancels it after so many beats."""
 
@@ -304,6 +341,7 @@ SCENARIOS = {
         ),
         Scenario("a window that waits in vain", waited(), has_waited(Waited.LIMIT)),
         Scenario("a window that nobody waits for", waited(asked=True), has_waited(None, Waited.LIMIT)),
+        Scenario("rows that came late", with_late_rows, is_rescored),
         Scenario("a backfill", filled_back, is_filled_back),
         Scenario("a model that kills its process", with_poison, is_in_quarantine),
     )

@@ -51,11 +51,12 @@ POLICY = RunLimits(
 
 
 @cache
-def make_options(chunk_size: int, max_in_flight: int, wait_for: str = "") -> ControlOptions:
+def make_options(chunk_size: int, max_in_flight: int, wait_for: str = "", *, rescore: bool = False) -> ControlOptions:
     """The options of a host."""
     planning = PlanOptions(chunk_size=ChunkSize(chunk_size))
     limits = replace(POLICY, max_in_flight=max_in_flight)
-    return ControlOptions(planning=planning, limits=limits, wait_for=WaitFor.parse(wait_for), wait_limit=6 * BEAT)
+    waiting = WaitFor.parse(wait_for)
+    return ControlOptions(planning=planning, limits=limits, wait_for=waiting, wait_limit=6 * BEAT, rescore_late=rescore)
 
 
 @dataclass
@@ -72,6 +73,8 @@ class World:
     now: datetime = NOON
     node_schema: int | None = 2  # as the tick before noted it; None: the app was upgraded just now
     wait_for: str = ""
+    rescore: bool = False  # RESCORE_LATE
+    late: dict[str, frozenset[str]] = field(default_factory=dict)  # devices with late rows, as the nodes of a run count
     old_nodes: bool = False  # nodes of 0.1: they read schema 1, and do not know --current
 
     def __post_init__(self) -> None:
@@ -107,7 +110,7 @@ class World:
             work=out("work", self.work),
             predictions=out("predictions", self.predictions),
             stopwatch=MemoryStopwatch(),
-            options=make_options(self.chunk_size, self.max_in_flight, self.wait_for),
+            options=make_options(self.chunk_size, self.max_in_flight, self.wait_for, rescore=self.rescore),
         )
 
     def beat(self) -> None:
@@ -190,7 +193,8 @@ class World:
         else:
             self.cluster.set_state(name, said, fate)
         for how in processes:
-            self.processes.append((name, Running(order, how, is_old=self.old_nodes)))
+            late = self.late.get(order.manifest.window.id)
+            self.processes.append((name, Running(order, how, is_old=self.old_nodes, late=late)))
 
     def _name(self) -> str:
         return f"{self.random.getrandbits(64):x}"

@@ -10,7 +10,7 @@ import pytest
 from scorer.commands.score_chunk import AttemptOptions
 from scorer.readings.source import LATE
 from shared.contract.domain import Late
-from tests.scorer.commands.test_chunk_columns import FOLDER, fit, make_manifest, run, write_readings
+from tests.scorer.commands.test_chunk_columns import FOLDER, fit, make_manifest, read_rows, run, write_readings
 from tests.scorer.readings.seen import HOUR
 
 DEVICES = ["d1", "d2", "d3"]
@@ -52,3 +52,21 @@ def test_what_is_carried_over_is_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "d3.pkl").rename(tmp_path / "models" / "d3.pkl")
     again = run(tmp_path, manifest, 2, AttemptOptions(carry_attempt=1, current_files=True))
     assert (again.tally.scored, again.late) == (3, Late(1, 1, ("d3",)))
+
+
+def test_a_rescore_scores_the_models_that_rows_came_late_for_and_carries_the_others(tmp_path: Path) -> None:
+    manifest = make_manifest(tmp_path, {device: fit("a") for device in DEVICES}, [2, 1])
+    write_readings(tmp_path, DEVICES)
+    before = read_rows(tmp_path, run(tmp_path, manifest, 1))
+    time = (HOUR.start + timedelta(minutes=59)).isoformat()
+    folder = tmp_path / "readings" / FOLDER.replace("hour=07", "hour=08")
+    folder.mkdir()
+    rows = [{"time": time, "device": device, "a": 10.0, "b": 9.0} for device in DEVICES]
+    (folder / "x.json").write_text("\n".join(map(json.dumps, rows)))  # rows of all, of which two are asked for
+    rescore = replace(manifest, rescore=(0, 2), round=1)
+    report = run(tmp_path, rescore, 2, AttemptOptions(carry_attempt=1, current_files=True))
+    after = read_rows(tmp_path, report)
+    of_device = {device: [row for row in after if row["device"] == device] for device in DEVICES}
+    assert {device: len(rows) for device, rows in of_device.items()} == {"d1": 4, "d2": 3, "d3": 4}
+    assert of_device["d2"] == [row for row in before if row["device"] == "d2"]
+    assert (report.tally.scored, report.tally.rows) == (3, 11)

@@ -341,6 +341,15 @@ def test_the_examples_of_devices_without_a_model_are_cut_and_legible() -> None:
     assert (len(unmodelled.examples), len(unmodelled.examples[1])) == (20, MESSAGE_LIMIT)
 
 
+def test_models_that_are_not_carried_over_are_named_only_where_there_are_some_and_a_node_must_know_them() -> None:
+    data = replace(SECOND_MANIFEST, rescore=(0, 2)).to_bytes()
+    assert Manifest.from_bytes(data).rescore == (0, 2)
+    assert json.loads(split_document(data)[0])["needs"] == ["rescore"]
+    assert b"rescore" not in SECOND_MANIFEST.to_bytes()
+    with pytest.raises(Malformed, match="expected indices of 3 models, got 3"):
+        Manifest.from_bytes(edit(data, rescore=[3]))
+
+
 def test_a_report_without_late_rows_does_not_say_that_there_are_none() -> None:
     data = SECOND_REPORT.to_bytes()
     assert Report.from_bytes(edit(data, late=None)) == replace(Report.from_bytes(data), late=None)

@@ -378,12 +378,31 @@ def test_the_count_of_devices_without_a_model_is_that_of_the_last_report_that_ha
 
 
 @pytest.mark.parametrize(
+    ("manifest", "state", "is_included"),
+    [("new", C.COMMITTED, True), ("", C.COMMITTED, False), (FRESH.manifest, C.COMMITTED, False)],
+)
+def test_a_rescore_includes_the_chunks_that_have_another_manifest_in_it(
+    manifest: str, state: ChunkState, *, is_included: bool
+) -> None:
+    chunk = replace(FRESH, state=state, committed=result(3), next_attempt=2)
+    run = replace(AGAIN, redo=RequestKind.RESCORE)
+    after = attempts.reopen_chunk(run, chunk, NOW, manifest)
+    if not is_included:
+        assert after == chunk
+        return
+    assert (after.state, after.round, after.manifest, after.committed) == (C.WAITING, run.round, "new", chunk.committed)
+    (attempt,) = attempts.start_attempt(replace(run, current_files=True), after, NOW).attempts
+    assert (attempt.number, attempt.carry, attempt.current_files) == (2, 1, True)
+
+
+@pytest.mark.parametrize(
     ("redo", "before", "reported", "becomes"),
     [
         (None, None, Late(3, 1, ("fan",)), Late(3, 1, ("fan",))),
         (None, None, Late(21, 21, tuple("abcdefghijklmnopqrstu")), Late(21, 21, tuple("abcdefghijklmnopqrst"))),
         (RequestKind.REDRIVE, Late(3, 1, ("fan",)), Late(), Late(3, 1, ("fan",))),  # of what is not carried over
         (RequestKind.REDRIVE, None, Late(3, 1, ("fan",)), Late(3, 1, ("fan",))),
+        (RequestKind.RESCORE, Late(3, 1, ("fan",)), Late(1, 1, ("fan",)), Late(3, 1, ("fan",))),
         (RequestKind.REPROCESS, Late(3, 1, ("fan",)), Late(5, 1, ("fan",)), Late(5, 1, ("fan",))),
         (RequestKind.REPROCESS, Late(3, 1, ("fan",)), None, None),
     ],
