@@ -123,9 +123,9 @@ class ControlPlane:
                 watermark, complete = opener.open_due_windows(beat.watermark, tick.now)
                 if watermark != beat.watermark:  # at once, so that the next tick does not report more as missed
                     beat = self._save_heartbeat(gate.update_heartbeat(replace(beat, watermark=watermark)))
-                if options.rescore_late and complete:  # the schedule goes first
+                if options.rescore_late and complete:
                     LateRoundOpener(opener).open_rounds(tick.now)
-            if complete:
+            if complete:  # the schedule goes first
                 opener.advance_backfills(tick.requests, tick.now, tick.in_time)
             opener.drop_idle_requests(tick.requests)
         except Conflict as error:

@@ -61,11 +61,11 @@ class LateRoundWriter:
             late = chunk.late
             if not late or not late.rows or not chunk.committed:
                 continue
-            named = self._read_late_devices(chunk, chunk.committed.attempt)
-            if len(named) < late.devices:
-                log.warning("run=%s chunk=%s names only %d devices with late rows", run_id, chunk.id, len(named))
+            late_devices = self._read_late_devices(chunk, chunk.committed.attempt)
+            if len(late_devices) < late.devices:
+                log.warning("run=%s chunk=%s names only %d devices with late rows", run_id, chunk.id, len(late_devices))
                 return None
-            devices.update(named)
+            devices.update(late_devices)
         return frozenset(devices)
 
     def _read_late_devices(self, chunk: Chunk, attempt: int) -> Sequence[str]:
