@@ -306,9 +306,6 @@ class Heartbeat:
     watermark: datetime | None = None  # the end of the last window that was decided; it only grows
     ticked_at: datetime | None = None
     trouble: str = ""  # what failed in the last tick
-    waiting: str = ""  # the window that is due and waits for its readings
-    waits_until: datetime | None = None  # its limit
-    at_limit: str = ""  # the last window that was opened, if its wait had reached the limit
     throttled_until: datetime | None = None  # the cluster asked for no requests until then
     pruned_at: datetime | None = None  # the last tick that pruned everything
     nodes: Nodes | None = None  # at the last count
@@ -317,4 +314,7 @@ class Heartbeat:
     predictions_schema: int | None = None  # of new plans; None: no tick of 0.2.0 or later has decided it
     window_origin: datetime | None = None  # the start of a window; None: no tick has decided it
     assumes_features: bool | None = None  # whether models without names take the files' order while FEATURES is unset
+    waiting: str = ""  # the window that is due and waits for its readings
+    waits_until: datetime | None = None  # its limit
+    at_limit: str = ""  # the last window that was opened, if its wait had reached the limit
     version: str = ""
