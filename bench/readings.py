@@ -19,6 +19,7 @@ from pathlib import Path
 
 from scorer.readings import source
 from scorer.storage.blob_store import Folder
+from shared.contract.readings.paths import list_paths
 from shared.contract.scoring_options import ReadingOptions
 
 from .document import describe_machine, write_table
@@ -46,7 +47,7 @@ def read_ours(form_name: str, root: str, devices: int) -> Reading:
     costs, n_rows = [], 0
     for _ in range(2):
         with measure_cost(Counter()) as cost:
-            paths = source.list_paths(form.pattern, WINDOW)
+            paths = list_paths(form.pattern, WINDOW)
             opened = source.open_readings(
                 Folder(Path(root)), paths, form.columns, WINDOW, ReadingOptions(), form.pattern, ids
             )

@@ -63,6 +63,9 @@ param instanceMemory int = 2048
 @maxValue(1000)
 param maxInstances int = 40
 
+@description('WAIT_FOR: what a window waits for before it is scored, marker:NAME or next-folder. Only where it is set the app may list the readings.')
+param waitFor string = ''
+
 @description('More settings of the app, by name, such as { WINDOW: \'PT15M\' }: what README.md lists. They win over what the template says.')
 param settings object = {}
 
@@ -219,6 +222,7 @@ module data 'modules/data.bicep' = {
     undeleteDays: undeleteDays
     appPrincipal: identities.outputs.appPrincipal
     nodesPrincipal: identities.outputs.nodesPrincipal
+    appListsReadings: !empty(waitFor)
     personId: personId
     personType: personType
   }
@@ -293,6 +297,7 @@ var ofAll = {
   MAX_CORES: string(maxNodes) // a job takes a whole node, and all of its cores
   NODE_CLIENT_ID: identities.outputs.nodesClientId
 }
+var ofWaiting = empty(waitFor) ? {} : { WAIT_FOR: waitFor }
 var ofAzureml = useBatch ? {} : {
   AML_WORKSPACE: azureml!.outputs.workspace
   AML_COMPUTE: azureml!.outputs.compute
@@ -330,7 +335,7 @@ module app 'modules/app.bicep' = {
     entraClientId: entraClientId
     readKeySha256: readKeySha256
     operateKeySha256: operateKeySha256
-    settings: union(ofAll, ofAzureml, ofBatch, ofReadings, ofIotHub, settings)
+    settings: union(ofAll, ofWaiting, ofAzureml, ofBatch, ofReadings, ofIotHub, settings)
   }
 }
 

@@ -73,6 +73,9 @@ def build_control_options(settings: Settings) -> ControlOptions:
         window_origin=settings.window_origin,
         catch_up=settings.catch_up,
         max_open_runs=settings.max_open_runs,
+        wait_for=settings.wait_for,
+        wait_limit=settings.wait_limit,
+        rescore_late=settings.rescore_late,
         planning=PlanOptions(
             chunk_size=settings.chunk_size,
             max_chunks=settings.max_chunks,

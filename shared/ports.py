@@ -107,6 +107,12 @@ class Blobs(Protocol):
     def list_blobs(self, prefix: str = "") -> Iterator[Blob]:
         """Every blob under *prefix* by name, in lexicographic order, read in pages while the caller iterates."""
 
+    def list_names(self, prefix: str, limit: int) -> Sequence[str]:
+        """The first names under *prefix*, in lexicographic order, at most *limit*: one call, however many there are.
+
+        Folders of a hierarchical namespace are left out, so there may be fewer.
+        """
+
     def describe_blobs(self, prefix: str) -> Iterator[BlobInfo]:
         """As `list_blobs`, with MD5 and metadata. It costs more: for hundreds of blobs, not for millions."""
 

@@ -8,6 +8,7 @@ param redundancy string
 param undeleteDays int
 param appPrincipal string
 param nodesPrincipal string
+param appListsReadings bool
 param personId string
 param personType string
 
@@ -19,9 +20,11 @@ var nodes = { id: nodesPrincipal, type: 'ServicePrincipal' }
 var person = { id: personId, type: personType }
 var byPerson = !empty(personId)
 var bringing = byPerson ? [{ to: person, role: contributor }] : []
-// The app lists models; what the readings are, only nodes look at.
+// The app lists models; what the readings are, only nodes look at. Where windows wait (WAIT_FOR), it lists names of
+// readings: Azure has no built-in role that lists and does not read.
 var listing = concat([{ to: app, role: reader }, { to: nodes, role: reader }], bringing)
-var reading = concat([{ to: nodes, role: reader }], bringing)
+var waiting = appListsReadings ? [{ to: app, role: reader }] : []
+var reading = concat([{ to: nodes, role: reader }], waiting, bringing)
 // Nodes are not among these: what a hostile model makes of a node never reaches what consumers read unchecked.
 var looking = byPerson ? [{ to: person, role: reader }] : []
 var publishing = concat([{ to: app, role: contributor }], looking)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -28,6 +28,7 @@ from scorer.predictions.part_files import Parts
 from scorer.readings import source
 from scorer.readings.device_readings import Readings
 from scorer.readings.projection import EVERYTHING, Projection
+from scorer.readings.rows import LateRows
 from scorer.readings.source import Source
 from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.sandbox.pool import WorkerPool
@@ -39,13 +40,14 @@ from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
 from scorer.storage.blob_store import Container, open_container, split_url
 from shared.contract import paths
-from shared.contract.domain import Unmodelled
+from shared.contract.domain import Late, Unmodelled
 from shared.contract.errors import FleetError
 from shared.contract.fleet.formats import ModelFormats
 from shared.contract.manifest import Manifest, PackRef
 from shared.contract.model_list import ModelList
 from shared.contract.model_names import ModelNames
 from shared.contract.outcomes import Outcomes, join_outcomes
+from shared.contract.readings.paths import find_late_paths, list_paths
 from shared.contract.reasons import Reason
 from shared.contract.report import Progress, Report
 from shared.contract.scoring_options import UnmodelledDevices
@@ -141,6 +143,7 @@ def run_attempt(
         libraries=read_library_versions(),
         unmodelled=inputs.count_unmodelled(),
         predicted=close_summary(predicted),
+        late=inputs.count_late(),
     )
     first = work.create(paths.report_path(run_id, manifest.chunk, attempt), report.to_bytes())
     tally = report.tally
@@ -191,12 +194,13 @@ class _ChunkInputs:
     isolated: bool
     carried: Mapping[int, ModelOutcome]  # by index in the manifest
     unmodelled: UnmodelledCounter | None = None
+    late: LateRows = field(default_factory=LateRows)
 
     def read_packs(self, warnings: RunWarnings) -> Iterator[PackInput]:
         """The models, pack by pack, with their readings."""
         manifest = self.manifest
         container = open_container(manifest.readings_url, self.storage)
-        reading_paths = source.list_paths(manifest.readings_path, manifest.window, manifest.policy.readings.time_zone)
+        reading_paths = list_paths(manifest.readings_path, manifest.window, manifest.policy.readings.time_zone)
         devices = ModelList.from_models(manifest.models).read_texts("device")
         with closing(
             source.open_readings(
@@ -218,6 +222,11 @@ class _ChunkInputs:
         if self.unmodelled:
             return self.unmodelled.count()
         return None if self.manifest.policy.unmodelled is UnmodelledDevices.OFF else Unmodelled()
+
+    def count_late(self) -> Late | None:
+        """The late rows of the devices that are scored, once all packs are read; None where nothing tells them."""
+        is_told = find_late_paths(self.manifest.readings_path, self.manifest.window)
+        return self.late.summarize() if is_told else None
 
     def _load_packs(self) -> Iterator[_LoadedPack]:
         models, start = ModelList.from_models(self.manifest.models), 0
@@ -265,6 +274,7 @@ class _ChunkInputs:
                 scored, next_pack = scored + len(next_pack.models), next(loaded_packs, None)
             if scored >= bounds[end]:
                 warnings.add_counts(readings.list_warnings())
+                self.late.add(readings.late.rows, readings.late.unread_rows, readings.late.devices)
                 first = end
 
     def _count_passes(self, n_bytes: int) -> int:

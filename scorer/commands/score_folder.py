@@ -35,6 +35,7 @@ from shared.contract.model_list import ModelList
 from shared.contract.model_names import Columns, ModelNames
 from shared.contract.paths import make_chunk_id, prediction_path
 from shared.contract.readings.path_pattern import PathPattern
+from shared.contract.readings.paths import list_paths
 from shared.contract.scoring_options import ScoringOptions, UnmodelledDevices
 from shared.contract.summaries.predicted import Predicted, close_summary
 from shared.contract.windows import EPOCH, MONDAY, WEEK, Window, format_length
@@ -146,7 +147,7 @@ def _open_source(options: ScoreOptions) -> tuple[Folder, list[str], str]:
         raise Malformed(f"--readings-path: {readings_path!r} has placeholders, so a --window is needed")
     if window is None or not has_times:
         return Folder(readings_folder), pattern.list_prefixes(None) if pattern else [readings_path], readings_path
-    paths = source.list_paths(readings_path, window, options.policy.readings.time_zone)
+    paths = list_paths(readings_path, window, options.policy.readings.time_zone)
     return Folder(readings_folder), paths, readings_path
 
 

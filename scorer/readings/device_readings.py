@@ -12,11 +12,13 @@ from shared.contract.scoring_options import BadRows, ReadingOptions
 from .files import DamagedRange, File
 from .formats.text_reader import Table
 from .frames import FileRows, Frame, assemble_frame
-from .rows import BadCell, FileOrigin, SelectedRows, select_rows
+from .rows import BadCell, FileOrigin, LateRows, SelectedRows, select_rows
 from .time_zones import DoubledHours
 from .unmodelled import UnmodelledCounter
 
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
+LATE = "rows are of the window before: its run has read them if they came before it, and a reprocess of it does"
+UNREAD = "rows are of earlier windows and came too late: no run reads them"
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
 
@@ -39,6 +41,7 @@ class Readings:
     repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
     missing: int = 0  # rows without any value
     outside: int = 0  # rows outside the window, in the folders of the window
+    late: LateRows = field(default_factory=LateRows)  # those that are of before it, and came when theirs had ended
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
     skipped: int = 0  # those whose time the clocks of the zone skip
     without_offset: int = 0  # rows whose time was read as UTC, since nothing says otherwise
@@ -74,7 +77,7 @@ class Readings:
         self, table: Table, file: File, time_range: tuple[int, int], unmodelled: UnmodelledCounter | None
     ) -> SelectedRows:
         """The usable rows of a table, and the others. Raises Unscorable."""
-        origin = FileOrigin(file.name, file.index)
+        origin = FileOrigin(file.name, file.index, file.late_start)
         return select_rows(table, origin, self.devices, self.sensors, self.doubled_hours, time_range, unmodelled)
 
     def add_selected(self, selected: SelectedRows, file: File) -> None:
@@ -85,6 +88,10 @@ class Readings:
             self.numberless.setdefault(name, file.name)
         self.missing += selected.missing
         self.outside += 0 if file.late else selected.outside
+        if len(selected.late) or selected.unread:
+            ids = list(self.devices)
+            devices = [ids[code] for code in np.unique(selected.late).tolist()]
+            self.late.add(len(selected.late), selected.unread, devices)
         self.unusable += selected.unusable
         self.skipped += selected.skipped
         self.without_offset += selected.without_offset
@@ -165,6 +172,8 @@ class Readings:
             ),
             (self.repeated, REPEATED),
             (self.outside, "rows were outside the window and were ignored"),
+            (self.late.rows, LATE),
+            (self.late.unread_rows, UNREAD),
             (self.without_offset, NO_OFFSET),
             *self._list_clock_warnings(),
             (self.comma_files, "files were read with decimal commas, since all their decimals have one"),

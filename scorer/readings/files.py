@@ -29,7 +29,7 @@ from .formats.text_reader import PARQUET, Table, read_text
 from .layouts import Keys, add_keys
 from .projection import EVERYTHING, Projection
 from .small_files import SMALL, FileGroup, group_files, read_files_as_one
-from .time_zones import widen_range
+from .time_zones import NO_TIME, widen_range
 
 FETCHERS = 4
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
@@ -58,6 +58,7 @@ class File:
     is_cut: bool = False  # it is a text that ends within a row
     left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
     lost: LostEvents = NONE_LOST  # of a file of Avro that was read
+    late_start: int | None = None  # rows of before the window are late; from then on the run before reads them too
 
     def estimate_memory(self, projection: Projection) -> int:
         """Bytes in memory that reading all that is needed of it takes."""
@@ -261,8 +262,10 @@ def _find_time_range(footer: Footer, request: ReadRequest) -> tuple[int, int]:
 
 
 def _read_groups(container: Container, file: File, footer: Footer, request: ReadRequest) -> list[Table | DamagedRange]:
-    """The row groups that may hold the expected devices and times."""
+    """The row groups that may hold the expected devices and times, or late rows of these devices."""
     time_range = _find_time_range(footer, request)
+    if file.late_start is not None:
+        time_range = NO_TIME, time_range[1]
     groups = [group for group in footer.groups if group.may_hold(request.devices, *time_range)]
     if not groups:
         return []

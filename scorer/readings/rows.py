@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from shared.contract.domain import Late
+from shared.contract.report import LATE_DEVICES
+from shared.contract.text import clip_text
 
 from .cells import BROKEN, make_unreadable, read_ids, read_numbers
 from .formats.text_reader import Table
@@ -30,6 +34,26 @@ class BadCell:
 
 
 @dataclass(slots=True)
+class LateRows:
+    """Rows of before the window in its own folders; a device is counted once."""
+
+    rows: int = 0  # that the run of the window before reads too, if they came before it
+    unread_rows: int = 0  # that no run reads
+    devices: set[str] = field(default_factory=set)  # of the former
+
+    def add(self, rows: int, unread_rows: int, devices: Iterable[str]) -> None:
+        """Add rows that have not been counted."""
+        self.rows += rows
+        self.unread_rows += unread_rows
+        self.devices.update(devices)
+
+    def summarize(self) -> Late:
+        """For a report."""
+        examples = sorted(self.devices)[:LATE_DEVICES]
+        return Late(self.rows, len(self.devices), tuple(map(clip_text, examples)), self.unread_rows)
+
+
+@dataclass(slots=True)
 class SelectedRows:
     """The usable rows, or None; the others are counted, with an example of each kind for the messages."""
 
@@ -37,10 +61,21 @@ class SelectedRows:
     bad: dict[int, list[BadCell]] = field(default_factory=dict)  # by device
     numberless: list[str] = field(default_factory=list)  # wide columns with cells, but without any number
     missing: int = 0  # rows without any value
-    outside: int = 0  # rows outside the time range
+    outside: int = 0  # rows outside the time range, but for the late ones
+    late: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # the device of each row of `LateRows.rows`
+    unread: int = 0  # of `LateRows.unread_rows`
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
     skipped: int = 0  # those whose time the clocks of the zone skip
     without_offset: int = 0  # usable rows whose time was read as UTC, since nothing says otherwise
+
+    def count_outside(self, device: np.ndarray, time: np.ndarray, start: int, late_start: int | None) -> None:
+        """Count rows outside the time range, which begins at *start*; *late_start* is that of their file."""
+        if late_start is not None:
+            is_late = time < start
+            is_reread = is_late & (time >= late_start)
+            self.late, self.unread = device[is_reread], int(np.count_nonzero(is_late & ~is_reread))
+            time = time[~is_late]
+        self.outside = len(time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +84,7 @@ class FileOrigin:
 
     name: str
     index: int  # in the order of the files
+    late_start: int | None = None  # rows of before the time range are late; None: they are not
 
 
 def select_rows(
@@ -111,7 +147,7 @@ def _select_rows(
         outside = (device >= 0) & ~no_time & ~inside
         if instants.change is not None:  # the other pass of an hour that is shown twice is read on purpose
             outside &= instants.change == 0
-        selected.outside = int(np.count_nonzero(outside))
+        selected.count_outside(device[outside], time[outside], start, origin.late_start)
         rows = _find_rows(inside)
     if rows is not None:
         _read_values(cells, time, rows, origin.index)

@@ -8,18 +8,19 @@ cannot be read fails all models that may need it, also in the next folder: it ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
 from shared.contract.model_names import Columns
-from shared.contract.readings.path_pattern import PathPattern
+from shared.contract.readings.paths import find_late_paths
+from shared.contract.readings.zones import is_utc
 from shared.contract.scoring_options import ReadingOptions
-from shared.contract.windows import EPOCH, MINUTE, Window
+from shared.contract.windows import EPOCH, Window
 
 from .device_readings import Readings
 from .file_listing import ListRequest, open_files
@@ -29,7 +30,7 @@ from .frames import FileRows
 from .projection import EVERYTHING, Projection
 from .rows import SelectedRows
 from .small_files import FileGroup
-from .time_zones import NO_TIME, find_first_pass, is_utc
+from .time_zones import NO_TIME
 from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
@@ -196,7 +197,18 @@ def open_readings(
 
     request = ListRequest(paths, columns, pattern, window, policy.time_zone, own, is_wanted)
     files, other_files = open_files(container, request)
+    if window:
+        _mark_late_files(files, find_late_paths(pattern, window), window)
     return Source(container, columns, window, policy, files, other_files if unmodelled else [], unmodelled)
+
+
+def _mark_late_files(files: Sequence[File], late_paths: Mapping[str, bool], window: Window) -> None:
+    """Note which rows of before the window are late in each file, and which of them the run before reads."""
+    start, _ = _get_time_range(window)
+    for path, is_reread in late_paths.items():
+        for file in files:
+            if file.name == path or (path.endswith("/") and file.name.startswith(path)):
+                file.late_start = start - is_reread * (window.length // MICROSECOND)
 
 
 def read_readings(
@@ -209,27 +221,6 @@ def read_readings(
 ) -> Readings:
     """All readings of *devices* at once. Raises Unavailable."""
     return open_readings(container, paths, columns, window, policy or ReadingOptions()).read_devices(devices)
-
-
-def list_paths(pattern: str, window: Window, zone: str = "") -> list[str]:
-    """The folders or files that the window touches, and the next one; folders are of hours in UTC.
-
-    Where the clocks of *zone* show an hour of the window twice, the folders since its first pass come before them. Of
-    a pattern with tokens these are the folders before the first token.
-    """
-    tokens = PathPattern.parse(pattern)
-    if tokens:
-        return tokens.list_prefixes(window)
-    step = MINUTE if "%M" in pattern else timedelta(hours=1)
-    first = Window.containing(find_first_pass(window.start, window.end, zone), step).start
-    touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))
-    after = Window.containing(window.end + step - MICROSECOND, step).start
-    following = (path for path in _format_paths(pattern, after, step, 24 * 31 + 1) if path not in touched)
-    return [*touched, *list(following)[:1]]
-
-
-def _format_paths(pattern: str, first: datetime, step: timedelta, count: int) -> Iterator[str]:
-    return ((first + i * step).strftime(pattern) for i in range(count))
 
 
 def _get_time_range(window: Window | None) -> tuple[int, int]:

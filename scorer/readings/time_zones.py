@@ -6,26 +6,19 @@ twice: `DoubledHours` tells by the order of a device's rows which of the two was
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import timedelta
 from functools import lru_cache
 
 import numpy as np
 
+from shared.contract.readings.zones import END, FIRST, find_changes, is_utc, read_offset
 from shared.contract.windows import EPOCH, parse_zone
 
 NO_TIME = np.iinfo(np.int64).min  # NumPy's NaT
 
-_FIRST, _END = datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # beyond them offsets do not change
-_STEP = timedelta(days=4)  # no two changes of a zone's clocks were ever so near to each other
-_SECOND, _MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 _ALWAYS = np.iinfo(np.int64).max
-
-
-def is_utc(zone: str) -> bool:
-    """Whether times without an offset need no conversion: without a zone they are UTC."""
-    return zone in ("", "UTC")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,31 +70,12 @@ class ClockChanges:
 @lru_cache(maxsize=4)
 def list_changes(zone: str) -> ClockChanges:
     """The changes of a zone's clocks from 1900 to 2100. Raises Malformed for a zone that is not known."""
-    changes = list(_find_changes(parse_zone(zone)))
-    first = _read_offset(_FIRST, parse_zone(zone))
+    changes = list(find_changes(parse_zone(zone), FIRST, END))
+    first = read_offset(FIRST, parse_zone(zone))
     return ClockChanges(
         np.array([(instant - EPOCH) // _MICROSECOND for instant, _ in changes], np.int64),
         np.array([offset // _MICROSECOND for offset in (first, *(after for _, after in changes))], np.int64),
     )
-
-
-def _find_changes(zone: tzinfo) -> Iterator[tuple[datetime, timedelta]]:
-    """Each change and the offset after it. `zoneinfo` has no list of them, so they are searched for."""
-    instant, offset = _FIRST, _read_offset(_FIRST, zone)
-    while instant < _END:
-        later = instant + _STEP
-        offset_later = _read_offset(later, zone)
-        if offset_later != offset:
-            low, high = instant, later
-            while high - low > _SECOND:
-                middle = low + (high - low) // 2 // _SECOND * _SECOND
-                low, high = (middle, high) if _read_offset(middle, zone) == offset else (low, middle)
-            yield high, offset_later
-        instant, offset = later, offset_later
-
-
-def _read_offset(instant: datetime, zone: tzinfo) -> timedelta:
-    return instant.astimezone(zone).utcoffset() or timedelta()
 
 
 def widen_range(time_range: tuple[int, int], zone: str) -> tuple[int, int]:
@@ -111,21 +85,6 @@ def widen_range(time_range: tuple[int, int], zone: str) -> tuple[int, int]:
     changes = list_changes(zone)
     back = max(0, int(changes.shifts.max(initial=0)))
     return time_range[0] + int(changes.offsets.min()) - back, time_range[1] + int(changes.offsets.max()) + back
-
-
-def find_first_pass(start: datetime, end: datetime, zone: str) -> datetime:
-    """Where reading has to begin, so that rows of a time that is shown twice come after those of its first pass.
-
-    It is *start*, or before it where the range from *start* to *end* has a part of a second pass.
-    """
-    if is_utc(zone):
-        return start
-    changes = list_changes(zone)
-    first, last = ((instant - EPOCH) // _MICROSECOND for instant in (start, end))
-    shifts = np.maximum(changes.shifts, 0)
-    (indices,) = np.nonzero((changes.at < last) & (changes.at + shifts > first))
-    begin = min((int(changes.at[index] - shifts[index]) for index in indices), default=first)
-    return min(start, EPOCH + timedelta(microseconds=begin))
 
 
 @dataclass(slots=True)

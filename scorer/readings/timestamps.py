@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.arrow import build_numbers, view_numbers
+from shared.contract.readings.zones import is_utc
 from shared.contract.scoring_options import TimeFormat
 from shared.contract.windows import EPOCH
 
 from .cells import combine_chunks, encode_texts, fill_nulls, is_text, make_unreadable
-from .time_zones import NO_TIME, is_utc, list_changes
+from .time_zones import NO_TIME, list_changes
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _FORMATS = {

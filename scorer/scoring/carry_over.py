@@ -47,13 +47,15 @@ def carry_over_results(work: Container, manifest: Manifest, attempt: int) -> Car
         report = _read_report(work, manifest, attempt)
         tables = [part_files.read_part(work, part) for part in report.parts]
         table = pa.concat_tables([SCHEMA.empty_table(), *tables])
-        scored = _match_rows(ModelList.from_models(manifest.models), report.outcomes, table)
+        matched = _match_rows(ModelList.from_models(manifest.models), report.outcomes, table)
+        rescore = frozenset(manifest.rescore)
+        scored = {index: outcome for index, outcome in matched.items() if index not in rescore}
     except (NotFound, Malformed) as error:
         log.warning("nothing is carried over from attempt %s: %s", attempt, error)
         return CarriedResults(
             {}, (clip_text(f"attempt {attempt} could not be carried over, all models were scored: {error}"),)
         )
-    log.info("carried=%s models, %s rows from attempt %s", len(scored), table.num_rows, attempt)
+    log.info("carried=%s of %s models from attempt %s", len(scored), len(matched), attempt)
     prefix = f"attempt {attempt}: "
     warnings = [w if w.startswith("attempt ") else clip_text(f"{prefix}{w}") for w in report.warnings]
     return CarriedResults(scored, (*warnings, *_describe_other_files(scored)))

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 
 from shared.contract.errors import Conflict, Malformed, NotFound, Protected
 from shared.contract.model_names import Blob
@@ -60,6 +61,9 @@ class MemoryBlobs:
         for name in sorted(self._blobs):
             if name.startswith(prefix) and (content := self._blobs.get(name)):
                 yield Blob(name, content.etag, len(content.data))
+
+    def list_names(self, prefix: str, limit: int) -> Sequence[str]:
+        return [blob.name for blob in islice(self.list_blobs(prefix), limit)]
 
     def describe_blobs(self, prefix: str) -> Iterator[BlobInfo]:
         for blob in list(self.list_blobs(prefix)):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.contract.domain import Unmodelled
+from shared.contract.domain import Late, Unmodelled
 from shared.contract.outcomes import ModelResult
 from shared.contract.paths import make_job_name
 from shared.contract.reasons import Outcome, Reason
@@ -55,6 +55,7 @@ class ChunkView:
     rows: int
     anomalies: int
     unmodelled: Unmodelled | None  # of the devices that it answers for; null: not counted
+    late: Late | None  # rows of before the window in its folders; null: not counted
     predicted: Predicted | None  # null: all models that were scored are detectors
     attempts: tuple[AttemptView, ...]
     attempts_made: int
@@ -110,6 +111,7 @@ def make_chunk_view(app: str, chunk: Chunk, statuses: Mapping[str, JobStatus] | 
         rows=tally.rows,
         anomalies=tally.anomalies,
         unmodelled=chunk.unmodelled,
+        late=chunk.late,
         predicted=chunk.predicted,
         attempts=_make_attempt_views(app, chunk, statuses),
         attempts_made=chunk.next_attempt - 1,

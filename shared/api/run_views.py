@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.contract.domain import Failure
+from shared.contract.domain import Failure, Late
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.summaries.predicted import Predicted
 from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from shared.control.options import ControlOptions
 from shared.state.requests import Quarantined, Request, RequestKind
-from shared.state.runs import ChunkState, Heartbeat, Phase, Run
+from shared.state.runs import ChunkState, Heartbeat, Phase, Run, Waited
 
+_PARTLY = (RequestKind.REDRIVE, RequestKind.EXTEND, RequestKind.RESCORE)  # rounds of some of the models
 LATE = timedelta(minutes=10)  # without a tick: a person should look
 
 
@@ -94,6 +95,7 @@ class RunView:
     phase: Phase
     window: Span
     asked_by: str
+    waited: Waited | None  # how its wait for readings has ended; null: it did not wait
     round: int  # how often it was reopened
     redo: RequestKind | None  # what this round does
     observed_at: datetime | None
@@ -118,6 +120,7 @@ class RunView:
     failures: tuple[FailureView, ...]
     ignored_files: IgnoredFilesView
     unmodelled: UnmodelledView | None  # null: no chunk has counted them yet, or they are not counted
+    late: Late | None  # rows of before the window in its folders; null: no chunk has counted them, or none can
     predicted: Predicted | None  # of the chunks that are over; null: all models that were scored are detectors
     reason: Reason | None
     message: str
@@ -143,6 +146,14 @@ class NodesView:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingView:
+    """The window that is due and not opened, since its readings are not complete (WAIT_FOR)."""
+
+    run: str  # the id that its run will have
+    until: datetime  # then it is opened all the same
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The health of the scheduler. `late` is computed for each request, from the stored instants."""
 
@@ -154,6 +165,8 @@ class Health:
     paused_since: datetime | None  # the schedule opens no window until it is resumed
     throttled_until: datetime | None  # the cluster asked for no requests until then
     nodes: NodesView | None  # null until the first count
+    waiting: WaitingView | None  # null: no window waits
+    opened_at_limit: str | None  # the last run of the schedule, if its readings were not known to be complete
     version: str  # of the app; empty for who may not read
     predictions_schema: int | None  # of new plans; null before the first tick, and for who may not read
     features: str | None  # of models without feature names in new plans; null in the same cases
@@ -171,6 +184,7 @@ def make_run_view(run: Run, silence: timedelta) -> RunView:
         phase=run.phase,
         window=Span(run.window.start, run.window.end),
         asked_by=run.asked_by,
+        waited=run.waited,
         round=run.round,
         redo=run.redo,
         observed_at=run.observed_at,
@@ -205,6 +219,7 @@ def make_run_view(run: Run, silence: timedelta) -> RunView:
         failures=tuple(map(make_failure_view, run.failures)),
         ignored_files=IgnoredFilesView(run.ignored_endings, run.ignored_examples),
         unmodelled=_make_unmodelled_view(run),
+        late=run.late,
         predicted=run.predicted,
         reason=run.reason,
         message=run.message,
@@ -221,7 +236,7 @@ def _make_unmodelled_view(run: Run) -> UnmodelledView | None:
 def _measure_rate(run: Run) -> tuple[float | None, datetime | None]:
     """Models per second since the plan, and the end at that rate."""
     until = run.ended_at or run.observed_at  # not the last progress: the rate of a run without progress falls
-    if not run.planned_at or not until or not run.done or run.redo in (RequestKind.REDRIVE, RequestKind.EXTEND):
+    if not run.planned_at or not until or not run.done or run.redo in _PARTLY:
         return None, None
     seconds = (until - run.planned_at).total_seconds()
     if seconds <= 0:
@@ -262,6 +277,7 @@ def make_health(
     since = paused.asked_at if paused else None
     throttled = beat.throttled_until if beat.throttled_until and beat.throttled_until > now else None
     nodes = _make_nodes_view(beat)
+    waiting = WaitingView(beat.waiting, beat.waits_until) if beat.waiting and beat.waits_until else None
     return Health(
         late,
         beat.ticked_at,
@@ -271,6 +287,8 @@ def make_health(
         since,
         throttled,
         nodes,
+        waiting,
+        beat.at_limit or None,
         VERSION,
         beat.predictions_schema,
         None if beat.assumes_features is None else scoring.readings.features.describe_order(),

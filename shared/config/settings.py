@@ -7,7 +7,6 @@ documents is made from the descriptions here.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -31,13 +30,15 @@ from shared.contract.scoring_options import (
     check_zone,
     parse_missing_values,
 )
-from shared.contract.windows import parse_origin, parse_zone
+from shared.contract.windows import format_length, parse_origin, parse_zone
 from shared.planning.chunking import ChunkSize
+from shared.planning.completeness import WaitFor
 from shared.planning.due_windows import CatchUp
 from shared.planning.predictions_schema import parse_predictions_schema
 from shared.planning.schedule import Schedule
 
 from . import setting_types
+from .setting_checks import find_shared_containers, find_wait_problems
 from .setting_types import ContainerName, Count, Duration, Endpoint, KeyHash, parse_with
 
 
@@ -62,9 +63,6 @@ _REQUIRED: Mapping[ClusterKind, tuple[str, ...]] = {
     ClusterKind.AZUREML: ("aml_workspace", "aml_environment", "node_client_id"),
     ClusterKind.BATCH: ("batch_endpoint", "batch_image"),
 }
-
-
-PREDICTIONS_FOLDER = "date=%Y-%m-%d/hour=%H/"  # of an hour's predictions, as in `shared/contract/paths.py`
 
 
 class Settings(BaseModel):
@@ -105,10 +103,23 @@ class Settings(BaseModel):
         "Monday; without it windows of whole weeks begin on Mondays, or where there are weekly runs from before 0.2.0 "
         "on Thursdays as those do, and others are counted from 1970-01-01",
     )
+    rescore_late: bool = Field(
+        False,  # pydantic's way
+        description="whether the models of a window that rows came late for are scored once more, as soon as the next "
+        "run has counted such rows",
+    )
     catch_up: CatchUp = Field(
         CatchUp.ALL, description="after an outage: `all` (the newest 24 windows that wait) or `latest` (only the last)"
     )
     max_open_runs: Count = Field(1, description="runs that may be under way at once")
+    wait_for: Annotated[WaitFor, parse_with(WaitFor.parse)] = Field(
+        WaitFor(),
+        description="what a window that is due waits for: `marker:NAME` (each of its folders has a blob of that name, "
+        "such as `marker:_SUCCESS`) or `next-folder` (the folder after its last has a blob); without it nothing",
+    )
+    wait_limit: Duration = Field(
+        timedelta(hours=2), description="how long after a window became due it is opened although it is not complete"
+    )
     chunk_size: Annotated[ChunkSize, parse_with(ChunkSize.parse)] = Field(
         ChunkSize(),
         description="models that one job scores: `auto` (two minutes of work or more), a number, or `1` for a job "
@@ -296,7 +307,8 @@ def list_names() -> list[str]:
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings; raises Misconfigured with every problem, one a line. An empty value counts as not set."""
     values = {name: value for name in Settings.model_fields if (value := environment.get(name.upper(), "")) != ""}
-    problems = [*_find_missing(values), *_find_shared_containers(values)]
+    texts = _fill_defaults(values)
+    problems = [*_find_missing(values), *find_shared_containers(texts), *find_wait_problems(texts)]
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -320,21 +332,11 @@ def _find_missing(values: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _find_shared_containers(values: Mapping[str, str]) -> list[str]:
-    """Problems of containers that are one and must not be."""
-    kinds = ("models", "readings", "predictions", "work")
-    container = {
-        kind: values.get(f"{kind}_container", Settings.model_fields[f"{kind}_container"].default) for kind in kinds
-    }
-    path = values.get("readings_path", Settings.model_fields["readings_path"].default)
-    pairs = [("work", other) for other in kinds[:3]] + [("predictions", "models")]
-    if PREDICTIONS_FOLDER.startswith(re.split("[{*]", path)[0]):  # predictions would be read as readings
-        pairs.append(("predictions", "readings"))
-    return [
-        f"  {kind.upper()}_CONTAINER: expected another one than {other.upper()}_CONTAINER, got {container[kind]!r}"
-        for kind, other in pairs
-        if container[kind] == container[other]
-    ]
+def _fill_defaults(values: Mapping[str, str]) -> Mapping[str, str]:
+    """The texts of settings that are checked together, by field."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    texts = {name: text for name, text in defaults.items() if isinstance(text, str)}
+    return {**texts, "window": format_length(defaults["window"]), "wait_for": "", **values}
 
 
 def _describe_problem(problem: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
@@ -106,6 +106,33 @@ def merge_unmodelled(counts: Iterable[Unmodelled | None]) -> Unmodelled | None:
         return None
     examples = sorted(example for entry in entries for example in entry.examples)
     return Unmodelled(sum(entry.devices for entry in entries), tuple(examples[:EXAMPLES]))
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Rows in the folders of a window that are of before it: they came when their own window had ended."""
+
+    rows: int = 0  # of the window before, in a folder that its run reads too: it has them if they came before it
+    devices: int = 0  # of these rows
+    examples: tuple[str, ...] = ()  # the first of the devices, sorted
+    unread_rows: int = 0  # the others: no run reads them, since they came later than in the folder after their window's
+
+    def shorten(self) -> Late:
+        """With as many examples as a row of the ledger holds."""
+        return replace(self, examples=self.examples[:EXAMPLES])
+
+
+def merge_late(counts: Iterable[Late | None]) -> Late | None:
+    """The sum of those that are known; None where none is known."""
+    entries = [count for count in counts if count]
+    if not entries:
+        return None
+    return Late(
+        sum(entry.rows for entry in entries),
+        sum(entry.devices for entry in entries),
+        tuple(sorted({example for entry in entries for example in entry.examples})[:EXAMPLES]),
+        sum(entry.unread_rows for entry in entries),
+    )
 
 
 @dataclass(frozen=True, slots=True)

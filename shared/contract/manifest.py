@@ -22,7 +22,10 @@ PREDICTION_SCHEMAS = (1, 2)
 FILES = "files"  # in `needs` where a model has several files, each of which the node must read
 PATH_TOKENS = "path_tokens"  # where READINGS_PATH has {device} or the like, which strftime would leave as they are
 NESTED = "nested"  # where the readings' features are within an object, or their values in arrays
-KNOWN_NEEDS = frozenset({FILES, PATH_TOKENS, NESTED})  # what a manifest may name in `needs` (see `check_needs`)
+RESCORE = "rescore"  # where models are scored although an earlier attempt scored them
+KNOWN_NEEDS = frozenset(
+    {FILES, PATH_TOKENS, NESTED, RESCORE}
+)  # what a manifest may name in `needs` (see `check_needs`)
 
 
 def build_command(
@@ -113,6 +116,7 @@ class Manifest:
     model_formats: tuple[str, ...] = ()  # the further formats of `ModelFormats`
     devices: DeviceRange | None = None  # None: an extension, which answers for no devices but those of its models
     predictions_schema: int = 1
+    rescore: tuple[int, ...] = ()  # indices of models that are not carried over
     tasks: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))  # by the model's index, where known
 
     def to_bytes(self) -> bytes:
@@ -161,6 +165,7 @@ class Manifest:
             "models": len(models),
             "refused": _group_indices(models.refused),
             "tasks": _group_indices(self.tasks),
+            **({"rescore": self.rescore} if self.rescore else {}),
             "needs": self._list_needs(models),
         }
         return dump_document(head, columns)
@@ -168,6 +173,7 @@ class Manifest:
     def _list_needs(self, models: ModelList) -> list[str]:
         has_tokens = PathPattern.parse(self.readings_path) is not None
         needs = {FILES: bool(models.files), PATH_TOKENS: has_tokens, NESTED: self.columns.is_nested}
+        needs[RESCORE] = bool(self.rescore)
         return [word for word, is_needed in needs.items() if is_needed]
 
     @classmethod
@@ -250,6 +256,9 @@ def _parse_second(doc: dict[str, Any], count: int) -> dict[str, Any]:
     tasks = dict(_list_grouped(doc["tasks"]))
     if max(tasks, default=-1) >= count:
         raise ValueError(f"expected tasks of {count} models, got one of model {max(tasks)}")
+    rescore = tuple(map(parse_count, doc.get("rescore", ())))
+    if max(rescore, default=-1) >= count:
+        raise ValueError(f"expected indices of {count} models, got {max(rescore)}")
     if parse_count(doc["predictions_schema"]) not in PREDICTION_SCHEMAS:
         raise ValueError(f"expected predictions of schema 1 or 2, got {doc['predictions_schema']}")
     return {
@@ -259,6 +268,7 @@ def _parse_second(doc: dict[str, Any], count: int) -> dict[str, Any]:
         "model_formats": tuple(map(str, doc.get("model_formats", ()))),
         "devices": DeviceRange(*map(str, doc["devices"])) if doc["devices"] is not None else None,
         "predictions_schema": doc["predictions_schema"],
+        "rescore": rescore,
         "tasks": MappingProxyType(tasks),
     }
 

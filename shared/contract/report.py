@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from .columns import Column, dump_document, make_integers, make_texts, parse_columns, split_document
 from .documents import NEWEST, SCHEMAS, check_needs, parse_count, parse_document, parse_instant, parse_integer
-from .domain import EXAMPLES, Failure, Part, PartStatistics, Tally, Unmodelled
+from .domain import EXAMPLES, Failure, Late, Part, PartStatistics, Tally, Unmodelled
 from .errors import Malformed
 from .outcomes import ModelResult, Outcomes
 from .paths import parts_prefix
@@ -22,6 +22,7 @@ from .reasons import Reason
 from .summaries.predicted import Predicted
 from .text import clip_lines, clip_text
 
+LATE_DEVICES = 1000  # with late rows, that a report names
 PARTS_LIMIT = 100  # of one report: the chunk's row holds them all
 KNOWN_NEEDS = frozenset[str]()  # what a report may name in `needs` (see `check_needs`)
 _PART = re.compile(r"results/[\w-]+/[\w-]+/[\w-]+(\.[\w-]+)*", re.ASCII)
@@ -60,6 +61,7 @@ class Report:
     statistics: tuple[PartStatistics, ...] = ()  # of each part, or none at all
     unmodelled: Unmodelled | None = None  # of the chunk's range of devices; None: not counted
     predicted: Predicted | None = None  # None: all models that were scored are detectors
+    late: Late | None = None  # of the chunk's devices; None: not counted
 
     @property
     def results(self) -> tuple[ModelResult, ...]:
@@ -125,6 +127,7 @@ class Report:
             "remarks": {i: outcomes.remarks[i] for i in sorted(outcomes.remarks)},
             **_make_unmodelled_json(self.unmodelled),
             **({"predicted": self.predicted.to_json()} if self.predicted else {}),
+            **({"late": asdict(self.late)} if self.late else {}),
             "needs": [],
         }
         columns = {
@@ -207,6 +210,12 @@ def _parse_unmodelled(doc: dict[str, Any]) -> Unmodelled | None:
         return None
     examples = [clip_text(str(example)) for example in doc.get("unmodelled_examples", ())[:EXAMPLES]]
     return Unmodelled(parse_count(doc["unmodelled"]), tuple(examples))
+
+
+def _parse_late(doc: dict[str, Any]) -> Late:
+    examples = [clip_text(str(example)) for example in doc["examples"][:LATE_DEVICES]]
+    rows, devices, unread = (parse_count(doc[name]) for name in ("rows", "devices", "unread_rows"))
+    return Late(rows, devices, tuple(examples), unread)
 
 
 def _parse_part(doc: dict[str, Any]) -> Part:
@@ -298,6 +307,7 @@ def _parse_second(doc: dict[str, Any]) -> dict[str, Any]:
         "summary": None if summary is None else _parse_summary(summary),
         "unmodelled": _parse_unmodelled(doc),
         "predicted": Predicted.from_json(doc["predicted"]) if "predicted" in doc else None,
+        "late": _parse_late(doc["late"]) if "late" in doc else None,
     }
 
 

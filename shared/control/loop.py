@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from shared.contract.errors import Conflict, Misconfigured, NotFound, Unavailable
 from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
+from shared.planning.late_round_writer import LateRoundWriter
 from shared.planning.plan import Planner
 from shared.planning.plan_writer import PlanWriter, read_plan, read_round
 from shared.planning.round_writer import RoundWriter
@@ -26,10 +27,12 @@ from shared.tracking import observe, run_tracker
 from . import maintenance
 from .chunk_effects import ChunkEffects
 from .defaults import settle_defaults
+from .late_rounds import LateRoundOpener
 from .open_runs import RunOpener
 from .options import ControlOptions
 from .services import Services
 from .tick import Tick
+from .window_gate import WindowGate
 
 log = logging.getLogger(__name__)
 
@@ -111,20 +114,24 @@ class ControlPlane:
 
     def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:
         options = replace(self.options, window_origin=beat.window_origin)
-        opener = RunOpener(self.ledger, options, tick.node_schema)
+        gate = WindowGate(self.readings, options)
+        opener = RunOpener(self.ledger, options, tick.node_schema, gate if options.wait_for.is_set else None)
         try:
             tick.requests = opener.grant_requests(tick.requests, tick.now)
             complete = True
             if not any(request.kind is RequestKind.PAUSE for request in tick.requests):
                 watermark, complete = opener.open_due_windows(beat.watermark, tick.now)
                 if watermark != beat.watermark:  # at once, so that the next tick does not report more as missed
-                    beat = self._save_heartbeat(replace(beat, watermark=watermark))
+                    beat = self._save_heartbeat(gate.update_heartbeat(replace(beat, watermark=watermark)))
+                if options.rescore_late and complete:
+                    LateRoundOpener(opener).open_rounds(tick.now)
             if complete:  # the schedule goes first
                 opener.advance_backfills(tick.requests, tick.now, tick.in_time)
             opener.drop_idle_requests(tick.requests)
         except Conflict as error:
             log.warning("runs are opened at the next tick: another host opens them now: %s", error)
-        return beat
+        tick.trouble = gate.trouble
+        return gate.update_heartbeat(beat)
 
     def _prune_runs(self, beat: Heartbeat, tick: Tick) -> datetime | None:
         """Prune old runs once an hour; returns when that was last completed."""
@@ -234,6 +241,8 @@ class ControlPlane:
         writer = PlanWriter(
             self.models, self.readings, self.work, self.predictions, self.ledger, options, tick.node_schema
         )
+        if run.redo is RequestKind.RESCORE:
+            return LateRoundWriter(writer).write_round(run, now)
         if run.redo is RequestKind.REPROCESS and run.plans:
             return RoundWriter(writer).write_round(run, now)
         earlier = [other for other in self.ledger.list_runs(EARLIER_RUNS).items if other.models]

@@ -21,6 +21,7 @@ from shared.state.requests import Backfill, BackfillState, Request, RequestKind
 from shared.state.runs import Phase, Run
 
 from .options import ControlOptions
+from .window_gate import WindowGate
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def reopen_run(
     Where nodes read schema 2, a reprocess lists the models once more, and a redrive scores them as they are now.
     """
     newer = node_schema > 1
-    planning = not run.plans or kind is RequestKind.EXTEND or (newer and kind is RequestKind.REPROCESS)
+    lists = kind in (RequestKind.EXTEND, RequestKind.RESCORE) or (newer and kind is RequestKind.REPROCESS)
+    planning = not run.plans or lists
     return replace(
         run,
         phase=Phase.PLANNING if planning else Phase.RUNNING,
@@ -55,7 +57,7 @@ def reopen_run(
         max_in_flight=None,
         tolerated_failures=None,
         own_manifests=False,
-        current_files=newer and kind is RequestKind.REDRIVE,
+        current_files=newer and kind.carries,
         done=0,
         reason=None,
         message="",
@@ -69,6 +71,7 @@ class RunOpener:
     ledger: Ledger
     options: ControlOptions
     node_schema: int = 1  # of the contract, that nodes read
+    gate: WindowGate | None = None  # None: windows that are due do not wait for their readings
 
     def grant_requests(self, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
         """Open or reopen the runs that people requested, while there is room; they go before those of the schedule.
@@ -103,7 +106,7 @@ class RunOpener:
             if self.ledger.add_run(_withdraw_run(run)):
                 log.info("run=%s requested->%s", run.id, Phase.CANCELLED)
             return [request, *cancels]
-        if not self._has_room():
+        if not self.has_room():
             return []
         if not self.ledger.add_run(run):
             stored = self.ledger.read_run(run.id)
@@ -126,7 +129,7 @@ class RunOpener:
             run.granted == request.asked_at and run.redo is request.kind
         ):  # a tick was killed before it removed the request
             return [request]
-        if not self._has_room():
+        if not self.has_room():
             return []
         for cancel in cancels:  # before the round, or they would cancel it
             self.ledger.remove_request(cancel)
@@ -137,7 +140,8 @@ class RunOpener:
     def open_due_windows(self, watermark: datetime | None, now: datetime) -> tuple[datetime | None, bool]:
         """Open the windows that are due, oldest first, while there is room.
 
-        Returns the end of the last decided window, and whether all due windows were decided.
+        Returns the end of the last decided window, and whether none is left that needs a place. A window that waits
+        for its readings needs none; those after it wait too.
         """
         due = due_windows.find_due_windows(
             self.options.schedule,
@@ -146,6 +150,7 @@ class RunOpener:
             now,
             self.options.catch_up,
             self.options.window_origin or EPOCH,
+            self.options.wait_limit if self.gate else timedelta(),
         )
         for stretch in due.missed:
             message = f"{stretch.start:%Y-%m-%d %H:%M} to {stretch.end:%Y-%m-%d %H:%M} UTC: too late to catch up"
@@ -154,26 +159,41 @@ class RunOpener:
                 log.error("run=%s missed: %s", stretch.id, message)
             watermark = stretch.end
         for window in due.waiting:
-            if not self._has_room():
+            if not self.has_room():
                 return watermark, False
-            if self._open_due(Run(window, Phase.PLANNING, now)):
-                log.info("run=%s due->planning", window.id)
+            waited = self.gate.check_window(window, now) if self.gate else None
+            if self.gate and waited is None and not self._has_run(window):
+                return watermark or window.start, True  # so that a first window stays the one that is due
+            run = self._open_due(Run(window, Phase.PLANNING, now, waited=waited))
+            if self.gate:
+                self.gate.note_opened(run)
             watermark = window.end
         return watermark, True
 
-    def _open_due(self, run: Run) -> bool:
-        """Open the run of a window that is due; False if the window has a run.
+    def _open_due(self, run: Run) -> Run:
+        """Open the run of a window that is due, unless it has one; returns the run that it has then.
 
         A request that a person made and cancelled before the window was due keeps nothing from being scored.
         """
-        if self.ledger.add_run(run):
-            return True
-        stored = self.ledger.read_run(run.id)
-        due_at = self.options.schedule.next_fire(run.window.end - _SECOND)
-        if not (stored.is_withdrawn and stored.opened_at < due_at):
+        if not self.ledger.add_run(run):
+            stored = self.ledger.read_run(run.id)
+            if not self._is_replaced(stored):
+                return stored
+            self.ledger.save_run(_begin_run(run, stored))
+        log.info("run=%s due->planning", run.id)
+        return run
+
+    def _is_replaced(self, stored: Run) -> bool:
+        """Whether a run does not count when its window is due: it was requested and cancelled before."""
+        due_at = self.options.schedule.next_fire(stored.window.end - _SECOND)
+        return stored.is_withdrawn and stored.opened_at < due_at
+
+    def _has_run(self, window: Window) -> bool:
+        """Whether somebody has opened the run of a window that is due, and waits."""
+        try:
+            return not self._is_replaced(self.ledger.read_run(window.id))
+        except NotFound:
             return False
-        self.ledger.save_run(_begin_run(run, stored))
-        return True
 
     def advance_backfills(self, requests: Sequence[Request], now: datetime, in_time: Callable[[], bool]) -> None:
         """Advance the open backfills, the oldest first, by a few windows in one tick."""
@@ -251,7 +271,7 @@ class RunOpener:
                 log.info("request=%s has no run to act on", request.id)
                 self.ledger.remove_request(request)
 
-    def _has_room(self) -> bool:
+    def has_room(self) -> bool:
         """Whether a further run may open; runs of backfills have their own limit and do not count."""
         runs = [run for run in self.ledger.list_watched_runs() if not run.phase.terminal and not _is_backfill_run(run)]
         return len(runs) < self.options.max_open_runs

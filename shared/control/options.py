@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared.planning import window_origin
+from shared.planning.completeness import WaitFor
 from shared.planning.due_windows import CatchUp
 from shared.planning.plan_writer import PlanOptions
 from shared.planning.schedule import Schedule
@@ -21,6 +22,9 @@ class ControlOptions:
     window_origin: datetime | None = None  # None: what the ticks have stored
     catch_up: CatchUp = CatchUp.ALL
     max_open_runs: int = 1
+    wait_for: WaitFor = field(default_factory=WaitFor)  # before a window that is due is opened
+    wait_limit: timedelta = timedelta(hours=2)
+    rescore_late: bool = False  # whether the models that rows came late for are scored once more
     planning: PlanOptions = field(default_factory=PlanOptions)
     limits: RunLimits = field(default_factory=RunLimits)
     tick_budget: timedelta = timedelta(minutes=4)  # after it, the rest is left to the next tick

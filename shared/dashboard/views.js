@@ -30,12 +30,14 @@ export function health(told) {
   if (!told) return h("p", { class: "quiet" }, "Loading the state of the scheduler…");
   const [word, text] = told.ticked_at === null ? ["bad", "Scheduler: not started yet"]
     : told.late ? ["bad", "Scheduler: late"]
-      : told.trouble ? ["warn", "Scheduler: degraded"] : ["good", "Scheduler: healthy"];
+      : told.trouble || told.opened_at_limit ? ["warn", "Scheduler: degraded"] : ["good", "Scheduler: healthy"];
   return h("div", { class: `health ${word}` },
     h("p", {}, h("strong", {}, text), told.ticked_at && [" · last tick ", since(told.ticked_at)],
       " · next window due ", at(told.next_due)),
     told.nodes && h("p", {}, nodes(told.nodes)),
     told.throttled_until && h("p", {}, "The cluster is throttled until ", at(told.throttled_until), "."),
+    told.waiting && h("p", {}, `${told.waiting.run} waits for its readings, until `, at(told.waiting.until), " at most."),
+    told.opened_at_limit && h("p", {}, `${told.opened_at_limit} waited in vain: its readings may be incomplete.`),
     told.trouble && h("p", {}, "Error in the last tick: ", told.trouble));
 }
 
@@ -154,7 +156,10 @@ function facts(run) {
     run.tolerated_failures !== null && fact("Tolerated failures", `${run.tolerated_failures} %`),
     !isOver(run) && Date.parse(run.throttled_until) > now() && fact("Throttled until", at(run.throttled_until)),
     run.models.ignored > 0 && fact("Ignored files", ignored(run)),
+    (run.late?.rows > 0 || run.late?.unread_rows > 0) && fact("Late readings", late(run.late)),
     run.unmodelled?.devices > 0 && fact("Devices without a model", unmodelled(run)),
+    run.waited && fact("Waited for readings", run.waited === "complete" ? "until they were complete"
+      : "to the limit; they may be incomplete"),
     fact("Triggered by", run.asked_by === "request" ? "API" : run.asked_by),
     run.observed_at && fact("Observed", at(run.observed_at)));
 }
@@ -210,6 +215,14 @@ function unmodelled(run) {
   const names = examples.join("\n") + (more > 0 ? `\nand ${count(more)} more` : "");
   return h("span", { title: names }, `${count(devices)} with readings`,
     chunks < total && ` (in ${count(chunks)} of ${count(total)} chunks)`);
+}
+
+// Rows of before the window in its folders: how many, and the names of the devices in a tooltip.
+function late({ rows: n, devices, examples, unread_rows: unread }) {
+  const more = devices - examples.length;
+  const names = examples.join("\n") + (more > 0 ? `\nand ${count(more)} more` : "");
+  return [n > 0 && h("span", { title: names }, `${count(n)} of the window before, of ${count(devices)} devices`),
+    n > 0 && unread > 0 && "; ", unread > 0 && `${count(unread)} of earlier windows, which no run reads`];
 }
 
 function failures(run, chosen) {

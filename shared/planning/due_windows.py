@@ -35,8 +35,11 @@ def find_due_windows(
     now: datetime,
     catch_up: CatchUp,
     origin: datetime = EPOCH,
+    wait_limit: timedelta = timedelta(),
 ) -> DueWindows:
     """The windows to open, oldest first, and the missed ones. One of all windows begins at *origin*.
+
+    None is missed that became due less than *wait_limit* ago: it may wait for its readings.
 
     A closed window becomes due at the schedule's first instant at or after its end. So a window is due if it ends no
     later than the schedule's last instant: early, late, repeated or missed ticks change nothing.
@@ -53,7 +56,8 @@ def find_due_windows(
         if first <= newest_end:
             missed.append(Window(watermark, first - watermark))
     count = max(0, (newest_end - first) // length)
-    keep = min(count, CATCH_UP_LIMIT if catch_up is CatchUp.ALL else 1)
+    may_wait = (newest_end - Window.containing(schedule.last_fire(now - wait_limit), length, origin).start) // length
+    keep = min(count, may_wait + (CATCH_UP_LIMIT if catch_up is CatchUp.ALL else 1))
     if count > keep:
         missed.append(Window(first, (count - keep) * length))
     waiting = tuple(Window(newest_end - n * length, length) for n in range(keep, 0, -1))

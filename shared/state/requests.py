@@ -17,6 +17,7 @@ class RequestKind(StrEnum):
     CANCEL = "cancel"  # of a run or of a backfill
     REDRIVE = "redrive"  # the models that failed, or were skipped, cancelled or not attempted
     REPROCESS = "reprocess"  # all
+    RESCORE = "rescore"  # the models that rows came late for; asked for by the tick alone (RESCORE_LATE)
     EXTEND = "extend"  # by the models that are in no plan of the run
     LIMITS = "limits"  # of an open run
     PAUSE = "pause"  # of the schedule; until it is resumed
@@ -25,6 +26,11 @@ class RequestKind(StrEnum):
     def reopens(self) -> bool:
         """Whether it opens a further round of a run that is over."""
         return self in (RequestKind.REDRIVE, RequestKind.REPROCESS, RequestKind.EXTEND)
+
+    @property
+    def carries(self) -> bool:
+        """Whether its round carries over what is scored already, but for what it scores anew."""
+        return self in (RequestKind.REDRIVE, RequestKind.RESCORE)
 
 
 SCHEDULE = "schedule"  # the target of a pause

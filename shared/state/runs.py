@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from shared.contract.domain import Failure, Part, Tally, Unmodelled
+from shared.contract.domain import Failure, Late, Part, Tally, Unmodelled
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
 from shared.contract.summaries.predicted import Predicted
@@ -111,11 +111,20 @@ class Result:
     failures: tuple[Failure, ...] = ()
     unmodelled: Unmodelled | None = None  # None: the report does not count them
     predicted: Predicted | None = None  # None: all models that were scored are detectors
+    late: Late | None = None  # None: the report does not count them
 
     @classmethod
     def from_report(cls, report: Report) -> Self:
         """The result by this report; its parts are not copied yet."""
-        return cls(report.attempt, report.parts, report.tally, report.failures, report.unmodelled, report.predicted)
+        return cls(
+            report.attempt,
+            report.parts,
+            report.tally,
+            report.failures,
+            report.unmodelled,
+            report.predicted,
+            report.late.shorten() if report.late else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +192,11 @@ class Chunk:
         """What its models predicted, as its committed result says; None: nothing yet, or all are detectors."""
         return self.committed.predicted if self.committed else None
 
+    @property
+    def late(self) -> Late | None:
+        """The late rows of its devices in the window's folders, as its committed result counts them."""
+        return self.committed.late if self.committed else None
+
 
 class Phase(StrEnum):
     """The state of a run."""
@@ -200,6 +214,13 @@ class Phase(StrEnum):
     def terminal(self) -> bool:
         """Whether only a person's request changes it."""
         return self in (Phase.SUCCEEDED, Phase.PARTIAL, Phase.FAILED, Phase.CANCELLED, Phase.MISSED)
+
+
+class Waited(StrEnum):
+    """How the wait of a window for its readings has ended (WAIT_FOR)."""
+
+    COMPLETE = "complete"  # the sign was there
+    LIMIT = "limit reached"  # it was not, and the window was opened all the same
 
 
 _CLOSED = frozenset({Phase.SUCCEEDED, Phase.PARTIAL, Phase.FAILED, Phase.CANCELLED})
@@ -223,6 +244,7 @@ class Run:
     asked_by: str = "schedule"
     round: int = 0  # how often it was reopened
     redo: RequestKind | None = None  # what this round does: redrive, reprocess or extend
+    waited: Waited | None = None  # how its wait has ended; None: it did not wait
     granted: datetime | None = None  # when that request was made: it is not granted twice
     planned_at: datetime | None = None
     ended_at: datetime | None = None
@@ -241,7 +263,8 @@ class Run:
     ignored_endings: Mapping[str, int] = field(default_factory=dict)  # how many of them have each ending
     ignored_examples: tuple[str, ...] = ()  # the first of them, by name
     current_files: bool = False  # a redrive scores models as their files are now; nodes before 0.2 cannot
-    own_manifests: bool = False  # this round has its own: a reprocess that listed the models once more
+    own_manifests: bool = False  # this round has its own: a reprocess that listed the models once more, or a rescore
+    rescored: bool = False  # it had its one round for rows that came late
     done: int = 0  # models that ended, and those that open attempts report as done
     tally: Tally = field(default_factory=Tally)  # of the chunks that are over
     chunk_states: Mapping[ChunkState, int] = field(default_factory=dict)
@@ -249,6 +272,7 @@ class Run:
     unmodelled: Unmodelled | None = None  # summed over its chunks that count them; None: none of them does
     unmodelled_chunks: int = 0  # how many of its chunks do
     predicted: Predicted | None = None  # summed over its chunks that are over; None: detectors only
+    late: Late | None = None  # summed over its chunks that count them; None: none of them does
     reason: Reason | None = None
     message: str = ""
     version: str = ""
@@ -290,4 +314,7 @@ class Heartbeat:
     predictions_schema: int | None = None  # of new plans; None: no tick of 0.2.0 or later has decided it
     window_origin: datetime | None = None  # the start of a window; None: no tick has decided it
     assumes_features: bool | None = None  # whether models without names take the files' order while FEATURES is unset
+    waiting: str = ""  # the window that is due and waits for its readings
+    waits_until: datetime | None = None  # its limit
+    at_limit: str = ""  # the last window that was opened, if its wait had reached the limit
     version: str = ""

@@ -43,10 +43,15 @@ def cancels_jobs(run: Run) -> bool:
 
 
 def reopen_chunk(run: Run, chunk: Chunk, now: datetime, manifest: str = "") -> Chunk:
-    """The chunk, waiting again if the run's round includes it; *manifest* is the round's own, if it has one."""
+    """The chunk, waiting again if the run's round includes it; *manifest* is the round's own, if it has one.
+
+    A rescore includes the chunks whose manifest is another than before.
+    """
     over = chunk.state.terminal and chunk.round < run.round
     incomplete = run.redo is RequestKind.REDRIVE and chunk.tally.scored < chunk.models
-    if not (over and (incomplete or run.redo is RequestKind.REPROCESS)) or run.cancelled_at or run.stopped:
+    is_late = run.redo is RequestKind.RESCORE and manifest not in ("", chunk.manifest)
+    is_included = incomplete or is_late or run.redo is RequestKind.REPROCESS
+    if not (over and is_included) or run.cancelled_at or run.stopped:
         return chunk
     return replace(
         chunk,
@@ -264,8 +269,8 @@ def start_attempt(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     before = chunk.committed
     pardon = before is not None and any(failure.reason is Reason.QUARANTINED for failure in before.failures)
     isolated = chunk.retries > 0 or chunk.losses >= ISOLATION_LOSSES or pardon
-    redrive = run.redo is RequestKind.REDRIVE
-    carry = before.attempt if before and redrive else 0
+    carries = run.redo is not None and run.redo.carries
+    carry = before.attempt if before and carries else 0
     attempt = Attempt(
         chunk.next_attempt,
         AttemptState.SUBMITTING,
@@ -273,7 +278,7 @@ def start_attempt(run: Run, chunk: Chunk, now: datetime) -> Chunk:
         isolated,
         carry,
         pardon=pardon,
-        current_files=redrive and run.current_files,
+        current_files=carries and run.current_files,
     )
     return replace(
         chunk,
@@ -287,23 +292,26 @@ def start_attempt(run: Run, chunk: Chunk, now: datetime) -> Chunk:
 def _choose_report(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chunk:
     """Take this report as the chunk's result. Its attempts are dropped; jobs that still run are cancelled.
 
-    A redrive by a node that does not count devices without a model keeps what is known of them.
+    A redrive by a node that does not count devices without a model keeps what is known of them. Late rows are counted
+    of devices that are scored: a redrive, which carries the others over, keeps the first count.
     """
-    earlier = chunk.unmodelled if run.redo is RequestKind.REDRIVE else None
+    result = Result.from_report(report)
+    if run.redo and run.redo.carries:
+        result = replace(result, unmodelled=report.unmodelled or chunk.unmodelled, late=chunk.late or result.late)
     return replace(
         chunk,
         state=ChunkState.COMMITTING,
         since=now,
         attempts=(),
         next_attempt=max(chunk.next_attempt, report.attempt + 1),
-        chosen=replace(Result.from_report(report), unmodelled=report.unmodelled or earlier),
+        chosen=result,
     )
 
 
 def _is_regression(run: Run, chunk: Chunk, report: Report) -> bool:
-    """Whether a redrive scored fewer models than are committed: the node could not carry them over."""
+    """Whether a round that carries models over scored fewer models than are committed: the node could not."""
     before = chunk.committed.tally.scored if chunk.committed else 0
-    return run.redo is RequestKind.REDRIVE and report.tally.scored < before
+    return run.redo is not None and run.redo.carries and report.tally.scored < before
 
 
 def _reject_regression(chunk: Chunk, report: Report, limits: RunLimits, now: datetime) -> Chunk:

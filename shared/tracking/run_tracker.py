@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from shared.contract.domain import Tally, merge_failures, merge_unmodelled
+from shared.contract.domain import Tally, merge_failures, merge_late, merge_unmodelled
 from shared.contract.paths import parse_job_name
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.summaries.predicted import Predicted, close_summary, merge_predicted
@@ -102,6 +102,7 @@ def summarize_run(run: Run, chunks: Sequence[Chunk], now: datetime) -> Run:
         unmodelled=merge_unmodelled(c.unmodelled for c in chunks),
         unmodelled_chunks=sum(c.unmodelled is not None for c in chunks),
         predicted=_sum_predicted(chunks),
+        late=merge_late(c.late for c in chunks),
     )
     if not all(c.state.terminal for c in chunks):
         return moved

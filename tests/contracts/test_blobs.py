@@ -128,6 +128,23 @@ def test_a_blob_that_is_not_there_is_not_found(blobs: Blobs) -> None:
             ask("absent")
 
 
+def test_the_first_names_are_listed_however_many_there_are(store: Store, blobs: Blobs) -> None:
+    for name in ("hour=07/_SUCCESS.crc", "hour=07/_SUCCESS", "hour=07/b.csv", "hour=07/", "hour=08/a.csv", "hour=0"):
+        store.write(blobs, name, b"", {})
+    assert list(blobs.list_names("hour=07/", 10)) == [
+        "hour=07/", "hour=07/_SUCCESS", "hour=07/_SUCCESS.crc", "hour=07/b.csv",
+    ]  # fmt: skip
+    assert list(blobs.list_names("hour=07/_SUCCESS", 1)) == ["hour=07/_SUCCESS"]
+    assert list(blobs.list_names("hour=07/", 2)) == ["hour=07/", "hour=07/_SUCCESS"]
+    assert list(blobs.list_names("hour=09/", 10)) == []
+
+
+def test_names_are_listed_as_they_were_written(store: Store, blobs: Blobs) -> None:
+    for name in ODD_NAMES:
+        store.write(blobs, name, b"", {})
+    assert [name for odd in ODD_NAMES for name in blobs.list_names(odd, 1)] == list(ODD_NAMES)
+
+
 def test_head_tells_size_md5_and_metadata(store: Store, blobs: Blobs) -> None:
     store.write(blobs, "a.progress", b"12345", {"done": "7", "models": "20"})
     found = blobs.read_properties("a.progress")

@@ -29,7 +29,7 @@ from shared.adapters.azure.table_rows import (
 )
 from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryLedger
-from shared.contract.domain import Failure, Part, Tally, Unmodelled
+from shared.contract.domain import Failure, Late, Part, Tally, Unmodelled
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
@@ -37,7 +37,7 @@ from shared.contract.text import MESSAGE_LIMIT
 from shared.contract.windows import Window
 from shared.ports import Ledger, Page
 from shared.state.requests import SCHEDULE, Backfill, BackfillState, Quarantined, Request, RequestKind, Scope
-from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, Phase, Result, Run
+from shared.state.runs import Attempt, AttemptState, Chunk, ChunkState, Heartbeat, Phase, Result, Run, Waited
 from tests.patience import patience
 
 T = TypeVar("T", Run, Chunk, Heartbeat, Request, Backfill)
@@ -62,6 +62,8 @@ WHOLE_RUN = Run(
     redo=RequestKind.REDRIVE,
     current_files=True,
     own_manifests=True,
+    rescored=True,
+    waited=Waited.LIMIT,
     granted=NOW - timedelta(seconds=1),
     planned_at=NOW + timedelta(microseconds=1),
     ended_at=NOW + timedelta(seconds=2),
@@ -86,6 +88,7 @@ WHOLE_RUN = Run(
     unmodelled=Unmodelled(21, ("pump-1/ü'#?", "{fan}")),
     unmodelled_chunks=1,
     predicted=PREDICTED,
+    late=Late(5_000_000_000, 2, ("pump-1/ü'#?", "{fan}"), 7),
     reason=Reason.TOO_LATE,
     message="[not] {json}, 'quoted' & \"so\"",
 )
@@ -97,6 +100,7 @@ RESULT = Result(
     (FAILURE,),
     Unmodelled(3, ("ü", "\U0001f600")),
     PREDICTED,
+    Late(3, 1, ("ü", "\U0001f600")),
 )
 WHOLE_CHUNK = Chunk(
     run=WHOLE_RUN.id,

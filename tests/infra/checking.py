@@ -41,6 +41,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     | {
         "cluster": "batch",
         "maxNodes": 7,
+        "waitFor": "marker:_SUCCESS",
         "settings": {"WINDOW": "PT15M"},
         "streaming": "capture",
         "staticData": "copy",

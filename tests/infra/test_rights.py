@@ -150,6 +150,14 @@ def test_nobody_may_do_more_or_less_than_the_table_says() -> None:
     assert {grant for case in CASES.values() for grant in grants(deployed(case))} == table
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_the_app_may_list_readings_only_where_windows_wait_for_them(case: str) -> None:
+    rights = {role for who, role, on in grants(deployed(CASES[case])) if (who, on) == ("app", "container `readings`")}
+    wait_for = CASES[case].get("waitFor", "")
+    assert given(CASES[case]).get("WAIT_FOR", "") == wait_for
+    assert rights == ({"Storage Blob Data Reader"} if wait_for else set())
+
+
 def test_without_a_person_none_is_let_in() -> None:
     assert "person" not in {who for who, _, _ in grants(deployed(BASE))}
 

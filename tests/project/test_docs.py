@@ -76,7 +76,8 @@ def shown(name: str) -> str:
     spelled = {
         "storage": "*required*", "heartbeat": "*required*", "schedule": "`0 5 * * * *`", "chunk_size": "`auto`",
         "model_names": "`{device}[/{sensor}].{ext}`", "readings_columns": "as they are called",
-        "prune_predictions": "`false`", "other_versions": "`warn`", "predictions_schema": "",
+        "prune_predictions": "`false`", "rescore_late": "`false`", "wait_for": "",
+        "other_versions": "`warn`", "predictions_schema": "",
         "features": "", "missing_values": "", "window_origin": "", "model_formats": "", "readings_csv": "",
     }  # fmt: skip
     default = Settings.model_fields[name].default

@@ -24,15 +24,15 @@ from local import npm
 from local.browser import find_browser
 from shared.api.app import create_api
 from shared.api.auth import Authorizer
-from shared.contract.domain import Unmodelled
+from shared.contract.domain import Late, Unmodelled
 from shared.contract.errors import Misconfigured
 from shared.contract.paths import make_job_name
 from shared.contract.reasons import Reason
 from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
 from shared.contract.windows import Window
 from shared.state.requests import SCHEDULE, Quarantined, RequestKind
-from shared.state.runs import Heartbeat, Nodes, Phase
-from tests.storm.world import EARLIER, WINDOW, World
+from shared.state.runs import Heartbeat, Nodes, Phase, Waited
+from tests.storm.world import EARLIER, NOON, WINDOW, World
 
 if TYPE_CHECKING:  # imported late: it takes a while
     from playwright.sync_api import Browser, Locator, Page
@@ -424,6 +424,28 @@ def test_a_timer_that_does_not_beat_is_told_at_a_glance(page: Page, world: World
     world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), trouble="the cluster was not seen"))
     page.clock.run_for(21_000)
     page.get_by_text("Error in the last tick: the cluster was not seen").wait_for()
+
+
+def test_a_window_that_waits_and_one_that_waited_in_vain_are_told_in_plain_words(page: Page, world: World) -> None:
+    page.get_by_text("Scheduler: healthy").wait_for()
+    until = NOON + timedelta(hours=2)
+    beat = world.ledger.read_heartbeat()
+    world.ledger.save_heartbeat(replace(beat, waiting=OPEN, waits_until=until, at_limit=WINDOW))
+    page.clock.run_for(21_000)
+    page.get_by_text("Scheduler: degraded").wait_for()
+    page.get_by_text(f"{OPEN} waits for its readings, until").wait_for()
+    page.get_by_text(f"{WINDOW} waited in vain: its readings may be incomplete.").wait_for()
+
+
+def test_how_a_run_waited_and_its_late_readings_are_facts_of_it(page: Page, world: World) -> None:
+    late = Late(1234, 22, (HOSTILE, "fan"), 5)
+    world.ledger.save_run(replace(world.ledger.read_run(WINDOW), waited=Waited.LIMIT, late=late))
+    page.locator("#runs").get_by_role("link", name="2026-11-21 11:00 – 12:00").click()
+    facts = page.locator(f"#card-{WINDOW} .facts")
+    facts.get_by_text("to the limit; they may be incomplete").wait_for()
+    found = facts.get_by_text("1,234 of the window before, of 22 devices")
+    assert found.get_attribute("title") == f"{HOSTILE}\nfan\nand 20 more"
+    facts.get_by_text("5 of earlier windows, which no run reads").wait_for()
 
 
 def test_a_ledger_without_runs_says_what_will_happen(page: Page, world: World, site: Site) -> None:

@@ -74,7 +74,7 @@ def _summarize(world: World) -> Hashable:
         tuple(world.fates),
         frozenset(
             (name, blob.etag, blob.data)
-            for blobs in (world.models, world.work, world.predictions)
+            for blobs in (world.models, world.work, world.predictions, world.readings)
             for name, blob in blobs._blobs.items()
         ),
         frozenset((run.id, run.version) for run in world.ledger._runs.values()),

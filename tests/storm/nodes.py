@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
 from shared.contract.documents import SCHEMAS
-from shared.contract.domain import Model, Part
+from shared.contract.domain import Late, Model, Part
 from shared.contract.errors import NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.outcomes import ModelResult, Outcomes
@@ -93,6 +93,7 @@ class Running:
     started: datetime | None = None
     beats: int = 0
     is_old: bool = False  # a node of 0.1, which does not say what it reads
+    late: frozenset[str] | None = None  # devices with rows of the window before; None: it does not count them
     scored: tuple[Outcomes, tuple[Part, ...]] | None = None  # once its part is written
     is_over: bool = False
 
@@ -135,6 +136,8 @@ class Running:
         run, chunk = manifest.window.id, manifest.chunk
         etags = {model.id: self._find_etag(stores.models, model) for model in manifest.models}
         carried = {} if self.how.loses_what_it_carries else _carried(work, manifest, self.order.carry)
+        for index in manifest.rescore:
+            carried.pop(manifest.models[index].id, None)
         verdicts = [
             carried[model.id][0] if model.id in carried else self._verdict(fleet, model, etags[model.id])
             for model in manifest.models
@@ -185,7 +188,13 @@ class Running:
         run, chunk = manifest.window.id, manifest.chunk
         ended = now + timedelta(seconds=10)
         reads = () if self.is_old else SCHEMAS
-        report = Report(run, chunk, attempt, self.started, ended, *self.scored, schema=manifest.schema, reads=reads)
+        late = None
+        if self.late is not None:
+            devices = sorted(self.late & {model.device for model in manifest.models})
+            late = Late(len(devices), len(devices), tuple(devices))
+        report = Report(
+            run, chunk, attempt, self.started, ended, *self.scored, schema=manifest.schema, reads=reads, late=late
+        )
         work.create(paths.report_path(run, chunk, attempt), report.to_bytes())
         return True
 

@@ -98,8 +98,8 @@ def copy_state(world: World) -> State:
 
 def _parts(world: World) -> tuple[Any, ...]:
     return (
-        world, world.ledger, world.cluster, world.models, world.work, world.predictions, world.plane.stopwatch,
-        world.tokens,
+        world, world.ledger, world.cluster, world.models, world.work, world.predictions, world.readings,
+        world.plane.stopwatch, world.tokens,
     )  # fmt: skip
 
 

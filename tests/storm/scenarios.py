@@ -15,12 +15,12 @@ from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.planning.plan import Plan
 from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
-from shared.state.runs import ChunkState, Phase, Run
+from shared.state.runs import ChunkState, Phase, Run, Waited
 from tests.storm.endings import Endings, EndsAlike, Moment
 from tests.storm.fault_plan import BY_NAME, FAULTS, Fault, Weather, shows
 from tests.storm.nodes import FATES
 from tests.storm.rehearsal import Rehearsal, TakenUp
-from tests.storm.world import EARLIER, NOON, WINDOW, World, counts
+from tests.storm.world import BEAT, EARLIER, NOON, WINDOW, World, counts
 
 FLEET: dict[str, Reason | None] = {
     "pump1": None,
@@ -63,6 +63,75 @@ def is_complete(world: World) -> None:
     world.check_complete(run)
     assert list(world.ledger._runs) == [EARLIER.id, WINDOW]  # P3
     assert (run.phase, counts(run.tally)) == (Phase.PARTIAL, world.expected())
+
+
+def waited(sign: str = "", *, asked: bool = False) -> Callable[[Weather, Sequence[str]], World]:
+    """The same where the window waits for a blob, which comes after three beats; or never, and a person may not wait.
+
+    The limit is at the seventh beat.
+    """
+
+    def play(weather: Weather, fates: Sequence[str]) -> World:
+        world = World(dict(FLEET), list(fates), weather=weather, wait_for="marker:_SUCCESS")
+        for _ in range(3):
+            world.beat()
+        if sign:
+            world.readings.write(sign, b"")
+        if asked:
+            world.wish(RequestKind.RUN)
+        world.beat_until_quiet()
+        return world
+
+    return play
+
+
+def has_waited(*endings: Waited | None) -> Callable[[World], None]:
+    def holds(world: World) -> None:
+        is_complete(world)
+        run, beat = world.ledger.read_run(WINDOW), world.ledger.read_heartbeat()
+        assert run.waited in endings
+        at_limit = WINDOW if run.waited is Waited.LIMIT else ""
+        assert (beat.waiting, beat.waits_until, beat.at_limit) == ("", None, at_limit)
+        assert run.opened_at <= NOON + 6 * BEAT + 12 * BEAT  # those are for faults
+
+    return holds
+
+
+def with_late_rows(weather: Weather, fates: Sequence[str]) -> World:
+    """Two windows, of which the second finds rows of the first: of one device that was scored, and one that failed."""
+    world = World(dict(FLEET), rescore=True)
+    world.ledger.remove_run(EARLIER.id)
+    world.ledger.add_run(replace(EARLIER, window=Window(EARLIER.window.start - HOUR, HOUR), models=len(FLEET)))
+    world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), watermark=EARLIER.window.start))
+    world.now = NOON - HOUR
+    world.beat_until_quiet()
+    world.now, world.fates = NOON, list(fates)
+    world.late[WINDOW] = frozenset({"pump1"})
+    world.plane = world.host(weather)
+    world.beat_until(lambda: WINDOW in world.ledger._runs and world.over and _is_again(world), 300)
+    return world
+
+
+def _is_again(world: World) -> bool:
+    return world.ledger.read_run(EARLIER.id).rescored
+
+
+def is_rescored(world: World) -> None:
+    """The model is scored once more; all others too, but only where it was not to be known which one it is."""
+    run = world.ledger.read_run(EARLIER.id)
+    for each in (run, world.ledger.read_run(WINDOW)):
+        world.check_complete(each)
+        assert (each.phase, counts(each.tally)) == (Phase.PARTIAL, world.expected())
+    assert (run.round, run.redo, run.rescored) == (1, RequestKind.RESCORE, True)
+    first, *others = world.ledger.list_chunks(EARLIER.id)
+    attempts = written_by(world, run)
+    assert first.committed
+    assert first.committed.attempt > 1
+    assert attempts["pump1"] == {first.committed.attempt}
+    of_others = {chunk.round for chunk in others}
+    assert attempts["pump2"] == ({1} if of_others == {0} else {first.committed.attempt})  # carried, or not
+    assert of_others in ({0}, {1})
+    assert world.ledger.read_run(WINDOW).round == 0
 
 
 def cancelled(at: int) -> Callable[[Weather, Sequence[str]], World]:
@@ -265,6 +334,14 @@ SCENARIOS = {
         ),
         Scenario("a run by nodes of the version before", by_old_nodes, is_complete, TROUBLED),
         Scenario("an extension", asked_again(RequestKind.EXTEND), is_extended),
+        Scenario(
+            "a window that waits",
+            waited("date=2026-11-21/hour=11/_SUCCESS"),
+            has_waited(Waited.COMPLETE, Waited.LIMIT),
+        ),
+        Scenario("a window that waits in vain", waited(), has_waited(Waited.LIMIT)),
+        Scenario("a window that nobody waits for", waited(asked=True), has_waited(None, Waited.LIMIT)),
+        Scenario("rows that came late", with_late_rows, is_rescored),
         Scenario("a backfill", filled_back, is_filled_back),
         Scenario("a model that kills its process", with_poison, is_in_quarantine),
     )

@@ -24,6 +24,7 @@ from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
 from shared.control.options import ControlOptions
 from shared.planning.chunking import ChunkSize
+from shared.planning.completeness import WaitFor
 from shared.planning.plan_writer import PlanOptions
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Phase, Run
@@ -50,10 +51,12 @@ POLICY = RunLimits(
 
 
 @cache
-def make_options(chunk_size: int, max_in_flight: int) -> ControlOptions:
+def make_options(chunk_size: int, max_in_flight: int, wait_for: str = "", *, rescore: bool = False) -> ControlOptions:
     """The options of a host."""
     planning = PlanOptions(chunk_size=ChunkSize(chunk_size))
-    return ControlOptions(planning=planning, limits=replace(POLICY, max_in_flight=max_in_flight))
+    limits = replace(POLICY, max_in_flight=max_in_flight)
+    waiting = WaitFor.parse(wait_for)
+    return ControlOptions(planning=planning, limits=limits, wait_for=waiting, wait_limit=6 * BEAT, rescore_late=rescore)
 
 
 @dataclass
@@ -69,14 +72,17 @@ class World:
     max_in_flight: int = 100
     now: datetime = NOON
     node_schema: int | None = 2  # as the tick before noted it; None: the app was upgraded just now
+    wait_for: str = ""
+    rescore: bool = False  # RESCORE_LATE
+    late: dict[str, frozenset[str]] = field(default_factory=dict)  # devices with late rows, as the nodes of a run count
     old_nodes: bool = False  # nodes of 0.1: they read schema 1, and do not know --current
 
     def __post_init__(self) -> None:
         self.tokens = Tokens()
         self.turns: list[datetime] = []  # when each part of the story was over
         self.ledger, self.cluster = MemoryLedger(self.tokens), MemoryCluster()
-        self.models, self.work, self.predictions = (
-            MemoryBlobs(f"memory://{name}", self.tokens) for name in ("models", "work", "predictions")
+        self.models, self.work, self.predictions, self.readings = (
+            MemoryBlobs(f"memory://{name}", self.tokens) for name in ("models", "work", "predictions", "readings")
         )
         for model in self.fleet:
             self.models.write(f"{model}.skops", b"a model")
@@ -100,11 +106,11 @@ class World:
             ledger=out("ledger", self.ledger),
             cluster=out("cluster", self.cluster),
             models=out("models", self.models),
-            readings=MemoryBlobs("memory://readings"),
+            readings=out("readings", self.readings),
             work=out("work", self.work),
             predictions=out("predictions", self.predictions),
             stopwatch=MemoryStopwatch(),
-            options=make_options(self.chunk_size, self.max_in_flight),
+            options=make_options(self.chunk_size, self.max_in_flight, self.wait_for, rescore=self.rescore),
         )
 
     def beat(self) -> None:
@@ -187,7 +193,8 @@ class World:
         else:
             self.cluster.set_state(name, said, fate)
         for how in processes:
-            self.processes.append((name, Running(order, how, is_old=self.old_nodes)))
+            late = self.late.get(order.manifest.window.id)
+            self.processes.append((name, Running(order, how, is_old=self.old_nodes, late=late)))
 
     def _name(self) -> str:
         return f"{self.random.getrandbits(64):x}"

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scorer.readings.layouts import DELTA_LOG
-from scorer.readings.time_zones import is_utc
 from scorer.storage.blob_store import Container
 from scorer.storage.delta_log import DeltaFile, read_delta_version
 from shared.contract.model_names import Columns
+from shared.contract.readings.zones import is_utc
 from shared.contract.windows import Window
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from scorer.readings.layouts import is_hidden
-from scorer.readings.time_zones import find_first_pass
 from scorer.storage.blob_store import Container
 from shared.contract.readings.path_pattern import PathIds, PathPattern, Segment
+from shared.contract.readings.zones import find_first_pass
 from shared.contract.windows import EPOCH, Window
 
 LISTERS = 8  # requests at a time

@@ -6,7 +6,7 @@ import base64
 import functools
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -70,25 +70,34 @@ class AzureBlobs:
         # The SDK makes an object of thirty fields for each blob, 160 us of CPU; its listing of names costs a tenth, and
         # its response holds the etags too. (obstore is faster still, but drops a name's leading and trailing slash,
         # and refuses a container that holds `a//b`.)
+        for page in self._list_pages(prefix, self._page):
+            for blob in page.iterfind("Blobs/Blob"):
+                properties = blob.find("Properties")
+                size = int(properties.findtext("Content-Length"))
+                yield Blob(_parse_name(blob), _strip_quotes(properties.findtext("Etag")), size)
+
+    def list_names(self, prefix: str, limit: int) -> Sequence[str]:
+        for page in self._list_pages(prefix, limit):
+            if blobs := page.findall("Blobs/Blob"):  # a page may be empty although there are further ones
+                return [_parse_name(blob) for blob in blobs if blob.findtext("Properties/ResourceType") != "directory"]
+        return []
+
+    def _list_pages(self, prefix: str, size: int | None) -> Iterator[Any]:
+        """The answers of a listing, each an element; none where there is no such container."""
         from azure.core.pipeline.policies import ContentDecodePolicy
 
         answers: list[Any] = []
         pages = self._container.list_blob_names(
-            name_starts_with=prefix, results_per_page=self._page, raw_response_hook=answers.append
+            name_starts_with=prefix, results_per_page=size, raw_response_hook=answers.append
         ).by_page()
-        try:
-            with translate_errors(self.url):
-                while _fetch_page(pages):
-                    tree = answers[-1].context[ContentDecodePolicy.CONTEXT_NAME]
-                    answers.clear()
-                    for blob in tree.iterfind("Blobs/Blob"):
-                        name, properties = blob.find("Name"), blob.find("Properties")
-                        text = unquote(name.text) if name.get("Encoded") == "true" else name.text
-                        yield Blob(
-                            text, _strip_quotes(properties.findtext("Etag")), int(properties.findtext("Content-Length"))
-                        )
-        except NotFound:  # no such container
-            return
+        with suppress(NotFound):
+            while True:
+                with translate_errors(self.url):
+                    if not _fetch_page(pages):
+                        return
+                page = answers[-1].context[ContentDecodePolicy.CONTEXT_NAME]
+                answers.clear()
+                yield page
 
     def describe_blobs(self, prefix: str) -> Iterator[BlobInfo]:
         try:
@@ -181,6 +190,12 @@ class AzureBlobs:
                 case _:
                     return _parse_properties(properties)
         raise Unavailable(f"copy to {self._build_url(name)} was still pending after {COPY_LIMIT} s")
+
+
+def _parse_name(blob: Any) -> str:
+    """The name of a blob in the answer of a listing."""
+    name = blob.find("Name")
+    return unquote(name.text) if name.get("Encoded") == "true" else str(name.text)
 
 
 def _fetch_page(pages: Iterator[object]) -> bool:

@@ -1,1 +1,1 @@
-"""How readings are named in storage."""
+"""Where the readings of a window are, for the app and for nodes. Pure: names only."""

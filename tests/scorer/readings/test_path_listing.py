@@ -15,6 +15,7 @@ from scorer.storage.blob_store import Folder, open_container
 from scorer.storage.range_reader import OpenFile
 from shared.contract.manifest import DeviceRange
 from shared.contract.model_names import Columns, ModelNames
+from shared.contract.readings.paths import list_paths
 from shared.contract.scoring_options import ReadingOptions
 from shared.contract.windows import Window
 from tests.scorer.readings.seen import HOUR, refusal, see
@@ -50,7 +51,7 @@ def write(root: Path, name: str, minute: int = 0, *, hour: int = 7, value: float
 
 
 def read(folder: Folder, pattern: str, *devices: str, window: Window | None = HOUR) -> Readings:
-    paths = source.list_paths(pattern, window) if window else [""]
+    paths = list_paths(pattern, window) if window else [""]
     opened = source.open_readings(folder, paths, Columns(), window, ReadingOptions(), pattern, devices)
     return opened.read_devices(devices)
 
@@ -147,7 +148,7 @@ def test_devices_without_a_model_are_counted_by_their_names(tmp_path: Path) -> N
 
     for pattern in ("h=%H/{device}.csv", "days/{device}/%Y-%m-%d.csv"):
         counter = UnmodelledCounter(frozenset({"b"}), DeviceRange(), ModelNames())
-        paths = source.list_paths(pattern, HOUR)
+        paths = list_paths(pattern, HOUR)
         opened = source.open_readings(
             Folder(tmp_path), paths, Columns(), HOUR, ReadingOptions(), pattern, ["b"], counter
         )
@@ -191,7 +192,7 @@ def test_markers_of_folders_are_passed_over(pattern: str, azurite: Azurite, fres
         client.upload_blob(f"{folder}/{device}.csv", f"time,device,value\n2026-11-21T07:00:00Z,{device},5\n")
     container = open_container(f"{azurite.blob_endpoint}/{fresh_name}", azurite.connection_string)
 
-    paths = source.list_paths(pattern, HOUR)
+    paths = list_paths(pattern, HOUR)
     opened = source.open_readings(container, paths, Columns(), HOUR, ReadingOptions(), pattern, ["pump1", "pump2"])
     readings = opened.read_devices(["pump1", "pump2"])
 

@@ -17,6 +17,7 @@ from scorer.readings.features import Expected
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model
 from shared.contract.model_names import Columns
+from shared.contract.readings.paths import list_paths
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ReadingOptions
 from shared.contract.windows import Window
@@ -352,7 +353,7 @@ def test_hidden_files_and_marks_of_other_writers_are_no_readings(tmp_path: Path)
 def test_a_window_reads_the_folders_that_it_touches_and_the_next_one(
     pattern: str, window: str, expected: list[str]
 ) -> None:
-    assert source.list_paths(pattern, Window.parse(window)) == expected
+    assert list_paths(pattern, Window.parse(window)) == expected
 
 
 def test_a_reading_that_arrived_late_is_found_in_the_next_folder(tmp_path: Path) -> None:
@@ -361,7 +362,7 @@ def test_a_reading_that_arrived_late_is_found_in_the_next_folder(tmp_path: Path)
         folder.mkdir(parents=True)
         (folder / "a.csv").write_text(f"time,device,value\n2026-11-21T07:59:{hour},pump,{int(hour)}\n")
 
-    where = source.list_paths("date=%Y-%m-%d/hour=%H/", HOUR)
+    where = list_paths("date=%Y-%m-%d/hour=%H/", HOUR)
     found = source.read_readings(Folder(tmp_path), where, Columns(), ["pump"], HOUR)
 
     assert see(found) == [("07:59:07", [7.0]), ("07:59:08", [8.0])]

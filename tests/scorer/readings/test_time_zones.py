@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 
 from scorer.readings import source
 from scorer.readings.device_readings import NO_OFFSET, Readings
-from scorer.readings.time_zones import NO_TIME, find_first_pass, list_changes, widen_range
+from scorer.readings.time_zones import NO_TIME, list_changes, widen_range
 from scorer.storage.blob_store import Folder
 from shared.contract.errors import Malformed
 from shared.contract.model_names import Columns
+from shared.contract.readings.paths import list_paths
+from shared.contract.readings.zones import find_first_pass
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, ReadingOptions, TimeFormat
 from shared.contract.windows import EPOCH, Window
@@ -254,7 +256,7 @@ def test_each_pass_is_scored_in_its_own_hour_from_folders_in_utc(pattern: str, t
 
     for hour in range(5):
         window = Window(start + timedelta(hours=hour), timedelta(hours=1))
-        paths = source.list_paths(pattern, window, "Europe/Berlin")
+        paths = list_paths(pattern, window, "Europe/Berlin")
         readings = source.read_readings(Folder(tmp_path), paths, Columns(), ["pump"], window, BERLIN)
         assert [value for _, value in see_values(readings)] == [4 * hour + i for i in range(4)]
         assert readings.list_warnings() == []
@@ -262,9 +264,9 @@ def test_each_pass_is_scored_in_its_own_hour_from_folders_in_utc(pattern: str, t
 
 def test_folders_before_the_window_are_read_for_a_second_pass_only() -> None:
     pattern, zone = "%d-%H", "Europe/Berlin"
-    hours = [source.list_paths(pattern, Window.parse(f"20261025T{hour:02}00Z-PT1H"), zone) for hour in range(3)]
+    hours = [list_paths(pattern, Window.parse(f"20261025T{hour:02}00Z-PT1H"), zone) for hour in range(3)]
     assert hours == [["25-00", "25-01"], ["25-00", "25-01", "25-02"], ["25-02", "25-03"]]
-    assert source.list_paths(pattern, Window.parse("20261025T0100Z-PT1H"), "UTC") == ["25-01", "25-02"]
+    assert list_paths(pattern, Window.parse("20261025T0100Z-PT1H"), "UTC") == ["25-01", "25-02"]
     start = datetime(2026, 10, 25, 1, 59, tzinfo=UTC)
     assert find_first_pass(start, start + timedelta(minutes=1), zone) == datetime(2026, 10, 25, tzinfo=UTC)
 

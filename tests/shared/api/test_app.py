@@ -11,14 +11,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from shared.api.auth import Authorizer
-from shared.contract.domain import Unmodelled
+from shared.contract.domain import Late, Unmodelled
 from shared.contract.errors import Unavailable
 from shared.contract.reasons import Reason
 from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
 from shared.contract.version import VERSION
 from shared.control.loop import ControlPlane
 from shared.state.requests import RequestKind
-from shared.state.runs import JobState, Nodes, Phase
+from shared.state.runs import JobState, Nodes, Phase, Waited
 from tests.shared.api.served import Client
 from tests.storm.world import EARLIER, NOON, WINDOW, World
 
@@ -57,6 +57,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "phase": "partial",
         "window": {"start": "2026-11-21T11:00:00Z", "end": "2026-11-21T12:00:00Z"},
         "asked_by": "schedule",
+        "waited": None,
         "round": 0,
         "redo": None,
         "observed_at": f"{ended.observed_at:%Y-%m-%dT%H:%M:%SZ}",
@@ -82,6 +83,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "failures": run["failures"],
         "ignored_files": {"endings": {".csv": 1}, "examples": ["notes.csv"]},
         "unmodelled": None,
+        "late": None,
         "predicted": None,
         "reason": None,
         "message": "",
@@ -105,6 +107,18 @@ def test_devices_without_a_model_are_counted_for_the_run_and_each_chunk(over: Wo
     assert run["models"]["total"] == 3
     chunks = client(over).get(f"/api/runs/{WINDOW}/chunks").json()["items"]
     assert [c["unmodelled"] for c in chunks] == [{"devices": 30, "examples": ["fan", "valve"]}, None]
+
+
+def test_late_rows_are_counted_for_the_run_and_each_chunk(over: World) -> None:
+    first, _ = over.ledger.list_chunks(WINDOW)
+    assert first.committed
+    late = Late(9, 2, ("fan", "valve"), 4)
+    over.ledger.save_chunks([replace(first, committed=replace(first.committed, late=late))])
+    over.ledger.save_run(replace(over.ledger.read_run(WINDOW), late=late))
+    answer = {"rows": 9, "devices": 2, "examples": ["fan", "valve"], "unread_rows": 4}
+    assert client(over).get(f"/api/runs/{WINDOW}").json()["late"] == answer
+    chunks = client(over).get(f"/api/runs/{WINDOW}/chunks").json()["items"]
+    assert [c["late"] for c in chunks] == [answer, None]
 
 
 def test_what_models_predicted_is_answered_for_the_run_and_each_chunk(over: World) -> None:
@@ -297,6 +311,7 @@ def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one(
         "late": False, "ticked_at": "2026-11-21T12:05:00Z", "decided_until": "2026-11-21T12:00:00Z", "trouble": "",
         "next_due": "2026-11-21T13:05:00Z", "paused_since": None, "throttled_until": None,
         "nodes": {"current": 0, "target": 0, "states": {}, "observed_at": "2026-11-21T12:05:00Z"},
+        "waiting": None, "opened_at_limit": None,
         "version": VERSION, "predictions_schema": 1, "features": "assumed", "window_origin": "1970-01-01",
     }  # fmt: skip
     world.now += timedelta(minutes=11)
@@ -314,6 +329,17 @@ def test_health_tells_of_the_cluster_until_when_it_wants_to_be_left_alone_and_wh
         found.append((told["throttled_until"], told["nodes"]))
     view = {"current": 3, "target": 8, "states": {"idle": 1, "running": 2}, "observed_at": "2026-11-21T12:05:00Z"}
     assert found == [("2026-11-21T12:15:00Z", view), (None, view)]
+
+
+def test_it_is_told_which_window_waits_and_that_one_was_opened_at_its_limit(world: World) -> None:
+    until, limit = NOON + timedelta(hours=2), "20261121T1000Z-PT1H"
+    beat = replace(world.ledger.read_heartbeat(), waiting=WINDOW, waits_until=until, at_limit=limit)
+    world.ledger.save_heartbeat(beat)
+    told = client(world).get("/api/health").json()
+    assert told["waiting"] == {"run": WINDOW, "until": "2026-11-21T14:05:00Z"}
+    assert told["opened_at_limit"] == limit
+    world.ledger.save_run(replace(world.ledger.read_run(limit), waited=Waited.LIMIT))
+    assert client(world).get(f"/api/runs/{limit}").json()["waited"] == "limit reached"
 
 
 @pytest.mark.parametrize(

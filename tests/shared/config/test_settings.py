@@ -12,6 +12,7 @@ from shared.contract.model_names import Columns, ModelNames
 from shared.contract.scoring_options import CsvOptions, Features, Gaps, Probabilities, ReadingOptions, ScoringOptions
 from shared.control.loop import ControlOptions
 from shared.planning.chunking import ChunkSize
+from shared.planning.completeness import WaitFor
 from shared.planning.schedule import Schedule
 
 AZURITE = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
@@ -31,6 +32,8 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         ("STORAGE", "https://x", "got 9 characters that are none of these"),
         ("STORAGE", "https://fleet.file.core.windows.net", "characters that are none of these"),
         ("WINDOW_ORIGIN", "Monday", "expected a date such as 1970-01-05, which was a Monday, got 'Monday'"),
+        ("WAIT_FOR", "marker", "expected marker:NAME, such as marker:_SUCCESS, or next-folder, got 'marker'"),
+        ("WAIT_LIMIT", "2 hours", "expected an ISO 8601 duration such as PT10M or PT30S, got '2 hours'"),
         ("PREDICTIONS_CONTAINER", "readings", "expected another one than READINGS_CONTAINER, got 'readings'"),
         ("PREDICTIONS_CONTAINER", "models", "expected another one than MODELS_CONTAINER, got 'models'"),
         ("WORK_CONTAINER", "predictions", "expected another one than PREDICTIONS_CONTAINER, got 'predictions'"),
@@ -43,6 +46,16 @@ def test_what_cannot_be_meant_is_refused(name: str, text: str, problem: str) -> 
     assert first == "settings are wrong:"
     assert [line.split(":")[0].strip() for line in lines if problem in line] == [name]
     assert sorted(line.split(":")[0].strip() for line in lines) == sorted([name, "CATCH_UP"])
+
+
+def test_what_windows_wait_for_is_passed_on_and_folders_that_cannot_show_it_are_refused_at_the_start() -> None:
+    waits = {**AZURITE, "WAIT_FOR": "marker:_SUCCESS", "WAIT_LIMIT": "PT30M"}
+    options = bootstrap.build_control_options(load_settings(waits))
+    assert (options.wait_for, options.wait_limit) == (WaitFor("_SUCCESS"), timedelta(minutes=30))
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({**waits, "READINGS_PATH": "{device}/%Y/%m/%d/"})
+    problem = "expected a READINGS_PATH without {...} and *, which is not supported yet, got '{device}/%Y/%m/%d/'"
+    assert str(caught.value) == f"settings are wrong:\n  WAIT_FOR: {problem}"
 
 
 @pytest.mark.parametrize(

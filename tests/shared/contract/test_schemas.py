@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.contract.columns import dump_document, make_integers, make_texts, parse_columns, split_document
 from shared.contract.documents import NEWEST, SCHEMAS
-from shared.contract.domain import Model, Part, PartStatistics, Unmodelled, merge_unmodelled
+from shared.contract.domain import Late, Model, Part, PartStatistics, Unmodelled, merge_late, merge_unmodelled
 from shared.contract.errors import Malformed, Misconfigured
 from shared.contract.fleet.formats import ModelFormats
 from shared.contract.manifest import DeviceRange, Manifest, PackRef
@@ -104,6 +104,7 @@ SECOND_REPORT = replace(
     predicted=Predicted(
         {"classifier": 1, "regressor": 1}, 8, (LabelCount("ü", 4),), 1, PredictionRange(1, -0.5, -0.5, -0.5)
     ),
+    late=Late(7, 2, ("pump-1", "ü"), 3),
 )
 OWNER = Planner("fleet-score", "https://m", "https://p")
 PLAN = Plan(
@@ -362,6 +363,32 @@ def test_the_examples_of_devices_without_a_model_are_cut_and_legible() -> None:
     assert (len(unmodelled.examples), len(unmodelled.examples[1])) == (20, MESSAGE_LIMIT)
 
 
+def test_models_that_are_not_carried_over_are_named_only_where_there_are_some_and_a_node_must_know_them() -> None:
+    data = replace(SECOND_MANIFEST, rescore=(0, 2)).to_bytes()
+    assert Manifest.from_bytes(data).rescore == (0, 2)
+    assert json.loads(split_document(data)[0])["needs"] == ["rescore"]
+    assert b"rescore" not in SECOND_MANIFEST.to_bytes()
+    with pytest.raises(Malformed, match="expected indices of 3 models, got 3"):
+        Manifest.from_bytes(edit(data, rescore=[3]))
+
+
+def test_a_report_without_late_rows_does_not_say_that_there_are_none() -> None:
+    data = SECOND_REPORT.to_bytes()
+    assert Report.from_bytes(edit(data, late=None)) == replace(Report.from_bytes(data), late=None)
+    assert b'"late"' not in replace(SECOND_REPORT, late=None).to_bytes()
+    assert b'"late"' not in replace(SECOND_REPORT, schema=1).to_bytes()
+    assert Report.from_bytes(replace(SECOND_REPORT, late=Late()).to_bytes()).late == Late()
+    devices = [f"pump-{i:04}" for i in range(1001)]
+    late = Report.from_bytes(edit(data, late={"rows": 1, "devices": 1001, "examples": devices, "unread_rows": 0})).late
+    assert late == Late(1, 1001, tuple(devices[:1000]))
+    assert late.shorten() == Late(1, 1001, tuple(devices[:20]))
+
+
+def test_late_rows_of_chunks_are_added_and_a_device_is_named_once() -> None:
+    assert merge_late([Late(1, 2, ("b", "c"), 3), None, Late(4, 1, ("b",))]) == Late(5, 3, ("b", "c"), 3)
+    assert (merge_late([None, Late()]), merge_late([None])) == (Late(), None)
+
+
 def test_counts_of_chunks_are_added_and_the_first_twenty_devices_named() -> None:
     counts = [Unmodelled(21, tuple(f"pump-{i:02}" for i in range(20))), None, Unmodelled(2, ("fan-1", "fan-2"))]
     assert merge_unmodelled(counts) == Unmodelled(23, ("fan-1", "fan-2", *(f"pump-{i:02}" for i in range(18))))
@@ -408,7 +435,7 @@ def test_a_document_that_is_cut_anywhere_is_refused(read: Callable[[bytes], Any]
 def test_a_document_without_one_of_its_fields_is_refused(read: Callable[[bytes], Any], data: bytes) -> None:
     optional = {
         "version", "reads", "needs", "ignored_endings", "ignored_examples", "unmodelled", "unmodelled_examples",
-        "model_formats", "predicted",
+        "model_formats", "predicted", "late",
     }  # fmt: skip
     for name in json.loads(split_document(data)[0]).keys() - optional:
         with pytest.raises(Malformed):
@@ -437,7 +464,9 @@ WRONG_REPORTS: dict[int, list[dict[str, Any]]] = {
         {"statistics": [{}]}, {"statistics": 2 * [STATISTICS]}, {"statistics": [{**STATISTICS, "first_time": 1.5}]},
         {"statistics": [{**STATISTICS, "nulls": {"value": -1}}]}, {"needs": 7}, {"unmodelled": -1}, {"unmodelled": "3"},
         {"unmodelled_examples": 7}, {"predicted": 7}, {"predicted": {}},
-        {"predicted": {**Predicted().to_json(), "labels": [["a", -1]]}},
+        {"predicted": {**Predicted().to_json(), "labels": [["a", -1]]}}, {"late": 7}, {"late": {}},
+        {"late": {"rows": -1, "devices": 0, "examples": [], "unread_rows": 0}},
+        {"late": {"rows": 1, "devices": 1, "examples": 7, "unread_rows": 0}},
     ],
 }  # fmt: skip
 BOTH: list[dict[str, Any]] = [
@@ -500,7 +529,9 @@ def test_a_report_of_another_number_of_models_is_refused_before_they_are_read(re
     assert Report.from_bytes(report.to_bytes(), 3).tally == report.tally
     with pytest.raises(Malformed, match="expected 4 models, got 3"):
         Report.from_bytes(report.to_bytes(), 4)
-    many = replace(SECOND_REPORT, unmodelled=None, outcomes=Outcomes([], [0] * 10**6, [0] * 10**6)).to_bytes()
+    many = replace(
+        SECOND_REPORT, unmodelled=None, late=None, outcomes=Outcomes([], [0] * 10**6, [0] * 10**6)
+    ).to_bytes()
     assert len(many) < 1_000
     with pytest.raises(Malformed, match="expected 3 models, got 1000000"):
         Report.from_bytes(many, 3)

@@ -8,7 +8,7 @@ import pytest
 
 from shared.adapters.memory import MemoryBlobs
 from shared.contract import paths
-from shared.contract.domain import Failure, Part, Tally, Unmodelled
+from shared.contract.domain import Failure, Late, Part, Tally, Unmodelled
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Progress, Report
@@ -375,6 +375,46 @@ def test_the_count_of_devices_without_a_model_is_that_of_the_last_report_that_ha
     assert after.chosen
     assert after.chosen.unmodelled == becomes
     assert after.unmodelled == before  # of what consumers read, until it is committed
+
+
+@pytest.mark.parametrize(
+    ("manifest", "state", "is_included"),
+    [("new", C.COMMITTED, True), ("", C.COMMITTED, False), (FRESH.manifest, C.COMMITTED, False)],
+)
+def test_a_rescore_includes_the_chunks_that_have_another_manifest_in_it(
+    manifest: str, state: ChunkState, *, is_included: bool
+) -> None:
+    chunk = replace(FRESH, state=state, committed=result(3), next_attempt=2)
+    run = replace(AGAIN, redo=RequestKind.RESCORE)
+    after = attempts.reopen_chunk(run, chunk, NOW, manifest)
+    if not is_included:
+        assert after == chunk
+        return
+    assert (after.state, after.round, after.manifest, after.committed) == (C.WAITING, run.round, "new", chunk.committed)
+    (attempt,) = attempts.start_attempt(replace(run, current_files=True), after, NOW).attempts
+    assert (attempt.number, attempt.carry, attempt.current_files) == (2, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("redo", "before", "reported", "becomes"),
+    [
+        (None, None, Late(3, 1, ("fan",)), Late(3, 1, ("fan",))),
+        (None, None, Late(21, 21, tuple("abcdefghijklmnopqrstu")), Late(21, 21, tuple("abcdefghijklmnopqrst"))),
+        (RequestKind.REDRIVE, Late(3, 1, ("fan",)), Late(), Late(3, 1, ("fan",))),  # of what is not carried over
+        (RequestKind.REDRIVE, None, Late(3, 1, ("fan",)), Late(3, 1, ("fan",))),
+        (RequestKind.RESCORE, Late(3, 1, ("fan",)), Late(1, 1, ("fan",)), Late(3, 1, ("fan",))),
+        (RequestKind.REPROCESS, Late(3, 1, ("fan",)), Late(5, 1, ("fan",)), Late(5, 1, ("fan",))),
+        (RequestKind.REPROCESS, Late(3, 1, ("fan",)), None, None),
+    ],
+)
+def test_the_count_of_late_rows_is_that_of_a_report_of_all_devices(
+    redo: RequestKind | None, before: Late | None, reported: Late | None, becomes: Late | None
+) -> None:
+    run, chunk = again(3 if redo else None, redo)
+    chunk = replace(chunk, committed=chunk.committed and replace(chunk.committed, late=before))
+    after = follow(chunk, J.RUNNING, report=replace(report(3, attempt=2), late=reported), run=run)
+    assert after.chosen
+    assert (after.chosen.late, after.late) == (becomes, before)
 
 
 def test_a_redrive_that_scored_fewer_is_a_retry_and_what_is_committed_stays() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.domain import Failure, Part, Tally, Unmodelled
+from shared.contract.domain import Failure, Late, Part, Tally, Unmodelled
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
@@ -388,6 +388,14 @@ def test_devices_without_a_model_are_summed_over_the_chunks_that_count_them_and_
     assert (after.unmodelled, after.unmodelled_chunks) == (Unmodelled(3, ("a", "b", "fan-1")), 2)
     assert after.tally.models == 30
     assert summarize_run(after, chunks[1:2], NOW).unmodelled is None
+
+
+def test_late_rows_are_summed_over_the_chunks_that_count_them() -> None:
+    first, second = committed(chunk(0)), committed(chunk(1))
+    assert first.committed
+    counting = replace(first, committed=replace(first.committed, late=Late(2, 1, ("fan",), 3)))
+    assert summarize_run(RUN, [counting, second, chunk(2)], NOW).late == Late(2, 1, ("fan",), 3)
+    assert summarize_run(RUN, [second, chunk(2)], NOW).late is None
 
 
 def test_a_chunk_that_is_redriven_keeps_its_count_meanwhile() -> None:

@@ -1,0 +1,37 @@
+"""Problems of several settings together: each alone is well-formed. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+
+from shared.contract.errors import Malformed
+from shared.contract.windows import parse_length
+from shared.planning.completeness import WaitFor
+
+PREDICTIONS_FOLDER = "date=%Y-%m-%d/hour=%H/"  # of an hour's predictions, as in `shared/contract/paths.py`
+
+
+def find_shared_containers(texts: Mapping[str, str]) -> list[str]:
+    """Problems of containers that are one and must not be. *texts*: all settings, by field."""
+    kinds = ("models", "readings", "predictions", "work")
+    container = {kind: texts[f"{kind}_container"] for kind in kinds}
+    pairs = [("work", other) for other in kinds[:3]] + [("predictions", "models")]
+    if PREDICTIONS_FOLDER.startswith(
+        re.split("[{*]", texts["readings_path"])[0]
+    ):  # predictions would be read as readings
+        pairs.append(("predictions", "readings"))
+    return [
+        f"  {kind.upper()}_CONTAINER: expected another one than {other.upper()}_CONTAINER, got {container[kind]!r}"
+        for kind, other in pairs
+        if container[kind] == container[other]
+    ]
+
+
+def find_wait_problems(texts: Mapping[str, str]) -> list[str]:
+    """Why windows cannot wait as WAIT_FOR says."""
+    with suppress(Malformed):  # of one setting alone, which is a problem of its own
+        problem = WaitFor.parse(texts["wait_for"]).find_problem(texts["readings_path"], parse_length(texts["window"]))
+        return [f"  WAIT_FOR: {problem}"] if problem else []
+    return []

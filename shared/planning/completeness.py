@@ -1,0 +1,112 @@
+"""Whether the readings of a window are complete, by names in their folders, and how long it waits for that. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Self
+
+from shared.contract.errors import Malformed
+from shared.contract.readings.paths import list_paths
+from shared.contract.windows import DAY, EPOCH, Window
+from shared.state.runs import Waited
+
+from .schedule import Schedule
+
+NAMES_LIMIT = 10  # of one listing; more than one, since the markers of folders come before what is in them
+FOLDERS_LIMIT = 100  # of a window: each is listed at each tick while the window waits
+
+_MARKER = "marker:"
+_NEXT_FOLDER = "next-folder"
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One thing that has to be there: the blob *name*, or where that is empty any blob in *folder*."""
+
+    folder: str
+    name: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What is listed. Where it is a name, that name is the first of the listing."""
+        return self.name or self.folder
+
+    def is_met(self, names: Sequence[str]) -> bool:
+        """Whether the first *names* of a listing of the prefix show it. The markers of folders show nothing."""
+        if self.name:
+            return self.name in names
+        return any(not name.endswith("/") for name in names)
+
+    def describe(self) -> str:
+        """What is missing, for people."""
+        return f"no blob {self.name}" if self.name else f"no blob in {self.folder}"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """What shows that a window's readings are complete; by default nothing, and no window waits."""
+
+    marker: str = ""  # the name of a blob in each folder of the window
+    next_folder: bool = False  # any blob in the folder after the window's: writers by arrival have moved on
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`marker:NAME`, `next-folder`, or "" to wait for nothing. Raises Malformed."""
+        marker = text.removeprefix(_MARKER)
+        if text in ("", _NEXT_FOLDER):
+            return cls(next_folder=bool(text))
+        if not text.startswith(_MARKER) or not marker or set(marker) & set("/\\*?{}%") or marker in (".", ".."):
+            raise Malformed(f"expected marker:NAME, such as marker:_SUCCESS, or {_NEXT_FOLDER}, got {text!r}")
+        return cls(marker)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether windows wait."""
+        return bool(self.marker) or self.next_folder
+
+    def list_signs(self, pattern: str, window: Window, zone: str = "") -> tuple[Sign, ...]:
+        """What has to be there, the newest folder first: it is the last to come. *pattern* is READINGS_PATH."""
+        *folders, following = list_paths(pattern, window, zone)
+        if self.next_folder:
+            return (Sign(following, "" if following.endswith("/") else following),)
+        return tuple(Sign(folder, folder + self.marker) for folder in reversed(folders))
+
+    def find_problem(self, pattern: str, length: timedelta) -> str:
+        """Why windows of this *length* cannot wait for folders of this *pattern*; "" where they can."""
+        if not self.is_set:
+            return ""
+        if set(pattern) & set("{}*"):
+            return f"expected a READINGS_PATH without {{...}} and *, which is not supported yet, got {pattern!r}"
+        paths = [path for path, _ in groupby(_list_samples(pattern))]
+        if len(set(paths)) < len(paths) or len(paths) == 1:
+            return f"expected a READINGS_PATH that names each folder once in all years, got {pattern!r}"
+        if self.marker and not pattern.endswith("/"):
+            return f"expected a READINGS_PATH of folders, which ends in /, for {_MARKER}{self.marker}, got {pattern!r}"
+        count = len(self.list_signs(pattern, Window(EPOCH, length)))
+        if count > FOLDERS_LIMIT:
+            return f"expected a WINDOW of at most {FOLDERS_LIMIT} folders of READINGS_PATH, got {count}"
+        return ""
+
+
+def _list_samples(pattern: str) -> Iterator[str]:
+    """The paths of hours, days, months and years that follow each other: a path that comes again is of two hours."""
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    hours = [first + n * timedelta(hours=1) for n in range(49)]
+    months = [datetime(2026 + n // 12, n % 12 + 1, 1, tzinfo=UTC) for n in range(1, 25)]
+    return ((instant).strftime(pattern) for instant in [*hours, first + 2 * DAY, *months])
+
+
+def find_wait_end(schedule: Schedule, window: Window, limit: timedelta) -> datetime:
+    """When a window is opened whatever its folders show: *limit* after it has become due."""
+    return schedule.next_fire(window.end - _SECOND) + limit
+
+
+def decide_wait(wait_end: datetime, now: datetime, *, is_complete: bool) -> Waited | None:
+    """How the wait of a window has ended; None while it waits."""
+    if is_complete:
+        return Waited.COMPLETE
+    return Waited.LIMIT if now >= wait_end else None
