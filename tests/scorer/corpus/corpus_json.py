@@ -51,7 +51,7 @@ def _arrays() -> Iterator[BadReadings]:
     yield _file("array-with-bom", codecs.BOM_UTF8 + pretty.encode(), BOTH)
     yield _file("array-in-utf-16", pretty.encode("utf-16"), BOTH)
     yield _file("array-of-nothing", "[]", NONE, "no readings")
-    yield _file("array-of-nothing-objects", "[{}, {}]", NONE, "no readings")
+    yield _file("array-of-nothing-objects", "[{}, {}]", WHOLE, "got no field")
     yield _file("arrays-in-lines", f"[{first}]\n[{second}]\n", BOTH)
     yield _file("arrays-among-lines", f"{first}\n[{second}]\n", BOTH)
     yield _file("arrays-on-one-line", f"[{first}][{second}]\n", BOTH)
