@@ -78,10 +78,10 @@ class Mdf4Process:
 
     def _start(self) -> Connection:
         if self.connection is None:
-            self.connection, theirs = _SPAWN.Pipe()
-            self.process = _SPAWN.Process(target=_serve_files, args=(theirs,), daemon=True)
+            self.connection, child_end = _SPAWN.Pipe()
+            self.process = _SPAWN.Process(target=_serve_files, args=(child_end,), daemon=True)
             self.process.start()
-            theirs.close()
+            child_end.close()
         return self.connection
 
     def _receive(self, connection: Connection) -> object:
