@@ -9,30 +9,25 @@ names that end in `#1`, and has no content hashes: folders are read with pathlib
 from __future__ import annotations
 
 import errno
-import functools
 import itertools
 import mmap
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from shared.contract.errors import Malformed, Misconfigured, NotFound, Unavailable
 from shared.contract.text import make_digest
 
-from .range_reader import OpenFile, find_protection, open_ranges, translate_errors
+from .azure_account import open_azure
+from .range_reader import MappedBlob, OpenFile, find_protection, map_ranges, open_ranges, translate_errors
 
 if TYPE_CHECKING:
-    from obstore.auth.azure import AzureCredentialProvider
     from obstore.store import AzureStore
-
-# Azurite's account, the same on every machine and published in its manual: no secret.
-AZURITE_ACCOUNT = "devstoreaccount1"
-AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 # Errors of a folder that stay until a person changes something; a full disk, for example, may pass.
 _LASTING = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
@@ -48,11 +43,14 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class MappedContent:
-    """A blob's bytes without a copy, and a state that changes with the blob. The state is not an etag."""
+class MappedFile:
+    """A file's bytes without a copy: see MappedBlob."""
 
     data: memoryview
     state: str
+
+    def load(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """See MappedBlob. The system reads a page of a mapped file where it is used."""
 
 
 class Oversized(Exception):
@@ -69,8 +67,8 @@ class Container(Protocol):
     def read(self, path: str, limit: int | None = None) -> Content:
         """Raises NotFound, and Oversized where there are more than *limit* bytes, before they are read."""
 
-    def map(self, path: str) -> MappedContent:
-        """A large blob without copying it. Raises NotFound."""
+    def map(self, path: str) -> MappedBlob:
+        """A large blob, as it was when it was mapped, of which only what is loaded is read. Raises NotFound."""
 
     def open(self, path: str) -> OpenFile:
         """A blob for random access, as it was when it was opened. Raises NotFound, as reads of it may."""
@@ -115,7 +113,7 @@ def open_container(url: str, storage: str = "") -> Container:
         )
     endpoint = "/".join([f"{parts.scheme}://{parts.netloc}", *account])
     name = account[0] if account else parts.netloc.split(".")[0]
-    return AzureBlobs(url, _open_azure(endpoint, name, segments[0], "/".join(segments[1:]), storage))
+    return AzureBlobs(url, open_azure(endpoint, name, segments[0], "/".join(segments[1:]), storage))
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -124,50 +122,6 @@ def split_url(url: str) -> tuple[str, str]:
     if "://" not in holder or not name:
         raise Malformed(f"expected the URL of a blob, got {url!r}")
     return holder, unquote(name)
-
-
-def _open_azure(endpoint: str, account: str, container: str, prefix: str, storage: str) -> AzureStore:
-    """The store, with the key or SAS that *storage* holds for this endpoint, else with a managed identity."""
-    try:
-        from obstore.store import AzureStore
-    except ModuleNotFoundError as error:
-        raise Misconfigured(f"containers need the extra node: pip install 'fleetscore[node]' ({error})") from error
-    fields = _parse_connection(endpoint, account, storage)
-    options: dict[str, Any] = {
-        "account_name": account,
-        "endpoint": endpoint,
-        "client_options": {"timeout": "300s", "allow_http": True},  # a part is one request, of any size
-        "retry_config": {"max_retries": 6},
-    }
-    if "AccountKey" in fields:
-        options["account_key"] = fields["AccountKey"]
-    elif "SharedAccessSignature" in fields:
-        options["sas_key"] = fields["SharedAccessSignature"].removeprefix("?")
-    elif endpoint.startswith("https://"):
-        options["credential_provider"] = _make_identity()
-    else:
-        raise Misconfigured(
-            f"STORAGE: expected a connection string of {endpoint}, since it does not accept a managed identity"
-        )
-    return AzureStore(container, prefix=prefix or None, **options)
-
-
-@functools.cache
-def _make_identity() -> AzureCredentialProvider:
-    """Azure's default credential; one for all containers, so that a node asks for one token."""
-    from obstore.auth.azure import AzureCredentialProvider
-
-    return AzureCredentialProvider()
-
-
-def _parse_connection(endpoint: str, account: str, storage: str) -> dict[str, str]:
-    """The fields of a connection string if it is for this endpoint; none otherwise."""
-    if storage.strip().rstrip(";").lower() == "usedevelopmentstorage=true":
-        return {"AccountKey": AZURITE_KEY} if account == AZURITE_ACCOUNT and endpoint.startswith("http://") else {}
-    fields = dict(pair.split("=", 1) for pair in storage.split(";") if "=" in pair)
-    name, suffix = fields.get("AccountName", ""), fields.get("EndpointSuffix", "core.windows.net")
-    default = f"{fields.get('DefaultEndpointsProtocol', 'https')}://{name}.blob.{suffix}"
-    return fields if fields.get("BlobEndpoint", default).rstrip("/") == endpoint else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +141,9 @@ class AzureBlobs:
                 raise Oversized(response.meta["size"])
             return Content(bytes(response.bytes()), (response.meta["e_tag"] or "").strip('"'))
 
-    def map(self, path: str) -> MappedContent:
+    def map(self, path: str) -> MappedBlob:
         """See Container."""
-        import obstore
-
-        with translate_errors(self.url, path):
-            response = obstore.get(self.store, path)
-            return MappedContent(memoryview(response.bytes()), response.meta["e_tag"] or "")
+        return map_ranges(self.url, self.store, path)
 
     def open(self, path: str) -> OpenFile:
         """See Container."""
@@ -260,12 +210,12 @@ class Folder:
             data = file.read()
         return Content(data, make_digest(data))
 
-    def map(self, path: str) -> MappedContent:
+    def map(self, path: str) -> MappedFile:
         """See Container."""
         with _translate_read_errors(self.root, path), (self.root / path).open("rb") as file:
             status = os.fstat(file.fileno())
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if status.st_size else b""
-        return MappedContent(memoryview(data), _make_state(status))
+        return MappedFile(memoryview(data), _make_state(status))
 
     def open(self, path: str) -> OpenFile:
         """See Container."""
