@@ -28,7 +28,6 @@ import xxhash
 
 from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
-from scorer.families.trees.ensemble import sum_leaves
 from scorer.families.trees.lightgbm import read_lightgbm
 from scorer.families.trees.xgboost import read_xgboost
 from scorer.model_files import reader
@@ -54,6 +53,7 @@ from shared.contract.windows import Window
 from shared.planning.plan import Plan, Planner, RoundPlan
 from shared.state.runs import Chunk, Phase, Run
 from tests.patience import patience
+from tests.scorer.families.reference_trees import sum_leaves
 
 ROOT = Path(__file__).parents[2]
 SECONDS = float(os.environ.get("FLEETSCORE_FUZZ", "15"))
