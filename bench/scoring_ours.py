@@ -83,7 +83,7 @@ def write_manifests(fleet: Fleet, kind: str, place: Place, cores: int) -> list[s
 
 def write_packs(fleet: Fleet, kind: str, place: Place, cores: int) -> None:
     """The packs of the fleet's chunks, made of the distinct models' numbers by the writer of packs itself."""
-    from scorer.packs import pack
+    from scorer.packs import pack, stored_pack
 
     files, work = fleet.distinct(kind), place.container()
     packed, etags = [pack_file(data) for data in files], [make_digest(data) for data in files]
@@ -92,7 +92,7 @@ def write_packs(fleet: Fleet, kind: str, place: Place, cores: int) -> None:
             pack.Entry(m, m.etag, packed[i % DISTINCT])
             for i, m in zip(places, _list_models(places, kind, etags), strict=True)
         ]
-        work.write(paths.pack_path(_pack_name(places)), pack.to_bytes(pack.build_pack(entries)))
+        work.write(paths.pack_path(_pack_name(places)), stored_pack.to_bytes(pack.build_pack(entries)))
 
 
 def build_commands(urls: Sequence[str], attempt: int) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """Score one chunk on a node: read the manifest, score pack by pack, write the part, and the report last.
 
-Memory is bounded by a pack and does not grow with the chunk. While the kernels score a pack, a thread loads the models
-and the readings of the next one.
+Memory is bounded by two packs and does not grow with the chunk. While the kernels score a pack, a thread loads the
+models and the readings of the next one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from scorer.packs.cache import LoadedModels, load_models
+from scorer.packs.cache import LoadedModels, load_models, load_numbers
 from scorer.packs.fetch import Stores, make_refusals
 from scorer.packs.pack import EMPTY
 from scorer.predictions.outcome import ModelOutcome
@@ -34,7 +34,7 @@ from scorer.readings.unmodelled import UnmodelledCounter
 from scorer.sandbox.pool import WorkerPool
 from scorer.scoring import pipeline
 from scorer.scoring.carry_over import carry_over_results
-from scorer.scoring.needed_columns import find_needed_columns
+from scorer.scoring.needed_columns import find_models_with_rows, find_needed_columns
 from scorer.scoring.pack_state import ProgressCounter, add_predicted
 from scorer.scoring.pipeline import PackInput, ScoringContext
 from scorer.scoring.run_warnings import RunWarnings
@@ -123,6 +123,7 @@ def run_attempt(
                 if writing:
                     writing.result()
                 writing = writer.submit(parts.add_table, output.rows)
+                del pack_input  # before the pack after the next is loaded: there are two in memory
             if writing:
                 writing.result()
         joined = join_outcomes(outcomes, models.ids)
@@ -173,12 +174,21 @@ def read_library_versions() -> dict[str, str]:
 class _LoadedPack:
     """A pack before its readings are read."""
 
+    name: str
     models: ModelList
     carried: Mapping[int, ModelOutcome]
     loaded: LoadedModels
     needed: Projection
     stores: Stores
     is_isolated: bool = False
+
+    def load_numbers(self, readings: Readings) -> _LoadedPack:
+        """The same with the numbers of models that have readings. What had to be read again may need more columns."""
+        if self.loaded.index is None:
+            return self
+        is_needed = find_models_with_rows(self.models, readings, {*self.carried, *self.loaded.refusals})
+        loaded = load_numbers(self.stores, self.name, self.models, self.carried, self.loaded, is_needed)
+        return replace(self, loaded=loaded, needed=find_needed_columns(self.models, loaded, self.carried))
 
     def join_readings(self, readings: Readings) -> PackInput:
         return PackInput(self.models, self.loaded, readings, self.carried, self.stores, self.is_isolated)
@@ -247,18 +257,19 @@ class _ChunkInputs:
             loaded = load_models(self.stores, name, models, carried)
             count = len(loaded.rows)
             models, carried = models[:count], {i: outcome for i, outcome in carried.items() if i < count}
-            return _LoadedPack(models, carried, loaded, find_needed_columns(models, loaded, carried), self.stores)
+            return _LoadedPack(name, models, carried, loaded, find_needed_columns(models, loaded, carried), self.stores)
         refusals = make_refusals(self.stores, models)
         unread = LoadedModels(EMPTY, np.full(len(models), -1), refusals, {})
-        return _LoadedPack(models, carried, unread, EVERYTHING, self.stores, is_isolated=True)
+        return _LoadedPack(name, models, carried, unread, EVERYTHING, self.stores, is_isolated=True)
 
     def _join_readings(
         self, opened: Source, loaded_packs: Iterator[_LoadedPack], warnings: RunWarnings
     ) -> Iterator[PackInput]:
         """The packs with their readings, which are read for several packs at once where they fit.
 
-        What a pack needs is known once it is loaded, and one pack is loaded at a time. Where it needs a column that was
-        not read, the pass begins again, with more columns and perhaps fewer packs: so the warnings count each row once.
+        What a pack needs is known once its index is loaded, and one pack is loaded at a time. Where it needs a column
+        that was not read, the pass begins again, with more columns and perhaps fewer packs: so the warnings count each
+        row once.
         """
         packs, divisible, projection = self._list_packs(), opened.divisible, Projection()
         bounds = list(itertools.accumulate((pack.models for pack in packs), initial=0))
@@ -270,8 +281,10 @@ class _ChunkInputs:
             end = min(len(packs), first + math.ceil(len(packs) / min(len(packs), passes)))
             readings = self._read_pass(opened, bounds[first], bounds[end], projection)
             while next_pack and scored < bounds[end] and projection.covers(next_pack.needed):
-                yield next_pack.join_readings(readings)
-                scored, next_pack = scored + len(next_pack.models), next(loaded_packs, None)
+                next_pack = next_pack.load_numbers(readings)
+                if projection.covers(next_pack.needed):
+                    yield next_pack.join_readings(readings)
+                    scored, next_pack = scored + len(next_pack.models), next(loaded_packs, None)
             if scored >= bounds[end]:
                 warnings.add_counts(readings.list_warnings())
                 self.late.add(readings.late.rows, readings.late.unread_rows, readings.late.devices)

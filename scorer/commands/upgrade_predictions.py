@@ -80,6 +80,7 @@ def _upgrade_file(container: Container, path: str, *, dry_run: bool) -> str:
     if dry_run:
         return "upgraded"
     content = container.map(path)
+    content.load([(0, len(content.data))])
     data = _rewrite_data(content.data)
     md5 = base64.b64encode(hashlib.md5(content.data, usedforsecurity=False).digest()).decode()
     original = Original(content.state.strip('"'), len(content.data), md5)

@@ -1,8 +1,9 @@
 """The layout of a model that predicts: a chain of steps, each of which turns the columns of some rows into others.
 
-    integers   head (HEAD_INTEGERS) | each step: kind, its integers, its numbers, its columns, what the kind says
+    integers   head (HEAD_INTEGERS) | each step: its head (STEP_INTEGERS), what the kind says
     numbers    parameter of the link | each step's numbers
     head       integers, numbers, most columns of a step, totals, outputs, Link, LabelRule, steps
+    of a step  kind, integers, numbers, columns that it makes
 
 The integers and numbers of a step follow each other in the order of the steps. The columns of the last step are the
 totals of the model, and its link makes its outputs of them. What the kinds of steps hold:
@@ -23,6 +24,8 @@ totals of the model, and its link makes its outputs of them. What the kinds of s
     ENCODE    counts               values                      in the first columns: the place of x among values, or NaN
     MEDIAN                         weights                     the weighted median of the columns
     TREES     see trees/packing.py
+    RBF_SUM                        gamma, vectors,             the sum of weight * RBF in the vectors' order, + offset
+                                   weights, offset
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from .trees.ensemble import Link
 
 HEAD_INTEGERS, STEP_INTEGERS = 8, 4
 N_INTEGERS, N_NUMBERS, MOST_COLUMNS, N_TOTALS, N_OUTPUTS, LINK, LABEL_RULE, N_STEPS = range(HEAD_INTEGERS)
+KIND, N_STEP_INTEGERS, N_STEP_NUMBERS, N_COLUMNS = range(STEP_INTEGERS)  # of the head of a step
 
 
 class StepKind(IntEnum):
@@ -58,6 +62,7 @@ class StepKind(IntEnum):
     TREES = 13
     ENCODE = 14
     MEDIAN = 15
+    RBF_SUM = 16  # one pass over the vectors, without a column for each
 
 
 class LabelRule(IntEnum):
@@ -101,6 +106,15 @@ class Chain:
     numbers: np.ndarray  # float64
     integers: np.ndarray  # int32
     n_outputs: int = field(default=1)
+
+
+def compare_rbf(gamma: float, vectors: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> list[Step]:
+    """The steps for the kernels of some vectors, and the sums of their products with weights [sums, vectors]."""
+    parameter = np.array([gamma])
+    if len(weights) == 1:
+        return [Step(StepKind.RBF_SUM, 1, (), (parameter, vectors, weights, offset))]
+    comparison = Step(StepKind.RBF, len(vectors), (), (parameter, vectors))
+    return [comparison, Step(StepKind.PRODUCT, len(weights), numbers=(weights, offset))]
 
 
 def build_chain(steps: Sequence[Step], n_features: int, outputs: Outputs) -> Chain:

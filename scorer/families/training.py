@@ -20,7 +20,7 @@ from scorer.model_files.parsed import PIPELINE, ParsedObject
 from .checks import read_release
 from .predictors import boosters
 
-PARTS = 1000  # of one model that are looked at
+PARTS = 1000  # of one model that are looked at; beyond, it is refused: it is too large to say what it expects
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
 _UNION = "sklearn.pipeline.FeatureUnion"
 _SELECTION = "sklearn.feature_selection._from_model.SelectFromModel"

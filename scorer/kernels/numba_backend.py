@@ -16,49 +16,19 @@ vector equals the reading, and the score is exactly 0.
 from __future__ import annotations
 
 import numpy as np
-from numba import boolean, float64, int8, int32, int64, njit, types, void
+from numba import boolean, float64, int8, int32, int64, types, void
 
 from scorer.families.base import BORDER, COUNT, HEAD, Family
 
 from .batch import Batch
+from .numba_arithmetic import LOG2E, add_rbf, compute_tanh, dot_rows, exp2, plain, raise_power
 from .numba_cache import compile_kernel, mark_readonly
 
 ROW_MULTIPLE = 16  # rows are padded to a multiple of this: two registers of AVX-512
 BLOCK = 128  # rows that are taken at once; their features fit into the first-level cache
-_LOG2E = 1.4426950408889634
-_MAGIC = 1.5 * 2.0**52 + 1023.0  # added to t, it leaves round(t) + 1023, the bits of an exponent, in the lowest bits
-
-# A product and a sum may become one instruction, but not in `_scale_rows`: there they stay two, as in scikit-learn,
-# since a row that equals a support vector must equal it to the bit.
-_FAST = {"contract", "nsz"}
-_plain = njit(error_model="numpy", nogil=True)
-_fast = njit(error_model="numpy", nogil=True, fastmath=_FAST)
 
 
-@_fast
-def _exp2(t: float) -> float:
-    """2 ** t to 2e-15 of itself, exactly 1 at 0, 0 below -1023, inf above 1024, NaN for NaN; it can be vectorised."""
-    t = -1023.0 if t < -1023.0 else t  # noqa: FURB136  # max() loses NaN
-    t = 1024.0 if t > 1024.0 else t  # noqa: FURB136
-    shifted = t + _MAGIC
-    f = t - (shifted - _MAGIC)  # -0.5 .. 0.5
-    # (2 ** f - 1) / f, interpolated at Chebyshev nodes
-    p = 7.068319334280204e-09
-    p = p * f + 1.0205575017963043e-07
-    p = p * f + 1.3215466479143957e-06
-    p = p * f + 1.5252674244619069e-05
-    p = p * f + 0.0001540353040641265
-    p = p * f + 0.001333355819925504
-    p = p * f + 0.009618129107610706
-    p = p * f + 0.05550410866465778
-    p = p * f + 0.24022650695910194
-    p = p * f + 0.6931471805599461
-    p = p * f + 1.0
-    exponent = np.int64(np.float64(shifted).view(np.int64) << 52)
-    return p * np.int64(exponent).view(np.float64)
-
-
-@_plain
+@plain
 def _scale_rows(z, values, columns, first, n_rows, n_padded, head, shift, scale):
     """z[feature, row] = the scaled reading, by the same operations as scikit-learn; 0 in the padding."""
     for f in range(len(shift)):
@@ -81,7 +51,7 @@ def _scale_rows(z, values, columns, first, n_rows, n_padded, head, shift, scale)
             target[r] = 0.0
 
 
-@_plain
+@plain
 def _init_totals(total, z, n_features, n_padded):
     """0 for each row, but NaN where a feature is not finite: such a row, which scikit-learn refuses, gets no score."""
     for r in range(n_padded):
@@ -92,107 +62,29 @@ def _init_totals(total, z, n_features, n_padded):
             total[r] += x[r] - x[r]
 
 
-@_fast
-def _add_rbf(total, distance, z, coef, vectors, g, n_padded):  # noqa: C901, PLR0912  # see below
-    """total[row] += coef * 2 ** (g * |row - vector| ** 2), for one vector after the other.
-
-    A loop for each small number of features: only a sum that is written out stays in registers and is vectorised
-    over the rows.
-    """
-    n, n_features = len(coef), len(z)
-    z0, z1, z2, z3 = z[0], z[min(1, n_features - 1)], z[min(2, n_features - 1)], z[min(3, n_features - 1)]
-    if n_features == 1:
-        for j in range(n):
-            c, s0 = coef[j], vectors[j]
-            for r in range(n_padded):
-                a = z0[r] - s0
-                total[r] += c * _exp2(g * (a * a))
-    elif n_features == 2:
-        for j in range(n):
-            c, s0, s1 = coef[j], vectors[2 * j], vectors[2 * j + 1]
-            for r in range(n_padded):
-                a, b = z0[r] - s0, z1[r] - s1
-                total[r] += c * _exp2(g * (a * a + b * b))
-    elif n_features == 3:
-        for j in range(n):
-            c, s0, s1, s2 = coef[j], vectors[3 * j], vectors[3 * j + 1], vectors[3 * j + 2]
-            for r in range(n_padded):
-                a, b, d = z0[r] - s0, z1[r] - s1, z2[r] - s2
-                total[r] += c * _exp2(g * (a * a + b * b + d * d))
-    elif n_features == 4:
-        for j in range(n):
-            c, s0, s1, s2, s3 = coef[j], vectors[4 * j], vectors[4 * j + 1], vectors[4 * j + 2], vectors[4 * j + 3]
-            for r in range(n_padded):
-                a, b, d, e = z0[r] - s0, z1[r] - s1, z2[r] - s2, z3[r] - s3
-                total[r] += c * _exp2(g * (a * a + b * b + d * d + e * e))
-    else:
-        for j in range(n):
-            _square_distances(distance, z, vectors[j * n_features : (j + 1) * n_features], n_padded)
-            c = coef[j]
-            for r in range(n_padded):
-                total[r] += c * _exp2(g * distance[r])
-
-
-@_fast
-def _square_distances(distance, z, s, n_padded):
-    """distance[row] = |row - s| ** 2, four features at a time."""
-    n_features = len(s)
-    four = n_features - n_features % 4
-    for r in range(n_padded):
-        distance[r] = 0.0
-    for f in range(0, four, 4):
-        z0, z1, z2, z3 = z[f], z[f + 1], z[f + 2], z[f + 3]
-        s0, s1, s2, s3 = s[f], s[f + 1], s[f + 2], s[f + 3]
-        for r in range(n_padded):
-            a, b, d, e = z0[r] - s0, z1[r] - s1, z2[r] - s2, z3[r] - s3
-            distance[r] += a * a + b * b + d * d + e * e
-    for f in range(four, n_features):
-        z0, s0 = z[f], s[f]
-        for r in range(n_padded):
-            a = z0[r] - s0
-            distance[r] += a * a
-
-
-@_plain
-def _dot_rows(dot, z, s, n_padded):
-    """dot[row] = row . s, added in the order of the features."""
-    for r in range(n_padded):
-        dot[r] = 0.0
-    for f in range(len(s)):
-        x, w = z[f], s[f]
-        for r in range(n_padded):
-            dot[r] += x[r] * w
-
-
-@_plain
+@plain
 def _add_poly(total, dot, z, coef, vectors, gamma, coef0, degree, n_padded):
     """total[row] += coef * (gamma * row . vector + coef0) ** degree; the power by squaring, as in libsvm."""
     n_features = len(z)
     for j in range(len(coef)):
-        _dot_rows(dot, z, vectors[j * n_features : (j + 1) * n_features], n_padded)
+        dot_rows(dot, z, vectors[j * n_features : (j + 1) * n_features], n_padded)
         c = coef[j]
         for r in range(n_padded):
-            base, power, times = gamma * dot[r] + coef0, 1.0, degree
-            while times > 0:
-                if times % 2 == 1:
-                    power *= base
-                base *= base
-                times //= 2
-            total[r] += c * power
+            total[r] += c * raise_power(gamma * dot[r] + coef0, degree)
 
 
-@_plain
+@plain
 def _add_sigmoid(total, dot, z, coef, vectors, gamma, coef0, n_padded):
     """total[row] += coef * tanh(gamma * row . vector + coef0)."""
     n_features = len(z)
     for j in range(len(coef)):
-        _dot_rows(dot, z, vectors[j * n_features : (j + 1) * n_features], n_padded)
+        dot_rows(dot, z, vectors[j * n_features : (j + 1) * n_features], n_padded)
         c = coef[j]
         for r in range(n_padded):
-            total[r] += c * (1.0 - 2.0 / (_exp2(2.0 * _LOG2E * (gamma * dot[r] + coef0)) + 1.0))
+            total[r] += c * compute_tanh(gamma * dot[r] + coef0)
 
 
-@_plain
+@plain
 def _add_envelope(total, product, z, location, precision, n_padded):
     """total[row] -= the squared Mahalanobis distance; root and square, and NaN below 0, as in scikit-learn."""
     n_features = len(location)
@@ -204,7 +96,7 @@ def _add_envelope(total, product, z, location, precision, n_padded):
     for r in range(n_padded):
         square[r] = 0.0
     for f in range(n_features):
-        _dot_rows(product, z[:n_features], precision[f * n_features : (f + 1) * n_features], n_padded)
+        dot_rows(product, z[:n_features], precision[f * n_features : (f + 1) * n_features], n_padded)
         x = z[f]
         for r in range(n_padded):
             square[r] += x[r] * product[r]
@@ -213,7 +105,7 @@ def _add_envelope(total, product, z, location, precision, n_padded):
         total[r] -= root * root
 
 
-@_plain
+@plain
 def _score_forest(total, z, integers, body, normal, trees, n_rows):
     """total[row] = -(2 ** -(mean depth / normal)); rows as float32, as in scikit-learn's trees."""
     n_features = len(z)
@@ -234,26 +126,26 @@ def _score_forest(total, z, integers, body, normal, trees, n_rows):
             total[r] += body[node]
     scale = trees * normal
     for r in range(n_rows):
-        total[r] = -_exp2(-(total[r] / scale if scale != 0.0 else 1.0))
+        total[r] = -exp2(-(total[r] / scale if scale != 0.0 else 1.0))
 
 
 _RBF, _LINEAR, _POLY, _SIGMOID = (int(f) for f in (Family.RBF, Family.LINEAR, Family.POLY, Family.SIGMOID))
 _ENVELOPE = int(Family.ENVELOPE)
 
 
-@_plain
+@plain
 def _score_block(family, total, scratch, z, head, body, integers, n_features, n_rows, n_padded):
     """total[row] = the score without its intercept; z holds the scaled rows, and one more row for an envelope."""
     n = int(head[COUNT])
     _init_totals(total, z, n_features, n_padded)
     if family == _RBF:
-        _add_rbf(total, scratch, z[:n_features], body[:n], body[n:], -head[4] * _LOG2E, n_padded)
+        add_rbf(total, scratch, z[:n_features], body[:n], body[n:], -head[4] * LOG2E, n_padded)
     elif family == _POLY:
         _add_poly(total, scratch, z[:n_features], body[:n], body[n:], head[4], head[5], int(head[6]), n_padded)
     elif family == _SIGMOID:
         _add_sigmoid(total, scratch, z[:n_features], body[:n], body[n:], head[4], head[5], n_padded)
     elif family == _LINEAR:
-        _dot_rows(scratch, z[:n_features], body[:n_features], n_padded)
+        dot_rows(scratch, z[:n_features], body[:n_features], n_padded)
         for r in range(n_padded):
             total[r] += scratch[r]
     elif family == _ENVELOPE:

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, misc, attr-defined"
-# ruff: noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0917, PLR1714, SIM109
+# ruff: noqa: ANN001, ANN202, C901, PLR0913, PLR0917, PLR1714, SIM109
 # The reason for both lines: see numba_backend.
 """Models that predict, as numba compiles them: chains of steps; the layout is in families/steps.py.
 
@@ -11,24 +11,39 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import boolean, float64, int32, int64, njit, types, void
+from numba import boolean, float64, int32, int64, types, void
 
-from scorer.families.steps import HEAD_INTEGERS, STEP_INTEGERS, StepKind
+from scorer.families.steps import (
+    HEAD_INTEGERS,
+    KIND,
+    LABEL_RULE,
+    LINK,
+    MOST_COLUMNS,
+    N_COLUMNS,
+    N_INTEGERS,
+    N_NUMBERS,
+    N_OUTPUTS,
+    N_STEP_INTEGERS,
+    N_STEP_NUMBERS,
+    N_TOTALS,
+    STEP_INTEGERS,
+    StepKind,
+)  # fmt: skip
 
 from .batch import Batch
-from .numba_backend import _LOG2E, BLOCK, ROW_MULTIPLE, _add_rbf, _exp2
+from .numba_arithmetic import LOG2E, add_rbf, compute_tanh, dot_rows, exp2, plain, raise_power
+from .numba_backend import BLOCK, ROW_MULTIPLE
 from .numba_cache import compile_kernel, mark_readonly
 from .numba_outputs import choose_label, link_row
 from .numba_trees import run_trees
 
-_plain = njit(error_model="numpy", nogil=True)
 (
     _SELECT, _IMPUTE, _DIVIDE, _MULTIPLY, _ROUND, _PRODUCT, _RBF, _POLY, _TANH, _COSINE, _GAUSSIAN, _NEAREST, _VOTES,
-    _TREES, _ENCODE, _MEDIAN,
+    _TREES, _ENCODE, _MEDIAN, _RBF_SUM,
 ) = (int(kind) for kind in StepKind)  # fmt: skip
 
 
-@_plain
+@plain
 def _change_columns(kind, z, integers, numbers, n_padded):
     """Change columns in place: IMPUTE, DIVIDE, MULTIPLY."""
     first, end = integers[0], integers[1]
@@ -52,7 +67,7 @@ def _change_columns(kind, z, integers, numbers, n_padded):
                 x[r] = high if v > high else v  # noqa: FURB136
 
 
-@_plain
+@plain
 def _encode_columns(z, counts, numbers, n_padded):
     """The place of each number among its column's values, which are sorted; NaN where it is not among them."""
     first = 0
@@ -71,60 +86,50 @@ def _encode_columns(z, counts, numbers, n_padded):
         first += count
 
 
-@_plain
+@plain
 def _add_products(out, z, weights, offset, n_columns, n_padded):
     """out[column, row] = sum of x * weight in the columns' order + offset."""
     n_features = len(z)
     for j in range(n_columns):
         target = out[j]
-        for r in range(n_padded):
-            target[r] = 0.0
-        for f in range(n_features):
-            x, weight = z[f], weights[j * n_features + f]
-            for r in range(n_padded):
-                target[r] += x[r] * weight
+        dot_rows(target, z, weights[j * n_features : (j + 1) * n_features], n_padded)
         for r in range(n_padded):
             target[r] += offset[j]
 
 
-@_plain
+@plain
 def _compare_vectors(kind, out, z, integers, numbers, n_columns, n_padded):
-    """out[column, row] = the kernel of the row and a vector: RBF, POLY, TANH."""
+    """out[column, row] = the kernel of the row and a vector: RBF, POLY, TANH.
+
+    Squares are added feature by feature, each rounded: so NumPy adds them too, unlike `square_distances`.
+    """
     n_features = len(z)
     vectors = numbers[1:] if kind == _RBF else numbers[2:]
     gamma, coef0 = numbers[0], numbers[1]
-    factor = -gamma * _LOG2E
+    factor = -gamma * LOG2E
     for j in range(n_columns):
-        target = out[j]
-        for r in range(n_padded):
-            target[r] = 0.0
-        for f in range(n_features):
-            x, v = z[f], vectors[j * n_features + f]
-            if kind == _RBF:
+        target, vector = out[j], vectors[j * n_features : (j + 1) * n_features]
+        if kind == _RBF:
+            for r in range(n_padded):
+                target[r] = 0.0
+            for f in range(n_features):
+                x, v = z[f], vector[f]
                 for r in range(n_padded):
                     difference = x[r] - v
                     target[r] += difference * difference
-            else:
-                for r in range(n_padded):
-                    target[r] += x[r] * v
-        if kind == _RBF:
             for r in range(n_padded):
-                target[r] = _exp2(factor * target[r])
-        elif kind == _TANH:
+                target[r] = exp2(factor * target[r])
+            continue
+        dot_rows(target, z, vector, n_padded)
+        if kind == _TANH:
             for r in range(n_padded):
-                target[r] = 1.0 - 2.0 / (_exp2(2.0 * _LOG2E * (gamma * target[r] + coef0)) + 1.0)
+                target[r] = compute_tanh(gamma * target[r] + coef0)
         else:
             for r in range(n_padded):
-                base, power, times = gamma * target[r] + coef0, 1.0, integers[0]
-                while times > 0:
-                    if times % 2 == 1:
-                        power *= base
-                    base *= base
-                    times //= 2
-                target[r] = power
+                target[r] = raise_power(gamma * target[r] + coef0, integers[0])
 
 
-@_plain
+@plain
 def _score_gaussian(out, z, numbers, n_columns, n_padded):
     n_features = len(z)
     constant, means, variances = (
@@ -145,7 +150,7 @@ def _score_gaussian(out, z, numbers, n_columns, n_padded):
             target[r] = constant[j] - 0.5 * target[r]
 
 
-@_plain
+@plain
 def _find_nearest(out, z, vectors, n_padded):
     """out[0, row] = minus the distance to the nearest vector, out[1, row] = its place."""
     n_features = len(z)
@@ -161,7 +166,7 @@ def _find_nearest(out, z, vectors, n_padded):
         out[0, r], out[1, r] = -math.sqrt(nearest), place
 
 
-@_plain
+@plain
 def _find_median(out, z, weights, order, n_padded):
     """out[0, row] = the first of the sorted columns at which half of the weights is reached."""
     count = len(weights)
@@ -184,7 +189,7 @@ def _find_median(out, z, weights, order, n_padded):
         out[0, r] = z[order[j], r]
 
 
-@_plain
+@plain
 def _count_votes(out, z, n_classes, n_padded):
     """out[class, row] = the pairs in which the class beat another: libsvm's rule, the first where above 0."""
     for k in range(n_classes):
@@ -201,7 +206,20 @@ def _count_votes(out, z, n_classes, n_padded):
             pair += 1
 
 
-@_plain
+@plain
+def _sum_kernels(out, z, numbers, n_padded):
+    """out[0, row] = the sum of weight * exp(-gamma * |row - vector| ** 2) + offset, vector after vector."""
+    n_features = len(z)
+    n_vectors = (len(numbers) - 2) // (n_features + 1)
+    vectors, weights = numbers[1 : 1 + n_vectors * n_features], numbers[1 + n_vectors * n_features :]
+    for r in range(n_padded):
+        out[0, r] = 0.0
+    add_rbf(out[0], out[1], z, weights[:n_vectors], vectors, -numbers[0] * LOG2E, n_padded)
+    for r in range(n_padded):
+        out[0, r] += weights[n_vectors]
+
+
+@plain
 def _make_columns(kind, out, z, integers, numbers, n_columns, scratch, leaf, n_padded):
     """The steps that make other columns than they get."""
     if kind == _SELECT:
@@ -213,6 +231,8 @@ def _make_columns(kind, out, z, integers, numbers, n_columns, scratch, leaf, n_p
         _add_products(out, z, numbers[:size], numbers[size:], n_columns, n_padded)
     elif kind == _RBF or kind == _POLY or kind == _TANH:
         _compare_vectors(kind, out, z, integers, numbers, n_columns, n_padded)
+    elif kind == _RBF_SUM:
+        _sum_kernels(out, z, numbers, n_padded)
     elif kind == _GAUSSIAN:
         _score_gaussian(out, z, numbers, n_columns, n_padded)
     elif kind == _NEAREST:
@@ -225,31 +245,14 @@ def _make_columns(kind, out, z, integers, numbers, n_columns, scratch, leaf, n_p
         run_trees(out[:n_columns], z, integers, numbers, scratch, leaf, n_padded)
 
 
-@_plain
-def _sum_kernels(out, z, numbers, product, n_vectors, n_padded):
-    """out[0, row] = the sum of weight * exp(-gamma * |row - vector| ** 2) + offset: RBF and PRODUCT in one pass."""
-    for r in range(n_padded):
-        out[0, r] = 0.0
-    _add_rbf(out[0], out[1], z, product[:n_vectors], numbers[1:], -numbers[0] * _LOG2E, n_padded)
-    for r in range(n_padded):
-        out[0, r] += product[n_vectors]
-
-
-@_plain
+@plain
 def _run_steps(integers, numbers, z, other, width, scratch, leaf, n_padded, is_large):
     """Run all steps; returns the columns that the last one made. is_large[row]: it does not fit into float32."""
-    at, number_at, end = HEAD_INTEGERS, 1, integers[0]
+    at, number_at, end = HEAD_INTEGERS, 1, integers[N_INTEGERS]
     while at < end:
-        kind, n_integers, n_numbers, n_columns = integers[at], integers[at + 1], integers[at + 2], integers[at + 3]
+        kind, n_columns = integers[at + KIND], integers[at + N_COLUMNS]
+        n_integers, n_numbers = integers[at + N_STEP_INTEGERS], integers[at + N_STEP_NUMBERS]
         own, own_numbers = integers[at + STEP_INTEGERS : at + n_integers], numbers[number_at : number_at + n_numbers]
-        after = at + n_integers
-        if kind == _RBF and after < end and integers[after] == _PRODUCT and integers[after + 3] == 1:
-            _sum_kernels(other, z[:width], own_numbers, numbers[number_at + n_numbers :], n_columns, n_padded)
-            z, other = other, z
-            width = 1
-            number_at += n_numbers + integers[after + 2]
-            at = after + integers[after + 1]
-            continue
         if kind == _IMPUTE or kind == _DIVIDE or kind == _MULTIPLY:
             _change_columns(kind, z, own, own_numbers, n_padded)
         elif kind == _ENCODE:
@@ -279,9 +282,10 @@ def _predict_models(
 ):  # fmt: skip
     for i in range(begin, end):
         head = integers[integer_index[i] : integer_index[i] + HEAD_INTEGERS]
-        model_integers = integers[integer_index[i] : integer_index[i] + head[0]]
-        model_numbers = numbers[number_index[i] : number_index[i] + head[1]]
-        n_totals, n_outputs, link, rule, width = head[3], head[4], head[5], head[6], n_features[i]
+        model_integers = integers[integer_index[i] : integer_index[i] + head[N_INTEGERS]]
+        model_numbers = numbers[number_index[i] : number_index[i] + head[N_NUMBERS]]
+        n_totals, n_outputs, link, rule = head[N_TOTALS], head[N_OUTPUTS], head[LINK], head[LABEL_RULE]
+        width = n_features[i]
         columns = layouts[layout[i]]
         for start in range(0, n_rows[i], BLOCK):
             count = min(BLOCK, n_rows[i] - start)
@@ -322,7 +326,7 @@ def predict_models(
     batch: Batch, output_index: np.ndarray, begin: int, end: int, outputs: np.ndarray, labels: np.ndarray
 ) -> None:
     """Write the outputs and labels of the models begin..end. Other calls may run at the same time, on other models."""
-    most_columns = int(batch.integers[batch.integer_index[begin:end] + 2].max(initial=1))
+    most_columns = int(batch.integers[batch.integer_index[begin:end] + MOST_COLUMNS].max(initial=1))
     z, other = np.empty((2, most_columns + 1, BLOCK))  # one more for sums of kernels
     scratch, leaf = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.int64)
     _compiled(

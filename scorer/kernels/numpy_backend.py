@@ -16,11 +16,11 @@ import numpy as np
 from scorer.families.base import BORDER, HEAD, Family
 
 from .batch import Batch
+from .numpy_arithmetic import LOG2E, raise_power
 
 ELEMENTS = 2**15  # numbers in an array of a loop: fewer cost more calls, more do not fit into the caches
 BODY = 2**20  # numbers of the support vectors, or of the precisions, that are held at once
 ROWS = 512  # of one model that are taken at once
-_LOG2E = 1.4426950408889634
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _add_vectors(
     vectors = _read_body(batch, block, index)  # [n_features, n, models]
     step = min(n_terms, max(1, ELEMENTS // score.size))
     space = np.empty((2, step, *score.shape))  # allocated once: each new array of this size costs page faults
-    exponent = np.broadcast_to(-head[4] * _LOG2E, score.shape).copy()
+    exponent = np.broadcast_to(-head[4] * LOG2E, score.shape).copy()
     for start in range(0, n_terms, step):
         step_vectors = vectors[:, start : start + step]
         terms = (
@@ -164,7 +164,7 @@ def _add_vectors(
                 terms *= exponent
                 np.exp2(terms, out=terms)
             case Family.POLY:
-                terms = _raise_power(terms * head[4] + head[5], int(head[6, 0]))
+                terms = raise_power(terms * head[4] + head[5], int(head[6, 0]))
             case _:
                 terms = np.tanh(terms * head[4] + head[5])
         terms *= coef[start : start + step, None]
@@ -184,17 +184,6 @@ def _square_distances(z: np.ndarray, vectors: np.ndarray, space: np.ndarray) -> 
         difference *= difference
         total += difference
     return total
-
-
-def _raise_power(base: np.ndarray, times: int) -> np.ndarray:
-    """Base ** times, by squaring, as in libsvm."""
-    power = np.ones_like(base)
-    while times > 0:
-        if times % 2:
-            power *= base
-        base = base * base
-        times //= 2
-    return power
 
 
 def _subtract_distance(batch: Batch, block: _RowBlock, z: np.ndarray, score: np.ndarray) -> None:

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorer.families.steps import HEAD_INTEGERS, LABEL_RULE, LINK, N_OUTPUTS, STEP_INTEGERS, LabelRule, StepKind
+from scorer.families.steps import (
+    HEAD_INTEGERS,
+    LABEL_RULE,
+    LINK,
+    N_OUTPUTS,
+    N_STEPS,
+    STEP_INTEGERS,
+    LabelRule,
+    StepKind,
+)
 from scorer.families.trees.ensemble import Link
 
 from .batch import Batch
+from .numpy_arithmetic import LOG2E, raise_power
 from .numpy_trees import run_trees
 
-_LOG2E = 1.4426950408889634
 ROWS = 4096  # of one model that are taken at once
 
 
@@ -60,7 +69,7 @@ def _run_steps(integers: np.ndarray, numbers: np.ndarray, z: np.ndarray) -> np.n
     """The columns that the last step makes of z, both [columns, rows]; NaN for rows too large for float32."""
     at, number_at = HEAD_INTEGERS, 1
     is_large = np.zeros(z.shape[1], bool)
-    for _ in range(int(integers[HEAD_INTEGERS - 1])):
+    for _ in range(int(integers[N_STEPS])):
         kind, n_integers, n_numbers, n_columns = integers[at : at + STEP_INTEGERS].tolist()
         own, own_numbers = integers[at + STEP_INTEGERS : at + n_integers], numbers[number_at : number_at + n_numbers]
         if kind == StepKind.ROUND:
@@ -94,6 +103,8 @@ def _make_columns(
             result = _add_products(z, weights) + numbers[n_columns * len(z) :, None]
         case StepKind.RBF | StepKind.POLY | StepKind.TANH:
             result = _compare_vectors(kind, z, integers, numbers)
+        case StepKind.RBF_SUM:
+            result = _sum_kernels(z, numbers)
         case StepKind.GAUSSIAN:
             result = _score_gaussian(z, numbers, n_columns)
         case StepKind.NEAREST:
@@ -142,26 +153,29 @@ def _add_products(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _compare_vectors(kind: StepKind, z: np.ndarray, integers: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    result: np.ndarray
     if kind is StepKind.RBF:
-        vectors = numbers[1:].reshape(-1, len(z))
-        square = np.zeros((len(vectors), z.shape[1]))
-        for x, column in zip(z, vectors.T, strict=True):
-            difference = x - column[:, None]
-            square += difference * difference
-        result = np.exp2(-numbers[0] * _LOG2E * square)
-        return result
+        return _compute_rbf(z, numbers[0], numbers[1:].reshape(-1, len(z)))
     gamma, coef0 = numbers[:2]
     base = gamma * _add_products(z, numbers[2:].reshape(-1, len(z))) + coef0
-    if kind is StepKind.TANH:
-        result = np.tanh(base)
-        return result
-    result, times = np.ones_like(base), int(integers[0])
-    while times > 0:
-        if times % 2:
-            result *= base
-        base = base * base
-        times //= 2
+    result: np.ndarray = np.tanh(base) if kind is StepKind.TANH else raise_power(base, int(integers[0]))
+    return result
+
+
+def _compute_rbf(z: np.ndarray, gamma: float, vectors: np.ndarray) -> np.ndarray:
+    square = np.zeros((len(vectors), z.shape[1]))
+    for x, column in zip(z, vectors.T, strict=True):
+        difference = x - column[:, None]
+        square += difference * difference
+    result: np.ndarray = np.exp2(-gamma * LOG2E * square)
+    return result
+
+
+def _sum_kernels(z: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The sum of weight * kernel in the order of the vectors, + offset, [1, rows]."""
+    n_vectors = (len(numbers) - 2) // (len(z) + 1)
+    end = 1 + n_vectors * len(z)
+    kernels = _compute_rbf(z, numbers[0], numbers[1:end].reshape(n_vectors, len(z)))
+    result: np.ndarray = _add_products(kernels, numbers[None, end:-1]) + numbers[-1]
     return result
 
 

@@ -14,25 +14,34 @@ if TYPE_CHECKING:
     from .pack import Pack
 
 
-def find_problem(pack: Pack) -> str:
-    """The contradiction in the sizes of its models' numbers; "" when there is none."""
-    family, n_features = pack.get_numbers("family"), pack.get_numbers("width").astype(np.int64)
-    (number_at, numbers), (integer_at, _) = pack.numbers, pack.integers
-    n_numbers, n_integers = np.diff(number_at), np.diff(integer_at)
-    steps = family == Family.STEPS
-    used = (family != Family.KEPT) & ~steps
+def find_index_problem(pack: Pack) -> str:
+    """The contradiction in what the pack says of its models, but for their numbers; "" when there is none.
+
+    Raises ValueError where texts are not of their form.
+    """
+    family, n_features = pack.get_numbers("family"), pack.get_numbers("width")
+    n_numbers = np.diff(pack.numbers[0])
+    is_used = family != Family.KEPT
     if not set(pack.get_texts("reason")[1]) <= {"", *Reason}:
         return "an unknown reason"
     _ = pack.features, pack.gaps, pack.classes, pack.tasks  # raise ValueError where they are not such
-    is_small = n_numbers[used] < HEAD
-    if not np.isin(family, list(Family)).all() or (n_numbers[family == Family.KEPT] != 0).any() or is_small.any():
+    is_small = n_numbers[is_used & (family != Family.STEPS)] < HEAD
+    if not np.isin(family, list(Family)).all() or (n_numbers[~is_used] != 0).any() or is_small.any():
         return "an unknown family, or a family without numbers"
-    if (n_features[used | steps] < 1).any() or (number_at[-1:] > len(numbers)).any():
-        return "a model without features"
-    if problem := _find_chain_problem(pack, np.flatnonzero(steps)):
+    return "a model without features" if (n_features[is_used] < 1).any() else ""
+
+
+def find_problem(pack: Pack, rows: np.ndarray) -> str:
+    """The contradiction in the sizes of the numbers of these rows, which are loaded; "" when there is none."""
+    family, n_features = pack.get_numbers("family")[rows], pack.get_numbers("width")[rows].astype(np.int64)
+    (number_at, numbers), (integer_at, _) = pack.numbers, pack.integers
+    n_numbers, n_integers = np.diff(number_at)[rows], np.diff(integer_at)[rows]
+    steps = family == Family.STEPS
+    used = (family != Family.KEPT) & ~steps
+    if problem := _find_chain_problem(pack, rows[steps]):
         return problem
     count = np.zeros(len(family))
-    count[used] = numbers[number_at[:-1][used] + COUNT]
+    count[used] = numbers[number_at[rows[used]] + COUNT]
     if not (np.isfinite(count) & (count >= 0) & (count == np.floor(count)) & (count < 2**31)).all():
         return "a count that is not a whole number"
     n = count.astype(np.int64)

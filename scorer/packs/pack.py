@@ -1,14 +1,7 @@
-"""Packs: neighbouring models in one data-only file, each as the numbers that a kernel needs, and back. No I/O.
+"""Packs: neighbouring models in one table, each as the numbers that a kernel needs. No I/O.
 
-    64 bytes    a magic text, the version, a hash of the rest, and whether more models follow in another pack
-    Arrow IPC   one record batch, a row for each model, in the order of the fleet
-
-A row has the etag of the file that it was made from. So a pack is a cache: missing models are read from their files,
-and a pack that is corrupt, foreign or of another version counts as empty. It is mapped, not parsed: of a pack whose
-models have not changed nothing is copied, and no Python object is made for a model.
-
-The hash finds accidents. Whoever may write into the working container may write packs too, as well as reports; sizes
-are checked all the same, so that a bug in this file is an error and not a crash.
+A row for each model, in the order of the fleet, with the etag of the file that it was made from. So a pack is a cache:
+missing models are read from their files. No Python object is made for a model. `stored_pack` has the form of the file.
 """
 
 from __future__ import annotations
@@ -23,28 +16,19 @@ from types import MappingProxyType
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
 from scorer.families.base import Family, GapRule, Packed
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Task
-from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Gaps
 from shared.contract.text import clip_text
 
-from .checks import find_problem
-
 NO_COMPANIONS: Mapping[str, bytes] = MappingProxyType({})
-_MAGIC = b"fleetscore pack\n"
-VERSION = 6  # of this layout, of `families` and of the refusals; a pack of another version is built again
-_HEAD = 64  # bytes; keeps the Arrow buffers aligned
-_CUT = 48  # where the head says whether more models follow
-
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("device", pa.string()),
         ("sensor", pa.string()),
@@ -88,11 +72,13 @@ class Entry:
 class Pack:
     """The models of a pack, in columns. Views are created once and copy nothing.
 
-    *is_cut*: the models after its last one did not fit into it, and are in a further pack.
+    *is_cut*: the models after its last one did not fit into it, and are in a further pack. *is_loaded* is a mask of the
+    rows whose numbers and files are in memory, None for all; those of the others must not be looked at.
     """
 
     rows: pa.RecordBatch
     is_cut: bool = False
+    is_loaded: np.ndarray | None = None
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -159,6 +145,10 @@ class Pack:
         )
         return is_kept
 
+    def find_loaded(self) -> np.ndarray:
+        """A mask of the rows whose numbers and files are in memory."""
+        return np.ones(len(self), bool) if self.is_loaded is None else self.is_loaded
+
     @cached_property
     def has_file(self) -> np.ndarray:
         """A mask of the rows that hold the model's file: of those that are kept the small ones."""
@@ -194,9 +184,10 @@ class Pack:
         return np.array([row_of.get(ids, -1) for ids in ids_of_models], np.int64)
 
     def merge_rows(self, rows: np.ndarray, fresh: Pack) -> Pack:
-        """A pack of the models at *rows*; those of -1 are the next models of *fresh*."""
+        """A pack of the models at *rows*, which are loaded; those of -1 are the next models of *fresh*."""
         if not len(fresh) and len(rows) == len(self) and (rows == np.arange(len(self))).all():
             return self
+        assert self.find_loaded()[rows[rows >= 0]].all()
         indices = np.where(rows >= 0, rows, len(self) + np.cumsum(rows < 0) - 1)
         both = pa.Table.from_batches([self.rows, fresh.rows]).unify_dictionaries()
         merged = both.take(build_numbers(indices)).combine_chunks()
@@ -234,7 +225,7 @@ def build_pack(entries: Sequence[Entry]) -> Pack:
         _build_binaries([e.file for e in entries]),
         _build_binaries([_dump_companions(e.companions) for e in entries]),
     ]
-    return Pack(pa.RecordBatch.from_arrays(columns, schema=_SCHEMA))
+    return Pack(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
 
 
 def _dump_companions(companions: Mapping[str, bytes]) -> bytes:
@@ -259,43 +250,4 @@ def _build_binaries(files: Sequence[bytes]) -> pa.LargeBinaryArray:
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(files), buffers)
 
 
-EMPTY = Pack(pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in _SCHEMA], schema=_SCHEMA))
-
-
-def to_bytes(pack: Pack) -> bytes:
-    """The file; the same pack gives the same bytes."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, _SCHEMA) as writer:
-        writer.write_batch(pack.rows)
-    body = sink.getvalue()
-    return b"".join([_make_head(body, is_cut=pack.is_cut), memoryview(body)])
-
-
-def _make_head(body: pa.Buffer | memoryview, *, is_cut: bool) -> bytes:
-    head = _MAGIC + VERSION.to_bytes(8, "little") + len(body).to_bytes(8, "little") + xxhash.xxh3_128_digest(body)
-    return (head + bytes([is_cut])).ljust(_HEAD, b"\0")
-
-
-def from_buffer(data: memoryview) -> Pack:
-    """The pack in a file, without a copy. Raises Malformed for any other content."""
-    head, body = bytes(data[:_HEAD]), data[_HEAD:]
-    if not head.startswith(_MAGIC):
-        raise Malformed(f"expected a pack, got {len(data)} bytes that begin with {head[:16]!r}")
-    version = int.from_bytes(head[16:24], "little")
-    if version != VERSION:
-        raise Malformed(f"expected a pack of version {VERSION}, got {version}")
-    is_cut = head[_CUT : _CUT + 1] == b"\1"
-    if head != _make_head(body, is_cut=is_cut):
-        raise Malformed("a corrupt pack: its content does not match its head")
-    try:
-        with pa.ipc.open_file(pa.py_buffer(body)) as reader:
-            if not reader.schema.equals(_SCHEMA) or reader.num_record_batches > 1:
-                raise Malformed(f"a foreign pack: its columns are {reader.schema.names}")
-            pack = Pack(reader.get_batch(0), is_cut) if reader.num_record_batches else EMPTY
-        pack.rows.validate(full=True)
-        problem = find_problem(pack)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise Malformed(f"a foreign pack: {error}") from error
-    if problem:
-        raise Malformed(f"a foreign pack: {problem}")
-    return pack
+EMPTY = Pack(pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in SCHEMA], schema=SCHEMA))

@@ -229,6 +229,7 @@ def _build_batch(
     row_counts: np.ndarray,
     values: np.ndarray,
 ) -> Batch:
+    assert pack.find_loaded()[rows].all()
     (number_at, numbers), (integer_at, integers) = pack.numbers, pack.integers
     return Batch(
         family=pack.get_numbers("family")[rows],

@@ -1,4 +1,4 @@
-"""Which columns of the readings a pack's models need, so that no other is read. Pure."""
+"""What a pack's models need of the readings, and which of them need their numbers, so that no more is read. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from scorer.families.base import Family
 from scorer.packs.cache import LoadedModels
 from scorer.readings.projection import Projection
+from scorer.readings.device_readings import Readings
 from shared.contract.model_list import ModelList
 
 
@@ -40,3 +41,22 @@ def find_needed_columns(models: ModelList, loaded: LoadedModels, excluded: Colle
         sensors_in_order=bool((has_no_names & has_sensor).any()),
         unknown=bool(is_unknown.any()),
     )
+
+
+def find_models_with_rows(models: ModelList, readings: Readings, excluded: Collection[int] = ()) -> np.ndarray:
+    """A mask of the models that can be scored with these readings: the others fail whatever their numbers are."""
+    has_rows = np.zeros(len(models), bool)
+    if readings.unreadable:
+        return has_rows
+    is_asked_for = np.ones(len(models), bool)
+    is_asked_for[[*excluded]] = False  # the readings have no codes for them
+    indices = np.flatnonzero(is_asked_for)
+    names = models.read_texts("device")
+    codes = readings.find_codes(names if len(indices) == len(names) else [names[index] for index in indices.tolist()])
+    is_present = np.zeros(len(readings.devices), bool)
+    is_present[list(readings.bad)] = True
+    for frame in readings.frames:
+        is_present |= frame.starts[1:] > frame.starts[:-1]
+    is_present[list(readings.damaged)] = False
+    has_rows[indices] = is_present[codes]
+    return has_rows

@@ -193,7 +193,7 @@ def to_unsigned(counts: np.ndarray) -> Sequence[int]:
 def _find_constant(pack: Pack) -> np.ndarray:
     """A mask of the rows of forests of which no tree splits: as many nodes as trees."""
     (number_at, numbers), (integer_at, _) = pack.numbers, pack.integers
-    forests = np.flatnonzero(pack.get_numbers("family") == Family.FOREST)
+    forests = np.flatnonzero((pack.get_numbers("family") == Family.FOREST) & pack.find_loaded())
     constant = np.zeros(len(pack), bool)
     trees = numbers[number_at[forests] + COUNT]
     # Integers of a forest: a root for each tree, and three for each node.

@@ -13,7 +13,7 @@ import itertools
 import mmap
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from shared.contract.errors import Malformed, Misconfigured, NotFound, Unavailab
 from shared.contract.text import make_digest
 
 from .azure_store import locate_table, open_store
-from .range_reader import OpenFile, find_protection, open_ranges, translate_errors
+from .range_reader import MappedBlob, OpenFile, find_protection, map_ranges, open_ranges, translate_errors
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore
@@ -43,11 +43,14 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class MappedContent:
-    """A blob's bytes without a copy, and a state that changes with the blob. The state is not an etag."""
+class MappedFile:
+    """A file's bytes without a copy: see MappedBlob."""
 
     data: memoryview
     state: str
+
+    def load(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """See MappedBlob. The system reads a page of a mapped file where it is used."""
 
 
 class Oversized(Exception):
@@ -64,8 +67,8 @@ class Container(Protocol):
     def read(self, path: str, limit: int | None = None) -> Content:
         """Raises NotFound, and Oversized where there are more than *limit* bytes, before they are read."""
 
-    def map(self, path: str) -> MappedContent:
-        """A large blob without copying it. Raises NotFound."""
+    def map(self, path: str) -> MappedBlob:
+        """A large blob, as it was when it was mapped, of which only what is loaded is read. Raises NotFound."""
 
     def open(self, path: str) -> OpenFile:
         """A blob for random access, as it was when it was opened. Raises NotFound, as reads of it may."""
@@ -147,13 +150,9 @@ class AzureBlobs:
                 raise Oversized(response.meta["size"])
             return Content(bytes(response.bytes()), (response.meta["e_tag"] or "").strip('"'))
 
-    def map(self, path: str) -> MappedContent:
+    def map(self, path: str) -> MappedBlob:
         """See Container."""
-        import obstore
-
-        with translate_errors(self.url, path):
-            response = obstore.get(self.store, path)
-            return MappedContent(memoryview(response.bytes()), response.meta["e_tag"] or "")
+        return map_ranges(self.url, self.store, path)
 
     def open(self, path: str) -> OpenFile:
         """See Container."""
@@ -239,12 +238,12 @@ class Folder:
             data = file.read()
         return Content(data, make_digest(data))
 
-    def map(self, path: str) -> MappedContent:
+    def map(self, path: str) -> MappedFile:
         """See Container."""
         with _translate_read_errors(self.root, path), (self.root / path).open("rb") as file:
             status = os.fstat(file.fileno())
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if status.st_size else b""
-        return MappedContent(memoryview(data), _make_state(status))
+        return MappedFile(memoryview(data), _make_state(status))
 
     def open(self, path: str) -> OpenFile:
         """See Container."""

@@ -5,6 +5,7 @@ Each door is tried in a process of its own, so that one that ends it is seen. FL
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -27,12 +28,11 @@ import xxhash
 
 from scorer.errors import Unscorable
 from scorer.families.base import HEAD, Family, Packed
-from scorer.families.trees.ensemble import sum_leaves
 from scorer.families.trees.lightgbm import read_lightgbm
 from scorer.families.trees.xgboost import read_xgboost
 from scorer.model_files import reader
 from scorer.model_files.boosters.lightgbm_text import read_text
-from scorer.packs import pack
+from scorer.packs import pack, stored_pack
 from scorer.packs.cache import pack_file
 from scorer.packs.pack import Entry
 from scorer.predictions.outcome import ModelOutcome
@@ -40,6 +40,7 @@ from scorer.predictions.rows import Predictions
 from scorer.readings.device_readings import Readings
 from scorer.readings.frames import Frame
 from scorer.sandbox import replies
+from scorer.storage.blob_store import MappedFile
 from shared.contract.columns import split_document
 from shared.contract.domain import Model, Part, PartStatistics
 from shared.contract.errors import Malformed
@@ -52,6 +53,7 @@ from shared.contract.windows import Window
 from shared.planning.plan import Plan, Planner, RoundPlan
 from shared.state.runs import Chunk, Phase, Run
 from tests.patience import patience
+from tests.scorer.families.reference_trees import sum_leaves
 
 ROOT = Path(__file__).parents[2]
 SECONDS = float(os.environ.get("FLEETSCORE_FUZZ", "15"))
@@ -108,7 +110,7 @@ def through_models(data: bytes) -> object:
         assert found.numbers.dtype == np.float64
         assert len(found.numbers) >= HEAD + 2 * found.n_features
         assert found.family is not Family.FOREST or walks_end(found)
-    return through_packs(pack.to_bytes(pack.build_pack([Entry(Model("d", "", "d", "e"), "e", found)])))
+    return through_packs(stored_pack.to_bytes(pack.build_pack([Entry(Model("d", "", "d", "e"), "e", found)])))
 
 
 def through_lightgbm(data: bytes) -> object:
@@ -147,7 +149,7 @@ def through_xgboost(data: bytes) -> object:
 
 def through_packs(data: bytes) -> object:
     try:
-        found = pack.from_buffer(memoryview(data))
+        found = stored_pack.from_buffer(memoryview(data))
     except Malformed as error:
         return str(error)[:20]
     for row in range(len(found)):
@@ -162,9 +164,23 @@ def through_packs(data: bytes) -> object:
 
 def through_foreign_packs(data: bytes) -> object:
     """A pack with a head that fits: by a slip of ours, or by one who may write into the working container."""
-    body = data[64:]
-    told = data[:24] + len(body).to_bytes(8, "little") + xxhash.xxh3_128_digest(body)
-    return through_packs(told.ljust(64, b"\0") + body)
+    n_index, n_body = (int.from_bytes(data[at : at + 8], "little") % (len(data) + 1) for at in (24, 32))
+    end_of_index, start = 64 + n_index + -n_index % 64, len(data) - n_body
+    if not end_of_index <= start:
+        return through_packs(data)
+    data = with_digest(data, start)
+    try:
+        blocks = stored_pack.open_pack(MappedFile(memoryview(data), "")).blocks.tolist()
+    except Malformed as error:
+        return str(error)[:20]
+    digests = b"".join(xxhash.xxh3_128_digest(data[at:end]) for at, end in itertools.pairwise(blocks))
+    return through_packs(
+        with_digest(data[:end_of_index] + digests.ljust(start - end_of_index, b"\0") + data[start:], start)
+    )
+
+
+def with_digest(data: bytes, start: int) -> bytes:
+    return data[:48] + xxhash.xxh3_128_digest(data[16:48] + data[64:start]) + data[64:]
 
 
 def through_answers(data: bytes) -> object:
@@ -270,7 +286,10 @@ def seeds(door: str) -> list[bytes]:
         return files
     entries = [Entry(replace(MODEL, device=f"d{i}"), "e", pack_file(data), file=data) for i, data in enumerate(files)]
     refused = Entry(MODEL, "e", Unscorable(Reason.EMPTY_MODEL, "the file is empty"))
-    return [pack.to_bytes(pack.build_pack(some)) for some in (entries[:1], entries[::9], [refused, *entries[::20]], [])]
+    return [
+        stored_pack.to_bytes(pack.build_pack(some))
+        for some in (entries[:1], entries[::9], [refused, *entries[::20]], [])
+    ]
 
 
 def _answers() -> Iterator[bytes]:

@@ -12,13 +12,15 @@ import numpy as np
 
 from scorer.families.checks import check_equal, read_array, read_number
 from scorer.families.scalers import MIN_MAX, SCALERS, read_scaler
-from scorer.families.steps import Step, StepKind
+from scorer.families.steps import Step, StepKind, compare_rbf
 from scorer.model_files.parsed import PIPELINE, ParsedObject
 
 from .predictor import read_matrix
 
 MOST_COLUMNS = 2**14
-MOST_PARTS = 256  # transformers in one another; each level is two calls of Python
+# Transformers that are read for the kernels. Each level is two calls of Python, so there are fewer than those that
+# `training` looks at, one after the other. A model of more is scored by its library.
+MOST_PARTS = 256
 _NOISE = 1e-12  # of the largest variance of a component
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
 _MAX_ABS = "sklearn.preprocessing._data.MaxAbsScaler"
@@ -163,8 +165,7 @@ def _read_nystroem(state: dict[str, Any], n_columns: int) -> Prepared | None:
     _check_columns(components.shape[1], n_columns)
     check_equal("the shape of normalization_", normalization.shape, (count, count))
     gamma = 1.0 / n_columns if state.get("gamma") is None else read_number(state, "gamma")
-    comparison = Step(StepKind.RBF, count, (), (np.array([gamma]), components))
-    return Prepared([comparison, Step(StepKind.PRODUCT, count, numbers=(normalization, np.zeros(count)))], count)
+    return Prepared(compare_rbf(gamma, components, normalization, np.zeros(count)), count)
 
 
 def _read_rbf_sampler(state: dict[str, Any], n_columns: int) -> Prepared | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scorer.families.checks import check_equal, read_array, read_number
-from scorer.families.steps import LabelRule, Outputs, Step, StepKind
+from scorer.families.steps import LabelRule, Outputs, Step, StepKind, compare_rbf
 from scorer.families.svm import HIGHEST_DEGREE
 from scorer.model_files.parsed import ParsedObject
 from shared.contract.domain import Task
@@ -91,9 +91,10 @@ def _compare_vectors(state: dict[str, Any], vectors: np.ndarray, weights: np.nda
     if gamma < 0 or not 0 <= degree < HIGHEST_DEGREE or degree != int(degree):
         raise ValueError(f"gamma is {gamma}, degree is {degree}")
     kind = _KERNELS[state["kernel"]]
-    parameters = [gamma] if kind is StepKind.RBF else [gamma, coef0]
+    if kind is StepKind.RBF:
+        return compare_rbf(gamma, vectors, weights, offset)
     integers = (int(degree),) if kind is StepKind.POLY else ()
-    comparison = Step(kind, len(vectors), integers, (np.array(parameters), vectors))
+    comparison = Step(kind, len(vectors), integers, (np.array([gamma, coef0]), vectors))
     return [comparison, Step(StepKind.PRODUCT, len(weights), numbers=(weights, offset))]
 
 

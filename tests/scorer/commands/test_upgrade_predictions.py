@@ -19,7 +19,7 @@ from scorer.__main__ import main
 from scorer.commands import upgrade_predictions
 from scorer.predictions.rows import PredictionRows
 from scorer.predictions.table import SCHEMA, SCHEMAS, PartWriter, identify_schema, to_parquet, to_table, upgrade_table
-from scorer.storage.blob_store import Container, Folder, MappedContent
+from scorer.storage.blob_store import Container, Folder, MappedFile
 from shared.contract.domain import Model, Original
 from shared.contract.model_list import ModelList
 from shared.contract.paths import prediction_path
@@ -164,7 +164,7 @@ class Busy:
     def open(self, path: str) -> object:
         return self.inner.open(path)
 
-    def map(self, path: str) -> MappedContent:
+    def map(self, path: str) -> MappedFile:
         content = self.inner.map(path)
         if self.replaced is not None and bytes(content.data) != self.replaced:
             self.inner.write(path, self.replaced)

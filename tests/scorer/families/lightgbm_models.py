@@ -7,9 +7,10 @@ from typing import Any
 import lightgbm
 import numpy as np
 
-from scorer.families.trees.ensemble import Ensemble, sum_leaves
+from scorer.families.trees.ensemble import Ensemble
 from scorer.families.trees.lightgbm import read_lightgbm
 from scorer.model_files.boosters.lightgbm_text import read_text
+from tests.scorer.families.reference_trees import sum_leaves
 
 QUIET: dict[str, Any] = {
     "verbose": -1,

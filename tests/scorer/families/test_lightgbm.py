@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import Unscorable
-from scorer.families.trees.ensemble import Ensemble, Link, sum_leaves
+from scorer.families.trees.ensemble import Ensemble, Link
 from scorer.families.trees.lightgbm import read_lightgbm, takes_gaps
 from scorer.model_files.boosters.lightgbm_text import read_text
 from shared.contract.reasons import Reason
@@ -27,6 +27,7 @@ from tests.scorer.families.lightgbm_models import (
     sum_raw,
     train,
 )
+from tests.scorer.families.reference_trees import sum_leaves
 
 CATEGORIES = [4]
 

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
 from scorer.errors import Unscorable
-from scorer.families.trees.ensemble import Ensemble, Link, NodeKind, sum_leaves
+from scorer.families.trees.ensemble import Ensemble, Link, NodeKind
 from scorer.families.trees.xgboost import gives_probabilities, read_xgboost, takes_gaps
 from scorer.model_files import reader
 from shared.contract.reasons import Reason
+from tests.scorer.families.reference_trees import sum_leaves
 
 RANDOM = np.random.default_rng(7)
 X = RANDOM.normal(size=(240, 4)) * [1, 2, 40, 1] + [0, 20, 300, 0]

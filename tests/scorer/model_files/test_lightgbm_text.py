@@ -26,7 +26,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scorer.errors import Unscorable
-from scorer.families.trees.ensemble import sum_leaves
 from scorer.families.trees.lightgbm import read_lightgbm
 from scorer.model_files import parsed, reader
 from scorer.model_files.boosters import lightgbm_text, lightgbm_trees
@@ -35,6 +34,7 @@ from scorer.model_files.mlflow_folder import find_model_file
 from scorer.model_files.parsed import ParsedObject
 from shared.contract.reasons import Reason
 from tests.scorer.families.lightgbm_models import CLASS, ROWS, TARGET, WITH_GAPS, train
+from tests.scorer.families.reference_trees import sum_leaves
 from tests.scorer.model_files.test_reader import to_joblib, unzipped, zipped
 
 QUIET: dict[str, Any] = {"n_estimators": 4, "num_leaves": 4, "verbose": -1, "n_jobs": 1, "min_child_samples": 3}

@@ -28,13 +28,13 @@ from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier
 
 from scorer.errors import Unscorable
-from scorer.families.trees.ensemble import sum_leaves
 from scorer.families.trees.xgboost import read_xgboost
 from scorer.model_files import reader
 from scorer.model_files.estimator_kinds import WRAPPERS
 from scorer.model_files.parsed import ParsedObject, get_last_step
 from shared.contract.reasons import Reason
 from tests.patience import patience
+from tests.scorer.families.reference_trees import sum_leaves
 from tests.scorer.model_files.test_ubjson import write
 
 RANDOM = np.random.default_rng(3)

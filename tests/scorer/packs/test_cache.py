@@ -12,8 +12,9 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from scorer.packs import cache
 from scorer.packs.cache import LoadedModels, Stores, load_models
-from scorer.packs.pack import from_buffer
-from scorer.storage.blob_store import Content, Folder, MappedContent
+from scorer.packs.stored_pack import from_buffer
+from scorer.storage.blob_store import Content, Folder
+from scorer.storage.range_reader import MappedBlob
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed, Unavailable
 from shared.contract.model_list import ModelList
@@ -56,7 +57,7 @@ class Watched:
     def read(self, path: str, most: int | None = None) -> Content:
         return self._call("read", path, most)  # type: ignore[return-value]
 
-    def map(self, path: str) -> MappedContent:
+    def map(self, path: str) -> MappedBlob:
         return self._call("map", path)  # type: ignore[return-value]
 
     def exchange(self, path: str, data: bytes, state: str | None) -> bool:

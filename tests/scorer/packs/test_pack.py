@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pytest
+import xxhash
 from sklearn.covariance import EllipticEnvelope
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest
@@ -17,9 +18,10 @@ from sklearn.svm import OneClassSVM
 
 from scorer.errors import Unscorable
 from scorer.families.base import Family, GapRule, Packed, Predicted
-from scorer.packs import pack
+from scorer.packs import stored_pack
 from scorer.packs.cache import pack_file
-from scorer.packs.pack import EMPTY, Entry, Pack, build_pack, from_buffer, to_bytes
+from scorer.packs.pack import EMPTY, Entry, Pack, build_pack
+from scorer.packs.stored_pack import from_buffer, to_bytes
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
 from shared.contract.model_list import ModelList
@@ -150,9 +152,8 @@ def test_a_merged_pack_has_the_rows_that_were_wanted_in_their_order(entries: lis
 
 def test_a_pack_with_any_bit_turned_is_refused(entries: list[Entry]) -> None:
     data = to_bytes(build_pack(entries))
-    used = 16 + 8 + 8 + 16  # of the head; the rest of it is nothing
     rng = np.random.default_rng(0)
-    for place in [*range(used), *rng.integers(64, len(data), 300).tolist()]:
+    for place in [*range(64), *rng.integers(64, len(data), 300).tolist()]:
         broken = bytearray(data)
         broken[place] ^= 1 << int(rng.integers(8))
         with pytest.raises(Malformed):
@@ -168,12 +169,12 @@ def test_a_pack_that_was_cut_is_refused(entries: list[Entry]) -> None:
         from_buffer(memoryview(data + b"\0"))
 
 
-def headed(body: bytes, version: int = pack.VERSION) -> memoryview:
-    """A file whose head is right, whatever its body is."""
-    import xxhash
-
-    head = b"fleetscore pack\n" + version.to_bytes(8, "little") + len(body).to_bytes(8, "little")
-    return memoryview((head + xxhash.xxh3_128_digest(body)).ljust(64, b"\0") + body)
+def headed(index: bytes, version: int = stored_pack.VERSION, body: bytes = b"") -> memoryview:
+    """A file whose head is right, whatever its index is."""
+    lengths = b"".join(number.to_bytes(8, "little") for number in (version, len(index), len(body), 0))
+    padded = index + bytes(-len(index) % 64)
+    head = (b"fleetscore pack\n" + lengths).ljust(48, b"\0") + xxhash.xxh3_128_digest(lengths + padded)
+    return memoryview(head + padded + body)
 
 
 def ipc(table: pa.Table) -> bytes:
@@ -183,16 +184,39 @@ def ipc(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def index_of(data: bytes) -> pa.Table:
+    """The index of a file, as a reader of Arrow sees it."""
+    return pa.ipc.open_file(pa.py_buffer(data[64 : 64 + int.from_bytes(data[24:32], "little")])).read_all()
+
+
 def test_what_is_no_pack_is_told(entries: list[Entry]) -> None:
-    body = to_bytes(build_pack(entries))[64:]
+    index = ipc(index_of(to_bytes(build_pack(entries))))
     for data, said in [
         (memoryview(b"PAR1" * 40), r"expected a pack, got 160 bytes that begin with b'PAR1"),
-        (headed(body, version=pack.VERSION + 1), f"expected a pack of version {pack.VERSION}, got"),
+        (headed(index, version=stored_pack.VERSION + 1), f"expected a pack of version {stored_pack.VERSION}, got"),
         (headed(b"no arrow at all"), "a foreign pack: "),
         (headed(ipc(pa.table({"a": [1]}))), r"a foreign pack: its columns are \['a'\]"),
+        (headed(index), "a foreign pack: it says more numbers than there are"),
+        (headed(index, body=bytes(2**20)), "a foreign pack: it says other numbers than there are"),
     ]:
         with pytest.raises(Malformed, match=said):
             from_buffer(data)
+
+
+@pytest.mark.parametrize("count", [-1, 2**62, 2**60, 7])
+def test_an_index_with_wrong_counts_is_refused(entries: list[Entry], count: int) -> None:
+    data = to_bytes(build_pack(entries))
+    index = index_of(data)
+    counts = pa.chunked_array([pa.array([count, *index["n_numbers"].to_pylist()[1:]])])
+    index = index.set_column(index.schema.get_field_index("n_numbers"), "n_numbers", counts)
+
+    with pytest.raises(Malformed, match="a foreign pack: it says"):
+        from_buffer(headed(ipc(index), body=data[-int.from_bytes(data[32:40], "little") :]))
+
+
+def written(table: pa.Table) -> memoryview:
+    """The file of a pack with these columns."""
+    return memoryview(to_bytes(Pack(table.combine_chunks().to_batches()[0])))
 
 
 def changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[pa.Table], pa.Table]:
@@ -244,9 +268,9 @@ def with_task(table: pa.Table, task: str) -> pa.Table:
 )
 def test_a_pack_whose_lengths_disagree_is_refused(entries: list[Entry], change: Callable[[pa.Table], pa.Table]) -> None:
     table = pa.Table.from_batches([build_pack(entries).rows])
-    assert len(from_buffer(headed(ipc(table)))) == len(entries)
+    assert len(from_buffer(written(table))) == len(entries)
     with pytest.raises(Malformed, match="a foreign pack"):
-        from_buffer(headed(ipc(change(table))))
+        from_buffer(written(change(table)))
 
 
 def test_a_pack_is_mapped_and_not_copied(entries: list[Entry]) -> None:
@@ -264,7 +288,7 @@ def test_a_pack_whose_names_of_features_are_none_is_refused(text: str, entries: 
     column = pa.array([text] * len(table)).dictionary_encode()
 
     with pytest.raises(Malformed, match="a foreign pack"):
-        from_buffer(headed(ipc(table.set_column(index, table.schema.field(index), pa.chunked_array([column])))))
+        from_buffer(written(table.set_column(index, table.schema.field(index), pa.chunked_array([column]))))
 
 
 def test_a_pack_with_a_reason_that_is_none_is_refused(entries: list[Entry]) -> None:
@@ -273,4 +297,4 @@ def test_a_pack_with_a_reason_that_is_none_is_refused(entries: list[Entry]) -> N
     column = pa.array(["bad luck"] * len(table)).dictionary_encode()
 
     with pytest.raises(Malformed, match="an unknown reason"):
-        from_buffer(headed(ipc(table.set_column(index, table.schema.field(index), pa.chunked_array([column])))))
+        from_buffer(written(table.set_column(index, table.schema.field(index), pa.chunked_array([column]))))

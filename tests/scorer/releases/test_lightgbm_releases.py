@@ -14,9 +14,9 @@ import lightgbm
 import numpy as np
 import pytest
 
-from scorer.families.trees.ensemble import sum_leaves
 from scorer.families.trees.lightgbm import read_lightgbm, takes_gaps
 from scorer.model_files import reader
+from tests.scorer.families.reference_trees import sum_leaves
 from tests.scorer.releases.make_lightgbm import SEEN, SEEN_GAPS
 
 FOLDER = Path(__file__).parent / "lightgbm"

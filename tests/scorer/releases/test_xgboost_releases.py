@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scorer.families.trees.ensemble import sum_leaves
 from scorer.families.trees.xgboost import read_xgboost
 from scorer.model_files import reader
+from tests.scorer.families.reference_trees import sum_leaves
 from tests.scorer.releases.make_xgboost import SEEN
 
 FOLDER = Path(__file__).parent / "xgboost"

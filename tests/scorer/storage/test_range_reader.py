@@ -11,7 +11,7 @@ from azure.storage.blob import ContainerClient
 
 from local.azurite import Azurite
 from scorer.readings import files, source
-from scorer.storage.blob_store import Container, open_container
+from scorer.storage.blob_store import Container, MappedFile, open_container
 from scorer.storage.range_reader import HEAD
 from shared.contract.errors import NotFound, Unavailable
 from shared.contract.model_names import Columns
@@ -49,6 +49,41 @@ def test_any_part_of_a_file_can_be_read(size: int, place: tuple[Container, Uploa
     assert bytes(file.read()) == data[:size]
     file.close()
     assert file.closed
+
+
+@pytest.mark.parametrize("size", [0, 1, HEAD, 8 * HEAD])
+def test_of_a_blob_in_memory_what_is_loaded_is_its_content(size: int, place: tuple[Container, Uploader]) -> None:
+    container, upload = place
+    data = bytes(i * 7 % 250 + 1 for i in range(1000)) * (size // 1000 + 1)
+    upload("a", data[:size])
+
+    blob = container.map("a")
+
+    assert len(blob.data) == size
+    ranges = [(at * HEAD + 9, at * HEAD + 99) for at in (0, 2, 3, 6)] if size > HEAD else [(0, size)]
+    blob.load(ranges)
+    for start, end in ranges:
+        assert bytes(blob.data[start:end]) == data[start:end]
+    if not isinstance(blob, MappedFile):  # a gap is loaded where it is short
+        assert not any(blob.data[4 * HEAD : 6 * HEAD])
+    blob.load([(0, size)])
+    assert bytes(blob.data) == data[:size]
+
+
+@pytest.mark.stack
+def test_a_blob_in_memory_that_changes_is_not_loaded_any_more(azurite: Azurite, fresh_name: str) -> None:
+    client = ContainerClient.from_connection_string(azurite.connection_string, fresh_name)
+    client.create_container()
+    client.upload_blob("a", b"x" * 2 * HEAD)
+    blob = open_container(f"{azurite.blob_endpoint}/{fresh_name}", azurite.connection_string).map("a")
+    blob.load([(0, HEAD)])
+    client.upload_blob("a", b"y" * 2 * HEAD, overwrite=True)
+
+    with pytest.raises(Unavailable):
+        blob.load([(HEAD, HEAD + 1)])
+    client.delete_blob("a")
+    with pytest.raises((NotFound, Unavailable)):
+        blob.load([(HEAD, HEAD + 1)])
 
 
 def test_what_is_not_there_cannot_be_opened(place: tuple[Container, Uploader]) -> None:
