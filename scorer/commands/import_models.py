@@ -99,11 +99,11 @@ def _open_table(table: str, storage: str) -> Any:
 
 
 def _check_columns(table: Any, columns: TableColumns) -> None:
-    names = [one.name for one in table.schema().fields]
+    names = [entry.name for entry in table.schema().fields]
     for name in filter(None, (columns.id, columns.content, columns.version)):
         if name not in names:
             raise Malformed(f"expected a column {name!r}, got {', '.join(map(repr, names[:20]))}")
-    kind = str(next(one.type for one in table.schema().fields if one.name == columns.content))
+    kind = str(next(entry.type for entry in table.schema().fields if entry.name == columns.content))
     if "binary" not in kind:
         raise Malformed(f"expected bytes in the column {columns.content!r}, got {kind}")
 
@@ -216,5 +216,5 @@ def _print_summary(run: _Import, absent: list[str], into: str, *, removed: bool)
     )
     if absent:
         examples = ", ".join(absent[:_SHOWN]) + ", ..." * (len(absent) > _SHOWN)
-        told = "were removed" if removed else "are kept: --remove-absent removes them"
-        print(f"{len(absent)} models are no longer in the table and {told}: {examples}")
+        outcome = "were removed" if removed else "are kept: --remove-absent removes them"
+        print(f"{len(absent)} models are no longer in the table and {outcome}: {examples}")

@@ -67,7 +67,7 @@ def _identify_form(file: File, columns: Columns) -> Hashable:
     if not data or len(data) > SMALL or file.problem or not file.size:
         return None
     keys = tuple((key, text) for key, text in file.keys.items() if key != columns.device)
-    alike = file.late, columns.device in file.keys, keys
+    alike = file.late, file.late_start, columns.device in file.keys, keys
     if file.footer:
         return None
     if file.is_parquet:

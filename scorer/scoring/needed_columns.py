@@ -8,8 +8,8 @@ import numpy as np
 
 from scorer.families.base import Family
 from scorer.packs.cache import LoadedModels
-from scorer.readings.projection import Projection
 from scorer.readings.device_readings import Readings
+from scorer.readings.projection import Projection
 from shared.contract.model_list import ModelList
 
 

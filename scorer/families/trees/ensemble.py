@@ -124,8 +124,8 @@ def check_trees(ensemble: Ensemble) -> None:
         _check_linear(trees.linear, trees, ensemble.n_features)
 
 
-def check_children(roots: np.ndarray, leaf: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The inner nodes, int64. *left*, *right*: of a leaf the leaf itself.
+def check_children(roots: np.ndarray, leaf: np.ndarray, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    """The inner nodes, int64. *lefts*, *rights*: the children, of a leaf the leaf itself.
 
     Raises ValueError unless the nodes are trees, one after the other, whose children come after their parents.
     """
@@ -133,11 +133,11 @@ def check_children(roots: np.ndarray, leaf: np.ndarray, left: np.ndarray, right:
     sizes = _count_nodes(roots, n_nodes)
     if n_nodes > MOST_NODES or roots[0] != 0 or sizes.min() < 1:
         raise ValueError("expected trees with nodes, one after the other")
-    index, end = np.arange(n_nodes, dtype=left.dtype), np.repeat((roots + sizes).astype(left.dtype), sizes)
+    index, end = np.arange(n_nodes, dtype=lefts.dtype), np.repeat((roots + sizes).astype(lefts.dtype), sizes)
     inner: np.ndarray = np.flatnonzero(~leaf)
     is_reached = np.zeros(n_nodes, bool)
     is_reached[roots] = True
-    for children in (left, right):
+    for children in (lefts, rights):
         if (leaf & (children != index)).any():
             raise ValueError("expected leaves without children, got a leaf with one")
         if not (leaf | (children > index) & (children < end)).all():

@@ -201,13 +201,13 @@ def _build_trees(arrays: dict[str, np.ndarray], n_outputs: int) -> Trees:
     sets, set_of = _read_sets(arrays, is_set) if is_set.any() else ((), np.empty(0, np.int64))
     kind = _KINDS[decision + _N_DECISIONS * (threshold >= 0)]
     threshold = _shift_near_zero(np.where(is_set, 0.0, threshold) if sets else threshold)
-    left, right = nodes.link_children(arrays["left_child"], arrays["right_child"])
+    lefts, rights = nodes.link_children(arrays["left_child"], arrays["right_child"])
     return Trees(
         roots=nodes.roots,
         feature=nodes.spread(nodes.splits, np.minimum(arrays["split_feature"], 2**31 - 1), np.int32, -1),
         threshold=nodes.spread(nodes.splits, threshold, np.float64),
-        left=left,
-        right=right,
+        left=lefts,
+        right=rights,
         kind=nodes.spread(nodes.splits, kind, np.int8),
         values=nodes.spread(nodes.leaves, arrays["leaf_value"], np.float64)[:, None],
         output=(np.arange(len(nodes.roots)) % n_outputs).astype(np.int32),
@@ -237,12 +237,12 @@ def _list_kinds() -> np.ndarray:
         default_left, missing = bool(decision & _DEFAULT_LEFT), decision >> _MISSING
         for is_positive in (False, True):
             goes_left = is_positive if missing == _NONE else default_left
-            right, left = (
+            right_kind, left_kind = (
                 (NodeKind.ZERO_RIGHT, NodeKind.ZERO_LEFT)
                 if missing == _ZERO
                 else (NodeKind.NAN_RIGHT, NodeKind.NAN_LEFT)
             )
-            kinds[int(is_positive), decision] = left if goes_left else right
+            kinds[int(is_positive), decision] = left_kind if goes_left else right_kind
     return kinds.ravel()
 
 

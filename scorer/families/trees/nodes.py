@@ -54,8 +54,8 @@ def join_nodes(
     if (leaf & (fields["right_child"] != -1)).any():
         raise ValueError("expected leaves without children, got a leaf with one")
     index = np.arange(len(leaf))
-    left, right = (np.where(leaf, index, fields[name] + first) for name in ("left_child", "right_child"))
-    return JoinedNodes(roots, sizes, leaf, left, right, fields)
+    lefts, rights = (np.where(leaf, index, fields[name] + first) for name in ("left_child", "right_child"))
+    return JoinedNodes(roots, sizes, leaf, lefts, rights, fields)
 
 
 def join_gap_sides(trees: Sequence[dict[str, Any]]) -> np.ndarray:

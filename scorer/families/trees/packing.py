@@ -87,31 +87,31 @@ def _number_nodes(trees: Trees) -> _Numbered:
     feature, kind = trees.feature[inner].astype(np.int64), trees.kind[inner]
     words = feature << 3 | kind
     n_before: np.ndarray = np.cumsum(is_leaf) - is_leaf  # leaves of a lower number than each node's
-    left, right = trees.left[inner].astype(np.int64), trees.right[inner].astype(np.int64)
+    lefts, rights = trees.left[inner].astype(np.int64), trees.right[inner].astype(np.int64)
     if not is_walked.all():
         first = np.repeat(np.cumsum(n_leaves) - n_leaves, n_leaves - 1)  # leaf of the tree of each inner node
-        if _is_preorder(inner, left, right, n_before):
-            low, count = n_before[inner] - first, (right - inner) >> 1
+        if _is_preorder(inner, lefts, rights, n_before):
+            low, count = n_before[inner] - first, (rights - inner) >> 1
         else:
-            place, low, count = _order_leaves(inner, (left, right), is_leaf, n_before, n_leaves)
+            place, low, count = _order_leaves(inner, (lefts, rights), is_leaf, n_before, n_leaves)
             leaves[np.where(np.repeat(is_walked, n_leaves), np.arange(len(leaves)), place)] = leaves.copy()
         masks = feature << 15 | (low & 63) << 9 | ((count - 1) & 63) << 3 | kind
         words = np.where(np.repeat(is_walked, n_leaves - 1), words, masks) if is_walked.any() else masks
     if is_walked.any():
-        words = _add_children(words, (left, right), is_leaf, n_before, n_leaves)
+        words = _add_children(words, (lefts, rights), is_leaf, n_before, n_leaves)
     return _Numbered(np.where(is_walked, WALKED, MASKED), n_leaves, inner, leaves, words)
 
 
-def _is_preorder(inner: np.ndarray, left: np.ndarray, right: np.ndarray, n_before: np.ndarray) -> bool:
+def _is_preorder(inner: np.ndarray, lefts: np.ndarray, rights: np.ndarray, n_before: np.ndarray) -> bool:
     """Whether each left child follows its parent, and each right child the left one's last leaf, as scikit-learn's do.
 
     Then the leaves have ascending numbers from left to right. Between a node and its right child are n leaves and n - 1
     inner nodes. That all right children are so far from their parents is enough: the first one in another place would
     be in the place of the child of a node before it, which then had none.
     """
-    if not np.array_equal(left, inner + 1):
+    if not np.array_equal(lefts, inner + 1):
         return False
-    return np.array_equal(right - inner, 2 * (n_before[right] - n_before[inner]))
+    return np.array_equal(rights - inner, 2 * (n_before[rights] - n_before[inner]))
 
 
 def _order_leaves(
@@ -130,15 +130,15 @@ def _order_leaves(
     steps = range((min(int(n_leaves.max()), MOST_MASKED) - 1).bit_length())
     number = np.where(is_leaf, n_before, np.arange(len(is_leaf)) - n_before)  # among the leaves, or the inner nodes
     itself = np.arange(len(inner))
-    left, right = (number[nodes] for nodes in children)
+    lefts, rights = (number[nodes] for nodes in children)
     left_ends, right_ends = (is_leaf[nodes] for nodes in children)
-    leftmost, rightmost = np.where(left_ends, itself, left), np.where(right_ends, itself, right)
+    leftmost, rightmost = np.where(left_ends, itself, lefts), np.where(right_ends, itself, rights)
     for _ in steps:
         leftmost, rightmost = (chain.take(chain, mode="clip") for chain in (leftmost, rightmost))
-    first, last = left[leftmost], right[rightmost]  # leaves of each inner node
+    first, last = lefts[leftmost], rights[rightmost]  # leaves of each inner node
     # The last leaf to the left of a node's border and the first one to the right of it are neighbours.
-    before = np.where(left_ends, left, last.take(left, mode="clip"))
-    behind = np.where(right_ends, right, first.take(right, mode="clip"))
+    before = np.where(left_ends, lefts, last.take(lefts, mode="clip"))
+    behind = np.where(right_ends, rights, first.take(rights, mode="clip"))
     follower, n_behind = np.arange(int(n_leaves.sum())), np.zeros(int(n_leaves.sum()), np.int64)
     follower[before], n_behind[before] = behind, 1
     for _ in steps:

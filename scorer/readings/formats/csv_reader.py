@@ -62,8 +62,8 @@ def read_csv(
     text, comments = data[header.start :], 0
     if header.comment:
         text, comments = remove_comments(text, header.comment)
-    whole = _drop_cut_row(text, header)
-    is_cut, text = len(whole) < len(text), whole
+    rows_text = _drop_cut_row(text, header)
+    is_cut, text = len(rows_text) < len(text), rows_text
     if b"\n" not in text:
         text += b"\n"  # pyarrow refuses a header without an end of line
     names, needed, unread = header.names, header.names, _NO_NAMES

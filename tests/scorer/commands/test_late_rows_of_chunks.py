@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scorer.commands.score_chunk import AttemptOptions
-from scorer.readings.source import LATE
+from scorer.readings.device_readings import LATE
 from shared.contract.domain import Late
 from tests.scorer.commands.test_chunk_columns import FOLDER, fit, make_manifest, read_rows, run, write_readings
 from tests.scorer.readings.seen import HOUR

@@ -496,7 +496,7 @@ def test_the_command_line_carries_and_is_careful(place: Place, order: str, svm: 
 
     lines = [line.split(" ", 3)[3] for line in ended.stdout.splitlines()]
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert lines[1] == "carried=3 models, 180 rows from attempt 1"
+    assert lines[1] == "carried=3 of 3 models from attempt 1"
     assert lines[-1] == "report written"
     assert [v.rows for v in report_of(place, 2).results] == [60, 60, 60, 0, 60, 0, 0]
 

@@ -306,7 +306,7 @@ def test_readings_within_a_delta_table_are_refused_and_say_what_to_do(
     assert folder(fleet, "--readings", str(fleet / readings)) == 2
 
     assert f"--readings: {fleet} is a Delta table" in (message := capsys.readouterr().err)
-    assert "export the table to Parquet" in message
+    assert "expected the folder of the whole table, without times or tokens" in message
 
 
 def test_models_of_other_columns_in_a_later_batch_are_read_for_too(

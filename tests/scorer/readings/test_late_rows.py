@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.readings import source
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Late
 from shared.contract.model_names import Columns

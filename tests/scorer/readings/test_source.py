@@ -257,7 +257,7 @@ GOOD = "time,device,value\n2026-11-21T07:00,pump,1\n2026-11-21T07:01,pump,2\n"
         ("time;dev;value\n2026-11-21T07:00;pump;1\n", "got 3 with semicolons between them: 'time', 'dev', 'value'"),
         (GOOD.replace("pump", "pu\0mp"), "NUL bytes"),
         (GOOD.encode("utf-16-le"), "NUL bytes"),  # no mark tells it
-        (b"Obj\x01\x04\x16avro.schema", "is an Avro file"),
+        (b"Obj\x01\x04\x16avro.schema", "ends within its header, at byte 17"),
         (b'[{"time": 1}]', "expected columns 'time', 'device'"),
         (b"[1]", "JSON parse error in line 1: expected an object"),
         (b"[{}, 1]", "expected an array of objects"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import fastavro
 
-from scorer.readings.source import Readings
+from scorer.readings.device_readings import Readings
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 from tests.scorer.readings.seen import AS_IN_FILE, read
