@@ -6,11 +6,9 @@ models and the readings of the next one.
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import logging
 import math
-import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +18,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from scorer.library_versions import read_library_versions
 from scorer.packs.cache import LoadedModels, load_models, load_numbers
 from scorer.packs.fetch import Stores, make_refusals
 from scorer.packs.pack import EMPTY
@@ -159,15 +158,6 @@ def _make_unmodelled_counter(manifest: Manifest) -> UnmodelledCounter | None:
         return None
     modelled = ModelList.from_models(manifest.models).read_texts("device")
     return UnmodelledCounter(frozenset(modelled), devices, ModelNames(manifest.model_names))
-
-
-LIBRARIES = ("scikit-learn", "numpy", "scipy", "pyarrow", "skops", "joblib")  # whose versions a report names
-
-
-def read_library_versions() -> dict[str, str]:
-    """The versions of the libraries that scores depend on, and of Python."""
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    return {"python": platform.python_version(), **versions}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ _PLANNING = _PORTS | {"shared.planning"}
 _TRACKING = _PLANNING | {"shared.tracking"}
 _CONTROL = _TRACKING | {"shared.control"}
 _ADAPTERS = _PORTS | {"shared.adapters.azure"}
-_BASE = _CONTRACT | {"scorer.errors", "scorer.arrow", "scorer.processes"}
+_BASE = _CONTRACT | {"scorer.errors", "scorer.arrow", "scorer.library_versions", "scorer.processes"}
 _STORAGE = _BASE | {"scorer.storage"}
 _FORMATS = _STORAGE | {
     "scorer.readings.cells",
@@ -96,6 +96,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
     "shared.ports": _STATE,
     "scorer.errors": _CONTRACT,
     "scorer.arrow": _CONTRACT,
+    "scorer.library_versions": set(),
     "scorer.processes": set(),
     "scorer.commands.convert_models": _STORAGE
     | {
