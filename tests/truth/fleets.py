@@ -18,7 +18,8 @@ STEPS = (
     "imputer", "scaled imputer", "pca", "columns", "imputed columns", "union", "union of one", "nested union",
 )  # fmt: skip
 FITTED = ("array", "frame", "numbered frame")
-FORMS = ("csv", "csv.gz", "json", "parquet")
+FORMS = ("csv", "csv.gz", "csv.zst", "semicolon.csv", "json", "array.json", "parquet", "avro", "capture.avro")
+BY_OBJECT = ("json", "array.json", "capture.avro")  # forms whose rows may lack columns that others have
 SENTINEL = -999.0
 # Two of each: one of two spellings that Parquet and JSON may write as numbers or UUIDs.
 IDS = (
@@ -84,6 +85,7 @@ class Fleet:
     sentinel: bool  # whether MISSING_VALUES says it
     zone: str = ""  # the clocks that times without an offset are by, in the night in which an hour comes twice
     in_folders: bool = False  # `device=a/`
+    by_path: bool = False  # folders of devices are those of READINGS_PATH
     is_isolated: bool = False  # whether the attempt is: only worker processes read the models' files
 
 
@@ -142,6 +144,7 @@ def draw_fleets(draw: st.DrawFn) -> Fleet:
         draw(st.booleans()),
         draw(st.sampled_from(["", "", ZONE])),
         draw(st.sampled_from([False, False, True])),
+        draw(st.booleans()),
         draw(st.sampled_from([False, False, True])),
     )
 

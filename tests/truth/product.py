@@ -91,7 +91,8 @@ def answer(fleet: Fleet, root: Path) -> Answers:
         missing_values=parse_missing_values(str(SENTINEL) if fleet.sentinel else ""),
     )
     devices = listed.read_texts("device")
-    opened = source.open_readings(Folder(root / "readings"), [""], Columns(), window, options, devices=devices)
+    pattern = "device={device}/" if fleet.in_folders and fleet.by_path else ""
+    opened = source.open_readings(Folder(root / "readings"), [""], Columns(), window, options, pattern, devices)
     needed = EVERYTHING if fleet.is_isolated else find_needed_columns(listed, loaded)
     readings = opened.read_devices(devices, needed)
     assert not readings.unreadable, readings.unreadable

@@ -16,8 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.scorer.readings.avro.samples import capture, write_avro
 from tests.truth.clocks import format_time
-from tests.truth.fleets import FileSpec, Fleet, Row
+from tests.truth.fleets import BY_OBJECT, FileSpec, Fleet, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def _list_columns(file: FileSpec, rows: tuple[Row, ...]) -> list[int]:
     has_value = {i for row in rows for i, value in enumerate(row.cells) if value is not None}
     if not file.drops_empty:
         return list(file.order) if rows else []
-    if file.form == "json":  # in the order of the first row that has each
+    if file.form in BY_OBJECT:  # in the order of the first row that has each
         return list(dict.fromkeys(i for row in rows for i in file.order if row.cells[i] is not None))
     return [i for i in file.order if i in has_value]
 
@@ -84,7 +85,7 @@ def make_records(fleet: Fleet, part: Part) -> list[dict[str, Any]]:
         if has_sensor:
             keys["sensor"] = row.sensor or None
         records.append({**keys, **{fleet.columns[i]: row.cells[i] for i in part.columns}})
-    if part.file.form == "json" and part.file.drops_empty:
+    if part.file.form in BY_OBJECT and part.file.drops_empty:
         return [{name: value for name, value in record.items() if value is not None} for record in records]
     return records
 
@@ -92,16 +93,37 @@ def make_records(fleet: Fleet, part: Part) -> list[dict[str, Any]]:
 def to_bytes(file: FileSpec, records: list[dict[str, Any]]) -> bytes:
     """The file."""
     names = list(dict.fromkeys(name for record in records for name in record))
-    if file.form == "json":
+    if file.form in BY_OBJECT:
         plain = [{name: _to_json(name, value, file) for name, value in record.items()} for record in records]
+        if file.form == "capture.avro":
+            return capture(*(json.dumps(record).encode() for record in plain), interval=256)
+        if file.form == "array.json":
+            return json.dumps(plain, indent=file.typed or None).encode()
         return "".join(json.dumps(record) + "\n" for record in plain).encode()
-    if file.form == "parquet":
+    if file.form == "avro" and all(map(str.isidentifier, names)):  # it has no other names
+        return _to_avro(names, records, file)
+    if file.form in ("avro", "parquet"):
         table = pa.table({name: _to_arrow(name, [record[name] for record in records], file) for name in names})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, row_group_size=3)
         return sink.getvalue().to_pybytes()
-    data = pd.DataFrame(records, columns=names).to_csv(index=False).encode()
+    separator = ";" if file.form == "semicolon.csv" else ","
+    data = pd.DataFrame(records, columns=names).to_csv(index=False, sep=separator).encode()
+    if file.form == "csv.zst":
+        return pa.Codec("zstd").compress(data, asbytes=True)
     return gzip.compress(data) if file.form == "csv.gz" else data
+
+
+def _to_avro(names: list[str], records: list[dict[str, Any]], file: FileSpec) -> bytes:
+    """Plain records, in blocks of a few; times as timestamps where they have an offset and the file is typed."""
+    is_stamped = file.typed and all(datetime.fromisoformat(record["time"]).tzinfo for record in records)
+    time: Any = {"type": "long", "logicalType": "timestamp-micros"} if is_stamped else "string"
+    kinds: dict[str, Any] = {"time": time, "device": "string", "sensor": ["null", "string"]}
+    fields = [{"name": name, "type": kinds.get(name, ["null", "double"])} for name in names]
+    schema = {"type": "record", "name": "Reading", "fields": fields}
+    if is_stamped:
+        records = [{**record, "time": datetime.fromisoformat(record["time"])} for record in records]
+    return write_avro(records, schema, "deflate" if file.typed else "null", 64)
 
 
 def _to_json(name: str, value: Any, file: FileSpec) -> Any:
