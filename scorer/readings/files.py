@@ -50,7 +50,7 @@ class File:
     size: int = 0  # bytes in memory that reading all of it takes, about; 0 for an absent or empty file
     footer: Footer | None = None  # of a file of Parquet
     problem: str = ""  # why it cannot be read
-    is_parquet: bool = False  # a small one, in memory, whose footer is read when it is needed
+    is_parquet: bool = False  # a small one, whose footer is read when it is needed
     is_required: bool = False  # it is in the log of a table; another file may be removed after it was listed
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
@@ -103,6 +103,7 @@ def inspect_file(container: Container, file: File, columns: Columns) -> File:
                 )
             if is_parquet and file.data and file.length <= SMALL and columns.device in file.keys:
                 file.is_parquet = True
+                file.size = file.length * 20
             elif is_parquet:
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
                 file.size = file.footer.estimate_memory(EVERYTHING)
@@ -113,10 +114,11 @@ def inspect_file(container: Container, file: File, columns: Columns) -> File:
     return file
 
 
-def _load_footer(file: File, columns: Columns) -> Footer | None:
-    """The footer of a Parquet file, also of a small one. Raises Unscorable."""
+def _load_footer(container: Container, file: File, columns: Columns) -> Footer | None:
+    """The footer of a Parquet file, also of a small one. Raises Unscorable, NotFound, Unavailable."""
     if file.is_parquet and not file.footer:
-        file.footer = read_footer(pa.BufferReader(file.data), columns, file.keys)
+        with closing(_open_handle(container, file)) as handle:
+            file.footer = read_footer(handle, columns, file.keys)
     return file.footer
 
 
@@ -159,18 +161,18 @@ def _read_content(
     container: Container, file: File | FileGroup, request: ReadRequest
 ) -> list[Table | DamagedRange | None]:
     if isinstance(file, FileGroup):
-        return [_read_group_of_files(file, request)]
+        return [_read_group_of_files(container, file, request)]
     return [*_read_file(container, file, request)]
 
 
-def _read_group_of_files(group: FileGroup, request: ReadRequest) -> Table | None:
+def _read_group_of_files(container: Container, group: FileGroup, request: ReadRequest) -> Table | None:
     keys = group.files[0].keys
 
     def read_csv(data: bytes) -> Table | None:
         return read_text(data, request.columns, request.policy, request.projection, keys)
 
     def read_parquet(files: Sequence[File]) -> list[Table | None]:
-        footer = _load_footer(files[0], request.columns)
+        footer = _load_footer(container, files[0], request.columns)
         if not footer or footer.has_sensor or request.columns.device in footer.names:
             return [None]
         reader = AlikeReader.open(files[0].data or b"", footer, request.projection)
@@ -195,7 +197,7 @@ def _read_file(container: Container, file: File, request: ReadRequest) -> list[T
     if not file.size:
         return []
     try:
-        _load_footer(file, request.columns)
+        _load_footer(container, file, request.columns)
         if file.footer:
             return _read_groups(container, file, file.footer, request)
         return [*_read_text_file(container, file, request)]
@@ -237,7 +239,7 @@ def read_other_rows(
         inspect_file(container, file, request.columns)
     if file.problem:
         raise make_unreadable(file.problem)
-    _load_footer(file, request.columns)
+    _load_footer(container, file, request.columns)
     if not file.footer:
         if file.size and not file.read_groups:
             yield from _read_text_file(container, file, request)

@@ -168,6 +168,19 @@ def test_a_damaged_parquet_file_fails_its_device_alone(tmp_path: Path) -> None:
     assert refusal(readings, "d07", names=("a", "b"))[1].startswith("d07.parquet: Parquet: ")
 
 
+@pytest.mark.parametrize(("write", "ending"), [(write_csv, "csv"), (write_parquet, "parquet")])
+def test_files_that_do_not_stay_in_memory_are_read_all_the_same(
+    write: Writer, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(N):
+        write(tmp_path, index)
+    monkeypatch.setattr("scorer.readings.file_listing.CACHE_LIMIT", 5 * (tmp_path / f"d03.{ending}").stat().st_size)
+
+    readings = read(tmp_path, ending)
+
+    assert [describe(readings, index) for index in range(N)] == [expect(index) for index in range(N)]
+
+
 def test_a_column_without_numbers_is_named_with_its_file(tmp_path: Path) -> None:
     for index in range(N):
         write_csv(tmp_path, index, cell="off")
