@@ -19,6 +19,10 @@ from .unmodelled import UnmodelledCounter
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
 LATE = "rows are of the window before: its run has read them if they came before it, and a reprocess of it does"
 UNREAD = "rows are of earlier windows and came too late: no run reads them"
+LOST = (
+    "of the replaced readings had values that the later row lacks: rows of one time are not united by column; write "
+    "one row for each time, or sensor and value columns"
+)
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
 
@@ -34,19 +38,18 @@ class Readings:
     unreadable: list[str] = field(default_factory=list)  # files, and why; all models need them
     damaged: dict[int, str] = field(default_factory=dict)  # by device: a file that cannot be read in part, and why
     value_column: str = "value"
-    columns: dict[str, None] = field(default_factory=dict)  # the features of all files, of whatever devices
+    columns: dict[str, None] = field(default_factory=dict)  # the features of files that were opened
     layouts: tuple[tuple[str, ...], ...] = ()  # of wide files: the features in a file's order, each layout once
     device_layouts: dict[int, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # where layouts differ
     numberless: dict[str, str] = field(default_factory=dict)  # wide columns without any number, and a file
     repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
+    lost: int = 0  # those of them that had a value where the later one has none
     missing: int = 0  # rows without any value
     outside: int = 0  # rows outside the window, in the folders of the window
     late: LateRows = field(default_factory=LateRows)  # those that are of before it, and came when theirs had ended
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
     skipped: int = 0  # those whose time the clocks of the zone skip
     without_offset: int = 0  # rows whose time was read as UTC, since nothing says otherwise
-    comma_files: int = 0  # files that alone show that their decimals have commas; each in one read only
-    comment_lines: int = 0  # that were taken for comments, as nothing but their files says
     by_index: int = 0  # rows whose time is in an index that pandas stored without a name
     doubled_hours: DoubledHours = field(default_factory=DoubledHours)
 
@@ -105,16 +108,10 @@ class Readings:
                 for rows in file_rows
             ]
         features = tuple(dict.fromkeys(name for rows in file_rows for name in rows.features))
-        frame, repeated = assemble_frame(file_rows, features, is_long, len(self.devices), len(self.sensors))
+        frame, replaced = assemble_frame(file_rows, features, is_long, len(self.devices), len(self.sensors))
         self.frames.append(frame)
-        self.repeated += repeated
-
-    def count_found(self, table: Table, file: File) -> None:
-        """Count what nothing but a file itself says of its form, once however often it is read."""
-        if not file.is_counted:
-            self.comma_files += table.found_commas
-            self.comment_lines += table.found_comments
-            file.is_counted = True
+        self.repeated += replaced.rows
+        self.lost += replaced.lost
 
     def add_damage(self, file: File, damaged_range: DamagedRange) -> None:
         """Record the devices whose readings may be in a range that cannot be read."""
@@ -171,13 +168,12 @@ class Readings:
                 "rows had a cell that is not a number, or not a time, and were left out where it is needed",
             ),
             (self.repeated, REPEATED),
+            (self.lost, LOST),
             (self.outside, "rows were outside the window and were ignored"),
             (self.late.rows, LATE),
             (self.late.unread_rows, UNREAD),
             (self.without_offset, NO_OFFSET),
             *self._list_clock_warnings(),
-            (self.comma_files, "files were read with decimal commas, since all their decimals have one"),
-            (self.comment_lines, "lines that begin with # were read as comments, as before the header of their file"),
             (self.by_index, "readings have their time in an index without a name, as pandas wrote it"),
             (len(self.numberless), f"columns hold no numbers, such as {column!r} in {file}"),
             (len(self.damaged), f"devices may have readings in a part of a file that cannot be read: {problem}"),

@@ -18,6 +18,7 @@ from .layouts import find_table_format, is_hidden, list_written_keys, parse_keys
 from .listing.delta_files import is_delta_table, list_delta_files
 from .listing.path_listing import PathLister
 
+LOOKED_FOLDERS = 32  # of a pattern with tokens, above which tables are looked for
 INSPECTED = 16  # files that a thread opens at a time: a task for each would cost as much as opening a small one
 CACHE_LIMIT = 256 * 2**20  # bytes of small files that stay in memory from listing to reading
 
@@ -51,10 +52,11 @@ def open_files(container: Container, request: ListRequest) -> tuple[list[File], 
         except Unscorable as error:
             return [File(request.paths[0] or "./", 0, problem=str(error))], []
     else:
-        listed, names = _list_files(container, request)
-        table = find_table_format(container, request.paths, names)
+        listing = _list_files(container, request)
+        table = find_table_format(container, listing.paths, listing.names)
         if table:
             return [File(table[0] or "./", 0, problem=table[1])], []
+        listed = listing.files
     files, other_files = _split_files(listed, request)
     remaining = CACHE_LIMIT
     with ThreadPoolExecutor(FETCHERS) as pool:
@@ -76,8 +78,16 @@ def _list_table(container: Container, request: ListRequest) -> list[File]:
     return [File(file.name, index, keys=file.partition, is_required=True) for index, file in enumerate(files)]
 
 
-def _list_files(container: Container, request: ListRequest) -> tuple[list[File], list[str]]:
-    """The files, not opened, and all names that were listed."""
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The files, not opened; names that were listed; and the paths above which a table may begin."""
+
+    files: list[File]
+    names: list[str]
+    paths: Sequence[str]
+
+
+def _list_files(container: Container, request: ListRequest) -> _Listing:
     written_keys = list_written_keys(request.pattern)
     pattern = PathPattern.parse(request.pattern)
     if pattern:
@@ -88,7 +98,8 @@ def _list_files(container: Container, request: ListRequest) -> tuple[list[File],
             pairs = ((request.columns.device, file.ids.device), (request.columns.sensor, file.ids.sensor))
             keys |= {key: text for key, text in pairs if text is not None}
             files.append(File(file.name, index, file.is_late, keys))
-        return files, [file.name for file in files]
+        folders = sorted(lister.prefixes)[:LOOKED_FOLDERS]
+        return _Listing(files, [*lister.marks, *(file.name for file in files)], [*request.paths, *folders])
     late: dict[str, bool] = {}
     names: list[str] = []
     for number, path in enumerate(request.paths):
@@ -97,7 +108,8 @@ def _list_files(container: Container, request: ListRequest) -> tuple[list[File],
         visible = (name for name in listed if name == path or not is_hidden(name[len(path) :]))
         for name in visible:
             late.setdefault(name, 0 < number == len(request.paths) - 1)
-    return [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)], names
+    files = [File(name, index, late[name], parse_keys(name, written_keys)) for index, name in enumerate(late)]
+    return _Listing(files, names, request.paths)
 
 
 def _split_files(files: list[File], request: ListRequest) -> tuple[list[File], list[File]]:

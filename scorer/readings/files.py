@@ -54,7 +54,8 @@ class File:
     is_required: bool = False  # it is in the log of a table; another file may be removed after it was listed
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
-    is_counted: bool = False  # among those whose form was found, in a warning
+    found_commas: bool = False  # its decimals have commas, as nothing but the file itself says
+    found_comments: int = 0  # lines that were taken for comments, as nothing but the file says
     is_cut: bool = False  # it is a text that ends within a row
     left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
     lost: LostEvents = NONE_LOST  # of a file of Avro that was read
@@ -173,7 +174,7 @@ def _read_group_of_files(container: Container, group: FileGroup, request: ReadRe
 
     def read_parquet(files: Sequence[File]) -> list[Table | None]:
         footer = _load_footer(container, files[0], request.columns)
-        if not footer or footer.has_sensor or request.columns.device in footer.names:
+        if not footer or {request.columns.device, request.columns.sensor} & set(footer.names):
             return [None]
         reader = AlikeReader.open(files[0].data or b"", footer, request.projection)
         return [reader.read(file.data or b"", request.policy) for file in files]
@@ -217,6 +218,7 @@ def _read_text_file(container: Container, file: File, request: ReadRequest) -> l
     table = read_text(data, request.columns, request.policy, request.projection, file.keys)
     if table:
         file.is_cut, file.left_out = table.is_cut, table.left_out
+        file.found_commas, file.found_comments = table.found_commas, table.found_comments
     return [add_keys(table, file.keys, request.projection)] if table and table.rows.num_rows else []
 
 

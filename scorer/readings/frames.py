@@ -42,10 +42,18 @@ class FileRows:
         return self.features[: len(self.features) - self.n_keys]
 
 
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Rows that a later one of the same device, sensor and time replaced."""
+
+    rows: int = 0
+    lost: int = 0  # those among them that had a value where the later one has none
+
+
 def assemble_frame(
     file_rows: Sequence[FileRows], features: tuple[str, ...], long: bool, devices: int, sensors: int
-) -> tuple[Frame, int]:
-    """A frame of all *file_rows*, and how many rows were replaced by a later one of the same device, sensor and time.
+) -> tuple[Frame, Replaced]:
+    """A frame of all *file_rows*, and the rows that were replaced by a later one of the same device, sensor and time.
 
     Rows that are sorted already are copied once, and not sorted again.
     """
@@ -53,8 +61,8 @@ def assemble_frame(
     sensor_columns = [p.sensor for p in file_rows if p.sensor is not None]
     assert len(sensor_columns) in (0, len(file_rows))
     sensor = _join_arrays(sensor_columns) if sensor_columns else None
-    order = _find_order(_combine_keys(device, sensor, devices, sensors), time)
-    repeated = 0 if order is None else len(time) - len(order)
+    order, replaced, later = _find_order(_combine_keys(device, sensor, devices, sensors), time)
+    repeated, is_lost = len(replaced), np.zeros(len(replaced), bool)
     values = np.empty((len(features), len(time) - repeated))
     by_name = [dict(zip(p.features, p.values, strict=True)) for p in file_rows]
     for name, row in zip(features, values, strict=True):
@@ -65,7 +73,9 @@ def assemble_frame(
         if order is None:
             np.concatenate(columns, out=row)
         else:
-            np.take(_join_arrays(columns), order, out=row, mode="clip")  # "raise" would buffer; they are in bounds
+            column = _join_arrays(columns)
+            np.take(column, order, out=row, mode="clip")  # "raise" would buffer; they are in bounds
+            is_lost |= ~np.isnan(column[replaced]) & np.isnan(column[later])
     file_indices = np.array([p.file for p in file_rows], np.int32)
     file = np.broadcast_to(file_indices[:1], time.shape)  # takes no memory
     if (file_indices != file_indices[0]).any():
@@ -74,7 +84,8 @@ def assemble_frame(
         device, time, file = device[order], time[order], file[order]
         sensor = None if sensor is None else sensor[order]
     starts = np.searchsorted(device, np.arange(devices + 1, dtype=device.dtype))
-    return Frame(features, long, starts, sensor, time, values, file), repeated
+    frame = Frame(features, long, starts, sensor, time, values, file)
+    return frame, Replaced(repeated, int(np.count_nonzero(is_lost)))
 
 
 def _join_arrays(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -90,10 +101,14 @@ def _combine_keys(device: np.ndarray, sensor: np.ndarray | None, devices: int, s
     return keys
 
 
-def _find_order(keys: np.ndarray, time: np.ndarray) -> np.ndarray | None:
-    """The rows to keep, by key and time; of equal rows the last. None where all rows are kept in their order."""
+def _find_order(keys: np.ndarray, time: np.ndarray) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """The rows to keep, by key and time; of equal rows the last. None where all rows are kept in their order.
+
+    And the rows that are not kept, each with the next one of the same key and time.
+    """
+    nothing = np.zeros(0, np.int64)
     if ((keys[1:] > keys[:-1]) | ((keys[1:] == keys[:-1]) & (time[1:] > time[:-1]))).all():
-        return None
+        return None, nothing, nothing
     order = _sort_stable(keys)
     sorted_key, sorted_time = keys[order], time[order]
     same = sorted_key[1:] == sorted_key[:-1]
@@ -102,7 +117,9 @@ def _find_order(keys: np.ndarray, time: np.ndarray) -> np.ndarray | None:
         order = order[_sort_stable(keys[order])]
         sorted_time = time[order]
     last = ~(same & (sorted_time[1:] == sorted_time[:-1]))
-    return order if last.all() else order[np.append(last, True)]
+    if last.all():
+        return order, nothing, nothing
+    return order[np.append(last, True)], order[:-1][~last], order[1:][~last]
 
 
 def _sort_stable(numbers: np.ndarray) -> np.ndarray:

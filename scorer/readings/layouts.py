@@ -51,6 +51,12 @@ LOOKERS = 8
 LOOK_LIMIT = 1000  # names of a folder that are looked at
 
 
+def is_mark(name: str) -> bool:
+    """Whether the name of a file marks a folder as a table of some format."""
+    match = _MARK.match(name)
+    return bool(match and _match_format(match[1], name[match.end() :]))
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file, or a folder that it is in, is a marker or a log of its writer: those are ignored, as in Spark."""
     return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in name.split("/"))
@@ -122,7 +128,7 @@ def _check_device(table: Table, device: str | None) -> None:
     for index in np.unique(indices).tolist():
         if names[index] not in ("", device):
             raise make_unreadable(
-                f"expected rows of the device {device!r} that its folder names, got {names[index]!r} in its column "
+                f"expected rows of the device {device!r} that its path names, got {names[index]!r} in its column "
                 f"{table.columns.device!r}"
             )
 

@@ -35,6 +35,8 @@ from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
 INVALID = "events have a Body that is neither JSON nor CSV with a header, or has arrays that differ, and were left out"
+COMMAS = "files were read with decimal commas, since all their decimals have one"
+COMMENTS = "lines that begin with # were read as comments, as before the header of their file"
 EMPTY = "events have no Body, and were left out"
 RowsOfKinds = tuple[list[FileRows], list[FileRows]]  # wide, and long
 
@@ -105,7 +107,6 @@ class Source:
             readings.add_damage(file, content)
             return
         readings.columns |= dict.fromkeys((*content.features, *content.unread))
-        readings.count_found(content, file)
         try:
             selected = readings.select_rows(content, file, _get_time_range(self.window), self.unmodelled)
         except Unscorable as error:
@@ -129,7 +130,8 @@ class Source:
             except Unscorable:
                 selected = None
             if selected and not selected.bad and not selected.numberless:
-                readings.columns |= dict.fromkeys((*content.features, *content.unread))
+                if content.rows.num_rows:
+                    readings.columns |= dict.fromkeys((*content.features, *content.unread))
                 self._add_selected(readings, first, content, selected, rows_of_kinds)
                 return
         for file, table in read_tables(self.container, group.files, request):
@@ -163,6 +165,8 @@ class Source:
                 sum(file.left_out for file in self.files),
                 f"objects have a Body that is no JSON, or arrays that differ in length or lack a step, in {damaged}",
             ),
+            (sum(file.found_commas for file in self.files), COMMAS),
+            (sum(file.found_comments for file in self.files), COMMENTS),
             (sum(file.lost.n_invalid for file in self.files), INVALID),
             (sum(file.lost.n_empty for file in self.files), EMPTY),
         ]

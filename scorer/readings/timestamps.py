@@ -137,7 +137,7 @@ def _spread_values(values: np.ndarray | None, rows: np.ndarray | bool) -> np.nda
 def _make_hint(name: str, kind: object) -> Exception:
     return make_unreadable(
         f"column {name!r} holds whole numbers ({kind}), expected an ISO 8601 time; if they count from 1970, set "
-        "the format of time to s, ms, us or ns"
+        "the format of time (TIME_FORMAT, --time-format) to s, ms, us or ns"
     )
 
 

@@ -11,8 +11,10 @@ from scorer.readings.cells import BROKEN, make_unreadable
 from scorer.readings.projection import Projection
 from shared.contract.scoring_options import ReadingOptions
 
-from .parquet_reader import GROUP_LIMIT, Footer, open_groups, restore_types
+from .parquet_reader import Footer, open_groups, restore_types
 from .text_reader import Table
+
+ALIKE_BYTES = 16 * 2**20  # of numbers of a file: a small file that unpacks to more is read alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class AlikeReader:
             )  # fmt: skip
             n_rows = opened.metadata.num_rows
             is_alike = opened.metadata.num_row_groups == 1 and opened.schema.equals(self.schema)
-            if not is_alike or not 0 < n_rows * 8 * len(footer.names) <= GROUP_LIMIT:
+            if not is_alike or not 0 < n_rows * 8 * len(footer.names) <= ALIKE_BYTES:
                 return None
             rows = opened.read_row_group(0, columns=self.names or footer.names[:1], use_threads=False)
             if rows.num_rows != n_rows:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from scorer.readings.layouts import is_hidden
+from scorer.readings.layouts import is_hidden, is_mark
 from scorer.storage.blob_store import Container
 from shared.contract.readings.path_pattern import PathIds, PathPattern, Segment
 from shared.contract.readings.zones import find_first_pass
@@ -47,6 +47,8 @@ class PathLister:
     container: Container
     pattern: PathPattern
     is_wanted: Callable[[str], bool]
+    marks: list[str] = field(default_factory=list)  # names that were listed, and mark tables of some format
+    prefixes: set[str] = field(default_factory=set)  # the folders that were listed, or that hold what was not
     _folders: dict[str, list[str]] = field(default_factory=dict)
 
     def list_files(self, window: Window | None, zone: str = "") -> list[ListedFile]:
@@ -95,6 +97,7 @@ class PathLister:
         ]
 
     def _list_leaf(self, branch: _Branch) -> list[ListedFile]:
+        self.prefixes.add(branch.prefix[: branch.prefix.rfind("/") + 1])
         if branch.prefix and not branch.prefix.endswith("/"):
             return [ListedFile(branch.prefix, branch.is_late, branch.ids)]
         return list(self._match_names(branch))
@@ -102,6 +105,8 @@ class PathLister:
     def _match_names(self, branch: _Branch) -> Iterator[ListedFile]:
         rest = self.pattern.segments[branch.depth :]
         for name in self.container.list(branch.prefix):
+            if is_mark(name):
+                self.marks.append(name)
             parts = name[len(branch.prefix) :].split("/")
             if len(parts) < len(rest) + self.pattern.is_folder or (
                 not self.pattern.is_folder and len(parts) > len(rest)

@@ -20,6 +20,7 @@ from scorer.readings.projection import Projection
 from shared.contract.model_names import Columns, Step
 
 BODY, ENVELOPE = "Body", ("SystemProperties", "EnqueuedTimeUtc")
+SHOWN = 5  # names in a message: behind them stands the setting that helps
 _SETTING = "READINGS_COLUMNS (--columns)"
 
 
@@ -204,7 +205,7 @@ def explain_missing(leaves: Sequence[Leaf], columns: Columns, keys: Collection[s
     if has_ids and (features or has_value):
         return ""
     names = [leaf.name for leaf in leaves]
-    listed = f"{', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # a readable message
+    listed = f"{', '.join(map(repr, names[:SHOWN]))}{', ...' * (len(names) > SHOWN)}"
     expected = f"features below {columns.features!r}" if columns.features else f"{columns.value!r} or features"
     advice = suggest_columns(names, columns)
     if not features and not has_value and (prefix := _find_prefix(fields)):

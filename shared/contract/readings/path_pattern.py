@@ -20,6 +20,7 @@ from shared.contract.model_names import find_id_problem
 from shared.contract.windows import EPOCH, Window
 
 HOUR = timedelta(hours=1)
+NULL = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without a value
 _MOST_HOURS = 24 * 366 + 1  # within which the folder after a window's begins: a pattern may have years only
 
 # What stands for parts of a time, as strftime writes them.
@@ -78,12 +79,19 @@ class Segment:
         matched = re.fullmatch(_build_regex(self.text, hour), part)
         if not matched:
             return None
+        if NULL in matched.groupdict().values() and self._is_key:
+            return None  # the folder of rows without an id
         ids = {name: self._decode(text) for name, text in matched.groupdict().items()}
         return None if any(map(find_id_problem, ids.values())) else PathIds(ids.get("device"), ids.get("sensor"))
 
     def _decode(self, text: str) -> str:
         """A text without the escapes of Hive's writers, where the segment is a key with a value."""
-        return unquote(text) if re.match(r"[^={]+=", self.text) else text
+        return unquote(text) if self._is_key else text
+
+    @property
+    def _is_key(self) -> bool:
+        """Whether it is a key with a value, as Hive's writers partition."""
+        return bool(re.match(r"[^={]+=", self.text))
 
 
 @lru_cache(maxsize=4096)

@@ -14,6 +14,7 @@ import pytest
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
+from scorer.readings.device_readings import Readings
 from scorer.readings.source import open_readings
 from scorer.storage.blob_store import Folder
 from shared.contract.model_names import Columns
@@ -29,6 +30,13 @@ SETTING = "set READINGS_CSV (--csv)"
 
 def set_csv(text: str) -> ReadingOptions:
     return replace(AS_IN_FILE, csv=CsvOptions.parse(text))
+
+
+def list_file_warnings(root: Path, readings: Readings) -> list[tuple[int, str]]:
+    """The warnings of readings, and those of the files that they were read from, by the same options."""
+    source = open_readings(Folder(root), [""], Columns(), HOUR, readings.policy)
+    source.read_devices(list(readings.devices))
+    return [*source.list_warnings(), *readings.list_warnings()]
 
 
 def write(*cells: str, separator: str = ";", head: str = "value") -> str:
@@ -56,7 +64,7 @@ def test_a_separator_is_found_where_the_header_can_be_read_in_one_way(
     readings = read_text(tmp_path, text)
 
     assert see(readings, names=("a",)) == [("07:00:00", [1.5]), ("07:01:00", [2.0])]
-    assert readings.list_warnings() == []
+    assert list_file_warnings(tmp_path, readings) == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
@@ -123,7 +131,7 @@ def test_decimal_commas_are_found_and_counted(separator: str, tmp_path: Path) ->
     readings = read_text(tmp_path, write("12,5", "-0,25e1", "3", separator=separator))
 
     assert [cell for _, (cell,) in see(readings, count=1)] == [12.5, -2.5, 3, 4]
-    assert readings.list_warnings() == [(1, FOUND)]
+    assert list_file_warnings(tmp_path, readings) == [(1, FOUND)]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +154,7 @@ def test_decimals_are_commas_where_a_cell_shows_it(
 ) -> None:
     readings = read_text(tmp_path, write(*cells))
     assert [cell for _, (cell,) in see(readings, count=1)] == pytest.approx(numbers, rel=1e-15)
-    assert (1, FOUND) in readings.list_warnings()
+    assert (1, FOUND) in list_file_warnings(tmp_path, readings)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,7 @@ def test_decimals_that_are_set_make_the_others_bad_cells(
     readings = read_text(tmp_path, write(*cells), policy=set_csv(f"decimal={option}"))
     assert [cell for _, (cell,) in see(readings, count=1)] == numbers
     assert readings.unusable == len(cells) - len(numbers)
-    assert FOUND not in [text for _, text in readings.list_warnings()]
+    assert FOUND not in [text for _, text in list_file_warnings(tmp_path, readings)]
 
 
 def test_with_commas_between_columns_decimals_have_points_unless_it_is_set(tmp_path: Path) -> None:
@@ -202,7 +210,7 @@ def test_words_and_ids_with_commas_decide_nothing(tmp_path: Path) -> None:
     text = f"time;device;note;value\n{TIMES[0]};pump,7;high, warm;1.5\n{TIMES[1]};pump,7;1,2 or 3;2.5\n"
     readings = read_text(tmp_path, text, "pump,7")
     assert see(readings, "pump,7", names=("value",)) == [("07:00:00", [1.5]), ("07:01:00", [2.5])]
-    assert FOUND not in [text for _, text in readings.list_warnings()]
+    assert FOUND not in [text for _, text in list_file_warnings(tmp_path, readings)]
 
 
 def test_a_decimal_comma_after_the_first_block_is_found_too(tmp_path: Path) -> None:
@@ -233,8 +241,9 @@ def test_a_file_is_counted_once_however_often_it_is_read(tmp_path: Path) -> None
     (tmp_path / "a").write_text("# from the plant\n" + write("1,5"))
     source = open_readings(Folder(tmp_path), [""], Columns(), HOUR, AS_IN_FILE)
 
-    assert source.read_devices(["pump"]).list_warnings() == [(1, FOUND), (1, COMMENTS)]
-    assert source.read_devices(["fan", "pump"]).list_warnings() == []
+    for devices in (["pump"], ["fan", "pump"]):
+        source.read_devices(devices)
+        assert source.list_warnings() == [(1, FOUND), (1, COMMENTS)]
 
 
 # Comments
@@ -244,7 +253,7 @@ def test_comments_before_the_header_and_between_rows_are_left_out_and_counted(tm
     text = f'# logger 7\n#, "units"\n\n{write("1", "2")}# battery, low\n{TIMES[2]};pump;3\n#end'
     readings = read_text(tmp_path, text)
     assert [cell for _, (cell,) in see(readings)] == [1, 2, 3]
-    assert readings.list_warnings() == [(4, COMMENTS)]
+    assert list_file_warnings(tmp_path, readings) == [(4, COMMENTS)]
 
 
 def test_lines_between_rows_are_rows_where_nothing_says_that_they_are_comments(tmp_path: Path) -> None:
@@ -257,7 +266,7 @@ def test_comments_can_be_set_and_are_not_counted_then(tmp_path: Path) -> None:
     text = f"% logger\n{write('1', '2')}% end\n"
     readings = read_text(tmp_path, text, policy=set_csv("comment=%"))
     assert [cell for _, (cell,) in see(readings)] == [1, 2]
-    assert readings.list_warnings() == []
+    assert list_file_warnings(tmp_path, readings) == []
 
 
 def test_a_comment_within_quotes_is_part_of_a_cell(tmp_path: Path) -> None:
@@ -286,7 +295,9 @@ def test_annotated_csv_of_influxdb_is_read(tmp_path: Path) -> None:
     readings = read_text(tmp_path, block + block.replace("temp", "bar"), columns=columns)
     assert see(readings, "pump/temp", count=1) == [("07:00:00", [1.5]), ("07:01:00", [2.5])]
     assert see(readings, "pump/bar", count=1) == [("07:00:00", [1.5]), ("07:01:00", [2.5])]
-    assert readings.list_warnings() == [(6, COMMENTS)]
+    source = open_readings(Folder(tmp_path), [""], columns, HOUR, AS_IN_FILE)
+    source.read_devices(["pump"])
+    assert source.list_warnings() == [(6, COMMENTS)]
 
 
 # Large and odd files
@@ -320,7 +331,7 @@ def test_a_header_that_is_repeated_is_a_bad_row(tmp_path: Path) -> None:
     text = write("1,5") + write("2,5").replace(TIMES[0], TIMES[1])
     readings = read_text(tmp_path, text)
     assert see(readings) == [("07:00:00", [1.5]), ("07:01:00", [2.5])]
-    assert readings.list_warnings() == [(1, FOUND)]  # of no device of the fleet
+    assert list_file_warnings(tmp_path, readings) == [(1, FOUND)]  # of no device of the fleet
     assert read_text(tmp_path, text, "pump", "device").unusable == 1
 
 

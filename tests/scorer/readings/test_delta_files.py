@@ -17,6 +17,7 @@ from scorer.readings import source
 from scorer.readings.device_readings import Readings
 from scorer.storage.blob_store import Container, Folder, open_container
 from shared.contract.model_names import Columns
+from shared.contract.readings.paths import list_paths
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ReadingOptions
 from tests.scorer.readings.seen import HOUR, refusal, see
@@ -33,7 +34,7 @@ def rows(device: str, *values: float, hour: int = 7, zone: str | None = "UTC") -
 
 def read(container: Container, *devices: str, path: str = "", zone: str = "") -> Readings:
     options = ReadingOptions(time_zone=zone)
-    opened = source.open_readings(container, [path], Columns(), HOUR, options, path, devices)
+    opened = source.open_readings(container, list_paths(path, HOUR), Columns(), HOUR, options, path, devices)
     return opened.read_devices(devices)
 
 
@@ -157,3 +158,31 @@ def test_a_table_in_a_container_is_read_by_the_key_of_its_account(
     container = open_container(f"{azurite.blob_endpoint}/{fresh_name}/lake", azurite.connection_string)
 
     assert see(read(container, "p 1", path="t/"), "p 1") == [("07:00:00", [1.0]), ("07:01:00", [2.0])]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["t/device={device}/", "t/*/", "t/*.parquet", "t/*/*.parquet", "*/device={device}/", "*/*/*.parquet"],
+)
+def test_tokens_do_not_read_the_files_of_a_table(pattern: str, tmp_path: Path) -> None:
+    write_deltalake(tmp_path / "t", rows("p1", 1.0), partition_by=["device"])
+    write_deltalake(tmp_path / "t", rows("p1", 2.0), partition_by=["device"], mode="overwrite")
+
+    readings = read(Folder(tmp_path), "p1", path=pattern)
+
+    reason, message = refusal(readings, "p1")
+    assert reason is Reason.UNREADABLE_READINGS
+    assert "t/: is a Delta table" in message
+
+
+def test_tables_are_looked_for_above_the_folders_that_tokens_name(tmp_path: Path) -> None:
+    path = tmp_path / "lake" / "p1" / "2026-11-21" / "a.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(rows("p1", 1.0), path)
+    assert see(read(Folder(tmp_path), "p1", path="lake/{device}/%Y-%m-%d/"), "p1") == [("07:00:00", [1.0])]
+    (tmp_path / "lake" / "p1" / "_delta_log").mkdir()
+    (tmp_path / "lake" / "p1" / "_delta_log" / "0.json").write_text("{}")
+
+    _, message = refusal(read(Folder(tmp_path), "p1", path="lake/{device}/%Y-%m-%d/"), "p1")
+
+    assert message.startswith("lake/p1/: is a Delta table")

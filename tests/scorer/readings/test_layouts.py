@@ -171,7 +171,7 @@ def test_rows_of_another_device_than_their_folder_names_fail_that_device_alone(f
     assert refusal(found, "pump1") == (
         Reason.UNREADABLE_READINGS,
         (
-            f"device=pump1/x.{form}: expected rows of the device 'pump1' that its folder names, "
+            f"device=pump1/x.{form}: expected rows of the device 'pump1' that its path names, "
             "got 'pump2' in its column 'device'"
         ),
     )

@@ -137,7 +137,7 @@ def test_a_file_whose_rows_are_of_another_device_than_its_name_is_refused(tmp_pa
 
     readings = read(Folder(tmp_path), "{device}.csv", "pump1", window=None)
 
-    assert "expected rows of the device 'pump1' that its folder names, got 'pump2'" in refusal(readings, "pump1")[1]
+    assert "expected rows of the device 'pump1' that its path names, got 'pump2'" in refusal(readings, "pump1")[1]
 
 
 def test_devices_without_a_model_are_counted_by_their_names(tmp_path: Path) -> None:
@@ -155,6 +155,19 @@ def test_devices_without_a_model_are_counted_by_their_names(tmp_path: Path) -> N
         opened.read_devices(["b"])
         opened.search_unmodelled()
         assert counter.count().examples == ("a", "c")
+
+
+def test_the_folder_of_rows_without_a_device_is_none_of_a_device(tmp_path: Path) -> None:
+    write(tmp_path, "device=__HIVE_DEFAULT_PARTITION__/x.csv")
+    write(tmp_path, "device=a/x.csv")
+    counter = UnmodelledCounter(frozenset({"b"}), DeviceRange(), ModelNames())
+
+    opened = source.open_readings(
+        Folder(tmp_path), [""], Columns(), HOUR, ReadingOptions(), "device={device}/", ["b"], counter
+    )
+    opened.search_unmodelled()
+
+    assert counter.count().examples == ("a",)
 
 
 def test_what_the_pattern_writes_is_no_feature(tmp_path: Path) -> None:

@@ -210,3 +210,22 @@ def test_reading_as_one_gives_what_reading_one_by_one_gives(
         assert mine.features == other.features
         for field in ("starts", "time", "values"):
             assert np.array_equal(getattr(mine, field), getattr(other, field), equal_nan=field == "values"), field
+
+
+def test_the_sensors_of_one_file_are_not_those_of_another(tmp_path: Path) -> None:
+    times = pa.array(np.repeat(np.datetime64("2026-11-21T07:00", "us"), 2))
+    for device, sensors, values in (("d00", [None, None], [1.0, 2.0]), ("d01", ["x", "y"], [3.0, 4.0])):
+        table = pa.table({"time": times, "sensor": pa.array(sensors, pa.string()), "value": values})
+        pq.write_table(table, tmp_path / f"{device}.parquet")
+
+    readings = read(tmp_path, "parquet", devices=2)
+
+    assert see(readings, "d01/x") == [("07:00:00", [3.0])]
+    assert see(readings, "d01/y") == [("07:00:00", [4.0])]
+
+
+def test_files_of_a_header_alone_say_no_columns(tmp_path: Path) -> None:
+    for index in range(3):
+        (tmp_path / f"{name_device(index)}.csv").write_text("time,a,b\n")
+
+    assert read(tmp_path, "csv", devices=3).columns == {}

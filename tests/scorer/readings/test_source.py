@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import json
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.readings import features, source
-from scorer.readings.device_readings import Readings
+from scorer.readings.device_readings import LOST, Readings
 from scorer.readings.features import Expected
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model
@@ -476,3 +477,15 @@ def test_all_there_is_is_read_where_no_window_is_given(tmp_path: Path) -> None:
     found = read(tmp_path, window=None)
 
     assert len(see(found)) == 2
+
+
+def test_values_that_a_later_row_of_the_same_time_lacks_are_counted(tmp_path: Path) -> None:
+    rows = [{"temp": 1}, {"amps": 2}, {"temp": 3, "amps": 4}, {"temp": 5, "amps": 6}]
+    lines = [
+        json.dumps({"time": f"2026-11-21T07:0{i // 2}:00Z", "device": "pump", **row}) for i, row in enumerate(rows)
+    ]
+
+    readings = read_text(tmp_path, "\n".join(lines) + "\n")
+
+    assert (readings.repeated, readings.lost) == (2, 1)
+    assert (1, LOST) in readings.list_warnings()
