@@ -157,6 +157,7 @@ def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) ->
     run = replace(
         run,
         planned_at=min(times, default=now),
+        read_at=min(times, default=now),  # which round read what is lost: the earliest, so that no late row is
         plans=len(plans),
         models=sum(plan.models for plan in plans),
         chunks=len(chunks),

@@ -247,6 +247,7 @@ class Run:
     waited: Waited | None = None  # how its wait has ended; None: it did not wait
     granted: datetime | None = None  # when that request was made: it is not granted twice
     planned_at: datetime | None = None
+    read_at: datetime | None = None  # since when its readings are read: as `planned_at`, of rounds of all models alone
     ended_at: datetime | None = None
     cancelled_at: datetime | None = None  # when a tick handled a person's cancel
     stopped: Reason | None = None  # why no further chunk starts: the deadline, too many failures, an open circuit
@@ -276,6 +277,11 @@ class Run:
     reason: Reason | None = None
     message: str = ""
     version: str = ""
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether its round reads anew for all models, or for all that rows came late for: nothing is carried over."""
+        return not self.plans or self.redo in (RequestKind.REPROCESS, RequestKind.RESCORE)
 
     @property
     def is_withdrawn(self) -> bool:

@@ -244,6 +244,7 @@ def test_what_is_committed_is_restored_as_it_lies() -> None:
     assert (found.models, found.chunks, found.plans, found.ignored) == (3, 2, 1, 0)
     assert (found.asked_by, found.chunk_states) == ("rebuild", {ChunkState.COMMITTED: 2})
     assert run.opened_at <= found.planned_at <= found.ended_at <= run.ended_at  # type: ignore[operator]
+    assert found.read_at == found.planned_at
     assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
     assert [c.next_attempt for c in world.ledger.list_chunks(WINDOW)] == [2, 2]
     rows = world.rows()
