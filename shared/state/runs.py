@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
@@ -112,6 +112,7 @@ class Result:
     unmodelled: Unmodelled | None = None  # None: the report does not count them
     predicted: Predicted | None = None  # None: all models that were scored are detectors
     late: Late | None = None  # None: the report does not count them
+    late_attempts: tuple[int, ...] = ()  # whose reports name the devices with late rows; empty: its own alone
 
     @classmethod
     def from_report(cls, report: Report) -> Self:
@@ -125,6 +126,20 @@ class Result:
             report.predicted,
             report.late.shorten() if report.late else None,
         )
+
+    def list_late_attempts(self) -> tuple[int, ...]:
+        """The attempts whose reports name the devices with late rows."""
+        return self.late_attempts or ((self.attempt,) if self.late and self.late.rows else ())
+
+    def keep_late(self, earlier: Self) -> Self:
+        """The same with the late rows of models that *earlier* has scored, and this result carries over.
+
+        A device may be in both counts, so they are not summed: the greater stands, and both reports name devices.
+        """
+        counts = [late for late in (earlier.late, self.late) if late]
+        late = max(counts, key=lambda count: (count.rows, count.unread_rows), default=None)
+        attempts = {*earlier.list_late_attempts(), *self.list_late_attempts()}
+        return replace(self, late=late, late_attempts=tuple(sorted(attempts)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ RESULT = Result(
     Unmodelled(3, ("ü", "\U0001f600")),
     PREDICTED,
     Late(3, 1, ("ü", "\U0001f600")),
+    (1, 2),
 )
 WHOLE_CHUNK = Chunk(
     run=WHOLE_RUN.id,
