@@ -106,7 +106,7 @@ class Settings(BaseModel):
     rescore_late: bool = Field(
         False,  # pydantic's way
         description="whether the models of a window that rows came late for are scored once more, as soon as the next "
-        "run has counted such rows",
+        "run has counted such rows; not with Event Hubs Capture, where that would be all models of every window",
     )
     catch_up: CatchUp = Field(
         CatchUp.ALL, description="after an outage: `all` (the newest 24 windows that wait) or `latest` (only the last)"

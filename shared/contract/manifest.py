@@ -119,6 +119,11 @@ class Manifest:
     rescore: tuple[int, ...] = ()  # indices of models that are not carried over
     tasks: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))  # by the model's index, where known
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether its readings' path has `{device}` or the like."""
+        return PathPattern.parse(self.readings_path) is not None
+
     def to_bytes(self) -> bytes:
         """The same manifest gives the same bytes."""
         return self._to_json() if self.schema == 1 else self._to_columns()
@@ -133,7 +138,7 @@ class Manifest:
             "work_url": self.work_url,
             "readings_path": self.readings_path,
             "columns": self.columns.to_json(),
-            "policy": self.policy.to_json(self.schema),
+            "policy": self.policy.to_json(self.schema, has_tokens=self.has_tokens),
             "packs": [[span.name, span.models] for span in self.packs],
         }
 
@@ -171,8 +176,7 @@ class Manifest:
         return dump_document(head, columns)
 
     def _list_needs(self, models: ModelList) -> list[str]:
-        has_tokens = PathPattern.parse(self.readings_path) is not None
-        needs = {FILES: bool(models.files), PATH_TOKENS: has_tokens, NESTED: self.columns.is_nested}
+        needs = {FILES: bool(models.files), PATH_TOKENS: self.has_tokens, NESTED: self.columns.is_nested}
         needs[RESCORE] = bool(self.rescore)
         return [word for word, is_needed in needs.items() if is_needed]
 

@@ -130,10 +130,11 @@ class ReadingOptions:
     missing_values: tuple[float, ...] = ()
     csv: CsvOptions = field(default_factory=CsvOptions)
 
-    def to_json(self, schema: int) -> dict[str, Any]:
+    def to_json(self, schema: int, *, has_tokens: bool = False) -> dict[str, Any]:
         """For a manifest. In schema 1 *time* ends with a blank and the zone, so that nodes before 0.2.0 refuse it.
 
-        With a blank alone where CSV is set and no zone: those nodes would read other numbers.
+        With a blank alone where CSV is set and no zone: those nodes would read other numbers. Likewise where the path
+        of the readings *has_tokens*: those nodes would take them for names, and find no readings.
         """
         doc = {
             "bad_rows": self.bad_rows,
@@ -144,7 +145,7 @@ class ReadingOptions:
         }
         signs = {name: sign for name, sign in asdict(self.csv).items() if sign}
         doc |= {"csv": signs} if signs else {}
-        if schema == 1 and (signs or self.time_zone not in ("", "UTC")):
+        if schema == 1 and (signs or has_tokens or self.time_zone not in ("", "UTC")):
             return {**doc, "time": f"{self.time} {self.time_zone}"}
         return {**doc, "time_zone": self.time_zone} if self.time_zone else doc
 
@@ -247,10 +248,10 @@ class ScoringOptions:
             return self
         return replace(self, readings=replace(self.readings, features=Features(in_file_order=True, assumed=True)))
 
-    def to_json(self, schema: int = NEWEST) -> dict[str, Any]:
-        """For a manifest of this schema."""
+    def to_json(self, schema: int = NEWEST, *, has_tokens: bool = False) -> dict[str, Any]:
+        """For a manifest of this schema. *has_tokens*: the path of its readings does."""
         doc = {
-            "readings": self.readings.to_json(schema),
+            "readings": self.readings.to_json(schema, has_tokens=has_tokens),
             "other_versions": asdict(self.other_versions),
             "limits": asdict(self.limits),
         }

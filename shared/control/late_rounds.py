@@ -54,7 +54,9 @@ class LateRoundOpener:
 def _may_lack_rows(earlier: Run, run: Run) -> bool:
     """Whether the run before may lack rows that *run* has counted as late, and is to be scored once more for them.
 
-    One that was planned when the folders of *run* were over has read all that was filed there by arrival.
+    One that began to read when the folders of *run* were over has read all that was filed there by arrival. A redrive
+    and an extension carry over what was read before them.
     """
-    has_scored = earlier.phase in (Phase.SUCCEEDED, Phase.PARTIAL) and earlier.planned_at is not None
-    return has_scored and not earlier.rescored and (earlier.planned_at or run.window.end) < run.window.end
+    has_scored = earlier.phase in (Phase.SUCCEEDED, Phase.PARTIAL)
+    read_at = earlier.read_at or earlier.planned_at or run.window.end
+    return has_scored and not earlier.rescored and read_at < run.window.end

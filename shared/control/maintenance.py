@@ -157,6 +157,7 @@ def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) ->
     run = replace(
         run,
         planned_at=min(times, default=now),
+        read_at=min(times, default=now),  # which round read what is lost: the earliest, so that no late row is
         plans=len(plans),
         models=sum(plan.models for plan in plans),
         chunks=len(chunks),
@@ -187,10 +188,12 @@ def _restore_chunk(chunk: Chunk, window: Window, reports: Sequence[Report], pred
     """The chunk in the state that the predictions and reports show."""
     blobs = list(predictions.describe_blobs(paths.prediction_prefix(window, chunk.id)))
     originals = [get_original(blob) for blob in blobs]
-    for report in reports:
+    for number, report in enumerate(reports):
         if [(part.bytes, part.md5) for part in report.parts] == [(file.bytes, file.md5) for file in originals]:
             parts = tuple(replace(part, etag=blob.etag) for part, blob in zip(report.parts, blobs, strict=True))
             result = replace(Result.from_report(report), parts=parts)
+            for earlier in reports[number + 1 :]:  # whether it carried anything over is lost: too many are named
+                result = result.keep_late(Result.from_report(earlier))
             return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result)
     if reports and not blobs:
         return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=Result.from_report(reports[-1]))

@@ -40,6 +40,7 @@ def reopen_run(
     newer = node_schema > 1
     lists = kind in (RequestKind.EXTEND, RequestKind.RESCORE) or (newer and kind is RequestKind.REPROCESS)
     planning = not run.plans or lists
+    read_at = run.read_at or run.planned_at  # a row from before there was a `read_at` has only the other
     return replace(
         run,
         phase=Phase.PLANNING if planning else Phase.RUNNING,
@@ -49,6 +50,7 @@ def reopen_run(
         redo=kind,
         granted=asked_at,
         planned_at=None if planning else now,
+        read_at=now if kind is RequestKind.REPROCESS and not planning else read_at,
         ended_at=None,
         cancelled_at=None,
         stopped=None,

@@ -10,7 +10,7 @@ from typing import Self
 
 from shared.contract.errors import Malformed
 from shared.contract.readings.paths import list_paths
-from shared.contract.windows import DAY, EPOCH, Window
+from shared.contract.windows import DAY, EPOCH, MINUTE, Window
 from shared.state.runs import Waited
 
 from .schedule import Schedule
@@ -84,6 +84,8 @@ class WaitFor:
         paths = [path for path, _ in groupby(_list_samples(pattern))]
         if len(set(paths)) < len(paths) or len(paths) == 1:
             return f"expected a READINGS_PATH that names each folder once in all years, got {pattern!r}"
+        if any(_has_no_next(pattern, Window(start, length)) for start in _list_instants()):
+            return f"expected a READINGS_PATH that names another folder within a month, such as %Y/%m/, got {pattern!r}"
         if self.marker and not pattern.endswith("/"):
             return f"expected a READINGS_PATH of folders, which ends in /, for {_MARKER}{self.marker}, got {pattern!r}"
         count = len(self.list_signs(pattern, Window(EPOCH, length)))
@@ -93,11 +95,21 @@ class WaitFor:
 
 
 def _list_samples(pattern: str) -> Iterator[str]:
-    """The paths of hours, days, months and years that follow each other: a path that comes again is of two hours."""
+    """The paths of instants that follow each other: a path that comes again is of two hours."""
+    return (instant.strftime(pattern) for instant in _list_instants())
+
+
+def _list_instants() -> Sequence[datetime]:
+    """Hours, days, months and years that follow each other."""
     first = datetime(2026, 1, 1, tzinfo=UTC)
     hours = [first + n * timedelta(hours=1) for n in range(49)]
     months = [datetime(2026 + n // 12, n % 12 + 1, 1, tzinfo=UTC) for n in range(1, 25)]
-    return ((instant).strftime(pattern) for instant in [*hours, first + 2 * DAY, *months])
+    return [*hours, first + 2 * DAY, *months]
+
+
+def _has_no_next(pattern: str, window: Window) -> bool:
+    """Whether `list_paths` knows no folder after the window's: then the last of its paths is of the window itself."""
+    return list_paths(pattern, window)[-1] == (window.end - MINUTE).strftime(pattern)
 
 
 def find_wait_end(schedule: Schedule, window: Window, limit: timedelta) -> datetime:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.contract import paths
-from shared.contract.domain import merge_late
+from shared.contract.domain import Late, merge_late
 from shared.contract.errors import Malformed, NotFound, Unavailable
 from shared.contract.manifest import Manifest
 from shared.contract.model_list import ModelList
@@ -58,24 +58,21 @@ class LateRoundWriter:
             raise Unavailable(f"run {run_id}: expected chunk rows with {run.late}, got {counted}")
         devices: set[str] = set()
         for chunk in chunks:
-            late = chunk.late
-            if not late or not late.rows or not chunk.committed:
-                continue
-            late_devices = self._read_late_devices(chunk, chunk.committed.attempt)
-            if len(late_devices) < late.devices:
-                log.warning("run=%s chunk=%s names only %d devices with late rows", run_id, chunk.id, len(late_devices))
-                return None
-            devices.update(late_devices)
+            for attempt in chunk.committed.list_late_attempts() if chunk.committed else ():
+                late = self._read_late(chunk, attempt)
+                if late is None or len(late.examples) < late.devices:
+                    log.warning("run=%s chunk=%s names not all devices with late rows", run_id, chunk.id)
+                    return None
+                devices.update(late.examples)
         return frozenset(devices)
 
-    def _read_late_devices(self, chunk: Chunk, attempt: int) -> Sequence[str]:
+    def _read_late(self, chunk: Chunk, attempt: int) -> Late | None:
         try:
             data = self.plans.work.read(paths.report_path(chunk.run, chunk.id, attempt))
-            late = Report.from_bytes(data, chunk.models).late
+            return Report.from_bytes(data, chunk.models).late
         except (NotFound, Malformed) as error:
             log.warning("run=%s chunk=%s shows no devices with late rows: %s", chunk.run, chunk.id, error)
-            return ()
-        return late.examples if late else ()
+            return None
 
     def _list_chunks(self, run: Run) -> Sequence[Chunk]:
         chunks = {chunk.id: chunk for chunk in self.plans.ledger.list_chunks(run.id)}

@@ -123,7 +123,8 @@ class PlanWriter:
 
     def start_run(self, run: Run, now: datetime) -> Run:
         """The run after its planning."""
-        return replace(run, phase=Phase.RUNNING, planned_at=now, observed_at=now, chunk_states={})
+        read_at = now if run.reads_all and not run.cancelled_at else run.read_at
+        return replace(run, phase=Phase.RUNNING, planned_at=now, read_at=read_at, observed_at=now, chunk_states={})
 
     def _close_cancelled(self, run: Run, now: datetime) -> Run:
         """Close a run that was cancelled before this plan was written; chunks of earlier plans stay."""

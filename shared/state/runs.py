@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
@@ -112,6 +112,7 @@ class Result:
     unmodelled: Unmodelled | None = None  # None: the report does not count them
     predicted: Predicted | None = None  # None: all models that were scored are detectors
     late: Late | None = None  # None: the report does not count them
+    late_attempts: tuple[int, ...] = ()  # whose reports name the devices with late rows; empty: its own alone
 
     @classmethod
     def from_report(cls, report: Report) -> Self:
@@ -125,6 +126,20 @@ class Result:
             report.predicted,
             report.late.shorten() if report.late else None,
         )
+
+    def list_late_attempts(self) -> tuple[int, ...]:
+        """The attempts whose reports name the devices with late rows."""
+        return self.late_attempts or ((self.attempt,) if self.late and self.late.rows else ())
+
+    def keep_late(self, earlier: Self) -> Self:
+        """The same with the late rows of models that *earlier* has scored, and this result carries over.
+
+        A device may be in both counts, so they are not summed: the greater stands, and both reports name devices.
+        """
+        counts = [late for late in (earlier.late, self.late) if late]
+        late = max(counts, key=lambda count: (count.rows, count.unread_rows), default=None)
+        attempts = {*earlier.list_late_attempts(), *self.list_late_attempts()}
+        return replace(self, late=late, late_attempts=tuple(sorted(attempts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +262,7 @@ class Run:
     waited: Waited | None = None  # how its wait has ended; None: it did not wait
     granted: datetime | None = None  # when that request was made: it is not granted twice
     planned_at: datetime | None = None
+    read_at: datetime | None = None  # since when its readings are read: as `planned_at`, of rounds of all models alone
     ended_at: datetime | None = None
     cancelled_at: datetime | None = None  # when a tick handled a person's cancel
     stopped: Reason | None = None  # why no further chunk starts: the deadline, too many failures, an open circuit
@@ -276,6 +292,11 @@ class Run:
     reason: Reason | None = None
     message: str = ""
     version: str = ""
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether its round reads anew for all models, or for all that rows came late for: nothing is carried over."""
+        return not self.plans or self.redo in (RequestKind.REPROCESS, RequestKind.RESCORE)
 
     @property
     def is_withdrawn(self) -> bool:

@@ -293,11 +293,12 @@ def _choose_report(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chu
     """Take this report as the chunk's result. Its attempts are dropped; jobs that still run are cancelled.
 
     A redrive by a node that does not count devices without a model keeps what is known of them. Late rows are counted
-    of devices that are scored: a redrive, which carries the others over, keeps the first count.
+    of devices that are scored: a redrive, which carries the others over, keeps what was counted before too.
     """
     result = Result.from_report(report)
     if run.redo and run.redo.carries:
-        result = replace(result, unmodelled=report.unmodelled or chunk.unmodelled, late=chunk.late or result.late)
+        result = replace(result, unmodelled=report.unmodelled or chunk.unmodelled)
+        result = result.keep_late(chunk.committed) if chunk.committed else result
     return replace(
         chunk,
         state=ChunkState.COMMITTING,

@@ -66,6 +66,7 @@ WHOLE_RUN = Run(
     waited=Waited.LIMIT,
     granted=NOW - timedelta(seconds=1),
     planned_at=NOW + timedelta(microseconds=1),
+    read_at=NOW - timedelta(microseconds=3),
     ended_at=NOW + timedelta(seconds=2),
     cancelled_at=NOW + timedelta(seconds=3),
     stopped=Reason.TOO_MANY_FAILURES,
@@ -101,6 +102,7 @@ RESULT = Result(
     Unmodelled(3, ("ü", "\U0001f600")),
     PREDICTED,
     Late(3, 1, ("ü", "\U0001f600")),
+    (1, 2),
 )
 WHOLE_CHUNK = Chunk(
     run=WHOLE_RUN.id,

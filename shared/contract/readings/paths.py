@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 
 from shared.contract.windows import MINUTE, Window
 
@@ -27,7 +28,7 @@ def list_paths(pattern: str, window: Window, zone: str = "") -> list[str]:
     touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))
     after = Window.containing(window.end + step - _MICROSECOND, step).start
     following = (path for path in _format_paths(pattern, after, step, 24 * 31 + 1) if path not in touched)
-    return [*touched, *list(following)[:1]]
+    return [*touched, *islice(following, 1)]
 
 
 def find_late_paths(pattern: str, window: Window) -> dict[str, bool]:

@@ -265,6 +265,18 @@ def test_nodes_before_0_2_refuse_a_manifest_that_sets_csv(zone: str) -> None:
         ReadingOptions.from_json({**doc, "csv": {"decimal": "x"}})
 
 
+@pytest.mark.parametrize("zone", ["", "UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("path", ["{device}/%Y-%m-%d.csv", "*/%H/"])
+def test_nodes_before_0_2_refuse_a_manifest_whose_path_has_tokens(path: str, zone: str) -> None:
+    policy = ScoringOptions(ReadingOptions(time_zone=zone))
+    manifest = replace(FIRST_MANIFEST, readings_path=path, policy=policy)
+    readings = json.loads(manifest.to_bytes())["policy"]["readings"]
+    assert readings["time"] == f"iso {zone}"
+    with pytest.raises(ValueError, match=f"'iso {zone}' is not a valid TimeFormat"):
+        TimeFormat(readings["time"])  # what 0.1.0 does with it
+    assert Manifest.from_bytes(manifest.to_bytes()) == manifest
+
+
 def test_plans_of_schema_1_are_read_and_written_as_ever() -> None:
     assert read_plan(OLD_PLAN) == replace(PLAN, planner=None, schema=1)
     assert read_plan(OLD_PLAN).to_bytes() == OLD_PLAN

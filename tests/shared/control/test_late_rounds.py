@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.adapters.memory import MemoryLedger
+from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract.domain import Late
 from shared.contract.windows import Window
 from shared.control.late_rounds import LateRoundOpener
-from shared.control.open_runs import RunOpener
+from shared.control.open_runs import RunOpener, reopen_run
 from shared.control.options import ControlOptions
+from shared.planning.plan_writer import PlanOptions, PlanWriter
 from shared.state.requests import RequestKind
 from shared.state.runs import Phase, Run
 
@@ -71,8 +72,13 @@ def test_the_run_before_is_opened_for_a_round_of_its_own_kind() -> None:
         # It was planned when the folder after its own was over, so it has read all that came there.
         (replace(make_run(10), planned_at=NOON), make_run(11, late=LATE), {10: 0, 11: 0}),
         (replace(make_run(10), planned_at=NOON - timedelta(seconds=1)), make_run(11, late=LATE), {10: 1, 11: 0}),
+        # A redrive or an extension at that time has carried models over, which were read before.
+        (replace(make_run(10), planned_at=NOW, read_at=NOON - timedelta(seconds=1)), make_run(11, late=LATE),
+         {10: 1, 11: 0}),
+        (replace(make_run(10), planned_at=NOW, read_at=NOON), make_run(11, late=LATE), {10: 0, 11: 0}),
+        (replace(make_run(10), planned_at=None), make_run(11, late=LATE), {10: 0, 11: 0}),
     ],
-)
+)  # fmt: skip
 def test_only_a_run_that_may_lack_rows_is_scored_once_more_and_only_once(
     earlier: Run, run: Run, rounds: dict[int, int]
 ) -> None:
@@ -84,3 +90,36 @@ def test_a_round_for_late_rows_needs_a_place_and_nodes_that_know_it() -> None:
     assert open_rounds(*runs, make_run(12, Phase.RUNNING)) == {10: 0, 11: 0, 12: 0}
     assert open_rounds(*runs, make_run(12, Phase.RUNNING), max_open_runs=2) == {10: 1, 11: 0, 12: 0}
     assert open_rounds(*runs, node_schema=1) == {10: 0, 11: 0}
+
+
+AGAIN = NOON - timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "plans", "schema", "moves"),
+    [
+        (RequestKind.REDRIVE, 1, 2, False),
+        (RequestKind.EXTEND, 1, 2, False),
+        (RequestKind.REPROCESS, 1, 2, True),
+        (RequestKind.REPROCESS, 1, 1, True),  # which plans nothing
+        (RequestKind.RESCORE, 1, 2, True),
+        (RequestKind.REDRIVE, 0, 2, True),  # its first plan
+    ],
+)
+@pytest.mark.parametrize("has_field", [True, False], ids=["", "an old row"])
+def test_only_a_round_that_carries_nothing_over_has_read_anew(
+    kind: RequestKind, plans: int, schema: int, *, moves: bool, has_field: bool
+) -> None:
+    planned_at = make_run(10).planned_at
+    run = replace(make_run(10), read_at=planned_at if has_field else None, plans=plans)
+    run = reopen_run(run, kind, AGAIN, "request", AGAIN, schema)
+    if run.phase is Phase.PLANNING:
+        assert (run.planned_at, run.read_at) == (None, planned_at)  # until it is planned
+        assert start_run(replace(run, cancelled_at=NOW)).read_at == planned_at
+        run = start_run(run)
+    assert (run.planned_at, run.read_at) == (AGAIN, AGAIN if moves else planned_at)
+
+
+def start_run(run: Run) -> Run:
+    empty = MemoryBlobs("memory://empty")
+    return PlanWriter(empty, empty, empty, empty, MemoryLedger(), PlanOptions()).start_run(run, AGAIN)

@@ -14,7 +14,7 @@ from shared import __main__ as command
 from shared import bootstrap
 from shared.adapters.memory import MemoryBlobs, MemoryLedger
 from shared.contract import paths
-from shared.contract.domain import Failure, Tally, Unmodelled
+from shared.contract.domain import Failure, Late, Tally, Unmodelled
 from shared.contract.errors import Conflict
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
@@ -244,6 +244,7 @@ def test_what_is_committed_is_restored_as_it_lies() -> None:
     assert (found.models, found.chunks, found.plans, found.ignored) == (3, 2, 1, 0)
     assert (found.asked_by, found.chunk_states) == ("rebuild", {ChunkState.COMMITTED: 2})
     assert run.opened_at <= found.planned_at <= found.ended_at <= run.ended_at  # type: ignore[operator]
+    assert found.read_at == found.planned_at
     assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
     assert [c.next_attempt for c in world.ledger.list_chunks(WINDOW)] == [2, 2]
     rows = world.rows()
@@ -286,6 +287,19 @@ def test_what_was_reported_and_lies_nowhere_is_committed_by_the_next_ticks(later
     found = world.ledger.read_run(WINDOW)
     assert (found.phase, found.stopped, found.tally, found.reason) == (run.phase, None, run.tally, run.reason)
     assert world.rows() == rows
+
+
+def test_devices_with_late_rows_that_any_report_names_are_known_again() -> None:
+    world = scored()
+    lose_ledger(world)
+    data = world.work.read(paths.report_path(WINDOW, "c00000", 1))
+    for number, late in ((1, Late(3, 1, ("fan",))), (2, Late(1, 1, ("pump1",)))):
+        report = replace(Report.from_bytes(data), attempt=number, late=late)  # the second is of a redrive
+        world.work.write(paths.report_path(WINDOW, "c00000", number), report.to_bytes())
+    rebuild(world)
+    restored = world.ledger.read_chunk(WINDOW, "c00000").committed
+    assert restored
+    assert (restored.attempt, restored.late, restored.late_attempts) == (2, Late(3, 1, ("fan",)), (1, 2))
 
 
 def test_of_two_reports_whose_parts_lie_nowhere_the_first_is_chosen_as_a_tick_would() -> None:

@@ -223,9 +223,10 @@ def test_a_further_round_begins_as_a_run_does_and_keeps_what_there_is(
         stopped=Reason.DEADLINE, progress_at=NOW, doubted_fleet=5, max_in_flight=3, tolerated_failures=4,
         reason=Reason.DEADLINE, message="not over", observed_at=NOW - HOUR,
     )  # fmt: skip
+    read_at = NOW if kind is RequestKind.REPROCESS and plans else before.planned_at
     assert reopen_run(before, kind, NOW - HOUR, "somebody", NOW) == Run(
         window(8), phase, NOW, "somebody", round=3, redo=kind, granted=NOW - HOUR, planned_at=planned_at, plans=plans,
-        models=9, chunks=3, tally=tally, observed_at=NOW - HOUR,
+        read_at=read_at, models=9, chunks=3, tally=tally, observed_at=NOW - HOUR,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.contract.errors import Malformed
-from shared.contract.windows import Window
+from shared.contract.windows import MINUTE, Window
 from shared.planning.completeness import Sign, WaitFor, decide_wait, find_wait_end
 from shared.planning.due_windows import CatchUp, find_due_windows
 from shared.planning.schedule import Schedule
@@ -91,6 +91,20 @@ def test_people_are_told_what_is_missing() -> None:
         (MOVED_ON, "%Y/%H/", HOUR, "expected a READINGS_PATH that names each folder once in all years, got '%Y/%H/'"),
         (MARKED, "%Y-%m.csv", HOUR,
          "expected a READINGS_PATH of folders, which ends in /, for marker:_SUCCESS, got '%Y-%m.csv'"),
+        # The next folder is so far that no run looks for it: a window would wait for itself, or for nothing.
+        (MOVED_ON, "%Y/", HOUR,
+         "expected a READINGS_PATH that names another folder within a month, such as %Y/%m/, got '%Y/'"),
+        (MARKED, "%Y/", HOUR,
+         "expected a READINGS_PATH that names another folder within a month, such as %Y/%m/, got '%Y/'"),
+        (MOVED_ON, "%Y.csv", 24 * HOUR,
+         "expected a READINGS_PATH that names another folder within a month, such as %Y/%m/, got '%Y.csv'"),
+        (MOVED_ON, "%Y/", 7 * 24 * HOUR,
+         "expected a READINGS_PATH that names another folder within a month, such as %Y/%m/, got '%Y/'"),
+        (MOVED_ON, "%Y/%m/", HOUR, ""),
+        (MOVED_ON, "%Y/%m/", 7 * 24 * HOUR, ""),
+        (MOVED_ON, "%Y/%W/", 24 * HOUR, ""),
+        (MOVED_ON, "%Y%m%d%H%M/", HOUR, ""),
+        (MOVED_ON, "%Y%m%d%H%M/", MINUTE, ""),
         (MARKED, HOURS, 4 * 24 * HOUR, ""),
         (MARKED, HOURS, 5 * 24 * HOUR, "expected a WINDOW of at most 100 folders of READINGS_PATH, got 120"),
         (MOVED_ON, HOURS, 5 * 24 * HOUR, ""),

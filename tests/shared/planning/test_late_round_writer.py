@@ -69,6 +69,17 @@ class Place:
             report = Report(AFTER.id, chunk.id, 1, NOW, NOW, outcomes, (), late=replace(late, examples=tuple(named)))
             self.work.write(paths.report_path(AFTER.id, chunk.id, 1), report.to_bytes())
 
+    def count_again(self, index: int, devices: Sequence[str]) -> None:
+        """The chunk is redriven, and the second attempt counts late rows of devices that the first did not score."""
+        chunk = self.ledger.list_chunks(AFTER.id)[index]
+        assert chunk.committed
+        late = Late(len(devices), len(devices), tuple(devices))
+        result = replace(chunk.committed, attempt=2, late=late, late_attempts=()).keep_late(chunk.committed)
+        self.ledger.save_chunks([replace(chunk, committed=result)])
+        outcomes = Outcomes.from_results([ModelResult("", 0, 0)] * chunk.models)
+        report = Report(AFTER.id, chunk.id, 2, NOW, NOW, outcomes, (), late=late)
+        self.work.write(paths.report_path(AFTER.id, chunk.id, 2), report.to_bytes())
+
     def rescore(self) -> dict[str, list[str]]:
         """Write the next round; returns the models that are scored once more, by chunk."""
         run = replace(self.run, phase=Phase.PLANNING, round=1, redo=RequestKind.RESCORE)
@@ -94,6 +105,17 @@ def test_only_chunks_with_late_devices_are_in_it_with_all_models_of_these_device
     place.count_late(0, ["fan"], named=["fan"])
     place.count_late(2, ["valve2"], named=["valve2"])
     assert place.rescore() == {"c00000": ["fan/heat", "fan/noise"], "c00002": ["valve2"]}
+
+
+def test_devices_that_an_attempt_before_a_redrive_has_counted_are_in_it_too() -> None:
+    place = Place()
+    place.count_late(2, ["valve1"], named=["valve1"])
+    place.count_again(2, ["valve2"])
+    assert place.rescore() == {"c00002": ["valve1", "valve2"]}
+    place = Place()
+    place.count_late(2, ["valve1"], named=None)
+    place.count_again(2, ["valve2"])
+    assert [model for models in place.rescore().values() for model in models] == list(MODELS)
 
 
 def test_a_manifest_of_it_differs_from_the_chunk_s_by_these_models_only() -> None:

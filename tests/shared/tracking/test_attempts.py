@@ -396,25 +396,35 @@ def test_a_rescore_includes_the_chunks_that_have_another_manifest_in_it(
 
 
 @pytest.mark.parametrize(
-    ("redo", "before", "reported", "becomes"),
+    ("redo", "before", "reported", "becomes", "named_by"),
     [
-        (None, None, Late(3, 1, ("fan",)), Late(3, 1, ("fan",))),
-        (None, None, Late(21, 21, tuple("abcdefghijklmnopqrstu")), Late(21, 21, tuple("abcdefghijklmnopqrst"))),
-        (RequestKind.REDRIVE, Late(3, 1, ("fan",)), Late(), Late(3, 1, ("fan",))),  # of what is not carried over
-        (RequestKind.REDRIVE, None, Late(3, 1, ("fan",)), Late(3, 1, ("fan",))),
-        (RequestKind.RESCORE, Late(3, 1, ("fan",)), Late(1, 1, ("fan",)), Late(3, 1, ("fan",))),
-        (RequestKind.REPROCESS, Late(3, 1, ("fan",)), Late(5, 1, ("fan",)), Late(5, 1, ("fan",))),
-        (RequestKind.REPROCESS, Late(3, 1, ("fan",)), None, None),
+        (None, None, Late(3, 1, ("fan",)), Late(3, 1, ("fan",)), (2,)),
+        (None, None, Late(21, 21, tuple("abcdefghijklmnopqrstu")), Late(21, 21, tuple("abcdefghijklmnopqrst")), (2,)),
+        (RequestKind.REDRIVE, Late(3, 1, ("fan",)), Late(), Late(3, 1, ("fan",)), (1,)),  # of what is not carried over
+        (RequestKind.REDRIVE, Late(3, 1, ("fan",)), None, Late(3, 1, ("fan",)), (1,)),
+        (RequestKind.REDRIVE, None, Late(3, 1, ("fan",)), Late(3, 1, ("fan",)), (2,)),
+        (RequestKind.REDRIVE, Late(), Late(3, 1, ("fan",)), Late(3, 1, ("fan",)), (2,)),  # it could not be scored
+        (RequestKind.REDRIVE, Late(3, 1, ("fan",)), Late(2, 1, ("pump",)), Late(3, 1, ("fan",)), (1, 2)),
+        (RequestKind.REDRIVE, Late(3, 1, ("fan",)), Late(4, 1, ("pump",)), Late(4, 1, ("pump",)), (1, 2)),
+        (RequestKind.REDRIVE, Late(unread_rows=2), Late(unread_rows=3), Late(unread_rows=3), ()),
+        (RequestKind.REDRIVE, None, None, None, ()),
+        (RequestKind.RESCORE, Late(3, 1, ("fan",)), Late(1, 1, ("fan",)), Late(3, 1, ("fan",)), (1, 2)),
+        (RequestKind.REPROCESS, Late(3, 1, ("fan",)), Late(5, 1, ("fan",)), Late(5, 1, ("fan",)), (2,)),
+        (RequestKind.REPROCESS, Late(3, 1, ("fan",)), None, None, ()),
     ],
 )
-def test_the_count_of_late_rows_is_that_of_a_report_of_all_devices(
-    redo: RequestKind | None, before: Late | None, reported: Late | None, becomes: Late | None
+def test_late_rows_of_models_that_are_carried_over_stay_counted_and_all_reports_that_name_devices_are_known(
+    redo: RequestKind | None,
+    before: Late | None,
+    reported: Late | None,
+    becomes: Late | None,
+    named_by: tuple[int, ...],
 ) -> None:
     run, chunk = again(3 if redo else None, redo)
     chunk = replace(chunk, committed=chunk.committed and replace(chunk.committed, late=before))
     after = follow(chunk, J.RUNNING, report=replace(report(3, attempt=2), late=reported), run=run)
     assert after.chosen
-    assert (after.chosen.late, after.late) == (becomes, before)
+    assert (after.chosen.late, after.late, after.chosen.list_late_attempts()) == (becomes, before, named_by)
 
 
 def test_a_redrive_that_scored_fewer_is_a_retry_and_what_is_committed_stays() -> None:
