@@ -17,10 +17,11 @@ import pyarrow as pa
 from scorer.arrow import build_numbers
 from scorer.readings.cells import MISSING, is_text, make_unreadable
 from scorer.readings.nested.json_reader import read_documents
+from scorer.readings.nested.series import unify_times
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.timestamps import is_iso_time
 from shared.contract.model_names import Columns
-from shared.contract.scoring_options import ReadingOptions
+from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
 _MARK = b"\xef\xbb\xbf"
 _JSON = {b"{", b"["}
@@ -61,7 +62,8 @@ def read_bodies(
     json_rows = BodyRows(rows, json_indices[document], n_invalid=n_invalid)
     filled = {index: content for index in rest if (content := contents[index])}
     csv_rows = _read_csv(filled, columns, required)
-    rows, event = unite_tables([json_rows.rows, csv_rows.rows]), np.concatenate([json_rows.event, csv_rows.event])
+    rows = unite_tables([json_rows.rows, csv_rows.rows], columns.time, policy.time)
+    event = np.concatenate([json_rows.event, csv_rows.event])
     if len(json_rows.event) and len(csv_rows.event):  # of rows with the same time the last one counts
         order = np.argsort(event, kind="stable")
         rows, event = rows.take(build_numbers(order)), event[order]
@@ -154,11 +156,15 @@ def _parse_column(cells: Sequence[str | None], *, is_id: bool) -> pa.Array:
         return texts
 
 
-def unite_tables(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of all tables, with the columns of all. Where one has texts and another numbers, they are texts."""
+def unite_tables(tables: Sequence[pa.Table], time: str, form: TimeFormat) -> pa.Table:
+    """The rows of all tables, with the columns of all. Where one has texts and another numbers, they are texts.
+
+    Of the column *time* whose cells are of this *form* they may become timestamps instead. Raises Unscorable.
+    """
     filled = [table for table in tables if table.num_rows]
     if len(filled) < 2:  # noqa: PLR2004  # nothing to unite
         return filled[0] if filled else tables[0]
+    filled = unify_times(filled, time, form)
     kinds: dict[str, set[pa.DataType]] = {}
     for table in filled:
         for field in table.schema:

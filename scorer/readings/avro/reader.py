@@ -14,6 +14,7 @@ from scorer.readings.cells import BROKEN, combine_chunks, make_unreadable
 from scorer.readings.column_names import check_columns, list_features, suggest_columns
 from scorer.readings.formats.text_reader import Table
 from scorer.readings.nested.json_reader import read_documents, read_json
+from scorer.readings.nested.leaves import list_roles, refuse_repeated
 from scorer.readings.projection import EVERYTHING, Projection
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import BadRows, ReadingOptions
@@ -47,6 +48,7 @@ class AvroRows:
 
     table: Table | None
     lost: LostEvents = NONE_LOST
+    left_out: int = 0  # plain records whose arrays differ in length, or lack a step
 
 
 def is_compressed(start: bytes) -> bool:
@@ -66,7 +68,7 @@ def read_avro(
     It may lack columns that are *keys* of its folders.
     """
     header = read_header(data)
-    record, lost, extra = parse_schema(header.schema), NONE_LOST, tuple[str, ...]()
+    record, lost, extra, left_out = parse_schema(header.schema), NONE_LOST, tuple[str, ...](), 0
     blocks = read_blocks(data, header)
     try:
         if is_envelope(record):
@@ -74,8 +76,8 @@ def read_avro(
             if rows.num_rows and not {columns.time, columns.device} <= {*rows.column_names, *keys}:
                 raise _make_hint(rows.column_names, columns, next(read_records(record, read_blocks(data, header)))[0])
         else:
-            rows = _read_plain(record, blocks, columns, policy, keys)
-        return AvroRows(_make_table(rows, extra, columns, policy, keys) if rows.num_rows else None, lost)
+            rows, left_out = _read_plain(record, blocks, columns, policy, projection, keys)
+        return AvroRows(_make_table(rows, extra, columns, policy, keys) if rows.num_rows else None, lost, left_out)
     except BROKEN as error:
         raise make_unreadable(str(error)) from error
 
@@ -137,7 +139,7 @@ def _read_envelope(
     names = [name for name in names if name in roles or name not in rows.column_names]  # a feature is of the Body first
     rows = rows.drop_columns([name for name in names if name in rows.column_names])
     for name in names:
-        column = unite_tables([pa.table({name: part[name]}) for part in parts])[name]
+        column = unite_tables([pa.table({name: part[name]}) for part in parts], columns.time, policy.time)[name]
         if name in roles and column.null_count == len(column):
             continue  # as a column that a file lacks: the message names those that it has
         rows = rows.append_column(name, convert_times(name, combine_chunks(column)).take(build_numbers(content.event)))
@@ -159,31 +161,48 @@ def _add_prefix(rows: pa.Table, names: Collection[str]) -> tuple[pa.Table, tuple
 
 
 def _read_plain(
-    record: Type, blocks: Iterator[Block], columns: Columns, policy: ReadingOptions, keys: Collection[str]
-) -> pa.Table:
-    """The columns of records. Where one is an array or a map they are documents, which are read as those of JSON."""
+    record: Type,
+    blocks: Iterator[Block],
+    columns: Columns,
+    policy: ReadingOptions,
+    projection: Projection,
+    keys: Collection[str],
+) -> tuple[pa.Table, int]:
+    """The columns of records, and how many records are left out.
+
+    Where a field is an array or a map they are documents, which are read as those of JSON.
+    """
     fields = list_columns(record)
     is_nested = any(field.type.is_nested for field in fields)
-    selected = _select_fields(fields, columns)
-    tables = [pa.table({})]
+    selected = {} if is_nested else _select_fields(fields, columns, projection)
+    tables, left_out = [pa.table({})], 0
     for records in read_records(record, blocks):
         if is_nested:
-            documents = format_documents(records, fields, policy.time)
-            tables.append(read_documents(documents, columns, policy)[0])
+            rows, _, n_invalid = read_documents(format_documents(records, fields, policy.time), columns, policy)
+            tables.append(rows)
+            left_out += n_invalid
         elif {columns.time, columns.device} <= {*selected, *keys}:
             tables.append(pa.table({name: build_column(field, records) for name, field in selected.items()}))
         else:
             check_columns([field.name for field in fields], columns, keys)
-    return unite_tables(tables)
+    if left_out and policy.bad_rows is BadRows.FAIL:
+        raise make_unreadable(
+            f"has {left_out} records whose arrays differ in length or lack a step: expected arrays of one length, and "
+            "a step above 0 where they have several values"
+        )
+    return unite_tables(tables, columns.time, policy.time), left_out
 
 
-def _select_fields(fields: Sequence[Column], columns: Columns) -> dict[str, Column]:
-    """The columns that are read, as of JSON: times and ids of any name, features at the top or below a prefix."""
-    roles, prefix = columns.roles.values(), f"{columns.features}."
-    selected: dict[str, Column] = {}
-    for field in fields:
-        if columns.features and field.name.startswith(prefix):
-            selected[field.name.removeprefix(prefix)] = field
-        elif field.name in roles or (not columns.features and len(field.path) == 1):
-            selected[field.name] = field
-    return selected
+def _select_fields(fields: Sequence[Column], columns: Columns, projection: Projection) -> dict[str, Column]:
+    """The columns that are read, as of JSON: times and ids of any name, features at the top or below a prefix.
+
+    Raises Unscorable where a feature that is needed would be taken for another column.
+    """
+    roles, prefix = list_roles(columns), f"{columns.features}."
+    if not columns.features:
+        return {field.name: field for field in fields if field.name in roles or len(field.path) == 1}
+    ids = (columns.time, columns.device, columns.sensor)
+    below = {field.name.removeprefix(prefix): field for field in fields if field.name.startswith(prefix)}
+    refuse_repeated([*projection.select_features(tuple(below), has_sensor=True)], columns)
+    features = {name: field for name, field in below.items() if name not in ids and field.name not in roles}
+    return {field.name: field for field in fields if field.name in roles} | features

@@ -23,7 +23,7 @@ from .blocks import BlockParser
 from .json_rows import SlowRows, list_objects, parse_json, read_slow_lines
 from .json_text import split_blocks, split_objects
 from .leaves import Block, Leaf, explain_missing, select_leaves
-from .series import expand_series
+from .series import expand_series, unify_times
 from .shapes import Mixed, check_sparse
 
 _DOCUMENTS = 4096  # that are parsed at once
@@ -79,7 +79,8 @@ class _Reader:
         n_rows = sum(table.num_rows for table in self.tables)
         n_columns = len({name for table in self.tables for name in table.column_names})
         check_sparse(n_columns, n_rows, self.n_bytes)
-        tables = _unify_texts(self.tables, self.columns.time)
+        time = self.columns.time
+        tables = _unify_texts(unify_times(self.tables, time, self.policy.time), time)
         if len(tables) == 1:
             return tables[0]
         try:

@@ -124,7 +124,7 @@ def find_single(leaves: Sequence[Leaf], name: str) -> Leaf | None:
 
 def select_leaves(leaves: Sequence[Leaf], columns: Columns, projection: Projection) -> Selection:
     """The columns that are read. Raises Unscorable where a name has two meanings."""
-    roles = {name: leaf for name in _list_roles(columns) if (leaf := find_single(leaves, name))}
+    roles = {name: leaf for name in list_roles(columns) if (leaf := find_single(leaves, name))}
     step = Step.parse(columns.step) if columns.step else None
     step_leaf = find_single(leaves, step.field) if step and step.field else None
     features = _list_features(leaves, columns, [*roles.values(), *([step_leaf] if step_leaf else [])])
@@ -136,7 +136,7 @@ def select_leaves(leaves: Sequence[Leaf], columns: Columns, projection: Projecti
         _refuse_series([name for name, leaf in features if leaf.is_list and name in projection.names])
         _refuse_series([name for name in value_name if roles[name].is_list])
         features = [(name, leaf) for name, leaf in features if not leaf.is_list]
-    _refuse_repeated([name for name, _ in features if name in needed], columns)
+    refuse_repeated([name for name, _ in features if name in needed], columns)
     selected = {**roles, **{name: leaf for name, leaf in features if name in needed}}
     places = {id(leaf): place for place, leaf in enumerate(leaves)}
     ordered = [name for name in (columns.time, columns.device, columns.sensor) if name in selected]
@@ -148,7 +148,7 @@ def select_leaves(leaves: Sequence[Leaf], columns: Columns, projection: Projecti
     )
 
 
-def _list_roles(columns: Columns) -> list[str]:
+def list_roles(columns: Columns) -> list[str]:
     """The names of single columns. With a name for the features there is no column of values."""
     return [name for role, name in columns.roles.items() if not (columns.features and role == "value")]
 
@@ -176,7 +176,7 @@ def _refuse_series(names: list[str]) -> None:
         )
 
 
-def _refuse_repeated(names: list[str], columns: Columns) -> None:
+def refuse_repeated(names: list[str], columns: Columns) -> None:
     """Raises Unscorable where a feature has the name of another, or of times or ids, which it would be taken for."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
@@ -194,7 +194,7 @@ def _refuse_repeated(names: list[str], columns: Columns) -> None:
 def explain_missing(leaves: Sequence[Leaf], columns: Columns, keys: Collection[str]) -> str:
     """What lacks of the columns of readings, and the setting that helps; "" where nothing lacks."""
     has_ids = all(find_matches(leaves, name) or name in keys for name in (columns.time, columns.device))
-    role_leaves = [leaf for name in _list_roles(columns) for leaf in find_matches(leaves, name)]
+    role_leaves = [leaf for name in list_roles(columns) for leaf in find_matches(leaves, name)]
     fields = [leaf for leaf in leaves if leaf not in role_leaves]
     features = _list_features(leaves, columns, role_leaves)
     has_value = bool(not columns.features and find_matches(leaves, columns.value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from scorer.readings import source
 from scorer.storage.blob_store import Folder
 from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
+from shared.contract.scoring_options import TimeFormat
 from tests.scorer.readings.avro.samples import CAPTURE, ENVELOPE, ROUTED, body, capture, event, read_avro, write_avro
 from tests.scorer.readings.seen import AS_IN_FILE, FAIL, HOUR, read, refusal, see
 
@@ -254,3 +256,14 @@ def test_a_schema_with_a_further_field_is_read_by_the_library(tmp_path: Path) ->
     found = read_avro(tmp_path, write_avro(events, schema), columns="device=SystemProperties.id")
 
     assert see(found, names=("temp",)) == [("07:01:00", [1.0])]
+
+
+@pytest.mark.parametrize("content", [b'{"time": 1795244460000.0, "device": "pump", "temp": 2}',
+                                     b'{"time": "1795244460000", "device": "pump", "temp": [2]}'])  # fmt: skip
+def test_numbers_since_1970_are_times_in_json_and_in_csv_beside_it(content: bytes, tmp_path: Path) -> None:
+    data = capture(b"time,device,temp\n1795244400000,pump,1\n", content)
+
+    found = read_avro(tmp_path, data, columns="step=1s", policy=replace(AS_IN_FILE, time=TimeFormat.MS))
+
+    assert see(found, names=("temp",)) == [("07:00:00", [1.0]), ("07:01:00", [2.0])]
+    assert found.unusable == 0
