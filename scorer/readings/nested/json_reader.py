@@ -6,7 +6,7 @@ pyarrow reads blocks of lines into structs, of which only the columns that are n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -166,12 +166,7 @@ def read_documents(
     n_bytes = sum(map(len, texts))
     try:
         reader, parser = _Reader(columns, policy, projection, n_bytes), BlockParser(columns, policy)
-        for start in range(0, len(texts), _DOCUMENTS):
-            group = texts[start : start + _DOCUMENTS]
-            try:
-                block = parser.parse_documents(group)
-            except (Mixed, pa.ArrowInvalid):
-                block = _parse_slowly(group, columns)
+        for start, block in _parse_groups(texts, parser):
             reader.add_block(block, start)
         rows = reader.join_tables()
     except (Mixed, pa.ArrowInvalid):
@@ -180,6 +175,25 @@ def read_documents(
         rows = reader.join_tables()
     index = np.concatenate(reader.indices) if reader.indices else np.zeros(0, np.int64)
     return rows, index, reader.left_out
+
+
+def list_document_leaves(documents: Sequence[bytes], columns: Columns, policy: ReadingOptions) -> list[Leaf]:
+    """A leaf of each name in documents, for what a message says of them. Raises Unscorable."""
+    leaves: dict[tuple[bool, str], Leaf] = {}
+    for _, block in _parse_groups(documents, BlockParser(columns, policy)):
+        leaves |= {(leaf.is_beside, leaf.name): leaf for leaf in block.leaves}
+    return list(leaves.values())
+
+
+def _parse_groups(texts: Sequence[bytes], parser: BlockParser) -> Iterator[tuple[int, Block]]:
+    """The fields of documents, in groups, each with the number of its first document."""
+    for start in range(0, len(texts), _DOCUMENTS):
+        group = texts[start : start + _DOCUMENTS]
+        try:
+            block = parser.parse_documents(group)
+        except (Mixed, pa.ArrowInvalid):
+            block = _parse_slowly(group, parser.columns)
+        yield start, block
 
 
 def _parse_slowly(texts: Sequence[bytes], columns: Columns) -> Block:

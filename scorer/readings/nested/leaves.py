@@ -20,6 +20,7 @@ from scorer.readings.projection import Projection
 from shared.contract.model_names import Columns, Step
 
 BODY, ENVELOPE = "Body", ("SystemProperties", "EnqueuedTimeUtc")
+EVERY = "*"  # instead of a prefix: all fields are features, also those of objects; no setting can be this
 _SETTING = "READINGS_COLUMNS (--columns)"
 
 
@@ -159,7 +160,7 @@ def _list_features(leaves: Sequence[Leaf], columns: Columns, role_leaves: Sequen
     if not columns.features:
         return [(leaf.name, leaf) for leaf in rest if len(leaf.path) == 1 and not leaf.is_beside and leaf.path[0]]
     has_body = any(leaf.is_beside for leaf in leaves)
-    if has_body and columns.features == BODY:
+    if columns.features == EVERY or (has_body and columns.features == BODY):
         return [(leaf.name, leaf) for leaf in rest if not leaf.is_beside]
     prefix = f"{columns.features}."
     if has_body and prefix.startswith(f"{BODY}."):
@@ -205,11 +206,12 @@ def explain_missing(leaves: Sequence[Leaf], columns: Columns, keys: Collection[s
         return ""
     names = [leaf.name for leaf in leaves]
     listed = f"{', '.join(map(repr, names[:20]))}{', ...' * (len(names) > 20)}"  # noqa: PLR2004  # a readable message
-    expected = f"features below {columns.features!r}" if columns.features else f"{columns.value!r} or features"
+    prefix = BODY if columns.features == EVERY else columns.features
+    expected = f"features below {prefix!r}" if columns.features else f"{columns.value!r} or features"
     advice = suggest_columns(names, columns)
-    if not features and not has_value and (prefix := _find_prefix(fields)):
+    if not features and not has_value and (proposed := _find_prefix(fields)):
         advice = f"{advice}," if advice else f"; set {_SETTING} "
-        advice += f"features={prefix}.*"
+        advice += f"features={proposed}.*"
     return f"expected columns {columns.time!r}, {columns.device!r} and {expected}, got {listed or 'no field'}{advice}"
 
 

@@ -171,12 +171,12 @@ def test_numbers_since_1970_beside_the_times_of_arrays_are_times_in_every_block(
 
 
 def test_many_objects_with_arrays_and_without_lose_no_row(tmp_path: Path) -> None:
-    rows = [{"time": str(1795244400000 + 5000 * i), "device": "pump", "note": "x" * 2000} for i in range(700)]
-    text = make_lines(*({**row, "v": [1, 2] if i >= 350 else 1.5} for i, row in enumerate(rows)))
+    rows = [{"time": str(1795244400000 + 2500 * i), "device": "pump", "note": "x" * 2000} for i in range(1400)]
+    text = make_lines(*({**row, "v": [1, 2] if i >= 700 else 1.5} for i, row in enumerate(rows)))
 
     readings = read_text(tmp_path, text, columns=Columns(step="1s"), policy=ReadingOptions(time=TimeFormat.MS))
 
-    assert len(see(readings, names=("v",))) == 350 + 2 * 350
+    assert len(see(readings, names=("v",))) == 700 + 2 * 700
 
 
 def test_arrays_without_a_step_are_refused_where_a_model_needs_them_and_ignored_elsewhere() -> None:
