@@ -146,11 +146,11 @@ def read_numbers(column: pa.ChunkedArray, *, decimal_comma: bool = False) -> tup
     if not is_text(kind):
         return np.full(len(array), np.nan), view_numbers(array.is_valid())
     texts, indices = encode_texts(array)
-    values, bad = _parse_texts(_write_points(texts) if decimal_comma else texts)
+    values, bad = _parse_texts(write_points(texts) if decimal_comma else texts)
     return np.append(values, np.nan).take(indices), np.append(bad, False).take(indices) if bad.any() else None
 
 
-def _write_points(texts: pa.StringArray) -> pa.StringArray:
+def write_points(texts: pa.StringArray) -> pa.StringArray:
     """Numbers with a decimal comma as those with a point. `1.234,5` has points of thousands; `1.234` is none."""
     is_grouped, has_point = pc.match_substring_regex(texts, _GROUPED), pc.match_substring(texts, ".")
     plain = pc.if_else(is_grouped, pc.replace_substring(texts, ".", ""), pc.if_else(has_point, _AMBIGUOUS, texts))

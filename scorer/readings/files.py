@@ -223,10 +223,10 @@ def _read_text_file(container: Container, file: File, request: ReadRequest) -> l
 
 
 def _read_avro_file(data: bytes, file: File, request: ReadRequest, length: int) -> list[Table]:
-    if length != file.length:  # cut between two blocks it would be a file like any other
-        raise make_unreadable(f"expected {file.length} bytes, as when it was opened, got {length}")
+    if length < file.length:  # cut between two blocks it would be a file like any other; one that grew is read as it is
+        raise make_unreadable(f"expected at least {file.length} bytes, as when it was opened, got {length}")
     rows = read_avro(data, request.columns, request.policy, request.projection, file.keys)
-    file.lost = rows.lost
+    file.lost, file.left_out = rows.lost, rows.left_out
     return [add_keys(rows.table, file.keys, request.projection)] if rows.table else []
 
 

@@ -1,6 +1,7 @@
 """The bodies of events -> rows. By its first character each is JSON, CSV with a header, or none that can be used.
 
 JSON is an object or an array of objects. CSV is a header and rows: without a header nothing says which cell is which.
+Its columns have commas between them, unless READINGS_CSV says otherwise.
 """
 
 from __future__ import annotations
@@ -13,19 +14,26 @@ from typing import TypeGuard
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scorer.arrow import build_numbers
-from scorer.readings.cells import MISSING, is_text, make_unreadable
+from scorer.readings.cells import MISSING, is_text, make_unreadable, write_points
+from scorer.readings.column_names import list_features
+from scorer.readings.formats.csv_decimals import DecimalEvidence, add_evidence
+from scorer.readings.formats.csv_header import remove_comments
 from scorer.readings.nested.json_reader import read_documents
+from scorer.readings.nested.leaves import Leaf, list_leaves, select_leaves
+from scorer.readings.nested.series import unify_times
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.timestamps import is_iso_time
 from shared.contract.model_names import Columns
-from shared.contract.scoring_options import ReadingOptions
+from shared.contract.scoring_options import CsvOptions, ReadingOptions, TimeFormat
 
+_BLANKS = b" \t\r\n\v\f"
 _MARK = b"\xef\xbb\xbf"
 _JSON = {b"{", b"["}
 _NO_TEXT = b"\0"
-_NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?[\d.,]+([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,8 @@ class BodyRows:
     event: np.ndarray  # int64: the index of each row's body
     n_empty: int = 0  # bodies that hold nothing
     n_invalid: int = 0  # bodies that are neither JSON nor CSV
+    leaves: Sequence[Leaf] = ()  # the columns of CSV
+    found_commas: bool = False  # decimals of CSV have commas, as nothing but the bodies says
 
 
 def read_bodies(
@@ -54,18 +64,21 @@ def read_bodies(
     if {body[:1] if body else b"" for body in bodies} <= _JSON:
         rows, event, n_invalid = read_documents([body or b"" for body in bodies], columns, policy, projection)
         return BodyRows(rows, event, n_invalid=n_invalid)
-    contents = [_strip_body(body) for body in bodies]
+    contents = [strip_body(body) for body in bodies]
     has_json = np.fromiter(map(is_json, contents), bool, len(contents))
     json_indices, rest = np.flatnonzero(has_json), np.flatnonzero(~has_json).tolist()
     rows, document, n_invalid = read_documents([*filter(is_json, contents)], columns, policy, projection)
     json_rows = BodyRows(rows, json_indices[document], n_invalid=n_invalid)
-    filled = {index: content for index in rest if (content := contents[index])}
-    csv_rows = _read_csv(filled, columns, required)
-    rows, event = unite_tables([json_rows.rows, csv_rows.rows]), np.concatenate([json_rows.event, csv_rows.event])
+    blanks = _BLANKS.replace(policy.csv.separator.encode(), b"")
+    filled = {index: strip_body(bodies[index], blanks) for index in rest if contents[index]}
+    csv_rows = _read_csv(filled, columns, policy, required)
+    rows = unite_tables([json_rows.rows, csv_rows.rows], columns.time, policy.time)
+    event = np.concatenate([json_rows.event, csv_rows.event])
     if len(json_rows.event) and len(csv_rows.event):  # of rows with the same time the last one counts
         order = np.argsort(event, kind="stable")
         rows, event = rows.take(build_numbers(order)), event[order]
-    return BodyRows(rows, event, len(rest) - len(filled), n_invalid + csv_rows.n_invalid)
+    n_empty, n_invalid = len(rest) - len(filled), n_invalid + csv_rows.n_invalid
+    return BodyRows(rows, event, n_empty, n_invalid, csv_rows.leaves, csv_rows.found_commas)
 
 
 def _replace_broken(bodies: Sequence[bytes | None]) -> Sequence[bytes | None]:
@@ -89,16 +102,19 @@ def is_json(body: bytes | None) -> TypeGuard[bytes]:
     return body is not None and body[:1] in _JSON
 
 
-def _strip_body(body: bytes | None) -> bytes:
-    return body.removeprefix(_MARK).strip() if body else b""
+def strip_body(body: bytes | None, blanks: bytes = _BLANKS) -> bytes:
+    """The text of a body, without the mark of UTF-8 and the *blanks* around it; b"" where it is none."""
+    return body.removeprefix(_MARK).strip(blanks) if body else b""
 
 
-def _read_csv(bodies: Mapping[int, bytes], columns: Columns, required: Collection[str]) -> BodyRows:
+def _read_csv(
+    bodies: Mapping[int, bytes], columns: Columns, policy: ReadingOptions, required: Collection[str]
+) -> BodyRows:
     """The rows of bodies that have a header each. Raises Unscorable where there are rows, but no header at all."""
     cells: dict[str, list[str | None]] = {}
     events, headless, n_invalid = list[int](), "", 0
     for index, body in bodies.items():
-        header, rows = _split_body(body)
+        header, rows = _split_body(body, policy.csv)
         headless = headless or _describe_headless(header)
         is_header = set(required) & set(header) if required else not _describe_headless(header)
         if is_header and rows and len(set(header)) == len(header) and all(len(row) == len(header) for row in rows):
@@ -113,16 +129,22 @@ def _read_csv(bodies: Mapping[int, bytes], columns: Columns, required: Collectio
         )
     for column in cells.values():
         column.extend([None] * (len(events) - len(column)))
-    ids = (columns.time, columns.device, columns.sensor)
-    table = {name: _parse_column(column, is_id=name in ids) for name, column in cells.items()}
-    return BodyRows(pa.table(table), np.array(events, np.int64), n_invalid=n_invalid)
+    table, found_commas = _parse_cells(cells, columns, policy)
+    leaves = list_leaves(table)
+    if columns.features:
+        table = select_leaves(leaves, columns, EVERYTHING).rows
+    event = np.array(events[: table.num_rows], np.int64)  # a table without columns has no rows
+    return BodyRows(table, event, n_invalid=n_invalid, leaves=leaves, found_commas=found_commas)
 
 
-def _split_body(body: bytes) -> tuple[list[str], list[list[str]]]:
+def _split_body(body: bytes, options: CsvOptions) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of a body; none where it is no CSV."""
+    if options.comment:
+        body, _ = remove_comments(b"\n" + body, options.comment)
     try:
         lines = body.decode().splitlines(keepends=True)
-        header, *rows = [row for row in csv.reader(lines, strict=True) if row]
+        delimiter = options.separator or ","
+        header, *rows = [row for row in csv.reader(lines, strict=True, delimiter=delimiter) if row]
     except (ValueError, csv.Error):
         return [], []
     return ([], []) if b"\0" in body else (header, rows)
@@ -143,22 +165,46 @@ def _add_rows(cells: dict[str, list[str | None]], count: int, header: Sequence[s
         column += [row[place] for row in rows]
 
 
-def _parse_column(cells: Sequence[str | None], *, is_id: bool) -> pa.Array:
-    """A column of numbers where all cells are, and of texts otherwise, as in a file of CSV."""
-    if is_id:
-        return pa.array(cells, pa.string())
-    texts = pa.array([None if cell in MISSING else cell for cell in cells], pa.string())
+def _parse_cells(
+    cells: Mapping[str, Sequence[str | None]], columns: Columns, policy: ReadingOptions
+) -> tuple[pa.Table, bool]:
+    """Columns of numbers where all cells are, and of texts otherwise, as in a file of CSV; with decimal points.
+
+    And whether nothing but the cells says that their decimals have commas. Raises Unscorable where it is unclear.
+    """
+    ids = (columns.time, columns.device, columns.sensor)
+    texts = {
+        name: pa.array(column if name in ids else [None if cell in MISSING else cell for cell in column], pa.string())
+        for name, column in cells.items()
+    }
+    decimal, found_commas = policy.csv.decimal, False
+    if not decimal and policy.csv.separator not in ("", ","):
+        features = [name for name in list_features([*texts], columns) if name in texts]
+        found_commas = add_evidence(DecimalEvidence(), [pa.chunked_array([texts[name]]) for name in features]).decide()
+    if found_commas or decimal == ",":  # JSON beside it has points
+        texts = {name: column if name in ids else write_points(column) for name, column in texts.items()}
+        if policy.time is not TimeFormat.ISO and columns.time in texts:
+            texts[columns.time] = pc.replace_substring(texts[columns.time], ",", ".")
+    parsed = {name: column if name in ids else _parse_numbers(column) for name, column in texts.items()}
+    return pa.table(parsed), found_commas
+
+
+def _parse_numbers(texts: pa.StringArray) -> pa.Array:
     try:
         return texts.cast(pa.float64())
     except pa.ArrowInvalid:
         return texts
 
 
-def unite_tables(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of all tables, with the columns of all. Where one has texts and another numbers, they are texts."""
+def unite_tables(tables: Sequence[pa.Table], time: str, form: TimeFormat) -> pa.Table:
+    """The rows of all tables, with the columns of all. Where one has texts and another numbers, they are texts.
+
+    Of the column *time* whose cells are of this *form* they may become timestamps instead. Raises Unscorable.
+    """
     filled = [table for table in tables if table.num_rows]
     if len(filled) < 2:  # noqa: PLR2004  # nothing to unite
         return filled[0] if filled else tables[0]
+    filled = unify_times(filled, time, form)
     kinds: dict[str, set[pa.DataType]] = {}
     for table in filled:
         for field in table.schema:

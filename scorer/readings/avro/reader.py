@@ -13,12 +13,13 @@ from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, combine_chunks, make_unreadable
 from scorer.readings.column_names import check_columns, list_features, suggest_columns
 from scorer.readings.formats.text_reader import Table
-from scorer.readings.nested.json_reader import read_documents, read_json
+from scorer.readings.nested.json_reader import list_document_leaves, read_documents
+from scorer.readings.nested.leaves import BODY, EVERY, explain_missing, list_roles, refuse_repeated
 from scorer.readings.projection import EVERYTHING, Projection
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import BadRows, ReadingOptions
 
-from .bodies import is_json, read_bodies, unite_tables
+from .bodies import is_json, read_bodies, strip_body, unite_tables
 from .container import AVRO, Block, read_blocks, read_header
 from .events import FIELDS, convert_times, is_envelope_name, read_events
 from .records import build_column, format_documents, read_records
@@ -42,11 +43,23 @@ NONE_LOST = LostEvents()
 
 
 @dataclass(frozen=True, slots=True)
+class _Content:
+    """The rows of a file, perhaps none, and what it showed."""
+
+    rows: pa.Table
+    extra: tuple[str, ...] = ()  # features that are beside the bodies, or a second time in the rows
+    lost: LostEvents = NONE_LOST
+    left_out: int = 0
+    found_commas: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AvroRows:
     """The rows of a file, or None where it has none."""
 
     table: Table | None
     lost: LostEvents = NONE_LOST
+    left_out: int = 0  # plain records whose arrays differ in length, or lack a step
 
 
 def is_compressed(start: bytes) -> bool:
@@ -66,27 +79,29 @@ def read_avro(
     It may lack columns that are *keys* of its folders.
     """
     header = read_header(data)
-    record, lost, extra = parse_schema(header.schema), NONE_LOST, tuple[str, ...]()
-    blocks = read_blocks(data, header)
+    record, blocks = parse_schema(header.schema), read_blocks(data, header)
     try:
         if is_envelope(record):
-            rows, extra, lost = _read_envelope(record, blocks, columns, policy, projection, keys)
-            if rows.num_rows and not {columns.time, columns.device} <= {*rows.column_names, *keys}:
-                raise _make_hint(rows.column_names, columns, next(read_records(record, read_blocks(data, header)))[0])
+            content = _read_envelope(record, blocks, columns, policy, projection, keys)
+            names = content.rows.column_names
+            if content.rows.num_rows and not {columns.time, columns.device} <= {*names, *keys}:
+                raise _make_hint(names, columns, next(read_records(record, read_blocks(data, header)))[0])
         else:
-            rows = _read_plain(record, blocks, columns, policy, keys)
-        return AvroRows(_make_table(rows, extra, columns, policy, keys) if rows.num_rows else None, lost)
+            content = _read_plain(record, blocks, columns, policy, projection, keys)
+        table = _make_table(content, columns, policy, keys) if content.rows.num_rows else None
+        return AvroRows(table, content.lost, content.left_out)
     except BROKEN as error:
         raise make_unreadable(str(error)) from error
 
 
-def _make_table(
-    rows: pa.Table, extra: tuple[str, ...], columns: Columns, policy: ReadingOptions, keys: Collection[str]
-) -> Table:
+def _make_table(content: _Content, columns: Columns, policy: ReadingOptions, keys: Collection[str]) -> Table:
+    rows, name = content.rows, columns.sensor
     check_columns(rows.column_names, columns, keys)
-    name = columns.sensor
     has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
-    return Table(columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, keys=extra)
+    return Table(
+        columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, keys=content.extra,
+        found_commas=content.found_commas,
+    )  # fmt: skip
 
 
 def _make_hint(names: Sequence[str], columns: Columns, event: Mapping[str, Any]) -> Unscorable:
@@ -112,7 +127,7 @@ def _read_envelope(
     policy: ReadingOptions,
     projection: Projection,
     keys: Collection[str],
-) -> tuple[pa.Table, tuple[str, ...], LostEvents]:
+) -> _Content:
     """The rows of the bodies; beside them the columns of their events that are asked for, the features among them."""
     roles = columns.roles.values()
     names = [*dict.fromkeys(name for name in (*roles, *sorted(projection.names)) if is_envelope_name(name))]
@@ -120,7 +135,7 @@ def _read_envelope(
     for events in read_events(record, blocks, names):
         bodies += events.bodies
         parts.append(events.envelope)
-    inner = replace(columns, **{key: name.removeprefix(PREFIX) for key, name in asdict(columns).items()})
+    inner = _strip_prefix(columns)
     required = {name for name in (inner.time, inner.device) if not is_envelope_name(name) and name not in keys}
     content = read_bodies(bodies, inner, policy, EVERYTHING, required)
     lost = LostEvents(content.n_empty, content.n_invalid)
@@ -128,20 +143,29 @@ def _read_envelope(
         raise make_unreadable(
             f"has {lost.n_invalid} events whose Body cannot be read: expected JSON, or CSV with a header"
         )
-    if not content.rows.num_rows:
-        return content.rows, (), lost
     rows, extra = _add_prefix(content.rows, {*roles, *projection.names})
-    if not list_features(rows.column_names, columns, keys):
-        for body in filter(is_json, bodies):  # the first says what lacks, and the option that helps
-            read_json(body, inner, policy, projection, {*keys, *names})
+    if not list_features(rows.column_names, columns, keys):  # what lacks, and the option that helps
+        documents = [*filter(is_json, map(strip_body, bodies))]
+        leaves = [*list_document_leaves(documents, inner, policy), *content.leaves]
+        if leaves and (problem := explain_missing(leaves, inner, {*keys, *names})):
+            raise make_unreadable(problem)
+    if not rows.num_rows:
+        return _Content(rows, lost=lost)
     names = [name for name in names if name in roles or name not in rows.column_names]  # a feature is of the Body first
     rows = rows.drop_columns([name for name in names if name in rows.column_names])
     for name in names:
-        column = unite_tables([pa.table({name: part[name]}) for part in parts])[name]
+        column = unite_tables([pa.table({name: part[name]}) for part in parts], columns.time, policy.time)[name]
         if name in roles and column.null_count == len(column):
             continue  # as a column that a file lacks: the message names those that it has
         rows = rows.append_column(name, convert_times(name, combine_chunks(column)).take(build_numbers(content.event)))
-    return rows, (*extra, *(name for name in names if name not in roles)), lost
+    extra += tuple(name for name in names if name not in roles)
+    return _Content(rows, extra, lost, found_commas=content.found_commas)
+
+
+def _strip_prefix(columns: Columns) -> Columns:
+    """The names of columns within the Body."""
+    inner = replace(columns, **{key: name.removeprefix(PREFIX) for key, name in asdict(columns).items()})
+    return replace(inner, features=EVERY) if columns.features == BODY else inner
 
 
 def _add_prefix(rows: pa.Table, names: Collection[str]) -> tuple[pa.Table, tuple[str, ...]]:
@@ -159,31 +183,48 @@ def _add_prefix(rows: pa.Table, names: Collection[str]) -> tuple[pa.Table, tuple
 
 
 def _read_plain(
-    record: Type, blocks: Iterator[Block], columns: Columns, policy: ReadingOptions, keys: Collection[str]
-) -> pa.Table:
-    """The columns of records. Where one is an array or a map they are documents, which are read as those of JSON."""
+    record: Type,
+    blocks: Iterator[Block],
+    columns: Columns,
+    policy: ReadingOptions,
+    projection: Projection,
+    keys: Collection[str],
+) -> _Content:
+    """The columns of records.
+
+    Where a field is an array or a map they are documents, which are read as those of JSON.
+    """
     fields = list_columns(record)
     is_nested = any(field.type.is_nested for field in fields)
-    selected = _select_fields(fields, columns)
-    tables = [pa.table({})]
+    selected = {} if is_nested else _select_fields(fields, columns, projection)
+    tables, left_out = [pa.table({})], 0
     for records in read_records(record, blocks):
         if is_nested:
-            documents = format_documents(records, fields, policy.time)
-            tables.append(read_documents(documents, columns, policy)[0])
+            rows, _, n_invalid = read_documents(format_documents(records, fields, policy.time), columns, policy)
+            tables.append(rows)
+            left_out += n_invalid
         elif {columns.time, columns.device} <= {*selected, *keys}:
             tables.append(pa.table({name: build_column(field, records) for name, field in selected.items()}))
         else:
             check_columns([field.name for field in fields], columns, keys)
-    return unite_tables(tables)
+    if left_out and policy.bad_rows is BadRows.FAIL:
+        raise make_unreadable(
+            f"has {left_out} records whose arrays differ in length or lack a step: expected arrays of one length, and "
+            "a step above 0 where they have several values"
+        )
+    return _Content(unite_tables(tables, columns.time, policy.time), left_out=left_out)
 
 
-def _select_fields(fields: Sequence[Column], columns: Columns) -> dict[str, Column]:
-    """The columns that are read, as of JSON: times and ids of any name, features at the top or below a prefix."""
-    roles, prefix = columns.roles.values(), f"{columns.features}."
-    selected: dict[str, Column] = {}
-    for field in fields:
-        if columns.features and field.name.startswith(prefix):
-            selected[field.name.removeprefix(prefix)] = field
-        elif field.name in roles or (not columns.features and len(field.path) == 1):
-            selected[field.name] = field
-    return selected
+def _select_fields(fields: Sequence[Column], columns: Columns, projection: Projection) -> dict[str, Column]:
+    """The columns that are read, as of JSON: times and ids of any name, features at the top or below a prefix.
+
+    Raises Unscorable where a feature that is needed would be taken for another column.
+    """
+    roles, prefix = list_roles(columns), f"{columns.features}."
+    if not columns.features:
+        return {field.name: field for field in fields if field.name in roles or len(field.path) == 1}
+    ids = (columns.time, columns.device, columns.sensor)
+    below = {field.name.removeprefix(prefix): field for field in fields if field.name.startswith(prefix)}
+    refuse_repeated([*projection.select_features(tuple(below), has_sensor=True)], columns)
+    features = {name: field for name, field in below.items() if name not in ids and field.name not in roles}
+    return {field.name: field for field in fields if field.name in roles} | features

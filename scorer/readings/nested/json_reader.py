@@ -6,7 +6,7 @@ pyarrow reads blocks of lines into structs, of which only the columns that are n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ from .blocks import BlockParser
 from .json_rows import SlowRows, list_objects, parse_json, read_slow_lines
 from .json_text import split_blocks, split_objects
 from .leaves import Block, Leaf, explain_missing, select_leaves
-from .series import expand_series
+from .series import expand_series, unify_times
 from .shapes import Mixed, check_sparse
 
 _DOCUMENTS = 4096  # that are parsed at once
@@ -79,7 +79,8 @@ class _Reader:
         n_rows = sum(table.num_rows for table in self.tables)
         n_columns = len({name for table in self.tables for name in table.column_names})
         check_sparse(n_columns, n_rows, self.n_bytes)
-        tables = _unify_texts(self.tables, self.columns.time)
+        time = self.columns.time
+        tables = _unify_texts(unify_times(self.tables, time, self.policy.time), time)
         if len(tables) == 1:
             return tables[0]
         try:
@@ -165,12 +166,7 @@ def read_documents(
     n_bytes = sum(map(len, texts))
     try:
         reader, parser = _Reader(columns, policy, projection, n_bytes), BlockParser(columns, policy)
-        for start in range(0, len(texts), _DOCUMENTS):
-            group = texts[start : start + _DOCUMENTS]
-            try:
-                block = parser.parse_documents(group)
-            except (Mixed, pa.ArrowInvalid):
-                block = _parse_slowly(group, columns)
+        for start, block in _parse_groups(texts, parser):
             reader.add_block(block, start)
         rows = reader.join_tables()
     except (Mixed, pa.ArrowInvalid):
@@ -179,6 +175,25 @@ def read_documents(
         rows = reader.join_tables()
     index = np.concatenate(reader.indices) if reader.indices else np.zeros(0, np.int64)
     return rows, index, reader.left_out
+
+
+def list_document_leaves(documents: Sequence[bytes], columns: Columns, policy: ReadingOptions) -> list[Leaf]:
+    """A leaf of each name in documents, for what a message says of them. Raises Unscorable."""
+    leaves: dict[tuple[bool, str], Leaf] = {}
+    for _, block in _parse_groups(documents, BlockParser(columns, policy)):
+        leaves |= {(leaf.is_beside, leaf.name): leaf for leaf in block.leaves}
+    return list(leaves.values())
+
+
+def _parse_groups(texts: Sequence[bytes], parser: BlockParser) -> Iterator[tuple[int, Block]]:
+    """The fields of documents, in groups, each with the number of its first document."""
+    for start in range(0, len(texts), _DOCUMENTS):
+        group = texts[start : start + _DOCUMENTS]
+        try:
+            block = parser.parse_documents(group)
+        except (Mixed, pa.ArrowInvalid):
+            block = _parse_slowly(group, parser.columns)
+        yield start, block
 
 
 def _parse_slowly(texts: Sequence[bytes], columns: Columns) -> Block:

@@ -21,6 +21,7 @@ from shared.contract.model_names import Columns, Step
 
 BODY, ENVELOPE = "Body", ("SystemProperties", "EnqueuedTimeUtc")
 SHOWN = 5  # names in a message: behind them stands the setting that helps
+EVERY = "*"  # instead of a prefix: all fields are features, also those of objects; no setting can be this
 _SETTING = "READINGS_COLUMNS (--columns)"
 
 
@@ -125,7 +126,7 @@ def find_single(leaves: Sequence[Leaf], name: str) -> Leaf | None:
 
 def select_leaves(leaves: Sequence[Leaf], columns: Columns, projection: Projection) -> Selection:
     """The columns that are read. Raises Unscorable where a name has two meanings."""
-    roles = {name: leaf for name in _list_roles(columns) if (leaf := find_single(leaves, name))}
+    roles = {name: leaf for name in list_roles(columns) if (leaf := find_single(leaves, name))}
     step = Step.parse(columns.step) if columns.step else None
     step_leaf = find_single(leaves, step.field) if step and step.field else None
     features = _list_features(leaves, columns, [*roles.values(), *([step_leaf] if step_leaf else [])])
@@ -137,7 +138,7 @@ def select_leaves(leaves: Sequence[Leaf], columns: Columns, projection: Projecti
         _refuse_series([name for name, leaf in features if leaf.is_list and name in projection.names])
         _refuse_series([name for name in value_name if roles[name].is_list])
         features = [(name, leaf) for name, leaf in features if not leaf.is_list]
-    _refuse_repeated([name for name, _ in features if name in needed], columns)
+    refuse_repeated([name for name, _ in features if name in needed], columns)
     selected = {**roles, **{name: leaf for name, leaf in features if name in needed}}
     places = {id(leaf): place for place, leaf in enumerate(leaves)}
     ordered = [name for name in (columns.time, columns.device, columns.sensor) if name in selected]
@@ -149,7 +150,7 @@ def select_leaves(leaves: Sequence[Leaf], columns: Columns, projection: Projecti
     )
 
 
-def _list_roles(columns: Columns) -> list[str]:
+def list_roles(columns: Columns) -> list[str]:
     """The names of single columns. With a name for the features there is no column of values."""
     return [name for role, name in columns.roles.items() if not (columns.features and role == "value")]
 
@@ -160,7 +161,7 @@ def _list_features(leaves: Sequence[Leaf], columns: Columns, role_leaves: Sequen
     if not columns.features:
         return [(leaf.name, leaf) for leaf in rest if len(leaf.path) == 1 and not leaf.is_beside and leaf.path[0]]
     has_body = any(leaf.is_beside for leaf in leaves)
-    if has_body and columns.features == BODY:
+    if columns.features == EVERY or (has_body and columns.features == BODY):
         return [(leaf.name, leaf) for leaf in rest if not leaf.is_beside]
     prefix = f"{columns.features}."
     if has_body and prefix.startswith(f"{BODY}."):
@@ -177,7 +178,7 @@ def _refuse_series(names: list[str]) -> None:
         )
 
 
-def _refuse_repeated(names: list[str], columns: Columns) -> None:
+def refuse_repeated(names: list[str], columns: Columns) -> None:
     """Raises Unscorable where a feature has the name of another, or of times or ids, which it would be taken for."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
@@ -195,7 +196,7 @@ def _refuse_repeated(names: list[str], columns: Columns) -> None:
 def explain_missing(leaves: Sequence[Leaf], columns: Columns, keys: Collection[str]) -> str:
     """What lacks of the columns of readings, and the setting that helps; "" where nothing lacks."""
     has_ids = all(find_matches(leaves, name) or name in keys for name in (columns.time, columns.device))
-    role_leaves = [leaf for name in _list_roles(columns) for leaf in find_matches(leaves, name)]
+    role_leaves = [leaf for name in list_roles(columns) for leaf in find_matches(leaves, name)]
     fields = [leaf for leaf in leaves if leaf not in role_leaves]
     features = _list_features(leaves, columns, role_leaves)
     has_value = bool(not columns.features and find_matches(leaves, columns.value))
@@ -206,11 +207,12 @@ def explain_missing(leaves: Sequence[Leaf], columns: Columns, keys: Collection[s
         return ""
     names = [leaf.name for leaf in leaves]
     listed = f"{', '.join(map(repr, names[:SHOWN]))}{', ...' * (len(names) > SHOWN)}"
-    expected = f"features below {columns.features!r}" if columns.features else f"{columns.value!r} or features"
+    prefix = BODY if columns.features == EVERY else columns.features
+    expected = f"features below {prefix!r}" if columns.features else f"{columns.value!r} or features"
     advice = suggest_columns(names, columns)
-    if not features and not has_value and (prefix := _find_prefix(fields)):
+    if not features and not has_value and (proposed := _find_prefix(fields)):
         advice = f"{advice}," if advice else f"; set {_SETTING} "
-        advice += f"features={prefix}.*"
+        advice += f"features={proposed}.*"
     return f"expected columns {columns.time!r}, {columns.device!r} and {expected}, got {listed or 'no field'}{advice}"
 
 

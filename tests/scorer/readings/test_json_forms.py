@@ -152,6 +152,33 @@ def test_arrays_of_numbers_since_1970_and_of_local_times_go_on_in_their_form(tmp
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("form", [TimeFormat.S, TimeFormat.MS, TimeFormat.US, TimeFormat.NS])
+@pytest.mark.parametrize("kind", [str, int, float])
+def test_numbers_since_1970_beside_the_times_of_arrays_are_times_in_every_block(
+    form: TimeFormat, kind: type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(json_text, "BLOCK", 1)
+    monkeypatch.setattr(json_text, "_LINES", 0)
+    first = 1795244400 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[form]
+    row: dict[str, Any] = {"time": kind(first), "device": "pump"}
+    later = {**row, "time": kind(first + first // 1795244400 * 60)}
+    text = make_lines({**row, "v": 1.5}, {**later, "v": [2, 3]}, {"device": "pump", "time": "never", "v": 4})
+
+    readings = read_text(tmp_path, text, columns=Columns(step="1s"), policy=replace(AS_IN_FILE, time=form))
+
+    assert see(readings, names=("v",)) == [("07:00:00", [1.5]), ("07:01:00", [2.0]), ("07:01:01", [3.0])]
+    assert readings.unusable == 1
+
+
+def test_many_objects_with_arrays_and_without_lose_no_row(tmp_path: Path) -> None:
+    rows = [{"time": str(1795244400000 + 2500 * i), "device": "pump", "note": "x" * 2000} for i in range(1400)]
+    text = make_lines(*({**row, "v": [1, 2] if i >= 700 else 1.5} for i, row in enumerate(rows)))
+
+    readings = read_text(tmp_path, text, columns=Columns(step="1s"), policy=ReadingOptions(time=TimeFormat.MS))
+
+    assert len(see(readings, names=("v",))) == 700 + 2 * 700
+
+
 def test_arrays_without_a_step_are_refused_where_a_model_needs_them_and_ignored_elsewhere() -> None:
     data = make_lines({"time": "2026-11-21T07:00Z", "device": "pump", "a": 1, "tags": ["x", "y"]}).encode()
 

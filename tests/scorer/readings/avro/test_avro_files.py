@@ -90,8 +90,28 @@ def test_a_file_that_lost_its_last_blocks_since_it_was_opened_is_refused(
 
     found = opened.read_devices(["pump"])
 
-    expected = f"a: expected {len(data)} bytes, as when it was opened, got {start}"
+    expected = f"a: expected at least {len(data)} bytes, as when it was opened, got {start}"
     assert refusal(found) == (Reason.UNREADABLE_READINGS, expected)
+
+
+def test_a_file_that_grew_by_whole_blocks_since_it_was_opened_is_read_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SMALL_FILE", 0)
+    data = capture(*(body(minute, temp=minute) for minute in range(3)), interval=1)
+    start = data.rindex(SYNC, 0, len(data) - 16) + 16
+    for end, expected in ((len(data), [0.0, 1.0, 2.0]), (len(data) - 1, None)):
+        (tmp_path / "a").write_bytes(data[:start])
+        opened = source.open_readings(Folder(tmp_path), [""], Columns(), HOUR, AS_IN_FILE)
+        (tmp_path / "a").write_bytes(data[:end])
+
+        found = opened.read_devices(["pump"])
+
+        if expected:
+            assert [values for _, values in see(found, names=("temp",))] == [[value] for value in expected]
+        else:
+            problem = f"a: ends within block 3, at byte {end}: it was cut, or is still written"
+            assert refusal(found) == (Reason.UNREADABLE_READINGS, problem)
 
 
 def test_a_damaged_file_is_refused() -> None:

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from scorer.readings import source
+from scorer.storage.blob_store import Folder
+from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 from tests.scorer.readings.avro.samples import read_avro, write_avro
-from tests.scorer.readings.seen import refusal, see
+from tests.scorer.readings.seen import AS_IN_FILE, FAIL, HOUR, refusal, see
 
 START = datetime(2026, 11, 21, 7, 0, 0, 123000, tzinfo=UTC)
 ROWS = [("07:00:00.123", [1.0]), ("07:01:00.123", [2.0])]
@@ -218,3 +221,54 @@ def test_files_of_another_schema_are_united_by_name(tmp_path: Path) -> None:
     found = read_avro(tmp_path, write_avro(rows(temp=(1, 2)), make_schema(time=TIME, device="string", temp="double")))
 
     assert see(found, names=("temp",)) == [*ROWS, ("07:02:00.123", [3.0])]
+
+
+TELEMETRY = {"type": "record", "name": "T", "fields": [{"name": "temp", "type": "double"}]}
+
+
+def test_a_value_beside_the_features_is_none_of_them(tmp_path: Path) -> None:
+    schema = make_schema(time=TIME, device="string", t=TELEMETRY, value="double")
+    data = write_avro(rows(t=({"temp": 1}, {"temp": 2}), value=(7, 8)), schema)
+
+    found = read_avro(tmp_path, data, columns="features=t.*")
+
+    assert list(found.columns) == ["temp"]
+    assert see(found, count=1) == ROWS
+
+
+def test_a_feature_with_the_name_of_an_id_does_not_replace_it(tmp_path: Path) -> None:
+    fields = [{"name": "temp", "type": "double"}, {"name": "device", "type": "string"}]
+    schema = make_schema(time=TIME, device="string", t={**TELEMETRY, "fields": fields})
+    data = rows(t=({"temp": 1, "device": "other"}, {"temp": 2, "device": "other"}))
+
+    reason, message = refusal(read_avro(tmp_path, write_avro(data, schema), columns="features=t.*"), count=1)
+
+    assert reason is Reason.UNREADABLE_READINGS
+    assert message.startswith(
+        "a: has the feature t.device, which would be named as the column 'device' of times or ids"
+    )
+
+
+ARRAYS = make_schema(
+    time=TIME, device="string", a={"type": "array", "items": "int"}, b={"type": "array", "items": "int"}
+)
+
+
+def test_records_whose_arrays_differ_in_length_are_counted(tmp_path: Path) -> None:
+    columns = Columns.parse("step=10s")
+    (tmp_path / "a").write_bytes(write_avro(rows(a=([1, 2], [3, 4]), b=([5, 6], [7])), ARRAYS))
+
+    opened = source.open_readings(Folder(tmp_path), [""], columns, HOUR, AS_IN_FILE)
+    found = opened.read_devices(["pump"])
+
+    assert see(found, names=("a", "b")) == [("07:00:00.123", [1.0, 5.0]), ("07:00:10.123", [2.0, 6.0])]
+    assert opened.list_warnings() == [
+        (1, "objects have a Body that is no JSON, or arrays that differ in length or lack a step, in a")
+    ]
+    failed = source.read_readings(Folder(tmp_path), [""], columns, ["pump"], HOUR, FAIL)
+    reason, message = refusal(failed)
+    assert reason is Reason.UNREADABLE_READINGS
+    assert message == (
+        "a: has 1 records whose arrays differ in length or lack a step: expected arrays of one length, and a step "
+        "above 0 where they have several values"
+    )
