@@ -6,6 +6,8 @@
 numba knows a function by the time and the size of its own file. A kernel that calls others, or has numbers of the
 layout compiled into it, would so be taken from a cache although one of those changed. Here its key has a digest of all
 their sources too.
+
+All kernels have `njit` from here: numba looks at the level once, when the first function is decorated.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ _SOURCES = (
     "families/trees/ensemble.py",
     "families/trees/packing.py",
 )
+
+__all__ = ["bind_digest", "compile_kernel", "digest_sources", "mark_readonly", "njit"]
 
 log = logging.getLogger(__name__)
 

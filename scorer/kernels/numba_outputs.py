@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from scorer.families.steps import LabelRule
 from scorer.families.trees.ensemble import Link
+
+from .numba_cache import njit
 
 _plain = njit(error_model="numpy", nogil=True)
 (

@@ -10,7 +10,6 @@ branch and no wait for memory. So a booster of 100 trees of 31 leaves takes a te
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from scorer.families.trees.ensemble import NEAR_ZERO, NodeKind
 from scorer.families.trees.packing import (
@@ -22,6 +21,8 @@ from scorer.families.trees.packing import (
     TREE_HEAD,
     WALKED,
 )
+
+from .numba_cache import njit
 
 _plain = njit(error_model="numpy", nogil=True)
 _NAN_RIGHT, _NAN_LEFT, _ZERO_RIGHT, _ZERO_LEFT = (int(kind) for kind in list(NodeKind)[:4])

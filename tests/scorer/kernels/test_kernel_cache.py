@@ -68,3 +68,16 @@ def test_two_processes_that_compile_at_the_same_time_leave_one_good_cache(tmp_pa
     last = start().communicate(timeout=120)[0]
     assert "data loaded from" in last
     assert "saved" not in last
+
+
+@pytest.mark.parametrize("module", ["numba_arithmetic", "numba_outputs", "numba_trees", "numba_backend", "numba_steps"])
+def test_whichever_kernels_come_first_are_compiled_for_the_level(module: str) -> None:
+    """numba 0.68 takes the features of its target once; a key of the cache has them beside the name of the level."""
+    code = (
+        f"import scorer.kernels.{module}\n"
+        "from numba.core import config; from numba.core.registry import cpu_target\n"
+        "features = cpu_target.target_context.codegen().magic_tuple()[2]\n"
+        "print(config.CPU_FEATURES is None or features == config.CPU_FEATURES)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout == "True\n"
