@@ -201,7 +201,7 @@ def test_whole_numbers_where_iso_8601_was_wanted_are_refused_with_a_hint(kind: p
     reason, message = refusal(read(tmp_path))
 
     assert reason is Reason.UNREADABLE_READINGS
-    assert message.endswith("set the format of time to s, ms, us or ns")
+    assert message.endswith("set the format of time (TIME_FORMAT, --time-format) to s, ms, us or ns")
 
 
 def test_a_cell_of_nan_in_json_is_missing_and_infinity_is_left_out(tmp_path: Path) -> None:
