@@ -12,7 +12,7 @@ from azure.storage.blob import ContainerClient
 from local.azurite import Azurite
 from scorer.readings import files, source
 from scorer.storage.blob_store import Container, MappedFile, open_container
-from scorer.storage.range_reader import HEAD
+from scorer.storage.range_reader import HEAD, HEAD_IN_MEMORY
 from shared.contract.errors import NotFound, Unavailable
 from shared.contract.model_names import Columns
 from tests.scorer.readings.seen import HOUR
@@ -74,16 +74,16 @@ def test_of_a_blob_in_memory_what_is_loaded_is_its_content(size: int, place: tup
 def test_a_blob_in_memory_that_changes_is_not_loaded_any_more(azurite: Azurite, fresh_name: str) -> None:
     client = ContainerClient.from_connection_string(azurite.connection_string, fresh_name)
     client.create_container()
-    client.upload_blob("a", b"x" * 2 * HEAD)
+    client.upload_blob("a", b"x" * 2 * HEAD_IN_MEMORY)
     blob = open_container(f"{azurite.blob_endpoint}/{fresh_name}", azurite.connection_string).map("a")
-    blob.load([(0, HEAD)])
-    client.upload_blob("a", b"y" * 2 * HEAD, overwrite=True)
+    blob.load([(0, HEAD_IN_MEMORY)])
+    client.upload_blob("a", b"y" * 2 * HEAD_IN_MEMORY, overwrite=True)
 
     with pytest.raises(Unavailable):
-        blob.load([(HEAD, HEAD + 1)])
+        blob.load([(HEAD_IN_MEMORY, HEAD_IN_MEMORY + 1)])
     client.delete_blob("a")
     with pytest.raises((NotFound, Unavailable)):
-        blob.load([(HEAD, HEAD + 1)])
+        blob.load([(HEAD_IN_MEMORY, HEAD_IN_MEMORY + 1)])
 
 
 def test_what_is_not_there_cannot_be_opened(place: tuple[Container, Uploader]) -> None:
