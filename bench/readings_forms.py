@@ -205,7 +205,7 @@ def _read_capture(path: Path) -> pd.DataFrame:
     return rows.assign(ts=pd.to_datetime(rows["ts"], format="ISO8601"))
 
 
-NESTED = Columns(time="meta.ts", device="meta.device.id")
+NESTED = Columns.parse("time=meta.ts,device=meta.device.id,features=telemetry.*")
 IOT_HUB = Columns(time="ts", device="SystemProperties.iothub-connection-device-id")
 _EACH = "date=%Y-%m-%d/hour=%H/{device}."
 
