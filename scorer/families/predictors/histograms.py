@@ -129,7 +129,7 @@ def _join_trees(parts: Sequence[Any], n_totals: int, trained: dict[int, np.ndarr
     arrays = [part.state["nodes"] for part in parts]
     for dtype in {id(dtype): dtype for dtype in [nodes.dtype for nodes in arrays]}.values():
         kinds = {name: dtype[name].kind for name in dtype.names or ()}
-        if any(kinds.get(name, "?") not in kind for name, kind in _KINDS.items()):
+        if any(kinds[name] not in kind for name, kind in _KINDS.items()):
             raise ValueError("a tree's nodes have fields of other types")
     if any(nodes.ndim != 1 or not len(nodes) for nodes in arrays):
         raise ValueError("expected trees with nodes in one dimension, got others")

@@ -30,14 +30,14 @@ def join_nodes(
 ) -> JoinedNodes | None:
     """The nodes of `Tree` states; None where they are more than *most_nodes*. *more*: further fields, and their kinds.
 
-    Raises KeyError, ValueError for nodes of other types or numbers than scikit-learn's.
+    Raises KeyError for nodes without one of the fields, ValueError for other types or numbers than scikit-learn's.
     """
     kinds = {**_KINDS, **(more or {})}
     distinct = list({id(tree): tree for tree in trees}.values())  # a small file may name one tree a million times
     arrays = [tree["nodes"] for tree in distinct]
     for dtype in {id(dtype): dtype for dtype in [nodes.dtype for nodes in arrays]}.values():
-        names = dtype.names or ()
-        if any(name not in names or dtype[name].kind != kind for name, kind in kinds.items()):
+        kinds_of_file = {name: dtype[name].kind for name in dtype.names or ()}
+        if any(kinds_of_file[name] != kind for name, kind in kinds.items()):
             raise ValueError("a tree's nodes have fields of other types")
     if not trees or any(nodes.ndim != 1 or not len(nodes) for nodes in arrays):
         raise ValueError(f"expected trees with nodes in one dimension, got others in {len(trees)} trees")

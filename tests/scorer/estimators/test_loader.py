@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import skops.io
 from sklearn.base import clone
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest, RandomForestRegressor
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -312,9 +312,19 @@ def test_a_model_of_another_version_is_loaded_and_says_so(svm: OneClassSVM) -> N
     assert loader.judge_model(pickle.dumps(svm)).made_by == ""
 
 
-def test_a_model_that_another_version_made_differently_is_incompatible(normal: np.ndarray) -> None:
-    forest = pickle.dumps(IsolationForest(n_estimators=2, random_state=0).fit(normal))
-    older = forest.replace(b"1.9.1", b"0.9.1").replace(b"n_node_samples", b"n_node_sampled")
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        (IsolationForest(n_estimators=2, random_state=0), b"n_node_samples"),
+        (RandomForestRegressor(n_estimators=2, random_state=0), b"left_child"),
+        (HistGradientBoostingRegressor(max_iter=2), b"num_threshold"),
+    ],
+)
+def test_a_model_that_another_version_made_differently_is_incompatible(
+    model: Any, field: bytes, normal: np.ndarray
+) -> None:
+    data = pickle.dumps(model.fit(normal, normal[:, 0]))
+    older = data.replace(b"1.9.1", b"0.9.1").replace(field, field[:-1] + b"_")
 
     reason, message = refusal(older)
 
