@@ -19,12 +19,14 @@ MIB = 2**20
 def build_control_plane(settings: Settings) -> ControlPlane:
     """The control plane by these settings."""
     from shared.adapters.azure.blobs import AzureBlobs
+    from shared.adapters.azure.sink_table import TableSinkLedger
     from shared.adapters.azure.tables import TableLedger
     from shared.adapters.clock import MachineStopwatch
 
     work = AzureBlobs(settings.storage, settings.work_container)
     return ControlPlane(
         ledger=TableLedger(settings.storage, settings.ledger_table),
+        sinks=TableSinkLedger(settings.storage, settings.ledger_table),
         cluster=_build_cluster(settings, work.url),
         models=AzureBlobs(settings.storage, settings.models_container),
         readings=AzureBlobs(settings.storage, settings.readings_container),

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from shared.contract.model_names import Blob
+from shared.contract.publishing.sinks import SinkKind
+from shared.state.publications import Publication, Sink
 from shared.state.requests import Backfill, Quarantined, Request, RequestKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Nodes, Run
 
@@ -233,6 +235,31 @@ class Ledger(Protocol):
 
     def remove_quarantined(self, model: str) -> bool:
         """Remove a model from the quarantine by its id; False when it was not in it."""
+
+
+class SinkLedger(Protocol):
+    """The record of what each sink holds of each run. Saves are conditional, as those of `Ledger`."""
+
+    def read_sink(self, kind: SinkKind) -> Sink:
+        """The row of a sink's job; an empty one before its first."""
+
+    def save_sink(self, sink: Sink) -> Sink:
+        """Insert or replace; raises Conflict."""
+
+    def read_publication(self, kind: SinkKind, run_id: str) -> Publication:
+        """What a sink is to hold of a run. Raises NotFound, where that was never asked."""
+
+    def list_open_publications(self) -> Sequence[Publication]:
+        """Those that are open, of all sinks, by sink and then the newest window first. The others cost nothing."""
+
+    def list_publications(self, kind: SinkKind, limit: int, cursor: str | None = None) -> Page[Publication]:
+        """Those of a sink that are done, the newest window first. Raises Malformed for a wrong cursor."""
+
+    def save_publications(self, publications: Sequence[Publication]) -> Sequence[Publication]:
+        """Insert those without a version, and replace the others; raises Conflict. Not atomic over all."""
+
+    def remove_publications(self, run_id: str) -> None:
+        """Remove a run's rows, of all sinks. Safe when there are none."""
 
 
 class Stopwatch(Protocol):

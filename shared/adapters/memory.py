@@ -31,7 +31,7 @@ class Tokens:
         return f"{self.last:06d}"
 
 
-_TOKENS = Tokens()
+SHARED_TOKENS = Tokens()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class _Content:
 class MemoryBlobs:
     """A container in memory. `write` replaces a blob, as a node or a person does."""
 
-    def __init__(self, url: str = "memory://blobs", tokens: Tokens = _TOKENS) -> None:
+    def __init__(self, url: str = "memory://blobs", tokens: Tokens = SHARED_TOKENS) -> None:
         self._url = url
         self._tokens = tokens
         self._blobs: dict[str, _Content] = {}
@@ -188,7 +188,7 @@ class MemoryStopwatch:
 class MemoryLedger:
     """The ledger in memory."""
 
-    tokens: Tokens = field(default_factory=lambda: _TOKENS)
+    tokens: Tokens = field(default_factory=lambda: SHARED_TOKENS)
     _heartbeat: Heartbeat = field(default_factory=Heartbeat)
     _runs: dict[str, Run] = field(default_factory=dict)
     _watched: set[str] = field(default_factory=set)

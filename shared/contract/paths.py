@@ -10,7 +10,9 @@ from functools import lru_cache
 
 from .windows import Window
 
-_JOB = re.compile(r"(?P<app>.+)-(?P<run>\d{8}T\d{4}Z-P[0-9DTHM]+)-(?P<chunk>c\d+)-(?P<attempt>\d+)")
+_JOB = re.compile(
+    r"(?P<app>.+)-(?P<run>\d{8}T\d{4}Z-P[0-9DTHM]+|publish-[a-z]+-\d{6,})-(?P<chunk>c\d+)-(?P<attempt>\d+)"
+)
 _SIGN = re.compile(r"runs/[^/]+/signs/(?P<chunk>c\d+)-(?P<attempt>\d+)\.(?P<kind>progress|report)")
 
 _PREDICTION = re.compile(r"(?:.+/)?\d{8}T\d{4}Z-P[0-9DTHM]+-c\d+-\d+\.parquet", re.DOTALL)
@@ -79,6 +81,11 @@ def parse_attempt_path(path: str) -> tuple[str, int, str] | None:
 def log_path(run: str, chunk: str, attempt: int) -> str:
     """The output of the job, where the cluster does not store it."""
     return f"{run_prefix(run)}logs/{chunk}-{attempt}.log"
+
+
+def publishing_manifest_path(run: str) -> str:
+    """Create-once: the task of a publishing job, whose id is in place of a run's."""
+    return f"{run_prefix(run)}publish.json"
 
 
 def pack_path(name: str) -> str:

@@ -19,7 +19,8 @@ from shared.planning.late_round_writer import LateRoundWriter
 from shared.planning.plan import Planner
 from shared.planning.plan_writer import PlanWriter, read_plan, read_round
 from shared.planning.round_writer import RoundWriter
-from shared.ports import Blobs, Cluster, JobStatus, Ledger, Stopwatch
+from shared.ports import Blobs, Cluster, JobStatus, Ledger, SinkLedger, Stopwatch
+from shared.state.publications import Sink
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import PHASE_FOLLOWS, Chunk, Heartbeat, Nodes, Phase, Run
 from shared.tracking import observe, run_tracker
@@ -30,6 +31,7 @@ from .defaults import settle_defaults
 from .late_rounds import LateRoundOpener
 from .open_runs import RunOpener
 from .options import ControlOptions
+from .publisher import Publisher
 from .services import Services
 from .tick import Tick
 from .window_gate import WindowGate
@@ -54,6 +56,7 @@ class ControlPlane:
     work: Blobs
     predictions: Blobs
     stopwatch: Stopwatch
+    sinks: SinkLedger
     options: ControlOptions = field(default_factory=ControlOptions)
 
     @property
@@ -69,6 +72,11 @@ class ControlPlane:
     @property
     def _effects(self) -> ChunkEffects:
         return ChunkEffects(self.ledger, self.cluster, self.work, self.predictions, self.options)
+
+    @property
+    def publisher(self) -> Publisher:
+        """What publishes runs to sinks."""
+        return Publisher(self.ledger, self.sinks, self.cluster, self.work, self.options)
 
     def check_start(self) -> None:
         """Check once what the settings name; raises Misconfigured with every problem. People see it as trouble, too.
@@ -99,7 +107,10 @@ class ControlPlane:
         tick.assumes_features = bool(beat.assumes_features)
         beat = self._open_runs(beat, tick)
         runs = self.ledger.list_watched_runs()
-        self._advance_runs(runs, tick)
+        sinks = self.publisher.read_sinks()
+        jobs = self._observe_jobs(runs, sinks, tick)
+        self._advance_runs(runs, jobs, tick)
+        self.publisher.advance_sinks(sinks, jobs, tick)
         pruned_at = self._prune_runs(beat, tick)
         beat = replace(
             beat,
@@ -140,7 +151,7 @@ class ControlPlane:
         until = min(tick.elapsed + PRUNE_FOR, tick.budget)
         try:
             complete = maintenance.prune_runs(
-                self.ledger, self.work, self.predictions, self.options, tick.now, lambda: tick.elapsed < until
+                self.ledger, self.work, self.predictions, self.publisher, tick.now, lambda: tick.elapsed < until
             )
         except Unavailable as error:
             log.warning("old runs are pruned at the next tick: %s", error)
@@ -156,8 +167,7 @@ class ControlPlane:
 
     # Advancing one run
 
-    def _advance_runs(self, runs: Sequence[Run], tick: Tick) -> None:
-        jobs = self._observe_jobs(runs, tick)
+    def _advance_runs(self, runs: Sequence[Run], jobs: Mapping[str, JobStatus] | None, tick: Tick) -> None:
         for run in sorted(runs, key=lambda run: run.observed_at or run.opened_at):  # so that no run waits for ever
             if not tick.in_time():
                 log.warning("run=%s waits for the next tick: this tick is out of time", run.id)
@@ -173,15 +183,16 @@ class ControlPlane:
                 log.exception("run=%s could not be advanced", run.id)
                 tick.trouble = f"run {run.id}: {type(error).__name__}: {error}"
 
-    def _observe_jobs(self, runs: Sequence[Run], tick: Tick) -> Mapping[str, JobStatus] | None:
-        """Observe the jobs of all runs in one call; None where the cluster does not answer or is throttled."""
-        if not runs:
+    def _observe_jobs(self, runs: Sequence[Run], sinks: Sequence[Sink], tick: Tick) -> Mapping[str, JobStatus] | None:
+        """Observe the jobs of runs and sinks in one call; None where the cluster does not answer or is throttled."""
+        ids = [*(run.id for run in runs), *(sink.run for sink in sinks if sink.job)]
+        if not ids:
             return {}
         if tick.throttled:
             log.info("the cluster is throttled until %s", tick.throttled_until)
             return None
         try:
-            jobs = self.cluster.observe([run.id for run in runs])
+            jobs = self.cluster.observe(ids)
         except Unavailable as error:
             log.warning("the cluster was not observed: %s", error)
             tick.note_error(error)
@@ -211,12 +222,20 @@ class ControlPlane:
         if run.phase is Phase.RUNNING:
             run = self._advance_chunks(run, jobs, tick)
         elif stored.phase.terminal:
+            run = stored = self._offer_run(run, tick)
             self._watch_closed(run, jobs, tick)
-        run = self._save_run(stored, run)
+        run = self._offer_run(self._save_run(stored, run), tick)
         if limits and limits.target == run.id:
             self.ledger.remove_request(limits)
         if cancel and cancel.target == run.id and run.phase.terminal:
             self.ledger.remove_request(cancel)
+
+    def _offer_run(self, run: Run, tick: Tick) -> Run:
+        """Ask the sinks to hold what a round has ended with, before its run is no longer watched."""
+        if not (self.options.sinks and run.phase.terminal) or run.offered_round == run.round:
+            return run
+        self.publisher.offer_run(run, tick)
+        return self._save_run(run, replace(run, offered_round=run.round))
 
     def _save_run(self, stored: Run, run: Run) -> Run:
         if run == stored:

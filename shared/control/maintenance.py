@@ -24,6 +24,7 @@ from shared.tracking import observe, run_tracker
 
 from .commit import get_original
 from .options import ControlOptions
+from .publisher import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +33,25 @@ _ROUND = re.compile(r"runs/[^/]+/round-(?P<round>\d+)\.json")
 
 
 def prune_runs(
-    ledger: Ledger, work: Blobs, predictions: Blobs, options: ControlOptions, now: datetime, in_time: Callable[[], bool]
+    ledger: Ledger,
+    work: Blobs,
+    predictions: Blobs,
+    publisher: Publisher,
+    now: datetime,
+    in_time: Callable[[], bool],
 ) -> bool:
     """Remove runs that ended longer ago than they are kept: blobs first, then rows.
 
+    A run that a sink lacks stays until it is published. Where predictions are removed too, the sinks come first.
     False when it ran out of time; the next call continues.
     """
+    options = publisher.options
     limit = now - options.keep_runs
     old = (r for r in ledger.list_runs_in(EPOCH, limit) if r.phase.terminal and r.ended_at and r.ended_at < limit)
     for run in old:
         try:
+            if not publisher.allow_pruning(run.id, now):
+                continue
             for store, name in _list_blobs(run, work, predictions, options):
                 if not in_time():
                     return False
@@ -49,6 +59,7 @@ def prune_runs(
         except Conflict as error:  # it is protected, or used just now: the next call tries again
             log.warning("run=%s is not pruned: %s", run.id, error)
             continue
+        publisher.forget_run(run.id)
         ledger.remove_run(run.id)
         log.info("run=%s pruned: it ended at %s", run.id, f"{run.ended_at:%Y-%m-%d %H:%M}")
     for backfill in ledger.list_backfills():

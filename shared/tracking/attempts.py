@@ -29,7 +29,7 @@ ISOLATION_LOSSES = 2  # after so many, a model may be what ends the node
 
 
 @dataclass(frozen=True, slots=True)
-class _Failure:
+class JobFailure:
     """Why an attempt failed. *alive*: a time-out ended it, and the job still has to be cancelled."""
 
     reason: Reason
@@ -94,8 +94,8 @@ def _advance_attempts(
     for attempt in chunk.attempts:
         name = make_job_name(limits.app, chunk.run, chunk.id, attempt.number)
         progress = observation.progress.get((chunk.id, attempt.number))
-        outcome = _advance_attempt(attempt, progress, observation.jobs, name, limits, now)
-        if isinstance(outcome, _Failure):
+        outcome = advance_attempt(attempt, progress, observation.jobs, name, limits, now)
+        if isinstance(outcome, JobFailure):
             chunk = _charge_attempt(chunk, attempt.number, outcome, name, limits, now)
             if outcome.alive:
                 attempts.append(_enter_attempt(attempt, AttemptState.CANCELLING, now))
@@ -117,14 +117,14 @@ def _drop_unacknowledged(chunk: Chunk, attempts: list[Attempt]) -> tuple[Chunk, 
     return chunk, remaining
 
 
-def _advance_attempt(
+def advance_attempt(
     attempt: Attempt,
     progress: AttemptProgress | None,
     jobs: Mapping[str, JobStatus] | None,
     name: str,
     limits: RunLimits,
     now: datetime,
-) -> Attempt | _Failure | None:
+) -> Attempt | JobFailure | None:
     """The attempt in its new state; why it failed; or None when it is over and was already charged."""
     if progress and progress.etag != attempt.sign:
         attempt = replace(attempt, sign=progress.etag, sign_at=now, done=progress.done)
@@ -152,15 +152,15 @@ def _advance_attempt(
             assert_never(attempt.state)
 
 
-def _explain_end(name: str, status: JobStatus) -> _Failure:
+def _explain_end(name: str, status: JobStatus) -> JobFailure:
     detail = f": {status.detail}" if status.detail else ""
     match status.state:
         case JobState.SUCCEEDED:
-            return _Failure(Reason.NO_REPORT, f"job {name} ended without a valid report{detail}")
+            return JobFailure(Reason.NO_REPORT, f"job {name} ended without a valid report{detail}")
         case JobState.LOST | JobState.CANCELLED:  # not cancelled by the app
-            return _Failure(Reason.JOB_LOST, f"job {name} was {status.state} at the cluster{detail}")
+            return JobFailure(Reason.JOB_LOST, f"job {name} was {status.state} at the cluster{detail}")
         case _:
-            return _Failure(Reason.JOB_FAILED, f"job {name} failed{detail}")
+            return JobFailure(Reason.JOB_FAILED, f"job {name} failed{detail}")
 
 
 def _confirm_alive(attempt: Attempt, job_state: JobState, now: datetime) -> Attempt:
@@ -172,25 +172,25 @@ def _confirm_alive(attempt: Attempt, job_state: JobState, now: datetime) -> Atte
     return _enter_attempt(attempt, state, now)
 
 
-def _check_time_outs(attempt: Attempt, name: str, limits: RunLimits, now: datetime) -> Attempt | _Failure:
+def _check_time_outs(attempt: Attempt, name: str, limits: RunLimits, now: datetime) -> Attempt | JobFailure:
     """The attempt, or a failure if it has been in its state for too long although the cluster reports it alive."""
     duration = now - attempt.since
     if attempt.state is AttemptState.QUEUED and duration >= limits.queue_timeout:
-        return _Failure(Reason.QUEUED_TOO_LONG, f"job {name} was queued for {duration} and did not start", alive=True)
+        return JobFailure(Reason.QUEUED_TOO_LONG, f"job {name} was queued for {duration} and did not start", alive=True)
     if attempt.state is not AttemptState.RUNNING:
         return attempt
     if duration >= limits.job_timeout + limits.silence:  # the cluster should have ended it before
-        return _Failure(Reason.RAN_TOO_LONG, f"job {name} ran for {duration}", alive=True)
+        return JobFailure(Reason.RAN_TOO_LONG, f"job {name} ran for {duration}", alive=True)
     if attempt.sign_at is None and duration >= limits.start_timeout:
-        return _Failure(Reason.NO_SIGN, f"job {name} runs for {duration} and has not reported progress", alive=True)
+        return JobFailure(Reason.NO_SIGN, f"job {name} runs for {duration} and has not reported progress", alive=True)
     if attempt.sign_at and min(duration, now - attempt.sign_at) >= limits.stall_timeout:
-        return _Failure(Reason.STALLED, f"job {name} made no progress since {attempt.sign_at:%H:%M:%S}", alive=True)
+        return JobFailure(Reason.STALLED, f"job {name} made no progress since {attempt.sign_at:%H:%M:%S}", alive=True)
     return attempt
 
 
 def _check_silence(
     attempt: Attempt, name: str, status: JobStatus | None, limits: RunLimits, now: datetime
-) -> Attempt | _Failure:
+) -> Attempt | JobFailure:
     """The attempt is lost when the cluster does not report it and it makes no progress, both for `silence`."""
     attempt = replace(attempt, doubted_since=attempt.doubted_since or now)
     assert attempt.doubted_since
@@ -198,12 +198,12 @@ def _check_silence(
     if now - quiet_since < limits.silence:
         return attempt
     word = "does not answer for" if status else "does not know"
-    return _Failure(
+    return JobFailure(
         Reason.JOB_LOST, f"the cluster {word} job {name}, and it made no progress since {quiet_since:%H:%M:%S}"
     )
 
 
-def _charge_attempt(chunk: Chunk, number: int, end: _Failure, name: str, limits: RunLimits, now: datetime) -> Chunk:
+def _charge_attempt(chunk: Chunk, number: int, end: JobFailure, name: str, limits: RunLimits, now: datetime) -> Chunk:
     """Count a failed attempt as a retry or a loss, and set when the next one may start."""
     lost = end.reason.source is Source.CLUSTER  # no retry, with a limit of its own
     retries, losses = chunk.retries + (not lost), chunk.losses + lost
@@ -319,7 +319,7 @@ def _reject_regression(chunk: Chunk, report: Report, limits: RunLimits, now: dat
     """The attempt reported a regression: it counts as failed, and its report is ignored."""
     assert chunk.committed
     scored, before = report.tally.scored, chunk.committed.tally.scored
-    end = _Failure(
+    end = JobFailure(
         Reason.REGRESSION, f"attempt {report.attempt} scored {scored} models; the {before} that are committed stay"
     )
     name = make_job_name(limits.app, chunk.run, chunk.id, report.attempt)

@@ -18,7 +18,7 @@ _STATE = _CONTRACT | {"shared.state"}
 _PORTS = _STATE | {"shared.ports"}
 _PLANNING = _PORTS | {"shared.planning"}
 _TRACKING = _PLANNING | {"shared.tracking"}
-_CONTROL = _TRACKING | {"shared.control"}
+_CONTROL = _TRACKING | {"shared.control", "shared.publishing"}
 _ADAPTERS = _PORTS | {"shared.adapters.azure"}
 _BASE = _CONTRACT | {"scorer.errors", "scorer.arrow", "scorer.library_versions", "scorer.processes"}
 _STORAGE = _BASE | {"scorer.storage"}
@@ -52,12 +52,14 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared": {"shared"},  # the entry points: bootstrap, __main__, and the ports
     "shared.contract": set(),
     "shared.contract.fleet": _CONTRACT,
+    "shared.contract.publishing": _CONTRACT,
     "shared.contract.readings": _CONTRACT,
     "shared.contract.summaries": _CONTRACT,
     "shared.state": _CONTRACT,
     "shared.planning": _PORTS,
     "shared.tracking": _PLANNING,
-    "shared.control": _TRACKING,
+    "shared.publishing": _TRACKING,
+    "shared.control": _TRACKING | {"shared.publishing"},
     "shared.api": _STATE
     | {"shared.ports", "shared.planning.backfill", "shared.control.services", "shared.control.options"},
     "shared.cli": _CONTRACT,
@@ -135,7 +137,7 @@ _NUMBERS = {"numpy", "pyarrow", "pandas", "scipy", "sklearn", "numba"}
 _LIBRARIES = {"sklearn", "skops", "joblib", "lightgbm", "xgboost", "onnxruntime", "pyod", "catboost"}
 _RECORDERS = {"asammdf", "nptdms"}  # files of industry's devices, at a desk only
 _WORLD = {"os", "io", "pathlib", "socket", "subprocess", "time", "random", "threading", "logging", "shutil"}
-PURE = ("shared.contract", "shared.state", "shared.planning", "shared.tracking")
+PURE = ("shared.contract", "shared.state", "shared.planning", "shared.tracking", "shared.publishing")
 IMPURE = {
     "shared.planning.plan_writer",
     "shared.planning.round_writer",

@@ -13,7 +13,8 @@ from azure.storage.blob import BlobServiceClient
 
 from local.azurite import Azurite
 from shared.adapters.azure.blobs import AzureBlobs
-from shared.adapters.memory import MemoryLedger
+from shared.adapters.memory import MemoryCluster, MemoryLedger
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract.domain import Part, Tally
 from shared.contract.errors import Conflict, FleetError, Protected
 from shared.contract.paths import prediction_path
@@ -21,6 +22,7 @@ from shared.contract.windows import Window
 from shared.control.commit import copy_parts, has_earlier_parts
 from shared.control.maintenance import prune_runs
 from shared.control.options import ControlOptions
+from shared.control.publisher import Publisher
 from shared.state.runs import Chunk, Phase, Result, Run
 from tests.scorer.commands.test_upgrade_predictions import fill, name, upgrade
 from tests.stack.immutable import Policies, Protection, guard_storage
@@ -213,9 +215,10 @@ def test_pruning_leaves_a_run_whose_predictions_are_immutable_and_goes_on_with_t
         account.predictions.create(prediction_path(window, "c00000", 0), b"rows")
     account.protect(protection, held)
     options = ControlOptions(keep_runs=timedelta(days=1), prune_predictions=True)
+    publisher = Publisher(ledger, MemorySinkLedger(), MemoryCluster(), account.work, options)
     now = ended + timedelta(days=3)
 
-    assert prune_runs(ledger, account.work, account.predictions, options, now, lambda: True)
+    assert prune_runs(ledger, account.work, account.predictions, publisher, now, lambda: True)
 
     assert [run.window for run in ledger.list_runs(9).items] == [windows[1]]
     assert [blob.name for blob in account.predictions.list_blobs()] == [held]
@@ -223,7 +226,7 @@ def test_pruning_leaves_a_run_whose_predictions_are_immutable_and_goes_on_with_t
     url = account.predictions.url
     assert warning == f"run={windows[1].id} is not pruned: {url}/{held}: 409 {protection}: {SAID[protection]}"
     account.policies.protected.clear()
-    assert prune_runs(ledger, account.work, account.predictions, options, now, lambda: True)
+    assert prune_runs(ledger, account.work, account.predictions, publisher, now, lambda: True)
     assert (ledger.list_runs(9).items, list(account.predictions.list_blobs())) == ((), [])
 
 

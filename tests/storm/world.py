@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch, Tokens
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract import paths
 from shared.contract.domain import Tally
 from shared.contract.errors import FleetError
@@ -81,6 +82,7 @@ class World:
         self.tokens = Tokens()
         self.turns: list[datetime] = []  # when each part of the story was over
         self.ledger, self.cluster = MemoryLedger(self.tokens), MemoryCluster()
+        self.sinks = MemorySinkLedger(self.tokens)
         self.models, self.work, self.predictions, self.readings = (
             MemoryBlobs(f"memory://{name}", self.tokens) for name in ("models", "work", "predictions", "readings")
         )
@@ -110,6 +112,7 @@ class World:
             work=out("work", self.work),
             predictions=out("predictions", self.predictions),
             stopwatch=MemoryStopwatch(),
+            sinks=out("sinks", self.sinks),
             options=make_options(self.chunk_size, self.max_in_flight, self.wait_for, rescore=self.rescore),
         )
 

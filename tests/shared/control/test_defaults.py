@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.api.run_views import make_health
 from shared.contract import paths
 from shared.contract.errors import Unavailable
@@ -50,6 +51,7 @@ class Deployment:
             work=self.work,
             predictions=MemoryBlobs("memory://predictions"),
             stopwatch=MemoryStopwatch(),
+            sinks=MemorySinkLedger(),
             options=ControlOptions(planning=PlanOptions(predictions_schema=setting)),
         )
 

@@ -12,7 +12,8 @@ import pytest
 
 from shared import __main__ as command
 from shared import bootstrap
-from shared.adapters.memory import MemoryBlobs, MemoryLedger
+from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract import paths
 from shared.contract.domain import Failure, Late, Tally, Unmodelled
 from shared.contract.errors import Conflict
@@ -22,6 +23,7 @@ from shared.contract.summaries.predicted import LabelCount, Predicted
 from shared.contract.windows import DAY, Window
 from shared.control import maintenance
 from shared.control.options import ControlOptions
+from shared.control.publisher import Publisher
 from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
 from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run
 from tests.storm.fault_plan import BY_NAME, Exposed, Killed, Weather
@@ -65,7 +67,12 @@ class Attic:
         """With time for so many deletions."""
         left = iter(range(deletions))
         maintenance.prune_runs(
-            self.ledger, self.work, self.predictions, rules, NOW, lambda: next(left, None) is not None
+            self.ledger,
+            self.work,
+            self.predictions,
+            Publisher(self.ledger, MemorySinkLedger(), MemoryCluster(), self.work, rules),
+            NOW,
+            lambda: next(left, None) is not None,
         )
 
     def there(self) -> set[str]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract.domain import Tally
 from shared.contract.reasons import Reason
 from shared.contract.windows import Window
@@ -368,7 +369,9 @@ def test_a_new_window_length_or_schedule_rewrites_no_open_run() -> None:
 def plane(**rules: object) -> ControlPlane:
     """A control plane whose fleet is empty: a run of it plans at two ticks and has failed."""
     blobs = [MemoryBlobs(f"memory://{name}") for name in ("models", "readings", "work", "predictions")]
-    return ControlPlane(MemoryLedger(), MemoryCluster(), *blobs, MemoryStopwatch(), replace(RULES, **rules))
+    return ControlPlane(
+        MemoryLedger(), MemoryCluster(), *blobs, MemoryStopwatch(), MemorySinkLedger(), replace(RULES, **rules)
+    )
 
 
 def test_a_pause_keeps_the_watermark_and_resume_catches_up() -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract.errors import Unavailable
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
@@ -59,7 +60,15 @@ class Site:
         )
         models, work, predictions = (MemoryBlobs(f"memory://{name}") for name in ("models", "work", "predictions"))
         self.plane = ControlPlane(
-            self.ledger, MemoryCluster(), models, self.readings, work, predictions, MemoryStopwatch(), options
+            self.ledger,
+            MemoryCluster(),
+            models,
+            self.readings,
+            work,
+            predictions,
+            MemoryStopwatch(),
+            MemorySinkLedger(),
+            options,
         )
 
     def tick(self, now: datetime) -> dict[int, Waited | None]:

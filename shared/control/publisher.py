@@ -1,0 +1,304 @@
+"""The effects of a tick on sinks: rows of what they are to hold, the manifest of a job, the job, its report.
+
+It holds up no run and changes none. Everything may be repeated: a job's number is recorded before its manifest is
+written, the manifest is create-once, and a row that a job does not have is left as it is by the job's report.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.contract import paths
+from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
+from shared.contract.publishing.documents import (
+    PublicationItem,
+    PublishedPart,
+    PublishingManifest,
+    PublishingReport,
+    build_publish_command,
+)
+from shared.contract.publishing.sinks import CHUNK, SinkKind, make_publishing_run
+from shared.contract.windows import Window
+from shared.ports import Blobs, Cluster, JobSpec, JobStatus, Ledger, SinkLedger
+from shared.publishing import publications, sink_job
+from shared.state.publications import Publication, PublicationState, Sink
+from shared.state.runs import AttemptState, Run
+from shared.tracking import observe
+
+from .options import ControlOptions
+from .tick import Tick
+
+log = logging.getLogger(__name__)
+
+MOST_RUNS = 24  # of one job: a report comes soon, and a kill repeats little
+KEPT_JOBS = 200  # of a sink: the manifest, the report and the log of earlier ones are deleted
+MOST_PARTS = 5_000  # of one job, but for a single run
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """The ports that it acts on."""
+
+    ledger: Ledger
+    sinks: SinkLedger
+    cluster: Cluster
+    work: Blobs
+    options: ControlOptions
+
+    @property
+    def _kinds(self) -> Sequence[SinkKind]:
+        return [sink.kind for sink in self.options.sinks]
+
+    def read_sinks(self) -> Sequence[Sink]:
+        """The rows of the sinks that are set."""
+        return [self.sinks.read_sink(kind) for kind in self._kinds]
+
+    def offer_run(self, run: Run, tick: Tick) -> None:
+        """Ask each sink to hold what the run holds now, whose round has ended. Raises Conflict."""
+        stored = [(kind, self._find_publication(kind, run.id)) for kind in self._kinds]
+        requests = [publications.ask_publication(entry, kind, run, tick.now) for kind, entry in stored]
+        for entry in self.sinks.save_publications([entry for entry in requests if entry]):
+            log.info("run=%s round=%d sink=%s pending", run.id, entry.round, entry.sink)
+
+    def allow_pruning(self, run_id: str, now: datetime) -> bool:
+        """Whether each sink has what it is to have of a run, so that its parts may go. Raises Conflict.
+
+        Where predictions are pruned, no sink may hold the run: that is asked for first.
+        """
+        stored = [entry for kind in self._kinds if (entry := self._find_publication(kind, run_id))]
+        if not self.options.prune_predictions:
+            return not any(entry.state.is_open for entry in stored)
+        requests = [request for entry in stored if (request := publications.ask_removal(entry, now))]
+        self.sinks.save_publications(requests)
+        return all(entry.is_removal and not entry.state.is_open for entry in stored)
+
+    def forget_run(self, run_id: str) -> None:
+        """Remove what is recorded of a run that is pruned. Safe to repeat."""
+        if self.options.sinks:
+            self.sinks.remove_publications(run_id)
+
+    def advance_sinks(self, sinks: Sequence[Sink], jobs: Mapping[str, JobStatus] | None, tick: Tick) -> None:
+        """Advance each sink by one step; *jobs* is what the cluster says of theirs."""
+        if not sinks:
+            return
+        listed = self.sinks.list_open_publications()
+        entries = {(entry.sink, entry.run): entry for entry in listed}.values()  # a page may come twice
+        for sink in sinks:
+            if not tick.in_time():
+                log.warning("sink=%s waits for the next tick: this tick is out of time", sink.kind)
+                continue
+            try:
+                self._advance_sink(sink, [entry for entry in entries if entry.sink is sink.kind], jobs, tick)
+            except Conflict as error:
+                log.warning("sink=%s waits for the next tick: %s", sink.kind, error)
+            except Unavailable as error:
+                log.warning("sink=%s waits for the next tick: %s", sink.kind, error)
+                tick.trouble = tick.trouble or str(error)
+            except Exception as error:  # a sink must not stop runs, nor the other sinks
+                log.exception("sink=%s could not be advanced", sink.kind)
+                tick.trouble = tick.trouble or f"sink {sink.kind}: {type(error).__name__}: {error}"
+
+    def _advance_sink(
+        self, sink: Sink, entries: Sequence[Publication], jobs: Mapping[str, JobStatus] | None, tick: Tick
+    ) -> None:
+        if sink.job is None:
+            entries = self._take_back(entries, tick)
+            sink = self._release_job(sink, tick)
+            if sink.not_before > tick.now or not publications.select_due(entries, sink.kind, tick.now):
+                return
+            if items := self._select_items(sink.kind, entries, tick):
+                sink = self.sinks.save_sink(sink_job.start_job(sink, tick.now))
+                self._submit_job(sink, entries, self._write_manifest(sink, items), tick)
+            return
+        followed = self._follow_job(sink, entries, jobs, tick)
+        if followed and followed.job and followed.job.state is AttemptState.SUBMITTING:  # a tick was killed
+            self._submit_job(followed, entries, self._restore_manifest(followed, entries, tick), tick)
+
+    def _follow_job(
+        self, sink: Sink, entries: Sequence[Publication], jobs: Mapping[str, JobStatus] | None, tick: Tick
+    ) -> Sink | None:
+        """The sink's row while its job goes on; None once the job is over, which is recorded."""
+        assert sink.job
+        progress, reported = observe.list_progress(self.work, sink.run)
+        if CHUNK in reported and (report := self._read_report(sink)):
+            self._settle(report, entries, tick)
+            self.sinks.save_sink(sink_job.end_job(sink, tick.now))
+            return None
+        moved, is_alive = sink_job.follow_job(
+            sink, progress.get((CHUNK, sink_job.FIRST_ATTEMPT)), jobs, self.options.limits, tick.now
+        )
+        if moved.job is None:
+            log.warning("sink=%s job %d left no report: %s", sink.kind, sink.job.number, moved.message)
+            if is_alive:
+                self.cluster.cancel([sink_job.name_job(self.options.limits.app, sink.run)])
+            self._take_back(entries, tick)
+        return self.sinks.save_sink(moved) if moved != sink else sink
+
+    def _read_report(self, sink: Sink) -> PublishingReport | None:
+        assert sink.job
+        path = paths.report_path(sink.run, CHUNK, sink_job.FIRST_ATTEMPT)
+        try:
+            report = PublishingReport.from_bytes(self.work.read(path))
+            report.check_against(sink.kind, sink.job.number)
+        except (Malformed, NotFound) as error:
+            log.warning("sink=%s job %d: report refused: %s", sink.kind, sink.job.number, error)
+            return None
+        return report
+
+    def _settle(self, report: PublishingReport, entries: Sequence[Publication], tick: Tick) -> None:
+        """Record the results of a job; what it did not come to waits again."""
+        results = {result.run: result for result in report.results}
+        settled = []
+        for entry in entries:
+            if entry.job != report.number or entry.state is PublicationState.FAILED:
+                continue
+            result = results.get(entry.run)
+            if result is None and entry.state is PublicationState.RUNNING:
+                settled.append(publications.take_back(entry, tick.now))
+            elif result:
+                settled.append(publications.settle(entry, result, tick.now))
+                _log_result(settled[-1])
+        self.sinks.save_publications(settled)
+
+    def _take_back(self, entries: Sequence[Publication], tick: Tick) -> Sequence[Publication]:
+        """Let runs wait again whose job is over without a result."""
+        lost = [entry for entry in entries if entry.state is PublicationState.RUNNING]
+        back = {
+            entry.run: entry
+            for entry in self.sinks.save_publications([publications.take_back(entry, tick.now) for entry in lost])
+        }
+        return [back.get(entry.run, entry) for entry in entries]
+
+    def _release_job(self, sink: Sink, tick: Tick) -> Sink:
+        """Let the cluster forget the job before, when that has had time to end."""
+        if tick.throttled or not sink_job.may_release(sink, tick.now):
+            return sink
+        self.cluster.release(make_publishing_run(sink.kind, sink.releasing))
+        if sink.releasing > KEPT_JOBS:
+            old = make_publishing_run(sink.kind, sink.releasing - KEPT_JOBS)
+            for blob in self.work.list_blobs(paths.run_prefix(old)):
+                self.work.delete(blob.name)
+        return self.sinks.save_sink(replace(sink, releasing=0))
+
+    def _submit_job(self, sink: Sink, entries: Sequence[Publication], manifest: PublishingManifest, tick: Tick) -> None:
+        """Record which runs the job has, and submit it; the same when it is repeated."""
+        assert sink.job
+        number, runs = sink.job.number, {item.run for item in manifest.items}
+        waiting = [entry for entry in entries if entry.run in runs and entry.job != number]
+        self.sinks.save_publications([publications.give_to_job(entry, number, tick.now) for entry in waiting])
+        if tick.throttled:
+            return
+        url = f"{self.work.url}/{paths.publishing_manifest_path(sink.run)}"
+        name = sink_job.name_job(self.options.limits.app, sink.run)
+        spec = JobSpec(name, sink.run, build_publish_command(url), self.options.limits.job_timeout)
+        try:
+            refusal = self.cluster.submit([spec]).get(name)
+        except Unavailable as error:
+            log.warning("sink=%s job is not submitted yet: %s", sink.kind, error)
+            tick.note_error(error)
+            return
+        if refusal:
+            log.error("sink=%s job %d rejected by the cluster: %s", sink.kind, sink.job.number, refusal.message)
+            self.sinks.save_sink(sink_job.fail_job(sink, refusal.message, tick.now))
+            return
+        log.info("sink=%s job %d publishes %d runs", sink.kind, sink.job.number, len(manifest.items))
+        self.sinks.save_sink(sink_job.acknowledge_job(sink, tick.now))
+
+    def _write_manifest(self, sink: Sink, items: Sequence[PublicationItem]) -> PublishingManifest:
+        """Write the job's manifest; the one that is there, where another host wrote it."""
+        assert sink.job
+        app = self.options.limits.app
+        target = next((dict(entry.target) for entry in self.options.sinks if entry.kind is sink.kind), {})
+        manifest = PublishingManifest(sink.kind, sink.job.number, app, self.work.url, tuple(items), target)
+        if self.work.create(paths.publishing_manifest_path(sink.run), manifest.to_bytes()):
+            return manifest
+        return self._read_manifest(sink)
+
+    def _restore_manifest(self, sink: Sink, entries: Sequence[Publication], tick: Tick) -> PublishingManifest:
+        """The manifest of a job that another tick began."""
+        try:
+            return self._read_manifest(sink)
+        except NotFound:
+            return self._write_manifest(sink, self._select_items(sink.kind, entries, tick))
+
+    def _read_manifest(self, sink: Sink) -> PublishingManifest:
+        return PublishingManifest.from_bytes(self.work.read(paths.publishing_manifest_path(sink.run)))
+
+    # What a job is to publish
+
+    def _select_items(self, kind: SinkKind, entries: Sequence[Publication], tick: Tick) -> Sequence[PublicationItem]:
+        """The runs that are due, as many as a job takes. A run that is open again is published when its round ends."""
+        items: list[PublicationItem] = []
+        n_parts = 0
+        for entry in publications.select_due(entries, kind, tick.now):
+            item = self._build_item(entry)
+            if item is None:
+                continue
+            n_parts += len(item.parts)
+            if items and n_parts > MOST_PARTS:
+                break
+            items.append(item)
+            if len(items) == MOST_RUNS:
+                break
+        return items
+
+    def _build_item(self, entry: Publication) -> PublicationItem | None:
+        is_first = entry.published_round is None
+        if entry.is_removal:
+            return PublicationItem(entry.run, entry.round, entry.revision, is_removal=True, is_first=is_first)
+        try:
+            run = self.ledger.read_run(entry.run)
+        except NotFound as error:
+            log.warning("run=%s sink=%s: %s", entry.run, entry.sink, error)
+            return None
+        if not run.phase.terminal or run.round != entry.round:
+            return None
+        parts = self._list_parts(run)
+        if parts is None:
+            return None
+        return PublicationItem(
+            entry.run,
+            entry.round,
+            entry.revision,
+            is_first=is_first,
+            asked_by=run.asked_by,
+            parts=parts,
+            earlier=self._list_earlier(run) if entry.sink is SinkKind.EVENTS else (),
+        )
+
+    def _list_parts(self, run: Run) -> tuple[PublishedPart, ...] | None:
+        """The committed parts of a run; None where not all of its chunks are listed."""
+        chunks = {chunk.id: chunk for chunk in self.ledger.list_chunks(run.id)}
+        if len(chunks) < run.chunks:
+            return None
+        return tuple(
+            PublishedPart(chunk.id, chunk.committed.attempt, part)
+            for _, chunk in sorted(chunks.items())
+            if chunk.committed
+            for part in chunk.committed.parts
+        )
+
+    def _list_earlier(self, run: Run) -> tuple[PublishedPart, ...]:
+        """The committed parts of the window before; none where it has no run that is over."""
+        window = Window(run.window.start - run.window.length, run.window.length)
+        try:
+            earlier = self.ledger.read_run(window.id)
+        except NotFound:
+            return ()
+        return (self._list_parts(earlier) or ()) if earlier.phase.terminal else ()
+
+    def _find_publication(self, kind: SinkKind, run_id: str) -> Publication | None:
+        try:
+            return self.sinks.read_publication(kind, run_id)
+        except NotFound:
+            return None
+
+
+def _log_result(entry: Publication) -> None:
+    if entry.state is PublicationState.FAILED:
+        log.error("run=%s sink=%s is not published: %s: %s", entry.run, entry.sink, entry.reason, entry.message)
+    else:
+        log.info("run=%s sink=%s %s: %d rows as %s", entry.run, entry.sink, entry.state, entry.rows, entry.stored)

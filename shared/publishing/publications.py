@@ -1,0 +1,97 @@
+"""Decides what a sink is to hold of a run, and what becomes of that after a job. Pure.
+
+A publication is asked for when a round of a run has ended, and again for each further round: the sink then holds what
+consumers of the plain folder read. Its `revision` only grows, so a job that was believed lost replaces nothing newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.contract.publishing.documents import PublicationResult
+from shared.contract.publishing.sinks import SinkKind, SinkReason
+from shared.contract.text import clip_text
+from shared.contract.windows import EPOCH
+from shared.state.publications import Publication, PublicationState
+from shared.state.runs import Run
+
+FIRST_BACKOFF = timedelta(minutes=1)  # doubles with each failure in a row
+LAST_BACKOFF = timedelta(hours=1)
+DOUBLINGS = 6
+
+
+def ask_publication(stored: Publication | None, sink: SinkKind, run: Run, now: datetime) -> Publication | None:
+    """The row that asks for what the run holds after its round; None where the sink lacks nothing.
+
+    A run without any row is published only where it had some before.
+    """
+    if stored is None:
+        fresh = Publication(sink, run.id, run.round, run.round, since=now, asked_at=now)
+        return fresh if run.tally.rows else None
+    if stored.round >= run.round and not stored.is_removal:
+        return None
+    revision = max(stored.revision + 1, run.round)
+    request = replace(stored, round=run.round, revision=revision, is_removal=False)
+    return _wait_again(request, now)
+
+
+def ask_removal(stored: Publication, now: datetime) -> Publication | None:
+    """The row that asks that the sink holds nothing of the run any more; None where that is asked already."""
+    return None if stored.is_removal else _wait_again(replace(stored, is_removal=True), now)
+
+
+def _wait_again(request: Publication, now: datetime) -> Publication:
+    since = request.asked_at if request.state.is_open else now
+    return replace(
+        request, state=PublicationState.PENDING, since=now, asked_at=since, not_before=EPOCH, failures=0, message=""
+    )
+
+
+def select_due(publications: Iterable[Publication], sink: SinkKind, now: datetime) -> Sequence[Publication]:
+    """Those of a sink that a job may take now, what waits longest first."""
+    due = [entry for entry in publications if entry.sink is sink and entry.state.is_open and entry.not_before <= now]
+    return sorted(due, key=lambda entry: (entry.asked_at, entry.run))
+
+
+def give_to_job(entry: Publication, number: int, now: datetime) -> Publication:
+    """The row of a run that a job has."""
+    return replace(entry, state=PublicationState.RUNNING, since=now, job=number)
+
+
+def take_back(entry: Publication, now: datetime) -> Publication:
+    """The row after a job that left no result of it."""
+    return replace(entry, state=PublicationState.PENDING, since=now)
+
+
+def settle(entry: Publication, result: PublicationResult, now: datetime) -> Publication:
+    """The row after the job's result, which may be of an earlier round than the one that is asked for now."""
+    if result.reason is SinkReason.AHEAD:
+        return replace(take_back(entry, now), revision=max(entry.revision, result.ahead + 1))
+    if result.reason is not None:
+        failures = entry.failures + 1
+        wait = min(FIRST_BACKOFF * 2 ** min(failures - 1, DOUBLINGS), LAST_BACKOFF)
+        return replace(
+            entry,
+            state=PublicationState.FAILED,
+            since=now,
+            failures=failures,
+            not_before=now + wait,
+            reason=str(result.reason),
+            message=clip_text(result.message),
+        )
+    published = replace(
+        entry,
+        since=now,
+        published_round=None if result.is_removal else result.round,
+        published_at=now,
+        rows=0 if result.is_removal else result.rows,
+        stored=result.stored,
+        failures=0,
+        not_before=EPOCH,
+        reason="",
+        message="",
+    )
+    is_current = (entry.revision, entry.is_removal) == (result.revision, result.is_removal)
+    return replace(published, state=PublicationState.DONE if is_current else PublicationState.PENDING)
