@@ -86,6 +86,11 @@ def _run_command(options: argparse.Namespace) -> int:
 
             storage = os.environ.get("STORAGE", "")
             return upgrade_predictions.upgrade_files(options.location, storage, dry_run=options.dry_run)
+        case "publish":
+            from scorer.commands import publish_runs
+
+            publish_runs.publish_runs(options.manifest, os.environ.get("STORAGE", ""))
+            return 0
         case _:
             from scorer.commands import score_chunk
 
@@ -211,6 +216,8 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     upgrade.add_argument("location", metavar="FOLDER_OR_CONTAINER", help="a folder, or the URL of a container")
     upgrade.add_argument("--dry-run", action="store_true", help="count the files, and write nothing")
     readings_options.add_command(commands)
+    publish = commands.add_parser("publish", help="on a node: publish runs to a sink")
+    publish.add_argument("--manifest", required=True, help="the URL of the job's manifest")
     for command in (folder, convert):
         command.add_argument("--models", type=Path, required=True, help="folder of the models")
         add_option(command, "--model-names", ModelNames, "how they are named (%(default)s)", DEFAULT_PATTERN)

@@ -37,6 +37,7 @@ _FAMILIES = _BASE | {
 }
 _PACKS = _STORAGE | {"scorer.model_files", "scorer.families", "scorer.packs"}
 _PREDICTIONS = _STORAGE | {"scorer.predictions"}
+_SINKS = _PREDICTIONS | {"scorer.sinks"}
 _ESTIMATORS = (
     _READINGS
     | _PREDICTIONS
@@ -85,6 +86,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.kernels": _CONTRACT | {"scorer.families"},
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
+    "scorer.sinks": _SINKS,
     "scorer.estimators": _ESTIMATORS,
     "scorer.estimators.checks": _BASE,
     "scorer.sandbox": _SANDBOX,
@@ -112,6 +114,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
         "scorer.commands.convert_summary",
         "scorer.commands.unscored",
     },
+    "scorer.commands.publish_runs": _SINKS | {"scorer.commands.options"},
     "scorer.commands.convert_readings": _BASE
     | {
         "scorer.device_formats",

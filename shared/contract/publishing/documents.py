@@ -5,6 +5,7 @@ A job reads all that it needs from its manifest, and leaves a report, last and c
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -35,8 +36,12 @@ class PublishedPart:
     part: Part  # its path is within the working container
 
     def make_name(self, run: str, index: int) -> str:
-        """A file name that no other content ever has: a further attempt has a further number."""
-        return f"{run}-{self.chunk}-{self.attempt}-{index}.parquet"
+        """A file name that no other content ever has.
+
+        A further attempt has a further number; of a run that was pruned and asked for again, the hash tells it apart.
+        """
+        content = base64.b64decode(self.part.md5).hex()[:16]
+        return f"{run}-{self.chunk}-{self.attempt}-{index}-{content}.parquet"
 
 
 @dataclass(frozen=True, slots=True)

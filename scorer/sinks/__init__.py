@@ -1,0 +1,1 @@
+"""What a publishing job writes to. The app imports none of it."""
