@@ -1,7 +1,7 @@
 """`python -m scorer`: a chunk on a node (`--manifest`), folders at a desk (`folder`), conversion of models (`convert`).
 
-`models import` makes files of models in a Delta table, `predictions upgrade` rewrites files of predictions,
-`readings convert` files of devices as readings.
+`models import` writes the models of a Delta table as files, `predictions upgrade` rewrites files of predictions,
+`readings convert` writes files of industry's devices as readings.
 
 Exit codes: 0 done; 1 a model failed or none was scored (at a desk), or a store did not answer; 2 a person must change
 something. On a node 0 means that the report is written: models that fail are named there.
@@ -178,15 +178,17 @@ def _add_import(commands: Any) -> None:
     importing = (
         commands.add_parser("models", help="files of models")
         .add_subparsers(required=True, metavar="import")
-        .add_parser("import", help="write models that are rows of a Delta table as files, of which only what changed")
+        .add_parser("import", help="write the models of a Delta table as files; only changed ones are written")
     )
     importing.add_argument("--delta", required=True, help="the table: a folder, or the URL of a container and a path")
     importing.add_argument("--into", required=True, help="where the files go: a folder, or the URL of a container")
-    importing.add_argument("--id", required=True, help="the column of the devices' ids")
+    importing.add_argument("--id", required=True, help="the column of the devices' ids, text or integers")
     importing.add_argument("--bytes", required=True, help="the column of the files' contents")
     importing.add_argument("--version", default="", help="the column of versions: the greatest of an id counts")
     importing.add_argument(
-        "--remove-absent", action="store_true", help="remove the files of ids that the table no longer has"
+        "--remove-absent",
+        action="store_true",
+        help="remove the files of ids that the table no longer has, if an import wrote them",
     )
     add_option(importing, "--model-names", ModelNames, "how files are named (%(default)s)", DEFAULT_PATTERN)
     importing.set_defaults(model_formats=ModelFormats())
