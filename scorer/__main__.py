@@ -44,14 +44,16 @@ from shared.contract.scoring_options import (  # noqa: E402
 )
 from shared.contract.windows import parse_length, parse_origin  # noqa: E402
 
+_COMMANDS = ("folder", "convert", "models import", "readings convert", "predictions upgrade")
+
 
 def main(arguments: list[str], program: str = "python -m scorer") -> int:
     """Run the command that the arguments name; returns the exit code. *program*: the name that usage shows."""
     parser = _build_parser(program)
     try:
-        options = parser.parse_args(arguments)
+        options = parser.parse_args(_join_numbers(arguments))
         if options.command is None and (options.manifest is None or options.attempt is None):
-            parser.error("expected folder, convert, or both --manifest and --attempt")
+            parser.error(f"expected {', '.join(_COMMANDS)}, or both --manifest and --attempt")
         stream = sys.stderr if getattr(options, "output", "") == Output.JSON else sys.stdout  # which is the document
         logging.basicConfig(stream=stream, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         logging.getLogger("azure").setLevel(logging.WARNING)
@@ -59,6 +61,17 @@ def main(arguments: list[str], program: str = "python -m scorer") -> int:
     except FleetError as error:
         print(f"scorer: {error}", file=sys.stderr)
         return 2 if isinstance(error, Malformed | Misconfigured | NotFound) else 1
+
+
+def _join_numbers(arguments: list[str]) -> list[str]:
+    """`--missing-values -999,65535` as one argument: argparse takes what begins with a minus for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--missing-values" and argument.startswith("-") and not argument.startswith("--"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _run_command(options: argparse.Namespace) -> int:
@@ -185,11 +198,8 @@ def _add_import(commands: Any) -> None:
     importing.add_argument("--id", required=True, help="the column of the devices' ids, text or integers")
     importing.add_argument("--bytes", required=True, help="the column of the files' contents")
     importing.add_argument("--version", default="", help="the column of versions: the greatest of an id counts")
-    importing.add_argument(
-        "--remove-absent",
-        action="store_true",
-        help="remove the files of ids that the table no longer has, if an import wrote them",
-    )
+    description = "remove the files of ids that the table no longer has, if an import wrote them"
+    importing.add_argument("--remove-absent", action="store_true", help=description)
     add_option(importing, "--model-names", ModelNames, "how files are named (%(default)s)", DEFAULT_PATTERN)
     importing.set_defaults(model_formats=ModelFormats())
 

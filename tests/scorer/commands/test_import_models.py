@@ -101,7 +101,7 @@ def test_models_that_left_the_table_are_named_and_removed_on_demand(
 
 
 def test_an_id_that_is_null_is_never_the_text_of_it(run: Run, tmp_path: Path) -> None:
-    write(tmp_path / "t", [(None, make_model(1.0), 1), ("None", make_model(2.0), 1)])
+    write(tmp_path / "t", [("None", make_model(2.0), 1), (None, make_model(1.0), 1)])
 
     assert run() == 1
 

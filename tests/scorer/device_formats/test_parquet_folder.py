@@ -147,6 +147,6 @@ def test_files_of_other_formats_in_a_folder_are_counted(tmp_path: Path, capsys: 
     (folder / "page.html").write_text('<p class="x">\n')
     (folder / ".hidden.lp").write_text("m,device=b x=1 1\n")
     assert list_rows(convert(tmp_path, folder)) == [(0, "a", 1)]
-    assert "note: 2 files of no format that is read: 1 .html, 1 .txt" in capsys.readouterr().out
+    assert "note: 2 files of other formats were ignored: 1 .html, 1 .txt" in capsys.readouterr().out
     assert run(folder / "notes.txt", "--into", tmp_path / "more") == 2
     assert "expected a file in senml, line-protocol, mdf4, tdms, got another format" in capsys.readouterr().err
