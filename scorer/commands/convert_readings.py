@@ -136,11 +136,14 @@ def _list_sources(options: ConvertOptions) -> tuple[list[_Source], Counter[str]]
             kind = find_format(file)
             if kind and options.formats.format in (None, kind):
                 sources.append(_Source(file, kind))
-            elif path.is_dir():
-                ignored[file.suffix or "without an ending"] += 1
+                continue
+            is_empty = not file.stat().st_size
+            if path.is_dir():
+                ignored["empty" if is_empty else file.suffix or "without an ending"] += 1
             else:
                 expected = options.formats.format or ", ".join(Format)
-                raise Malformed(f"expected a file in {expected}, got {kind or 'another format'} in {file}")
+                actual = "an empty file" if is_empty else kind or "another format"
+                raise Malformed(f"expected a file in {expected}, got {actual}: {file}")
     if not sources:
         raise Malformed(f"expected files in {', '.join(Format)}, got none in {', '.join(map(str, options.sources))}")
     return sources, ignored
@@ -163,11 +166,12 @@ def _check_target(options: ConvertOptions) -> None:
         if source.resolve().is_relative_to(target.resolve()) or target.resolve().is_relative_to(source.resolve()):
             raise Malformed(f"--into: expected a folder outside the sources, got {target} and {source}")
     names = [file.relative_to(target).as_posix() for file in target.rglob("*") if not file.is_dir()]
-    if names and not options.overwrite:
-        raise Malformed(f"--into: expected a new folder, got one with {len(names)} files at {target}; set --overwrite")
     foreign = [name for name in names if not is_converted(name)]
     if foreign:
-        raise Malformed(f"--into: expected only readings that were converted, got {min(foreign)!r} in {target}")
+        raise Malformed(f"--into: expected a new folder, or only readings that were converted, got {min(foreign)!r} in "
+                        f"{target}")  # fmt: skip
+    if names and not options.overwrite:
+        raise Malformed(f"--into: expected a new folder, got one with {len(names)} files at {target}; set --overwrite")
 
 
 @contextmanager

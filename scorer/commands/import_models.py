@@ -1,8 +1,8 @@
 """`fleetscore models import`: the models of a Delta table are written as files; only changed ones are written.
 
-Runs plan by files only. What was imported stands in a document beside the files (`README.import`, a name that listings
-pass over): each id with its file, its version and the digest of its content. By that document the command knows which
-files it wrote: it replaces and removes no others.
+Runs plan by files only. `README.import` beside the files, a name that listings pass over, records what was imported:
+each id with its file, its version and the digest of its content. So the command knows which files it wrote: it replaces
+and removes no others.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class TableColumns:
 
 @dataclass(frozen=True, slots=True)
 class _Imported:
-    """A model that an import wrote. *version*: that of the table, as text; "" without one."""
+    """A model that an import wrote."""
 
     path: str
-    version: str
+    version: str  # of the table, as text; "" without one
     digest: str
 
 
@@ -133,6 +133,8 @@ def import_models(
     changed = {identity for identity, version in versions.items() if not run.is_current(identity, version)}
     run.counts["unchanged"] += len(versions) - len(changed)
     absent = sorted(set(run.state) - set(versions))
+    if remove_absent and absent and not versions:
+        raise Malformed(f"--remove-absent: expected ids in {table}, got none: all models would be removed")
     try:
         for identity, content, version in _read_contents(table, source, columns, versions, changed):
             _write_model(run, identity, content or b"", version)
@@ -167,7 +169,7 @@ def _name_table(table: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise Unavailable(f"--delta: cannot read {table}: {clip_text(str(error))}") from error
+        raise Unavailable(f"--delta: cannot read {table}: {clip_text(str(error).splitlines()[0])}") from error
 
 
 def _check_columns(source: pa.dataset.Dataset, columns: TableColumns) -> None:
@@ -235,8 +237,7 @@ def _list_versions(source: pa.dataset.Dataset, columns: TableColumns, run: _Impo
     return {identity: "" if version is None else str(version) for identity, version in greatest.items()}
 
 
-def _clean_version(version: Any) -> Any:
-    """NaN, which has no order, is no version."""
+def _clean_version(version: Any) -> Any:  # NaN, which has no order, is none
     return None if isinstance(version, float) and math.isnan(version) else version
 
 
@@ -244,11 +245,9 @@ def _read_contents(
     table: str, source: pa.dataset.Dataset, columns: TableColumns, versions: Mapping[str, str], changed: set[str]
 ) -> Iterator[tuple[str, bytes | None, str]]:
     """The id, content and version of each model that changed, a few in memory at a time."""
-    if not changed:
-        return
     names = [name for name in (columns.id, columns.content, columns.version) if name]
     with _name_table(table):
-        for batch in source.to_batches(columns=names, batch_size=BATCH_ROWS, batch_readahead=1):
+        for batch in source.to_batches(columns=names, batch_size=BATCH_ROWS, batch_readahead=1) if changed else ():
             for row, value in enumerate(batch[columns.id].to_pylist()):
                 identity = str(value)
                 if value is None or identity not in changed:

@@ -206,13 +206,24 @@ def test_a_target_that_is_a_link_is_replaced_where_it_leads(tmp_path: Path) -> N
     [
         (["nothing"], "expected a file or a folder, got nothing at"),
         (["empty"], "expected files in senml, line-protocol, mdf4, tdms, got none in"),
+        (["empty.lp"], "expected a file in senml, line-protocol, mdf4, tdms, got an empty file: "),
+        (["a.csv"], "expected a file in senml, line-protocol, mdf4, tdms, got another format: "),
     ],
 )
 def test_sources_without_readings_are_refused(
     tmp_path: Path, sources: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.lp").touch()
+    (tmp_path / "a.csv").write_text("time,device,a\n")
     assert run(*(tmp_path / name for name in sources), "--into", tmp_path / "readings") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_commands_are_listed_where_none_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([])
+    message = "expected folder, convert, models import, readings convert, predictions upgrade, or both --manifest"
     assert message in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import math
 import pickle
 import zlib
 from datetime import UTC, datetime
@@ -181,6 +182,7 @@ def test_files_are_named_as_the_pattern_says(
         ([("p", b"x", 1), ("p", b"y", 2)], "", "expected each id once, got 'p' again: name the column of versions"),
         ([("p", b"x", 1), ("p", b"y", 1)], "at", "expected different versions of the id 'p', got 1 twice, or none"),
         ([("p", b"x", "9"), ("p", b"y", "10")], "at", "got the text '10', which has no order that is sure"),
+        ([("p", b"x", 1.0), ("p", b"y", math.nan)], "at", "expected different versions of the id 'p', got None twice"),
         ([("p", b"x", 1)], "when", "--delta: expected a column 'when', got 'pump', 'model', 'at'"),
     ],
 )

@@ -59,6 +59,33 @@ def test_a_file_that_was_changed_by_hand_is_neither_replaced_nor_removed(
     assert [(tmp_path / "models" / f"{name}.pkl").read_bytes() for name in ("p1", "p2")] == [b"own", b"own"]
 
 
+def test_a_table_without_rows_removes_no_model(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "t", [(name, make_model(1.0), 1) for name in ("p1", "p2")])
+    assert run() == 0
+    DeltaTable(tmp_path / "t").delete()
+
+    assert run("--remove-absent") == 2
+
+    message = f"--remove-absent: expected ids in {tmp_path / 't'}, got none: all models would be removed"
+    assert message in capsys.readouterr().err
+    assert list_files(tmp_path / "models") == ["README.import", "p1.pkl", "p2.pkl"]
+
+
+def test_a_file_of_an_earlier_pattern_of_names_that_was_changed_is_kept(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "t", [(name, make_model(1.0), 1) for name in ("p1", "p2")])
+    assert run() == 0
+    (tmp_path / "models" / "p1.pkl").write_bytes(b"own")
+    write(tmp_path / "t", [(name, make_model(2.0), 2) for name in ("p1", "p2")])
+
+    assert run("--model-names", "fleet/{device}.{ext}") == 1
+
+    message = "refused: 'p1': expected no file that this command did not write, got p1.pkl"
+    assert message in capsys.readouterr().out
+    assert list_files(tmp_path / "models") == ["README.import", "fleet/p2.pkl", "p1.pkl"]
+
+
 def test_files_that_equal_the_table_count_as_imported(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
