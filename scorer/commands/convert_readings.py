@@ -95,7 +95,9 @@ def _list_warnings(catalogue: Catalogue, spool: Spool, options: ConvertOptions) 
         return []
     quality = options.formats.quality
     if quality and catalogue.gaps["bad quality"]:
-        flags = ", ".join(map(repr, sorted(catalogue.flags)))
+        flags = ", ".join(
+            sorted(repr(f"{flag:g}" if isinstance(flag, int | float) else flag) for flag in catalogue.flags)
+        )
         return [f"all {spool.rows} readings are gaps: --quality expects {quality.name}={quality.good}, got {flags}"]
     return [f"all {spool.rows} readings are gaps"]
 

@@ -44,7 +44,7 @@ class _End:
 
     left_out: Counter[str]
     gaps: Counter[str]
-    flags: set[str]
+    flags: set[float | str]
     error: FleetError | None
 
 
@@ -76,7 +76,7 @@ class Mdf4Process:
             raise end.error
         catalogue.left_out.update(end.left_out)
         catalogue.gaps.update(end.gaps)
-        for flag in sorted(end.flags):
+        for flag in end.flags:
             catalogue.note_flag(flag)
 
     def _start(self) -> Connection:

@@ -107,8 +107,8 @@ class _Reader:
 
     def _is_good(self, quality: Quality, record: dict[str, Any]) -> bool:
         flag = record.get(quality.name)
-        if flag is not None:
-            self.catalogue.note_flag(flag)
+        if flag is not None:  # a label that RFC 8428 does not define: of any type
+            self.catalogue.note_flag(flag if isinstance(flag, int | float) else str(flag))
         return quality.is_good(flag)
 
     def _read_time(self, record: dict[str, Any]) -> int:

@@ -63,7 +63,7 @@ class Catalogue:
     units: list[str] = field(default_factory=list)  # of each series; "": the file says none
     left_out: Counter[str] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
-    flags: set[str] = field(default_factory=set)  # the first values of the quality
+    flags: set[float | str] = field(default_factory=set)  # the first values of the quality
 
     def find_code(self, device: str, sensor: str, unit: str = "") -> int:
         """The code of a series. Raises Malformed for a name that cannot be an id, or another unit than before."""
@@ -92,10 +92,10 @@ class Catalogue:
                 is_gap |= flags
         return np.where(is_gap, np.nan, values)
 
-    def note_flag(self, flag: object) -> None:
+    def note_flag(self, flag: float | str) -> None:
         """Keep what the quality of a reading is, for a message; only the first few values."""
         if len(self.flags) < FLAGS:
-            self.flags.add(f"{flag:g}" if isinstance(flag, int | float) else str(flag))
+            self.flags.add(flag)
 
     @property
     def devices(self) -> list[str]:

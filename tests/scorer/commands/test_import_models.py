@@ -225,3 +225,24 @@ def test_a_container_gets_the_files(
     assert run("--remove-absent", into=f"{azurite.blob_endpoint}/{fresh_name}") == 0
 
     assert sorted(blob.name for blob in client.list_blobs()) == ["README.import", "p1.pkl"]
+
+
+@pytest.mark.stack
+def test_a_table_in_a_container_is_read_and_other_folders_are_not(
+    azurite: Azurite, fresh_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    client = ContainerClient.from_connection_string(azurite.connection_string, fresh_name)
+    client.create_container()
+    monkeypatch.setenv("STORAGE", azurite.connection_string)
+    write(tmp_path / "t", [("p1", make_model(1.0), 1)])
+    for name in list_files(tmp_path / "t"):
+        client.upload_blob(f"tables/t/{name}", (tmp_path / "t" / name).read_bytes())
+    url = f"{azurite.blob_endpoint}/{fresh_name}"
+    columns = ["--into", str(tmp_path / "models"), "--id", "pump", "--bytes", "model"]
+
+    assert main(["models", "import", "--delta", f"{url}/tables/t", *columns]) == 0
+    assert list_files(tmp_path / "models") == ["README.import", "p1.pkl"]
+    assert main(["models", "import", "--delta", f"{url}/tables", *columns]) == 2
+    message = f"--delta: expected a Delta table, which is a folder with _delta_log, got other files in {url}/tables"
+    assert message in capsys.readouterr().err
