@@ -15,7 +15,7 @@ USAGE = """usage: fleetscore COMMAND [options]
 commands:
   folder       score a folder of models; no cloud needed
   convert      write models as skops files, without running what is in them
-  models       `models import`: models in a Delta table become files, of which only what changed
+  models       `models import`: write the models of a Delta table as files; only changed ones are written
   predictions  `predictions upgrade`: rewrite predictions of schema 1 as schema 2
   readings     `readings convert`: SenML, line protocol, MDF4 and TDMS as readings (fleetscore[convert])
   show         print a plan, a manifest or a report as JSON

@@ -1,7 +1,7 @@
 """`python -m scorer`: a chunk on a node (`--manifest`), folders at a desk (`folder`), conversion of models (`convert`).
 
-`models import` makes files of models in a Delta table, `predictions upgrade` rewrites files of predictions,
-`readings convert` files of devices as readings.
+`models import` writes the models of a Delta table as files, `predictions upgrade` rewrites files of predictions,
+`readings convert` writes files of industry's devices as readings.
 
 Exit codes: 0 done; 1 a model failed or none was scored (at a desk), or a store did not answer; 2 a person must change
 something. On a node 0 means that the report is written: models that fail are named there.
@@ -44,14 +44,16 @@ from shared.contract.scoring_options import (  # noqa: E402
 )
 from shared.contract.windows import parse_length, parse_origin  # noqa: E402
 
+_COMMANDS = ("folder", "convert", "models import", "readings convert", "predictions upgrade")
+
 
 def main(arguments: list[str], program: str = "python -m scorer") -> int:
     """Run the command that the arguments name; returns the exit code. *program*: the name that usage shows."""
     parser = _build_parser(program)
     try:
-        options = parser.parse_args(arguments)
+        options = parser.parse_args(_join_numbers(arguments))
         if options.command is None and (options.manifest is None or options.attempt is None):
-            parser.error("expected folder, convert, or both --manifest and --attempt")
+            parser.error(f"expected {', '.join(_COMMANDS)}, or both --manifest and --attempt")
         stream = sys.stderr if getattr(options, "output", "") == Output.JSON else sys.stdout  # which is the document
         logging.basicConfig(stream=stream, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         logging.getLogger("azure").setLevel(logging.WARNING)
@@ -59,6 +61,17 @@ def main(arguments: list[str], program: str = "python -m scorer") -> int:
     except FleetError as error:
         print(f"scorer: {error}", file=sys.stderr)
         return 2 if isinstance(error, Malformed | Misconfigured | NotFound) else 1
+
+
+def _join_numbers(arguments: list[str]) -> list[str]:
+    """`--missing-values -999,65535` as one argument: argparse takes what begins with a minus for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--missing-values" and argument.startswith("-") and not argument.startswith("--"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _run_command(options: argparse.Namespace) -> int:
@@ -183,16 +196,15 @@ def _add_import(commands: Any) -> None:
     importing = (
         commands.add_parser("models", help="files of models")
         .add_subparsers(required=True, metavar="import")
-        .add_parser("import", help="write models that are rows of a Delta table as files, of which only what changed")
+        .add_parser("import", help="write the models of a Delta table as files; only changed ones are written")
     )
     importing.add_argument("--delta", required=True, help="the table: a folder, or the URL of a container and a path")
     importing.add_argument("--into", required=True, help="where the files go: a folder, or the URL of a container")
-    importing.add_argument("--id", required=True, help="the column of the devices' ids")
+    importing.add_argument("--id", required=True, help="the column of the devices' ids, text or integers")
     importing.add_argument("--bytes", required=True, help="the column of the files' contents")
     importing.add_argument("--version", default="", help="the column of versions: the greatest of an id counts")
-    importing.add_argument(
-        "--remove-absent", action="store_true", help="remove the files of ids that the table no longer has"
-    )
+    description = "remove the files of ids that the table no longer has, if an import wrote them"
+    importing.add_argument("--remove-absent", action="store_true", help=description)
     add_option(importing, "--model-names", ModelNames, "how files are named (%(default)s)", DEFAULT_PATTERN)
     importing.set_defaults(model_formats=ModelFormats())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import uuid
 from collections import Counter
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from scorer.device_formats.files import FileReader, find_format
 from scorer.device_formats.options import Format, check_use
-from scorer.device_formats.parquet_folder import Written, write_folder
+from scorer.device_formats.parquet_folder import Written, is_converted, write_folder
 from scorer.device_formats.series import Catalogue, Samples, clean_values
 from scorer.device_formats.spool import Spool
 from scorer.readings.layouts import is_hidden
@@ -22,8 +21,6 @@ from shared.contract.errors import Malformed, Misconfigured
 from .folders import check_target
 from .readings_options import ConvertOptions
 from .readings_summary import ReadingsSummary
-
-_OURS = re.compile(r"date=\d{4}-\d\d-\d\d/hour=\d\d/readings\.parquet")  # what --overwrite may delete
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +43,13 @@ def convert_files(options: ConvertOptions) -> int:
         (workspace / "readings").mkdir()
         spool = Spool(workspace / "spool")
         _read_sources(sources, FileReader(options.formats, catalogue), spool, options)
+        _check_quality(options, catalogue)
         if not spool.rows:
             raise Malformed(f"expected readings, got none in {len(sources)} files{_describe_left_out(catalogue)}")
         names = [source.path.name for source in sources]
         written = write_folder(spool, catalogue, names, workspace / "readings", is_long=options.is_long)
-        _publish(workspace, options.target)
+        _check_target(options)  # which may have been written to since
+        _publish(workspace / "readings", options.target.resolve())
     files = Counter(source.format.value for source in sources)
     print(_summarise(catalogue, spool, written, files, ignored, options).format(options.output))
     return 0
@@ -74,10 +73,33 @@ def _summarise(
         wide=written.is_wide,
         replaced=written.replaced,
         gaps=_sort_counts(catalogue.gaps),
+        warnings=_list_warnings(catalogue, spool, options),
         left_out=_sort_counts(catalogue.left_out),
         ignored=_sort_counts(ignored),
         target=str(options.target),
     )
+
+
+def _check_quality(options: ConvertOptions, catalogue: Catalogue) -> None:
+    """Raises Malformed where no file has what says the quality: all readings would be gaps."""
+    quality = options.formats.quality
+    if quality and not catalogue.flags:
+        raise Malformed(
+            f"--quality: expected a field, tag, label or channel {quality.name!r} in the files, got none of that name"
+        )
+
+
+def _list_warnings(catalogue: Catalogue, spool: Spool, options: ConvertOptions) -> list[str]:
+    """What is probably a wrong option."""
+    if sum(catalogue.gaps.values()) < spool.rows:
+        return []
+    quality = options.formats.quality
+    if quality and catalogue.gaps["bad quality"]:
+        flags = ", ".join(
+            sorted(repr(f"{flag:g}" if isinstance(flag, int | float) else flag) for flag in catalogue.flags)
+        )
+        return [f"all {spool.rows} readings are gaps: --quality expects {quality.name}={quality.good}, got {flags}"]
+    return [f"all {spool.rows} readings are gaps"]
 
 
 def _sort_counts(counts: Mapping[str, int]) -> dict[str, int]:
@@ -96,7 +118,8 @@ def _read_sources(sources: Sequence[_Source], reader: FileReader, spool: Spool, 
         try:
             for samples in reader.read_samples(source.path, source.format):
                 values = clean_values(samples.values, options.formats.missing_values, reader.catalogue)
-                spool.add(Samples(samples.codes, samples.time, values), index)
+                with _name_target(options.target):
+                    spool.add(Samples(samples.codes, samples.time, values), index)
         except Malformed as error:
             raise Malformed(f"{source.path} ({source.format}): {error}") from error
         except OSError as error:
@@ -115,11 +138,14 @@ def _list_sources(options: ConvertOptions) -> tuple[list[_Source], Counter[str]]
             kind = find_format(file)
             if kind and options.formats.format in (None, kind):
                 sources.append(_Source(file, kind))
-            elif path.is_dir():
-                ignored[file.suffix or "without an ending"] += 1
+                continue
+            is_empty = not file.stat().st_size
+            if path.is_dir():
+                ignored["empty" if is_empty else file.suffix or "without an ending"] += 1
             else:
                 expected = options.formats.format or ", ".join(Format)
-                raise Malformed(f"expected a file in {expected}, got {kind or 'another format'} in {file}")
+                actual = "an empty file" if is_empty else kind or "another format"
+                raise Malformed(f"expected a file in {expected}, got {actual}: {file}")
     if not sources:
         raise Malformed(f"expected files in {', '.join(Format)}, got none in {', '.join(map(str, options.sources))}")
     return sources, ignored
@@ -142,36 +168,59 @@ def _check_target(options: ConvertOptions) -> None:
         if source.resolve().is_relative_to(target.resolve()) or target.resolve().is_relative_to(source.resolve()):
             raise Malformed(f"--into: expected a folder outside the sources, got {target} and {source}")
     names = [file.relative_to(target).as_posix() for file in target.rglob("*") if not file.is_dir()]
+    foreign = [name for name in names if not is_converted(name)]
+    if foreign:
+        raise Malformed(f"--into: expected a new folder, or only readings that were converted, got {min(foreign)!r} in "
+                        f"{target}")  # fmt: skip
     if names and not options.overwrite:
         raise Malformed(f"--into: expected a new folder, got one with {len(names)} files at {target}; set --overwrite")
-    foreign = [name for name in names if not _OURS.fullmatch(name)]
-    if foreign:
-        raise Malformed(f"--into: expected only readings that were converted, got {min(foreign)!r} in {target}")
 
 
 @contextmanager
 def _make_workspace(target: Path) -> Iterator[Path]:
     """A hidden folder beside the target, which is removed at the end."""
-    parent = target.absolute().parent
-    workspace = parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+    workspace = _make_hidden_path(target.resolve(), "tmp")
+    with _name_target(target):
+        try:
+            workspace.mkdir(parents=True)
+            yield workspace
+        finally:
+            shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _make_hidden_path(target: Path, ending: str) -> Path:
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex}.{ending}")
+
+
+@contextmanager
+def _name_target(target: Path) -> Iterator[None]:
+    """What the system raises while the target, or what waits beside it, is written, as Misconfigured."""
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        workspace.mkdir()
-        yield workspace
+        yield
     except OSError as error:
-        raise Misconfigured(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        raise Misconfigured(f"--into: cannot write {target}: {error.strerror or error}") from error
 
 
-def _publish(workspace: Path, target: Path) -> None:
-    """Put the new folder in the place of the old one. Killed between the renames, the old one is in the workspace."""
-    old = workspace / "old"
+def _publish(readings: Path, target: Path) -> None:
+    """Put the new folder in the place of the old one, which is deleted last. Killed before, it has a hidden name."""
+    old = _make_hidden_path(target, "old")
     if target.exists():
         target.rename(old)
     try:
-        (workspace / "readings").rename(target)
+        readings.rename(target)
     except BaseException:
         if old.exists():
-            old.rename(target)
+            with _name_old_readings(old, target):
+                old.rename(target)
         raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _name_old_readings(old: Path, target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Misconfigured(
+            f"--into: cannot write {target}: {error.strerror}; the readings that were there before are in {old}"
+        ) from error

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from scorer.device_formats.names import FilePattern, NamePattern, Template
-from scorer.device_formats.options import Format, FormatOptions, Precision, Quality, parse_instant, parse_names
+from scorer.device_formats.options import Format, FormatOptions, Precision, Quality, parse_names, parse_now
+from shared.contract.errors import Malformed
 from shared.contract.scoring_options import check_zone, parse_missing_values
 
 from .options import add_option, make_optional
@@ -39,7 +40,7 @@ def add_command(commands: Any) -> None:
         "convert", help="write SenML, line protocol, MDF4 and TDMS as Parquet readings", epilog=_NOTE
     )
     parser.add_argument("sources", type=Path, nargs="+", metavar="SOURCE", help="a file, or a folder of files")
-    parser.add_argument("--into", type=Path, required=True, help="folder for the Parquet files, a new one")
+    parser.add_argument("--into", type=Path, required=True, help="a new folder for the Parquet files")
     parser.add_argument("--overwrite", action="store_true", help="replace readings that were converted before")
     parser.add_argument(
         "--long", action="store_true", help="a row for each reading, also where all sensors share times"
@@ -56,31 +57,37 @@ def add_command(commands: Any) -> None:
 def _add_names(parser: argparse.ArgumentParser) -> None:
     template = make_optional(Template.parse)
     names = parser.add_mutually_exclusive_group()
-    names.add_argument("--device-tag", metavar="NAME", help="line protocol: the tag that names the device")
+    add_option(names, "--device-tag", make_optional(_parse_tag), "line protocol: the tag that names the device")
     add_option(names, "--device", template, "the device's name, such as pump1, {group} or {site}-{unit}")
     add_option(parser, "--sensor", template, "the sensor's name, such as {group}.{channel} or {measurement}.{field}")
-    add_option(parser, "--ignore-tags", parse_names, "line protocol: tags that tell no series apart: firmware,site")
+    add_option(parser, "--ignore-tags", parse_names, "line protocol: tags that distinguish no series: firmware,site")
     add_option(parser, "--name-pattern", NamePattern.parse, "SenML: how a name holds both, such as {device}_{sensor}")
     add_option(parser, "--file-names", FilePattern.parse, "MDF4, TDMS: which part of a file's name {file} is: {file}_*")
+
+
+def _parse_tag(text: str) -> Template:
+    """The template of a device that one tag names. Raises Malformed."""
+    if set(text) & set("{}"):
+        raise Malformed(f"expected the name of a tag, got {text!r}; names that are put together need --device")
+    return Template(f"{{{text}}}")
 
 
 def _add_content(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=list(Precision), default=Precision.NS, help="line protocol: unit of times (%(default)s)"
     )
-    add_option(parser, "--now", make_optional(parse_instant), "SenML: what relative times are relative to")
+    add_option(parser, "--now", make_optional(parse_now), "SenML: what relative times are relative to")
     add_option(parser, "--time-zone", check_zone, "MDF4: zone of a start in local time, such as Europe/Berlin")
     parser.add_argument(
         "--time-channel", metavar="NAME", default="", help="TDMS: the channel of timestamps of each group"
     )
-    description = "the field, tag, label or channel that says how good a reading is, and what it says of good ones"
+    description = "the field, tag, label or channel of quality, and its value for good readings: status=ok, quality=192"
     add_option(parser, "--quality", make_optional(Quality.parse), f"NAME=GOOD: {description}")
     add_option(parser, "--missing-values", parse_missing_values, "numbers that stand for a missing value: -999,65535")
 
 
 def make_options(options: argparse.Namespace) -> ConvertOptions:
     """The options that a command line says."""
-    device = Template(f"{{{options.device_tag}}}") if options.device_tag else options.device
     return ConvertOptions(
         sources=options.sources,
         target=options.into,
@@ -89,7 +96,7 @@ def make_options(options: argparse.Namespace) -> ConvertOptions:
             time_zone=options.time_zone,
             precision=Precision(options.precision),
             now=options.now,
-            device=device,
+            device=options.device_tag or options.device,
             sensor=options.sensor,
             ignored_tags=options.ignore_tags,
             name_pattern=options.name_pattern,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from .unscored import Output
@@ -23,16 +23,19 @@ class ReadingsSummary:
     replaced: int  # readings by a later one of the same device, sensor and time
     gaps: Mapping[str, int]  # readings, by reason
     left_out: Mapping[str, int]  # by kind
-    ignored: Mapping[str, int]  # files of no format that is read, by their ending
+    ignored: Mapping[str, int]  # files of other formats, by their ending
+    warnings: Sequence[str]
     target: str
 
     def format(self, output: Output) -> str:
         """The text to print, without the last line's end."""
         if output is Output.JSON:
             return json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        lines = []
+        lines = [f"warning: {text}" for text in self.warnings]
         if self.ignored:
-            lines.append(f"note: {sum(self.ignored.values())} files of no format that is read: {_list(self.ignored)}")
+            lines.append(
+                f"note: {sum(self.ignored.values())} files of other formats were ignored: {_list(self.ignored)}"
+            )
         if self.gaps:
             lines.append(f"note: {sum(self.gaps.values())} of {self.readings} readings are gaps: {_list(self.gaps)}")
         if self.replaced:

@@ -76,7 +76,7 @@ def _convert_mixed(conversion: Any, raw: np.ndarray, *, is_whole: bool) -> np.nd
     rows = _find_rows(conversion, len(blocks) - 1, raw.astype(np.float64), is_whole=is_whole)
     numbers = np.full(len(raw), np.nan)
     for row in np.unique(rows).tolist():
-        if blocks[row] is None or not isinstance(blocks[row], bytes):
+        if not isinstance(blocks[row], bytes):
             numbers[rows == row] = convert_numbers(blocks[row], raw[rows == row])
     return numbers
 

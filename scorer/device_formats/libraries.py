@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
 from importlib import import_module
+from tempfile import gettempdir
 from typing import Any
 
 from shared.contract.errors import FleetError, Malformed, Misconfigured
@@ -42,5 +44,7 @@ def translate_errors(name: str) -> Iterator[None]:
     except FleetError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
+            raise Misconfigured(f"expected space in {gettempdir()} (TMPDIR), got: {error.strerror}") from error
         message = clip_text(f"{type(error).__name__}: {error}")
         raise Malformed(f"expected a whole file in {name}, got one that its library cannot read: {message}") from error

@@ -7,23 +7,22 @@ line_protocol_parser refuses numbers below 2.2e-308 (findings/), and does not cu
 
 from __future__ import annotations
 
+import math
 import re
-from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
 
-import numpy as np
-
 from shared.contract.errors import Malformed
 
-from .options import END, FIRST, FormatOptions, Precision, describe_time
-from .series import Catalogue, Samples
+from .options import END, FIRST, MICRO, FormatOptions, Precision, describe_time
+from .series import Catalogue, SampleBuffer, Samples
 from .text import TextFile
 
 BATCH = 2**16  # readings that are handed on at once
 LINE_LIMIT = 2**20  # characters
 _READ = 2**18
+_DIGITS = 20  # of 64 bits, with a sign
 
 _MEASUREMENT = r"(?:[^, \\\n]++|\\[, ]|\\(?![, ]))++"
 _KEY = r"(?:[^,= \\\n]++|\\[,= ]|\\(?![,= ]))++"
@@ -61,16 +60,14 @@ class _Reader:
     owners: dict[int, str]  # by the code of a series: the measurement and tags that it is from
     per_second: int  # timestamps
     sources: dict[str, _Source] = field(default_factory=dict)
-    codes: array[int] = field(default_factory=lambda: array("i"))
-    time: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
+    buffer: SampleBuffer = field(default_factory=SampleBuffer)
 
     def read_line(self, match: re.Match[str]) -> None:
         """Keep the readings of a line. Raises Malformed."""
         prefix, fields, timestamp = match[1] + match[2], match[3], match[4]
         if timestamp is None:
             raise Malformed("expected a timestamp, got a line without one: InfluxDB would date it by its own clock")
-        time = self._read_time(int(timestamp))
+        time = self._read_time(timestamp)
         source = self.sources.get(prefix)
         if source is None:
             source = self.sources[prefix] = self._make_source(match[1], match[2])
@@ -83,15 +80,15 @@ class _Reader:
             code = source.codes.get(name)
             if code is None:
                 code = source.codes[name] = self._find_code(source, name)
-            self.codes.append(code)
-            self.time.append(time)
-            self.values.append(float(value) if is_good else np.nan)
+            self.buffer.add(code, time, float(value) if is_good else math.nan)
         if not is_good:
             self.catalogue.gaps["bad quality"] += sum(not isinstance(value, str) for value in cells.values())
 
-    def _read_time(self, timestamp: int) -> int:
-        precision = self.options.precision
-        time = timestamp * 10**6 // self.per_second
+    def _read_time(self, text: str) -> int:
+        if len(text) > _DIGITS:
+            raise Malformed(f"expected a timestamp of 64 bits, got {len(text)} characters: {text[:_DIGITS]}...")
+        precision, timestamp = self.options.precision, int(text)
+        time = timestamp * MICRO // self.per_second
         if not FIRST <= time < END:
             fitting = [unit for unit in Precision if FIRST <= unit.to_micros(timestamp) < END]
             advice = " or ".join(f"--precision {unit}" for unit in fitting) or "no --precision fits"
@@ -107,7 +104,10 @@ class _Reader:
         if quality is None:
             return True
         flag = cells.pop(_escape(quality.name), source.tags.get(quality.name))
-        return flag is not None and quality.is_good(flag)
+        if flag is None:
+            return False
+        self.catalogue.note_flag(flag)
+        return quality.is_good(flag)
 
     def _make_source(self, measurement: str, text: str) -> _Source:
         pairs = [(_unescape(name), _unescape(value)) for name, value in _TAG.findall(text)]
@@ -139,14 +139,6 @@ class _Reader:
             )
         return code
 
-    def take_samples(self) -> Samples:
-        """The readings so far, which are dropped here."""
-        samples = Samples(
-            np.array(self.codes, np.int32), np.array(self.time, np.int64), np.array(self.values, np.float64)
-        )
-        self.codes, self.time, self.values = array("i"), array("q"), array("d")
-        return samples
-
 
 def read_samples(
     file: BufferedReader, options: FormatOptions, catalogue: Catalogue, owners: dict[int, str]
@@ -158,9 +150,9 @@ def read_samples(
             reader.read_line(match)
         except Malformed as error:
             raise Malformed(f"line {number}: {error}") from error
-        if len(reader.time) >= BATCH:
-            yield reader.take_samples()
-    yield reader.take_samples()
+        if len(reader.buffer) >= BATCH:
+            yield reader.buffer.take_samples()
+    yield reader.buffer.take_samples()
 
 
 def _list_lines(file: TextFile) -> Iterator[tuple[int, re.Match[str]]]:

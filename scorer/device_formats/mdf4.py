@@ -8,7 +8,7 @@ formulas. Of an array each element is a sensor.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,13 @@ from shared.contract.errors import Malformed
 from .conversions import convert_numbers, find_unsupported
 from .libraries import import_asammdf, translate_errors
 from .options import FormatOptions
-from .series import MICRO, Catalogue, Samples, check_times, find_bad, find_channel_code
+from .series import Catalogue, FileChannels, Samples, check_times, convert_seconds, find_bad
 
 _LOCAL_TIME = 1  # of the header's hd_time_flags; else its time is UTC, and its offset is for display only
 _MASTERS, _TIME = (2, 3), 1  # cn_type, cn_sync_type
 _FIXED_LENGTH, _VIRTUAL = 0, 6
 _NUMERIC = range(6)  # cn_data_type: integers and floats
 _PLAIN_BUS_EVENT = 1 << 2  # cg_flags
-_LONGEST = 10**10  # seconds
 
 
 @dataclass(slots=True)
@@ -36,20 +35,19 @@ class _Reader:
 
     mdf: Any
     start: int  # microseconds since 1970
-    file: str  # its part of names
+    channels: FileChannels
     options: FormatOptions
     catalogue: Catalogue
-    codes: set[int] = field(default_factory=set)  # of the series that this file has so far
 
     def read_group(self, index: int) -> Iterator[Samples]:
         """The readings of a group of channels, which share their times. Raises Malformed."""
         group = self.mdf.groups[index]
         numbers = [i for i, channel in enumerate(group.channels) if channel.channel_type not in _MASTERS]
-        if problem := self._find_group_problem(index):
-            self.catalogue.left_out[problem] += len(numbers)
-            return
         quality = self.options.quality
         flags = [i for i in numbers if quality and group.channels[i].name == quality.name]
+        if problem := self._find_group_problem(index):
+            self.catalogue.left_out[problem] += len(numbers) - len(flags)
+            return
         is_bad = self._find_bad(index, flags)
         for i in numbers:
             if group.channel_dependencies[i]:
@@ -66,8 +64,9 @@ class _Reader:
             return "channels of raw bus frames"
         if master is None or group.channels[master].sync_type != _TIME:
             return "channels without times"
-        problem = find_unsupported(group.channels[master].conversion)
-        return f"channels whose times need {problem}" if problem else ""
+        if problem := find_unsupported(group.channels[master].conversion):
+            return f"channels whose times need {problem}"
+        return "" if group.channel_group.cycles_nr else "channels without readings"
 
     def _find_bad(self, index: int, flags: Sequence[int]) -> np.ndarray | None:
         """Which samples of a group have bad quality; None: nothing is asked of it."""
@@ -80,7 +79,7 @@ class _Reader:
             if problem := _find_problem(group, i):
                 raise Malformed(f"expected numbers in the channel {quality.name!r}, got {problem}")
             signal = self._get_signal(index, i)
-            is_bad |= find_bad(quality, convert_numbers(group.channels[i].conversion, signal.samples))
+            is_bad |= find_bad(quality, convert_numbers(group.channels[i].conversion, signal.samples), self.catalogue)
         return is_bad
 
     def _get_signal(self, index: int, number: int) -> Any:
@@ -102,26 +101,11 @@ class _Reader:
             reasons = {"invalid": np.asarray(signal.invalidation_bits, bool), **reasons}
         if is_bad is not None:
             reasons["bad quality"] = is_bad
-        time = self._convert_times(signal.timestamps)
-        code = self._find_code(index, signal.name, signal.unit)
-        return Samples(np.array([code], np.int32), time, self.catalogue.mark_gaps(values, reasons))
-
-    def _convert_times(self, seconds: np.ndarray) -> np.ndarray:
-        if not (np.abs(seconds) < _LONGEST).all():  # also where they are no numbers
-            raise Malformed("expected times in seconds from the start of the measurement, got others")
-        time: np.ndarray = self.start + np.rint(seconds * MICRO).astype(np.int64)
+        time = convert_seconds(self.start, signal.timestamps)
         check_times(time, "the clock of the logger was not set")
-        return time
-
-    def _find_code(self, index: int, channel: str, unit: str) -> int:
-        """The code of a channel's series. Raises Malformed where the file has two of its name."""
         group = self.mdf.groups[index].channel_group.acq_name or str(index)
-        parts = {"file": self.file, "group": group, "channel": channel}
-        code = find_channel_code(parts, unit, self.options, self.catalogue)
-        if code in self.codes:
-            raise Malformed(f"expected one channel {channel!r}, got several; set --sensor '{{group}}.{{channel}}'")
-        self.codes.add(code)
-        return code
+        code = self.channels.find_code(group, signal.name, signal.unit)
+        return Samples(np.array([code], np.int32), time, self.catalogue.mark_gaps(values, reasons))
 
 
 def read_samples(path: Path, options: FormatOptions, catalogue: Catalogue) -> Iterator[Samples]:
@@ -132,7 +116,8 @@ def read_samples(path: Path, options: FormatOptions, catalogue: Catalogue) -> It
         if not mdf.version.startswith("4"):
             raise Malformed(f"expected MDF 4, got version {mdf.version}: write it as 4.10, for example by asammdf")
         start = _read_start(mdf.header, options.time_zone)
-        reader = _Reader(mdf, start, options.file_names.find_part(path.stem), options, catalogue)
+        channels = FileChannels(options.file_names.find_part(path.stem), options, catalogue)
+        reader = _Reader(mdf, start, channels, options, catalogue)
         for index in range(len(mdf.groups)):
             yield from reader.read_group(index)
 

@@ -23,7 +23,7 @@ from . import mdf4
 from .options import FormatOptions
 from .series import Catalogue, Samples
 
-PATIENCE = 600  # seconds for the next channel
+TIMEOUT = 600  # seconds for the next channel
 _SPAWN = get_context("spawn")
 
 
@@ -44,6 +44,7 @@ class _End:
 
     left_out: Counter[str]
     gaps: Counter[str]
+    flags: set[float | str]
     error: FleetError | None
 
 
@@ -75,6 +76,8 @@ class Mdf4Process:
             raise end.error
         catalogue.left_out.update(end.left_out)
         catalogue.gaps.update(end.gaps)
+        for flag in end.flags:
+            catalogue.note_flag(flag)
 
     def _start(self) -> Connection:
         if self.connection is None:
@@ -86,12 +89,12 @@ class Mdf4Process:
 
     def _receive(self, connection: Connection) -> object:
         try:
-            if connection.poll(PATIENCE):
+            if connection.poll(TIMEOUT):
                 return connection.recv()
-            problem = f"for which its library needs more than {PATIENCE} s"
+            problem = f"for which its library needs more than {TIMEOUT} s"
         except (EOFError, OSError):
             assert self.process
-            self.process.join(PATIENCE)
+            self.process.join(TIMEOUT)
             problem = f"at which its library ended with code {self.process.exitcode}"
         raise Malformed(f"expected a whole file in MDF4, got one {problem}")
 
@@ -118,12 +121,15 @@ def _serve_files(connection: Connection) -> None:
 
 
 def _serve_file(connection: Connection, path: Path, options: FormatOptions) -> None:
-    catalogue, error = Catalogue(), None
+    catalogue = Catalogue()
+    error: FleetError | None = None
     try:
         for samples in mdf4.read_samples(path, options, catalogue):
             code = int(samples.codes[0])
-            device, sensor = list(catalogue.codes)[code]
+            device, sensor = catalogue.names[code]
             connection.send(_Channel(device, sensor, catalogue.units[code], samples.time, samples.values))
     except (Malformed, Misconfigured) as problem:
         error = problem
-    connection.send(_End(catalogue.left_out, catalogue.gaps, error))
+    except OSError as problem:
+        error = Misconfigured(f"{path}: {problem.strerror or problem}")
+    connection.send(_End(catalogue.left_out, catalogue.gaps, catalogue.flags, error))

@@ -8,13 +8,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from shared.contract.documents import parse_instant
 from shared.contract.errors import Malformed
 from shared.contract.windows import EPOCH
 
 from .names import FilePattern, NamePattern, Template
 
-# The first and the end of the years in which readings are, in microseconds since 1970.
-FIRST, END = ((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(microseconds=1) for year in (1990, 2100))
+MICRO = 1_000_000  # in a second
+
+
+def _to_micros(time: datetime) -> int:
+    """Microseconds since 1970."""
+    return (time - EPOCH) // timedelta(microseconds=1)
+
+
+FIRST, END = (_to_micros(datetime(year, 1, 1, tzinfo=UTC)) for year in (1990, 2100))  # of readings
 
 
 class Format(StrEnum):
@@ -41,7 +49,7 @@ class Precision(StrEnum):
 
     def to_micros(self, time: int) -> int:
         """Microseconds, rounded down."""
-        return time * 10**6 // self.per_second
+        return time * MICRO // self.per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +68,8 @@ class Quality:
         return cls(name, good)
 
     def is_good(self, value: object) -> bool:
-        """Whether a cell says so, by its text or, where both are numbers, by its number."""
-        if isinstance(value, bool):
-            return self.good.lower() in ("true", "1") if value else self.good.lower() in ("false", "0")
-        if isinstance(value, int | float):
-            return self.number == value
-        return value == self.good
+        """Whether a cell says so, by its number, where true is 1 and false 0, or else by its text."""
+        return self.number == value if isinstance(value, int | float) else self.good == value
 
     @property
     def number(self) -> float:
@@ -121,15 +125,12 @@ def check_use(options: FormatOptions, formats: Collection[Format]) -> None:
             raise Malformed(f"{name}: expected files in {expected}, got {', '.join(sorted(formats))}")
 
 
-def parse_instant(text: str) -> int:
+def parse_now(text: str) -> int:
     """A time with an offset, in microseconds since 1970 in UTC. Raises Malformed."""
     try:
-        time = datetime.fromisoformat(text)
+        return _to_micros(parse_instant(text))
     except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise Malformed(f"expected a time with its offset such as 2026-11-21T07:00:00Z, got {text!r}")
-    return (time - EPOCH) // timedelta(microseconds=1)
+        raise Malformed(f"expected a time with its offset such as 2026-11-21T07:00:00Z, got {text!r}") from None
 
 
 def parse_names(text: str) -> frozenset[str]:
@@ -142,4 +143,4 @@ def describe_time(micros: int) -> str:
     try:
         return (EPOCH + timedelta(microseconds=micros)).isoformat()
     except OverflowError:
-        return f"{micros / 10**6:.6g} s from 1970"
+        return "before the year 1" if micros < 0 else "after the year 9999"

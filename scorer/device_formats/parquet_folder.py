@@ -7,6 +7,7 @@ devices agree, of the column; the names of the source files are in the metadata 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,16 +17,17 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.arrow import build_numbers, build_strings
+from shared.contract.model_names import ROLES
 from shared.contract.windows import EPOCH
 
 from .series import Catalogue
 from .spool import Spool
 
-ROLES = frozenset({"time", "device", "sensor", "value"})  # the names of our columns, which no sensor's column may have
 WIDE_LIMIT = 500  # columns of sensors
 CELLS = 2**22  # in memory at once
 ROW_GROUP = 2**17  # rows
 NAMED_FILES = 100  # of the sources of an hour
+_PATH, _OURS = "date=%Y-%m-%d/hour=%H/readings.parquet", r"date=\d{4}-\d\d-\d\d/hour=\d\d/readings\.parquet"
 _TIME = pa.timestamp("us", "UTC")
 
 
@@ -57,6 +59,11 @@ class _Layout:
         return ranks
 
 
+def is_converted(path: str) -> bool:
+    """Whether a file below a folder has a name that `write_folder` gives."""
+    return re.fullmatch(_OURS, path) is not None
+
+
 def write_folder(spool: Spool, catalogue: Catalogue, sources: Sequence[str], target: Path, *, is_long: bool) -> Written:
     """Write all readings below a folder. *sources*: the names of the files, by their index."""
     spool.flush()
@@ -64,7 +71,7 @@ def write_folder(spool: Spool, catalogue: Catalogue, sources: Sequence[str], tar
     rows = replaced = 0
     for hour in sorted(spool.files):
         start = EPOCH + timedelta(hours=hour)
-        path = target / start.strftime("date=%Y-%m-%d/hour=%H") / "readings.parquet"
+        path = target / start.strftime(_PATH)
         path.parent.mkdir(parents=True)
         names = sorted({sources[index] for index in spool.files[hour]})
         hour_rows, hour_replaced = _write_hour(spool, layout, hour, names, path)
@@ -80,7 +87,7 @@ def _make_layout(spool: Spool, catalogue: Catalogue, *, is_long: bool) -> _Layou
     for (device_name, sensor_name), code in catalogue.codes.items():
         device[code], sensor[code] = device_index[device_name], sensor_index[sensor_name]
     used = {code: int(device[code]) for code in np.flatnonzero(spool.counts).tolist()}
-    is_wide = not is_long and len(sensors) <= WIDE_LIMIT and not ROLES & set(sensors) and spool.share_times(used)
+    is_wide = not is_long and len(sensors) <= WIDE_LIMIT and not set(ROLES) & set(sensors) and spool.share_times(used)
     return _Layout(is_wide, devices, sensors, device, sensor, _make_schema(catalogue, is_wide=is_wide))
 
 

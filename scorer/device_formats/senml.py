@@ -10,18 +10,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from array import array
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import Any
 
-import numpy as np
-
 from shared.contract.errors import Malformed
 
-from .options import FormatOptions
-from .series import MICRO, Catalogue, Samples, check_times
+from .options import MICRO, FormatOptions, Quality
+from .series import LONGEST, Catalogue, SampleBuffer, Samples, check_time
 from .text import TextFile
 
 BATCH = 2**16  # readings that are handed on at once
@@ -29,6 +27,8 @@ RECORD_LIMIT = 2**24  # characters
 RELATIVE = 2**28  # seconds; times before it are relative
 VERSIONS = (10, 26)
 _READ = 2**18
+_GREATEST = sys.float_info.max  # integers may be greater
+_ADVICE = "the clock of such a device was not set"
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9:./_]*")  # section 4.5.1
 _TEXTS, _NUMBERS = ("bn", "bu", "n", "u", "vs", "vd"), ("bt", "bv", "bs", "v", "s", "t", "ut")
 _LABELS = {*_TEXTS, *_NUMBERS, "bver", "vb"}
@@ -48,7 +48,7 @@ class _Pack:
     version: int | None = None
 
     def apply(self, record: dict[str, Any]) -> None:
-        """Take the base fields of a record. Raises Malformed for a version that is not known."""
+        """Take the base fields of a record. Raises Malformed for another version."""
         self.name, self.unit = record.get("bn", self.name), record.get("bu", self.unit)
         self.time, self.value = record.get("bt", self.time), record.get("bv", self.value)
         self.sum = record.get("bs", self.sum)
@@ -64,9 +64,7 @@ class _Reader:
     options: FormatOptions
     catalogue: Catalogue
     pack: _Pack = field(default_factory=_Pack)
-    codes: array[int] = field(default_factory=lambda: array("i"))
-    time: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
+    buffer: SampleBuffer = field(default_factory=SampleBuffer)
 
     def read_record(self, record: object) -> None:
         """Keep the reading of a record, if it is a number. Raises Malformed."""
@@ -83,9 +81,8 @@ class _Reader:
         if not _NAME.fullmatch(name):
             raise Malformed(f"expected a name of letters, digits and -:./_, got {name!r}")
         device, sensor = self.options.name_pattern.split(name)
-        self.codes.append(self.catalogue.find_code(device, sensor, record.get("u", self.pack.unit)))
-        self.time.append(self._read_time(record))
-        self.values.append(value)
+        code = self.catalogue.find_code(device, sensor, record.get("u", self.pack.unit))
+        self.buffer.add(code, self._read_time(record), value)
 
     def _read_value(self, record: dict[str, Any]) -> float | None:
         """The number of a record: NaN where its quality is bad, None where it has none."""
@@ -101,34 +98,35 @@ class _Reader:
                 raise Malformed("expected a value or a sum in a record with a name or a time, got neither")
             return None  # base fields only
         quality = self.options.quality
-        if quality and not quality.is_good(record.get(quality.name)):
+        if quality and not self._is_good(quality, record):
             self.catalogue.gaps["bad quality"] += 1
             return math.nan
         if label == "vb":
             return float(record["vb"])
         return float(record["v"] + self.pack.value if label else record["s"] + (self.pack.sum or 0))
 
+    def _is_good(self, quality: Quality, record: dict[str, Any]) -> bool:
+        flag = record.get(quality.name)
+        if flag is not None:  # a label that RFC 8428 does not define: of any type
+            self.catalogue.note_flag(flag if isinstance(flag, int | float) else str(flag))
+        return quality.is_good(flag)
+
     def _read_time(self, record: dict[str, Any]) -> int:
         """The time in microseconds: integers are exact."""
         base, offset = self.pack.time, record.get("t", 0)
+        if max(abs(base), abs(offset)) > LONGEST:
+            raise Malformed(f"expected a time from 1990 to 2100, got {float(base) + float(offset):.6g} s from 1970")
         micros: int = round(base * MICRO) + round(offset * MICRO)
         if base + offset >= RELATIVE:
+            check_time(micros, _ADVICE)
             return micros
         if self.options.now is None:
             raise Malformed(
                 f"expected a time since 1970, got {base + offset} s, which is relative to when it was sent "
                 "(RFC 8428, section 4.5.3); set --now"
             )
+        check_time(self.options.now + micros, _ADVICE)
         return self.options.now + micros
-
-    def take_samples(self) -> Samples:
-        """The readings so far, which are dropped here."""
-        samples = Samples(
-            np.array(self.codes, np.int32), np.array(self.time, np.int64), np.array(self.values, np.float64)
-        )
-        self.codes, self.time, self.values = array("i"), array("q"), array("d")
-        check_times(samples.time, "the clock of such a device was not set")
-        return samples
 
 
 def read_samples(file: BufferedReader, options: FormatOptions, catalogue: Catalogue) -> Iterator[Samples]:
@@ -139,11 +137,13 @@ def read_samples(file: BufferedReader, options: FormatOptions, catalogue: Catalo
             reader.pack = _Pack()
         try:
             reader.read_record(record)
-        except (Malformed, OverflowError) as error:
+        except Malformed as error:
             raise Malformed(f"record {number}: {error}") from error
-        if len(reader.time) >= BATCH:
-            yield reader.take_samples()
-    yield reader.take_samples()
+        except OverflowError as error:  # a sum of integers
+            raise Malformed(f"record {number}: expected numbers below 1.8e308, got a larger one") from error
+        if len(reader.buffer) >= BATCH:
+            yield reader.buffer.take_samples()
+    yield reader.buffer.take_samples()
 
 
 def _check_labels(record: dict[str, Any]) -> None:
@@ -155,8 +155,8 @@ def _check_labels(record: dict[str, Any]) -> None:
             raise Malformed(f"expected a text as {label}, got {value!r}")
         if label in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise Malformed(f"expected a number as {label}, got {value!r}")
-        if label in _NUMBERS and not math.isfinite(value):
-            raise Malformed(f"expected a finite number as {label}, got {value!r}")
+        if label in _NUMBERS and not -_GREATEST <= value <= _GREATEST:
+            raise Malformed(f"expected a finite number as {label}, got {str(value)[:40]}")
     if not isinstance(record.get("vb", True), bool):
         raise Malformed(f"expected true or false as vb, got {record['vb']!r}")
 
@@ -186,6 +186,7 @@ class _Cursor:
 
     def read_value(self) -> object:
         """The next value. Raises Malformed."""
+        self.peek()  # white space is no part of it
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.start)
@@ -212,13 +213,12 @@ def _list_records(file: TextFile) -> Iterator[tuple[bool, object]]:
     cursor = _Cursor(file, decoder)
     while cursor.peek():
         cursor.skip("[", "at the start of a pack")
-        is_first = True
-        while cursor.peek() != "]" or not is_first:
+        is_first, is_end = True, cursor.peek() == "]"
+        while not is_end:
             yield is_first, cursor.read_value()
-            is_first = False
-            if cursor.peek() == "]":
-                break
-            cursor.skip(",", "between records")
+            is_first, is_end = False, cursor.peek() == "]"
+            if not is_end:
+                cursor.skip(",", "between records")
         cursor.skip("]", "at the end of a pack")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from shared.contract.errors import Malformed
 from shared.contract.model_names import find_id_problem
 
 from .names import Template
-from .options import END, FIRST, FormatOptions, Quality, describe_time
+from .options import END, FIRST, MICRO, FormatOptions, Quality, describe_time
 
-MICRO = 1_000_000  # in a second
+FLAGS = 5  # values of a quality that a message names
+LONGEST = 10**10  # seconds of a measurement
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,13 +29,41 @@ class Samples:
 
 
 @dataclass(slots=True)
+class SampleBuffer:
+    """Readings that come one by one."""
+
+    codes: array[int] = field(default_factory=lambda: array("i"))
+    time: array[int] = field(default_factory=lambda: array("q"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, code: int, time: int, value: float) -> None:
+        """Keep a reading."""
+        self.codes.append(code)
+        self.time.append(time)
+        self.values.append(value)
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def take_samples(self) -> Samples:
+        """The readings so far, which are dropped here."""
+        samples = Samples(
+            np.array(self.codes, np.int32), np.array(self.time, np.int64), np.array(self.values, np.float64)
+        )
+        self.codes, self.time, self.values = array("i"), array("q"), array("d")
+        return samples
+
+
+@dataclass(slots=True)
 class Catalogue:
     """The series of all files, and how many cells were left out or became gaps, each with why."""
 
     codes: dict[tuple[str, str], int] = field(default_factory=dict)  # by device and sensor
+    names: list[tuple[str, str]] = field(default_factory=list)  # device and sensor of each series
     units: list[str] = field(default_factory=list)  # of each series; "": the file says none
     left_out: Counter[str] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
+    flags: set[float | str] = field(default_factory=set)  # the first values of the quality
 
     def find_code(self, device: str, sensor: str, unit: str = "") -> int:
         """The code of a series. Raises Malformed for a name that cannot be an id, or another unit than before."""
@@ -42,6 +72,7 @@ class Catalogue:
             _check_id("device", device)
             _check_id("sensor", sensor)
             code = self.codes[device, sensor] = len(self.units)
+            self.names.append((device, sensor))
             self.units.append(unit)
         elif unit and unit != self.units[code]:
             if self.units[code]:
@@ -60,6 +91,11 @@ class Catalogue:
                 self.gaps[reason] += count
                 is_gap |= flags
         return np.where(is_gap, np.nan, values)
+
+    def note_flag(self, flag: float | str) -> None:
+        """Keep what the quality of a reading is, for a message; only the first few values."""
+        if len(self.flags) < FLAGS:
+            self.flags.add(flag)
 
     @property
     def devices(self) -> list[str]:
@@ -90,13 +126,25 @@ def _check_id(role: str, name: str) -> None:
         raise Malformed(f"expected the name of a {role}, got {name[:80]!r}, which {problem}")
 
 
-def find_channel_code(parts: Mapping[str, str], unit: str, options: FormatOptions, catalogue: Catalogue) -> int:
-    """The code of the series of a channel: by default the device is the file, and the sensor the channel.
+@dataclass(slots=True)
+class FileChannels:
+    """The channels of a file: by default the device is the file, and the sensor the channel."""
 
-    Raises Malformed.
-    """
-    device = (options.device or Template("{file}")).fill(parts)
-    return catalogue.find_code(device, (options.sensor or Template("{channel}")).fill(parts), unit)
+    file: str  # its part of names
+    options: FormatOptions
+    catalogue: Catalogue
+    codes: set[int] = field(default_factory=set)
+
+    def find_code(self, group: str, channel: str, unit: str) -> int:
+        """The code of a channel's series. Raises Malformed where the file has two of its name."""
+        parts = {"file": self.file, "group": group, "channel": channel}
+        device = (self.options.device or Template("{file}")).fill(parts)
+        code = self.catalogue.find_code(device, (self.options.sensor or Template("{channel}")).fill(parts), unit)
+        if code in self.codes:
+            raise Malformed(f"expected one channel {channel!r}, got several; set --device '{{group}}' or --sensor "
+                            "'{group}.{channel}'")  # fmt: skip
+        self.codes.add(code)
+        return code
 
 
 def clean_values(values: np.ndarray, missing: Sequence[float], catalogue: Catalogue) -> np.ndarray:
@@ -105,14 +153,36 @@ def clean_values(values: np.ndarray, missing: Sequence[float], catalogue: Catalo
     return catalogue.mark_gaps(values, {**reasons, "infinite": np.isinf(values)})
 
 
-def find_bad(quality: Quality, values: np.ndarray) -> np.ndarray:
-    """Which numbers say that a reading is not good."""
-    is_bad: np.ndarray = values != quality.number
+def find_bad(quality: Quality, flags: np.ndarray, catalogue: Catalogue) -> np.ndarray:
+    """Which numbers of a channel of quality say that a reading is not good. Raises Malformed where good is a text."""
+    if np.isnan(quality.number):
+        raise Malformed(
+            f"--quality: expected a number, since the channel {quality.name!r} has numbers, got {quality.good!r}"
+        )
+    is_bad: np.ndarray = flags != quality.number
+    for flag in np.unique(flags[:1000])[:FLAGS].tolist():
+        catalogue.note_flag(flag)
     return is_bad
+
+
+def convert_seconds(start: int, seconds: np.ndarray) -> np.ndarray:
+    """Seconds from a start, which is in microseconds since 1970, as microseconds since 1970. Raises Malformed."""
+    if not abs(start) < 2**61:  # half of what fits
+        raise Malformed(f"expected a start from 1990 to 2100, got one {describe_time(start)}")
+    if not (np.abs(seconds) < LONGEST).all():  # also where they are no numbers
+        raise Malformed("expected times in seconds from the start of the measurement, got others")
+    time: np.ndarray = start + np.rint(seconds * MICRO).astype(np.int64)
+    return time
 
 
 def check_times(time: np.ndarray, advice: str) -> None:
     """Raises Malformed where a time is outside the years from 1990 to 2100: such a clock was not set, or misread."""
-    if len(time) and not (int(time.min()) >= FIRST and int(time.max()) < END):
-        outside = int(time.min()) if int(time.min()) < FIRST else int(time.max())
-        raise Malformed(f"expected times from 1990 to 2100, got {describe_time(outside)}; {advice}")
+    if len(time):
+        check_time(int(time.min()), advice)
+        check_time(int(time.max()), advice)
+
+
+def check_time(micros: int, advice: str) -> None:
+    """The same of one time."""
+    if not FIRST <= micros < END:
+        raise Malformed(f"expected times from 1990 to 2100, got {describe_time(micros)}; {advice}")

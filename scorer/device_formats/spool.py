@@ -119,7 +119,7 @@ def _make_keys(records: np.ndarray, hour: int, ranks: np.ndarray) -> np.ndarray:
 
 
 def _mix_times(time: np.ndarray) -> np.ndarray:
-    """Numbers whose sum tells sets of times apart: the end of splitmix64, https://prng.di.unimi.it/splitmix64.c ."""
+    """Numbers by whose sum sets of times differ: the end of splitmix64, https://prng.di.unimi.it/splitmix64.c ."""
     mixed = time.astype(np.uint64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from shared.contract.errors import Malformed
 from .libraries import import_nptdms, translate_errors
 from .options import FormatOptions
 from .segments import find_start_times
-from .series import MICRO, Catalogue, Samples, check_times, find_bad, find_channel_code
+from .series import Catalogue, FileChannels, Samples, check_times, convert_seconds, find_bad
 
 PIECE = 2**20  # readings that are read at once
 _ADVICE = "write the properties of its waveform (wf_start_time, wf_increment), or set --time-channel"
@@ -37,65 +38,53 @@ class _Reader:
 
     tdms: Any
     start_times: Mapping[str, set[int]]  # by an object's path, microseconds since 1970
-    file: str  # its part of names
+    channels: FileChannels
     options: FormatOptions
     catalogue: Catalogue
-    codes: set[int] = field(default_factory=set)  # of the series that this file has so far
 
     def read_group(self, group: Any) -> Iterator[Samples]:
-        """The readings of a group of channels. Raises Malformed."""
+        """The readings of a group of channels, whose times and quality are read once. Raises Malformed."""
         channels = {channel.name: channel for channel in group.channels()}
-        quality, time_channel = self.options.quality, self.options.time_channel
-        for name, channel in channels.items():
-            if name == time_channel or (quality and name == quality.name):
-                continue
-            if not len(channel):
-                self.catalogue.left_out["channels without readings"] += 1
-            elif channel.dtype.kind not in "iufb":
-                self.catalogue.left_out["channels without numbers"] += 1
-            else:
-                try:
-                    yield from self._read_channel(channel, channels)
-                except Malformed as error:
-                    raise Malformed(f"channel {channel.path}: {error}") from error
+        times = channels.pop(self.options.time_channel, None) if self.options.time_channel else None
+        flags = channels.pop(self.options.quality.name, None) if self.options.quality else None
+        tracks = []
+        for channel in filter(self._is_readable, channels.values()):
+            with _name_channel(channel):
+                tracks.append(self._open_track(channel, times, flags))
+        for offset in range(0, max((len(track.channel) for track in tracks), default=0), PIECE):
+            piece_times = _read_times(times, offset) if times is not None else None
+            is_bad = self._find_bad(flags, offset)
+            for track in tracks:
+                if offset < len(track.channel):
+                    with _name_channel(track.channel):
+                        yield self._read_piece(track, offset, piece_times, is_bad)
 
-    def _read_channel(self, channel: Any, channels: Mapping[str, Any]) -> Iterator[Samples]:
-        properties = channel.properties
-        _check_scaling({**self.tdms.properties, **self.tdms[channel.group_name].properties, **properties})
-        parts = {"file": self.file, "group": channel.group_name, "channel": channel.name}
-        code = find_channel_code(parts, str(properties.get("unit_string", "")), self.options, self.catalogue)
-        if code in self.codes:
-            raise Malformed("expected one channel of its name, got several; set --device '{group}' or --sensor "
-                            "'{group}.{channel}'")  # fmt: skip
-        self.codes.add(code)
-        timeline = self._find_timeline(channel, channels)
-        for offset in range(0, len(channel), PIECE):
-            values = _read_numbers(channel, offset)
-            time = timeline.read(offset, len(values))
-            check_times(time, "the clock of the recorder was not set")
-            reasons = {"not a number": np.isnan(values), **self._find_bad(channel, channels, offset, len(values))}
-            yield Samples(np.array([code], np.int32), time, self.catalogue.mark_gaps(values, reasons))
+    def _is_readable(self, channel: Any) -> bool:
+        """Whether a channel has numbers; else it is counted."""
+        if not len(channel):
+            self.catalogue.left_out["channels without readings"] += 1
+        elif channel.dtype.kind not in "iufb":
+            self.catalogue.left_out["channels without numbers"] += 1
+        else:
+            return True
+        return False
 
-    def _find_bad(self, channel: Any, channels: Mapping[str, Any], offset: int, count: int) -> dict[str, np.ndarray]:
-        """Which readings have bad quality, where that is asked for: all of a group without such a channel."""
-        quality = self.options.quality
-        if quality is None:
-            return {}
-        flags = channels.get(quality.name)
-        if flags is None:
-            return {"bad quality": np.ones(count, bool)}
-        if len(flags) != len(channel) or flags.dtype.kind not in "iufb":
-            raise Malformed(f"expected {len(channel)} numbers in the channel {quality.name!r}, got {len(flags)} values")
-        return {"bad quality": find_bad(quality, _read_numbers(flags, offset))}
+    def _open_track(self, channel: Any, times: Any, flags: Any) -> _Track:
+        """Raises Malformed where the times or the quality of a channel cannot be its own."""
+        properties, group = channel.properties, channel.group_name
+        _check_scaling({**self.tdms.properties, **self.tdms[group].properties, **properties})
+        code = self.channels.find_code(group, channel.name, str(properties.get("unit_string", "")))
+        if flags is not None and (len(flags) != len(channel) or flags.dtype.kind not in "iufb"):
+            raise Malformed(f"expected {len(channel)} numbers in the channel {flags.name!r}, got {len(flags)} values")
+        if not self.options.time_channel:
+            return _Track(channel, code, self._find_waveform(channel))
+        if times is None or times.dtype.kind != "M" or len(times) != len(channel):
+            actual = "no such channel" if times is None else f"{len(times)} of type {times.dtype}"
+            raise Malformed(f"expected {len(channel)} timestamps in {self.options.time_channel!r}, got {actual}")
+        return _Track(channel, code, None)
 
-    def _find_timeline(self, channel: Any, channels: Mapping[str, Any]) -> _Waveform | _Timestamps:
+    def _find_waveform(self, channel: Any) -> _Waveform:
         """The times of a channel's readings. Raises Malformed where the file does not say them, or says several."""
-        if self.options.time_channel:
-            times = channels.get(self.options.time_channel)
-            if times is None or times.dtype.kind != "M" or len(times) != len(channel):
-                actual = "no such channel" if times is None else f"{len(times)} of type {times.dtype}"
-                raise Malformed(f"expected {len(channel)} timestamps in {self.options.time_channel!r}, got {actual}")
-            return _Timestamps(times)
         starts = sorted(self.start_times.get(channel.path, ()))
         if len(starts) > 1:
             raise Malformed(
@@ -109,6 +98,32 @@ class _Reader:
             raise Malformed(f"expected a time step above 0, got {increment or 'none'}; {_ADVICE}")
         return _Waveform(starts[0], offset or 0, increment)
 
+    def _find_bad(self, flags: Any, offset: int) -> np.ndarray | None:
+        """Which readings of a piece have bad quality; None: nothing is asked of it, or no channel says it."""
+        if flags is None or self.options.quality is None:
+            return None
+        with _name_channel(flags):
+            return find_bad(self.options.quality, _read_numbers(flags, offset), self.catalogue)
+
+    def _read_piece(self, track: _Track, offset: int, times: np.ndarray | None, is_bad: np.ndarray | None) -> Samples:
+        values = _read_numbers(track.channel, offset)
+        reasons = {"not a number": np.isnan(values)}
+        if self.options.quality:  # without a channel of quality all of a group is bad
+            reasons["bad quality"] = np.ones(len(values), bool) if is_bad is None else is_bad
+        time = times if track.waveform is None else track.waveform.read(offset, len(values))
+        assert time is not None
+        check_times(time, "the clock of the recorder was not set")
+        return Samples(np.array([track.code], np.int32), time, self.catalogue.mark_gaps(values, reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    """A channel that is read. *waveform*: its times; None where a channel of the group has them."""
+
+    channel: Any
+    code: int
+    waveform: _Waveform | None
+
 
 @dataclass(frozen=True, slots=True)
 class _Waveform:
@@ -121,20 +136,22 @@ class _Waveform:
     def read(self, first: int, count: int) -> np.ndarray:
         """The times from an index on."""
         seconds = self.offset + np.arange(first, first + count) * self.increment
-        time: np.ndarray = self.start + np.rint(seconds * MICRO).astype(np.int64)
-        return time
+        return convert_seconds(self.start, seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Timestamps:
-    """Times that a channel holds."""
+@contextmanager
+def _name_channel(channel: Any) -> Iterator[None]:
+    """Put the path of a channel before the message of Malformed."""
+    try:
+        yield
+    except Malformed as error:
+        raise Malformed(f"channel {channel.path}: {error}") from error
 
-    channel: Any
 
-    def read(self, first: int, count: int) -> np.ndarray:
-        """The times from an index on."""
-        time: np.ndarray = self.channel.read_data(first, count).astype("datetime64[us]").astype(np.int64)
-        return time
+def _read_times(channel: Any, offset: int) -> np.ndarray:
+    """Some times of a channel of timestamps, in microseconds since 1970."""
+    time: np.ndarray = channel.read_data(offset, PIECE).astype("datetime64[us]").astype(np.int64)
+    return time
 
 
 def read_samples(path: Path, options: FormatOptions, catalogue: Catalogue) -> Iterator[Samples]:
@@ -144,7 +161,8 @@ def read_samples(path: Path, options: FormatOptions, catalogue: Catalogue) -> It
         start_times = find_start_times(file, path.stat().st_size)
         file.seek(0)
         with translate_errors("TDMS"), library.TdmsFile.open(file) as tdms:
-            reader = _Reader(tdms, start_times, options.file_names.find_part(path.stem), options, catalogue)
+            channels = FileChannels(options.file_names.find_part(path.stem), options, catalogue)
+            reader = _Reader(tdms, start_times, channels, options, catalogue)
             for group in tdms.groups():
                 yield from reader.read_group(group)
 

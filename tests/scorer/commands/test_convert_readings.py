@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import subprocess
@@ -16,7 +17,17 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
-from tests.scorer.device_formats.converting import make_channel, make_signal, run, write_mdf, write_tdms
+from scorer.device_formats.spool import Spool
+from tests.scorer.device_formats.converting import (
+    convert,
+    list_rows,
+    make_channel,
+    make_signal,
+    read_readings,
+    run,
+    write_mdf,
+    write_tdms,
+)
 
 T = 1_795_244_400  # 2026-11-21T07:00:00Z
 
@@ -84,7 +95,8 @@ def test_the_summary_counts_files_devices_and_readings(
     assert run(exports, "--into", target, *options) == 0
     assert json.loads(capsys.readouterr().out) == {
         "files": {"tdms": 1}, "devices": 1, "sensors": 2, "readings": 240, "rows": 240, "hours": 1, "wide": False,
-        "replaced": 0, "gaps": {}, "left_out": {}, "ignored": {".lp": 1, ".mf4": 1, ".senml": 1}, "target": str(target),
+        "replaced": 0, "gaps": {}, "left_out": {}, "ignored": {".lp": 1, ".mf4": 1, ".senml": 1}, "warnings": [],
+        "target": str(target),
     }  # fmt: skip
 
 
@@ -93,7 +105,6 @@ def test_the_summary_counts_files_devices_and_readings(
     [
         (["--now", "2026-11-21T07:00"], "--now: expected a time with its offset such as 2026-11-21T07:00:00Z"),
         (["--quality", "status"], "--quality: expected NAME=GOOD such as status=ok"),
-        (["--sensor", "{host}.{field}"], None),
         (["--name-pattern", "{device}"], "--name-pattern: expected files in senml, got line-protocol"),
         (["--time-zone", "Europe/Berlin"], "--time-zone: expected files in mdf4, got line-protocol"),
         (["--time-channel", "Time"], "--time-channel: expected files in tdms, got line-protocol"),
@@ -109,12 +120,85 @@ def test_the_summary_counts_files_devices_and_readings(
     ],
 )
 def test_a_wrong_option_is_refused_by_its_name(
-    tmp_path: Path, option: list[str], message: str | None, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, option: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "a.lp"
     path.write_text(f"m,host=a x=1 {T}000000000")
-    assert run(path, "--into", tmp_path / "readings", *option) == (2 if message else 0)
-    assert (message or "") in capsys.readouterr().err
+    assert run(path, "--into", tmp_path / "readings", *option) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["a.lp"]
+
+
+def test_a_sensor_is_named_by_its_parts(tmp_path: Path) -> None:
+    path = tmp_path / "a.lp"
+    path.write_text(f"m,host=a x=1 {T}000000000")
+    table = convert(tmp_path, path, "--sensor", "{host}.{field}")
+    assert table.column_names == ["time", "device", "a.x"]
+
+
+@pytest.mark.parametrize("option", [["--missing-values", "-999,65535"], ["--missing-values=-999,65535"]])
+def test_missing_values_may_begin_with_a_minus(tmp_path: Path, option: list[str]) -> None:
+    path = tmp_path / "a.lp"
+    path.write_text(f"m,host=a x=-999,y=1,z=65535 {T}000000000")
+    assert list_rows(convert(tmp_path, path, *option)) == [(0, "a", None, 1, None)]
+
+
+def convert_twice(folder: Path) -> int:
+    """Convert to the folder `readings`, and then other readings to the same; the second exit code."""
+    path = folder / "a.lp"
+    path.write_text(f"m,host=a x=1 {T}000000000")
+    assert run(path, "--into", folder / "readings") == 0
+    path.write_text(f"m,host=a x=2 {T}000000000")
+    return run(path, "--into", folder / "readings", "--overwrite")
+
+
+@pytest.mark.parametrize("fails_twice", [False, True])
+def test_the_readings_before_are_never_lost(
+    tmp_path: Path, fails_twice: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rename = Path.rename
+
+    def rename_or_fail(path: Path, target: Path) -> Path:
+        if path.parent.suffix == ".tmp" or (fails_twice and path.suffix == ".old"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    assert convert_twice(tmp_path) == 0
+    monkeypatch.setattr(Path, "rename", rename_or_fail)
+    assert run(tmp_path / "a.lp", "--into", tmp_path / "readings", "--overwrite") == 2
+    (old,) = tmp_path.glob(".readings.*.old" if fails_twice else "readings")
+    assert list_rows(read_readings(old)) == [(0, "a", 2)]
+    place = f"; the readings that were there before are in {old}" if fails_twice else ""
+    assert capsys.readouterr().err == (
+        f"scorer: --into: cannot write {tmp_path / 'readings'}: Input/output error{place}\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([old.name, "a.lp"])
+
+
+def test_a_full_disk_is_one_of_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "a.lp"
+    path.write_text(f"m,host=a x=1 {T}000000000")
+    monkeypatch.setattr(Spool, "add", fail)
+    assert run(path, "--into", tmp_path / "readings") == 2
+    assert capsys.readouterr().err == (
+        f"scorer: --into: cannot write {tmp_path / 'readings'}: No space left on device\n"
+    )
+
+
+def test_a_target_that_is_a_link_is_replaced_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "data").mkdir(parents=True)
+    (tmp_path / "readings").symlink_to(tmp_path / "disk" / "data")
+    assert convert_twice(tmp_path) == 0
+    assert list_rows(read_readings(tmp_path / "disk" / "data")) == [(0, "a", 2)]
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["data"]
+    assert (tmp_path / "readings").is_symlink()
 
 
 @pytest.mark.parametrize(
@@ -122,13 +206,24 @@ def test_a_wrong_option_is_refused_by_its_name(
     [
         (["nothing"], "expected a file or a folder, got nothing at"),
         (["empty"], "expected files in senml, line-protocol, mdf4, tdms, got none in"),
+        (["empty.lp"], "expected a file in senml, line-protocol, mdf4, tdms, got an empty file: "),
+        (["a.csv"], "expected a file in senml, line-protocol, mdf4, tdms, got another format: "),
     ],
 )
 def test_sources_without_readings_are_refused(
     tmp_path: Path, sources: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.lp").touch()
+    (tmp_path / "a.csv").write_text("time,device,a\n")
     assert run(*(tmp_path / name for name in sources), "--into", tmp_path / "readings") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_commands_are_listed_where_none_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([])
+    message = "expected folder, convert, models import, readings convert, predictions upgrade, or both --manifest"
     assert message in capsys.readouterr().err
 
 

@@ -1,45 +1,27 @@
 """Models in a Delta table become files: only what changed, and nothing that is no model."""
 
+import gzip
+import lzma
+import math
 import pickle
-from collections.abc import Callable
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 import joblib
-import pandas as pd
 import pyarrow as pa
 import pytest
 from azure.storage.blob import ContainerClient
 from deltalake import DeltaTable, write_deltalake
-from sklearn.linear_model import LinearRegression
 
 from local.azurite import Azurite
 from scorer.__main__ import main
-
-Run = Callable[..., int]
-
-
-def make_model(slope: float) -> bytes:
-    frame = pd.DataFrame({"a": [0.0, 1.0, 2.0]})
-    return pickle.dumps(LinearRegression().fit(frame, frame["a"] * slope))
-
-
-def write(table: Path, rows: list[tuple[str | None, bytes | None, object]]) -> None:
-    columns = {
-        "pump": pa.array([row[0] for row in rows], pa.string()),
-        "model": pa.array([row[1] for row in rows], pa.binary()),
-        "at": pa.array([row[2] for row in rows]),
-    }
-    write_deltalake(table, pa.table(columns), mode="append")
+from tests.scorer.commands.importing import Run, list_files, make_model, make_run, write
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def import_table(*options: str, into: str = str(tmp_path / "models"), version: str = "at") -> int:
-        columns = ["--id", "pump", "--bytes", "model", *(["--version", version] if version else [])]
-        return main(["models", "import", "--delta", str(tmp_path / "t"), "--into", into, *columns, *options])
-
-    return import_table
+    return make_run(tmp_path)
 
 
 def test_only_what_changed_is_written(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +77,7 @@ def test_what_cannot_be_a_model_is_refused_by_its_id(
     out = capsys.readouterr().out
     assert "refused: 'a/b': the id holds a slash" in out
     assert "refused: '': the id is empty or a path's dots" in out
-    assert "refused: 'None': the id is no id" in out
+    assert "refused: '': expected an id in the column 'pump', got null" in out
     assert "refused: 'p1': expected a file of skops, " in out
     assert "refused: 'p2': expected a file of skops, " in out
     assert "1 models new, 0 replaced, 0 unchanged, 5 refused" in out
@@ -111,12 +93,87 @@ def test_models_that_left_the_table_are_named_and_removed_on_demand(
     DeltaTable(tmp_path / "t").delete("pump = 'p2'")
 
     assert run() == 0
-    assert "1 models are no longer in the table and are kept: --remove-absent removes them: p2" in (
+    assert "1 models are no longer in the table; they are kept (--remove-absent removes them): p2" in (
         capsys.readouterr().out
     )
     assert run("--remove-absent") == 0
 
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["README.import", "own.pkl", "p1.pkl"]
+
+
+def test_an_id_that_is_null_is_never_the_text_of_it(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "t", [("None", make_model(2.0), 1), (None, make_model(1.0), 1)])
+
+    assert run() == 1
+
+    assert (tmp_path / "models" / "None.pkl").read_bytes() == make_model(2.0)
+
+
+@pytest.mark.parametrize(("ids", "names"), [
+    (pa.array([7, 12]), ["12.pkl", "7.pkl"]),
+    (pa.array([7.0, 12.0]), "--delta: expected text or integers in the column 'pump' of ids, got double"),
+    (pa.array([True, False]), "--delta: expected text or integers in the column 'pump' of ids, got bool"),
+])  # fmt: skip
+def test_ids_are_text_or_integers(
+    ids: pa.Array, names: list[str] | str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_deltalake(tmp_path / "t", pa.table({"pump": ids, "model": [make_model(1.0)] * 2}))
+
+    assert run(version="") == (2 if isinstance(names, str) else 0)
+
+    if isinstance(names, str):
+        assert names in capsys.readouterr().err
+    else:
+        assert list_files(tmp_path / "models") == sorted(["README.import", *names])
+
+
+@pytest.mark.parametrize(("content", "name"), [
+    (zlib.compress(make_model(1.0)), "p1.joblib"),
+    (gzip.compress(make_model(1.0)), "p1.joblib"),
+    (lzma.compress(make_model(1.0)), "p1.joblib"),
+    (b"x is no model", "'p1': expected a file of skops, "),
+    (zlib.compress(b"x is no model"), "got 'x is no model'"),
+    (zlib.compress(make_model(1.0))[:-20], "truncated: its compressed content has no end"),
+    (b"\x04\x22\x4d\x18" + bytes(40), "'p1': expected a file of skops, "),
+])  # fmt: skip
+def test_what_is_compressed_is_a_model_where_the_reader_of_models_says_so(
+    content: bytes, name: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "t", [("p1", content, 1)])
+
+    is_model = name == "p1.joblib"
+    assert run() == (0 if is_model else 1)
+
+    assert list_files(tmp_path / "models") == ["README.import", *([name] if is_model else [])]
+    assert is_model or name in capsys.readouterr().out
+
+
+def test_a_model_that_would_belong_to_another_is_refused(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "t", [("p1", make_model(1.0), 1), ("p1.scaler", make_model(2.0), 1)])
+
+    assert run() == 1
+
+    message = "refused: 'p1.scaler': p1.scaler.pkl would be a file that belongs to the model p1, not a model"
+    assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("pattern", "name"), [
+    ("fleet/{device}[_{sensor}]_v1.{ext}", "fleet/p1_v1.pkl"),
+    ("{device}", "p1.pkl"),
+    ("{device}/{sensor}.{ext}", "--model-names: expected a pattern that names models of devices, such as"),
+])  # fmt: skip
+def test_files_are_named_as_the_pattern_says(
+    pattern: str, name: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "t", [("p1", make_model(1.0), 1)])
+
+    is_usable = name.endswith(".pkl")
+    assert run("--model-names", pattern) == (0 if is_usable else 2)
+
+    assert is_usable or name in capsys.readouterr().err
+    assert not is_usable or list_files(tmp_path / "models") == ["README.import", name]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +182,7 @@ def test_models_that_left_the_table_are_named_and_removed_on_demand(
         ([("p", b"x", 1), ("p", b"y", 2)], "", "expected each id once, got 'p' again: name the column of versions"),
         ([("p", b"x", 1), ("p", b"y", 1)], "at", "expected different versions of the id 'p', got 1 twice, or none"),
         ([("p", b"x", "9"), ("p", b"y", "10")], "at", "got the text '10', which has no order that is sure"),
+        ([("p", b"x", 1.0), ("p", b"y", math.nan)], "at", "expected different versions of the id 'p', got None twice"),
         ([("p", b"x", 1)], "when", "--delta: expected a column 'when', got 'pump', 'model', 'at'"),
     ],
 )
@@ -167,3 +225,24 @@ def test_a_container_gets_the_files(
     assert run("--remove-absent", into=f"{azurite.blob_endpoint}/{fresh_name}") == 0
 
     assert sorted(blob.name for blob in client.list_blobs()) == ["README.import", "p1.pkl"]
+
+
+@pytest.mark.stack
+def test_a_table_in_a_container_is_read_and_other_folders_are_not(
+    azurite: Azurite, fresh_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    client = ContainerClient.from_connection_string(azurite.connection_string, fresh_name)
+    client.create_container()
+    monkeypatch.setenv("STORAGE", azurite.connection_string)
+    write(tmp_path / "t", [("p1", make_model(1.0), 1)])
+    for name in list_files(tmp_path / "t"):
+        client.upload_blob(f"tables/t/{name}", (tmp_path / "t" / name).read_bytes())
+    url = f"{azurite.blob_endpoint}/{fresh_name}"
+    columns = ["--into", str(tmp_path / "models"), "--id", "pump", "--bytes", "model"]
+
+    assert main(["models", "import", "--delta", f"{url}/tables/t", *columns]) == 0
+    assert list_files(tmp_path / "models") == ["README.import", "p1.pkl"]
+    assert main(["models", "import", "--delta", f"{url}/tables", *columns]) == 2
+    message = f"--delta: expected a Delta table, which is a folder with _delta_log, got other files in {url}/tables"
+    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What an option of a command cannot be is told in one line, with the option's name."""
+"""A wrong option of a command is an error of one line, with the option's name."""
 
 from __future__ import annotations
 

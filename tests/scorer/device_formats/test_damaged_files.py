@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from scorer.device_formats.libraries import translate_errors
 from scorer.device_formats.mdf4_process import Mdf4Process
 from scorer.device_formats.options import FormatOptions
 from scorer.device_formats.series import Catalogue
-from shared.contract.errors import Malformed
+from shared.contract.errors import Malformed, Misconfigured
 from tests.scorer.device_formats.converting import make_channel, make_signal, read_readings, run, write_mdf, write_tdms
 
 T = 1_795_244_400  # 2026-11-21T07:00:00Z
@@ -114,6 +116,18 @@ def test_a_library_that_ends_its_process_does_not_end_ours(tmp_path: Path) -> No
         list(reader.read_samples(path, FormatOptions(), Catalogue()))
     assert len(list(reader.read_samples(path, FormatOptions(), Catalogue()))) == 3  # in another process
     reader.close()
+
+
+def test_a_file_that_was_removed_meanwhile_is_named(tmp_path: Path) -> None:
+    reader = Mdf4Process()
+    with pytest.raises(Misconfigured, match=r"gone\.mf4: No such file or directory"):
+        list(reader.read_samples(tmp_path / "gone.mf4", FormatOptions(), Catalogue()))
+    reader.close()
+
+
+def test_a_full_disk_of_temporary_files_is_not_the_fault_of_a_file() -> None:
+    with pytest.raises(Misconfigured, match=r"expected space in .* No space left"), translate_errors("MDF4"):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_text_that_is_not_utf_8_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

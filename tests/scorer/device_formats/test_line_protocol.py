@@ -81,9 +81,18 @@ def test_a_time_of_another_unit_is_refused_with_the_one_that_fits(
     assert not (tmp_path / "readings").exists()
 
 
+def test_a_time_beyond_all_calendars_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, f"m,device=a temp=1 {NS}")
+    assert run(path, "--into", tmp_path / "readings", "--precision", "s") == 2
+    assert "which is after the year 9999; set --precision ns" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        (f"m,device=a temp=1 1{'0' * 30}", "expected a timestamp of 64 bits, got 31 characters: 10000"),
+        (f"m,device=a temp=1 {'9' * 5000}", "expected a timestamp of 64 bits, got 5000 characters: 999"),
+        ("m,device=a temp=1 9223372036854775807", "which is 2262-04-11T23:47:16.854775+00:00; no --precision fits"),
         ("m,device=pump1 temp=1", "expected a timestamp, got a line without one"),
         (f"m temp=1 {NS}", "expected one tag, which names the device, got none; set --device-tag, or --device"),
         (f"m,device=a,host=b temp=1 {NS}", "got device, host; set --device-tag, or --device"),
@@ -153,6 +162,22 @@ def test_a_field_or_a_tag_says_which_lines_are_good(
     rows = list_rows(convert(tmp_path, write(tmp_path, *lines), "--quality", good, "--device-tag", "device"))
     assert rows == [(0, "a", 1), (1, "a", None)]
     assert "1 of 2 readings are gaps: 1 bad quality" in capsys.readouterr().out
+
+
+def test_a_quality_that_no_line_has_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, f'm,device=a temp=1,status="ok" {NS}')
+    assert run(path, "--into", tmp_path / "readings", "--quality", "state=ok") == 2
+    message = "scorer: --quality: expected a field, tag, label or channel 'state' in the files, got none of that name\n"
+    assert capsys.readouterr().err == message
+    assert not (tmp_path / "readings").exists()
+
+
+def test_a_quality_that_no_reading_has_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f'm,device=a temp=1,status="ok" {NS}', f"m,device=a temp=2,status=192i {T + 1}000000000"]
+    rows = list_rows(convert(tmp_path, write(tmp_path, *lines), "--quality", "status=OK"))
+    assert rows == [(0, "a", None), (1, "a", None)]
+    warning = "warning: all 2 readings are gaps: --quality expects status=OK, got '192', 'ok'\n"
+    assert capsys.readouterr().out.startswith(warning)
 
 
 def test_a_file_larger_than_what_is_read_at_once(tmp_path: Path) -> None:

@@ -111,11 +111,12 @@ def test_texts_and_formulas_are_left_out_and_counted(tmp_path: Path, capsys: pyt
     assert expected in capsys.readouterr().out
 
 
-def test_a_channel_without_samples_is_a_column_of_gaps(tmp_path: Path) -> None:
+def test_channels_without_readings_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     groups = [make_signal("temp", [1.0, 2.0])], [make_signal("flow", np.zeros(0))]
     table = convert(tmp_path, write_mdf(tmp_path / "pump1.mf4", *groups))
-    assert table.column_names == ["time", "device", "flow", "temp"]
-    assert list_rows(table) == [(0, "pump1", None, 1), (1, "pump1", None, 2)]
+    assert table.column_names == ["time", "device", "temp"]
+    assert list_rows(table) == [(0, "pump1", 1), (1, "pump1", 2)]
+    assert "left out: 1 channels without readings" in capsys.readouterr().out
 
 
 def test_each_element_of_an_array_is_a_sensor(tmp_path: Path) -> None:
@@ -150,7 +151,10 @@ def test_an_offset_of_the_header_does_not_move_the_start(tmp_path: Path) -> None
 def test_two_channels_of_one_name_need_names_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_mdf(tmp_path / "pump1.mf4", [make_signal("temp", [1.0])], [make_signal("temp", [2.0])])
     assert run(path, "--into", tmp_path / "readings") == 2
-    assert "expected one channel 'temp', got several; set --sensor '{group}.{channel}'" in capsys.readouterr().err
+    assert (
+        "expected one channel 'temp', got several; set --device '{group}' or --sensor '{group}.{channel}'"
+        in capsys.readouterr().err
+    )
     table = convert(tmp_path, path, "--sensor", "{group}.{channel}")
     assert list_rows(table) == [(0, "pump1", 1, 2)]
     assert table.column_names[2:] == ["0.temp", "1.temp"]

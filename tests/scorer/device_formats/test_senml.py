@@ -115,6 +115,11 @@ def test_a_name_without_device_or_sensor_is_refused(
         ({"v": 1, "bver": 11}, "expected bver (10, 26), the same in the whole pack, got 11"),
         ({"v": 1, "u": 5}, "expected a text as u, got 5"),
         ({"v": 1, "t": 0}, "set --now"),
+        ({"v": 1, "t": 1e30}, "record 1: expected a time from 1990 to 2100, got 1e+30 s from 1970"),
+        ({"v": 1, "t": 10**30}, "record 1: expected a time from 1990 to 2100, got 1e+30 s from 1970"),
+        ({"v": 1, "bt": -1e308}, "record 1: expected a time from 1990 to 2100, got -1e+308 s from 1970"),
+        ({"v": 10**400}, "record 1: expected a finite number as v, got 1000"),
+        ({"v": 10**308, "bv": 10**308}, "record 1: expected numbers below 1.8e308, got a larger one"),
         ({"v": 1, "t": 4_200_000_000}, "expected times from 1990 to 2100, got 2103-02-04T02:40:00+00:00"),
     ],
 )

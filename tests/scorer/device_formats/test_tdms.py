@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from nptdms import ChannelObject, GroupObject, RootObject, TdmsWriter
+from nptdms import ChannelObject, GroupObject, RootObject, TdmsChannel, TdmsWriter
 
 from tests.scorer.device_formats.converting import START, convert, list_rows, make_channel, run, write_tdms
 
@@ -58,6 +59,10 @@ def test_a_file_that_was_resumed_after_an_hour_is_refused(tmp_path: Path, capsys
         ({"wf_start_time": None}, "expected a start time, got none; write the properties of its waveform"),
         ({"wf_increment": None}, "expected a time step above 0, got none; write the properties of its waveform"),
         ({"wf_increment": 0.0}, "expected a time step above 0, got none"),
+        (
+            {"wf_start_offset": 1e300},
+            "channel /'g'/'temp': expected times in seconds from the start of the measurement",
+        ),
         ({"wf_increment": "1 s"}, "expected a number as wf_increment, got '1 s'"),
         ({"wf_start_time": np.datetime64("1904-01-01T00:00:00", "us")}, "expected times from 1990 to 2100, got 1904"),
     ],
@@ -140,6 +145,42 @@ def test_gaps_missing_values_and_quality_are_counted(tmp_path: Path, capsys: pyt
     assert table["temp"].to_pylist() == [1, None, None, None, None]
     counts = "1 bad quality, 1 infinite, 1 missing values, 1 not a number"
     assert f"note: 4 of 5 readings are gaps: {counts}" in capsys.readouterr().out
+
+
+def test_a_text_is_no_quality_of_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    channels = [make_channel("temp", [1.0]), make_channel("status", np.array([192], np.uint8))]
+    path = write_tdms(tmp_path / "pump1.tdms", channels)
+    assert run(path, "--into", tmp_path / "readings", "--quality", "status=ok") == 2
+    message = "channel /'g'/'status': --quality: expected a number, since the channel 'status' has numbers, got 'ok'"
+    assert message in capsys.readouterr().err
+
+
+def test_times_and_quality_of_a_group_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = Counter[str]()
+    read_data = TdmsChannel.read_data
+
+    def count_reads(channel: TdmsChannel, *arguments: int) -> object:
+        reads[channel.name] += 1
+        return read_data(channel, *arguments)
+
+    monkeypatch.setattr(TdmsChannel, "read_data", count_reads)
+    names = ["a", "b", "c"]
+    channels = [
+        ChannelObject("g", "Time", START + np.arange(2) * np.timedelta64(7, "s")),
+        ChannelObject("g", "ok", np.array([1, 0], np.uint8)),
+        *(ChannelObject("g", name, np.array([1.0, 2.0])) for name in names),
+    ]
+    path = write_tdms(tmp_path / "pump1.tdms", channels)
+    table = convert(tmp_path, path, "--time-channel", "Time", "--quality", "ok=1")
+    assert list_rows(table) == [(0, "pump1", 1, 1, 1), (7, "pump1", None, None, None)]
+    assert reads == {"Time": 1, "ok": 1, "a": 1, "b": 1, "c": 1}
+
+
+def test_channels_of_different_lengths_have_their_own_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scorer.device_formats.tdms.PIECE", 2)
+    channels = [make_channel("a", np.arange(5.0)), make_channel("b", [7.0], wf_increment=3.0)]
+    table = convert(tmp_path, write_tdms(tmp_path / "pump1.tdms", channels), "--long")
+    assert list_rows(table) == [*((i, "pump1", "a", i) for i in range(5)), (0, "pump1", "b", 7)]
 
 
 def test_an_index_file_of_another_recording_is_not_believed(tmp_path: Path) -> None:
