@@ -22,9 +22,9 @@ from typing import Any
 for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
-from scorer.commands import readings_options  # noqa: E402  # after the lines above
+from scorer.commands.desk import readings_options  # noqa: E402  # after the lines above
+from scorer.commands.desk.unscored import Output  # noqa: E402
 from scorer.commands.options import add_option, make_optional, parse_window  # noqa: E402  # after the lines above
-from scorer.commands.unscored import Output  # noqa: E402
 from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound  # noqa: E402
 from shared.contract.fleet.formats import ModelFormats  # noqa: E402
 from shared.contract.model_names import DEFAULT_PATTERN, Columns, ModelNames  # noqa: E402
@@ -79,11 +79,11 @@ def _run_command(options: argparse.Namespace) -> int:
         case "folder":
             return _score_folder(options)
         case "convert":
-            from scorer.commands import convert_models
+            from scorer.commands.desk import convert_models
 
             return convert_models.convert_folder(options.models, options.to, _get_names(options), options.output)
         case "models":
-            from scorer.commands import import_models
+            from scorer.commands.desk import import_models
 
             columns = import_models.TableColumns(options.id, options.bytes, options.version)
             return import_models.import_models(
@@ -91,11 +91,11 @@ def _run_command(options: argparse.Namespace) -> int:
                 remove_absent=options.remove_absent,
             )  # fmt: skip
         case "readings":
-            from scorer.commands import convert_readings
+            from scorer.commands.desk import convert_readings
 
             return convert_readings.convert_files(readings_options.make_options(options))
         case "predictions":
-            from scorer.commands import upgrade_predictions
+            from scorer.commands.desk import upgrade_predictions
 
             storage = os.environ.get("STORAGE", "")
             return upgrade_predictions.upgrade_files(options.location, storage, dry_run=options.dry_run)
@@ -119,7 +119,7 @@ def _run_command(options: argparse.Namespace) -> int:
 
 def _score_folder(options: argparse.Namespace) -> int:
     logging.getLogger("scorer").setLevel(logging.ERROR)  # the summary names what failed
-    from scorer.commands import score_folder
+    from scorer.commands.desk import score_folder
 
     _choose_kernels()
     return score_folder.score_models(

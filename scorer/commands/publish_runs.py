@@ -91,20 +91,20 @@ def _explain_failure(item: PublicationItem, error: Exception) -> PublicationResu
         case FleetError():
             return PublicationResult.for_item(item, reason=SinkReason.FAILED, message=str(error))
         case _:
-            log.error("run=%s could not be published", item.run, exc_info=error)
+            log.warning("run=%s could not be published", item.run, exc_info=error)
             message = f"{type(error).__name__}: {error}"
             return PublicationResult.for_item(item, reason=SinkReason.FAILED, message=message)
 
 
-def _write_progress(work: Container, run_id: str, done: int, total: int) -> None:
+def _write_progress(work: Container, run_id: str, n_runs: int, total: int) -> None:
     try:
-        work.write(paths.progress_path(run_id, CHUNK, ATTEMPT), b"", Progress(done, total).to_metadata())
+        work.write(paths.progress_path(run_id, CHUNK, ATTEMPT), b"", Progress(n_runs, total).to_metadata())
     except Unavailable as error:  # it decides nothing
         log.warning("progress is not written: %s", error)
 
 
 def _log_result(result: PublicationResult) -> None:
     if result.reason:
-        log.error("run=%s round=%s %s: %s", result.run, result.round, result.reason, result.message)
+        log.warning("run=%s round=%s %s: %s", result.run, result.round, result.reason, result.message)
     else:
         log.info("run=%s round=%s done: %s rows as %s", result.run, result.round, result.rows, result.stored)

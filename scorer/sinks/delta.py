@@ -210,8 +210,8 @@ def _find_range(groups: Sequence[Any], column: int) -> tuple[Any, Any] | None:
 
 def _format_time(instant: datetime, *, up: bool = False) -> str:
     since = instant.astimezone(UTC) - EPOCH
-    whole = since // _MILLISECOND + (1 if up and since % _MILLISECOND else 0)
-    return (EPOCH + whole * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    milliseconds = since // _MILLISECOND + (1 if up and since % _MILLISECOND else 0)
+    return (EPOCH + milliseconds * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @contextmanager

@@ -92,6 +92,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.sandbox": _SANDBOX,
     "scorer.scoring": _SCORING,
     "scorer.commands": _SCORING,
+    "scorer.commands.desk": _SCORING | {"scorer.commands.options"},
     # The console script, which alone may import both sides; nothing imports it.
     "fleetscore": {"scorer.__main__", "scorer.commands", "shared.__main__", "shared.cli", "shared.contract"},
 }
@@ -102,7 +103,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
     "scorer.arrow": _CONTRACT,
     "scorer.library_versions": set(),
     "scorer.processes": set(),
-    "scorer.commands.convert_models": _STORAGE
+    "scorer.commands.desk.convert_models": _STORAGE
     | {
         "scorer.estimators",
         "scorer.packs.fetch",
@@ -110,26 +111,26 @@ EXCEPTIONS: Mapping[str, set[str]] = {
         "scorer.model_files.estimator_kinds",
         "scorer.model_files.parsed",
         "scorer.model_files.sidecar",
-        "scorer.commands.folders",
-        "scorer.commands.convert_summary",
-        "scorer.commands.unscored",
+        "scorer.commands.desk.folders",
+        "scorer.commands.desk.convert_summary",
+        "scorer.commands.desk.unscored",
     },
     "scorer.commands.publish_runs": _SINKS | {"scorer.commands.options"},
-    "scorer.commands.convert_readings": _BASE
+    "scorer.commands.desk.convert_readings": _BASE
     | {
         "scorer.device_formats",
         "scorer.readings.layouts",
-        "scorer.commands.folders",
-        "scorer.commands.readings_options",
-        "scorer.commands.readings_summary",
-        "scorer.commands.unscored",
+        "scorer.commands.desk.folders",
+        "scorer.commands.desk.readings_options",
+        "scorer.commands.desk.readings_summary",
+        "scorer.commands.desk.unscored",
     },
-    "scorer.commands.readings_options": _CONTRACT
+    "scorer.commands.desk.readings_options": _CONTRACT
     | {
         "scorer.device_formats.options",
         "scorer.device_formats.names",
         "scorer.commands.options",
-        "scorer.commands.unscored",
+        "scorer.commands.desk.unscored",
     },
     # Sent by value and run on a worker, where the scorer is; the app itself never imports it.
     "shared.adapters.dask_cluster": _PORTS | {"scorer.commands.dask_launcher", "scorer.launch"},
@@ -154,7 +155,7 @@ ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {
     frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_",),
     frozenset(_NUMBERS): ("scorer",),
     frozenset(_RECORDERS): ("scorer.device_formats.libraries",),
-    frozenset(_LIBRARIES): ("scorer.estimators", "scorer.sandbox.supervisor", "scorer.commands.convert_models"),
+    frozenset(_LIBRARIES): ("scorer.estimators", "scorer.sandbox.supervisor", "scorer.commands.desk.convert_models"),
 }
 
 

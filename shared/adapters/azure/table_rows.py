@@ -33,6 +33,7 @@ ENTITY_LIMIT = 1_000_000  # bytes, as Table Storage counts them; it accepts 1,04
 FAILURES_LIMIT = 32_000  # UTF-16 units of one list of failures: a chunk has two, and rows are read by the thousand
 OWN_MESSAGE_LIMIT = 4_000  # characters of a run's or a chunk's own message
 EXAMPLE_LIMIT = 1_024  # characters of a failure's example: a model's id is shorter
+INTEGER_LIMIT = 2**31 - 1  # of a property that is a number; the SDK refuses a longer one that has no type
 KEY_LIMIT = 1_000  # characters; Table Storage accepts 1,023 in UTF-16
 
 _FORBIDDEN = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -81,7 +82,7 @@ def dump_row(value: object, partition: str, row: str) -> Row:
     doc: dict[str, Any] = _make_adapter(kind).dump_python(value, mode="json", exclude={"version"})
     flat = {"PartitionKey": check_key(partition), "RowKey": check_key(row), "schema": SCHEMA}
     for name, content in doc.items():
-        if isinstance(content, (dict, list)):
+        if isinstance(content, (dict, list)) or (isinstance(content, int) and abs(content) > INTEGER_LIMIT):
             flat.update(_split_text(f"{name}_json", _dump_json(content)))
         elif content is not None:
             flat[name] = content

@@ -13,8 +13,8 @@ from sklearn.manifold import Isomap
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
-from scorer.commands.convert_summary import Conversion, ConvertSummary
-from scorer.commands.unscored import Output
+from scorer.commands.desk.convert_summary import Conversion, ConvertSummary
+from scorer.commands.desk.unscored import Output
 from shared.contract.fleet.ignored_files import IgnoredFiles
 from shared.contract.reasons import Reason
 from shared.contract.text import MESSAGE_LIMIT

@@ -10,8 +10,8 @@ import pytest
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
-from scorer.commands.folder_summary import Summary
-from scorer.commands.unscored import NAMES, OPTIONS, Output, adapt_advice
+from scorer.commands.desk.folder_summary import Summary
+from scorer.commands.desk.unscored import NAMES, OPTIONS, Output, adapt_advice
 from shared.config import settings
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason, Source

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.__main__ import main
-from scorer.commands import score_folder
+from scorer.commands.desk import score_folder
 from scorer.predictions.table import SCHEMA
 from shared.contract.reasons import Reason
 

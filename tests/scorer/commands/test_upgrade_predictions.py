@@ -16,7 +16,7 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from scorer.__main__ import main
-from scorer.commands import upgrade_predictions
+from scorer.commands.desk import upgrade_predictions
 from scorer.predictions.rows import PredictionRows
 from scorer.predictions.table import SCHEMA, SCHEMAS, PartWriter, identify_schema, to_parquet, to_table, upgrade_table
 from scorer.storage.blob_store import Container, Folder, MappedFile

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scorer.commands.convert_models import convert_folder
-from scorer.commands.unscored import Output
+from scorer.commands.desk.convert_models import convert_folder
+from scorer.commands.desk.unscored import Output
 from scorer.errors import Unscorable
 from scorer.estimators import loader, registry
 from scorer.families.base import Family

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scorer.commands import convert_models
-from scorer.commands.unscored import Output
+from scorer.commands.desk import convert_models
+from scorer.commands.desk.unscored import Output
 from scorer.errors import Unscorable
 from scorer.estimators import loader, outlier_detector
 from scorer.families.base import BORDER, Family

@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from scorer.commands import score_folder
-from scorer.commands.score_folder import ScoreOptions
+from scorer.commands.desk import score_folder
+from scorer.commands.desk.score_folder import ScoreOptions
 from scorer.estimators import loader, outlier_detector
 from shared.contract.scoring_options import Features, ReadingOptions, ScoringOptions
 from tests.scorer.fleets import DETECTORS

@@ -17,14 +17,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from scorer.commands.options import name_option
 from scorer.predictions.stored_files import list_files, read_schema
 from scorer.predictions.table import NEWEST, SCHEMAS, PartWriter, encode_texts, identify_schema, upgrade_table
 from scorer.storage.blob_store import Container, Folder, open_container
 from shared.contract.domain import Original
 from shared.contract.errors import Malformed, NotFound, Protected
 from shared.contract.paths import is_prediction_path
-
-from .options import name_option
 
 
 def upgrade_files(location: str, storage: str = "", *, dry_run: bool = False) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from scorer.commands.options import name_option
 from scorer.errors import Unscorable
 from scorer.model_files.file_formats import READ_FORMATS, FileFormat, describe_start, identify_format
 from scorer.model_files.reader import SIZE_LIMIT, decompress_model
@@ -31,7 +32,6 @@ from shared.contract.model_names import Blob, ModelNames, find_id_problem
 from shared.contract.text import clip_text, make_digest
 
 from .folders import check_target
-from .options import name_option
 
 STATE = "README.import"
 ENDINGS = {

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scorer.commands.options import add_option, make_optional
 from scorer.device_formats.names import FilePattern, NamePattern, Template
 from scorer.device_formats.options import Format, FormatOptions, Precision, Quality, parse_names, parse_now
 from shared.contract.errors import Malformed
 from shared.contract.scoring_options import check_zone, parse_missing_values
 
-from .options import add_option, make_optional
 from .unscored import Output
 
 _NOTE = """A device is named by the file, or by the only tag of a line; a sensor by its channel or field; --device and
