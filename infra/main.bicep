@@ -310,9 +310,14 @@ var ofBatch = !useBatch ? {} : {
   BATCH_IDENTITY: identities.outputs.nodes
 }
 
-// A stream's files of an hour are closed five minutes after it (Capture), or after the delays of the job; the pipeline of
-// static data begins a quarter of an hour after it. The runs begin then, and `settings` can move them.
-var minute = !empty(staticData) ? 45 : streaming == 'analytics' ? (lateSeconds + outOfOrderSeconds + 599) / 60 : 10
+// When all files of an hour are closed, in minutes after it: those of Capture after five; those of the job after its limits,
+// within ten minutes that it takes to file them, less a second: 2,400 + 599 + 599 is still within the hour; those of static
+// data by 45, since its pipeline begins a quarter of an hour after the hour. Runs begin at the last of these.
+var filingSeconds = 599
+var captureMinute = streaming == 'capture' ? 10 : 0
+var analyticsMinute = streaming == 'analytics' ? (lateSeconds + outOfOrderSeconds + filingSeconds) / 60 : 0
+var staticMinute = empty(staticData) ? 0 : 45
+var minute = max(captureMinute, analyticsMinute, staticMinute)
 var ofReadings = empty(streaming) && empty(staticData) ? {} : { SCHEDULE: '0 ${minute} * * * *' }
 var ofIotHub = streaming == 'capture' && streamSource == 'iot-hub' ? {
   READINGS_COLUMNS: 'device=SystemProperties.iothub-connection-device-id'
@@ -415,6 +420,7 @@ module streamAlerts 'modules/stream-alerts.bicep' = if (!empty(streaming) || !em
     capture: streaming == 'capture'
     throughputUnits: throughputUnits
     jobId: streaming == 'analytics' ? analytics!.outputs.id : ''
+    behindSeconds: lateSeconds + outOfOrderSeconds + filingSeconds
     factoryId: empty(staticData) ? '' : factory!.outputs.id
     iotHubId: empty(streaming) ? '' : stream!.outputs.iotHubId
   }

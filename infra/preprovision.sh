@@ -24,6 +24,10 @@ case "${STREAMING:-}" in
     "" | capture | analytics) ;;
     *) expected "STREAMING to be capture, analytics or empty, got $STREAMING" ;;
 esac
+case "${STREAM_SOURCE:-}" in # the template compares letter by letter: another spelling would be no IoT Hub
+    "" | event-hub | iot-hub) ;;
+    *) expected "STREAM_SOURCE to be event-hub, iot-hub or empty, got $STREAM_SOURCE" ;;
+esac
 case "${STATIC_DATA:-}" in
     "" | copy | aggregate) ;;
     *) expected "STATIC_DATA to be copy, aggregate or empty, got $STATIC_DATA" ;;
