@@ -310,7 +310,10 @@ def _choose_report(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chu
 
 
 def _is_regression(run: Run, chunk: Chunk, report: Report) -> bool:
-    """Whether a round that carries models over scored fewer models than are committed: the node could not."""
+    """Whether a round that carries models over scored fewer models than are committed: the node could not carry them.
+
+    Also of a rescore: a model that a node cannot score once more keeps the rows that it has.
+    """
     before = chunk.committed.tally.scored if chunk.committed else 0
     return run.redo is not None and run.redo.carries and report.tally.scored < before
 
