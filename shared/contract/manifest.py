@@ -13,7 +13,7 @@ from .documents import NEWEST, check_needs, parse_count, parse_document, pick_fi
 from .domain import Model, ModelFile
 from .model_list import COLUMNS, ModelList
 from .model_names import DEFAULT_PATTERN, Columns, ModelNames
-from .readings.path_pattern import PathPattern
+from .readings.path_pattern import has_tokens
 from .reasons import Reason
 from .scoring_options import ScoringOptions
 from .windows import Window
@@ -122,7 +122,7 @@ class Manifest:
     @property
     def has_tokens(self) -> bool:
         """Whether its readings' path has `{device}` or the like."""
-        return PathPattern.parse(self.readings_path) is not None
+        return has_tokens(self.readings_path)
 
     def to_bytes(self) -> bytes:
         """The same manifest gives the same bytes."""

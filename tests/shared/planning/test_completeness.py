@@ -89,6 +89,13 @@ def test_people_are_told_what_is_missing() -> None:
         (MOVED_ON, "%H/", HOUR, "expected a READINGS_PATH that names each folder once in all years, got '%H/'"),
         (MOVED_ON, "%m/%d/", HOUR, "expected a READINGS_PATH that names each folder once in all years, got '%m/%d/'"),
         (MOVED_ON, "%Y/%H/", HOUR, "expected a READINGS_PATH that names each folder once in all years, got '%Y/%H/'"),
+        # A weekday is of each week of the month, an hour of 12 is shown twice a day, and ISO weeks are of ISO years.
+        *[(MOVED_ON, path, HOUR, f"expected a READINGS_PATH that names each folder once in all years, got {path!r}")
+          for path in ("%Y/%m/%a/", "%Y/%a/", "%Y/%m/%d/%I/", "%Y/%V/", "%G/%m/", "%Y/%d/", "%Y/%m/%d/%M/", "%c/",
+                       "%m/%d/%H%%Y/")],
+        *[(MOVED_ON, path, HOUR, "")
+          for path in ("%F/%H/", "%Y/%m/%d-%a/%H/", "%Y/%b/%d/%I%p/", "%G/%V/%u/", "%Y/%W/%w/%H/", "%Y/%-m/%-d/",
+                       "%y%j/%H/", "100%%/%Y/%m/")],
         (MARKED, "%Y-%m.csv", HOUR,
          "expected a READINGS_PATH of folders, which ends in /, for marker:_SUCCESS, got '%Y-%m.csv'"),
         # The next folder is so far that no run looks for it: a window would wait for itself, or for nothing.
