@@ -106,8 +106,8 @@ def _list_codes(pattern: str) -> frozenset[str]:
 def _name_once(codes: frozenset[str]) -> bool:
     """Whether a path with these codes is of one time only.
 
-    A code says when only beside the unit that it counts in: `%d` of a month, `%a` of a week, `%I` of half a day. With one
-    that is not listed, such as `%c`, nothing is certain.
+    A code says when only beside the unit that it counts in: `%d` of a month, `%a` of a week, `%I` of half a day. With
+    one that is not listed, such as `%c`, nothing is certain.
     """
 
     def has(letters: str) -> bool:
