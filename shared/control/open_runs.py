@@ -16,6 +16,7 @@ from shared.contract.reasons import Reason
 from shared.contract.windows import EPOCH, Window
 from shared.planning import due_windows
 from shared.planning.backfill import decide_window
+from shared.planning.completeness import Wait
 from shared.ports import Ledger
 from shared.state.requests import Backfill, BackfillState, Request, RequestKind
 from shared.state.runs import Phase, Run
@@ -163,10 +164,10 @@ class RunOpener:
         for window in due.waiting:
             if not self.has_room():
                 return watermark, False
-            waited = self.gate.check_window(window, now) if self.gate else None
-            if self.gate and waited is None and not self._has_run(window):
+            wait = self.gate.check_window(window, now) if self.gate else Wait.NOT_ASKED
+            if wait is Wait.GOES_ON and not self._has_run(window):
                 return watermark or window.start, True  # so that a first window stays the one that is due
-            run = self._open_due(Run(window, Phase.PLANNING, now, waited=waited))
+            run = self._open_due(Run(window, Phase.PLANNING, now, waited=wait.waited))
             if self.gate:
                 self.gate.note_opened(run)
             watermark = window.end

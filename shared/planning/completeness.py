@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Self
 
 from shared.contract.errors import Malformed
@@ -139,8 +140,22 @@ def find_wait_end(schedule: Schedule, window: Window, limit: timedelta) -> datet
     return schedule.next_fire(window.end - _SECOND) + limit
 
 
-def decide_wait(wait_end: datetime, now: datetime, *, is_complete: bool) -> Waited | None:
-    """How the wait of a window has ended; None while it waits."""
+class Wait(Enum):
+    """What becomes of a window that is due, by its readings. The value is what its run records."""
+
+    NOT_ASKED = None  # WAIT_FOR is not set
+    GOES_ON = "waits"  # it has no run yet
+    COMPLETE = Waited.COMPLETE
+    LIMIT = Waited.LIMIT
+
+    @property
+    def waited(self) -> Waited | None:
+        """How the wait has ended, for the window's run; None where there was none, or it goes on."""
+        return self.value if isinstance(self.value, Waited) else None
+
+
+def decide_wait(wait_end: datetime, now: datetime, *, is_complete: bool) -> Wait:
+    """Whether the wait of a window goes on, or how it has ended."""
     if is_complete:
-        return Waited.COMPLETE
-    return Waited.LIMIT if now >= wait_end else None
+        return Wait.COMPLETE
+    return Wait.LIMIT if now >= wait_end else Wait.GOES_ON
