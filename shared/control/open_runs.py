@@ -38,9 +38,7 @@ def reopen_run(
 
     Where nodes read schema 2, a reprocess lists the models once more, and a redrive scores them as they are now.
     """
-    newer = node_schema > 1
-    lists = kind in (RequestKind.EXTEND, RequestKind.RESCORE) or (newer and kind is RequestKind.REPROCESS)
-    planning = not run.plans or lists
+    planning = not run.plans or kind.writes_manifests(node_schema)
     read_at = run.read_at or run.planned_at  # a row from before there was a `read_at` has only the other
     return replace(
         run,
@@ -51,7 +49,7 @@ def reopen_run(
         redo=kind,
         granted=asked_at,
         planned_at=None if planning else now,
-        read_at=now if kind is RequestKind.REPROCESS and not planning else read_at,
+        read_at=now if kind.rereads and not planning else read_at,
         ended_at=None,
         cancelled_at=None,
         stopped=None,
@@ -60,7 +58,7 @@ def reopen_run(
         max_in_flight=None,
         tolerated_failures=None,
         own_manifests=False,
-        current_files=newer and kind.carries,
+        current_files=node_schema > 1 and kind.carries,
         done=0,
         reason=None,
         message="",
@@ -264,7 +262,7 @@ class RunOpener:
 
     def drop_idle_requests(self, requests: Sequence[Request]) -> None:
         """Remove cancels and limits of runs that are no longer watched or never existed; they would wait for ever."""
-        idle = [request for request in requests if request.kind in (RequestKind.CANCEL, RequestKind.LIMITS)]
+        idle = [request for request in requests if request.kind.is_for_open]
         if not idle:
             return
         targets = {run.id for run in self.ledger.list_watched_runs()} | {b.id for b in self.ledger.list_backfills()}
