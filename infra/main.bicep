@@ -69,7 +69,7 @@ param waitFor string = ''
 @description('More settings of the app, by name, such as { WINDOW: \'PT15M\' }: what README.md lists. They win over what the template says.')
 param settings object = {}
 
-// Who may use it over HTTP. With neither a sign-in nor a key, the app answers nobody but /api/health.
+// Who may use it over HTTP. With neither a sign-in nor a key, the app answers nothing but /api/health.
 
 @description('Microsoft Entra sign-in: the client id of the app registration that infra/sign-in.sh makes.')
 param entraClientId string = ''
@@ -84,7 +84,7 @@ param operateKeySha256 string = ''
 
 // What is watched
 
-@description('Who hears of alerts and of the budget. Empty: nobody does.')
+@description('Who hears of alerts and of the budget. Empty: no one does.')
 param alertEmail string = ''
 
 @description('What this may cost a month, in the currency of the subscription; e-mails at 80 and 100 percent, and when 100 is forecast. It stops nothing. 0: no budget.')
@@ -113,10 +113,10 @@ param dataRedundancy string = 'Standard_LRS'
 @maxValue(365)
 param undeleteDays int = 7
 
-@description('Key Vault: nobody can purge it, and its name stays taken for 90 days after a teardown.')
+@description('Key Vault: it cannot be purged, and its name stays taken for 90 days after a teardown.')
 param purgeProtection bool = false
 
-// How readings come. docs/streaming.md, docs/static-data.md; without any of it, somebody puts files into the container.
+// How readings come. docs/streaming.md, docs/static-data.md; without any of it, a person puts files into the container.
 
 @description('Readings from a stream of events. capture: an event hub files them as they come; analytics: a Stream Analytics job files means of a minute. Empty: no stream.')
 @allowed(['', 'capture', 'analytics'])
@@ -173,7 +173,7 @@ param staticFrom string = utcNow('yyyy-MM-01T00:00:00Z')
 
 // The person who deploys, who will upload models. azd sets it: AZURE_PRINCIPAL_ID.
 
-@description('The object id of whoever may upload models and readings and read predictions. Empty: nobody beside the app.')
+@description('The object id of whoever may upload models and readings and read predictions. Empty: the app alone.')
 param personId string = ''
 
 @description('What that is.')

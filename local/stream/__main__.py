@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 
 from local import fleet, stack
@@ -41,7 +41,8 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
     values = _load_settings(options, screen)
     options.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as started:
-        for server in started.enter_context(stack.services(values, options.folder.resolve())):
+        servers = started.enter_context(stack.services(values, options.folder.resolve()))
+        for server in servers:
             screen.say(server.name, str(server))
         stores = Stores.open(values)
         started.callback(_remove, values)
@@ -50,7 +51,7 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
         start = Window.containing(datetime.now(UTC), HOUR).start - (options.hours + 2) * HOUR
         events = Simulation(machines.pumps, start, options.hours, seed=options.seed).list_events()
         files = deque(list_files(events, options.partitions, by_iot_hub=options.iot_hub))
-        player = Player(bootstrap.build_control_plane(values), stores.readings, stores.predictions, files)
+        player = Player(bootstrap.build_control_plane(values), stores.readings, stores.predictions, files, servers)
         source = "an IoT Hub and an event hub" if options.iot_hub else "an event hub"
         screen.say(
             "stream",
@@ -73,18 +74,20 @@ def _load_settings(options: argparse.Namespace, screen: Screen) -> Settings:
 
 
 def _remove(values: Settings) -> None:
-    """Remove what this play has stored."""
+    """Remove what this play has stored; what a storage that has ended holds stays there."""
+    from azure.core.exceptions import AzureError
     from azure.data.tables import TableServiceClient
     from azure.storage.blob import BlobServiceClient
 
-    with BlobServiceClient.from_connection_string(values.storage) as blobs:
-        for container in (
-            *(values.models_container, values.readings_container),
-            *(values.predictions_container, values.work_container),
-        ):
-            blobs.delete_container(container)
-    with TableServiceClient.from_connection_string(values.storage) as tables:
-        tables.delete_table(values.ledger_table)
+    with suppress(AzureError):
+        with BlobServiceClient.from_connection_string(values.storage, retry_total=0) as blobs:
+            for container in (
+                *(values.models_container, values.readings_container),
+                *(values.predictions_container, values.work_container),
+            ):
+                blobs.delete_container(container)
+        with TableServiceClient.from_connection_string(values.storage, retry_total=0) as tables:
+            tables.delete_table(values.ledger_table)
 
 
 def _train(machines: DemoFleet, stores: Stores, screen: Screen) -> None:

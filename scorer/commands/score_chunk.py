@@ -279,7 +279,7 @@ class _ChunkInputs:
                     scored, next_pack = scored + len(next_pack.models), next(loaded_packs, None)
             if scored >= bounds[end]:
                 warnings.add_counts(readings.list_warnings())
-                self.late.add(readings.late.rows, readings.late.unread_rows, readings.late.devices)
+                self.late.merge(readings.late)
                 first = end
 
     def _count_passes(self, n_bytes: int) -> int:

@@ -75,7 +75,7 @@ class RunOpener:
     gate: WindowGate | None = None  # None: windows that are due do not wait for their readings
 
     def grant_requests(self, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
-        """Open or reopen the runs that people requested, while there is room; they go before those of the schedule.
+        """Open or reopen the runs that people requested, while places are free; they go before those of the schedule.
 
         Returns the requests that still wait.
         """
@@ -139,7 +139,7 @@ class RunOpener:
         return [request, *cancels]
 
     def open_due_windows(self, watermark: datetime | None, now: datetime) -> tuple[datetime | None, bool]:
-        """Open the windows that are due, oldest first, while there is room.
+        """Open the windows that are due, oldest first, while places are free.
 
         Returns the end of the last decided window, and whether none is left that needs a place. A window that waits
         for its readings needs none; those after it wait too.
@@ -190,7 +190,7 @@ class RunOpener:
         return stored.is_withdrawn and stored.opened_at < due_at
 
     def _has_run(self, window: Window) -> bool:
-        """Whether somebody has opened the run of a window that is due, and waits."""
+        """Whether a window that is due and waits has a run all the same, such as one that a person requested."""
         try:
             return not self._is_replaced(self.ledger.read_run(window.id))
         except NotFound:
