@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
+from local.stream.capture import SCHEMA
 from shared.contract.model_names import Columns
 from shared.contract.windows import Window
 
@@ -96,17 +97,6 @@ def _nest(row: dict[str, Any]) -> dict[str, Any]:
     return {"meta": {"ts": row["time"], "device": {"id": row["device"]}}, "telemetry": telemetry}
 
 
-CAPTURE = fastavro.parse_schema({
-    "type": "record", "name": "EventData", "namespace": "Microsoft.ServiceBus.Messaging", "fields": [
-        {"name": "SequenceNumber", "type": "long"}, {"name": "Offset", "type": "string"},
-        {"name": "EnqueuedTimeUtc", "type": "string"},
-        {"name": "SystemProperties", "type": {"type": "map", "values": ["long", "double", "string", "bytes"]}},
-        {"name": "Properties", "type": {"type": "map", "values": ["long", "double", "string", "bytes", "null"]}},
-        {"name": "Body", "type": ["null", "bytes"]},
-    ],
-})  # fmt: skip
-
-
 def _write_capture(table: pa.Table) -> bytes:
     events = []
     for number, row in enumerate(_format_times(table).to_pylist()):
@@ -117,7 +107,7 @@ def _write_capture(table: pa.Table) -> bytes:
             "SystemProperties": system, "Properties": {}, "Body": json.dumps(body).encode(),
         })  # fmt: skip
     sink = io.BytesIO()
-    fastavro.writer(sink, CAPTURE, events, codec="deflate")
+    fastavro.writer(sink, SCHEMA, events, codec="deflate")
     return sink.getvalue()
 
 
