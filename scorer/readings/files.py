@@ -143,7 +143,7 @@ def read_tables(
     """
     expected, device = frozenset(request.devices), request.columns.device
     own = [file for file in files if device not in file.keys or file.keys[device] in expected]
-    rest = iter(group_files(own, request.columns) if is_joining else own)
+    rest = iter(group_files(own, request.columns, request.policy.csv) if is_joining else own)
     with ThreadPoolExecutor(FETCHERS) as pool:
         waiting: deque[tuple[File | FileGroup, Future[list[Table | DamagedRange | None]]]] = deque()
         while True:
