@@ -1,5 +1,6 @@
 """Many small files are read as one: what comes out is what each file alone would give, and faults name their file."""
 
+import gzip
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -303,3 +304,23 @@ def test_files_of_a_header_alone_say_no_columns(tmp_path: Path) -> None:
         (tmp_path / f"{name_device(index)}.csv").write_text("time,a,b\n")
 
     assert read(tmp_path, "csv", devices=3).columns == {}
+
+
+def test_memory_is_estimated_by_the_bytes_of_a_file_and_by_the_cells_of_a_parquet_file(tmp_path: Path) -> None:
+    text = b"time,device,a\n2026-11-21T07:00:00Z,d00,1\n"
+    rows = pa.table({"time": np.zeros(7, "datetime64[us]"), "device": ["d00"] * 7, "a": np.zeros(7)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink)
+    parquet = sink.getvalue().to_pybytes()
+
+    def estimate(name: str, data: bytes, pattern: str = "") -> int:
+        (tmp_path / name).write_bytes(data)
+        path = pattern or name
+        return source.open_readings(
+            Folder(tmp_path), ["" if pattern else path], Columns(), HOUR, ReadingOptions(), pattern
+        ).estimate_memory()
+
+    assert estimate("x.csv", text) == 4 * len(text)
+    assert estimate("x.csv.gz", gzip.compress(text)) == 20 * len(gzip.compress(text))
+    assert estimate("x.parquet", parquet) == 7 * 24 * 4
+    assert estimate("d00.small", parquet, "{device}.small") == 20 * len(parquet)
