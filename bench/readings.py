@@ -4,6 +4,8 @@ The same rows in each form: DEVICES devices, 60 rows of 4 features. *Ours* lists
 devices, as a chunk does; pandas reads the same files to the same columns: times as instants, ids, float64. Each in a
 process of its own, in turn, medians of CPU. *Cold*: the first time in a process, with its imports; *warm*: the second.
 
+Then what each form takes in memory (`readings_memory`). Some five minutes on two idle cores.
+
 Prints Markdown. With `--into FILE` it also takes the place of what stands there between the marks. `--forms` chooses.
 """
 
@@ -25,9 +27,11 @@ from shared.contract.scoring_options import ReadingOptions
 from .document import describe_machine, write_table
 from .measure import Cost, measure_cost, run_alone
 from .readings_forms import FORMS, WINDOW, Form
+from .readings_memory import format_memory, measure_memory
 
 BEGIN, END = "<!-- readings -->\n", "<!-- /readings -->"
-DEVICES, ROUNDS = 10_000, 5
+DEVICES, ROUNDS, FILES = 2_000, 3, 4  # files: that the rows of all devices are cut into
+MEASURED = 8_000  # devices of the table of memory
 PACKAGES = ("pyarrow", "pandas", "fastavro", "numpy")
 
 
@@ -92,7 +96,7 @@ class Row:
 def measure_form(form: Form, devices: int, rounds: int) -> Row:
     """Ours and pandas in turn."""
     with tempfile.TemporaryDirectory() as root:
-        form.write(Path(root), devices)
+        form.write(Path(root), devices, FILES)
         files = sum(path.is_file() for path in Path(root).rglob("*"))
         ours, other = list[Reading](), list[Reading]()
         for _ in range(rounds):
@@ -123,17 +127,22 @@ def format_rows(rows: Sequence[Row], devices: int) -> str:
     return "\n".join([head, *(row.format(devices) for row in rows)])
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.readings", description=__doc__)
     parser.add_argument("--devices", type=int, default=DEVICES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--measured", type=int, default=MEASURED, help="devices of the table of memory")
     parser.add_argument("--forms", nargs="*", choices=list(FORMS), default=list(FORMS))
     parser.add_argument("--into", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     machine = describe_machine(PACKAGES)
     rows = [measure_form(FORMS[name], options.devices, options.rounds) for name in options.forms]
-    text = f"{machine} {options.devices:,} devices.\n\n{format_rows(rows, options.devices)}\n"
+    memory = [measure_memory(FORMS[name], options.measured) for name in options.forms]
+    text = (
+        f"{machine} {options.devices:,} devices.\n\n{format_rows(rows, options.devices)}\n\n"
+        f"Memory, of {options.measured:,} devices.\n\n{format_memory(memory)}\n"
+    )
     write_table(options.into, BEGIN, END, text)
 
 

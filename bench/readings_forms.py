@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import itertools
 import json
@@ -17,13 +18,13 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
+from local.stream.capture import SCHEMA
 from shared.contract.model_names import Columns
 from shared.contract.windows import Window
 
 ROWS, FEATURES = 60, ("a", "b", "c", "d")
 WINDOW = Window.parse("20261121T0700Z-PT1H")
 HOUR = "date=2026-11-21/hour=07"
-FILES = 4  # that the rows of all devices are cut into
 PROPERTIES = ("iothub-connection-device-id", "iothub-enqueuedtime", "iothub-message-source", "x-opt-sequence-number")
 
 
@@ -32,7 +33,7 @@ class Form:
     """A form: how it is written and read. *goal*: the ratio to pandas' CPU that is wanted, or the time of a file."""
 
     name: str
-    write: Callable[[Path, int], None]
+    write: Callable[[Path, int, int], None]  # into a folder, of so many devices, cut into so many files
     read_by_pandas: Callable[[Path], int]
     goal: str
     pattern: str = "date=%Y-%m-%d/hour=%H/"
@@ -96,17 +97,6 @@ def _nest(row: dict[str, Any]) -> dict[str, Any]:
     return {"meta": {"ts": row["time"], "device": {"id": row["device"]}}, "telemetry": telemetry}
 
 
-CAPTURE = fastavro.parse_schema({
-    "type": "record", "name": "EventData", "namespace": "Microsoft.ServiceBus.Messaging", "fields": [
-        {"name": "SequenceNumber", "type": "long"}, {"name": "Offset", "type": "string"},
-        {"name": "EnqueuedTimeUtc", "type": "string"},
-        {"name": "SystemProperties", "type": {"type": "map", "values": ["long", "double", "string", "bytes"]}},
-        {"name": "Properties", "type": {"type": "map", "values": ["long", "double", "string", "bytes", "null"]}},
-        {"name": "Body", "type": ["null", "bytes"]},
-    ],
-})  # fmt: skip
-
-
 def _write_capture(table: pa.Table) -> bytes:
     events = []
     for number, row in enumerate(_format_times(table).to_pylist()):
@@ -117,27 +107,41 @@ def _write_capture(table: pa.Table) -> bytes:
             "SystemProperties": system, "Properties": {}, "Body": json.dumps(body).encode(),
         })  # fmt: skip
     sink = io.BytesIO()
-    fastavro.writer(sink, CAPTURE, events, codec="deflate")
+    fastavro.writer(sink, SCHEMA, events, codec="deflate")
     return sink.getvalue()
 
 
-def _split(write: Callable[[pa.Table], bytes], ending: str) -> Callable[[Path, int], None]:
+READING = fastavro.parse_schema({
+    "type": "record", "name": "Reading", "fields": [
+        {"name": "time", "type": "string"}, {"name": "device", "type": "string"},
+        *({"name": name, "type": "double"} for name in FEATURES),
+    ],
+})  # fmt: skip
+
+
+def _write_records(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    fastavro.writer(sink, READING, _format_times(table).to_pylist(), codec="deflate")
+    return sink.getvalue()
+
+
+def _split(write: Callable[[pa.Table], bytes], ending: str) -> Callable[[Path, int, int], None]:
     """Writes the rows of all devices into a few files of the hour's folder."""
 
-    def write_files(root: Path, devices: int) -> None:
+    def write_files(root: Path, devices: int, n_files: int) -> None:
         folder = root / HOUR
         folder.mkdir(parents=True)
-        bounds = np.linspace(0, devices, FILES + 1).astype(int)
+        bounds = np.unique(np.linspace(0, devices, n_files + 1).astype(int))
         for index, (first, end) in enumerate(itertools.pairwise(bounds)):
             (folder / f"part-{index}.{ending}").write_bytes(write(make_wide(int(first), int(end))))
 
     return write_files
 
 
-def _write_each(write: Callable[[pa.Table], bytes], ending: str) -> Callable[[Path, int], None]:
+def _write_each(write: Callable[[pa.Table], bytes], ending: str) -> Callable[[Path, int, int], None]:
     """Writes a file for each device, without a column for it."""
 
-    def write_files(root: Path, devices: int) -> None:
+    def write_files(root: Path, devices: int, n_files: int) -> None:  # noqa: ARG001  # as the other
         folder = root / HOUR
         folder.mkdir(parents=True)
         table = make_wide(0, devices)
@@ -205,6 +209,12 @@ def _read_capture(path: Path) -> pd.DataFrame:
     return rows.assign(ts=pd.to_datetime(rows["ts"], format="ISO8601"))
 
 
+def _read_records(path: Path) -> pd.DataFrame:
+    with path.open("rb") as file:
+        rows = pd.DataFrame(list(fastavro.reader(file)))
+    return rows.assign(time=pd.to_datetime(rows["time"], format="ISO8601"))
+
+
 NESTED = Columns.parse("time=meta.ts,device=meta.device.id,features=telemetry.*")
 IOT_HUB = Columns(time="ts", device="SystemProperties.iothub-connection-device-id")
 _EACH = "date=%Y-%m-%d/hour=%H/{device}."
@@ -222,6 +232,9 @@ FORMS = {form.name: form for form in (
          columns=NESTED),
     Form("Capture with an IoT Hub's properties", _split(_write_capture, "avro"), _read_all(_read_capture, "avro"),
          "0.3", columns=IOT_HUB),
+    Form("plain Avro", _split(_write_records, "avro"), _read_all(_read_records, "avro"), "-"),
+    Form("wide CSV, gzip", _split(lambda t: gzip.compress(_write_csv(t)), "csv.gz"), _read_all(_read_csv, "csv.gz"),
+         "1.0"),
     Form("one CSV a device", _write_each(_write_csv, "csv"), _read_all(_read_small_csv, "csv"), "45 µs a file",
          pattern=f"{_EACH}csv"),
     Form("one Parquet a device", _write_each(_write_small_parquet, "parquet"),

@@ -69,7 +69,7 @@ param waitFor string = ''
 @description('More settings of the app, by name, such as { WINDOW: \'PT15M\' }: what README.md lists. They win over what the template says.')
 param settings object = {}
 
-// Who may use it over HTTP. With neither a sign-in nor a key, the app answers nobody but /api/health.
+// Who may use it over HTTP. With neither a sign-in nor a key, the app answers nothing but /api/health.
 
 @description('Microsoft Entra sign-in: the client id of the app registration that infra/sign-in.sh makes.')
 param entraClientId string = ''
@@ -84,7 +84,7 @@ param operateKeySha256 string = ''
 
 // What is watched
 
-@description('Who hears of alerts and of the budget. Empty: nobody does.')
+@description('Who hears of alerts and of the budget. Empty: no one does.')
 param alertEmail string = ''
 
 @description('What this may cost a month, in the currency of the subscription; e-mails at 80 and 100 percent, and when 100 is forecast. It stops nothing. 0: no budget.')
@@ -113,10 +113,10 @@ param dataRedundancy string = 'Standard_LRS'
 @maxValue(365)
 param undeleteDays int = 7
 
-@description('Key Vault: nobody can purge it, and its name stays taken for 90 days after a teardown.')
+@description('Key Vault: it cannot be purged, and its name stays taken for 90 days after a teardown.')
 param purgeProtection bool = false
 
-// How readings come. docs/streaming.md, docs/static-data.md; without any of it, somebody puts files into the container.
+// How readings come. docs/streaming.md, docs/static-data.md; without any of it, a person puts files into the container.
 
 @description('Readings from a stream of events. capture: an event hub files them as they come; analytics: a Stream Analytics job files means of a minute. Empty: no stream.')
 @allowed(['', 'capture', 'analytics'])
@@ -173,7 +173,7 @@ param staticFrom string = utcNow('yyyy-MM-01T00:00:00Z')
 
 // The person who deploys, who will upload models. azd sets it: AZURE_PRINCIPAL_ID.
 
-@description('The object id of whoever may upload models and readings and read predictions. Empty: nobody beside the app.')
+@description('The object id of whoever may upload models and readings and read predictions. Empty: the app alone.')
 param personId string = ''
 
 @description('What that is.')
@@ -310,9 +310,14 @@ var ofBatch = !useBatch ? {} : {
   BATCH_IDENTITY: identities.outputs.nodes
 }
 
-// A stream's files of an hour are closed five minutes after it (Capture), or after the delays of the job; the pipeline of
-// static data begins a quarter of an hour after it. The runs begin then, and `settings` can move them.
-var minute = !empty(staticData) ? 45 : streaming == 'analytics' ? (lateSeconds + outOfOrderSeconds + 599) / 60 : 10
+// When all files of an hour are closed, in minutes after it: those of Capture after five; those of the job after its limits,
+// within ten minutes that it takes to file them, less a second: 2,400 + 599 + 599 is still within the hour; those of static
+// data by 45, since its pipeline begins a quarter of an hour after the hour. Runs begin at the last of these.
+var filingSeconds = 599
+var captureMinute = streaming == 'capture' ? 10 : 0
+var analyticsMinute = streaming == 'analytics' ? (lateSeconds + outOfOrderSeconds + filingSeconds) / 60 : 0
+var staticMinute = empty(staticData) ? 0 : 45
+var minute = max(captureMinute, analyticsMinute, staticMinute)
 var ofReadings = empty(streaming) && empty(staticData) ? {} : { SCHEDULE: '0 ${minute} * * * *' }
 var ofIotHub = streaming == 'capture' && streamSource == 'iot-hub' ? {
   READINGS_COLUMNS: 'device=SystemProperties.iothub-connection-device-id'
@@ -415,6 +420,7 @@ module streamAlerts 'modules/stream-alerts.bicep' = if (!empty(streaming) || !em
     capture: streaming == 'capture'
     throughputUnits: throughputUnits
     jobId: streaming == 'analytics' ? analytics!.outputs.id : ''
+    behindSeconds: lateSeconds + outOfOrderSeconds + filingSeconds
     factoryId: empty(staticData) ? '' : factory!.outputs.id
     iotHubId: empty(streaming) ? '' : stream!.outputs.iotHubId
   }

@@ -24,6 +24,10 @@ case "${STREAMING:-}" in
     "" | capture | analytics) ;;
     *) expected "STREAMING to be capture, analytics or empty, got $STREAMING" ;;
 esac
+case "${STREAM_SOURCE:-}" in # the template compares letter by letter: another spelling would be no IoT Hub
+    "" | event-hub | iot-hub) ;;
+    *) expected "STREAM_SOURCE to be event-hub, iot-hub or empty, got $STREAM_SOURCE" ;;
+esac
 case "${STATIC_DATA:-}" in
     "" | copy | aggregate) ;;
     *) expected "STATIC_DATA to be copy, aggregate or empty, got $STATIC_DATA" ;;
@@ -46,7 +50,7 @@ azd env set SCORER_TAG "$SCORER_TAG"
 # The same of the first hour of static data: the trigger begins with the hour in which it was first asked for.
 [ -z "${STATIC_DATA:-}" ] || [ -n "${STATIC_FROM:-}" ] || azd env set STATIC_FROM "$(date -u +%Y-%m-%dT%H:00:00Z)"
 
-# What runs now shall not be told of an image that is not there yet: where there is a registry, it is built first.
+# What runs now shall not get an image that does not exist yet: where there is a registry, it is built first.
 if [ -n "${AZURE_CONTAINER_REGISTRY_NAME:-}" ]; then
     SCORER_IMAGE="fleetscore-scorer:$SCORER_TAG" sh infra/build.sh
 fi

@@ -11,32 +11,23 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
-
-import psutil
 
 from shared.config import settings
-from shared.contract.errors import FleetError, Malformed, Misconfigured
 from shared.contract.windows import Window
 
 from . import demo, stack
+from .command import add_places, parse_count, run_command, set_environment
 from .fleet import DemoFleet, Stores
 from .forecast import ForecastFleet
 from .pumps import HOUR
 from .screen import Screen
-from .settings_file import read_settings
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-INTERRUPTED = 130
 DEFAULT = "pumps"
 FLEETS: Mapping[str, type[DemoFleet | ForecastFleet]] = {DEFAULT: DemoFleet, "forecast": ForecastFleet}
 # Settings that name what two fleets must not share.
@@ -49,37 +40,7 @@ OWN_NAMES = (
 def main() -> int:
     """Run the command; returns the exit code. No process that it started is left when it returns."""
     options = _parser().parse_args()
-    screen = Screen()
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
-    try:
-        return _run(options, screen)
-    except KeyboardInterrupt:
-        code, message = INTERRUPTED, "interrupted"
-    except FleetError as error:
-        code, message = 2 if isinstance(error, Misconfigured | Malformed) else 1, str(error)
-    finally:
-        _end_children()
-    screen.clear()
-    print(f"{message}; all started processes have ended", file=sys.stderr)
-    return code
-
-
-def _interrupt(*_: int | FrameType | None) -> NoReturn:
-    """Stop in order. Further signals are ignored, since they would leave processes behind."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _end_children() -> None:
-    """End the processes that an interrupted start has left."""
-    children = psutil.Process().children(recursive=True)
-    for order in (psutil.Process.terminate, psutil.Process.kill):
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                order(child)
-        _, children = psutil.wait_procs(children, timeout=5)
+    return run_command(lambda screen: _run(options, screen))
 
 
 def _run(options: argparse.Namespace, screen: Screen) -> int:
@@ -116,11 +77,7 @@ def _settings(path: Path, screen: Screen, fleet: str) -> settings.Settings:
 
     A fleet other than the first has names of its own: neither its models nor its runs are among those of the first.
     """
-    if not path.exists():
-        shutil.copy(stack.HOME / "local.settings.example.json", path)
-        screen.say("settings", f"{path}, a copy of local.settings.example.json")
-    for name, value in read_settings(path).items():
-        os.environ.setdefault(name, value)  # inherited by all started processes
+    set_environment(path, screen)
     loaded = settings.load_settings()
     if fleet == DEFAULT:
         return loaded
@@ -137,20 +94,13 @@ def _stay(servers: list[stack.Server], until: datetime) -> None:
         time.sleep(1)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="The whole stack on this machine.")
     parser.add_argument("command", choices=["demo", "run", "services"])
     parser.add_argument("--fleet", choices=list(FLEETS), default=DEFAULT, help="(%(default)s)")
-    parser.add_argument("--devices", type=_count, help="of the demo's fleet (500 pumps, or 200 meters)")
+    parser.add_argument("--devices", type=parse_count, help="of the demo's fleet (500 pumps, or 200 meters)")
     parser.add_argument("--port", type=int, default=7071, help="of the development host (%(default)s)")
-    parser.add_argument("--folder", type=Path, default=stack.HOME / ".local", help="for data and logs (%(default)s)")
-    parser.add_argument("--settings", type=Path, default=stack.HOME / "local.settings.json", help="(%(default)s)")
+    add_places(parser)
     return parser
 
 

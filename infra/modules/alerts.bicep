@@ -26,7 +26,7 @@ var rules = [
     name: 'window-missed'
     severity: 2
     window: 'PT15M'
-    description: 'Windows fell due while nobody looked, and are too old to be caught up with. docs/runbook.md: score them by a backfill.'
+    description: 'Windows fell due while the app did not look, and are too old to be caught up with. docs/runbook.md: score them by a backfill.'
     query: 'traces | where message matches regex "run=[^ ]+ missed: "'
   }
   {

@@ -43,7 +43,7 @@ resource job 'Microsoft.StreamAnalytics/streamingjobs@2021-10-01-preview' = {
     jobType: 'Cloud'
     compatibilityLevel: '1.2'
     outputErrorPolicy: 'Stop' // what cannot be written stops the job, and is not dropped unseen
-    // `Adjust` would date a late event anew, and put it into a minute in which it was not measured.
+    // `Adjust` would give a late event another time, and put it into a minute in which it was not measured.
     eventsOutOfOrderPolicy: 'Drop'
     eventsLateArrivalMaxDelayInSeconds: lateSeconds
     eventsOutOfOrderMaxDelayInSeconds: outOfOrderSeconds

@@ -48,7 +48,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2024-11-01' = {
-  // checkov:skip=CKV_AZURE_17: who comes in is told by Microsoft Entra or by a key, not by certificates
+  // checkov:skip=CKV_AZURE_17: Microsoft Entra or a key says who comes in, not by certificates
   // checkov:skip=CKV_AZURE_18: Flex Consumption decides itself which HTTP it speaks
   // checkov:skip=CKV_AZURE_67: the same
   // checkov:skip=CKV_AZURE_212: it scales to zero on purpose
@@ -82,7 +82,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
     properties: union(ofHost, ofGuard, settings)
   }
 
-  // Nobody publishes by a password. azd does it by a token.
+  // Nothing is published by a password. azd does it by a token.
   resource scm 'basicPublishingCredentialsPolicies' = {
     name: 'scm'
     properties: { allow: false }

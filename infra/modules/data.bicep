@@ -31,7 +31,7 @@ var publishing = concat([{ to: app, role: contributor }], looking)
 var working = concat([{ to: app, role: contributor }, { to: nodes, role: contributor }], looking)
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
-  // checkov:skip=CKV_AZURE_35: no private network yet, and nodes come from addresses that nobody knows: docs/security.md
+  // checkov:skip=CKV_AZURE_35: no private network yet, and nodes come from addresses that are not known before: docs/security.md
   // checkov:skip=CKV_AZURE_59: the same; allowBlobPublicAccess is false, and there are no keys
   // checkov:skip=CKV_AZURE_206: a parameter; main.prod.bicepparam takes three zones
   // checkov:skip=CKV_AZURE_43: checkov cannot work out the name; a test does
@@ -120,7 +120,7 @@ resource onWork 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
-// On the account, and not on the table: an insert that meets no table is told so only to who may make it.
+// On the account, and not on the table: only who may make a table hears that it is missing.
 resource onLedger 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(account.id, appPrincipal, roles['Storage Table Data Contributor'])
   scope: account

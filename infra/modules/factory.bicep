@@ -1,5 +1,5 @@
-// Static data: files that lie in folders of their hours, copied as they are or as means of a minute into the readings.
-// Stopped until somebody starts its trigger: docs/static-data.md.
+// Static data: files in folders of their hours, copied as they are or as means of a minute into the readings.
+// Stopped until a person starts its trigger: docs/static-data.md.
 
 param location string
 param tags object
@@ -17,7 +17,7 @@ param sourceContainer string
 @description('The folder of an hour there, as formatDateTime writes it.')
 param sourceFolder string
 
-@description('The first hour, such as 2026-11-21T07:00:00Z. Azure lets nobody change it for a trigger that exists.')
+@description('The first hour, such as 2026-11-21T07:00:00Z. Azure does not let it be changed for a trigger that exists.')
 param from string
 
 param personId string
@@ -27,7 +27,7 @@ var roles = loadJsonContent('roles.json')
 var ofOurs = empty(sourceEndpoint)
 var endpoint = 'https://${account.name}.blob.${environment().suffixes.storage}'
 
-// A trigger's window is an hour, and its files lie in a folder of their own below the hour's: a window that is run again
+// A trigger's window is an hour, and its files are in a folder of their own below the hour's: a window that is run again
 // replaces what it has made and nothing else.
 var folders = {
   source: { value: '@formatDateTime(pipeline().parameters.start, \'${sourceFolder}\')', type: 'Expression' }

@@ -9,7 +9,7 @@ param appPrincipal string
 var roles = loadJsonContent('roles.json')
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
-  // checkov:skip=CKV_AZURE_35: no private network yet, and nodes come from addresses that nobody knows: docs/security.md
+  // checkov:skip=CKV_AZURE_35: no private network yet, and nodes come from addresses that are not known before: docs/security.md
   // checkov:skip=CKV_AZURE_59: the same; allowBlobPublicAccess is false, and there are no keys
   // checkov:skip=CKV_AZURE_206: nothing in it outlives a new deployment
   // checkov:skip=CKV_AZURE_43: checkov cannot work out the name; a test does

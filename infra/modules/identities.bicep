@@ -1,4 +1,4 @@
-// Who acts. Nobody here has a password or a key: Azure gives their tokens to the machines that they are assigned to.
+// Who acts. None of them has a password or a key: Azure gives their tokens to the machines that they are assigned to.
 
 param location string
 param tags object

@@ -8,7 +8,7 @@ param nodesPrincipal string
 var roles = loadJsonContent('roles.json')
 
 resource registry 'Microsoft.ContainerRegistry/registries@2025-04-01' = {
-  // checkov:skip=CKV_AZURE_139: no private network yet: docs/security.md. Nobody pulls without an identity
+  // checkov:skip=CKV_AZURE_139: no private network yet: docs/security.md. Images are pulled with an identity only
   // checkov:skip=CKV_AZURE_163: Defender for Containers scans, and is the subscription's to switch on
   // checkov:skip=CKV_AZURE_166: quarantine wants the tier Premium, at ten times the price, for one image of our own
   name: 'cr${token}'

@@ -8,53 +8,41 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import time
 from collections import Counter, deque
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 from local import fleet, stack
+from local.command import add_places, parse_count, run_command, set_environment
 from local.fleet import DemoFleet, Stores
 from local.pumps import HOUR, SIGNALS
 from local.screen import Screen
-from local.settings_file import read_settings
 from shared import bootstrap
 from shared.config import settings
 from shared.config.settings import Settings
-from shared.contract.errors import FleetError, Malformed, Misconfigured
 from shared.contract.windows import Window
 
 from .capture import list_files
 from .events import Arrival, Event, Simulation
 from .player import DUE, SETTINGS, Player, compare, list_windows
 
-INTERRUPTED = 130
 OF_IOT_HUB = {"READINGS_COLUMNS": "device=SystemProperties.iothub-connection-device-id"}
 
 
 def main() -> int:
     """Play; returns the exit code. No process that it started is left when it returns."""
     options = _parser().parse_args()
-    screen = Screen()
-    try:
-        return _run(options, screen)
-    except KeyboardInterrupt:
-        code, message = INTERRUPTED, "interrupted"
-    except FleetError as error:
-        code, message = 2 if isinstance(error, Misconfigured | Malformed) else 1, str(error)
-    screen.clear()
-    print(f"{message}; all started processes have ended", file=sys.stderr)
-    return code
+    return run_command(lambda screen: _run(options, screen))
 
 
 def _run(options: argparse.Namespace, screen: Screen) -> int:
-    values = _load_settings(options)
+    values = _load_settings(options, screen)
     options.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as started:
-        for server in started.enter_context(stack.services(values, options.folder.resolve())):
+        servers = started.enter_context(stack.services(values, options.folder.resolve()))
+        for server in servers:
             screen.say(server.name, str(server))
         stores = Stores.open(values)
         started.callback(_remove, values)
@@ -63,7 +51,7 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
         start = Window.containing(datetime.now(UTC), HOUR).start - (options.hours + 2) * HOUR
         events = Simulation(machines.pumps, start, options.hours, seed=options.seed).list_events()
         files = deque(list_files(events, options.partitions, by_iot_hub=options.iot_hub))
-        player = Player(bootstrap.build_control_plane(values), stores.readings, stores.predictions, files)
+        player = Player(bootstrap.build_control_plane(values), stores.readings, stores.predictions, files, servers)
         source = "an IoT Hub and an event hub" if options.iot_hub else "an event hub"
         screen.say(
             "stream",
@@ -73,12 +61,9 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
         return 0 if _play(player, events, screen) else 1
 
 
-def _load_settings(options: argparse.Namespace) -> Settings:
+def _load_settings(options: argparse.Namespace, screen: Screen) -> Settings:
     """The settings of the file, with containers of this play alone; put into the environment, which jobs inherit."""
-    if not options.settings.exists():
-        shutil.copy(stack.HOME / "local.settings.example.json", options.settings)
-    for name, value in read_settings(options.settings).items():
-        os.environ.setdefault(name, value)
+    set_environment(options.settings, screen)
     name = f"stream{time.time_ns() // 10**6}"
     containers = {
         f"{what}_CONTAINER": f"{name}-{what.lower()}" for what in ("MODELS", "READINGS", "PREDICTIONS", "WORK")
@@ -89,18 +74,20 @@ def _load_settings(options: argparse.Namespace) -> Settings:
 
 
 def _remove(values: Settings) -> None:
-    """Remove what this play has stored."""
+    """Remove what this play has stored; what a storage that has ended holds stays there."""
+    from azure.core.exceptions import AzureError
     from azure.data.tables import TableServiceClient
     from azure.storage.blob import BlobServiceClient
 
-    with BlobServiceClient.from_connection_string(values.storage) as blobs:
-        for container in (
-            *(values.models_container, values.readings_container),
-            *(values.predictions_container, values.work_container),
-        ):
-            blobs.delete_container(container)
-    with TableServiceClient.from_connection_string(values.storage) as tables:
-        tables.delete_table(values.ledger_table)
+    with suppress(AzureError):
+        with BlobServiceClient.from_connection_string(values.storage, retry_total=0) as blobs:
+            for container in (
+                *(values.models_container, values.readings_container),
+                *(values.predictions_container, values.work_container),
+            ):
+                blobs.delete_container(container)
+        with TableServiceClient.from_connection_string(values.storage, retry_total=0) as tables:
+            tables.delete_table(values.ledger_table)
 
 
 def _train(machines: DemoFleet, stores: Stores, screen: Screen) -> None:
@@ -171,23 +158,16 @@ def _counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local.stream", description="A day of events, in a minute or two.")
-    parser.add_argument("--devices", type=_count, default=20, help="pumps (%(default)s)")
-    parser.add_argument("--hours", type=_count, default=24, help="(%(default)s)")
-    parser.add_argument("--partitions", type=_count, default=2, help="of the event hub (%(default)s)")
+    parser.add_argument("--devices", type=parse_count, default=20, help="pumps (%(default)s)")
+    parser.add_argument("--hours", type=parse_count, default=24, help="(%(default)s)")
+    parser.add_argument("--partitions", type=parse_count, default=2, help="of the event hub (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of what goes wrong on the way (%(default)s)")
     parser.add_argument(
         "--iot-hub", action="store_true", help="events come through an IoT Hub, which says whose they are"
     )
-    parser.add_argument("--folder", type=Path, default=stack.HOME / ".local", help="for data and logs (%(default)s)")
-    parser.add_argument("--settings", type=Path, default=stack.HOME / "local.settings.json", help="(%(default)s)")
+    add_places(parser)
     return parser
 
 

@@ -2,7 +2,7 @@
 
 The schema, the names of system properties and the way that times are written are those of Event Hubs' documentation:
 https://learn.microsoft.com/azure/event-hubs/explore-captured-avro-files. A file's name has the time at which it was
-closed, so that the last events of an hour lie in the next folder.
+closed, so that the last events of an hour are in the next folder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Plays a simulation: files appear as their intervals close, each hour is scored by the app, faster than real time.
 
-The app is told the simulated time; its jobs are real ones. What was judged is read as consumers read it.
+The app gets the simulated time; its jobs are real ones. What was judged is read as consumers read it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from local import stack
 from local.pumps import HOUR
+from local.stack import Server
 from shared.contract.errors import Unavailable
 from shared.contract.paths import prediction_path
 from shared.contract.windows import Window
@@ -31,7 +33,7 @@ SETTINGS = {
     "CATCH_UP": "all",
     "WINDOW": "PT1H",
     "MAX_OPEN_RUNS": "2",  # further rounds are scored side by side
-    # The clock that the app is told leaps from hour to hour; a job must not seem silent for that.
+    # The clock that the app gets leaps from hour to hour; a job must not seem silent for that.
     "SILENCE": "PT1H",
     "START_TIMEOUT": "PT1H",
     "STALL_TIMEOUT": "PT1H",
@@ -54,6 +56,7 @@ class Player:
     readings: Blobs
     predictions: Blobs
     files: deque[CaptureFile]
+    servers: Sequence[Server] = ()  # without which no run ends
 
     def upload(self, now: datetime) -> list[CaptureFile]:
         """Write the files that are closed by now; returns them."""
@@ -77,6 +80,7 @@ class Player:
     def _tick_until(self, windows: Sequence[Window], now: datetime, least_round: int) -> None:
         ids, start = {window.id for window in windows}, time.monotonic()
         while True:
+            stack.check(self.servers)
             passed = time.monotonic() - start
             self.plane.tick(now + timedelta(seconds=passed))
             runs = [run for run in self.plane.ledger.list_runs(100).items if run.id in ids]

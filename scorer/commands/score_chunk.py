@@ -105,7 +105,9 @@ def run_attempt(
     ):
         carried = carry_over_results(work, manifest, options.carry_attempt)
         policy, schema = manifest.policy, manifest.predictions_schema
-        context = ScoringContext(workers, cores, policy.other_versions, schema, policy.probabilities)
+        context = ScoringContext(
+            workers, cores, policy.other_versions, schema, policy.probabilities, carried.replaceable
+        )
         models_container = open_container(manifest.models_url, storage)
         stores = Stores(
             models_container, work, limits.model_bytes, options.current_files, ModelFormats(manifest.model_formats)
@@ -277,7 +279,7 @@ class _ChunkInputs:
                     scored, next_pack = scored + len(next_pack.models), next(loaded_packs, None)
             if scored >= bounds[end]:
                 warnings.add_counts(readings.list_warnings())
-                self.late.add(readings.late.rows, readings.late.unread_rows, readings.late.devices)
+                self.late.merge(readings.late)
                 first = end
 
     def _count_passes(self, n_bytes: int) -> int:

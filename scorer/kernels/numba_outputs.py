@@ -12,9 +12,8 @@ import numpy as np
 from scorer.families.steps import LabelRule
 from scorer.families.trees.ensemble import Link
 
-from .numba_cache import njit
+from .numba_arithmetic import plain
 
-_plain = njit(error_model="numpy", nogil=True)
 (
     _IDENTITY, _SIGMOID, _SOFTMAX, _SIGMOIDS, _NORMED_SIGMOIDS, _EXP, _LOG1P_EXP, _SIGNED_SQUARE, _SHARE,
     _SIGMOID_OUTPUT,
@@ -25,12 +24,12 @@ _plain = njit(error_model="numpy", nogil=True)
 ) = (int(rule) for rule in LabelRule)  # fmt: skip
 
 
-@_plain
+@plain
 def _sigmoid(t):
     return 1.0 / (1.0 + math.exp(-t))
 
 
-@_plain
+@plain
 def link_row(link, parameter, totals, r, n_totals, row):
     """row[output] = the outputs of one row."""
     if link == _SIGMOID or link == _SHARE:
@@ -61,7 +60,7 @@ def link_row(link, parameter, totals, r, n_totals, row):
             row[k] /= total
 
 
-@_plain
+@plain
 def _find_largest(numbers, count):
     best = 0
     for k in range(1, count):
@@ -70,7 +69,7 @@ def _find_largest(numbers, count):
     return best
 
 
-@_plain
+@plain
 def choose_label(rule, totals, r, n_totals, row):
     """The place of the row's class; -1 where the model has none."""
     if rule == _FIRST_LARGEST:

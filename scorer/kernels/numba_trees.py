@@ -22,16 +22,15 @@ from scorer.families.trees.packing import (
     WALKED,
 )
 
-from .numba_cache import njit
+from .numba_arithmetic import plain
 
-_plain = njit(error_model="numpy", nogil=True)
 _NAN_RIGHT, _NAN_LEFT, _ZERO_RIGHT, _ZERO_LEFT = (int(kind) for kind in list(NodeKind)[:4])
 _SET_LEFT, _SET_NAN_RIGHT = int(NodeKind.SET_LEFT), int(NodeKind.SET_NAN_RIGHT)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ONE = np.uint64(1)
 
 
-@_plain
+@plain
 def _goes_right(kind, x, threshold, set_starts, set_words):
     """Whether a node sends x right; the threshold of a node that asks a set is the place of that set."""
     if kind < _SET_LEFT:
@@ -52,7 +51,7 @@ def _goes_right(kind, x, threshold, set_starts, set_words):
     return is_member or (kind == _SET_NAN_RIGHT and x != x)
 
 
-@_plain
+@plain
 def _mask_rows(alive, x, threshold, mask, kind, has_gaps, n_padded):
     """alive[row] &= mask where x > threshold, and where x is NaN and such go right."""
     if has_gaps and kind == _NAN_RIGHT:
@@ -63,20 +62,20 @@ def _mask_rows(alive, x, threshold, mask, kind, has_gaps, n_padded):
             alive[r] &= mask if x[r] > threshold else _ALL
 
 
-@_plain
+@plain
 def _read_number(numbers, narrow, at, j, is_narrow):
     """The number j of a list that begins at *at*: of the integers as bits, where it is narrow."""
     return np.float64(np.int32(narrow[at + j]).view(np.float32)) if is_narrow else numbers[at + j]
 
 
-@_plain
+@plain
 def _make_mask(word):
     """A bit for each leaf that is not to the left of the node."""
     passed = ((_ONE << np.uint64(((word >> 3) & 63) + 1)) - _ONE) << np.uint64((word >> 9) & 63)
     return ~passed
 
 
-@_plain
+@plain
 def _score_masked(alive, z, words, numbers, narrow, at, is_narrow, set_starts, set_words, has_gaps, n_padded):
     """alive[row] = a bit for each leaf that no node forbids; the lowest is the row's leaf.
 
@@ -113,7 +112,7 @@ def _score_masked(alive, z, words, numbers, narrow, at, is_narrow, set_starts, s
         j += 1
 
 
-@_plain
+@plain
 def _find_leaves(leaf, alive, n_padded):
     """leaf[row] = the index of the lowest bit that is set, by the exponent of its value.
 
@@ -124,7 +123,7 @@ def _find_leaves(leaf, alive, n_padded):
         leaf[r] = (np.float64(lowest).view(np.int64) >> 52) - 1023
 
 
-@_plain
+@plain
 def _walk_plain(leaf, z, words, numbers, narrow, at, is_narrow, n_padded):
     """leaf[row] = the leaf that the row's walk ends at; all nodes compare, and there are no gaps.
 
@@ -156,7 +155,7 @@ def _walk_plain(leaf, z, words, numbers, narrow, at, is_narrow, n_padded):
         leaf[r] = -1 - leaf[r]
 
 
-@_plain
+@plain
 def _walk(leaf, z, words, numbers, narrow, at, is_narrow, set_starts, set_words, has_gaps, n_rows):
     """leaf[row] = the leaf that the row's walk ends at."""
     for r in range(n_rows):
@@ -173,7 +172,7 @@ def _walk(leaf, z, words, numbers, narrow, at, is_narrow, set_starts, set_words,
         leaf[r] = -1 - node
 
 
-@_plain
+@plain
 def _add_values(total, leaf, numbers, narrow, at, is_narrow, width, is_single, n_rows):
     """total[row] += the value of the row's leaf, of which the first stands at *at*."""
     for r in range(n_rows):
@@ -183,7 +182,7 @@ def _add_values(total, leaf, numbers, narrow, at, is_narrow, width, is_single, n
             total[r] = np.float64(np.float32(total[r]))
 
 
-@_plain
+@plain
 def _add_linear(total, leaf, z, values, narrow, at, is_narrow, linear, n_leaves, first_leaf, is_single, n_rows):
     """total[row] += constant + sum(coefficient * x), or the leaf's value where an x is not finite."""
     ends, constants, terms = linear[:n_leaves], linear[n_leaves : 2 * n_leaves], linear[2 * n_leaves :]
@@ -203,7 +202,7 @@ def _add_linear(total, leaf, z, values, narrow, at, is_narrow, linear, n_leaves,
         total[r] = np.float64(np.float32(total[r] + added)) if is_single else total[r] + added
 
 
-@_plain
+@plain
 def _has_gaps(z, n_padded):
     for f in range(len(z)):
         x = z[f]
@@ -215,7 +214,7 @@ def _has_gaps(z, n_padded):
     return False
 
 
-@_plain
+@plain
 def run_trees(totals, z, integers, numbers, alive, leaf, n_padded):
     """totals[output, row] = what the trees come to: a TREES step."""
     flags, n_trees, width, n_sets = integers[0], integers[1], integers[2], integers[3]

@@ -46,13 +46,14 @@ def open_files(container: Container, request: ListRequest) -> tuple[list[File], 
     Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files of a
     device that is not among the devices, as a folder or a pattern says, are apart, and not opened. Raises Unavailable.
     """
-    if not PathPattern.parse(request.pattern) and is_delta_table(container, request.paths):
+    pattern = PathPattern.parse(request.pattern)
+    if not pattern and is_delta_table(container, request.paths):
         try:
             listed = _list_table(container, request)
         except Unscorable as error:
             return [File(request.paths[0] or "./", 0, problem=str(error))], []
     else:
-        listing = _list_files(container, request)
+        listing = _list_files(container, request, pattern)
         table = find_table_format(container, listing.paths, listing.names)
         if table:
             return [File(table[0] or "./", 0, problem=table[1])], []
@@ -87,9 +88,8 @@ class _Listing:
     paths: Sequence[str]
 
 
-def _list_files(container: Container, request: ListRequest) -> _Listing:
+def _list_files(container: Container, request: ListRequest, pattern: PathPattern | None) -> _Listing:
     written_keys = list_written_keys(request.pattern)
-    pattern = PathPattern.parse(request.pattern)
     if pattern:
         files = []
         lister = PathLister(container, pattern, request.is_wanted)

@@ -32,6 +32,7 @@ from .small_files import SMALL, FileGroup, group_files, read_files_as_one
 from .time_zones import NO_TIME, widen_range
 
 FETCHERS = 4
+TEXT_BYTES, PACKED_BYTES = 4, 20  # in memory for each byte of a file, about: see bench/readings_memory.py
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
 START = 4096  # bytes of a large file that show its format
 _REMOVED = "is in the log of its table, and is not there: the table was cleaned (VACUUM) since, or is damaged"
@@ -95,7 +96,8 @@ def inspect_file(container: Container, file: File, columns: Columns) -> File:
             if file.length <= SMALL_FILE:
                 file.data = _read_small_file(container, file, opened)
             start = (file.data or opened.read(START))[:START]
-            file.size = file.length * (20 if find_compression(start) or is_compressed(start) else 3)
+            is_packed = find_compression(start) or is_compressed(start)
+            file.size = file.length * (PACKED_BYTES if is_packed else TEXT_BYTES)
             is_parquet = start.startswith(PARQUET)
             if is_parquet and columns.features:
                 raise make_unreadable(
@@ -103,8 +105,8 @@ def inspect_file(container: Container, file: File, columns: Columns) -> File:
                     "READINGS_COLUMNS (--columns) without features"
                 )
             if is_parquet and file.data and file.length <= SMALL and columns.device in file.keys:
-                file.is_parquet = True
-                file.size = file.length * 20
+                file.is_parquet = True  # its footer costs what reading it does; too many passes open no file twice
+                file.size = file.length * PACKED_BYTES
             elif is_parquet:
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
                 file.size = file.footer.estimate_memory(EVERYTHING)
@@ -143,7 +145,7 @@ def read_tables(
     """
     expected, device = frozenset(request.devices), request.columns.device
     own = [file for file in files if device not in file.keys or file.keys[device] in expected]
-    rest = iter(group_files(own, request.columns) if is_joining else own)
+    rest = iter(group_files(own, request.columns, request.policy.csv) if is_joining else own)
     with ThreadPoolExecutor(FETCHERS) as pool:
         waiting: deque[tuple[File | FileGroup, Future[list[Table | DamagedRange | None]]]] = deque()
         while True:

@@ -47,6 +47,10 @@ class LateRows:
         self.unread_rows += unread_rows
         self.devices.update(devices)
 
+    def merge(self, more: LateRows) -> None:
+        """Add what was counted of other rows."""
+        self.add(more.rows, more.unread_rows, more.devices)
+
     def summarize(self) -> Late:
         """For a report."""
         examples = sorted(self.devices)[:LATE_DEVICES]

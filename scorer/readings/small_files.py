@@ -2,14 +2,15 @@
 
 One file for each device is the usual case: 10,000 files of 60 rows. What is joined is read as if it were one file, and
 only where that cannot be told from reading each alone: the same header or schema, and no cell that is bad. Where
-anything is odd, the files are read one by one, and messages name the file.
+anything is odd, the files are read one by one, and messages name the file: docs/flaws.md says which.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,15 @@ import numpy as np
 import pyarrow as pa
 
 from scorer.arrow import build_numbers, build_strings
+from scorer.errors import Unscorable
 
 from .column_names import INDICES
+from .formats.csv_header import find_header
 from .formats.text_reader import Table
 
 if TYPE_CHECKING:
     from shared.contract.model_names import Columns
+    from shared.contract.scoring_options import CsvOptions
 
     from .files import File
 
@@ -38,9 +42,10 @@ class FileGroup:
     files: tuple[File, ...]
 
 
-def group_files(files: Iterable[File], columns: Columns) -> Iterator[File | FileGroup]:
+def group_files(files: Iterable[File], columns: Columns, options: CsvOptions) -> Iterator[File | FileGroup]:
     """The files in their order, neighbours of one form as groups."""
-    for form, neighbours in groupby(files, lambda file: _identify_form(file, columns)):
+    forms = _Forms(columns, options)
+    for form, neighbours in groupby(files, forms.identify):
         members = list(neighbours)
         if form is None or len(members) == 1:
             yield from members
@@ -61,40 +66,67 @@ def _split(files: Sequence[File]) -> Iterator[tuple[File, ...]]:
         yield from (tuple(files[start:stop]) for start, stop in pairwise(inner))
 
 
-def _identify_form(file: File, columns: Columns) -> Hashable:
-    """What files that may be joined have alike; None where this one may not."""
-    data = file.data
-    if not data or len(data) > SMALL or file.problem or not file.size:
-        return None
-    keys = tuple((key, text) for key, text in file.keys.items() if key != columns.device)
-    alike = file.late, file.late_start, columns.device in file.keys, keys
-    if file.footer:
-        return None
-    if file.is_parquet:
-        return alike
-    return _identify_csv(data, columns, alike, in_keys=columns.device in file.keys)
+@dataclass(slots=True)
+class _Forms:
+    """What files that may be joined have alike."""
+
+    columns: Columns
+    options: CsvOptions
+    separators: dict[tuple[bytes, bool], str] = field(default_factory=dict)  # of headers; "" of unusual ones
+
+    def identify(self, file: File) -> Hashable:
+        """The form of a file; None where it is read alone."""
+        if not file.data or len(file.data) > SMALL or file.problem or file.footer:
+            return None
+        has_device = self.columns.device in file.keys
+        content = None if file.is_parquet else self._identify_csv(file.data, has_device=has_device)
+        if not (file.is_parquet or content):
+            return None
+        keys = tuple((key, text) for key, text in file.keys.items() if key != self.columns.device)
+        return file.late, file.late_start, has_device, keys, content
+
+    def _identify_csv(self, data: bytes, *, has_device: bool) -> Hashable:
+        """The header of a CSV file of which each line but the first is a row, whatever is before and behind it."""
+        text = _remove_marks(data)
+        end = text.find(b"\n", 0, _HEADER_LIMIT)
+        if end <= 0 or text.find(b'"', end) >= 0 or b"\r" in text or b"\0" in text or b"\n\n" in text:
+            return None
+        key = text[:end], has_device
+        if key not in self.separators:
+            self.separators[key] = self._find_separator(*key)
+        separator = self.separators[key]
+        # In a file with other separators its commas may be decimal, as all its numbers together show.
+        is_decided = separator == "," or self.options.decimal or b"," not in text
+        return key[0] if separator and is_decided else None
+
+    def _find_separator(self, line: bytes, has_device: bool) -> str:
+        if line[:1] in b"{[<#":
+            return ""
+        columns = self.columns
+        try:
+            header = find_header(line, columns, (columns.device,) if has_device else (), self.options)
+        except (Unscorable, UnicodeDecodeError, csv.Error):
+            return ""
+        if not header or not header.line.replace(header.separator, "").isprintable():
+            return ""
+        names = set(header.names)
+        is_usual = columns.time in names and columns.sensor not in names and not names & set(INDICES)
+        return header.separator if is_usual and has_device != (columns.device in names) else ""
 
 
-def _identify_csv(data: bytes, columns: Columns, alike: Hashable, *, in_keys: bool) -> Hashable:
-    end = data.find(b"\n", 0, _HEADER_LIMIT)
-    header = data[:end]
-    if end <= 0 or not header.isascii() or not header.decode().isprintable() or header[:1] in b"{[<#":
-        return None
-    names = next(csv.reader([header.decode()]), [])
-    is_usual = columns.time in names and columns.sensor not in names and not set(names) & set(INDICES)
-    if not is_usual or in_keys == (columns.device in names):
-        return None
-    if data.find(b'"', end) >= 0 or b"\r" in data or b"\0" in data or b"\n\n" in data or not data.isascii():
-        return None
-    return alike, header
+def _remove_marks(data: bytes) -> bytes:
+    """A text of CSV without its byte order mark, its lines ending as Unix has them."""
+    text = data.removeprefix(codecs.BOM_UTF8)
+    return text.replace(b"\r\n", b"\n") if b"\r" in text else text
 
 
 def join_texts(files: Sequence[File]) -> tuple[bytes, list[int]]:
     """The CSV of all files as one, and the number of rows of each."""
-    header = (files[0].data or b"").partition(b"\n")[0] + b"\n"
+    texts = [_remove_marks(file.data or b"") for file in files]
+    header = texts[0].partition(b"\n")[0] + b"\n"
     bodies, counts = [header], []
-    for file in files:
-        body = (file.data or b"")[len(header) :]
+    for text in texts:
+        body = text[len(header) :]
         if body and not body.endswith(b"\n"):
             body += b"\n"
         bodies.append(body)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -33,10 +33,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CarriedResults:
-    """Results of an earlier attempt, by the model's index in the manifest, and warnings for the report."""
+    """Results of an earlier attempt, by the model's index in the manifest, and warnings for the report.
+
+    *replaceable* are those of models that are to be scored once more, by the model's id: they stay where it cannot be.
+    """
 
     scored: Mapping[int, ModelOutcome]
     warnings: tuple[str, ...] = ()
+    replaceable: Mapping[str, ModelOutcome] = field(default_factory=dict)
 
 
 def carry_over_results(work: Container, manifest: Manifest, attempt: int) -> CarriedResults:
@@ -50,6 +54,7 @@ def carry_over_results(work: Container, manifest: Manifest, attempt: int) -> Car
         matched = _match_rows(ModelList.from_models(manifest.models), report.outcomes, table)
         rescore = frozenset(manifest.rescore)
         scored = {index: outcome for index, outcome in matched.items() if index not in rescore}
+        replaceable = {outcome.result.model: outcome for index, outcome in matched.items() if index in rescore}
     except (NotFound, Malformed) as error:
         log.warning("nothing is carried over from attempt %s: %s", attempt, error)
         return CarriedResults(
@@ -58,7 +63,7 @@ def carry_over_results(work: Container, manifest: Manifest, attempt: int) -> Car
     log.info("carried=%s of %s models from attempt %s", len(scored), len(matched), attempt)
     prefix = f"attempt {attempt}: "
     warnings = [w if w.startswith("attempt ") else clip_text(f"{prefix}{w}") for w in report.warnings]
-    return CarriedResults(scored, (*warnings, *_describe_other_files(scored)))
+    return CarriedResults(scored, (*warnings, *_describe_other_files(scored)), replaceable)
 
 
 def _describe_other_files(scored: Mapping[int, ModelOutcome]) -> list[str]:

@@ -138,6 +138,23 @@ class PackState:
         self.reasons[index] = error.reason, clip_text(str(error))
         self.progress.completed += 1
 
+    def keep_earlier(self, earlier: Mapping[str, ModelOutcome]) -> int:
+        """Give models that could not be scored the outcome of an earlier attempt, where it has one; returns how many.
+
+        *earlier* is by the model's id.
+        """
+        if not earlier:
+            return 0
+        outcomes = {index: earlier[id_] for index in self.reasons if (id_ := self.models[index].id) in earlier}
+        for number, index in enumerate(outcomes):
+            reason, message = self.reasons.pop(index)
+            if number >= LOG_LINES:
+                continue
+            log.warning("model=%s keeps its rows of before: %s: %s", self.models[index].id, reason, message)
+        self.add_outcomes(outcomes)
+        self.progress.completed -= len(outcomes)
+        return len(outcomes)
+
     def add_remarks(self) -> int:
         """Add the remarks on models that the kernels scored; returns on how many."""
         if not len(self.loaded.pack):

@@ -37,7 +37,7 @@ from shared.contract.scoring_options import OtherVersion, OtherVersions, Probabi
 from . import batching
 from .batching import KernelInput
 from .pack_state import PackOutput, PackState, ProgressCounter
-from .run_warnings import ASSUMED, CONSTANT, SILENT, RunWarnings
+from .run_warnings import ASSUMED, CONSTANT, KEPT, SILENT, RunWarnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class ScoringContext:
     other_versions: OtherVersions = field(default_factory=OtherVersions)
     predictions_schema: int = NEWEST  # of the files that are written
     probabilities: Probabilities = Probabilities.LABEL
+    earlier: Mapping[str, ModelOutcome] = field(default_factory=dict)  # of models that are scored once more, by id
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def score_pack(
         outcome = _judge_columns(outcome, context.predictions_schema)
         pack_state.add_outcomes({index: outcome})
         warnings.add_outcome(outcome)
-    warnings.add_counts([(pack_state.add_remarks(), CONSTANT)])
+    warnings.add_counts([(pack_state.keep_earlier(context.earlier), KEPT), (pack_state.add_remarks(), CONSTANT)])
     return pack_state.build_output()
 
 

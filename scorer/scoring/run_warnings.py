@@ -20,6 +20,7 @@ CONSTANT = (
     "models are isolation forests that were fitted on equal rows (model_is_constant): all rows get one score, and "
     "rounding decides on which side of the border it is"
 )
+KEPT = "models could not be scored once more with the rows that came late, and keep their earlier rows"
 MANY = 0.05  # of the rows of a family; a person should know when more are left out
 _FAMILIES = {
     Family.KEPT: "models that scikit-learn itself scores",

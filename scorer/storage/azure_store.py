@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from shared.contract.errors import Misconfigured
 
@@ -61,7 +62,7 @@ def _parse_connection(endpoint: str, account: str, storage: str) -> dict[str, st
 
 
 def locate_table(store: AzureStore, folder: str) -> tuple[str, dict[str, str]]:
-    """The URL of a folder of a store, and the options by which `deltalake` reads it.
+    """The URL of a folder of a store, its path quoted, and the options by which `deltalake` reads it.
 
     Both are built on the same Rust crate, so the store's own options serve. A token of a managed identity is asked for
     once: the log of a table is read within its time.
@@ -75,4 +76,4 @@ def locate_table(store: AzureStore, folder: str) -> tuple[str, dict[str, str]]:
     if store.credential_provider:
         token: Any = store.credential_provider()
         options["azure_storage_token"] = token["token"]
-    return f"az://{config['container_name']}/{path}", options
+    return f"az://{config['container_name']}/{quote(path)}", options

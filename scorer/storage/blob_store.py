@@ -83,7 +83,7 @@ class Container(Protocol):
         """The sorted names of the folders directly under *prefix*, which is empty or ends in `/`, without it."""
 
     def locate_delta(self, folder: str) -> tuple[str, dict[str, str]]:
-        """The URL of a folder, and the options by which `deltalake` reads it."""
+        """The URL of a folder, its path quoted, and the options by which `deltalake` reads it."""
 
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """The sorted names under *prefix*, which is empty or ends in `/`; none where the folder does not exist.
@@ -265,16 +265,17 @@ class Folder:
 
     def list_folders(self, prefix: str) -> list[str]:
         """See Container."""
-        folder = self.root / prefix
-        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        with _translate_read_errors(self.root, prefix):
+            return sorted(e.name for e in _scan_folder(self.root / prefix) if e.is_dir(follow_symlinks=False))
 
     def locate_delta(self, folder: str) -> tuple[str, dict[str, str]]:
         """See Container."""
-        return str(self.root / folder), {}
+        return (self.root / folder).absolute().as_uri(), {}
 
     def list(self, prefix: str, limit: int | None = None) -> list[str]:
         """See Container."""
-        return sorted(itertools.islice(_walk_files(self.root / prefix, prefix), limit))
+        with _translate_read_errors(self.root, prefix):
+            return sorted(itertools.islice(_walk_files(self.root / prefix, prefix), limit))
 
     def write(self, path: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:  # noqa: ARG002  # a folder stores none
         """See Container. Written to a temporary name that readers ignore, and renamed."""
@@ -310,15 +311,17 @@ class Folder:
 
 def _walk_files(folder: Path, prefix: str) -> Iterator[str]:
     """The files in a folder, at any depth, each after *prefix*; a link to a folder is not followed."""
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _walk_files(folder / entry.name, f"{prefix}{entry.name}/")
-                elif entry.is_file():
-                    yield f"{prefix}{entry.name}"
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # as rglob passes over them
-        return
+    for entry in _scan_folder(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk_files(folder / entry.name, f"{prefix}{entry.name}/")
+        elif (Path(entry) if entry.is_symlink() else entry).is_file():  # a path passes over links in a circle
+            yield f"{prefix}{entry.name}"
+
+
+def _scan_folder(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The entries of a folder; none where it does not exist or may not be read: rglob passes over such."""
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
+        yield from entries
 
 
 def _make_state(status: os.stat_result) -> str:

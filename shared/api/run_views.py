@@ -18,7 +18,6 @@ from shared.control.options import ControlOptions
 from shared.state.requests import Quarantined, Request, RequestKind
 from shared.state.runs import ChunkState, Heartbeat, Phase, Run, Waited
 
-_PARTLY = (RequestKind.REDRIVE, RequestKind.EXTEND, RequestKind.RESCORE)  # rounds of some of the models
 LATE = timedelta(minutes=10)  # without a tick: a person should look
 
 
@@ -236,7 +235,7 @@ def _make_unmodelled_view(run: Run) -> UnmodelledView | None:
 def _measure_rate(run: Run) -> tuple[float | None, datetime | None]:
     """Models per second since the plan, and the end at that rate."""
     until = run.ended_at or run.observed_at  # not the last progress: the rate of a run without progress falls
-    if not run.planned_at or not until or not run.done or run.redo in _PARTLY:
+    if not run.planned_at or not until or not run.done or (run.redo and run.redo.is_partial):
         return None, None
     seconds = (until - run.planned_at).total_seconds()
     if seconds <= 0:

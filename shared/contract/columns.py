@@ -4,7 +4,7 @@
     the rest    the blocks, one after the other
 
 A million small values in JSON cost a microsecond each to read; in a block they cost a twentieth of it, and nothing
-where nobody asks for the column. The kinds:
+where the column is not asked for. The kinds:
 
     same        every value is the same one, which is in the head; no block
     integers    unsigned, little-endian, in the fewest bytes of 1, 2, 4, 8 that hold the greatest

@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 from .columns import Column, dump_document, make_integers, make_texts, parse_columns, split_document
-from .documents import NEWEST, check_needs, parse_count, parse_document, pick_fields
+from .documents import NEWEST, check_needs, parse_count, parse_document
 from .domain import Model, ModelFile
 from .model_list import COLUMNS, ModelList
 from .model_names import DEFAULT_PATTERN, Columns, ModelNames
-from .readings.path_pattern import PathPattern
+from .readings.path_pattern import has_tokens
 from .reasons import Reason
 from .scoring_options import ScoringOptions
 from .windows import Window
@@ -122,7 +122,7 @@ class Manifest:
     @property
     def has_tokens(self) -> bool:
         """Whether its readings' path has `{device}` or the like."""
-        return PathPattern.parse(self.readings_path) is not None
+        return has_tokens(self.readings_path)
 
     def to_bytes(self) -> bytes:
         """The same manifest gives the same bytes."""
@@ -200,7 +200,7 @@ class Manifest:
                 readings_url=doc["readings_url"],
                 work_url=doc["work_url"],
                 readings_path=doc["readings_path"],
-                columns=_parse_readings_columns(doc["columns" if schema == 1 else "readings_columns"]),
+                columns=Columns.from_json(doc["columns" if schema == 1 else "readings_columns"]),
                 policy=ScoringOptions.from_json(doc["policy"]),
                 packs=packs,
                 schema=schema,
@@ -208,10 +208,6 @@ class Manifest:
             )
 
         return parse_document(text, "manifest", build_manifest)
-
-
-def _parse_readings_columns(doc: dict[str, Any]) -> Columns:
-    return Columns(**{key: str(name) for key, name in pick_fields(Columns, doc).items()})
 
 
 def _parse_models(doc: dict[str, Any]) -> ModelList:

@@ -1,4 +1,4 @@
-"""The models of a manifest, in columns: no object for a model until somebody asks for one. Pure."""
+"""The models of a manifest, in columns: no object for a model until one is asked for. Pure."""
 
 from __future__ import annotations
 

@@ -10,9 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
+from .documents import pick_fields
 from .domain import Model, ModelFile
 from .errors import Malformed
 from .fleet.formats import ModelFormats
@@ -244,13 +246,20 @@ class Step:
             raise Malformed(f"expected step=10s, step=PT10S or step=FIELD:s (us, ms, s, min or h), got {text!r}")
         return cls(int(micros))
 
+    def format(self) -> str:
+        """A text that is parsed to this step."""
+        if not self.field:
+            return f"{self.micros}us"
+        unit = next(unit for unit, micros in _UNITS.items() if micros == self.micros)
+        return f"{self.field}:{unit}"
+
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The names of the readings' columns. A file with no *value* column is wide: its other columns are features.
 
     With *features*, the name of an object of JSON, only the fields below it are features, by the rest of their names.
-    *step* is the time between the values of an array, as `Step` parses it.
+    *step* is the time between the values of an array; None: an array is no column.
     """
 
     time: str = "time"
@@ -258,7 +267,7 @@ class Columns:
     sensor: str = "sensor"
     value: str = "value"
     features: str = ""
-    step: str = ""
+    step: Step | None = None
 
     @classmethod
     def parse(cls, text: str) -> Columns:
@@ -273,9 +282,8 @@ class Columns:
             names["features"] = _parse_prefix(names["features"])
             if "value" in names:
                 raise Malformed(f"expected value or features, which exclude one another, got {text!r}")
-        if "step" in names:
-            Step.parse(names["step"])
-        columns = replace(cls(), **names)
+        step = Step.parse(names["step"]) if "step" in names else None
+        columns = cls(**{key: name for key, name in names.items() if key != "step"}, step=step)
         roles = [name for key, name in names.items() if key in ROLES]
         if len(set(roles)) < len(roles):
             raise Malformed(f"expected different names for {', '.join(names)}, got {text!r}")
@@ -283,7 +291,15 @@ class Columns:
 
     def to_json(self) -> dict[str, str]:
         """For a manifest: what is newer than 0.1 only where it is set, so that others stay the same bytes."""
-        return {key: name for key, name in asdict(self).items() if key in ROLES or name}
+        texts = {**self.roles, "features": self.features, "step": self.step.format() if self.step else ""}
+        return {key: name for key, name in texts.items() if key in ROLES or name}
+
+    @classmethod
+    def from_json(cls, doc: Any) -> Columns:
+        """Of a manifest. Raises TypeError, Malformed."""
+        texts = {key: str(name) for key, name in pick_fields(cls, doc).items()}
+        step = texts.pop("step", "")
+        return cls(**texts, step=Step.parse(step) if step else None)
 
     @property
     def is_nested(self) -> bool:

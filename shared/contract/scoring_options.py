@@ -39,7 +39,7 @@ class Features:
 
     names: tuple[str, ...] = ()  # in the models' order
     in_file_order: bool = False  # wide readings: the order of the files' columns
-    assumed: bool = False  # nobody chose it: the deployment is from before there was a choice
+    assumed: bool = False  # no person chose it: the deployment is from before there was a choice
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -57,7 +57,7 @@ class Features:
         return cls(tuple(names))
 
     def describe_order(self) -> str:
-        """The names, or `as-in-file`, `assumed` (the same, chosen by nobody) or `refused`."""
+        """The names, or `as-in-file`, `assumed` (the same, without a choice) or `refused`."""
         if self.names:
             return ",".join(self.names)
         return "assumed" if self.assumed else AS_IN_FILE if self.in_file_order else "refused"
@@ -243,7 +243,7 @@ class ScoringOptions:
     probabilities: Probabilities = Probabilities.LABEL
 
     def assume_features(self) -> Self:
-        """The same; where nobody chose, models without feature names take the order of the files, as 0.1 did."""
+        """The same; without a choice, models without feature names take the order of the files, as 0.1 did."""
         if self.readings.features != Features():
             return self
         return replace(self, readings=replace(self.readings, features=Features(in_file_order=True, assumed=True)))

@@ -23,12 +23,12 @@ ASKED_BY = "late-rows"
 
 @dataclass(frozen=True, slots=True)
 class LateRoundOpener:
-    """Opens such rounds by the ledger, the options and the room of an opener of runs."""
+    """Opens such rounds by the ledger, the options and the places of an opener of runs."""
 
     opener: RunOpener
 
     def open_rounds(self, now: datetime) -> None:
-        """Open the rounds for late rows that watched runs have counted, while there is room. Raises Conflict."""
+        """Open the rounds for late rows that watched runs have counted, while places are free. Raises Conflict."""
         if self.opener.node_schema == 1:  # its manifests cannot name models
             return
         watched = {run.id: run for run in self.opener.ledger.list_watched_runs()}

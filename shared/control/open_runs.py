@@ -16,6 +16,7 @@ from shared.contract.reasons import Reason
 from shared.contract.windows import EPOCH, Window
 from shared.planning import due_windows
 from shared.planning.backfill import decide_window
+from shared.planning.completeness import Wait
 from shared.ports import Ledger
 from shared.state.requests import Backfill, BackfillState, Request, RequestKind
 from shared.state.runs import Phase, Run
@@ -37,9 +38,7 @@ def reopen_run(
 
     Where nodes read schema 2, a reprocess lists the models once more, and a redrive scores them as they are now.
     """
-    newer = node_schema > 1
-    lists = kind in (RequestKind.EXTEND, RequestKind.RESCORE) or (newer and kind is RequestKind.REPROCESS)
-    planning = not run.plans or lists
+    planning = not run.plans or kind.writes_manifests(node_schema)
     read_at = run.read_at or run.planned_at  # a row from before there was a `read_at` has only the other
     return replace(
         run,
@@ -50,7 +49,7 @@ def reopen_run(
         redo=kind,
         granted=asked_at,
         planned_at=None if planning else now,
-        read_at=now if kind is RequestKind.REPROCESS and not planning else read_at,
+        read_at=now if kind.rereads and not planning else read_at,
         ended_at=None,
         cancelled_at=None,
         stopped=None,
@@ -59,7 +58,7 @@ def reopen_run(
         max_in_flight=None,
         tolerated_failures=None,
         own_manifests=False,
-        current_files=newer and kind.carries,
+        current_files=node_schema > 1 and kind.carries,
         done=0,
         reason=None,
         message="",
@@ -76,7 +75,7 @@ class RunOpener:
     gate: WindowGate | None = None  # None: windows that are due do not wait for their readings
 
     def grant_requests(self, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
-        """Open or reopen the runs that people requested, while there is room; they go before those of the schedule.
+        """Open or reopen the runs that people requested, while places are free; they go before those of the schedule.
 
         Returns the requests that still wait.
         """
@@ -140,7 +139,7 @@ class RunOpener:
         return [request, *cancels]
 
     def open_due_windows(self, watermark: datetime | None, now: datetime) -> tuple[datetime | None, bool]:
-        """Open the windows that are due, oldest first, while there is room.
+        """Open the windows that are due, oldest first, while places are free.
 
         Returns the end of the last decided window, and whether none is left that needs a place. A window that waits
         for its readings needs none; those after it wait too.
@@ -163,10 +162,10 @@ class RunOpener:
         for window in due.waiting:
             if not self.has_room():
                 return watermark, False
-            waited = self.gate.check_window(window, now) if self.gate else None
-            if self.gate and waited is None and not self._has_run(window):
+            wait = self.gate.check_window(window, now) if self.gate else Wait.NOT_ASKED
+            if wait is Wait.GOES_ON and not self._has_run(window):
                 return watermark or window.start, True  # so that a first window stays the one that is due
-            run = self._open_due(Run(window, Phase.PLANNING, now, waited=waited))
+            run = self._open_due(Run(window, Phase.PLANNING, now, waited=wait.waited))
             if self.gate:
                 self.gate.note_opened(run)
             watermark = window.end
@@ -191,7 +190,7 @@ class RunOpener:
         return stored.is_withdrawn and stored.opened_at < due_at
 
     def _has_run(self, window: Window) -> bool:
-        """Whether somebody has opened the run of a window that is due, and waits."""
+        """Whether a window that is due and waits has a run all the same, such as one that a person requested."""
         try:
             return not self._is_replaced(self.ledger.read_run(window.id))
         except NotFound:
@@ -263,7 +262,7 @@ class RunOpener:
 
     def drop_idle_requests(self, requests: Sequence[Request]) -> None:
         """Remove cancels and limits of runs that are no longer watched or never existed; they would wait for ever."""
-        idle = [request for request in requests if request.kind in (RequestKind.CANCEL, RequestKind.LIMITS)]
+        idle = [request for request in requests if request.kind.is_for_open]
         if not idle:
             return
         targets = {run.id for run in self.ledger.list_watched_runs()} | {b.id for b in self.ledger.list_backfills()}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import Self
 
 from shared.contract.errors import Malformed
+from shared.contract.readings.path_pattern import has_tokens
 from shared.contract.readings.paths import list_paths
-from shared.contract.windows import DAY, EPOCH, MINUTE, Window
+from shared.contract.windows import EPOCH, Window
 from shared.state.runs import Waited
 
 from .schedule import Schedule
@@ -18,6 +20,8 @@ from .schedule import Schedule
 NAMES_LIMIT = 10  # of one listing; more than one, since the markers of folders come before what is in them
 FOLDERS_LIMIT = 100  # of a window: each is listed at each tick while the window waits
 
+_SEVERAL = {"F": "Ymd", "D": "mdy", "T": "HMS", "R": "HM"}  # codes of strftime that stand for several
+_OF_YEARS = frozenset("YyG")
 _MARKER = "marker:"
 _NEXT_FOLDER = "next-folder"
 _SECOND = timedelta(seconds=1)
@@ -79,12 +83,12 @@ class WaitFor:
         """Why windows of this *length* cannot wait for folders of this *pattern*; "" where they can."""
         if not self.is_set:
             return ""
-        if set(pattern) & set("{}*"):
+        if has_tokens(pattern):
             return f"expected a READINGS_PATH without {{...}} and *, which is not supported yet, got {pattern!r}"
-        paths = [path for path, _ in groupby(_list_samples(pattern))]
-        if len(set(paths)) < len(paths) or len(paths) == 1:
+        codes = _list_codes(pattern)
+        if not _name_once(codes):
             return f"expected a READINGS_PATH that names each folder once in all years, got {pattern!r}"
-        if any(_has_no_next(pattern, Window(start, length)) for start in _list_instants()):
+        if codes <= _OF_YEARS:
             return f"expected a READINGS_PATH that names another folder within a month, such as %Y/%m/, got {pattern!r}"
         if self.marker and not pattern.endswith("/"):
             return f"expected a READINGS_PATH of folders, which ends in /, for {_MARKER}{self.marker}, got {pattern!r}"
@@ -94,22 +98,41 @@ class WaitFor:
         return ""
 
 
-def _list_samples(pattern: str) -> Iterator[str]:
-    """The paths of instants that follow each other: a path that comes again is of two hours."""
-    return (instant.strftime(pattern) for instant in _list_instants())
+def _list_codes(pattern: str) -> frozenset[str]:
+    """The letters of the codes of strftime; those that stand for several are resolved."""
+    letters = re.findall(r"%[-_0^#]?(.)", pattern)
+    return frozenset("".join(_SEVERAL.get(letter, letter) for letter in letters)) - {"%"}
 
 
-def _list_instants() -> Sequence[datetime]:
-    """Hours, days, months and years that follow each other."""
-    first = datetime(2026, 1, 1, tzinfo=UTC)
-    hours = [first + n * timedelta(hours=1) for n in range(49)]
-    months = [datetime(2026 + n // 12, n % 12 + 1, 1, tzinfo=UTC) for n in range(1, 25)]
-    return [*hours, first + 2 * DAY, *months]
+def _name_once(codes: frozenset[str]) -> bool:
+    """Whether a path with these codes is of one time only.
 
+    A code says when only beside the unit that it counts in: `%d` of a month, `%a` of a week, `%I` of half a day. With
+    one that is not listed, such as `%c`, nothing is certain.
+    """
 
-def _has_no_next(pattern: str, window: Window) -> bool:
-    """Whether `list_paths` knows no folder after the window's: then the last of its paths is of the window itself."""
-    return list_paths(pattern, window)[-1] == (window.end - MINUTE).strftime(pattern)
+    def has(letters: str) -> bool:
+        return not codes.isdisjoint(letters)
+
+    year, iso_year = has("Yy"), has("G")
+    month, week = year and has("mbBh"), (year and has("UW")) or (iso_year and has("V"))
+    day = (year and has("j")) or (month and has("de")) or (week and has("aAwu"))
+    hour = day and (has("H") or (has("I") and has("p")))
+    minute = hour and has("M")
+    is_certain = {
+        "Yy": year,
+        "G": iso_year,
+        "mbBh": month,
+        "UW": year,
+        "V": iso_year,
+        "jdeaAwu": day,
+        "p": day,
+        "HI": hour,
+        "M": minute,
+        "S": minute,
+    }
+    certain = {letter for letters, is_unit in is_certain.items() if is_unit for letter in letters}
+    return bool(codes) and codes <= certain
 
 
 def find_wait_end(schedule: Schedule, window: Window, limit: timedelta) -> datetime:
@@ -117,8 +140,22 @@ def find_wait_end(schedule: Schedule, window: Window, limit: timedelta) -> datet
     return schedule.next_fire(window.end - _SECOND) + limit
 
 
-def decide_wait(wait_end: datetime, now: datetime, *, is_complete: bool) -> Waited | None:
-    """How the wait of a window has ended; None while it waits."""
+class Wait(Enum):
+    """What becomes of a window that is due, by its readings. The value is what its run records."""
+
+    NOT_ASKED = None  # WAIT_FOR is not set
+    GOES_ON = "waits"  # it has no run yet
+    COMPLETE = Waited.COMPLETE
+    LIMIT = Waited.LIMIT
+
+    @property
+    def waited(self) -> Waited | None:
+        """How the wait has ended, for the window's run; None where there was none, or it goes on."""
+        return self.value if isinstance(self.value, Waited) else None
+
+
+def decide_wait(wait_end: datetime, now: datetime, *, is_complete: bool) -> Wait:
+    """Whether the wait of a window goes on, or how it has ended."""
     if is_complete:
-        return Waited.COMPLETE
-    return Waited.LIMIT if now >= wait_end else None
+        return Wait.COMPLETE
+    return Wait.LIMIT if now >= wait_end else Wait.GOES_ON

@@ -37,6 +37,6 @@ def explain_window_origin(origin: datetime, length: timedelta) -> str:
 
 
 def describe_window_origin(setting: datetime | None, stored: datetime | None, length: timedelta) -> str:
-    """The day from which windows are counted, for people; `assumed` where earlier runs decided it, and nobody did."""
+    """The day from which windows are counted, for people; `assumed` where earlier runs decided it, and no one else."""
     assumed = setting is None and stored == EPOCH and not length % WEEK
     return f"{setting or stored or EPOCH:%Y-%m-%d}{', assumed' * assumed}"

@@ -28,9 +28,28 @@ class RequestKind(StrEnum):
         return self in (RequestKind.REDRIVE, RequestKind.REPROCESS, RequestKind.EXTEND)
 
     @property
+    def is_for_open(self) -> bool:
+        """Whether it changes a run or a backfill that is open, and means nothing once that is over."""
+        return self in (RequestKind.CANCEL, RequestKind.LIMITS)
+
+    @property
     def carries(self) -> bool:
-        """Whether its round carries over what is scored already, but for what it scores anew."""
+        """Whether its round carries over what is scored already, but for what it scores once more."""
         return self in (RequestKind.REDRIVE, RequestKind.RESCORE)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its round is of some of the models."""
+        return self in (RequestKind.REDRIVE, RequestKind.EXTEND, RequestKind.RESCORE)
+
+    @property
+    def rereads(self) -> bool:
+        """Whether its round reads once more for the models that it is of, also for those that were scored."""
+        return self in (RequestKind.REPROCESS, RequestKind.RESCORE)
+
+    def writes_manifests(self, node_schema: int) -> bool:
+        """Whether its round begins with manifests of its own. Nodes of schema 1 reprocess by those of the plan."""
+        return self in (RequestKind.EXTEND, RequestKind.RESCORE) or (self is RequestKind.REPROCESS and node_schema > 1)
 
 
 SCHEDULE = "schedule"  # the target of a pause

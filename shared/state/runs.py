@@ -258,7 +258,7 @@ class Run:
     opened_at: datetime
     asked_by: str = "schedule"
     round: int = 0  # how often it was reopened
-    redo: RequestKind | None = None  # what this round does: redrive, reprocess or extend
+    redo: RequestKind | None = None  # what this round does: a kind that reopens, or a rescore; None: the first
     waited: Waited | None = None  # how its wait has ended; None: it did not wait
     granted: datetime | None = None  # when that request was made: it is not granted twice
     planned_at: datetime | None = None
@@ -296,8 +296,8 @@ class Run:
 
     @property
     def reads_all(self) -> bool:
-        """Whether its round reads anew for all models, or for all that rows came late for: nothing is carried over."""
-        return not self.plans or self.redo in (RequestKind.REPROCESS, RequestKind.RESCORE)
+        """Whether its round reads once more for all models, or for all that rows came late for."""
+        return not self.plans or (self.redo is not None and self.redo.rereads)
 
     @property
     def is_withdrawn(self) -> bool:

@@ -48,10 +48,7 @@ def reopen_chunk(run: Run, chunk: Chunk, now: datetime, manifest: str = "") -> C
     A rescore includes the chunks whose manifest is another than before.
     """
     over = chunk.state.terminal and chunk.round < run.round
-    incomplete = run.redo is RequestKind.REDRIVE and chunk.tally.scored < chunk.models
-    is_late = run.redo is RequestKind.RESCORE and manifest not in ("", chunk.manifest)
-    is_included = incomplete or is_late or run.redo is RequestKind.REPROCESS
-    if not (over and is_included) or run.cancelled_at or run.stopped:
+    if not (over and _includes_chunk(run, chunk, manifest)) or run.cancelled_at or run.stopped:
         return chunk
     return replace(
         chunk,
@@ -66,6 +63,17 @@ def reopen_chunk(run: Run, chunk: Chunk, now: datetime, manifest: str = "") -> C
         reason=None,
         message="",
     )
+
+
+def _includes_chunk(run: Run, chunk: Chunk, manifest: str) -> bool:
+    """Whether the run's round is of this chunk too; *manifest* as of `reopen_chunk`."""
+    match run.redo:
+        case RequestKind.REDRIVE:
+            return chunk.tally.scored < chunk.models
+        case RequestKind.RESCORE:
+            return manifest not in ("", chunk.manifest)
+        case _:
+            return run.redo is RequestKind.REPROCESS
 
 
 def advance_chunk(run: Run, chunk: Chunk, observation: Observation, limits: RunLimits, now: datetime) -> Chunk:
@@ -269,7 +277,7 @@ def start_attempt(run: Run, chunk: Chunk, now: datetime) -> Chunk:
     before = chunk.committed
     pardon = before is not None and any(failure.reason is Reason.QUARANTINED for failure in before.failures)
     isolated = chunk.retries > 0 or chunk.losses >= ISOLATION_LOSSES or pardon
-    carries = run.redo is not None and run.redo.carries
+    carries = _carries(run)
     carry = before.attempt if before and carries else 0
     attempt = Attempt(
         chunk.next_attempt,
@@ -296,7 +304,7 @@ def _choose_report(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chu
     of devices that are scored: a redrive, which carries the others over, keeps what was counted before too.
     """
     result = Result.from_report(report)
-    if run.redo and run.redo.carries:
+    if _carries(run):
         result = replace(result, unmodelled=report.unmodelled or chunk.unmodelled)
         result = result.keep_late(chunk.committed) if chunk.committed else result
     return replace(
@@ -309,10 +317,18 @@ def _choose_report(run: Run, chunk: Chunk, report: Report, now: datetime) -> Chu
     )
 
 
+def _carries(run: Run) -> bool:
+    """Whether the run's round carries over what is committed."""
+    return run.redo is not None and run.redo.carries
+
+
 def _is_regression(run: Run, chunk: Chunk, report: Report) -> bool:
-    """Whether a round that carries models over scored fewer models than are committed: the node could not."""
+    """Whether a round that carries models over scored fewer models than are committed: the node could not carry them.
+
+    Also of a rescore: a model that a node cannot score once more keeps the rows that it has.
+    """
     before = chunk.committed.tally.scored if chunk.committed else 0
-    return run.redo is not None and run.redo.carries and report.tally.scored < before
+    return _carries(run) and report.tally.scored < before
 
 
 def _reject_regression(chunk: Chunk, report: Report, limits: RunLimits, now: datetime) -> Chunk:

@@ -76,6 +76,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "subscriptionResourceId": lambda kind, name: f"{SUBSCRIPTION}/providers/{kind}/{name}",
     "toLower": str.lower,
     "string": str,
+    "max": max,
     "length": len,
     "empty": lambda given: not given,
     "take": lambda given, size: given[:size],

@@ -158,6 +158,11 @@ def test_an_image_that_is_there_is_not_built(tools: Tools) -> None:
         ({}, "exit 1", "somebody who is signed in: az login"),
         ({"CLUSTER": "dask"}, f"echo {SUBSCRIPTION}", "CLUSTER to be azureml or batch, got dask"),
         ({"STREAMING": "kafka"}, f"echo {SUBSCRIPTION}", "STREAMING to be capture, analytics or empty, got kafka"),
+        (
+            {"STREAMING": "capture", "STREAM_SOURCE": "IoT-Hub"},
+            f"echo {SUBSCRIPTION}",
+            "STREAM_SOURCE to be event-hub, iot-hub or empty, got IoT-Hub",
+        ),
         ({"STATIC_DATA": "all"}, f"echo {SUBSCRIPTION}", "STATIC_DATA to be copy, aggregate or empty, got all"),
         ({"AZURE_SUBSCRIPTION_ID": "other"}, f"echo {SUBSCRIPTION}", f"azd has other, az has {SUBSCRIPTION}"),
     ],

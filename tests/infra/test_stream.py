@@ -175,6 +175,9 @@ def test_late_events_are_left_out_and_never_dated_anew() -> None:
         ({"streaming": "analytics", "lateSeconds": 1200}, "0 30 * * * *"),
         ({"streaming": "analytics", "lateSeconds": 2400, "outOfOrderSeconds": 599}, "0 59 * * * *"),  # and no more
         ({"staticData": "copy"}, "0 45 * * * *"),
+        ({"staticData": "copy", "streaming": "capture"}, "0 45 * * * *"),
+        ({"staticData": "copy", "streaming": "analytics"}, "0 45 * * * *"),
+        ({"staticData": "copy", "streaming": "analytics", "lateSeconds": 2400}, "0 50 * * * *"),  # the last of the two
         ({"streaming": "capture", "settings": {"SCHEDULE": "0 20 * * * *"}}, "0 20 * * * *"),
     ],
 )
@@ -270,6 +273,19 @@ def test_every_way_has_alerts_on_what_waits_and_what_fails() -> None:
         "dedicated": ["events-refused", "capture-behind", "capture-stopped", "static-data-failed"],
     }
     assert not [each for each in deployed(BASE) if each.type == "Microsoft.Insights/metricAlerts"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "seconds"), [({}, 959), ({"lateSeconds": 2400, "outOfOrderSeconds": 599}, 3598)]
+)
+def test_a_job_is_behind_when_it_lags_by_more_than_runs_wait_for_it(
+    parameters: Mapping[str, Any], seconds: int
+) -> None:
+    case = BASE | {"streaming": "analytics"} | parameters
+    (rule,) = [each for each in deployed(case) if each.name == "fleetscore-stream-behind"]
+    (criterion,) = rule.body["properties"]["criteria"]["allOf"]
+    assert criterion["threshold"] == seconds
+    assert given(case)["SCHEDULE"] == f"0 {seconds // 60} * * * *"
 
 
 def test_alerts_of_a_stream_reach_whoever_is_named() -> None:

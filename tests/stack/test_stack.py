@@ -185,6 +185,53 @@ def test_interrupted_at_any_moment_it_leaves_no_process_behind(
     demo.stdout.close()
 
 
+@pytest.mark.parametrize(
+    ("mark", "number"), [("Dask", signal.SIGTERM), ("stream ", signal.SIGTERM), ("stream ", signal.SIGHUP)]
+)
+def test_a_stream_that_is_interrupted_removes_what_it_stored_and_leaves_no_process_behind(
+    home: Home, family: list[psutil.Process], mark: str, number: signal.Signals
+) -> None:
+    order = [sys.executable, "-m", "local.stream", "--devices=2", "--hours=3"]
+    order += [f"--folder={home.folder}", f"--settings={home.settings_file}"]
+    pipe = subprocess.PIPE
+    stream = subprocess.Popen(order, cwd=ROOT, env=home.environment, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+    said_until(stream, mark)
+    family += psutil.Process(stream.pid).children(recursive=True)
+    stream.send_signal(number)
+    rest = stream.stdout.read()
+    assert rest.splitlines()[-1] == "interrupted; all started processes have ended"
+    assert "Traceback" not in rest
+    assert (stream.wait(MINUTE), running(family), len(family) > 1) == (130, [], True)
+    stream.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        ("azurite", r"Azurite at .* has ended with -9|127\.0\.0\.1.*port"),  # or the request that it did not answer
+        ("local.dask", "Dask at .* has ended with -9; its log: "),
+    ],
+)
+def test_a_stream_whose_server_has_ended_says_so_and_ends(
+    home: Home, family: list[psutil.Process], mark: str, message: str
+) -> None:
+    order = [sys.executable, "-m", "local.stream", "--devices=2", "--hours=24"]
+    order += [f"--folder={home.folder}", f"--settings={home.settings_file}"]
+    pipe = subprocess.PIPE
+    stream = subprocess.Popen(order, cwd=ROOT, env=home.environment, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+    said_until(stream, "stream ")
+    family += psutil.Process(stream.pid).children(recursive=True)
+    (server,) = [one for one in family if one.ppid() == stream.pid and mark in " ".join(one.cmdline())]
+    server.kill()
+    rest = stream.stdout.read()
+    last = rest.splitlines()[-1]
+    assert re.search(message, last)
+    assert last.endswith("; all started processes have ended")
+    assert "Traceback" not in rest
+    assert (stream.wait(MINUTE), running(family)) == (1, [])
+    stream.stdout.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a process that was killed")
 def test_killed_it_takes_all_its_processes_with_it(home: Home, family: list[psutil.Process]) -> None:
     services = home.start("services")

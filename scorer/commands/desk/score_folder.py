@@ -146,7 +146,7 @@ def _open_source(options: ScoreOptions) -> tuple[Folder, list[str], str]:
     if window is None and has_times:
         raise Malformed(f"--readings-path: {readings_path!r} has placeholders, so a --window is needed")
     if window is None or not has_times:
-        return Folder(readings_folder), pattern.list_prefixes(None) if pattern else [readings_path], readings_path
+        return Folder(readings_folder), [pattern.prefix if pattern else readings_path], readings_path
     paths = list_paths(readings_path, window, options.policy.readings.time_zone)
     return Folder(readings_folder), paths, readings_path
 

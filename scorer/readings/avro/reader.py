@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -164,7 +164,9 @@ def _read_envelope(
 
 def _strip_prefix(columns: Columns) -> Columns:
     """The names of columns within the Body."""
-    inner = replace(columns, **{key: name.removeprefix(PREFIX) for key, name in asdict(columns).items()})
+    names = {**columns.roles, "features": columns.features}
+    step = columns.step and replace(columns.step, field=columns.step.field.removeprefix(PREFIX))
+    inner = replace(columns, **{key: name.removeprefix(PREFIX) for key, name in names.items()}, step=step)
     return replace(inner, features=EVERY) if columns.features == BODY else inner
 
 

@@ -1,4 +1,4 @@
-"""Small Parquet files of one schema: one footer is parsed for all of them."""
+"""Small Parquet files of one schema: the `Footer` of one serves for all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ ALIKE_BYTES = 16 * 2**20  # of numbers of a file: a small file that unpacks to m
 
 @dataclass(frozen=True, slots=True)
 class AlikeReader:
-    """Reads small files that have the schema of one whose footer was parsed: the footers of the others are not."""
+    """Reads small files of the schema of one. Our `Footer` is made of that one; pyarrow opens each of the others.
+
+    So their rows are not chosen by statistics, which would not pay: each is read as a whole.
+    """
 
     footer: Footer
     schema: Any  # of Parquet

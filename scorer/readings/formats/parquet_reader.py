@@ -23,6 +23,7 @@ from . import thrift
 from .text_reader import Table
 
 GROUP_LIMIT = 2**32  # bytes that a row group may take in memory
+CELL_BYTES = 24  # that a cell takes while rows are sorted: in the table, as it is selected, and in the frame
 
 MAGIC = b"PAR1"
 TAIL = 2**16  # bytes of a file's end that are read first; most footers are shorter
@@ -116,7 +117,8 @@ class Footer:
         selected = set(self.select_columns(projection))
         is_selected = np.array([name in selected for name in self.names])
         sizes = np.array([group.sizes for group in self.groups], np.float64).reshape(-1, len(self.names))
-        return max(int(sizes[:, is_selected].sum()), self.rows * 16 * (3 + len(self.select_features(projection))))
+        n_columns = 3 + len(self.select_features(projection))
+        return max(int(sizes[:, is_selected].sum()), self.rows * CELL_BYTES * n_columns)
 
     def measure_group(self, group: RowGroup, names: Collection[str]) -> int:
         """Bytes that columns of a row group take in memory, at least."""

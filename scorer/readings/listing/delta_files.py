@@ -32,8 +32,8 @@ def list_delta_files(
 
     Raises Unscorable, Unavailable.
     """
-    version = read_delta_version(container, folder)
-    files = [file for file in version.files if window is None or _may_be_within(file, columns.time, window, zone)]
+    version = read_delta_version(container, folder, columns.time)
+    files = [file for file in version.files if window is None or _may_be_within(file, window, zone)]
     log.info(
         "readings: version %s of the Delta table %s, %s of %s files",
         version.number, folder or "of the container", len(files), len(version.files),
@@ -41,9 +41,9 @@ def list_delta_files(
     return sorted(files, key=lambda file: file.name)
 
 
-def _may_be_within(file: DeltaFile, time: str, window: Window, zone: str) -> bool:
+def _may_be_within(file: DeltaFile, window: Window, zone: str) -> bool:
     """Whether a file may hold rows of the window, by the bounds that the log has of its times."""
-    first, last = _read_bound(file.low.get(time), window, zone), _read_bound(file.high.get(time), window, zone)
+    first, last = _read_bound(file.first, window, zone), _read_bound(file.last, window, zone)
     if first is None or last is None:
         return True
     return last + MILLISECOND >= window.start and first < window.end

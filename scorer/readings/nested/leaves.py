@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from scorer.readings.cells import make_unreadable
 from scorer.readings.column_names import suggest_columns
 from scorer.readings.projection import Projection
-from shared.contract.model_names import Columns, Step
+from shared.contract.model_names import Columns
 
 BODY, ENVELOPE = "Body", ("SystemProperties", "EnqueuedTimeUtc")
 SHOWN = 5  # names in a message: behind them stands the setting that helps
@@ -127,7 +127,7 @@ def find_single(leaves: Sequence[Leaf], name: str) -> Leaf | None:
 def select_leaves(leaves: Sequence[Leaf], columns: Columns, projection: Projection) -> Selection:
     """The columns that are read. Raises Unscorable where a name has two meanings."""
     roles = {name: leaf for name in list_roles(columns) if (leaf := find_single(leaves, name))}
-    step = Step.parse(columns.step) if columns.step else None
+    step = columns.step
     step_leaf = find_single(leaves, step.field) if step and step.field else None
     features = _list_features(leaves, columns, [*roles.values(), *([step_leaf] if step_leaf else [])])
     value_name = (columns.value,) if columns.value in roles and not columns.features else ()

@@ -38,7 +38,8 @@ def expand_series(selection: Selection, columns: Columns, policy: ReadingOptions
     counts = lengths.max(axis=0)
     is_equal = ((lengths == counts) | (lengths < 0)).all(axis=0)
     counts = np.where(counts < 0, 1, counts)
-    micros = _read_steps(selection, Step.parse(columns.step), rows.num_rows)
+    assert columns.step  # without one no array is selected
+    micros = _read_steps(selection, columns.step, rows.num_rows)
     is_usable = is_equal & ((counts <= 1) | (micros > 0))
     counts = np.where(is_usable, counts, 0)
     index = np.repeat(np.arange(rows.num_rows), counts)

@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from functools import lru_cache
+from typing import assert_never
 from urllib.parse import unquote
 
 from shared.contract.errors import Malformed
 from shared.contract.model_names import find_id_problem
-from shared.contract.windows import EPOCH, Window
+from shared.contract.windows import EPOCH
 
 HOUR = timedelta(hours=1)
 NULL = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without a value
@@ -33,9 +35,24 @@ _TEXTS = ("Namespace", "EventHub", "PartitionId")
 _IDS = ("device", "sensor")
 _ENDINGS = r"(?:csv|tsv|txt|json|jsonl|ndjson|avro|parquet)(?:\.(?:gz|zst|bz2|xz|zip))?"
 _CODES = frozenset("YymdHMSj%")
-_TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|(%.)")
+_SIGNS = frozenset("{}*")  # of tokens: without any of them a pattern has codes of strftime alone
+_TOKEN = re.compile(r"\{(?P<NAME>[^{}]*)\}|(?P<STAR>\*)|(?P<CODE>%.)")
 _FINER = {"%M": r"\d\d", "%S": r"\d\d"}  # than the hours in which folders are listed
 _VARIABLE = re.compile(r"\{(?:device|sensor|any|ext|end)\}|%[MS]")
+
+
+def has_tokens(text: str) -> bool:
+    """Whether a pattern has `{device}` or the like, or `*`: then its files are listed, and not only its folders."""
+    return bool(_SIGNS & set(text))
+
+
+class _Kind(Enum):
+    """What a piece of a pattern is."""
+
+    LITERAL = auto()
+    NAME = auto()  # of a token, without its braces
+    STAR = auto()
+    CODE = auto()  # of strftime
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +116,34 @@ def _build_regex(text: str, hour: datetime) -> str:
     names = {"device": "(?P<device>.+)", "sensor": "(?P<sensor>.+)", "any": ".*", "ext": _ENDINGS}
     names["end"] = rf"(?:\.{_ENDINGS})?"
     pieces = []
-    for literal, name, _, code in _split(text):
-        if code:
-            pieces.append(_FINER.get(code) or re.escape(hour.strftime(code)))
-        else:
-            pieces.append(names[name] if name else re.escape(literal))
+    for kind, piece in _split(text):
+        match kind:
+            case _Kind.CODE:
+                pieces.append(_FINER.get(piece) or re.escape(hour.strftime(piece)))
+            case _Kind.NAME:
+                pieces.append(names[piece])
+            case _Kind.LITERAL | _Kind.STAR:
+                pieces.append(re.escape(piece))
+            case _:
+                assert_never(kind)
     return "".join(pieces)
 
 
-def _split(text: str) -> Iterator[tuple[str, str, str, str]]:
-    """The pieces of a pattern: (literal, name in braces, star, code of strftime), of which one is not empty."""
+def _split(text: str) -> Iterator[tuple[_Kind, str]]:
+    """The pieces of a pattern, each with its kind."""
     position = 0
     for match in _TOKEN.finditer(text):
         if match.start() > position:
-            yield text[position : match.start()], "", "", ""
-        yield "", match[1] or "", match[2] or "", match[3] or ""
+            yield _Kind.LITERAL, text[position : match.start()]
+        kind = _Kind[match.lastgroup or ""]
+        yield kind, match[kind.name]
         position = match.end()
     if position < len(text):
-        yield text[position:], "", "", ""
+        yield _Kind.LITERAL, text[position:]
+
+
+def _list_pieces(text: str, kind: _Kind) -> list[str]:
+    return [piece for piece_kind, piece in _split(text) if piece_kind is kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +158,9 @@ class PathPattern:
         """None for a pattern that has codes of strftime alone. Raises Malformed."""
         if text.startswith("/") or ".." in text or "\\" in text:
             raise Malformed(f"expected a path within the readings such as date=%Y-%m-%d/hour=%H/, got {text!r}")
-        if not set("{}*") & set(text):
+        if not has_tokens(text):
             return None
-        plain = "".join(_translate(text, *piece) for piece in _split(text))
+        plain = "".join(_translate(text, kind, piece) for kind, piece in _split(text))
         *folders, name = plain.split("/")
         if name and "." not in name and not re.search(r"\{(device|sensor)\}$", name):
             name += "{end}"
@@ -144,21 +171,21 @@ class PathPattern:
 
     def _check(self, text: str) -> None:
         """Raises Malformed where a name may be read in two ways."""
-        names = [name for segment in self.segments for _, name, _, _ in _split(segment.text)]
+        names = [name for segment in self.segments for name in _list_pieces(segment.text, _Kind.NAME)]
         if "" in (segment.text for segment in self.segments):
             raise Malformed(f"expected a path without empty parts, got {text!r}")
         for name in (*_IDS, "ext"):
             if names.count(name) > 1:
                 raise Malformed(f"expected {{{name}}} once, got {text!r}")
         for segment in self.segments:
-            variable = [name for _, name, _, _ in _split(segment.text) if name]
+            variable = _list_pieces(segment.text, _Kind.NAME)
             if set(variable) & set(_IDS) and len(set(variable) - {"ext", "end"}) + variable.count("any") > 1:
                 raise Malformed(
                     f"expected slashes between {{device}}, {{sensor}} and what may be any text, got {text!r}: "
                     "an id may hold every other character"
                 )
         last = self.segments[-1].text
-        codes = [code for segment in self.segments for *_, code in _split(segment.text) if code]
+        codes = [code for segment in self.segments for code in _list_pieces(segment.text, _Kind.CODE)]
         if code := next((code for code in codes if code[1] not in _CODES), ""):
             raise Malformed(f"expected codes of %Y, %m, %d, %H, %M, %S, %y or %j beside tokens, got {code} in {text!r}")
         if not self.is_folder and re.search(r"\{(device|sensor)\}$", last):
@@ -194,26 +221,36 @@ class PathPattern:
             hour += HOUR
         return list(hours.values())
 
-    def list_prefixes(self, window: Window | None) -> list[str]:
-        """The folders before the first token, of each hour of *window* and the one after; with None, of no hour."""
-        fixed = list(
-            itertools.takewhile(lambda segment: segment.is_fixed, self.segments[: None if self.is_folder else -1])
-        )
-        hours = [EPOCH] if window is None else [hour for hour, _ in self.list_hours(window.start, window.end)]
-        return list(dict.fromkeys("".join(f"{segment.format(hour)}/" for segment in fixed) for hour in hours))
+    def list_prefixes(self, first: datetime, end: datetime) -> list[str]:
+        """The folders before the first token, of the hours that `list_hours` lists."""
+        return list(dict.fromkeys(self._format_prefix(hour) for hour, _ in self.list_hours(first, end)))
+
+    @property
+    def prefix(self) -> str:
+        """The folder before the first token, of a pattern without times."""
+        if self.has_times:
+            raise ValueError("expected a pattern without times, got one with them: list_prefixes has their folders")
+        return self._format_prefix(EPOCH)
+
+    def _format_prefix(self, hour: datetime) -> str:
+        folders = self.segments if self.is_folder else self.segments[:-1]
+        fixed = itertools.takewhile(lambda segment: segment.is_fixed, folders)
+        return "".join(f"{segment.format(hour)}/" for segment in fixed)
 
 
-def _translate(text: str, literal: str, name: str, star: str, code: str) -> str:
+def _translate(text: str, kind: _Kind, piece: str) -> str:
     """A piece of READINGS_PATH in the tokens of segments. Raises Malformed."""
-    if code or literal:
-        if set(literal) & set("{}"):
+    if kind is _Kind.CODE:
+        return piece
+    if kind is _Kind.LITERAL:
+        if set(piece) & set("{}"):
             raise Malformed(f"expected braces around names, got {text!r}")
-        return code or literal
-    if star or name in _TEXTS:
+        return piece
+    if kind is _Kind.STAR or piece in _TEXTS:
         return "{any}"
-    if name in _IDS or name == "ext":
-        return f"{{{name}}}"
-    if name in _TIMES:
-        return _TIMES[name]
+    if piece in _IDS or piece == "ext":
+        return f"{{{piece}}}"
+    if piece in _TIMES:
+        return _TIMES[piece]
     expected = ", ".join(f"{{{word}}}" for word in (*_IDS, "ext", *_TEXTS, *_TIMES))
-    raise Malformed(f"expected tokens of {expected}, or *, got {{{name}}} in {text!r}")
+    raise Malformed(f"expected tokens of {expected}, or *, got {{{piece}}} in {text!r}")

@@ -8,7 +8,7 @@ from itertools import islice
 
 from shared.contract.windows import MINUTE, Window
 
-from .path_pattern import PathPattern
+from .path_pattern import PathPattern, has_tokens
 from .zones import find_first_pass
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -20,11 +20,12 @@ def list_paths(pattern: str, window: Window, zone: str = "") -> list[str]:
     Where the clocks of *zone* show an hour of the window twice, the folders since its first pass come before them. Of
     a pattern with tokens these are the folders before the first token.
     """
+    first = find_first_pass(window.start, window.end, zone)
     tokens = PathPattern.parse(pattern)
     if tokens:
-        return tokens.list_prefixes(window)
+        return tokens.list_prefixes(first, window.end)
     step = MINUTE if "%M" in pattern else timedelta(hours=1)
-    first = Window.containing(find_first_pass(window.start, window.end, zone), step).start
+    first = Window.containing(first, step).start
     touched = list(dict.fromkeys(_format_paths(pattern, first, step, -(-(window.end - first) // step))))
     after = Window.containing(window.end + step - _MICROSECOND, step).start
     following = (path for path in _format_paths(pattern, after, step, 24 * 31 + 1) if path not in touched)
@@ -38,7 +39,7 @@ def find_late_paths(pattern: str, window: Window) -> dict[str, bool]:
     are not filed by time, where a folder is of several windows and this is not the first, and where *pattern* has
     placeholders: there nothing tells that a row is late.
     """
-    if set(pattern) & set("{}*") or "%" not in pattern:
+    if has_tokens(pattern) or "%" not in pattern:
         return {}
     *touched, _ = list_paths(pattern, window)
     *earlier, following = list_paths(pattern, Window(window.start - window.length, window.length))

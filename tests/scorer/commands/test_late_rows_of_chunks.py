@@ -9,6 +9,7 @@ import pytest
 
 from scorer.commands.score_chunk import AttemptOptions
 from scorer.readings.device_readings import LATE
+from scorer.scoring.run_warnings import KEPT
 from shared.contract.domain import Late
 from tests.scorer.commands.test_chunk_columns import FOLDER, fit, make_manifest, read_rows, run, write_readings
 from tests.scorer.readings.seen import HOUR
@@ -70,3 +71,26 @@ def test_a_rescore_scores_the_models_that_rows_came_late_for_and_carries_the_oth
     assert {device: len(rows) for device, rows in of_device.items()} == {"d1": 4, "d2": 3, "d3": 4}
     assert of_device["d2"] == [row for row in before if row["device"] == "d2"]
     assert (report.tally.scored, report.tally.rows) == (3, 11)
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_model_that_cannot_be_scored_once_more_keeps_its_rows_and_the_others_get_those_that_came_late(
+    isolated: bool, tmp_path: Path
+) -> None:
+    manifest = make_manifest(tmp_path, {device: fit("a") for device in DEVICES}, [2, 1])
+    write_readings(tmp_path, DEVICES)
+    before = read_rows(tmp_path, run(tmp_path, manifest, 1))
+    folder = tmp_path / "readings" / FOLDER.replace("hour=07", "hour=08")
+    folder.mkdir()
+    time = (HOUR.start + timedelta(minutes=59)).isoformat()
+    rows = [{"time": time, "device": device, "a": 10.0, "b": 9.0} for device in DEVICES]
+    (folder / "x.json").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "models" / "d3.pkl").write_bytes(b"no model any more")
+    (tmp_path / "models" / "d2.pkl").write_bytes(b"neither, but nobody looks at it")
+    rescore = replace(manifest, rescore=(0, 2), round=1, packs=())
+    report = run(tmp_path, rescore, 2, AttemptOptions(isolated, carry_attempt=1, current_files=True))
+    after = read_rows(tmp_path, report)
+    assert (report.tally.scored, report.tally.rows, report.failures) == (3, 10, ())
+    assert [row for row in after if row["device"] != "d1"] == [row for row in before if row["device"] != "d1"]
+    assert [row["device"] for row in after].count("d1") == 4
+    assert f"1 {KEPT}" in report.warnings

@@ -1,10 +1,13 @@
 """A Delta table as readings: its present version, pruned by the statistics of its log."""
 
+import json
 import logging
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -91,6 +94,64 @@ def test_a_partition_is_a_column_whatever_its_value_holds(tmp_path: Path) -> Non
     assert [see(readings, device) for device in ("a b", "x:y", "50%", "ü%2F")] == [[("07:00:00", [1.0])]] * 4
 
 
+def _edit_log(root: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Change the actions of a table's first version as another writer would have written them."""
+    log = root / "_delta_log" / "00000000000000000000.json"
+    actions = [json.loads(line) for line in log.read_text().splitlines()]
+    for action in actions:
+        edit(action)
+    log.write_text("".join(f"{json.dumps(action)}\n" for action in actions))
+
+
+def _make_vector(*deleted: int) -> dict[str, Any]:
+    """An inline deletion vector: a RoaringTreemap in Z85, as PROTOCOL.md of Delta says ("Deletion Vector Format")."""
+    bitmap = struct.pack("<IIHHI", 12346, 1, 0, len(deleted) - 1, 16) + struct.pack(f"<{len(deleted)}H", *deleted)
+    data = struct.pack("<iQI", 1681511377, 1, 0) + bitmap
+    digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+    words = (word for (word,) in struct.iter_unpack(">I", data))
+    text = "".join(digits[word // 85**power % 85] for word in words for power in (4, 3, 2, 1, 0))
+    return {"storageType": "i", "pathOrInlineDv": text, "sizeInBytes": len(data), "cardinality": len(deleted)}
+
+
+def _enable_vectors(root: Path, vector: dict[str, Any] | None) -> None:
+    write_deltalake(root, rows("p1", 1.0, 2.0))
+
+    def edit(action: dict[str, Any]) -> None:
+        if "protocol" in action:
+            features = ["deletionVectors"]
+            versions = {"minReaderVersion": 3, "minWriterVersion": 7}
+            action["protocol"] = {**versions, "readerFeatures": features, "writerFeatures": features}
+        if "add" in action and vector:
+            action["add"]["deletionVector"] = vector
+
+    _edit_log(root, edit)
+
+
+def _delete_rows(root: Path) -> None:
+    _enable_vectors(root, _make_vector(0, 1))
+
+
+def _delete_rows_in_a_file(root: Path) -> None:
+    name = "vBn[lx{q8@P<9BNH/isA"  # of a file that was removed since
+    vector = {"storageType": "u", "pathOrInlineDv": name, "offset": 1, "sizeInBytes": 36, "cardinality": 1}
+    _enable_vectors(root, vector)
+
+
+def _clone(prefix: str) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        write_deltalake(root, rows("p1", 1.0))
+        _edit_log(root, lambda action: action.get("add", {}).update(path=f"{prefix}{action['add']['path']}")
+                  if "add" in action else None)  # fmt: skip
+
+    return spoil
+
+
+def test_a_table_that_may_have_deletion_vectors_is_read_while_it_has_none(tmp_path: Path) -> None:
+    _enable_vectors(tmp_path, None)
+
+    assert see(read(Folder(tmp_path), "p1"), "p1") == [("07:00:00", [1.0]), ("07:01:00", [2.0])]
+
+
 def _map_columns(root: Path) -> None:
     write_deltalake(root, rows("p1", 1.0), configuration={"delta.columnMapping.mode": "none"})
     log = root / "_delta_log" / "00000000000000000000.json"
@@ -113,6 +174,11 @@ def _empty_log(root: Path) -> None:
     ("spoil", "problem"),
     [
         (_map_columns, "is a Delta table whose files have other names of columns (column mapping name)"),
+        (_delete_rows, "(deletion vectors): rewrite them by REORG TABLE ... APPLY (PURGE)"),
+        (_delete_rows_in_a_file, "(deletion vectors): rewrite them by REORG TABLE ... APPLY (PURGE)"),
+        (_clone("abfss://lake@other.dfs.core.windows.net/t/"), "is a Delta table with files in another place, such as"),
+        (_clone("file:/lake/t/"), "is a Delta table with files in another place, such as file:/lake/t/"),
+        (_clone("/lake/t/"), "is a Delta table with files in another place, such as /lake/t/"),
         (_cut_log, "is a Delta table that cannot be read: "),
         (_empty_log, "is a Delta table that cannot be read: "),
     ],
@@ -158,6 +224,49 @@ def test_a_table_in_a_container_is_read_by_the_key_of_its_account(
     container = open_container(f"{azurite.blob_endpoint}/{fresh_name}/lake", azurite.connection_string)
 
     assert see(read(container, "p 1", path="t/"), "p 1") == [("07:00:00", [1.0]), ("07:01:00", [2.0])]
+
+
+FOLDERS = ["t", "t#1", "50%", "q?x", "a b", "ü", "a+b&c=d", "x:y"]
+
+
+@pytest.mark.stack
+def test_a_table_in_a_container_is_that_of_its_very_name(azurite: Azurite, fresh_name: str, tmp_path: Path) -> None:
+    client = ContainerClient.from_connection_string(azurite.connection_string, fresh_name)
+    client.create_container()
+    for index, folder in enumerate(FOLDERS):
+        write_deltalake(tmp_path / str(index), rows("p1", float(index)))
+        for path in (tmp_path / str(index)).rglob("*.*"):
+            name = path.relative_to(tmp_path / str(index)).as_posix()
+            client.upload_blob(f"la#ke/{folder}/{name}", path.read_bytes())
+
+    values = []
+    for folder in FOLDERS:
+        url = f"{azurite.blob_endpoint}/{fresh_name}/la%23ke/{quote(folder)}"
+        values += see(read(open_container(url, azurite.connection_string), "p1"), "p1")
+
+    assert values == [("07:00:00", [float(index)]) for index in range(len(FOLDERS))]
+
+
+def test_a_table_in_a_folder_is_that_of_its_very_name(tmp_path: Path) -> None:
+    for index, folder in enumerate(FOLDERS):
+        write_deltalake(tmp_path / str(index), rows("p1", float(index)))
+        (tmp_path / "la#ke").mkdir(exist_ok=True)
+        (tmp_path / str(index)).rename(tmp_path / "la#ke" / folder)
+
+    values = [see(read(Folder(tmp_path / "la#ke" / folder), "p1"), "p1") for folder in FOLDERS]
+
+    assert values == [[("07:00:00", [float(index)])] for index in range(len(FOLDERS))]
+
+
+def test_a_table_whose_folder_deltalake_takes_for_another_one_is_refused(tmp_path: Path) -> None:
+    write_deltalake(tmp_path / "a b", rows("p1", 1.0))
+    (tmp_path / "a b").rename(tmp_path / "a%20b")
+    write_deltalake(tmp_path / "a b", rows("p1", 2.0))
+
+    reason, message = refusal(read(Folder(tmp_path / "a%20b"), "p1"), "p1")
+
+    assert reason is Reason.UNREADABLE_READINGS
+    assert f"{tmp_path}/a%20b', which would be read as 'file://{tmp_path}/a b': rename that folder" in message
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_arrays_become_rows_of_their_own_times(step: str, fields: dict[str, int]
 
 
 def test_arrays_of_numbers_since_1970_and_of_local_times_go_on_in_their_form(tmp_path: Path) -> None:
-    row, step = {"device": "pump", "value": [1, 2]}, Columns(step="30min")
+    row, step = {"device": "pump", "value": [1, 2]}, Columns.parse("step=30min")
 
     epoch = read_text(
         tmp_path, make_lines({**row, "time": 1795244400000}), columns=step, policy=ReadingOptions(time=TimeFormat.MS)
@@ -164,7 +164,7 @@ def test_numbers_since_1970_beside_the_times_of_arrays_are_times_in_every_block(
     later = {**row, "time": kind(first + first // 1795244400 * 60)}
     text = make_lines({**row, "v": 1.5}, {**later, "v": [2, 3]}, {"device": "pump", "time": "never", "v": 4})
 
-    readings = read_text(tmp_path, text, columns=Columns(step="1s"), policy=replace(AS_IN_FILE, time=form))
+    readings = read_text(tmp_path, text, columns=Columns.parse("step=1s"), policy=replace(AS_IN_FILE, time=form))
 
     assert see(readings, names=("v",)) == [("07:00:00", [1.5]), ("07:01:00", [2.0]), ("07:01:01", [3.0])]
     assert readings.unusable == 1
@@ -174,7 +174,7 @@ def test_many_objects_with_arrays_and_without_lose_no_row(tmp_path: Path) -> Non
     rows = [{"time": str(1795244400000 + 2500 * i), "device": "pump", "note": "x" * 2000} for i in range(1400)]
     text = make_lines(*({**row, "v": [1, 2] if i >= 700 else 1.5} for i, row in enumerate(rows)))
 
-    readings = read_text(tmp_path, text, columns=Columns(step="1s"), policy=ReadingOptions(time=TimeFormat.MS))
+    readings = read_text(tmp_path, text, columns=Columns.parse("step=1s"), policy=ReadingOptions(time=TimeFormat.MS))
 
     assert len(see(readings, names=("v",))) == 700 + 2 * 700
 

@@ -45,13 +45,13 @@ def write(root: Path, hour: int, rows: Sequence[tuple[int, str]], kind: str, gro
     pq.write_table(pa.table(columns), folder / "a.parquet", row_group_size=group)
 
 
-def read(
-    root: Path, *devices: str, window: Window = HOUR, pattern: str = HOURS, policy: ReadingOptions | None = None
-) -> Readings:
+def open_window(root: Path, window: Window = HOUR, pattern: str = HOURS) -> source.Source:
     paths = list_paths(pattern, window)
-    policy = policy or ReadingOptions()
-    opened = source.open_readings(Folder(root), paths, Columns(), window, policy, pattern)
-    return opened.read_devices(devices or ("pump", "fan"))
+    return source.open_readings(Folder(root), paths, Columns(), window, ReadingOptions(), pattern)
+
+
+def read(root: Path, *devices: str, window: Window = HOUR, pattern: str = HOURS) -> Readings:
+    return open_window(root, window, pattern).read_devices(devices or ("pump", "fan"))
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -72,7 +72,9 @@ def test_rows_of_before_the_window_are_late_in_its_folder_and_nowhere_else(
 
 def test_of_row_groups_of_before_the_window_only_those_of_the_devices_are_read(tmp_path: Path) -> None:
     write(tmp_path, 7, [(-2, "fan"), (-1, "fan"), (-2, "pump"), (-1, "pump"), (1, "pump")], "parquet")
-    assert read(tmp_path, "pump").late.summarize() == Late(2, 1, ("pump",))
+    opened = open_window(tmp_path)
+    assert opened.read_devices(["pump"]).late.summarize() == Late(2, 1, ("pump",))
+    assert [file.read_groups for file in opened.files] == [{1, 2}]
 
 
 def test_a_later_folder_of_the_window_has_late_rows_that_no_run_reads(tmp_path: Path) -> None:

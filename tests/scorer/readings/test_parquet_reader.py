@@ -79,7 +79,7 @@ def test_a_portion_of_a_sorted_file_reads_the_row_groups_that_hold_it(
     assert see(found[2], "d044", names=("b", "a"))[:2] == [("07:00:00", [0, 44]), ("07:01:00", [1, 44])]
     whole = one.read_devices(DEVICES)
     assert np.array_equal(whole.frames[0].values, np.hstack([r.frames[0].values for r in found]))
-    assert one.estimate_memory() == 1000 * 16 * 5
+    assert one.estimate_memory() == 1000 * 24 * 5
 
 
 def test_devices_that_nobody_asks_for_cost_no_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,7 +182,7 @@ def test_a_column_of_lists_structs_or_maps_is_never_a_feature(name: str, tmp_pat
     assert found.frames[0].features == ("a", "b")
     assert see(found, count=2)[1][1] == see(found, names=("a", "b"))[1][1]
     assert found.list_warnings() == []
-    assert opened.estimate_memory() == 10 * 16 * 5
+    assert opened.estimate_memory() == 10 * 24 * 5
 
 
 def test_a_column_of_waveforms_does_not_cross_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_a_column_of_waveforms_does_not_cross_the_network(tmp_path: Path, monkey
     assert see(found, "d044", names=("b",))[1] == ("07:01:00", [1.0])
     assert sum(folder.sizes) < 200_000
     assert (tmp_path / "x").stat().st_size > 8_000_000
-    assert opened.estimate_memory(need("b")) == 1000 * 16 * 4
+    assert opened.estimate_memory(need("b")) == 1000 * 24 * 4
     assert 4_000_000 < opened.estimate_memory(need(in_order=True)) < 5_000_000  # the texts, but never the lists
 
 

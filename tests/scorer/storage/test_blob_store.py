@@ -11,7 +11,7 @@ from azure.storage.blob import ContainerClient
 from obstore.auth.azure import AzureCredentialProvider
 
 from local.azurite import Azurite
-from scorer.storage.blob_store import AzureBlobs, Container, Content, Oversized, open_container, split_url
+from scorer.storage.blob_store import AzureBlobs, Container, Content, Folder, Oversized, open_container, split_url
 from scorer.storage.range_reader import AccessDenied
 from shared.contract.errors import FleetError, Malformed, Misconfigured, NotFound, Unavailable
 from tests.patience import patience
@@ -84,6 +84,24 @@ def test_the_folders_below_a_folder_are_listed_without_what_is_in_them(place: tu
     assert container.list_folders("") == ["h=1", "h=10"]
     assert container.list_folders("h=1/") == ["a", "b c"]
     assert container.list_folders("h=1/a/y/") == container.list_folders("h=3/") == []
+
+
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_bytes(b"")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "c").symlink_to(tmp_path / "c")
+    (tmp_path / "d").symlink_to(tmp_path / "a" / "x")
+
+    assert Folder(tmp_path).list("") == ["a/x", "d"]
+    assert Folder(tmp_path).list_folders("") == ["a"]
+
+
+def test_errors_of_the_system_are_our_own(tmp_path: Path) -> None:
+    longest = 255 * "x" + "x/"
+    for list_names in (Folder(tmp_path).list, Folder(tmp_path).list_folders):
+        with pytest.raises(Unavailable, match=r"File name too long"):
+            list_names(longest)
 
 
 def test_of_two_that_create_the_same_one_is_first(place: tuple[Container, Uploader]) -> None:

@@ -703,3 +703,12 @@ def test_columns_that_cannot_be_meant_are_refused(text: str, says: str) -> None:
 )
 def test_a_step_is_a_length_or_a_field_with_its_unit(text: str, step: Step) -> None:
     assert Step.parse(text) == step
+    assert Step.parse(step.format()) == step
+    assert Columns.from_json(Columns.parse(f"step={text}").to_json()) == Columns(step=step)
+
+
+def test_a_manifest_with_a_step_that_is_none_is_refused_when_it_is_read() -> None:
+    data = replace(SECOND_MANIFEST, columns=Columns.parse("step=10s")).to_bytes()
+    wrong = edit(data, readings_columns={**Columns().to_json(), "step": "soon"})
+    with pytest.raises(Malformed, match="expected step=10s, step=PT10S or step=FIELD:s"):
+        Manifest.from_bytes(wrong)

@@ -6,7 +6,7 @@ import pytest
 
 from shared.contract.errors import Malformed
 from shared.contract.windows import MINUTE, Window
-from shared.planning.completeness import Sign, WaitFor, decide_wait, find_wait_end
+from shared.planning.completeness import Sign, Wait, WaitFor, decide_wait, find_wait_end
 from shared.planning.due_windows import CatchUp, find_due_windows
 from shared.planning.schedule import Schedule
 from shared.state.runs import Waited
@@ -89,6 +89,13 @@ def test_people_are_told_what_is_missing() -> None:
         (MOVED_ON, "%H/", HOUR, "expected a READINGS_PATH that names each folder once in all years, got '%H/'"),
         (MOVED_ON, "%m/%d/", HOUR, "expected a READINGS_PATH that names each folder once in all years, got '%m/%d/'"),
         (MOVED_ON, "%Y/%H/", HOUR, "expected a READINGS_PATH that names each folder once in all years, got '%Y/%H/'"),
+        # A weekday is of each week of the month, an hour of 12 is shown twice a day, and ISO weeks are of ISO years.
+        *[(MOVED_ON, path, HOUR, f"expected a READINGS_PATH that names each folder once in all years, got {path!r}")
+          for path in ("%Y/%m/%a/", "%Y/%a/", "%Y/%m/%d/%I/", "%Y/%V/", "%G/%m/", "%Y/%d/", "%Y/%m/%d/%M/", "%c/",
+                       "%m/%d/%H%%Y/")],
+        *[(MOVED_ON, path, HOUR, "")
+          for path in ("%F/%H/", "%Y/%m/%d-%a/%H/", "%Y/%b/%d/%I%p/", "%G/%V/%u/", "%Y/%W/%w/%H/", "%Y/%-m/%-d/",
+                       "%y%j/%H/", "100%%/%Y/%m/")],
         (MARKED, "%Y-%m.csv", HOUR,
          "expected a READINGS_PATH of folders, which ends in /, for marker:_SUCCESS, got '%Y-%m.csv'"),
         # The next folder is so far that no run looks for it: a window would wait for itself, or for nothing.
@@ -122,10 +129,16 @@ def test_the_wait_is_counted_from_when_the_window_became_due() -> None:
     assert find_wait_end(Schedule("0 5 * * * *"), window, 2 * HOUR) == end
     assert find_wait_end(Schedule("0 0 9 * * *"), window, HOUR) == end - timedelta(minutes=5)
     before = end - timedelta(microseconds=1)
-    assert decide_wait(end, before, is_complete=False) is None
-    assert decide_wait(end, before, is_complete=True) is Waited.COMPLETE
-    assert decide_wait(end, end, is_complete=False) is Waited.LIMIT
-    assert decide_wait(end, end, is_complete=True) is Waited.COMPLETE
+    assert decide_wait(end, before, is_complete=False) is Wait.GOES_ON
+    assert decide_wait(end, before, is_complete=True) is Wait.COMPLETE
+    assert decide_wait(end, end, is_complete=False) is Wait.LIMIT
+    assert decide_wait(end, end, is_complete=True) is Wait.COMPLETE
+
+
+def test_a_run_records_how_a_wait_has_ended_and_nothing_of_one_that_was_not_asked_for() -> None:
+    assert [wait.waited for wait in (Wait.NOT_ASKED, Wait.GOES_ON, Wait.COMPLETE, Wait.LIMIT)] == [
+        *(None, None, Waited.COMPLETE, Waited.LIMIT),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,7 @@ def again(scored: int | None, redo: RequestKind | None = RequestKind.REDRIVE) ->
         (RequestKind.REDRIVE, 2, 3),
         (RequestKind.REDRIVE, 2, 2),
         (RequestKind.REDRIVE, None, 0),
+        (RequestKind.RESCORE, 2, 2),
         (RequestKind.REPROCESS, 2, 1),  # whoever asks for all anew takes what comes
         (RequestKind.EXTEND, None, 1),
         (None, None, 1),
@@ -427,8 +428,9 @@ def test_late_rows_of_models_that_are_carried_over_stay_counted_and_all_reports_
     assert (after.chosen.late, after.late, after.chosen.list_late_attempts()) == (becomes, before, named_by)
 
 
-def test_a_redrive_that_scored_fewer_is_a_retry_and_what_is_committed_stays() -> None:
-    run, chunk = again(2)
+@pytest.mark.parametrize("redo", [RequestKind.REDRIVE, RequestKind.RESCORE])
+def test_a_round_that_carries_over_and_scored_fewer_is_a_retry_and_what_is_committed_stays(redo: RequestKind) -> None:
+    run, chunk = again(2, redo)
     after = follow(chunk, J.SUCCEEDED, report=report(1, attempt=2), run=run)
     assert (after.state, after.attempts, after.chosen, after.committed) == (C.WAITING, (), None, result(2))
     assert (after.retries, after.losses, after.not_before > NOW) == (1, 0, True)

@@ -10,25 +10,12 @@ from typing import Any
 
 import fastavro
 
+from local.stream.capture import SCHEMA as CAPTURE
 from scorer.readings.device_readings import Readings
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 from tests.scorer.readings.seen import AS_IN_FILE, read
 
-PROPERTIES: dict[str, Any] = {"type": "map", "values": ["long", "double", "string", "bytes"]}
-CAPTURE = {
-    "type": "record",
-    "name": "EventData",
-    "namespace": "Microsoft.ServiceBus.Messaging",
-    "fields": [
-        {"name": "SequenceNumber", "type": "long"},
-        {"name": "Offset", "type": "string"},
-        {"name": "EnqueuedTimeUtc", "type": "string"},
-        {"name": "SystemProperties", "type": PROPERTIES},
-        {"name": "Properties", "type": {"type": "map", "values": [*PROPERTIES["values"], "null"]}},
-        {"name": "Body", "type": ["null", "bytes"]},
-    ],
-}
 # What IoT Hub writes where it routes messages to storage.
 ROUTED = {
     "type": "record",

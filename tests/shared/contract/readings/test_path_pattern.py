@@ -6,6 +6,7 @@ import pytest
 
 from shared.contract.errors import Malformed
 from shared.contract.readings.path_pattern import PathIds, PathPattern
+from shared.contract.readings.paths import list_paths
 from shared.contract.windows import Window
 
 SEVEN = datetime(2026, 11, 21, 7, tzinfo=UTC)
@@ -97,9 +98,20 @@ def test_the_folders_of_a_window_and_the_one_after_are_listed(text: str, hours: 
 
 
 def test_the_folders_before_the_first_token_are_those_of_each_hour() -> None:
-    window = Window(SEVEN, HOUR)
+    assert parse("d=%Y-%m-%d/h=%H/{device}.csv").list_prefixes(SEVEN, SEVEN + HOUR) == [
+        *("d=2026-11-21/h=07/", "d=2026-11-21/h=08/"),
+    ]
+    assert parse("a/*/%Y/").list_prefixes(SEVEN, SEVEN + HOUR) == ["a/"]
 
-    assert parse("d=%Y-%m-%d/h=%H/{device}.csv").list_prefixes(window) == ["d=2026-11-21/h=07/", "d=2026-11-21/h=08/"]
-    assert parse("a/*/%Y/").list_prefixes(window) == ["a/"]
-    assert parse("a/{device}.csv").list_prefixes(None) == ["a/"]
-    assert parse("{device}.csv").list_prefixes(None) == [""]
+
+def test_the_folder_before_the_first_token_of_a_pattern_without_times_needs_no_window() -> None:
+    assert [parse(text).prefix for text in ("a/{device}.csv", "{device}.csv", "a/b/*/")] == ["a/", "", "a/b/"]
+    with pytest.raises(ValueError, match="expected a pattern without times"):
+        _ = parse("%Y/{device}.csv").prefix
+
+
+@pytest.mark.parametrize("path", ["%d-%H/", "%d-%H/{device}/", "%d-%H/*"])
+def test_the_folders_of_a_first_pass_are_listed_whether_or_not_the_path_has_tokens(path: str) -> None:
+    window = Window.parse("20261025T0100Z-PT1H")  # Europe/Berlin shows 2 to 3 o'clock twice
+    assert list_paths(path, window, "Europe/Berlin") == ["25-00/", "25-01/", "25-02/"]
+    assert list_paths(path, window) == ["25-01/", "25-02/"]
