@@ -48,9 +48,9 @@ def prune_runs(
     options = publisher.options
     limit = now - options.keep_runs
     old = (r for r in ledger.list_runs_in(EPOCH, limit) if r.phase.terminal and r.ended_at and r.ended_at < limit)
-    for run in old:
+    for run in {run.id: run for run in old}.values():  # a page may come twice
         try:
-            if not publisher.allow_pruning(run.id, now):
+            if not publisher.allow_pruning(run, now):
                 continue
             for store, name in _list_blobs(run, work, predictions, options):
                 if not in_time():

@@ -26,7 +26,7 @@ from shared.ports import Blobs, Cluster, JobSpec, JobStatus, Ledger, SinkLedger
 from shared.publishing import publications, sink_job
 from shared.state.publications import Publication, PublicationState, Sink
 from shared.state.runs import AttemptState, Run
-from shared.tracking import observe
+from shared.tracking import observe, run_tracker
 
 from .options import ControlOptions
 from .tick import Tick
@@ -63,17 +63,20 @@ class Publisher:
         for entry in self.sinks.save_publications([entry for entry in requests if entry]):
             log.info("run=%s round=%d sink=%s pending", run.id, entry.round, entry.sink)
 
-    def allow_pruning(self, run_id: str, now: datetime) -> bool:
+    def allow_pruning(self, run: Run, now: datetime) -> bool:
         """Whether each sink has what it is to have of a run, so that its parts may go. Raises Conflict.
 
-        Where predictions are pruned, no sink may hold the run: that is asked for first.
+        Where predictions are pruned, no sink may hold the run: that is asked for first. A sink that was asked to hold
+        runs, and has no row of this one, is asked again: it may have been switched on since.
         """
-        stored = [entry for kind in self._kinds if (entry := self._find_publication(kind, run_id))]
-        if not self.options.prune_predictions:
-            return not any(entry.state.is_open for entry in stored)
-        requests = [request for entry in stored if (request := publications.ask_removal(entry, now))]
+        if run.offered_round is None:
+            return True
+        stored = [(kind, self._find_publication(kind, run.id)) for kind in self._kinds]
+        removes = self.options.prune_predictions
+        results = [publications.ask_before_pruning(entry, kind, run, now, removes=removes) for kind, entry in stored]
+        requests = [request for request in results if request]
         self.sinks.save_publications(requests)
-        return all(entry.is_removal and not entry.state.is_open for entry in stored)
+        return not requests and not any(entry.state.is_open for _, entry in stored if entry)
 
     def forget_run(self, run_id: str) -> None:
         """Remove what is recorded of a run that is pruned. Safe to repeat."""
@@ -161,7 +164,9 @@ class Publisher:
             elif result:
                 settled.append(publications.settle(entry, result, tick.now))
                 _log_result(settled[-1])
-        self.sinks.save_publications(settled)
+        for entry in self.sinks.save_publications(settled):
+            if entry.is_removal and not entry.state.is_open and not self._has_run(entry.run):
+                self.sinks.remove_publications(entry.run)  # asked by a tick while another one pruned it
 
     def _take_back(self, entries: Sequence[Publication], tick: Tick) -> Sequence[Publication]:
         """Let runs wait again whose job is over without a result."""
@@ -270,9 +275,9 @@ class Publisher:
         )
 
     def _list_parts(self, run: Run) -> tuple[PublishedPart, ...] | None:
-        """The committed parts of a run; None where not all of its chunks are listed."""
+        """The committed parts of a run; None where its chunks are not listed as its row sums them up."""
         chunks = {chunk.id: chunk for chunk in self.ledger.list_chunks(run.id)}
-        if len(chunks) < run.chunks:
+        if not run_tracker.is_sum_of(run, list(chunks.values())):
             return None
         return tuple(
             PublishedPart(chunk.id, chunk.committed.attempt, part)
@@ -289,6 +294,13 @@ class Publisher:
         except NotFound:
             return ()
         return (self._list_parts(earlier) or ()) if earlier.phase.terminal else ()
+
+    def _has_run(self, run_id: str) -> bool:
+        try:
+            self.ledger.read_run(run_id)
+        except NotFound:
+            return False
+        return True
 
     def _find_publication(self, kind: SinkKind, run_id: str) -> Publication | None:
         try:

@@ -37,8 +37,17 @@ def ask_publication(stored: Publication | None, sink: SinkKind, run: Run, now: d
     return _wait_again(request, now)
 
 
-def ask_removal(stored: Publication, now: datetime) -> Publication | None:
-    """The row that asks that the sink holds nothing of the run any more; None where that is asked already."""
+def ask_before_pruning(
+    stored: Publication | None, sink: SinkKind, run: Run, now: datetime, *, removes: bool
+) -> Publication | None:
+    """The row that asks for what has to be so before a run is pruned; None where that is asked or done.
+
+    *removes*: the sink is to hold nothing of the run; else all of it.
+    """
+    if not removes:
+        return ask_publication(stored, sink, run, now)
+    if stored is None:
+        return Publication(sink, run.id, run.round, run.round, since=now, asked_at=now, is_removal=True)
     return None if stored.is_removal else _wait_again(replace(stored, is_removal=True), now)
 
 

@@ -110,6 +110,13 @@ def summarize_run(run: Run, chunks: Sequence[Chunk], now: datetime) -> Run:
     return replace(moved, phase=phase, reason=reason, message=clip_text(message), ended_at=now)
 
 
+def is_sum_of(run: Run, chunks: Sequence[Chunk]) -> bool:
+    """Whether these are the chunks of a run that is over, as its row counts them: all, and of its last round."""
+    tally = sum((c.tally for c in chunks), Tally())
+    counts = [replace(each, seconds=round(each.seconds, 3)) for each in (tally, run.tally)]
+    return len(chunks) == run.chunks and all(c.state.terminal for c in chunks) and counts[0] == counts[1]
+
+
 def _sum_predicted(chunks: Iterable[Chunk]) -> Predicted | None:
     """What the models of the chunks that are over predicted, as `Run.tally` counts them; None for detectors alone."""
     results = [chunk.committed for chunk in chunks if chunk.state is ChunkState.COMMITTED and chunk.committed]

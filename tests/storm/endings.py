@@ -77,6 +77,7 @@ def _summarize(world: World) -> Hashable:
             for blobs in (world.models, world.work, world.predictions, world.readings)
             for name, blob in blobs._blobs.items()
         ),
+        frozenset((entry.run, entry.version) for entry in world.sinks._publications.values()),
         frozenset((run.id, run.version) for run in world.ledger._runs.values()),
         frozenset((c.run, c.id, c.version) for chunks in world.ledger._chunks.values() for c in chunks.values()),
     )

@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import cache
 
 from shared.contract import paths
+from shared.contract.publishing.sinks import SinkKind
 from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.planning.plan import Plan
@@ -110,6 +111,73 @@ def with_late_rows(weather: Weather, fates: Sequence[str]) -> World:
     world.plane = world.host(weather)
     world.beat_until(lambda: WINDOW in world.ledger._runs and world.over and _is_again(world), 300)
     return world
+
+
+def published(weather: Weather, fates: Sequence[str]) -> World:
+    """A run that a sink takes."""
+    world = World(dict(FLEET), list(fates), weather=weather, publishes=True)
+    world.beat_until_quiet()
+    return world
+
+
+def published_again(weather: Weather, fates: Sequence[str]) -> World:
+    """A run that a sink has, and that is redriven."""
+    world = World(dict(FLEET), publishes=True)
+    world.beat_until_quiet()
+    world.fleet |= {"pump3": None, "pump4/noise": None}
+    world.fates = list(fates)
+    world.plane = world.host(weather)
+    world.wish(RequestKind.REDRIVE)
+    world.beat_until_quiet()
+    return world
+
+
+def pruned(weather: Weather, fates: Sequence[str]) -> World:
+    """A run that a sink has grows old: it goes from the sink, and then from everywhere."""
+    world = World(dict(FLEET), publishes=True)
+    world.beat_until_quiet()
+    world.now += timedelta(days=2)
+    world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), watermark=world.now + timedelta(days=1)))
+    world.fates = list(fates)
+    world.plane = world.host(weather)
+    for _ in range(6):  # old runs are looked for once an hour
+        for _ in range(12):
+            world.beat()
+            if world.is_published and not world.table.list_rows(WINDOW):
+                break
+        if not world.ledger._runs:
+            break
+        world.now += HOUR
+    return world
+
+
+def is_held(world: World) -> None:
+    """The sink holds what consumers of the folder read, and nothing is left to do for it."""
+    assert world.is_published
+    for run in world.ledger._runs.values():
+        blobs = world.predictions.list_blobs(paths.predictions_prefix(run.window))
+        rows = sorted(tuple(row) for blob in blobs for row in json.loads(world.predictions.read(blob.name)))
+        assert world.table.list_rows(run.id) == rows
+    running = [name for name, status in world.cluster.sightings.items() if not status.state.over]
+    assert running == []
+
+
+def is_published(world: World) -> None:
+    is_complete(world)
+    is_held(world)
+    assert world.sinks.read_publication(SinkKind.DELTA, WINDOW).rows == world.ledger.read_run(WINDOW).tally.rows
+
+
+def is_published_again(world: World) -> None:
+    is_held(world)
+    run, publication = world.ledger.read_run(WINDOW), world.sinks.read_publication(SinkKind.DELTA, WINDOW)
+    assert (run.phase, run.round, publication.published_round) == (Phase.SUCCEEDED, 1, 1)
+
+
+def is_pruned(world: World) -> None:
+    assert list(world.ledger._runs) == []
+    assert world.table.list_rows(WINDOW) == []
+    assert world.sinks._publications == {}
 
 
 def _is_again(world: World) -> bool:
@@ -343,6 +411,15 @@ SCENARIOS = {
         Scenario("a window that nobody waits for", waited(asked=True), has_waited(None, Waited.LIMIT)),
         Scenario("rows that came late", with_late_rows, is_rescored),
         Scenario("a backfill", filled_back, is_filled_back),
+        Scenario("a run that is published", published, is_published),
+        Scenario(
+            "a run whose publishing goes badly",
+            published,
+            is_published,
+            ("well", "well", "well", "dies before its report", "twice", "lost", "silent"),
+        ),
+        Scenario("a redrive that is published", published_again, is_published_again, ("well", "well", "twice")),
+        Scenario("a published run that is pruned", pruned, is_pruned, ("dies before its report",)),
         Scenario("a model that kills its process", with_poison, is_in_quarantine),
     )
 }

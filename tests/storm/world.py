@@ -20,6 +20,7 @@ from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract import paths
 from shared.contract.domain import Tally
 from shared.contract.errors import FleetError
+from shared.contract.publishing.sinks import SinkKind
 from shared.contract.reasons import Outcome, Reason, decide_outcome
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
@@ -27,11 +28,13 @@ from shared.control.options import ControlOptions
 from shared.planning.chunking import ChunkSize
 from shared.planning.completeness import WaitFor
 from shared.planning.plan_writer import PlanOptions
+from shared.publishing.sink_options import SinkOptions
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Phase, Run
 from shared.tracking.run_limits import RunLimits
 from tests.storm.fault_plan import Exposed, Killed, Weather
 from tests.storm.nodes import FATES, Order, Process, Running, Stores
+from tests.storm.publishing import MemoryTable, Publishing
 from tests.storm.rehearsal import Rehearsal, TakenUp
 
 NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
@@ -52,12 +55,23 @@ POLICY = RunLimits(
 
 
 @cache
-def make_options(chunk_size: int, max_in_flight: int, wait_for: str = "", *, rescore: bool = False) -> ControlOptions:
+def make_options(
+    chunk_size: int, max_in_flight: int, wait_for: str = "", *, rescore: bool = False, publishes: bool = False
+) -> ControlOptions:
     """The options of a host."""
     planning = PlanOptions(chunk_size=ChunkSize(chunk_size))
     limits = replace(POLICY, max_in_flight=max_in_flight)
     waiting = WaitFor.parse(wait_for)
-    return ControlOptions(planning=planning, limits=limits, wait_for=waiting, wait_limit=6 * BEAT, rescore_late=rescore)
+    return ControlOptions(
+        planning=planning,
+        limits=limits,
+        wait_for=waiting,
+        wait_limit=6 * BEAT,
+        rescore_late=rescore,
+        keep_runs=timedelta(days=1),
+        prune_predictions=publishes,
+        sinks=(SinkOptions(SinkKind.DELTA),) if publishes else (),
+    )
 
 
 @dataclass
@@ -75,6 +89,7 @@ class World:
     node_schema: int | None = 2  # as the tick before noted it; None: the app was upgraded just now
     wait_for: str = ""
     rescore: bool = False  # RESCORE_LATE
+    publishes: bool = False  # SINKS=delta, and PRUNE_PREDICTIONS
     late: dict[str, frozenset[str]] = field(default_factory=dict)  # devices with late rows, as the nodes of a run count
     old_nodes: bool = False  # nodes of 0.1: they read schema 1, and do not know --current
 
@@ -82,7 +97,7 @@ class World:
         self.tokens = Tokens()
         self.turns: list[datetime] = []  # when each part of the story was over
         self.ledger, self.cluster = MemoryLedger(self.tokens), MemoryCluster()
-        self.sinks = MemorySinkLedger(self.tokens)
+        self.sinks, self.table = MemorySinkLedger(self.tokens), MemoryTable()
         self.models, self.work, self.predictions, self.readings = (
             MemoryBlobs(f"memory://{name}", self.tokens) for name in ("models", "work", "predictions", "readings")
         )
@@ -93,7 +108,7 @@ class World:
         self.ledger.save_heartbeat(Heartbeat(watermark=EARLIER.window.end, node_schema=self.node_schema))
         self.random = random.Random(0)
         self.started: set[str] = set()
-        self.processes: list[tuple[str, Running]] = []  # by job; a job may run twice
+        self.processes: list[tuple[str, Running | Publishing]] = []  # by job; a job may run twice
         self.before: tuple[dict[str, Run], dict[tuple[str, str], Chunk]] = ({}, {})
         self._read: dict[str, tuple[str, list[Any]]] = {}  # what consumers read of a blob, by its etag
         self.plane = self.host()
@@ -113,7 +128,9 @@ class World:
             predictions=out("predictions", self.predictions),
             stopwatch=MemoryStopwatch(),
             sinks=out("sinks", self.sinks),
-            options=make_options(self.chunk_size, self.max_in_flight, self.wait_for, rescore=self.rescore),
+            options=make_options(
+                self.chunk_size, self.max_in_flight, self.wait_for, rescore=self.rescore, publishes=self.publishes
+            ),
         )
 
     def beat(self) -> None:
@@ -152,7 +169,15 @@ class World:
     def over(self) -> bool:
         """Whether nothing is left to do."""
         waiting = [wish for wish in self.ledger.list_requests() if wish.kind is not RequestKind.PAUSE]
-        return all(run.phase.terminal for run in self.ledger._runs.values()) and not waiting
+        is_published = not self.publishes or self.is_published
+        return all(run.phase.terminal for run in self.ledger._runs.values()) and not waiting and is_published
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the sink was asked for all that is over, and nothing is left to do for it."""
+        runs = [run for run in self.ledger._runs.values() if run != EARLIER and run.id != EARLIER.id]
+        is_asked = all(run.offered_round == run.round for run in runs)
+        return is_asked and not self.sinks.list_open_publications() and self.sinks.read_sink(SinkKind.DELTA).job is None
 
     def beat_until_over(self, limit: int = 300) -> Run:
         """The same, and the run of the window."""
@@ -175,19 +200,25 @@ class World:
             stopped = (
                 seen_now and seen_now.state is JobState.CANCELLED and self.random.random() < 0.5
             )  # in time, or not
-            step = None if stopped else one.step(Stores(self.models, self.work), self.fleet, self.now, self._name)
+            step = None if stopped else self._step(one)
             if step is None:
                 self.processes = [each for each in self.processes if each[1] is not one]
             if seen_now and not seen_now.state.over and step is not False:
                 self.cluster.set_state(name, JobState.SUCCEEDED if step is True else JobState.FAILED)
+
+    def _step(self, process: Running | Publishing) -> bool | None:
+        if isinstance(process, Publishing):
+            return process.step(self.work, self.table)
+        return process.step(Stores(self.models, self.work), self.fleet, self.now, self._name)
 
     def _start(self, name: str, fate: str) -> None:
         """Let the cluster say what it says of such a job, and start the processes that there really are."""
         if fate == "waits":
             return
         said, processes = FATES.get(fate, (JobState.RUNNING, [Process(nap=10**5)]))  # "endless"
-        order = Order.of(self.cluster.jobs[name].command, self.work)
-        if self.old_nodes and (order.current or order.manifest.schema > 1):
+        command = self.cluster.jobs[name].command
+        order = None if "publish" in command else Order.of(command, self.work)
+        if self.old_nodes and order and (order.current or order.manifest.schema > 1):
             said, processes = JobState.FAILED, []
         self.started.add(name)
         if said is None:
@@ -196,6 +227,9 @@ class World:
         else:
             self.cluster.set_state(name, said, fate)
         for how in processes:
+            if order is None:
+                self.processes.append((name, Publishing.of(command, self.work, how)))
+                continue
             late = self.late.get(order.manifest.window.id)
             self.processes.append((name, Running(order, how, is_old=self.old_nodes, late=late)))
 
@@ -221,9 +255,15 @@ class World:
         runs = dict(self.ledger._runs)
         chunks = {(run, c.id): c for run, rows in self.ledger._chunks.items() for c in rows.values()}
         for run_id, was in self.before[0].items():  # P5
+            if run_id not in runs:
+                assert self.publishes, f"{run_id} is gone"  # it was pruned
+                continue
             over = was.phase.terminal and was.phase is not Phase.MISSED
-            assert not over or runs[run_id] == was or runs[run_id].round > was.round, f"{run_id} moved after its end"
+            moved = _drop_bookkeeping(runs[run_id]) != _drop_bookkeeping(was)
+            assert not (over and moved) or runs[run_id].round > was.round, f"{run_id} moved after its end"
         for key, chunk_was in self.before[1].items():
+            if key not in chunks and self.publishes:
+                continue
             now = chunks[key]
             assert not chunk_was.state.terminal or now == chunk_was or now.round > chunk_was.round, f"{key} moved"
             assert now.next_attempt >= chunk_was.next_attempt
@@ -231,7 +271,8 @@ class World:
         rows = self.rows()
         assert len(rows) == len(set(rows)), "consumers read a row twice"  # P2
         for (run_id, _), chunk in chunks.items():
-            self._check_committed(runs[run_id], chunk)
+            if runs[run_id].opened_at > self.now - timedelta(days=1):  # else it is being pruned
+                self._check_committed(runs[run_id], chunk)
         for run in runs.values():  # P1
             assert run.tally.models <= run.models or run == EARLIER, f"{run.id} counts more models than it has"
 
@@ -267,6 +308,11 @@ class World:
             failed=outcomes.count(Outcome.FAILED),
             skipped=outcomes.count(Outcome.SKIPPED),
         )
+
+
+def _drop_bookkeeping(run: Run) -> Run:
+    """A run without what says whether the sinks were asked to hold it."""
+    return replace(run, offered_round=None, version="")
 
 
 def counts(tally: Tally) -> Tally:
