@@ -34,7 +34,10 @@ from .time_zones import NO_TIME
 from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
-INVALID = "events have a Body that is neither JSON nor CSV with a header, or has arrays that differ, and were left out"
+INVALID = (
+    "objects or events were left out, such as in {}: their Body is neither JSON nor CSV with a header, or their arrays "
+    "differ in length or lack a step"
+)
 COMMAS = "files were read with decimal commas, since all their decimals have one"
 COMMENTS = "lines that begin with # were read as comments, as before the header of their file"
 EMPTY = "events have no Body, and were left out"
@@ -157,18 +160,15 @@ class Source:
 
     def list_warnings(self) -> list[tuple[int, str]]:
         """Warnings about what was read of the files, whatever the number of reads; as those of `Readings`."""
-        cut = next((file.name for file in self.files if file.is_cut), "")
-        damaged = next((file.name for file in self.files if file.left_out), "")
+        remarks = [file.remarks for file in self.files]
+        cut = next((file.name for file in self.files if file.remarks.is_cut), "")
+        damaged = next((file.name for file in self.files if file.remarks.n_invalid), "")
         counts = [
-            (sum(file.is_cut for file in self.files), f"files end in the middle of a row or array, such as {cut}"),
-            (
-                sum(file.left_out for file in self.files),
-                f"objects have a Body that is no JSON, or arrays that differ in length or lack a step, in {damaged}",
-            ),
-            (sum(file.found_commas for file in self.files), COMMAS),
-            (sum(file.found_comments for file in self.files), COMMENTS),
-            (sum(file.lost.n_invalid for file in self.files), INVALID),
-            (sum(file.lost.n_empty for file in self.files), EMPTY),
+            (sum(of_file.is_cut for of_file in remarks), f"files end in the middle of a row or array, such as {cut}"),
+            (sum(of_file.n_invalid for of_file in remarks), INVALID.format(damaged)),
+            (sum(of_file.n_empty for of_file in remarks), EMPTY),
+            (sum(of_file.found_commas for of_file in remarks), COMMAS),
+            (sum(of_file.found_comments for of_file in remarks), COMMENTS),
         ]
         return [(count, text) for count, text in counts if count]
 

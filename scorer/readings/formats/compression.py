@@ -31,7 +31,8 @@ _MAGICS = {
     b"PK\x05\x06": "zip",  # an archive of no file
 }
 _OLE = b"\xd0\xcf\x11\xe0"
-_PARQUET = b"PAR1"
+PARQUET = b"PAR1"
+READABLE = "CSV, JSON, Parquet or Avro"  # for messages
 _HIDDEN = ("_", ".")  # names of markers, as in folders of readings
 _ENCRYPTED = 1  # the bit of an entry's flags
 _EXPORT = (
@@ -56,7 +57,7 @@ def unpack(data: bytes) -> bytes:
     At most UNPACKED_LIMIT bytes. What is packed once more, and Parquet, which compresses itself, are refused.
     """
     if data.startswith(_OLE):
-        raise make_unreadable(f"is an old Excel or Office file; expected CSV, JSON lines or Parquet: {_EXPORT}")
+        raise make_unreadable(f"is an old Excel or Office file; expected {READABLE}: {_EXPORT}")
     kind = find_compression(data[:LONGEST_MAGIC])
     if not kind:
         return data
@@ -68,7 +69,7 @@ def unpack(data: bytes) -> bytes:
         raise make_unreadable(f"is a zip archive of an unusual kind: {error}; expected stored or deflated") from error
     if len(plain) > UNPACKED_LIMIT:
         raise make_unreadable(f"unpacks to more than {UNPACKED_LIMIT} bytes")
-    if plain.startswith(_PARQUET):
+    if plain.startswith(PARQUET):
         raise make_unreadable(
             f"is Parquet inside {kind}; expected Parquet as it is, which compresses its columns itself"
         )
@@ -112,7 +113,7 @@ def _unpack_zip(data: bytes) -> bytes:
         names = [entry.filename for entry in archive.infolist()]
         if "[Content_Types].xml" in names or "mimetype" in names:
             raise make_unreadable(
-                f"is a workbook of Excel or of another office program; expected CSV, JSON lines or Parquet: {_EXPORT}"
+                f"is a workbook of Excel or of another office program; expected {READABLE}: {_EXPORT}"
             )
         entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename)]
         if len(entries) != 1:

@@ -178,7 +178,7 @@ def test_a_workbook_is_refused_with_how_to_export_it(first: str, tmp_path: Path)
         "separator=semicolon,decimal=comma"
     )
     assert refusal(read_text(tmp_path, workbook))[1] == (
-        f"a: is a workbook of Excel or of another office program; expected CSV, JSON lines or Parquet: {how}"
+        f"a: is a workbook of Excel or of another office program; expected CSV, JSON, Parquet or Avro: {how}"
     )
     old = refusal(read_text(tmp_path, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)))[1]
-    assert old == f"a: is an old Excel or Office file; expected CSV, JSON lines or Parquet: {how}"
+    assert old == f"a: is an old Excel or Office file; expected CSV, JSON, Parquet or Avro: {how}"
