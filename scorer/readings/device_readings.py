@@ -19,10 +19,7 @@ from .unmodelled import UnmodelledCounter
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
 LATE = "rows are of the window before: its run has read them if they came before it, and a reprocess of it does"
 UNREAD = "rows are of earlier windows and came too late: no run reads them"
-LOST = (
-    "of the replaced readings had values that the later row lacks: rows of one time are not united by column; write "
-    "one row for each time, or sensor and value columns"
-)
+UNITED = "readings were made one row with others of the same time, device and sensor, which lack their columns"
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
 
@@ -42,8 +39,8 @@ class Readings:
     layouts: tuple[tuple[str, ...], ...] = ()  # of wide files: the features in a file's order, each layout once
     device_layouts: dict[int, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # where layouts differ
     numberless: dict[str, str] = field(default_factory=dict)  # wide columns without any number, and a file
-    repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
-    lost: int = 0  # those of them that had a value where the later one has none
+    repeated: int = 0  # rows of which a value was replaced by a later one of the same time, device and sensor
+    united: int = 0  # rows that were made one with others of the same time, device and sensor
     missing: int = 0  # rows without any value
     outside: int = 0  # rows outside the window, in the folders of the window
     late: LateRows = field(default_factory=LateRows)  # those that are of before it, and came when theirs had ended
@@ -108,10 +105,10 @@ class Readings:
                 for rows in file_rows
             ]
         features = tuple(dict.fromkeys(name for rows in file_rows for name in rows.features))
-        frame, replaced = assemble_frame(file_rows, features, is_long, len(self.devices), len(self.sensors))
+        frame, repeated = assemble_frame(file_rows, features, is_long, len(self.devices), len(self.sensors))
         self.frames.append(frame)
-        self.repeated += replaced.rows
-        self.lost += replaced.lost
+        self.repeated += repeated.replaced
+        self.united += repeated.united
 
     def add_damage(self, file: File, damaged_range: DamagedRange) -> None:
         """Record the devices whose readings may be in a range that cannot be read."""
@@ -168,7 +165,7 @@ class Readings:
                 "rows had a cell that is not a number, or not a time, and were left out where it is needed",
             ),
             (self.repeated, REPEATED),
-            (self.lost, LOST),
+            (self.united, UNITED),
             (self.outside, "rows were outside the window and were ignored"),
             (self.late.rows, LATE),
             (self.late.unread_rows, UNREAD),

@@ -233,8 +233,8 @@ def _read_values(cells: _Cells, time: np.ndarray, rows: RowSelection, file_index
 def _find_empty(table: Table, columns: list[np.ndarray], n_rows: int) -> np.ndarray:
     """The rows that have no value in any column of their file; *columns* are the values of the table's features.
 
-    None where a feature of the file was not read, since a row may have its value there: it is a row all the same, and
-    replaces an earlier one of its time, whatever other models need. What the names of folders say is no value.
+    None where a feature of the file was not read, since a row may have its value there: it is a row all the same, whatever
+    other models need. What the names of folders say is no value.
     """
     own_columns = columns[: len(columns) - len(table.keys)]
     if table.unread or not own_columns:

@@ -1,9 +1,9 @@
 """A window's readings for the devices of a chunk: listed, read, sorted, counted.
 
 The pattern of the folders gives the files: the folders that the window touches and the next one, since writers sort by
-arrival. Rows outside the window are ignored. Rows without any value are left out and counted; of rows with the same
-time, device and sensor the last one counts, in the order of the files' names. A file that
-cannot be read fails all models that may need it, also in the next folder: it may hold a late reading.
+arrival. Rows outside the window are ignored. Rows without any value are left out and counted; of readings with the same
+time, device, sensor and column the last one counts, in the order of the files' names. A file that cannot be read fails
+all models that may need it, also in the next folder: it may hold a late reading.
 """
 
 from __future__ import annotations
