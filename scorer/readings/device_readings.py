@@ -19,6 +19,10 @@ from .unmodelled import UnmodelledCounter
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
 LATE = "rows are of the window before: its run has read them if they came before it, and a reprocess of it does"
 UNREAD = "rows are of earlier windows and came too late: no run reads them"
+IMPLAUSIBLE = (
+    "readings have a time before 2000 or after 2100, as all of their file, read as {} since 1970: if they count "
+    "another unit, set TIME_FORMAT (--time-format) to s, ms, us or ns"
+)
 UNITED = "readings were made one row with others of the same time, device and sensor, which lack their columns"
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
@@ -47,6 +51,7 @@ class Readings:
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
     skipped: int = 0  # those whose time the clocks of the zone skip
     without_offset: int = 0  # rows whose time was read as UTC, since nothing says otherwise
+    implausible: int = 0  # rows of files whose times all seem to count another unit
     by_index: int = 0  # rows whose time is in an index that pandas stored without a name
     doubled_hours: DoubledHours = field(default_factory=DoubledHours)
 
@@ -95,6 +100,7 @@ class Readings:
         self.unusable += selected.unusable
         self.skipped += selected.skipped
         self.without_offset += selected.without_offset
+        self.implausible += selected.implausible
 
     def add_frame(self, file_rows: list[FileRows], is_long: bool) -> None:
         """Add the rows of files, wide or long, as one frame: their columns are united by name."""
@@ -169,6 +175,7 @@ class Readings:
             (self.outside, "rows were outside the window and were ignored"),
             (self.late.rows, LATE),
             (self.late.unread_rows, UNREAD),
+            (self.implausible, IMPLAUSIBLE.format(self.policy.time.value)),
             (self.without_offset, NO_OFFSET),
             *self._list_clock_warnings(),
             (self.by_index, "readings have their time in an index without a name, as pandas wrote it"),

@@ -55,6 +55,7 @@ class Source:
     files: list[File]
     other_files: list[File] = field(default_factory=list)  # in folders of devices that are not read
     unmodelled: UnmodelledCounter | None = None
+    listing_warnings: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def divisible(self) -> bool:
@@ -170,7 +171,7 @@ class Source:
             (sum(of_file.found_commas for of_file in remarks), COMMAS),
             (sum(of_file.found_comments for of_file in remarks), COMMENTS),
         ]
-        return [(count, text) for count, text in counts if count]
+        return [*self.listing_warnings, *((count, text) for count, text in counts if count)]
 
     def close(self) -> None:
         """Release the files that are kept in memory."""
@@ -200,10 +201,11 @@ def open_readings(
         return own is None or device in own or bool(unmodelled and unmodelled.find_candidates([device]))
 
     request = ListRequest(paths, columns, pattern, window, policy.time_zone, own, is_wanted)
-    files, other_files = open_files(container, request)
+    opened = open_files(container, request)
+    files, other_files = opened.files, opened.other_files if unmodelled else []
     if window:
         _mark_late_files(files, find_late_paths(pattern, window), window)
-    return Source(container, columns, window, policy, files, other_files if unmodelled else [], unmodelled)
+    return Source(container, columns, window, policy, files, other_files, unmodelled, opened.warnings)
 
 
 def _mark_late_files(files: Sequence[File], late_paths: Mapping[str, bool], window: Window) -> None:
