@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, make_unreadable
-from scorer.readings.formats.compression import UNPACKED_LIMIT, XZ_MEMORY
+from scorer.readings.formats.compression import UNPACKED_LIMIT, XZ_MEMORY, unpack_zstandard
 
 AVRO = b"Obj\x01"
 SYNC_SIZE = 16
@@ -196,18 +196,13 @@ def _unpack_snappy(data: memoryview, limit: int) -> bytes:
     return bytes(content)
 
 
-def _unpack_zstandard(data: memoryview, limit: int) -> bytes:
-    with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
-        return bytes(stream.read(limit + 1))
-
-
 _CODECS: Mapping[str, Callable[[memoryview, int], bytes | memoryview]] = {
     "null": lambda data, _: data,
     "deflate": partial(
         _unpack_stream, make_decompressor=partial(zlib.decompressobj, -zlib.MAX_WBITS)
     ),  # the bare stream
     "snappy": _unpack_snappy,
-    "zstandard": _unpack_zstandard,
+    "zstandard": unpack_zstandard,
     "bzip2": partial(_unpack_stream, make_decompressor=bz2.BZ2Decompressor),
     "xz": partial(_unpack_stream, make_decompressor=partial(lzma.LZMADecompressor, memlimit=XZ_MEMORY)),
 }

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -99,13 +100,25 @@ def _refuse_tar(data: bytes, place: str) -> None:
 
 def _unpack_gzip(data: bytes) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        return file.read(UNPACKED_LIMIT + 1)
+        return _read_pieces(file, UNPACKED_LIMIT)
 
 
-def _unpack_zstandard(data: bytes) -> bytes:
+def unpack_zstandard(data: bytes | memoryview, limit: int) -> bytes:
+    """The content of a Zstandard stream, or more than *limit* bytes of it. Raises OSError.
+
+    pyarrow 26.0 takes memory for all that a read may give, and keeps it where the stream is broken.
+    """
     with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as file:
-        plain: bytes = file.read(UNPACKED_LIMIT + 1)
-    return plain
+        return _read_pieces(file, limit)
+
+
+def _read_pieces(file: Any, limit: int) -> bytes:
+    """All of a stream, or more than *limit* bytes of it: a read takes memory for all that it may give."""
+    pieces, size = list[bytes](), 0
+    while size <= limit and (piece := file.read(PIECE)):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
 
 
 def _unpack_streams(data: bytes, make_decompressor: Callable[[], _Decompressor]) -> bytes:
@@ -146,7 +159,7 @@ def _unpack_zip(data: bytes) -> bytes:
                 f"is a zip archive whose file {entries[0].filename!r} is encrypted; expected it plain"
             )
         with archive.open(entries[0]) as file:
-            return file.read(UNPACKED_LIMIT + 1)
+            return _read_pieces(file, UNPACKED_LIMIT)
 
 
 def _is_hidden(name: str) -> bool:
@@ -155,7 +168,7 @@ def _is_hidden(name: str) -> bool:
 
 _UNPACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": _unpack_gzip,
-    "Zstandard": _unpack_zstandard,
+    "Zstandard": lambda data: unpack_zstandard(data, UNPACKED_LIMIT),
     "bzip2": partial(_unpack_streams, make_decompressor=bz2.BZ2Decompressor),
     "xz": partial(
         _unpack_streams, make_decompressor=partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=XZ_MEMORY)

@@ -6,7 +6,10 @@ import bz2
 import gzip
 import io
 import lzma
+import pickle
 import random
+import subprocess
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -61,6 +64,26 @@ def test_each_compression_is_known_by_its_content_and_read(name: str, tmp_path: 
     assert unpack(packed) == TEXT
     assert [cell for _, (cell,) in see(read_text(tmp_path, packed))] == VALUES
     assert unpack(PACKERS[name](b"")) == b""
+
+
+def test_unpacking_takes_no_memory_for_what_a_file_might_have() -> None:
+    """A machine with 1 GiB refuses 2 GiB at once, and pyarrow 26.0 keeps what it took for a stream that is broken."""
+    packed = [pack(TEXT) for pack in PACKERS.values()]
+    program = (
+        "import pickle, resource, sys\n"
+        "from scorer.errors import Unscorable\n"
+        "from scorer.readings.formats.compression import unpack\n"
+        "size = 4096 * int(open('/proc/self/statm').read().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + 2**30, size + 2**30))\n"
+        "for data in pickle.load(sys.stdin.buffer):\n"
+        "    assert len(unpack(data)) > 0\n"
+        "    for cut in range(30):\n"
+        "        try:\n"
+        "            unpack(data[: len(data) - 1 - cut])\n"
+        "        except Unscorable:\n"
+        "            continue\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, input=pickle.dumps(packed))
 
 
 def test_other_files_stay_as_they_are() -> None:
