@@ -24,7 +24,7 @@ _IDS = "text, UUIDs or whole numbers"
 _EXACT = {"float16": 2**11, "float32": 2**24, "float64": 2**53}  # below it every whole number is exact
 _FLAGS = ("true", "false")  # in any case, as JSON, pandas and Excel write them
 
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 # With a decimal comma: numbers that have points of thousands without doubt. Other cells with points are no numbers.
 _GROUPED = r"^\s*[+-]?\d{1,3}((\.\d{3})+,\d+|(\.\d{3}){2,})\s*$"
 _AMBIGUOUS = "?"  # no number
@@ -159,7 +159,7 @@ def write_points(texts: pa.StringArray) -> pa.StringArray:
 
 def _parse_texts(texts: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     texts = pc.utf8_trim_whitespace(texts)
-    good = pc.match_substring_regex(texts, _NUMBER)
+    good = pc.match_substring_regex(texts, NUMBER)
     is_number = view_numbers(good)
     values = np.full(len(texts), np.nan)
     values[is_number] = view_numbers(texts.filter(good).cast(pa.float64()))

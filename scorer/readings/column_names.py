@@ -131,8 +131,15 @@ def check_names(available: Collection[str], names: tuple[str, ...], *, takes_gap
         raise Unscorable(
             Reason.MISSING_FEATURES,
             f"expected {format_names(names)}; the readings have {format_names(tuple(available))} and lack "
-            f"{format_names(missing)}",
+            f"{format_names(missing)}{suggest_near(available, missing)}",
         )
+
+
+def suggest_near(available: Collection[str], missing: Sequence[str]) -> str:
+    """The end of a message: a name of the readings that differs from a missing one in case, blanks or signs, or ""."""
+    spelling = {_simplify(name): name for name in available}
+    near = [(name, spelling[_simplify(name)]) for name in missing if _simplify(name) in spelling]
+    return f"; {near[0][1]!r} is not {near[0][0]!r}: rename one of them" if near else ""
 
 
 def _check_blanks(available: Collection[str], missing: tuple[str, ...]) -> None:

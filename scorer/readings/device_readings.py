@@ -19,10 +19,11 @@ from .unmodelled import UnmodelledCounter
 NO_OFFSET = "readings have a time without an offset, and were read as UTC: set READINGS_TIME_ZONE (--time-zone)"
 LATE = "rows are of the window before: its run has read them if they came before it, and a reprocess of it does"
 UNREAD = "rows are of earlier windows and came too late: no run reads them"
-LOST = (
-    "of the replaced readings had values that the later row lacks: rows of one time are not united by column; write "
-    "one row for each time, or sensor and value columns"
+IMPLAUSIBLE = (
+    "readings have a time before 2000 or after 2100, as all of their file, read as {} since 1970: if they count "
+    "another unit, set TIME_FORMAT (--time-format) to s, ms, us or ns"
 )
+UNITED = "readings were made one row with others of the same time, device and sensor, which lack their columns"
 REPEATED = "readings were replaced by a later one of the same time, device and sensor"
 
 
@@ -42,14 +43,15 @@ class Readings:
     layouts: tuple[tuple[str, ...], ...] = ()  # of wide files: the features in a file's order, each layout once
     device_layouts: dict[int, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # where layouts differ
     numberless: dict[str, str] = field(default_factory=dict)  # wide columns without any number, and a file
-    repeated: int = 0  # rows that a later one with the same columns, time, device and sensor replaced
-    lost: int = 0  # those of them that had a value where the later one has none
+    repeated: int = 0  # rows of which a value was replaced by a later one of the same time, device and sensor
+    united: int = 0  # rows that were made one with others of the same time, device and sensor
     missing: int = 0  # rows without any value
     outside: int = 0  # rows outside the window, in the folders of the window
     late: LateRows = field(default_factory=LateRows)  # those that are of before it, and came when theirs had ended
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
     skipped: int = 0  # those whose time the clocks of the zone skip
     without_offset: int = 0  # rows whose time was read as UTC, since nothing says otherwise
+    implausible: int = 0  # rows of files whose times all seem to count another unit
     by_index: int = 0  # rows whose time is in an index that pandas stored without a name
     doubled_hours: DoubledHours = field(default_factory=DoubledHours)
 
@@ -98,6 +100,7 @@ class Readings:
         self.unusable += selected.unusable
         self.skipped += selected.skipped
         self.without_offset += selected.without_offset
+        self.implausible += selected.implausible
 
     def add_frame(self, file_rows: list[FileRows], is_long: bool) -> None:
         """Add the rows of files, wide or long, as one frame: their columns are united by name."""
@@ -108,10 +111,10 @@ class Readings:
                 for rows in file_rows
             ]
         features = tuple(dict.fromkeys(name for rows in file_rows for name in rows.features))
-        frame, replaced = assemble_frame(file_rows, features, is_long, len(self.devices), len(self.sensors))
+        frame, repeated = assemble_frame(file_rows, features, is_long, len(self.devices), len(self.sensors))
         self.frames.append(frame)
-        self.repeated += replaced.rows
-        self.lost += replaced.lost
+        self.repeated += repeated.replaced
+        self.united += repeated.united
 
     def add_damage(self, file: File, damaged_range: DamagedRange) -> None:
         """Record the devices whose readings may be in a range that cannot be read."""
@@ -168,10 +171,11 @@ class Readings:
                 "rows had a cell that is not a number, or not a time, and were left out where it is needed",
             ),
             (self.repeated, REPEATED),
-            (self.lost, LOST),
+            (self.united, UNITED),
             (self.outside, "rows were outside the window and were ignored"),
             (self.late.rows, LATE),
             (self.late.unread_rows, UNREAD),
+            (self.implausible, IMPLAUSIBLE.format(self.policy.time.value)),
             (self.without_offset, NO_OFFSET),
             *self._list_clock_warnings(),
             (self.by_index, "readings have their time in an index without a name, as pandas wrote it"),

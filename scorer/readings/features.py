@@ -16,7 +16,7 @@ from shared.contract.domain import Model
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import AS_IN_FILE, BadRows, Gaps, ReadingOptions
 
-from .column_names import check_count, check_names, format_names
+from .column_names import check_count, check_names, format_names, suggest_near
 from .device_readings import Readings
 from .frames import Frame
 
@@ -100,7 +100,7 @@ def find_frame_rows(readings: Readings, model: Model) -> list[FrameRows]:
                 frame_rows.append(FrameRows(frame, rows, is_column=True))
     frame_rows = [entry for entry in frame_rows if entry.rows.start < entry.rows.stop]
     if not frame_rows and device not in readings.bad:
-        raise _make_silent([model.sensor]) if has_rows else _make_empty()
+        raise _make_silent([model.sensor], readings.select_device(model.device).sensors) if has_rows else _make_empty()
     return frame_rows
 
 
@@ -304,7 +304,7 @@ def _pivot_sensors(readings: Readings, frame_rows: FrameRows, expected: Expected
         names = available
     silent = [name for name in names if name not in sensor_codes]
     if len(silent) == len(names) or (silent and not expected.takes_gaps):
-        raise _make_silent(silent)
+        raise _make_silent(silent, available)
     distinct = np.unique(time)
     pivoted = np.full((len(distinct), len(names)), np.nan)
     latest = np.full(len(distinct), -1)  # the latest file with a reading of an expected sensor
@@ -326,10 +326,10 @@ def _make_empty(message: str = "the window has no readings of it") -> Unscorable
     return Unscorable(Reason.NO_READINGS, message)
 
 
-def _make_silent(names: list[str]) -> Unscorable:
+def _make_silent(names: list[str], available: Collection[str] = ()) -> Unscorable:
     plural = "s" * (len(names) > 1)
-    listed = ", ".join(map(repr, names[:8]))
-    return Unscorable(Reason.SENSOR_SILENT, f"its device has readings, but none of the sensor{plural} {listed}")
+    listed, near = ", ".join(map(repr, names[:8])), suggest_near(available, names)
+    return Unscorable(Reason.SENSOR_SILENT, f"its device has readings, but none of the sensor{plural} {listed}{near}")
 
 
 def _refuse_bad(readings: Readings, model: Model, names: tuple[str, ...]) -> None:

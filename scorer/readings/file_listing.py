@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scorer.errors import Unscorable
 from scorer.storage.blob_store import Container
+from scorer.storage.range_reader import AccessDenied
 from shared.contract.model_names import Columns
 from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.windows import Window
@@ -20,6 +22,9 @@ from .listing.path_listing import PathLister
 
 LOOKED_FOLDERS = 32  # of a pattern with tokens, above which tables are looked for
 INSPECTED = 16  # files that a thread opens at a time: a task for each would cost as much as opening a small one
+LEFTOVER_ENDS = ("~", ".bak", ".tmp", ".temp", ".part", ".partial")  # in any case
+LEFTOVERS = "files were passed over, since names that end so are those of copies or of parts of files"
+SHOWN_NAMES = 3
 CACHE_LIMIT = 256 * 2**20  # bytes of small files that stay in memory from listing to reading
 
 
@@ -40,24 +45,40 @@ class ListRequest:
     is_wanted: Callable[[str], bool] = lambda _: True
 
 
-def open_files(container: Container, request: ListRequest) -> tuple[list[File], list[File]]:
-    """Every file that is asked for, with its footer and size, in the order of their names.
+@dataclass(frozen=True, slots=True)
+class OpenedFiles:
+    """The files of a window, and those of other devices, which are not opened. *warnings*: as those of `Source`."""
 
-    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files of a
-    device that is not among the devices, as a folder or a pattern says, are apart, and not opened. Raises Unavailable.
+    files: list[File]
+    other_files: list[File] = field(default_factory=list)
+    warnings: list[tuple[int, str]] = field(default_factory=list)
+
+
+def open_files(container: Container, request: ListRequest) -> OpenedFiles:
+    """Every file that is asked for, with its footer and size, in the order of their names. Raises Unavailable.
+
+    Files and folders that begin with `.` or `_` are ignored as markers and logs, as in Spark and pyarrow. Files that
+    seem to be copies or parts by the ends of their names are passed over, and said. Files of a device that is not
+    among the devices, as a folder or a pattern says, are apart.
     """
     pattern = PathPattern.parse(request.pattern)
+    warnings: list[tuple[int, str]] = []
     if not pattern and is_delta_table(container, request.paths):
         try:
             listed = _list_table(container, request)
         except Unscorable as error:
-            return [File(request.paths[0] or "./", 0, problem=str(error))], []
+            return OpenedFiles([File(request.paths[0] or "./", 0, problem=str(error))])
     else:
         listing = _list_files(container, request, pattern)
         table = find_table_format(container, listing.paths, listing.names)
         if table:
-            return [File(table[0] or "./", 0, problem=table[1])], []
-        listed = listing.files
+            return OpenedFiles([File(table[0] or "./", 0, problem=table[1])])
+        leftovers = {file.name for file in listing.files if _is_leftover(file.name, request)}
+        listed = [file for file in listing.files if file.name not in leftovers]
+        if leftovers:
+            warnings.append((len(leftovers), f"{LEFTOVERS}, such as {min(leftovers)}"))
+        if not listed:
+            warnings.append((1, _describe_absence(container, request)))
     files, other_files = _split_files(listed, request)
     remaining = CACHE_LIMIT
     with ThreadPoolExecutor(FETCHERS) as pool:
@@ -69,7 +90,26 @@ def open_files(container: Container, request: ListRequest) -> tuple[list[File], 
                 remaining -= len(file.data or b"")
                 if remaining < 0:
                     file.data = None
-    return files, other_files
+    return OpenedFiles(files, other_files, warnings)
+
+
+def _is_leftover(name: str, request: ListRequest) -> bool:
+    """Whether a file seems to be what a writer or an editor keeps beside another; not where a setting names its end."""
+    end = next((end for end in LEFTOVER_ENDS if name.lower().endswith(end)), "")
+    return bool(end) and name not in request.paths and not request.pattern.lower().endswith(end)
+
+
+def _describe_absence(container: Container, request: ListRequest) -> str:
+    """The end of a warning that no file is named so, with some names that there are."""
+    fixed = re.split("[%{*]", request.pattern or request.paths[0], maxsplit=1)[0]
+    folder = fixed[: fixed.rfind("/") + 1]
+    try:
+        names = [name for name in container.list(folder, SHOWN_NAMES) if not is_hidden(name)]
+    except AccessDenied:
+        names = []
+    path = f"READINGS_PATH (--readings-path) {request.pattern!r}" if request.pattern else "the path of the readings"
+    listed = f"there are names such as {', '.join(map(repr, names))}" if names else f"nothing was listed in {folder!r}"
+    return f"chunks found no file that {path} names for their window: {listed}"
 
 
 def _list_table(container: Container, request: ListRequest) -> list[File]:

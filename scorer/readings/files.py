@@ -20,12 +20,13 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 from .avro.container import AVRO
-from .avro.reader import NONE_LOST, LostEvents, is_compressed, read_avro
+from .avro.reader import is_compressed, read_avro
 from .cells import make_unreadable
-from .formats.compression import find_compression, unpack
+from .formats.compression import PARQUET, find_compression, unpack
 from .formats.parquet_alike import AlikeReader
 from .formats.parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
-from .formats.text_reader import PARQUET, Table, read_text
+from .formats.remarks import NO_REMARKS, Remarks
+from .formats.text_reader import Table, read_text
 from .layouts import Keys, add_keys
 from .projection import EVERYTHING, Projection
 from .small_files import SMALL, FileGroup, group_files, read_files_as_one
@@ -55,11 +56,7 @@ class File:
     is_required: bool = False  # it is in the log of a table; another file may be removed after it was listed
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
-    found_commas: bool = False  # its decimals have commas, as nothing but the file itself says
-    found_comments: int = 0  # lines that were taken for comments, as nothing but the file says
-    is_cut: bool = False  # it is a text that ends within a row
-    left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
-    lost: LostEvents = NONE_LOST  # of a file of Avro that was read
+    remarks: Remarks = NO_REMARKS  # of a file that was read and is no Parquet
     late_start: int | None = None  # rows of before the window are late; from then on the run before reads them too
 
     def estimate_memory(self, projection: Projection) -> int:
@@ -215,21 +212,16 @@ def _read_text_file(container: Container, file: File, request: ReadRequest) -> l
     data = file.data if file.data is not None else container.read(file.name).data
     length = len(data)
     data = unpack(data)
-    if data.startswith(AVRO):
-        return _read_avro_file(data, file, request, length)
-    table = read_text(data, request.columns, request.policy, request.projection, file.keys)
-    if table:
-        file.is_cut, file.left_out = table.is_cut, table.left_out
-        file.found_commas, file.found_comments = table.found_commas, table.found_comments
-    return [add_keys(table, file.keys, request.projection)] if table and table.rows.num_rows else []
-
-
-def _read_avro_file(data: bytes, file: File, request: ReadRequest, length: int) -> list[Table]:
-    if length < file.length:  # cut between two blocks it would be a file like any other; one that grew is read as it is
+    is_avro = data.startswith(AVRO)
+    if is_avro and length < file.length:  # cut between two blocks it would be a file like any other; it may have grown
         raise make_unreadable(f"expected at least {file.length} bytes, as when it was opened, got {length}")
-    rows = read_avro(data, request.columns, request.policy, request.projection, file.keys)
-    file.lost, file.left_out = rows.lost, rows.left_out
-    return [add_keys(rows.table, file.keys, request.projection)] if rows.table else []
+    read = read_avro if is_avro else read_text
+    table = read(data, request.columns, request.policy, request.projection, file.keys)
+    if not table:
+        return []
+    file.remarks = table.remarks
+    table.remarks.check_rows(request.policy.bad_rows)
+    return [add_keys(table, file.keys, request.projection)] if table.rows.num_rows else []
 
 
 def read_other_rows(

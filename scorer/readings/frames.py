@@ -1,4 +1,8 @@
-"""Rows of files -> one frame, sorted, each time once. Columns are united by name; a file that lacks one has gaps."""
+"""Rows of files -> one frame, sorted, each time once. Columns are united by name; a file that lacks one has gaps.
+
+A row is a reading for each column that has a value. Of the readings of a time, device, sensor and column the last one
+counts: so it matters neither how readings are cut into rows and files, nor which other columns are read.
+"""
 
 from __future__ import annotations
 
@@ -43,17 +47,17 @@ class FileRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """Rows that a later one of the same device, sensor and time replaced."""
+class Repeated:
+    """Rows that are in the frame as a part of a later one of the same device, sensor and time."""
 
-    rows: int = 0
-    lost: int = 0  # those among them that had a value where the later one has none
+    replaced: int = 0  # of which a later one replaces a value
+    united: int = 0  # of which none does: the others lack their columns
 
 
 def assemble_frame(
     file_rows: Sequence[FileRows], features: tuple[str, ...], long: bool, devices: int, sensors: int
-) -> tuple[Frame, Replaced]:
-    """A frame of all *file_rows*, and the rows that were replaced by a later one of the same device, sensor and time.
+) -> tuple[Frame, Repeated]:
+    """A frame of all *file_rows*, and how many rows are a part of a later one.
 
     Rows that are sorted already are copied once, and not sorted again.
     """
@@ -61,10 +65,10 @@ def assemble_frame(
     sensor_columns = [p.sensor for p in file_rows if p.sensor is not None]
     assert len(sensor_columns) in (0, len(file_rows))
     sensor = _join_arrays(sensor_columns) if sensor_columns else None
-    order, replaced, later = _find_order(_combine_keys(device, sensor, devices, sensors), time)
-    repeated, is_lost = len(replaced), np.zeros(len(replaced), bool)
-    values = np.empty((len(features), len(time) - repeated))
+    order, groups = _find_order(_combine_keys(device, sensor, devices, sensors), time)
+    values = np.empty((len(features), len(time) if order is None else len(order)))
     by_name = [dict(zip(p.features, p.values, strict=True)) for p in file_rows]
+    is_replaced = np.zeros(len(groups.rows), bool)
     for name, row in zip(features, values, strict=True):
         columns = [
             of_file[name] if name in of_file else np.broadcast_to(_GAP, p.time.shape)
@@ -75,7 +79,9 @@ def assemble_frame(
         else:
             column = _join_arrays(columns)
             np.take(column, order, out=row, mode="clip")  # "raise" would buffer; they are in bounds
-            is_lost |= ~np.isnan(column[replaced]) & np.isnan(column[later])
+            if len(groups.rows):
+                row[groups.targets], replaced = groups.take_last(column)
+                is_replaced |= replaced
     file_indices = np.array([p.file for p in file_rows], np.int32)
     file = np.broadcast_to(file_indices[:1], time.shape)  # takes no memory
     if (file_indices != file_indices[0]).any():
@@ -85,7 +91,8 @@ def assemble_frame(
         sensor = None if sensor is None else sensor[order]
     starts = np.searchsorted(device, np.arange(devices + 1, dtype=device.dtype))
     frame = Frame(features, long, starts, sensor, time, values, file)
-    return frame, Replaced(repeated, int(np.count_nonzero(is_lost)))
+    n_replaced = int(np.count_nonzero(is_replaced))
+    return frame, Repeated(n_replaced, len(groups.rows) - len(groups.starts) - n_replaced)
 
 
 def _join_arrays(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -101,14 +108,31 @@ def _combine_keys(device: np.ndarray, sensor: np.ndarray | None, devices: int, s
     return keys
 
 
-def _find_order(keys: np.ndarray, time: np.ndarray) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Groups of several rows of the same key and time."""
+
+    rows: np.ndarray  # group by group, each in the order of the files
+    starts: np.ndarray  # where each group begins in *rows*
+    targets: np.ndarray  # of each group the row of the frame
+
+    def take_last(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The last value of each group, NaN where it has none; and which *rows* have a value that is not the last."""
+        cells, numbers = column[self.rows], np.arange(len(self.rows))
+        has_value = ~np.isnan(cells)
+        last = np.maximum.reduceat(np.where(has_value, numbers, -1), self.starts)
+        sizes = np.diff(self.starts, append=len(numbers))
+        return np.where(last < 0, _GAP, cells[last]), has_value & (numbers != np.repeat(last, sizes))
+
+
+def _find_order(keys: np.ndarray, time: np.ndarray) -> tuple[np.ndarray | None, _Groups]:
     """The rows to keep, by key and time; of equal rows the last. None where all rows are kept in their order.
 
-    And the rows that are not kept, each with the next one of the same key and time.
+    And the rows that are equal.
     """
-    nothing = np.zeros(0, np.int64)
+    none = _Groups(*np.zeros((3, 0), np.int64))
     if ((keys[1:] > keys[:-1]) | ((keys[1:] == keys[:-1]) & (time[1:] > time[:-1]))).all():
-        return None, nothing, nothing
+        return None, none
     order = _sort_stable(keys)
     sorted_key, sorted_time = keys[order], time[order]
     same = sorted_key[1:] == sorted_key[:-1]
@@ -118,8 +142,11 @@ def _find_order(keys: np.ndarray, time: np.ndarray) -> tuple[np.ndarray | None, 
         sorted_time = time[order]
     last = ~(same & (sorted_time[1:] == sorted_time[:-1]))
     if last.all():
-        return order, nothing, nothing
-    return order[np.append(last, True)], order[:-1][~last], order[1:][~last]
+        return order, none
+    is_first, is_last = np.append(True, last), np.append(last, True)
+    is_repeated = ~(is_first & is_last)
+    groups = _Groups(order[is_repeated], np.flatnonzero(is_first[is_repeated]), np.flatnonzero(is_repeated[is_last]))
+    return order[is_last], groups
 
 
 def _sort_stable(numbers: np.ndarray) -> np.ndarray:

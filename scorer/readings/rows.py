@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.contract.domain import Late
 from shared.contract.report import LATE_DEVICES
+from shared.contract.scoring_options import TimeFormat
 from shared.contract.text import clip_text
 
 from .cells import BROKEN, make_unreadable, read_ids, read_numbers
@@ -18,6 +19,7 @@ from .time_zones import NO_TIME, DoubledHours
 from .timestamps import Instants, describe_time, read_instants
 from .unmodelled import UnmodelledCounter
 
+_YEAR_2000, _YEAR_2100 = 946_684_800 * 10**6, 4_102_444_800 * 10**6  # microseconds since 1970
 RowSelection = slice | np.ndarray  # a slice for neighbouring rows, else a mask
 
 
@@ -71,6 +73,7 @@ class SelectedRows:
     unusable: int = 0  # rows with a cell that is neither number nor missing, or without a time
     skipped: int = 0  # those whose time the clocks of the zone skip
     without_offset: int = 0  # usable rows whose time was read as UTC, since nothing says otherwise
+    implausible: int = 0  # rows of a table whose times are numbers, and all are before 2000 or after 2100
 
     def count_outside(self, device: np.ndarray, time: np.ndarray, start: int, late_start: int | None) -> None:
         """Count rows outside the time range, which begins at *start*; *late_start* is that of their file."""
@@ -139,6 +142,7 @@ def _select_rows(
         doubled_hours.move_second(time, instants.change, keys, table.time_zone, time_range)
     cells = _Cells(table, origin, device, sensor, len(sensors), instants, selected)
     start, end = time_range  # NO_TIME is before any start
+    selected.implausible = _count_implausible(table, time, own_rows)
     rows: RowSelection | None = own_rows
     if time[own_rows].min() < start or time[own_rows].max() >= end:
         no_time = (time == NO_TIME) & (device >= 0)
@@ -157,6 +161,15 @@ def _select_rows(
         _read_values(cells, time, rows, origin.index)
         selected.without_offset = 0 if table.time_zone else instants.count_local(rows)
     return selected
+
+
+def _count_implausible(table: Table, time: np.ndarray, rows: RowSelection) -> int:
+    """The number of times since 1970, if all are before 2000 or after 2100: they may count another unit."""
+    if table.time_format is TimeFormat.ISO:
+        return 0
+    time = time[rows]
+    time = time[time != NO_TIME]
+    return len(time) if len(time) and (time.max() < _YEAR_2000 or time.min() > _YEAR_2100) else 0
 
 
 def _read_sensors(table: Table, sensors: dict[str, int]) -> np.ndarray:
@@ -237,8 +250,8 @@ def _read_values(cells: _Cells, time: np.ndarray, rows: RowSelection, file_index
 def _find_empty(table: Table, columns: list[np.ndarray], n_rows: int) -> np.ndarray:
     """The rows that have no value in any column of their file; *columns* are the values of the table's features.
 
-    None where a feature of the file was not read, since a row may have its value there: it is a row all the same, and
-    replaces an earlier one of its time, whatever other models need. What the names of folders say is no value.
+    None where a feature of the file was not read, since a row may have its value there: it is a row all the same,
+    whatever other models need. What the names of folders say is no value.
     """
     own_columns = columns[: len(columns) - len(table.keys)]
     if table.unread or not own_columns:

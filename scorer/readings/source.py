@@ -1,9 +1,9 @@
 """A window's readings for the devices of a chunk: listed, read, sorted, counted.
 
 The pattern of the folders gives the files: the folders that the window touches and the next one, since writers sort by
-arrival. Rows outside the window are ignored. Rows without any value are left out and counted; of rows with the same
-time, device and sensor the last one counts, in the order of the files' names. A file that
-cannot be read fails all models that may need it, also in the next folder: it may hold a late reading.
+arrival. Rows outside the window are ignored. Rows without any value are left out and counted; of readings with the same
+time, device, sensor and column the last one counts, in the order of the files' names. A file that cannot be read fails
+all models that may need it, also in the next folder: it may hold a late reading.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ from .time_zones import NO_TIME
 from .unmodelled import UnmodelledCounter
 
 MICROSECOND = timedelta(microseconds=1)
-INVALID = "events have a Body that is neither JSON nor CSV with a header, or has arrays that differ, and were left out"
+INVALID = (
+    "objects or events were left out, such as in {}: their Body is neither JSON nor CSV with a header, or their arrays "
+    "differ in length or lack a step"
+)
 COMMAS = "files were read with decimal commas, since all their decimals have one"
 COMMENTS = "lines that begin with # were read as comments, as before the header of their file"
 EMPTY = "events have no Body, and were left out"
@@ -52,6 +55,7 @@ class Source:
     files: list[File]
     other_files: list[File] = field(default_factory=list)  # in folders of devices that are not read
     unmodelled: UnmodelledCounter | None = None
+    listing_warnings: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def divisible(self) -> bool:
@@ -157,20 +161,17 @@ class Source:
 
     def list_warnings(self) -> list[tuple[int, str]]:
         """Warnings about what was read of the files, whatever the number of reads; as those of `Readings`."""
-        cut = next((file.name for file in self.files if file.is_cut), "")
-        damaged = next((file.name for file in self.files if file.left_out), "")
+        remarks = [file.remarks for file in self.files]
+        cut = next((file.name for file in self.files if file.remarks.is_cut), "")
+        damaged = next((file.name for file in self.files if file.remarks.n_invalid), "")
         counts = [
-            (sum(file.is_cut for file in self.files), f"files end in the middle of a row or array, such as {cut}"),
-            (
-                sum(file.left_out for file in self.files),
-                f"objects have a Body that is no JSON, or arrays that differ in length or lack a step, in {damaged}",
-            ),
-            (sum(file.found_commas for file in self.files), COMMAS),
-            (sum(file.found_comments for file in self.files), COMMENTS),
-            (sum(file.lost.n_invalid for file in self.files), INVALID),
-            (sum(file.lost.n_empty for file in self.files), EMPTY),
+            (sum(of_file.is_cut for of_file in remarks), f"files end in the middle of a row or array, such as {cut}"),
+            (sum(of_file.n_invalid for of_file in remarks), INVALID.format(damaged)),
+            (sum(of_file.n_empty for of_file in remarks), EMPTY),
+            (sum(of_file.found_commas for of_file in remarks), COMMAS),
+            (sum(of_file.found_comments for of_file in remarks), COMMENTS),
         ]
-        return [(count, text) for count, text in counts if count]
+        return [*self.listing_warnings, *((count, text) for count, text in counts if count)]
 
     def close(self) -> None:
         """Release the files that are kept in memory."""
@@ -200,10 +201,11 @@ def open_readings(
         return own is None or device in own or bool(unmodelled and unmodelled.find_candidates([device]))
 
     request = ListRequest(paths, columns, pattern, window, policy.time_zone, own, is_wanted)
-    files, other_files = open_files(container, request)
+    opened = open_files(container, request)
+    files, other_files = opened.files, opened.other_files if unmodelled else []
     if window:
         _mark_late_files(files, find_late_paths(pattern, window), window)
-    return Source(container, columns, window, policy, files, other_files if unmodelled else [], unmodelled)
+    return Source(container, columns, window, policy, files, other_files, unmodelled, opened.warnings)
 
 
 def _mark_late_files(files: Sequence[File], late_paths: Mapping[str, bool], window: Window) -> None:

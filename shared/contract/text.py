@@ -16,6 +16,11 @@ def clip_text(message: str) -> str:
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
 
 
+def get_first_line(error: BaseException) -> str:
+    """The first line of an error's text; its kind where it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def is_exact(text: str) -> bool:
     """Whether a text, such as a label, fits every table and document as it is, so that consumers can join by it."""
     return 0 < len(text) <= MESSAGE_LIMIT and all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text)

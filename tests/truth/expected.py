@@ -101,17 +101,15 @@ def count_unknown(rows_of_files: Rows) -> int:
 def gather_cells(rows_of_files: Rows, spec: ModelSpec) -> Cells | str:
     """What is known of a model's device at each minute; or why nobody can know.
 
-    Of rows with the same time the last counts, in long ones by sensor; a row without any value is none.
+    Of readings with the same time the last counts, in long rows by sensor and in wide ones by column.
     """
     fleet, by_sensor = rows_of_files.fleet, dict[str, Cells]()
     for device, sensor, minute, values in read_rows(rows_of_files, Clocks(fleet)):
         is_other = fleet.is_long and spec.sensor not in ("", sensor)
         if device == spec.device and not is_other and values:
             cells = by_sensor.setdefault("" if fleet.is_long else sensor, {})
-            if fleet.is_long:
-                cells.setdefault(minute, {}).update(values)
-            else:
-                cells[minute] = values
+            at = cells.setdefault(minute, {})
+            at.update({name: value for name, value in values.items() if not math.isnan(value) or name not in at})
     if spec.sensor and not fleet.is_long:
         by_sensor = {sensor: cells for sensor, cells in by_sensor.items() if sensor in ("", spec.sensor)}
     if len(by_sensor) > 1:

@@ -6,10 +6,11 @@ Its columns have commas between them, unless READINGS_CSV says otherwise.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 import numpy as np
@@ -17,20 +18,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.arrow import build_numbers
-from scorer.readings.cells import MISSING, is_text, make_unreadable, write_points
+from scorer.readings.cells import MISSING, NUMBER, make_unreadable, write_points
 from scorer.readings.column_names import list_features
-from scorer.readings.formats.csv_decimals import DecimalEvidence, add_evidence
+from scorer.readings.formats.csv_decimals import DecimalEvidence, add_evidence, write_time_points
 from scorer.readings.formats.csv_header import remove_comments
+from scorer.readings.formats.remarks import NO_REMARKS, Remarks
 from scorer.readings.nested.json_reader import read_documents
 from scorer.readings.nested.leaves import Leaf, list_leaves, select_leaves
-from scorer.readings.nested.series import unify_times
-from scorer.readings.projection import EVERYTHING, Projection
+from scorer.readings.nested.table_union import unite_tables
+from scorer.readings.projection import EVERYTHING
 from scorer.readings.timestamps import is_iso_time
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import CsvOptions, ReadingOptions, TimeFormat
 
 _BLANKS = b" \t\r\n\v\f"
-_MARK = b"\xef\xbb\xbf"
 _JSON = {b"{", b"["}
 _NO_TEXT = b"\0"
 _NUMBER = re.compile(r"[+-]?[\d.,]+([eE][+-]?\d+)?")
@@ -42,33 +43,30 @@ class BodyRows:
 
     rows: pa.Table
     event: np.ndarray  # int64: the index of each row's body
-    n_empty: int = 0  # bodies that hold nothing
-    n_invalid: int = 0  # bodies that are neither JSON nor CSV
+    remarks: Remarks = NO_REMARKS
     leaves: Sequence[Leaf] = ()  # the columns of CSV
-    found_commas: bool = False  # decimals of CSV have commas, as nothing but the bodies says
 
 
 def read_bodies(
     bodies: Sequence[bytes | None],
     columns: Columns,
     policy: ReadingOptions,
-    projection: Projection = EVERYTHING,
     required: Collection[str] = (),
 ) -> BodyRows:
     """The rows of all bodies; *columns* are the names within them. Raises Unscorable.
 
-    Of a body that cannot be read nothing is taken, and it is counted. Of CSV this is one whose header has none of the
-    *required* columns.
+    Of a body that cannot be read nothing is taken, and it is counted; where each line is a document of JSON, this holds
+    for a line. Of CSV it is one whose header has none of the *required* columns.
     """
     bodies = _replace_broken(bodies)
     if {body[:1] if body else b"" for body in bodies} <= _JSON:
-        rows, event, n_invalid = read_documents([body or b"" for body in bodies], columns, policy, projection)
-        return BodyRows(rows, event, n_invalid=n_invalid)
+        rows, event, n_invalid = read_documents([body or b"" for body in bodies], columns, policy)
+        return BodyRows(rows, event, Remarks(n_invalid=n_invalid))
     contents = [strip_body(body) for body in bodies]
     has_json = np.fromiter(map(is_json, contents), bool, len(contents))
     json_indices, rest = np.flatnonzero(has_json), np.flatnonzero(~has_json).tolist()
-    rows, document, n_invalid = read_documents([*filter(is_json, contents)], columns, policy, projection)
-    json_rows = BodyRows(rows, json_indices[document], n_invalid=n_invalid)
+    rows, document, n_invalid = read_documents([*filter(is_json, contents)], columns, policy)
+    json_rows = BodyRows(rows, json_indices[document])
     blanks = _BLANKS.replace(policy.csv.separator.encode(), b"")
     filled = {index: strip_body(bodies[index], blanks) for index in rest if contents[index]}
     csv_rows = _read_csv(filled, columns, policy, required)
@@ -77,14 +75,15 @@ def read_bodies(
     if len(json_rows.event) and len(csv_rows.event):  # of rows with the same time the last one counts
         order = np.argsort(event, kind="stable")
         rows, event = rows.take(build_numbers(order)), event[order]
-    n_empty, n_invalid = len(rest) - len(filled), n_invalid + csv_rows.n_invalid
-    return BodyRows(rows, event, n_empty, n_invalid, csv_rows.leaves, csv_rows.found_commas)
+    remarks = replace(
+        csv_rows.remarks, n_empty=len(rest) - len(filled), n_invalid=n_invalid + csv_rows.remarks.n_invalid
+    )
+    return BodyRows(rows, event, remarks, csv_rows.leaves)
 
 
 def _replace_broken(bodies: Sequence[bytes | None]) -> Sequence[bytes | None]:
-    """The bodies, but for those that begin as JSON and are not in UTF-8, which pyarrow would not notice."""
-    joined = b"\n".join([body or b"" for body in bodies])
-    if joined.isascii():
+    """The bodies, with one that cannot be read for each that is not in UTF-8, which pyarrow would not notice."""
+    if all(body is None or body.isascii() for body in bodies):
         return bodies
     return [_NO_TEXT if body and not _is_utf8(body) else body for body in bodies]
 
@@ -104,7 +103,7 @@ def is_json(body: bytes | None) -> TypeGuard[bytes]:
 
 def strip_body(body: bytes | None, blanks: bytes = _BLANKS) -> bytes:
     """The text of a body, without the mark of UTF-8 and the *blanks* around it; b"" where it is none."""
-    return body.removeprefix(_MARK).strip(blanks) if body else b""
+    return body.removeprefix(codecs.BOM_UTF8).strip(blanks) if body else b""
 
 
 def _read_csv(
@@ -134,7 +133,7 @@ def _read_csv(
     if columns.features:
         table = select_leaves(leaves, columns, EVERYTHING).rows
     event = np.array(events[: table.num_rows], np.int64)  # a table without columns has no rows
-    return BodyRows(table, event, n_invalid=n_invalid, leaves=leaves, found_commas=found_commas)
+    return BodyRows(table, event, Remarks(found_commas=found_commas, n_invalid=n_invalid), leaves)
 
 
 def _split_body(body: bytes, options: CsvOptions) -> tuple[list[str], list[list[str]]]:
@@ -182,11 +181,23 @@ def _parse_cells(
         features = [name for name in list_features([*texts], columns) if name in texts]
         found_commas = add_evidence(DecimalEvidence(), [pa.chunked_array([texts[name]]) for name in features]).decide()
     if found_commas or decimal == ",":  # JSON beside it has points
-        texts = {name: column if name in ids else write_points(column) for name, column in texts.items()}
+        texts = {name: column if name in ids else _write_points(column) for name, column in texts.items()}
         if policy.time is not TimeFormat.ISO and columns.time in texts:
-            texts[columns.time] = pc.replace_substring(texts[columns.time], ",", ".")
+            texts[columns.time] = write_time_points(pa.chunked_array([texts[columns.time]])).cast(pa.string())
     parsed = {name: column if name in ids else _parse_numbers(column) for name, column in texts.items()}
     return pa.table(parsed), found_commas
+
+
+def _write_points(texts: pa.StringArray) -> pa.StringArray:
+    """Numbers with a decimal comma as those with a point. Other texts stay as they are, for the message on them.
+
+    A number that has a point instead says so in words, since beside JSON it would be taken for one.
+    """
+    texts = pc.utf8_trim_whitespace(texts)
+    points = write_points(texts)
+    explained = pc.binary_join_element_wise(texts, "with a point", " ")
+    rest = pc.if_else(pc.match_substring_regex(texts, NUMBER), explained, texts)
+    return pc.if_else(pc.match_substring_regex(points, NUMBER), points, rest)
 
 
 def _parse_numbers(texts: pa.StringArray) -> pa.Array:
@@ -194,26 +205,3 @@ def _parse_numbers(texts: pa.StringArray) -> pa.Array:
         return texts.cast(pa.float64())
     except pa.ArrowInvalid:
         return texts
-
-
-def unite_tables(tables: Sequence[pa.Table], time: str, form: TimeFormat) -> pa.Table:
-    """The rows of all tables, with the columns of all. Where one has texts and another numbers, they are texts.
-
-    Of the column *time* whose cells are of this *form* they may become timestamps instead. Raises Unscorable.
-    """
-    filled = [table for table in tables if table.num_rows]
-    if len(filled) < 2:  # noqa: PLR2004  # nothing to unite
-        return filled[0] if filled else tables[0]
-    filled = unify_times(filled, time, form)
-    kinds: dict[str, set[pa.DataType]] = {}
-    for table in filled:
-        for field in table.schema:
-            kinds.setdefault(field.name, set()).add(field.type)
-    texts = {name for name, types in kinds.items() if len(types) > 1 and any(map(is_text, types))}
-    return pa.concat_tables([_convert_texts(table, texts) for table in filled], promote_options="permissive")
-
-
-def _convert_texts(table: pa.Table, names: Collection[str]) -> pa.Table:
-    """The table with these columns as texts."""
-    kinds = [pa.field(field.name, pa.string()) if field.name in names else field for field in table.schema]
-    return table.cast(pa.schema(kinds))

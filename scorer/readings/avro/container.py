@@ -15,18 +15,18 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, make_unreadable
-from scorer.readings.formats.compression import UNPACKED_LIMIT
+from scorer.readings.formats.compression import UNPACKED_LIMIT, XZ_MEMORY, unpack_zstandard
 
 AVRO = b"Obj\x01"
 SYNC_SIZE = 16
 HEADER_LIMIT = 4 * 2**20  # bytes of a header; a schema of 20,000 columns has 1 MB
-XZ_MEMORY = 2**30  # bytes that unpacking may take; the highest level takes 65 MiB
 CHECKSUM_SIZE = 4  # bytes behind a block of Snappy
 _LONG_LIMIT = 10  # bytes of a number of 64 bits
 
@@ -45,6 +45,7 @@ class Header:
 class Block:
     """Some records, unpacked."""
 
+    number: int  # in its file, from 1 on
     n_records: int
     data: bytes | memoryview
 
@@ -152,7 +153,7 @@ def read_blocks(data: bytes, header: Header) -> Iterator[Block]:
         remaining -= len(content)
         position = end
         if n_records or content:
-            yield Block(n_records, content)
+            yield Block(number, n_records, content)
 
 
 def _unpack_block(data: memoryview, codec: str, limit: int, number: int) -> bytes | memoryview:
@@ -170,25 +171,10 @@ def _make_bomb_error() -> Unscorable:
     return make_unreadable(f"unpacks to more than {UNPACKED_LIMIT} bytes")
 
 
-def _inflate(data: memoryview, limit: int) -> bytes:
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)  # without the header and checksum of zlib
-    content = unpacker.decompress(data, limit + 1)
-    if not unpacker.eof and len(content) <= limit:
-        raise EOFError("it ends too early")
-    return content
-
-
-def _unpack_bzip2(data: memoryview, limit: int) -> bytes:
-    unpacker = bz2.BZ2Decompressor()
-    content = unpacker.decompress(data, limit + 1)
-    if not unpacker.eof and len(content) <= limit:
-        raise EOFError("it ends too early")
-    return content
-
-
-def _unpack_xz(data: memoryview, limit: int) -> bytes:
-    unpacker = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
-    content = unpacker.decompress(data, limit + 1)
+def _unpack_stream(data: memoryview, limit: int, make_decompressor: Callable[[], Any]) -> bytes:
+    """The content of a stream, which must end within *data*."""
+    unpacker = make_decompressor()
+    content: bytes = unpacker.decompress(data, limit + 1)
     if not unpacker.eof and len(content) <= limit:
         raise EOFError("it ends too early")
     return content
@@ -210,16 +196,13 @@ def _unpack_snappy(data: memoryview, limit: int) -> bytes:
     return bytes(content)
 
 
-def _unpack_zstandard(data: memoryview, limit: int) -> bytes:
-    with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
-        return bytes(stream.read(limit + 1))
-
-
 _CODECS: Mapping[str, Callable[[memoryview, int], bytes | memoryview]] = {
     "null": lambda data, _: data,
-    "deflate": _inflate,
+    "deflate": partial(
+        _unpack_stream, make_decompressor=partial(zlib.decompressobj, -zlib.MAX_WBITS)
+    ),  # the bare stream
     "snappy": _unpack_snappy,
-    "zstandard": _unpack_zstandard,
-    "bzip2": _unpack_bzip2,
-    "xz": _unpack_xz,
+    "zstandard": unpack_zstandard,
+    "bzip2": partial(_unpack_stream, make_decompressor=bz2.BZ2Decompressor),
+    "xz": partial(_unpack_stream, make_decompressor=partial(lzma.LZMADecompressor, memlimit=XZ_MEMORY)),
 }

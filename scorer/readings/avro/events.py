@@ -16,7 +16,7 @@ from scorer.readings.cells import encode_texts
 from scorer.readings.time_zones import NO_TIME
 from shared.contract.windows import EPOCH
 
-from .container import Block
+from .container import Block, read_long
 from .records import build_mixed, read_records
 from .schema import Type
 from .walk import ABSENT, BYTES, DOUBLE, LONG, MAPS, STRING, Cells, Walked, find_branches, walk_events
@@ -126,7 +126,7 @@ def _read_value(kind: int, data: bytes) -> Any:
     """A single value."""
     match kind:
         case _ if kind == LONG:
-            return int(_read_longs(data, Cells(np.zeros(1), np.zeros(1, np.int64), np.array([len(data)])))[0])
+            return read_long(data, 0, len(data))[0]
         case _ if kind == DOUBLE:
             return float(np.frombuffer(data, "<f8")[0])
         case _ if kind in (STRING, BYTES):

@@ -12,14 +12,16 @@ from scorer.arrow import build_numbers
 from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, combine_chunks, make_unreadable
 from scorer.readings.column_names import check_columns, list_features, suggest_columns
+from scorer.readings.formats.remarks import NO_REMARKS, Remarks
 from scorer.readings.formats.text_reader import Table
 from scorer.readings.nested.json_reader import list_document_leaves, read_documents
 from scorer.readings.nested.leaves import BODY, EVERY, explain_missing, list_roles, refuse_repeated
+from scorer.readings.nested.table_union import unite_tables
 from scorer.readings.projection import EVERYTHING, Projection
 from shared.contract.model_names import Columns
-from shared.contract.scoring_options import BadRows, ReadingOptions
+from shared.contract.scoring_options import ReadingOptions
 
-from .bodies import is_json, read_bodies, strip_body, unite_tables
+from .bodies import is_json, read_bodies, strip_body
 from .container import AVRO, Block, read_blocks, read_header
 from .events import FIELDS, convert_times, is_envelope_name, read_events
 from .records import build_column, format_documents, read_records
@@ -32,34 +34,12 @@ PREFIX = "Body."  # may stand before the name of a column of the Body
 
 
 @dataclass(frozen=True, slots=True)
-class LostEvents:
-    """Events of a file that gave no row."""
-
-    n_empty: int = 0  # without a Body
-    n_invalid: int = 0  # with one that is neither JSON nor CSV, or a damaged one
-
-
-NONE_LOST = LostEvents()
-
-
-@dataclass(frozen=True, slots=True)
 class _Content:
     """The rows of a file, perhaps none, and what it showed."""
 
     rows: pa.Table
     extra: tuple[str, ...] = ()  # features that are beside the bodies, or a second time in the rows
-    lost: LostEvents = NONE_LOST
-    left_out: int = 0
-    found_commas: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AvroRows:
-    """The rows of a file, or None where it has none."""
-
-    table: Table | None
-    lost: LostEvents = NONE_LOST
-    left_out: int = 0  # plain records whose arrays differ in length, or lack a step
+    remarks: Remarks = NO_REMARKS
 
 
 def is_compressed(start: bytes) -> bool:
@@ -73,8 +53,8 @@ def read_avro(
     policy: ReadingOptions,
     projection: Projection = EVERYTHING,
     keys: Collection[str] = (),
-) -> AvroRows:
-    """The rows of a file that begins with `Obj` and 1. Raises Unscorable.
+) -> Table:
+    """The rows of a file that begins with `Obj` and 1, perhaps none. Raises Unscorable.
 
     It may lack columns that are *keys* of its folders.
     """
@@ -88,19 +68,20 @@ def read_avro(
                 raise _make_hint(names, columns, next(read_records(record, read_blocks(data, header)))[0])
         else:
             content = _read_plain(record, blocks, columns, policy, projection, keys)
-        table = _make_table(content, columns, policy, keys) if content.rows.num_rows else None
-        return AvroRows(table, content.lost, content.left_out)
+        return _make_table(content, columns, policy, keys)
     except BROKEN as error:
         raise make_unreadable(str(error)) from error
 
 
 def _make_table(content: _Content, columns: Columns, policy: ReadingOptions, keys: Collection[str]) -> Table:
-    rows, name = content.rows, columns.sensor
+    rows, name, remarks = content.rows, columns.sensor, content.remarks
+    if not rows.num_rows:
+        return Table(columns, pa.table({}), has_sensor=False, time_format=policy.time, remarks=remarks)
     check_columns(rows.column_names, columns, keys)
     has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
     return Table(
         columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, keys=content.extra,
-        found_commas=content.found_commas,
+        remarks=remarks,
     )  # fmt: skip
 
 
@@ -137,12 +118,7 @@ def _read_envelope(
         parts.append(events.envelope)
     inner = _strip_prefix(columns)
     required = {name for name in (inner.time, inner.device) if not is_envelope_name(name) and name not in keys}
-    content = read_bodies(bodies, inner, policy, EVERYTHING, required)
-    lost = LostEvents(content.n_empty, content.n_invalid)
-    if lost.n_invalid and policy.bad_rows is BadRows.FAIL:
-        raise make_unreadable(
-            f"has {lost.n_invalid} events whose Body cannot be read: expected JSON, or CSV with a header"
-        )
+    content = read_bodies(bodies, inner, policy, required)
     rows, extra = _add_prefix(content.rows, {*roles, *projection.names})
     if not list_features(rows.column_names, columns, keys):  # what lacks, and the option that helps
         documents = [*filter(is_json, map(strip_body, bodies))]
@@ -150,7 +126,7 @@ def _read_envelope(
         if leaves and (problem := explain_missing(leaves, inner, {*keys, *names})):
             raise make_unreadable(problem)
     if not rows.num_rows:
-        return _Content(rows, lost=lost)
+        return _Content(rows, remarks=content.remarks)
     names = [name for name in names if name in roles or name not in rows.column_names]  # a feature is of the Body first
     rows = rows.drop_columns([name for name in names if name in rows.column_names])
     for name in names:
@@ -159,7 +135,7 @@ def _read_envelope(
             continue  # as a column that a file lacks: the message names those that it has
         rows = rows.append_column(name, convert_times(name, combine_chunks(column)).take(build_numbers(content.event)))
     extra += tuple(name for name in names if name not in roles)
-    return _Content(rows, extra, lost, found_commas=content.found_commas)
+    return _Content(rows, extra, content.remarks)
 
 
 def _strip_prefix(columns: Columns) -> Columns:
@@ -199,22 +175,17 @@ def _read_plain(
     fields = list_columns(record)
     is_nested = any(field.type.is_nested for field in fields)
     selected = {} if is_nested else _select_fields(fields, columns, projection)
-    tables, left_out = [pa.table({})], 0
+    tables, n_invalid = list[pa.Table](), 0
     for records in read_records(record, blocks):
         if is_nested:
-            rows, _, n_invalid = read_documents(format_documents(records, fields, policy.time), columns, policy)
+            rows, _, n_bad = read_documents(format_documents(records, fields, policy.time), columns, policy)
             tables.append(rows)
-            left_out += n_invalid
+            n_invalid += n_bad
         elif {columns.time, columns.device} <= {*selected, *keys}:
             tables.append(pa.table({name: build_column(field, records) for name, field in selected.items()}))
         else:
             check_columns([field.name for field in fields], columns, keys)
-    if left_out and policy.bad_rows is BadRows.FAIL:
-        raise make_unreadable(
-            f"has {left_out} records whose arrays differ in length or lack a step: expected arrays of one length, and "
-            "a step above 0 where they have several values"
-        )
-    return _Content(unite_tables(tables, columns.time, policy.time), left_out=left_out)
+    return _Content(unite_tables(tables, columns.time, policy.time), remarks=Remarks(n_invalid=n_invalid))
 
 
 def _select_fields(fields: Sequence[Column], columns: Columns, projection: Projection) -> dict[str, Column]:

@@ -42,7 +42,7 @@ def read_records(record: Type, blocks: Iterable[Block]) -> Iterator[list[Any]]:
         fastavro.writer(head, simplify_schema(record, set()), [], sync_marker=sync)
     except (*BROKEN, fastavro.schema.SchemaParseException) as error:
         raise make_unreadable(f"has an Avro schema that is none: {error}") from error
-    for number, block in enumerate(blocks, 1):
+    for block in blocks:
         parts = (head.getvalue(), write_long(block.n_records), write_long(len(block.data)), block.data, sync)
         try:
             for unpacked in fastavro.block_reader(io.BytesIO(b"".join(parts))):
@@ -51,9 +51,13 @@ def read_records(record: Type, blocks: Iterable[Block]) -> Iterator[list[Any]]:
                 while rows := list(itertools.islice(records, ROWS)):
                     yield rows
                 if content.tell() != len(block.data):
-                    raise make_unreadable(f"has bytes behind the {block.n_records} records of a block: it is damaged")
+                    raise make_unreadable(
+                        f"has bytes behind the {block.n_records} records of block {block.number}: it is damaged"
+                    )
         except (*BROKEN, EOFError, TypeError, AttributeError) as error:
-            raise make_unreadable(f"is damaged in its records: {type(error).__name__} in part {number}") from error
+            raise make_unreadable(
+                f"is damaged in its records: {type(error).__name__} in block {block.number}"
+            ) from error
 
 
 def find_getter(path: Sequence[str]) -> Getter:

@@ -116,7 +116,7 @@ def _find_times(characters: np.ndarray) -> np.ndarray:
     slashes = np.flatnonzero(characters == ord("/"))
     distances = np.diff(slashes)
     first = slashes[:-1][(distances >= 2) & (distances <= 3)]  # noqa: PLR2004  # the day has one digit or two
-    first = first[first > 2]  # noqa: PLR2004  # the month has two digits
+    first = first[first > 2]  # noqa: PLR2004  # before it are a month of one or two digits, and the byte of the length
     before = characters[first - 2]
     starts = first - 2 - ((before >= ord("0")) & (before <= ord("9")))
     lengths = characters[starts].astype(np.int64) >> 1

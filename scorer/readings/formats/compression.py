@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -30,8 +31,18 @@ _MAGICS = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",  # an archive of no file
 }
+# Forms that are named, and not read.
+_UNREAD = {
+    b"\x04\x22\x4d\x18": "is compressed by LZ4",
+    b"\xff\x06\0\0sNaPpY": "is compressed by Snappy",
+    b"\x1f\x9d": "is compressed by compress (.Z)",
+    b"7z\xbc\xaf\x27\x1c": "is a 7z archive",
+    b"Rar!\x1a\x07": "is a RAR archive",
+}
+_TAR, _TAR_AT = (b"ustar\0", b"ustar "), 257  # its magic, and where it is
 _OLE = b"\xd0\xcf\x11\xe0"
-_PARQUET = b"PAR1"
+PARQUET = b"PAR1"
+READABLE = "CSV, JSON, Parquet or Avro"  # for messages
 _HIDDEN = ("_", ".")  # names of markers, as in folders of readings
 _ENCRYPTED = 1  # the bit of an entry's flags
 _EXPORT = (
@@ -56,9 +67,12 @@ def unpack(data: bytes) -> bytes:
     At most UNPACKED_LIMIT bytes. What is packed once more, and Parquet, which compresses itself, are refused.
     """
     if data.startswith(_OLE):
-        raise make_unreadable(f"is an old Excel or Office file; expected CSV, JSON lines or Parquet: {_EXPORT}")
+        raise make_unreadable(f"is an old Excel or Office file; expected {READABLE}: {_EXPORT}")
+    if unread := next((name for magic, name in _UNREAD.items() if data.startswith(magic)), ""):
+        raise make_unreadable(f"{unread}; expected gzip, Zstandard, bzip2, xz, or a zip archive of one file")
     kind = find_compression(data[:LONGEST_MAGIC])
     if not kind:
+        _refuse_tar(data, "")
         return data
     try:
         plain = _UNPACKERS[kind](data)
@@ -68,7 +82,8 @@ def unpack(data: bytes) -> bytes:
         raise make_unreadable(f"is a zip archive of an unusual kind: {error}; expected stored or deflated") from error
     if len(plain) > UNPACKED_LIMIT:
         raise make_unreadable(f"unpacks to more than {UNPACKED_LIMIT} bytes")
-    if plain.startswith(_PARQUET):
+    _refuse_tar(plain, f" inside {kind}")
+    if plain.startswith(PARQUET):
         raise make_unreadable(
             f"is Parquet inside {kind}; expected Parquet as it is, which compresses its columns itself"
         )
@@ -77,15 +92,33 @@ def unpack(data: bytes) -> bytes:
     return plain
 
 
+def _refuse_tar(data: bytes, place: str) -> None:
+    """Raises Unscorable for an archive, whose header has NULs before its magic; text has none."""
+    if data.startswith(_TAR, _TAR_AT) and b"\0" in data[:_TAR_AT]:
+        raise make_unreadable(f"is a tar archive{place}; expected its files one by one, or a zip archive of one file")
+
+
 def _unpack_gzip(data: bytes) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        return file.read(UNPACKED_LIMIT + 1)
+        return _read_pieces(file, UNPACKED_LIMIT)
 
 
-def _unpack_zstandard(data: bytes) -> bytes:
+def unpack_zstandard(data: bytes | memoryview, limit: int) -> bytes:
+    """The content of a Zstandard stream, or more than *limit* bytes of it. Raises OSError.
+
+    pyarrow 26.0 takes memory for all that a read may give, and keeps it where the stream is broken.
+    """
     with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as file:
-        plain: bytes = file.read(UNPACKED_LIMIT + 1)
-    return plain
+        return _read_pieces(file, limit)
+
+
+def _read_pieces(file: Any, limit: int) -> bytes:
+    """All of a stream, or more than *limit* bytes of it: a read takes memory for all that it may give."""
+    pieces, size = list[bytes](), 0
+    while size <= limit and (piece := file.read(PIECE)):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
 
 
 def _unpack_streams(data: bytes, make_decompressor: Callable[[], _Decompressor]) -> bytes:
@@ -112,7 +145,7 @@ def _unpack_zip(data: bytes) -> bytes:
         names = [entry.filename for entry in archive.infolist()]
         if "[Content_Types].xml" in names or "mimetype" in names:
             raise make_unreadable(
-                f"is a workbook of Excel or of another office program; expected CSV, JSON lines or Parquet: {_EXPORT}"
+                f"is a workbook of Excel or of another office program; expected {READABLE}: {_EXPORT}"
             )
         entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename)]
         if len(entries) != 1:
@@ -126,7 +159,7 @@ def _unpack_zip(data: bytes) -> bytes:
                 f"is a zip archive whose file {entries[0].filename!r} is encrypted; expected it plain"
             )
         with archive.open(entries[0]) as file:
-            return file.read(UNPACKED_LIMIT + 1)
+            return _read_pieces(file, UNPACKED_LIMIT)
 
 
 def _is_hidden(name: str) -> bool:
@@ -135,7 +168,7 @@ def _is_hidden(name: str) -> bool:
 
 _UNPACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": _unpack_gzip,
-    "Zstandard": _unpack_zstandard,
+    "Zstandard": lambda data: unpack_zstandard(data, UNPACKED_LIMIT),
     "bzip2": partial(_unpack_streams, make_decompressor=bz2.BZ2Decompressor),
     "xz": partial(
         _unpack_streams, make_decompressor=partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=XZ_MEMORY)

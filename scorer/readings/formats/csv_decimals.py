@@ -70,6 +70,16 @@ def add_evidence(evidence: DecimalEvidence, columns: Iterable[pa.ChunkedArray]) 
     return evidence
 
 
+def write_time_points(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times since 1970 in text, with points for their decimal commas: none has points of thousands.
+
+    So no point is a doubt here, unlike in `cells.write_points` of the features.
+    """
+    array = combine_chunks(column).dictionary_encode()
+    texts = pc.replace_substring(array.dictionary, ",", ".")
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(array.indices, texts)])
+
+
 def _find_first(texts: pa.StringArray, form: str) -> str:
     return _get_first(texts.filter(pc.match_substring_regex(texts, form)))
 

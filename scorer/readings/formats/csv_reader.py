@@ -11,21 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from scorer.readings.cells import MISSING, combine_chunks, make_unreadable
+from scorer.readings.cells import MISSING, make_unreadable
 from scorer.readings.column_names import INDICES, is_long, list_features
 from scorer.readings.projection import Projection
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 
-from .csv_decimals import DecimalEvidence, add_evidence
+from .csv_decimals import DecimalEvidence, add_evidence, write_time_points
 from .csv_header import LINE_LIMIT, Header, find_header, make_too_long, remove_comments
+from .remarks import NO_REMARKS, Remarks
 
 BLOCK, BLOCK_ROWS = 2**20, 256  # bytes of a block, or rows where these take more: each costs something for each column
 
 _LONG = "straddling object"  # pyarrow's word for a line that is longer than a block
-_NO_NAMES: tuple[str, ...] = ()
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # repeated texts are stored once
 
 
@@ -36,9 +35,7 @@ class CsvRows:
     rows: pa.Table
     unread: tuple[str, ...] = ()  # the features that are not needed
     decimal_comma: bool = False  # numbers that are texts yet have decimal commas
-    found_commas: bool = False  # nothing but the file says so
-    found_comments: int = 0  # lines that were taken for comments, as nothing but the file says
-    is_cut: bool = False  # the end of the file cuts its last row, which is left out
+    remarks: Remarks = NO_REMARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,8 @@ def read_csv(
     is_cut, text = len(rows_text) < len(text), rows_text
     if b"\n" not in text:
         text += b"\n"  # pyarrow refuses a header without an end of line
-    names, needed, unread = header.names, header.names, _NO_NAMES
+    names = needed = header.names
+    unread: tuple[str, ...] = ()
     if not set('"\r\ufeff') & set(header.line) and len(set(names)) == len(names):
         # Else it may be read in two ways: then all columns are, and compared below.
         needed, unread = _split_names(names, columns, projection, keys)
@@ -86,10 +84,9 @@ def read_csv(
     decimal_comma = found_commas or decimal == ","
     if decimal_comma and policy.time is not TimeFormat.ISO and columns.time in rows.column_names:
         position = rows.column_names.index(columns.time)
-        rows = rows.set_column(position, columns.time, _write_points(rows[columns.time]))
-    return CsvRows(
-        rows, unread, decimal_comma, found_commas, 0 if policy.csv.comment else header.comments + comments, is_cut
-    )
+        rows = rows.set_column(position, columns.time, write_time_points(rows[columns.time]))
+    found_comments = 0 if policy.csv.comment else header.comments + comments
+    return CsvRows(rows, unread, decimal_comma, Remarks(is_cut, found_commas, found_comments))
 
 
 def _drop_cut_row(text: bytes, header: Header) -> bytes:
@@ -215,10 +212,3 @@ def _make_parse_options(file: _CsvFile) -> Any:
 def _skip_blank(row: Any) -> str:
     """What pyarrow does with a row of another number of cells than the header: lines of blanks are no rows."""
     return "error" if row.text.strip() else "skip"
-
-
-def _write_points(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Texts of numbers with points for their decimal commas."""
-    array = combine_chunks(column)
-    texts = pc.replace_substring(array.dictionary, ",", ".")
-    return pa.chunked_array([pa.DictionaryArray.from_arrays(array.indices, texts)])

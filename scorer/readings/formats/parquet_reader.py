@@ -20,12 +20,12 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 from . import thrift
+from .compression import PARQUET
 from .text_reader import Table
 
 GROUP_LIMIT = 2**32  # bytes that a row group may take in memory
 CELL_BYTES = 24  # that a cell takes while rows are sorted: in the table, as it is selected, and in the frame
 
-MAGIC = b"PAR1"
 TAIL = 2**16  # bytes of a file's end that are read first; most footers are shorter
 
 # Fields of a footer, by their numbers in parquet.thrift.
@@ -139,7 +139,7 @@ def read_footer(file: Any, columns: Columns, keys: Mapping[str, str | None] = Ma
 
     try:
         data = _read_footer_bytes(file)
-        opened = parquet.ParquetFile(pa.BufferReader(MAGIC + data + len(data).to_bytes(4, "little") + MAGIC))
+        opened = parquet.ParquetFile(pa.BufferReader(PARQUET + data + len(data).to_bytes(4, "little") + PARQUET))
         all_names = opened.schema_arrow.names
         indices = [name for name in INDICES if _has_timestamps(opened.schema_arrow, name)]
         columns = adopt_index(columns, all_names, indices)
@@ -187,7 +187,7 @@ def _read_footer_bytes(file: Any) -> bytes:
     file.seek(max(0, size - TAIL))
     tail = bytes(file.read(TAIL))
     length = int.from_bytes(tail[-8:-4], "little")
-    if tail[-4:] != MAGIC or length > size - 12:
+    if tail[-4:] != PARQUET or length > size - 12:
         raise make_unreadable("Parquet: expected a footer at its end; it is truncated, or encrypted")
     if length > len(tail) - 8:
         file.seek(size - 8 - length)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -28,10 +28,10 @@ from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.timestamps import is_iso_time
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
+from shared.contract.text import get_first_line
 
 from .csv_reader import CsvRows, read_csv
-
-PARQUET = b"PAR1"
+from .remarks import NO_REMARKS, Remarks
 
 _FOREIGN = {
     b"ORC": "an ORC file",
@@ -61,10 +61,7 @@ class Table:
     keys: tuple[str, ...] = ()  # the last of the features: from the names of folders, or beside the body of an event
     unread: tuple[str, ...] = ()  # features of the file that no model needs
     decimal_comma: bool = False  # numbers that are texts have decimal commas
-    found_commas: bool = False  # nothing but the file itself says so
-    found_comments: int = 0  # lines of the file that were taken for comments, as nothing but the file says
-    is_cut: bool = False  # the file ends within a row, which is left out
-    left_out: int = 0  # objects of JSON whose body is no JSON, or whose arrays differ in length
+    remarks: Remarks = NO_REMARKS
 
     @property
     def long(self) -> bool:
@@ -93,7 +90,6 @@ def read_text(
     It may lack columns that are *keys* of its folders. Cells of CSV that the projection does not need are not parsed.
     A last row that the end of the file cuts is left out.
     """
-    content = CsvRows(pa.table({}))
     try:
         _refuse_foreign(data)
         data, is_cut = _drop_cut_character(_convert_encoding(data))
@@ -104,48 +100,48 @@ def read_text(
             return None
         if b"\0" in data:
             raise make_unreadable(
-                "expected text in UTF-8, or Parquet, got NUL bytes; UTF-16 and UTF-32 need a byte order mark"
+                "expected text in UTF-8, Parquet or Avro, got NUL bytes; UTF-16 and UTF-32 need a byte order mark"
             )
         if start.startswith((b"{", b"[")):
-            parsed = read_json(data, columns, policy, projection, keys)
+            parsed, decimal_comma = read_json(data, columns, policy, projection, keys), False
         else:
             data = data[: data.rfind(b"\n") + 1] if is_cut else data
             csv_rows = read_csv(data, columns, policy, EVERYTHING if columns.features else projection, keys)
             if csv_rows is None:
                 return None
-            content, parsed = csv_rows, _select_columns(csv_rows, columns, projection, keys)
-        rows, unread, is_cut = parsed.rows, parsed.unread, is_cut or parsed.is_cut
+            parsed, decimal_comma = _select_columns(csv_rows, columns, projection, keys), csv_rows.decimal_comma
+        rows, unread, remarks = parsed.rows, parsed.unread, parsed.remarks
+        remarks = replace(remarks, is_cut=is_cut or remarks.is_cut)
     except BROKEN as error:
-        raise make_unreadable(_first_line(error)) from error
+        raise make_unreadable(get_first_line(error)) from error
     if not rows.num_columns:
-        return Table(columns, rows, has_sensor=False, time_format=policy.time, is_cut=is_cut, left_out=parsed.left_out)
+        return Table(columns, rows, has_sensor=False, time_format=policy.time, remarks=remarks)
     columns = adopt_index(columns, rows.column_names, [name for name in INDICES if _has_times(rows, name)])
     check_columns([*rows.column_names, *unread], columns, keys)
     name = columns.sensor
     has_sensor = name in rows.column_names and rows[name].null_count < rows.num_rows
     return Table(
         columns, rows, has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread,
-        decimal_comma=content.decimal_comma, found_commas=content.found_commas, found_comments=content.found_comments,
-        is_cut=is_cut, left_out=parsed.left_out,
+        decimal_comma=decimal_comma, remarks=remarks,
     )  # fmt: skip
 
 
 def _select_columns(content: CsvRows, columns: Columns, projection: Projection, keys: Collection[str]) -> ParsedRows:
     """The columns of a CSV file that are needed. With *features* of READINGS_COLUMNS those are flat columns."""
     if not columns.features:
-        return ParsedRows(content.rows, content.unread, is_cut=content.is_cut)
+        return ParsedRows(content.rows, content.unread, content.remarks)
     leaves = list_leaves(content.rows)
     if problem := explain_missing(leaves, columns, keys):
         raise make_unreadable(problem)
     selection = select_leaves(leaves, columns, projection)
-    return ParsedRows(selection.rows, selection.unread, is_cut=content.is_cut)
+    return ParsedRows(selection.rows, selection.unread, content.remarks)
 
 
 def _refuse_foreign(data: bytes) -> None:
     start = data[:4096].lstrip()
     for beginning, description in _FOREIGN.items():
         if start.startswith(beginning):
-            raise make_unreadable(f"is {description}; expected columns as CSV, JSON or Parquet")
+            raise make_unreadable(f"is {description}; expected CSV, JSON, Parquet or Avro")
 
 
 def _has_times(rows: pa.Table, name: str) -> bool:
@@ -153,10 +149,6 @@ def _has_times(rows: pa.Table, name: str) -> bool:
     if name not in rows.column_names or not is_text(rows[name].type):
         return False
     return is_iso_time(next((cell for cell in rows[name].slice(0, 1).to_pylist() if cell), ""))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _convert_encoding(data: bytes) -> bytes:

@@ -16,7 +16,7 @@ from scorer.readings.cells import is_text
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
-from .json_rows import decode_body, list_objects
+from .json_rows import decode_body, list_objects, split_lines
 from .json_text import check_depth, split_objects
 from .leaves import BODY, Block, Leaf, is_envelope, list_body_leaves, list_leaves
 from .shapes import Mixed, build_schema, find_texts
@@ -82,10 +82,12 @@ class BlockParser:
         return self.of_bodies.parse_documents([decode_body(text) for text in texts])
 
     def parse_documents(self, documents: Sequence[bytes]) -> Block:
-        """Single documents, each an object or an array of objects. Raises Mixed, pa.ArrowInvalid, Unscorable."""
-        group = documents
+        """Documents: objects, arrays of objects, or lines of such. Raises Mixed, pa.ArrowInvalid, Unscorable."""
+        group, owners = documents, np.arange(len(documents))
         if not _are_objects(b"\n".join(documents), len(documents)):
-            group = [_SEVERAL_LINES.sub(b" ", text.removeprefix(b"\xef\xbb\xbf").strip()) for text in documents]
+            lines = [split_lines(text) for text in documents]
+            group = [_SEVERAL_LINES.sub(b" ", line) for of_text in lines for line in of_text]
+            owners = owners.repeat(np.fromiter(map(len, lines), np.int64, len(lines)))
         numbers = np.arange(len(group))
         try:
             block = self._parse_lines(group)
@@ -93,7 +95,7 @@ class BlockParser:
             numbers = numbers[np.fromiter(map(_is_document, group), bool, len(group))]
             block = self._parse_lines([group[number] for number in numbers])
         left_out = len(group) - len(numbers) + block.left_out
-        return Block(block.leaves, numbers[block.index], len(group), left_out)
+        return Block(block.leaves, owners[numbers[block.index]], len(documents), left_out)
 
     def _parse_lines(self, group: Sequence[bytes]) -> Block:
         """Documents that are JSON, each in a line."""

@@ -12,19 +12,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from scorer.errors import Unscorable
-from scorer.readings.cells import is_text, make_unreadable
+from scorer.readings.cells import make_unreadable
 from scorer.readings.column_names import is_long
+from scorer.readings.formats.remarks import NO_REMARKS, Remarks
 from scorer.readings.projection import EVERYTHING, Projection
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 from .blocks import BlockParser
-from .json_rows import SlowRows, list_objects, parse_json, read_slow_lines
+from .json_rows import SlowRows, parse_text, read_slow_lines
 from .json_text import split_blocks, split_objects
 from .leaves import Block, Leaf, explain_missing, select_leaves
-from .series import expand_series, unify_times
+from .series import expand_series
 from .shapes import Mixed, check_sparse
+from .table_union import unite_tables
 
 _DOCUMENTS = 4096  # that are parsed at once
 
@@ -35,8 +36,7 @@ class ParsedRows:
 
     rows: pa.Table
     unread: tuple[str, ...] = ()
-    is_cut: bool = False  # its end cuts an object or an array; what is not whole is left out
-    left_out: int = 0  # objects: bodies that are no JSON, or arrays of different lengths
+    remarks: Remarks = NO_REMARKS
 
 
 @dataclass(slots=True)
@@ -79,12 +79,8 @@ class _Reader:
         n_rows = sum(table.num_rows for table in self.tables)
         n_columns = len({name for table in self.tables for name in table.column_names})
         check_sparse(n_columns, n_rows, self.n_bytes)
-        time = self.columns.time
-        tables = _unify_texts(unify_times(self.tables, time, self.policy.time), time)
-        if len(tables) == 1:
-            return tables[0]
         try:
-            return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+            return unite_tables(self.tables, self.columns.time, self.policy.time)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise Mixed from error
 
@@ -109,11 +105,12 @@ def read_json(
         reader = _Reader(columns, policy, projection, len(lines.data))
         reader.add_block(_parse_lines_slowly(lines.data, 1, columns))
         rows = reader.join_tables()
+    remarks = Remarks(lines.is_cut, n_invalid=reader.left_out)
     if not reader.n_rows:
-        return ParsedRows(pa.table({}), (), lines.is_cut, reader.left_out)
+        return ParsedRows(pa.table({}), (), remarks)
     if problem := explain_missing(list(reader.shapes.values()), columns, keys):
         raise make_unreadable(problem)
-    return ParsedRows(*_drop_absent(rows, tuple(reader.unread), columns, keys), lines.is_cut, reader.left_out)
+    return ParsedRows(*_drop_absent(rows, tuple(reader.unread), columns, keys), remarks)
 
 
 def _read_fast(reader: _Reader, data: bytes) -> None:
@@ -150,28 +147,25 @@ def _drop_absent(
 
 
 def read_documents(
-    documents: Sequence[bytes] | pa.Array,
-    columns: Columns,
-    policy: ReadingOptions,
-    projection: Projection = EVERYTHING,
+    documents: Sequence[bytes], columns: Columns, policy: ReadingOptions
 ) -> tuple[pa.Table, np.ndarray, int]:
-    """The rows of documents, the index of each row's document, and how many documents are left out.
+    """The rows of documents, the index of each row's document, and how many documents or lines are left out.
 
-    Each is an object of JSON or an array of objects; else, or if arrays of values differ in length, it is left out.
+    Each is an object of JSON or an array of objects, or has one in each line; what is not, or has arrays of values that
+    differ in length, is left out.
 
     The columns are those of times, ids and values that *columns* names, by their dotted names, and features. Columns
     may lack: *columns* may name some that are not in the documents. Raises Unscorable where a name has two meanings.
     """
-    texts = [text or b"" for text in (documents.to_pylist() if isinstance(documents, pa.Array) else documents)]
-    n_bytes = sum(map(len, texts))
+    n_bytes = sum(map(len, documents))
     try:
-        reader, parser = _Reader(columns, policy, projection, n_bytes), BlockParser(columns, policy)
-        for start, block in _parse_groups(texts, parser):
+        reader, parser = _Reader(columns, policy, EVERYTHING, n_bytes), BlockParser(columns, policy)
+        for start, block in _parse_groups(documents, parser):
             reader.add_block(block, start)
         rows = reader.join_tables()
     except (Mixed, pa.ArrowInvalid):
-        reader = _Reader(columns, policy, projection, n_bytes)
-        reader.add_block(_parse_slowly(texts, columns))
+        reader = _Reader(columns, policy, EVERYTHING, n_bytes)
+        reader.add_block(_parse_slowly(documents, columns))
         rows = reader.join_tables()
     index = np.concatenate(reader.indices) if reader.indices else np.zeros(0, np.int64)
     return rows, index, reader.left_out
@@ -199,36 +193,9 @@ def _parse_groups(texts: Sequence[bytes], parser: BlockParser) -> Iterator[tuple
 def _parse_slowly(texts: Sequence[bytes], columns: Columns) -> Block:
     rows, index, left_out = SlowRows(columns), list[int](), 0
     for number, text in enumerate(texts):
-        try:
-            objects = list_objects(parse_json(text.removeprefix(b"\xef\xbb\xbf")))
-        except (ValueError, RecursionError, Unscorable):
-            left_out += 1
-            continue
+        objects, n_bad = parse_text(text)
+        left_out += n_bad
         for item in objects:
             index += [number] * rows.add_object(item)
     rows.left_out += left_out
     return rows.build_block(np.array(index, np.int64))
-
-
-def _unify_texts(tables: list[pa.Table], time: str) -> list[pa.Table]:
-    """The tables of blocks; columns that are texts in some of them are texts in all, and times of several kinds too.
-
-    Raises Mixed for times that are fractions in some, whose texts would be of another form.
-    """
-    kinds: dict[str, set[pa.DataType]] = {}
-    for table in tables:
-        for column in table.schema:
-            kinds.setdefault(column.name, set()).add(column.type)
-    several = {name for name, types in kinds.items() if len(types - {pa.null()}) > 1}
-    stamps = {name for name in several & {time} if all(map(pa.types.is_timestamp, kinds[name]))}
-    texts = {name for name in several if any(map(is_text, kinds[name]))} | stamps
-    if time in texts and any(map(pa.types.is_floating, kinds[time])):
-        raise Mixed
-    return [_cast_columns(table, texts) for table in tables]
-
-
-def _cast_columns(table: pa.Table, names: Collection[str]) -> pa.Table:
-    for index, name in enumerate(table.column_names):
-        if name in names and not is_text(table.schema.field(index).type):
-            table = table.set_column(index, name, table[name].cast(pa.string()))
-    return table

@@ -6,7 +6,9 @@ So are columns of mixed types read, and bodies in Base64 found that are no JSON.
 from __future__ import annotations
 
 import binascii
+import codecs
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +19,12 @@ import pyarrow as pa
 from scorer.errors import Unscorable
 from scorer.readings.cells import make_unreadable, read_whole
 from shared.contract.model_names import Columns
+from shared.contract.text import get_first_line
 
 from .json_text import check_depth
 from .leaves import BODY, Block, Leaf, is_envelope
+
+_DOCUMENT_LINES = re.compile(rb"[{\[].*[}\]][ \t\r]*\n\s*[{\[]")
 
 Key = tuple[bool, tuple[str, ...]]  # whether it is beside a body, and the path
 
@@ -46,11 +51,8 @@ class SlowRows:
         if not is_envelope(row):
             self._add_row([(False, row)])
             return 1
-        try:
-            bodies = parse_body(row[BODY])
-        except (ValueError, RecursionError, Unscorable):
-            self.left_out += 1
-            return 0
+        bodies, n_bad = parse_body(row[BODY])
+        self.left_out += n_bad
         beside = {key: cell for key, cell in row.items() if key != BODY}
         for body in bodies:
             self._add_row([(False, body), (True, beside)])
@@ -112,12 +114,40 @@ class SlowRows:
         return pa.array([texts.get(row) for row in range(self.n_rows)], pa.string())
 
 
-def parse_body(body: object) -> list[dict[str, Any]]:
-    """The objects of a routed message's body: an object, an array of objects, or either as text or in Base64.
+def parse_body(body: object) -> tuple[list[dict[str, Any]], int]:
+    """The objects of a routed message's body, and how many documents in it cannot be read.
 
-    Raises ValueError, RecursionError, Unscorable.
+    It is an object, an array of objects, or either, or lines of them, as text or in Base64.
     """
-    return list_objects(parse_json(decode_body(body)) if isinstance(body, str) else body)
+    if isinstance(body, str):
+        return parse_text(decode_body(body))
+    try:
+        return list_objects(body), 0
+    except ValueError:
+        return [], 1
+
+
+def parse_text(text: bytes) -> tuple[list[dict[str, Any]], int]:
+    """The objects of a text with a document, or with one in each line, and how many documents cannot be read."""
+    objects, n_bad = list[dict[str, Any]](), 0
+    for document in split_lines(text):
+        try:
+            objects += list_objects(parse_json(document))
+        except (ValueError, RecursionError, Unscorable):
+            n_bad += 1
+    return objects, n_bad
+
+
+def split_lines(text: bytes) -> list[bytes]:
+    """The lines of a text that has a document in each, but blank ones; else the text, without blanks around it.
+
+    Behind a bracket that closes, no document goes on with one that opens. So where that is how the first line ends and
+    the next one begins, the lines are documents of their own, also where some of them cannot be read.
+    """
+    text = text.removeprefix(codecs.BOM_UTF8).strip()
+    if not _DOCUMENT_LINES.match(text):
+        return [text]
+    return [line for line in map(bytes.strip, text.split(b"\n")) if line]
 
 
 def decode_body(text: str | None) -> bytes:
@@ -155,7 +185,7 @@ def read_slow_lines(lines: Iterable[bytes], first: int, rows: SlowRows) -> None:
                     raise ValueError("expected an object")  # noqa: TRY004  # like the errors of the parser
                 rows.add_object(value)
             except (ValueError, RecursionError) as error:
-                raise make_unreadable(f"JSON parse error in line {number}: {str(error).splitlines()[0]}") from error
+                raise make_unreadable(f"JSON parse error in line {number}: {get_first_line(error)}") from error
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from scorer.arrow import build_numbers, view_numbers
-from scorer.readings.cells import combine_chunks, fill_nulls, is_text, make_unreadable, read_numbers
+from scorer.readings.cells import combine_chunks, fill_nulls, make_unreadable, read_numbers
 from scorer.readings.time_zones import NO_TIME
 from scorer.readings.timestamps import read_instants
 from shared.contract.model_names import Columns, Step
@@ -45,14 +43,12 @@ def expand_series(selection: Selection, columns: Columns, policy: ReadingOptions
     index = np.repeat(np.arange(rows.num_rows), counts)
     positions = np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
     plain = rows.select([name for name in rows.column_names if name not in names]).take(build_numbers(index))
-    time = rows.column_names.index(columns.time)
     times = _add_steps(plain[columns.time], positions * micros[index], columns, policy)
     expanded = plain.set_column(plain.column_names.index(columns.time), columns.time, times)
     arrays = [
         _take_values(lists[name], lengths[names.index(name)], index, positions) if name in lists else expanded[name]
         for name in rows.column_names
     ]
-    assert rows.column_names[time] == columns.time
     return pa.table(arrays, names=rows.column_names), index, int(np.count_nonzero(~is_usable))
 
 
@@ -81,29 +77,6 @@ def _add_steps(column: pa.ChunkedArray, offsets: np.ndarray, columns: Columns, p
         return local
     mask = pa.array(is_local.tolist(), pa.bool_())
     return pc.if_else(mask, local.cast(pa.string()), zoned.cast(pa.string()))
-
-
-def unify_times(tables: Sequence[pa.Table], name: str, form: TimeFormat) -> list[pa.Table]:
-    """The tables; where numbers since 1970 lie beside timestamps, or fractions beside texts, all times are timestamps.
-
-    As texts neither timestamps nor large fractions would be such numbers. Raises Unscorable.
-    """
-    kinds = {table.schema.field(name).type for table in tables if name in table.column_names} - {pa.null()}
-    has_times = any(map(pa.types.is_timestamp, kinds))
-    has_fractions = any(map(pa.types.is_floating, kinds)) and any(map(is_text, kinds))
-    if form is TimeFormat.ISO or len(kinds) < 2 or not (has_times or has_fractions):  # noqa: PLR2004  # one type of time
-        return list(tables)
-    return [_convert_times(table, name, form) for table in tables]
-
-
-def _convert_times(table: pa.Table, name: str, form: TimeFormat) -> pa.Table:
-    """The table with its numbers since 1970 as timestamps; null where a cell is none."""
-    index = table.schema.get_field_index(name)
-    if index < 0 or pa.types.is_null(table.schema.field(index).type) or pa.types.is_timestamp(table[name].type):
-        return table
-    column = table[name].cast(pa.string()) if pa.types.is_boolean(table[name].type) else table[name]
-    micros = read_instants(column, name, form).micros
-    return table.set_column(index, name, build_numbers(micros, pa.timestamp("us", "UTC"), null=micros == NO_TIME))
 
 
 def _take_values(array: pa.Array, lengths: np.ndarray, index: np.ndarray, positions: np.ndarray) -> pa.Array:

@@ -62,7 +62,7 @@ def test_events_are_scored_as_the_same_rows_of_csv(root: Path, capsys: pytest.Ca
     assert codes == [0, 0]
     assert read(root, "capture") == read(root, "csv")
     assert len(read(root, "csv")) == 2 * len(MINUTES)
-    assert "2 events have a Body that is neither JSON nor CSV with a header" in capsys.readouterr().out
+    assert "2 objects or events were left out, such as in " in capsys.readouterr().out
 
 
 def test_a_capture_that_was_cut_fails_the_models(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from sklearn.svm import OneClassSVM
 
+from scorer.readings.source import INVALID
+
 ROOT = Path(__file__).parents[3]
 COLUMNS = "time=ts,device=SystemProperties.connectionDeviceId,features=data.*,step=10s"
 
@@ -52,5 +54,5 @@ def test_routed_messages_with_arrays_of_values_are_scored_and_what_is_left_out_i
     notes = [line for line in run.stdout.splitlines() if line.startswith("note:")]
     assert notes[:2] == [
         "note: 1 files end in the middle of a row or array, such as readings.json",
-        "note: 1 objects have a Body that is no JSON, or arrays that differ in length or lack a step, in readings.json",
+        f"note: 1 {INVALID.format('readings.json')}",
     ]

@@ -162,16 +162,24 @@ def _series() -> Iterator[BadReadings]:
     yield _file("series", three, (1.0, 2.0, 3.0), "", step)
     yield _file("series-without-a-step", three, WHOLE, "set READINGS_COLUMNS (--columns) step=10s")
     yield _file("series-with-a-field", _row(0, [1, 2], step=10), BOTH, "", "step=step:s")
-    yield _file("series-without-its-field", _row(0, [1, 2]) + "\n" + _row(1, [5]), (5.0,), "lack a step", "step=step:s")
+    yield _file(
+        "series-without-its-field", _row(0, [1, 2]) + "\n" + _row(1, [5]), (5.0,), "lack a step", "step=step:s", WHOLE
+    )
     yield _file(
         "series-with-a-step-of-0",
         _row(0, [1, 2], step=0) + "\n" + _row(1, [5], step=1),
         (5.0,),
         "lack a step",
         "step=step:s",
+        WHOLE,
     )
     yield _file(
-        "series-of-other-lengths", _row(0, [1, 2], value2=[1]) + "\n" + _row(1, [5]), (5.0,), "differ in length", step
+        "series-of-other-lengths",
+        _row(0, [1, 2], value2=[1]) + "\n" + _row(1, [5]),
+        (5.0,),
+        "differ in length",
+        step,
+        WHOLE,
     )
     yield _file("series-of-nothing", _row(0, []) + "\n" + _row(1, [5]), (5.0,), "", step)
     yield _file("series-with-a-gap", _row(0, [1, None, 3]), (1.0, 3.0), LEFT_OUT, step)
@@ -205,7 +213,7 @@ def _encode(body: Any) -> str:
 
 
 def _routed() -> Iterator[BadReadings]:
-    good, broken = _message({"value": 1}), "Body that is no JSON"
+    good, broken = _message({"value": 1}), "Body is neither JSON"
     yield _file("routed", good, (1.0,), "", ROUTED)
     yield _file("routed-without-settings", good, WHOLE, "expected columns 'time', 'device'")
     yield _file("routed-named-with-body", good, (1.0,), "", f"{ROUTED},value=Body.value")
@@ -221,14 +229,21 @@ def _routed() -> Iterator[BadReadings]:
     yield _file("routed-in-base64-arrays", _message(_encode([{"value": 9}, {"value": 1}])), (1.0,), "", ROUTED)
     yield _file("routed-in-text", _message('{"value": 1}'), (1.0,), "", ROUTED)
     yield _file("routed-in-both", good + _message(_encode({"value": 2}), 1), BOTH, "", ROUTED)
-    yield _file("routed-in-bad-base64", _message(_encode({"value": 1})) + _message("?x?", 1), (1.0,), broken, ROUTED)
     yield _file(
-        "routed-of-no-json", _message(_encode({"value": 1})) + _message("bm8ganNvbg==", 1), (1.0,), broken, ROUTED
+        "routed-in-bad-base64", _message(_encode({"value": 1})) + _message("?x?", 1), (1.0,), broken, ROUTED, WHOLE
     )
-    yield _file("routed-of-null", good + _message(None, 1), (1.0,), broken, ROUTED)
-    yield _file("routed-of-a-number", good + _message(5, 1), (1.0,), broken, ROUTED)
-    yield _file("routed-deep", good + _message(base64.b64encode(b"[" * 500).decode(), 1), (1.0,), broken, ROUTED)
-    yield _file("routed-nothing-but-broken", _message("?x?"), NONE, "no readings", ROUTED)
+    yield _file(
+        "routed-of-no-json",
+        _message(_encode({"value": 1})) + _message("bm8ganNvbg==", 1),
+        (1.0,),
+        broken,
+        ROUTED,
+        WHOLE,
+    )
+    yield _file("routed-of-null", good + _message(None, 1), (1.0,), broken, ROUTED, WHOLE)
+    yield _file("routed-of-a-number", good + _message(5, 1), (1.0,), broken, ROUTED, WHOLE)
+    yield _file("routed-deep", good + _message(base64.b64encode(b"[" * 500).decode(), 1), (1.0,), broken, ROUTED, WHOLE)
+    yield _file("routed-nothing-but-broken", _message("?x?"), NONE, "no readings", ROUTED, WHOLE)
     yield _file("routed-in-an-array", f"[{good},{_message({'value': 2}, 1)}]", BOTH, "", ROUTED)
     yield _file("body-of-its-own", _row(Body={"value": 9}), (1.0,))
 

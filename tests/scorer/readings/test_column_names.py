@@ -98,3 +98,20 @@ def test_a_name_may_hold_what_separates_elsewhere(text: str, columns: Columns, t
 def test_a_file_without_the_columns_is_not_said_to_have_another_separator(tmp_path: Path) -> None:
     message = refusal(read_text(tmp_path, "stamp,device,a;b;c;d;e\n2026-11-21T07:00Z,pump,1\n"))[1]
     assert message.startswith("a: expected columns 'time', 'device' and 'value' or features, got 'stamp', 'device'")
+
+
+def test_a_name_that_differs_in_case_or_signs_is_shown_where_one_is_missing(tmp_path: Path) -> None:
+    wide = read_text(tmp_path, "time,device,Temp,Motor Amps\n2026-11-21T07:00Z,pump,1,2\n")
+    near = [refusal(wide, names=names)[1].partition("; ")[2] for names in (("temp",), ("motor_amps",), ("flow",))]
+    rows = "".join(f"2026-11-21T07:00Z,{device},{sensor},1\n" for device, sensor in (("pump", "Temp"), ("fan", "temp")))
+    long = read_text(tmp_path, f"time,device,sensor,value\n{rows}", "pump", "fan")
+
+    lacks = "the readings have 2 (Temp, Motor Amps) and lack 1"
+    assert near[0] == f"{lacks} (temp); 'Temp' is not 'temp': rename one of them"
+    assert "'Motor Amps'" in near[1]
+    assert near[2] == f"{lacks} (flow)"
+    silent = "its device has readings, but none of the sensor"
+    hint = "; 'Temp' is not 'temp': rename one of them"
+    assert refusal(long, "pump/temp", count=1) == (Reason.SENSOR_SILENT, f"{silent} 'temp'{hint}")
+    assert refusal(long, names=("temp",)) == (Reason.SENSOR_SILENT, f"{silent} 'temp'{hint}")
+    assert refusal(long, "pump/flow", count=1) == (Reason.SENSOR_SILENT, f"{silent} 'flow'")

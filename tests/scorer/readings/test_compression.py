@@ -6,7 +6,11 @@ import bz2
 import gzip
 import io
 import lzma
+import pickle
 import random
+import subprocess
+import sys
+import tarfile
 import tracemalloc
 import zipfile
 import zlib
@@ -60,6 +64,26 @@ def test_each_compression_is_known_by_its_content_and_read(name: str, tmp_path: 
     assert unpack(packed) == TEXT
     assert [cell for _, (cell,) in see(read_text(tmp_path, packed))] == VALUES
     assert unpack(PACKERS[name](b"")) == b""
+
+
+def test_unpacking_takes_no_memory_for_what_a_file_might_have() -> None:
+    """A machine with 1 GiB refuses 2 GiB at once, and pyarrow 26.0 keeps what it took for a stream that is broken."""
+    packed = [pack(TEXT) for pack in PACKERS.values()]
+    program = (
+        "import pickle, resource, sys\n"
+        "from scorer.errors import Unscorable\n"
+        "from scorer.readings.formats.compression import unpack\n"
+        "size = 4096 * int(open('/proc/self/statm').read().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + 2**30, size + 2**30))\n"
+        "for data in pickle.load(sys.stdin.buffer):\n"
+        "    assert len(unpack(data)) > 0\n"
+        "    for cut in range(30):\n"
+        "        try:\n"
+        "            unpack(data[: len(data) - 1 - cut])\n"
+        "        except Unscorable:\n"
+        "            continue\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, input=pickle.dumps(packed))
 
 
 def test_other_files_stay_as_they_are() -> None:
@@ -178,7 +202,38 @@ def test_a_workbook_is_refused_with_how_to_export_it(first: str, tmp_path: Path)
         "separator=semicolon,decimal=comma"
     )
     assert refusal(read_text(tmp_path, workbook))[1] == (
-        f"a: is a workbook of Excel or of another office program; expected CSV, JSON lines or Parquet: {how}"
+        f"a: is a workbook of Excel or of another office program; expected CSV, JSON, Parquet or Avro: {how}"
     )
     old = refusal(read_text(tmp_path, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)))[1]
-    assert old == f"a: is an old Excel or Office file; expected CSV, JSON lines or Parquet: {how}"
+    assert old == f"a: is an old Excel or Office file; expected CSV, JSON, Parquet or Avro: {how}"
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"\x04\x22\x4d\x18" + bytes(20), "is compressed by LZ4; expected gzip, Zstandard, bzip2, xz"),
+        (b"\xff\x06\0\0sNaPpY" + bytes(20), "is compressed by Snappy; expected gzip"),
+        (b"\x1f\x9d\x90" + bytes(20), "is compressed by compress (.Z); expected gzip"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(20), "is a 7z archive; expected gzip"),
+        (b"Rar!\x1a\x07" + bytes(20), "is a RAR archive; expected gzip"),
+    ],
+)
+def test_a_compression_that_is_not_read_is_named(data: bytes, problem: str, tmp_path: Path) -> None:
+    reason, message = refusal(read_text(tmp_path, data))
+
+    assert reason is Reason.UNREADABLE_READINGS
+    assert message.startswith(f"a: {problem}")
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+@pytest.mark.parametrize(
+    ("pack", "place"), [(bytes, ""), (gzip.compress, " inside gzip"), (lzma.compress, " inside xz")]
+)
+def test_a_tar_archive_is_named(form: int, pack: Callable[[bytes], bytes], place: str, tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=form) as archive:
+        archive.addfile(tarfile.TarInfo("a.csv"))
+
+    assert refusal(read_text(tmp_path, pack(content.getvalue())))[1] == (
+        f"a: is a tar archive{place}; expected its files one by one, or a zip archive of one file"
+    )

@@ -41,6 +41,21 @@ def test_how_rows_are_cut_into_files_changes_no_answer(
     assert ask(is_long, rows, files) == ask(is_long, rows, [("csv", len(rows))])
 
 
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(draw_cuts())
+def test_how_readings_are_cut_into_rows_changes_no_answer(
+    drawn: tuple[bool, list[tuple[str, int, list[float | None]]], list[tuple[str, int]]],
+) -> None:
+    _, rows, files = drawn
+    single = [
+        (device, minute, [cell if i == column else None for i, cell in enumerate(cells)])
+        for device, minute, cells in rows
+        for column in range(len(COLUMNS))
+    ]
+
+    assert ask(False, single, files) == ask(False, rows, [])
+
+
 def ask(is_long: bool, rows: list[tuple[str, int, list[float | None]]], files: list[tuple[str, int]]) -> list[object]:
     """What each model sees of rows that are cut so."""
     answers: list[object] = []

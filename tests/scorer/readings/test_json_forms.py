@@ -208,7 +208,7 @@ def test_the_body_of_a_routed_message_is_addressed_without_its_name_and_with_it(
         readings = opened.read_devices(["pump"])
         time = "07:05:00" if "ts" in columns.time else "07:00:00.123"
         assert see(readings, names=("amps", "temp")) == [(time, [2.0, 1.0])]
-        assert [count for count, text in opened.list_warnings() if "Body that is no JSON" in text] == [1]
+        assert [count for count, text in opened.list_warnings() if "Body is neither JSON" in text] == [1]
 
 
 def test_single_documents_give_rows_with_the_index_of_their_document() -> None:
@@ -216,14 +216,13 @@ def test_single_documents_give_rows_with_the_index_of_their_document() -> None:
                  json.dumps([make_event(1, temp=2), make_event(2, temp=3)], indent=1).encode()]  # fmt: skip
 
     rows, index, left_out = read_documents(documents, NESTED, OPTIONS)
-    again, _, _ = read_documents(pa.array(documents, pa.binary()), NESTED, OPTIONS)
 
     assert list_cells(rows) == {
         "meta.ts": [f"2026-11-21T07:0{minute}:00Z" for minute in range(3)],
         "meta.device.id": ["pump"] * 3,
         "temp": [1, 2, 3],
     }
-    assert (index.tolist(), left_out, again.equals(rows)) == ([0, 6, 6], 4, True)
+    assert (index.tolist(), left_out) == ([0, 6, 6], 4)
 
 
 def test_documents_without_any_column_that_is_read_give_no_rows() -> None:

@@ -104,7 +104,8 @@ def test_a_column_that_no_model_needs_makes_no_row_unusable_and_is_not_named(
 def test_a_row_with_a_value_only_in_another_column_is_a_row_whatever_is_read(
     others: tuple[str, ...], form: str, tmp_path: Path
 ) -> None:
-    cells = [("pump", 0, 1.0, 2.0), ("pump", 0, None, 3.0), ("pump", 1, 4.0, 5.0), ("fan", 1, None, 5.0)]
+    cells = [("pump", 0, 1.0, 2.0), ("pump", 0, None, 3.0), ("pump", 1, 4.0, 5.0), ("pump", 2, None, 3.0),
+             ("fan", 1, None, 5.0)]  # fmt: skip
     rows = [
         {"time": f"2026-11-21T07:0{minute}:00Z", "device": device, "a": a, "b": b} for device, minute, a, b in cells
     ]
@@ -112,7 +113,7 @@ def test_a_row_with_a_value_only_in_another_column_is_a_row_whatever_is_read(
 
     found = open_folder(tmp_path).read_devices(["pump", "fan", "mill"], need("a", *others))
 
-    assert see(found, names=("a",)) == [("07:01:00", [4.0])]  # the later row of 07:00 has no a
+    assert see(found, names=("a",)) == [("07:00:00", [1.0]), ("07:01:00", [4.0])]  # the later row of 07:00 has no a
     model = Model("pump", "", "m", "e")
     frame_rows = features.find_frame_rows(found, model)
     assert features.build_model_readings(found, model, frame_rows, Expected(("a",), 1)).left_out == 1

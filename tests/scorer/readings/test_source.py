@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.readings import features, source
-from scorer.readings.device_readings import LOST, Readings
+from scorer.readings.device_readings import REPEATED, UNITED, Readings
 from scorer.readings.features import Expected
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Model
@@ -479,13 +479,24 @@ def test_all_there_is_is_read_where_no_window_is_given(tmp_path: Path) -> None:
     assert len(see(found)) == 2
 
 
-def test_values_that_a_later_row_of_the_same_time_lacks_are_counted(tmp_path: Path) -> None:
-    rows = [{"temp": 1}, {"amps": 2}, {"temp": 3, "amps": 4}, {"temp": 5, "amps": 6}]
-    lines = [
-        json.dumps({"time": f"2026-11-21T07:0{i // 2}:00Z", "device": "pump", **row}) for i, row in enumerate(rows)
-    ]
+@pytest.mark.parametrize("n_files", [1, 8])
+def test_rows_of_one_time_are_one_row_whose_columns_have_their_last_values(n_files: int, tmp_path: Path) -> None:
+    cells = [(0, {"temp": 1}), (1, {"temp": 3, "amps": 4}), (0, {"amps": 2}), (2, {"temp": 7, "amps": 8}),
+             (1, {"temp": 5}), (0, {"amps": 2, "load": None}), (2, {"load": 9}), (3, {"load": 1})]  # fmt: skip
+    lines = [json.dumps({"time": f"2026-11-21T07:0{i}:00Z", "device": "pump", **row}) for i, row in cells]
+    for number in range(n_files):
+        (tmp_path / f"{number}.json").write_text("\n".join(lines[number::n_files]) + "\n")
 
-    readings = read_text(tmp_path, "\n".join(lines) + "\n")
+    readings = read(tmp_path)
 
-    assert (readings.repeated, readings.lost) == (2, 1)
-    assert (1, LOST) in readings.list_warnings()
+    assert see(readings, names=("temp", "amps")) == [("07:00:00", [1, 2]), ("07:01:00", [5, 4]), ("07:02:00", [7, 8])]
+    assert see(readings, names=("load",)) == [("07:02:00", [9]), ("07:03:00", [1])]
+    assert readings.list_warnings() == [(2, REPEATED), (2, UNITED)]
+
+
+def test_rows_of_one_time_and_several_sensors_are_not_united(tmp_path: Path) -> None:
+    found = read_text(tmp_path, "time,device,sensor,a,b\n2026-11-21T07:00,pump,s,1,\n2026-11-21T07:00,pump,t,,4\n")
+
+    assert see(found, "pump/s", names=("a",)) == [("07:00:00", [1])]
+    assert refusal(found, "pump/s", names=("a", "b"))[0] is Reason.SENSOR_SILENT
+    assert (found.repeated, found.united) == (0, 0)

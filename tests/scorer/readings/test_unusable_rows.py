@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from scorer.storage.blob_store import Folder
 from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import BadRows, ReadingOptions, TimeFormat
-from tests.scorer.readings.seen import FAIL, HOUR, read, read_text, refusal, see
+from tests.scorer.readings.seen import AS_IN_FILE, FAIL, HOUR, read, read_text, refusal, see
 
 LONG = "time,device,sensor,value\n"
 
@@ -251,3 +252,24 @@ def test_what_a_child_is_sent_of_a_device_is_small_and_the_same(tmp_path: Path) 
     assert one.frames[0].values.flags.c_contiguous
     assert one.frames[0].values.shape == (1, 120)
     assert np.array_equal(one.frames[0].starts, [0, 120])
+
+
+@pytest.mark.parametrize(
+    ("form", "times", "count"),
+    [
+        (TimeFormat.MS, [1795244400, 1795244460], 2),
+        (TimeFormat.S, [1795244400000, 1795244460000], 2),
+        (TimeFormat.US, [1795244400000, 1795244460000], 2),
+        (TimeFormat.MS, [0, 1795244460000], 0),  # a clock that was not set
+        (TimeFormat.S, [1795244400, 1795244460], 0),
+    ],
+)
+def test_times_that_all_seem_to_count_another_unit_are_said(
+    form: TimeFormat, times: list[int], count: int, tmp_path: Path
+) -> None:
+    text = "time,device,value\n" + "".join(f"{time},pump,1\n" for time in times)
+
+    found = read_text(tmp_path, text, policy=replace(AS_IN_FILE, time=form))
+
+    hint = f"read as {form} since 1970: if they count another unit, set TIME_FORMAT (--time-format) to s, ms, us or ns"
+    assert [number for number, warning in found.list_warnings() if hint in warning] == [count] * bool(count)

@@ -19,7 +19,7 @@ from shared.contract.model_names import Blob, ModelNames, find_id_problem
 from shared.contract.outcomes import ModelResult, Outcomes
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Progress, Report
-from shared.contract.text import MESSAGE_LIMIT, clip_text
+from shared.contract.text import MESSAGE_LIMIT, clip_text, get_first_line
 from shared.contract.windows import EPOCH, Window, format_length, parse_length
 from shared.ports import JobSpec
 from shared.state.requests import Request, RequestKind
@@ -265,3 +265,11 @@ def test_tallies_add_up() -> None:
     one, other = Tally(1, 2, 3, 4, 5, 6, 7, 8.0), Tally(10, 20, 30, 40, 50, 60, 70, 80.0)
     assert one + other == Tally(11, 22, 33, 44, 55, 66, 77, 88.0)
     assert one.models == 15
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(ValueError("a\nb"), "a"), (ValueError(), "ValueError"), (KeyError(""), "''"), (OSError("\nb"), "OSError")],
+)
+def test_an_error_is_shown_by_the_first_line_of_its_text_or_by_its_kind(error: Exception, line: str) -> None:
+    assert get_first_line(error) == line

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from scorer.readings import source
+from scorer.storage.blob_store import Folder
+from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
-from shared.contract.scoring_options import CsvOptions, TimeFormat
+from shared.contract.scoring_options import BadRows, CsvOptions, TimeFormat
 from tests.scorer.readings.avro.samples import ENVELOPE, body, capture, event, read_avro, write_avro
-from tests.scorer.readings.seen import AS_IN_FILE, refusal, see
+from tests.scorer.readings.seen import AS_IN_FILE, FAIL, HOUR, refusal, see
 
 
 @pytest.mark.parametrize("content", [b'{"time": 1795244460000.0, "device": "pump", "temp": 2}',
@@ -109,3 +113,66 @@ def test_csv_in_bodies_whose_decimals_are_in_doubt_is_refused(tmp_path: Path) ->
         "a: has numbers such as '1,234', which may have decimals or thousands, expected decimals of one kind: "
         "set READINGS_CSV (--csv) decimal=comma or decimal=point"
     )
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"), [("1.234", "1.234 with a point"), ("a,b", "a,b"), ("1,2,3", "1,2,3"), ("?", "?")]
+)
+def test_a_bad_cell_of_csv_with_decimal_commas_is_named_as_it_is_written(cell: str, shown: str, tmp_path: Path) -> None:
+    policy = replace(FAIL, csv=CsvOptions.parse("separator=semicolon,decimal=comma"))
+    text = f"time;device;temp\n2026-11-21T07:00:00Z;pump;{cell}\n2026-11-21T07:01:00Z;pump; 1,5\n"
+    beside = b'{"time": "2026-11-21T07:02:00Z", "device": "pump", "temp": 2.5}'
+
+    found = read_avro(tmp_path, capture(text.encode(), beside), policy=policy)
+
+    assert refusal(found, names=("temp",)) == (
+        Reason.BAD_READINGS, f"a: column 'temp' has {shown!r}, expected a number"
+    )  # fmt: skip
+    kept = read_avro(tmp_path, capture(text.encode(), beside), policy=replace(policy, bad_rows=BadRows.SKIP))
+    assert see(kept, names=("temp",)) == [("07:01:00", [1.5]), ("07:02:00", [2.5])]
+
+
+def test_truth_values_of_json_and_numbers_of_csv_are_one_column(tmp_path: Path) -> None:
+    first = b'{"time": "2026-11-21T07:00:00Z", "device": "pump", "on": true}'
+
+    found = read_avro(tmp_path, capture(first, b"time,device,on\n2026-11-21T07:01:00Z,pump,0\n"))
+
+    assert see(found, names=("on",)) == [("07:00:00", [1.0]), ("07:01:00", [0.0])]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b" \n\n"])
+@pytest.mark.parametrize("beside", [body(9, temp=9), body(9, temp="x9")], ids=["by blocks", "one by one"])
+def test_lines_of_json_in_a_body_are_rows_of_their_event(end: bytes, beside: bytes, tmp_path: Path) -> None:
+    lines = [b"[" + body(1, None, temp=1) + b", " + body(2, None, temp=2) + b"]", body(3, None, temp=3),
+             b'{"temp": }', b"hello", body(4, None, temp=4)]  # fmt: skip
+    single = json.dumps({"time": "2026-11-21T07:05:00Z", "temp": 5, "tags": [{"a": 1}]}, indent=1).encode()
+    bodies = [single, b"\xef\xbb\xbf" + end.join(lines) + end, beside]
+    events = [event(content, i, system={"id": device}) for i, (content, device) in
+              enumerate(zip(bodies, ["fan", "pump", "mill"], strict=True))]  # fmt: skip
+    columns = Columns.parse("device=SystemProperties.id")
+    (tmp_path / "a").write_bytes(write_avro(events))
+
+    opened = source.open_readings(Folder(tmp_path), [""], columns, HOUR, AS_IN_FILE)
+    found = opened.read_devices(["pump", "fan"])
+
+    assert see(found, names=("temp",)) == [(f"07:0{minute}:00", [float(minute)]) for minute in range(1, 5)]
+    assert see(found, "fan", names=("temp",)) == [("07:05:00", [5.0])]
+    assert opened.list_warnings() == [(2, source.INVALID.format("a"))]
+
+
+@pytest.mark.parametrize("temp", ["9", 9], ids=["one by one", "by blocks"])
+def test_lines_of_json_in_the_body_of_a_routed_message_are_rows_of_it(temp: str | float, tmp_path: Path) -> None:
+    text = body(1, None, temp=1) + b"\n" + b'{"temp": }\n' + body(2, None, temp=2) + b"\n"
+    messages = [
+        {"SystemProperties": {"id": device}, "Body": base64.b64encode(content).decode()}
+        for device, content in (("fan", body(3, None, temp=temp)), ("pump", text))
+    ]
+    (tmp_path / "a").write_text("\n".join(map(json.dumps, messages)))
+    columns = Columns.parse("device=SystemProperties.id")
+
+    opened = source.open_readings(Folder(tmp_path), [""], columns, HOUR, AS_IN_FILE)
+    found = opened.read_devices(["pump", "fan"])
+
+    assert see(found, names=("temp",)) == [("07:01:00", [1.0]), ("07:02:00", [2.0])]
+    assert see(found, "fan", names=("temp",)) == [("07:03:00", [9.0])]
+    assert opened.list_warnings() == [(1, source.INVALID.format("a"))]

@@ -12,7 +12,7 @@ from scorer.storage.blob_store import Folder
 from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
 from tests.scorer.readings.avro.samples import CAPTURE, ENVELOPE, ROUTED, body, capture, event, read_avro, write_avro
-from tests.scorer.readings.seen import AS_IN_FILE, FAIL, HOUR, read, refusal, see
+from tests.scorer.readings.seen import AS_IN_FILE, HOUR, read, refusal, see
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])
@@ -141,16 +141,7 @@ def test_events_without_a_usable_body_are_counted(tmp_path: Path) -> None:
         found = opened.read_devices(["pump"])
 
     assert see(found, names=("temp",)) == [("07:01:00", [1.0]), ("07:02:00", [2.0])]
-    assert opened.list_warnings() == [(5, source.INVALID), (3, source.EMPTY)]
-
-
-def test_events_without_a_usable_body_fail_the_file_where_bad_rows_do(tmp_path: Path) -> None:
-    found = read_avro(tmp_path, capture(body(1, temp=1), b"hello"), policy=FAIL)
-
-    assert refusal(found) == (
-        Reason.UNREADABLE_READINGS,
-        "a: has 1 events whose Body cannot be read: expected JSON, or CSV with a header",
-    )
+    assert opened.list_warnings() == [(5, source.INVALID.format("a")), (3, source.EMPTY)]
 
 
 @pytest.mark.parametrize("data", [capture(), write_avro([], ROUTED), capture(None, b"")])

@@ -15,7 +15,7 @@ from shared.contract.model_names import Columns
 from shared.contract.reasons import Reason
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 from tests.scorer.readings.avro.samples import read_avro, write_avro
-from tests.scorer.readings.seen import AS_IN_FILE, FAIL, HOUR, refusal, see
+from tests.scorer.readings.seen import AS_IN_FILE, HOUR, refusal, see
 
 START = datetime(2026, 11, 21, 7, 0, 0, 123000, tzinfo=UTC)
 ROWS = [("07:00:00.123", [1.0]), ("07:01:00.123", [2.0])]
@@ -262,13 +262,4 @@ def test_records_whose_arrays_differ_in_length_are_counted(tmp_path: Path) -> No
     found = opened.read_devices(["pump"])
 
     assert see(found, names=("a", "b")) == [("07:00:00.123", [1.0, 5.0]), ("07:00:10.123", [2.0, 6.0])]
-    assert opened.list_warnings() == [
-        (1, "objects have a Body that is no JSON, or arrays that differ in length or lack a step, in a")
-    ]
-    failed = source.read_readings(Folder(tmp_path), [""], columns, ["pump"], HOUR, FAIL)
-    reason, message = refusal(failed)
-    assert reason is Reason.UNREADABLE_READINGS
-    assert message == (
-        "a: has 1 records whose arrays differ in length or lack a step: expected arrays of one length, and a step "
-        "above 0 where they have several values"
-    )
+    assert opened.list_warnings() == [(1, source.INVALID.format("a"))]

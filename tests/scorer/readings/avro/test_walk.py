@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from dataclasses import replace
 from typing import Any
 
 import fastavro
@@ -100,7 +101,7 @@ def test_damaged_events_are_those_that_the_library_reads_or_are_refused() -> Non
         content = bytearray(blocks[number].data)
         for _ in range(chance.randint(1, 2)):
             content[chance.randrange(len(content))] = chance.choice([0, 1, 2, 255, chance.randrange(256)])
-        blocks[number] = Block(blocks[number].n_records, bytes(content))
+        blocks[number] = replace(blocks[number], data=bytes(content))
         walked = walk.walk_events(blocks, NAMES, BRANCHES)
         try:
             expected = [record["Body"] for records in read_records(RECORD, blocks) for record in records]
@@ -139,7 +140,7 @@ def test_maps_whose_entries_are_in_blocks_are_walked() -> None:
     head = b"\x00" + b"\x020" + b"\x261/1/2026 1:00:00 AM"
     single, sized, end = b"\x02" + b"\x02a" + b"\x00\x02", b"\x01" + b"\x08" + b"\x02b" + b"\x00\x04", b"\x00"
     data = head + single + sized + single + end + end + b"\x02\x04{}"
-    block = Block(1, data)
+    block = Block(1, 1, data)
 
     walked = walk.walk_events([block], ("SystemProperties.b",), BRANCHES)
 
