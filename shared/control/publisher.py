@@ -280,7 +280,7 @@ class Publisher:
         if not run_tracker.is_sum_of(run, list(chunks.values())):
             return None
         return tuple(
-            PublishedPart(chunk.id, chunk.committed.attempt, part)
+            PublishedPart(chunk.id, chunk.committed.attempt, replace(part, etag=""))
             for _, chunk in sorted(chunks.items())
             if chunk.committed
             for part in chunk.committed.parts

@@ -34,6 +34,7 @@ from tests.storm.scenarios import (
     calm_calls,
     faults_of,
     is_complete,
+    is_held,
     playing,
     rehearse,
     strike,
@@ -171,11 +172,12 @@ def _tick_interleaved(hosts: list[tuple[ControlPlane, _Turns]], world: World, rn
         thread.join()
 
 
-def test_two_hosts_that_tick_at_once_call_by_call_make_one_run(tell: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("publishes", [False, True], ids=["no sink", "a sink"])
+def test_two_hosts_that_tick_at_once_call_by_call_make_one_run(publishes: bool, tell: Callable[[str], None]) -> None:
     calls = 0
-    for seed in range(INTERLEAVINGS):
-        rng = random.Random(seed)
-        world = World(dict(FLEET), rng.choices(ANY_FATE, k=rng.randint(0, 3)))
+    for seed in range(INTERLEAVINGS // 2):
+        rng = random.Random(f"{seed}{publishes}")
+        world = World(dict(FLEET), rng.choices(ANY_FATE, k=rng.randint(0, 3)), publishes=publishes)
         hosts = [(world.host(turns), turns) for turns in (_Turns(), _Turns())]
         for beat in range(300):
             _tick_interleaved(hosts, world, rng)
@@ -188,10 +190,12 @@ def test_two_hosts_that_tick_at_once_call_by_call_make_one_run(tell: Callable[[s
             world.beat()
         try:
             is_complete(world)
+            if publishes:
+                is_held(world)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
         calls += sum(len(turns.calls) for _, turns in hosts)
-    tell(f"storm: two hosts at once, {INTERLEAVINGS} runs interleaved call by call, {calls} calls")
+    tell(f"storm: two hosts at once, {INTERLEAVINGS // 2} runs interleaved call by call, {calls} calls")
 
 
 @pytest.mark.parametrize("fates", [[], list(TROUBLED)], ids=["jobs that do well", "jobs that do not"])

@@ -1,0 +1,173 @@
+"""A tick publishes runs: it holds up none, and what a sink does not take is told and tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+
+from shared.adapters.memory import MemoryBlobs, MemoryCluster
+from shared.contract import paths
+from shared.contract.publishing.documents import PublicationItem, PublicationResult, PublishingManifest
+from shared.contract.publishing.sinks import SinkKind, SinkReason
+from shared.ports import JobSpec, Refusal
+from shared.state.publications import Publication, PublicationState, Sink
+from shared.state.requests import RequestKind
+from shared.state.runs import Phase
+from tests.storm.publishing import MemoryTable
+from tests.storm.scenarios import FLEET, calm_calls, is_held
+from tests.storm.world import WINDOW, World
+
+HOUR = timedelta(hours=1)
+
+
+@dataclass(slots=True)
+class FullTable(MemoryTable):
+    """A sink that takes nothing until there is room."""
+
+    room: bool = False
+
+    def publish(self, item: PublicationItem, work: MemoryBlobs) -> PublicationResult:
+        if self.room:
+            return MemoryTable.publish(self, item, work)
+        return PublicationResult.for_item(item, reason=SinkReason.FULL, message="no space left on device")
+
+
+def make_world(*fates: str) -> World:
+    return World(dict(FLEET), list(fates), publishes=True)
+
+
+def read_publication(world: World) -> Publication:
+    return world.sinks.read_publication(SinkKind.DELTA, WINDOW)
+
+
+def read_sink(world: World) -> Sink:
+    return world.sinks.read_sink(SinkKind.DELTA)
+
+
+def beat(world: World, times: int) -> None:
+    for _ in range(times):
+        world.beat()
+
+
+def test_without_a_sink_no_call_is_made_for_it() -> None:
+    assert [call for call in calm_calls("a run") if call.startswith("sinks.")] == []
+
+
+def test_a_job_gets_all_that_it_needs_from_its_manifest() -> None:
+    world = make_world()
+    world.beat_until_quiet()
+
+    document = world.work.read(paths.publishing_manifest_path("publish-delta-000001"))
+
+    manifest = PublishingManifest.from_bytes(document)
+    (item,) = manifest.items
+    chunks = world.ledger.list_chunks(WINDOW)
+    committed = [(chunk.id, chunk.committed) for chunk in chunks if chunk.committed and chunk.committed.parts]
+    assert (manifest.sink, manifest.number, manifest.app, manifest.work_url) == (
+        SinkKind.DELTA, 1, "fleetscore", world.work.url,
+    )  # fmt: skip
+    assert (item.run, item.round, item.revision, item.is_first, item.asked_by) == (WINDOW, 0, 0, True, "schedule")
+    assert [(entry.chunk, entry.attempt, entry.part.path) for entry in item.parts] == [
+        (chunk, result.attempt, result.parts[0].path) for chunk, result in committed
+    ]
+    assert manifest.to_bytes() == document
+
+
+def test_a_sink_that_is_full_is_told_and_tried_again_and_holds_up_nothing() -> None:
+    world = make_world()
+    world.table = FullTable()
+    beat(world, 12)
+
+    run, publication = world.ledger.read_run(WINDOW), read_publication(world)
+    assert run.phase is Phase.PARTIAL
+    assert (publication.state, publication.reason, publication.message) == (
+        PublicationState.FAILED, "sink_full", "no space left on device",
+    )  # fmt: skip
+    world.table.room = True
+    world.now += HOUR
+    world.beat_until_quiet()
+    assert (read_publication(world).state, read_publication(world).failures) == (PublicationState.DONE, 0)
+    is_held(world)
+
+
+def test_a_job_that_the_cluster_rejects_is_another_one_later() -> None:
+    world = make_world()
+
+    class Choosy(MemoryCluster):
+        def submit(self, jobs: Sequence[JobSpec]) -> Mapping[str, Refusal]:
+            refused = {job.name: Refusal("no such image") for job in jobs if "-publish-delta-000001-" in job.name}
+            return {**refused, **super().submit([job for job in jobs if job.name not in refused])}
+
+    world.cluster = Choosy()
+    world.plane = world.host()
+    beat(world, 8)
+
+    assert (read_sink(world).job, read_sink(world).message) == (None, "no such image")
+    world.beat_until_quiet()
+    assert (read_publication(world).state, read_publication(world).job) == (PublicationState.DONE, 2)
+
+
+def test_a_run_that_is_reopened_while_it_is_published_is_published_again() -> None:
+    world = make_world("well", "well", "well", "doubtful, then back")
+    while not world.sinks.read_sink(SinkKind.DELTA).job:
+        world.beat()
+    world.fleet |= {"pump3": None}
+    world.wish(RequestKind.REDRIVE)
+    world.beat_until_quiet()
+
+    publication = read_publication(world)
+    assert (publication.published_round, publication.revision, publication.state) == (1, 1, PublicationState.DONE)
+    is_held(world)
+
+
+def test_a_run_that_a_sink_lacks_is_not_pruned() -> None:
+    world = make_world()
+    world.table = FullTable()
+    world.plane = replace(world.host(), options=replace(world.plane.options, prune_predictions=False))
+    beat(world, 12)
+    world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), watermark=world.now + timedelta(days=9)))
+    for _ in range(3):
+        world.now += timedelta(days=1)
+        beat(world, 3)
+    assert [run for run in world.ledger._runs if run == WINDOW] == [WINDOW]
+
+    world.table.room = True
+    for _ in range(5):
+        world.now += HOUR
+        beat(world, 6)
+
+    assert list(world.ledger._runs) == []
+    assert world.sinks._publications == {}
+    rows = [row for blob in world.predictions.list_blobs() for row in world.predictions.read(blob.name).splitlines()]
+    assert len(world.table.list_rows(WINDOW)) > 0
+    assert rows  # they stay: PRUNE_PREDICTIONS is off
+
+
+def test_a_sink_that_holds_more_than_a_restored_ledger_knows_is_brought_up_to_date() -> None:
+    """The ledger was lost after three rounds: the run of today has round 0, and other rows."""
+    world = make_world()
+    world.table.held[WINDOW] = (6, "of the lost ledger", ())
+    world.beat_until_quiet()
+
+    assert read_publication(world).revision == 4
+    assert world.table.held[WINDOW][0] == 8
+    is_held(world)
+
+
+def test_an_error_of_one_sink_stops_neither_runs_nor_the_other_sinks(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+
+    class Broken(type(world.sinks)):  # type: ignore[misc]
+        def save_sink(self, sink: Sink) -> Sink:
+            raise ValueError(f"a bug of {sink.kind}")
+
+    world.sinks = Broken(world.tokens)
+    world.plane = world.host()
+    beat(world, 12)
+
+    assert world.ledger.read_run(WINDOW).phase is Phase.PARTIAL
+    assert "sink=delta could not be advanced" in caplog.text
+    assert world.ledger.read_heartbeat().trouble == "sink delta: ValueError: a bug of delta"

@@ -1,0 +1,159 @@
+"""What a sink is to hold of a run, and what becomes of that: rows that one can check by eye."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.contract.domain import Tally
+from shared.contract.publishing.documents import PublicationResult
+from shared.contract.publishing.sinks import SinkKind, SinkReason
+from shared.contract.windows import EPOCH, Window
+from shared.publishing import publications
+from shared.state.publications import PUBLICATION_FOLLOWS, Publication, PublicationState
+from shared.state.runs import Phase, Run
+
+NOON = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+RUN = Run(Window(NOON - HOUR - 5 * MINUTE, HOUR), Phase.PARTIAL, NOON, tally=Tally(scored=2, rows=120))
+STORED = Publication(
+    SinkKind.DELTA, RUN.id, 2, 5, since=NOON - HOUR, asked_at=NOON - HOUR, state=PublicationState.DONE, job=7,
+    published_round=2, published_at=NOON - HOUR, rows=120, stored="version 3", version="v",
+)  # fmt: skip
+RUNNING = replace(STORED, state=PublicationState.RUNNING, published_round=None, published_at=None, rows=0, stored="")
+DONE = PublicationResult(RUN.id, 2, 5, rows=120, stored="version 4")
+
+
+def ask(stored: Publication | None, number: int = 0, run: Run = RUN) -> Publication | None:
+    return publications.ask_publication(stored, SinkKind.DELTA, replace(run, round=number), NOON)
+
+
+def test_a_run_is_asked_for_when_its_round_has_ended() -> None:
+    assert ask(None) == Publication(SinkKind.DELTA, RUN.id, 0, 0, since=NOON, asked_at=NOON)
+    assert ask(None, 3) == Publication(SinkKind.DELTA, RUN.id, 3, 3, since=NOON, asked_at=NOON)
+
+
+def test_a_run_without_rows_is_asked_for_only_where_the_sink_has_some() -> None:
+    empty = replace(RUN, tally=Tally(failed=2))
+
+    assert ask(None, run=empty) is None
+    further = ask(STORED, 3, empty)
+    assert further
+    assert (further.round, further.state) == (3, PublicationState.PENDING)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_round_that_the_row_has_is_not_asked_for_again(number: int) -> None:
+    assert ask(STORED, number) is None
+
+
+def test_a_further_round_has_a_greater_revision_than_anything_before() -> None:
+    failed = replace(STORED, state=PublicationState.FAILED, failures=4, not_before=NOON + HOUR, message="full")
+
+    assert ask(STORED, 3) == replace(
+        STORED, round=3, revision=6, state=PublicationState.PENDING, since=NOON, asked_at=NOON
+    )
+    assert ask(STORED, 9) == replace(
+        STORED, round=9, revision=9, state=PublicationState.PENDING, since=NOON, asked_at=NOON
+    )
+    further = ask(failed, 3)
+    assert further
+    assert (further.asked_at, further.failures, further.not_before) == (NOON - HOUR, 0, EPOCH)  # it lacked one before
+
+
+def test_a_run_that_was_to_be_removed_and_has_a_further_round_is_to_be_held() -> None:
+    further = ask(replace(STORED, is_removal=True), 2)
+
+    assert further
+    assert (further.is_removal, further.revision, further.state) == (False, 6, PublicationState.PENDING)
+
+
+def test_before_a_run_is_pruned_the_sink_has_it_or_has_nothing_of_it() -> None:
+    def ask_before(stored: Publication | None, *, removes: bool) -> Publication | None:
+        run = replace(RUN, round=2)
+        return publications.ask_before_pruning(stored, SinkKind.DELTA, run, NOON, removes=removes)
+
+    assert ask_before(STORED, removes=False) is None
+    assert ask_before(None, removes=False) == ask(None, 2)
+    removal = ask_before(STORED, removes=True)
+    assert removal == replace(STORED, is_removal=True, state=PublicationState.PENDING, since=NOON, asked_at=NOON)
+    assert ask_before(removal, removes=True) is None
+    unknown = ask_before(None, removes=True)
+    assert unknown
+    assert (unknown.is_removal, unknown.revision) == (True, 2)
+
+
+def test_what_waits_longest_is_due_first_and_what_failed_waits() -> None:
+    entries = [
+        replace(STORED, run="b", state=PublicationState.PENDING, asked_at=NOON - MINUTE),
+        replace(STORED, run="a", state=PublicationState.PENDING, asked_at=NOON - MINUTE),
+        replace(STORED, run="c", state=PublicationState.FAILED, asked_at=NOON - HOUR, not_before=NOON),
+        replace(STORED, run="d", state=PublicationState.FAILED, not_before=NOON + MINUTE),
+        replace(STORED, run="e"),
+        replace(STORED, run="f", state=PublicationState.PENDING, sink=SinkKind.SQL),
+    ]
+
+    assert [entry.run for entry in publications.select_due(entries, SinkKind.DELTA, NOON)] == ["c", "a", "b"]
+
+
+def test_a_result_of_what_is_asked_for_is_done() -> None:
+    failed_before = replace(RUNNING, failures=3, not_before=NOON, reason="sink_full", message="full")
+
+    assert publications.settle(failed_before, DONE, NOON) == replace(
+        STORED, since=NOON, published_at=NOON, stored="version 4"
+    )
+
+
+def test_a_result_of_an_earlier_round_is_kept_and_the_newer_one_waits() -> None:
+    newer = ask(RUNNING, 3)
+    assert newer
+
+    settled = publications.settle(newer, DONE, NOON)
+
+    assert (settled.state, settled.published_round, settled.round) == (PublicationState.PENDING, 2, 3)
+
+
+def test_a_removal_that_is_done_leaves_nothing() -> None:
+    removal = replace(RUNNING, is_removal=True, published_round=2, rows=120)
+
+    settled = publications.settle(removal, replace(DONE, is_removal=True), NOON)
+
+    assert (settled.state, settled.published_round, settled.rows) == (PublicationState.DONE, None, 0)
+
+
+def test_a_sink_that_is_ahead_gets_a_greater_revision_at_once() -> None:
+    settled = publications.settle(RUNNING, replace(DONE, reason=SinkReason.AHEAD, ahead=11), NOON)
+
+    assert (settled.state, settled.revision, settled.not_before) == (PublicationState.PENDING, 12, EPOCH)
+    assert publications.settle(settled, replace(DONE, reason=SinkReason.AHEAD, ahead=11), NOON).revision == 12
+
+
+@pytest.mark.parametrize(("failures", "minutes"), [(0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (99, 60)])
+def test_a_failure_waits_longer_each_time_up_to_an_hour(failures: int, minutes: int) -> None:
+    result = replace(DONE, reason=SinkReason.FULL, message="no space\nleft")
+
+    settled = publications.settle(replace(RUNNING, failures=failures), result, NOON)
+
+    assert (settled.state, settled.failures) == (PublicationState.FAILED, failures + 1)
+    assert settled.not_before - NOON == minutes * MINUTE
+    assert (settled.reason, settled.message) == ("sink_full", "no space left")
+
+
+def test_every_move_is_one_that_the_table_allows() -> None:
+    """The table is what the documents draw."""
+    waiting = ask(None)
+    assert waiting
+    running = publications.give_to_job(waiting, 7, NOON)
+    failed = publications.settle(running, PublicationResult(RUN.id, 0, 0, reason=SinkReason.DENIED), NOON)
+    done = publications.settle(running, PublicationResult(RUN.id, 0, 0), NOON)
+    moves = [
+        (waiting, running), (running, failed), (running, done), (running, publications.take_back(running, NOON)),
+        (failed, publications.give_to_job(failed, 8, NOON)), (failed, ask(failed, 1)), (done, ask(done, 1)),
+    ]  # fmt: skip
+
+    assert {(before.state, after.state) for before, after in moves if after} == {
+        (before, after) for before, states in PUBLICATION_FOLLOWS.items() for after in states
+    }
