@@ -13,7 +13,7 @@ from .documents import NEWEST, check_needs, parse_count, parse_document
 from .domain import Model, ModelFile
 from .model_list import COLUMNS, ModelList
 from .model_names import DEFAULT_PATTERN, Columns, ModelNames
-from .readings.path_pattern import has_tokens
+from .readings.path_pattern import PathPattern, has_tokens
 from .reasons import Reason
 from .scoring_options import ScoringOptions
 from .windows import Window
@@ -199,7 +199,7 @@ class Manifest:
                 models_url=doc["models_url"],
                 readings_url=doc["readings_url"],
                 work_url=doc["work_url"],
-                readings_path=doc["readings_path"],
+                readings_path=_check_path(doc["readings_path"]),
                 columns=Columns.from_json(doc["columns" if schema == 1 else "readings_columns"]),
                 policy=ScoringOptions.from_json(doc["policy"]),
                 packs=packs,
@@ -208,6 +208,12 @@ class Manifest:
             )
 
         return parse_document(text, "manifest", build_manifest)
+
+
+def _check_path(text: str) -> str:
+    """*text* if it is a pattern of readings; raises Malformed."""
+    PathPattern.parse(text)
+    return text
 
 
 def _parse_models(doc: dict[str, Any]) -> ModelList:

@@ -240,6 +240,15 @@ def test_a_manifest_says_that_its_path_has_tokens(path: str, needs: list[str]) -
     assert Manifest.from_bytes(manifest.to_bytes()).readings_path == path
 
 
+@pytest.mark.parametrize("path", [b"{devise}/%Y.csv", b"{/%H/", b"../%Y/%H/%d"])
+def test_a_manifest_whose_path_is_no_pattern_is_refused_when_it_is_read(path: bytes) -> None:
+    data = FIRST_MANIFEST.to_bytes()
+    assert data.count(b'"readings_path":"%H/"') == 1
+
+    with pytest.raises(Malformed, match="manifest: expected "):
+        Manifest.from_bytes(data.replace(b'"readings_path":"%H/"', b'"readings_path":"' + path + b'"'))
+
+
 def test_a_manifest_of_before_one_could_choose_takes_features_in_the_order_of_the_files() -> None:
     assert Manifest.from_bytes(OLD_MANIFEST) == replace(FIRST_MANIFEST, policy=ScoringOptions().assume_features())
 
