@@ -17,7 +17,7 @@ from shared.adapters.azure.table_batches import Table, make_insert, split_into_b
 from shared.adapters.azure.table_rows import dump_row, make_run_key, shorten_texts
 from shared.adapters.azure.tables import RUNS, TableLedger
 from shared.adapters.memory import MemoryCluster, MemoryStopwatch
-from shared.adapters.memory_sinks import MemorySinkLedger
+from shared.adapters.memory_sinks import MemoryNotifier, MemorySinkLedger
 from shared.api.app import create_api
 from shared.api.auth import Authorizer
 from shared.contract import paths
@@ -102,6 +102,7 @@ def _build_plane(ledger: TableLedger, work: AzureBlobs, calls: Counter[str], kee
         predictions=blobs,
         stopwatch=MemoryStopwatch(),
         sinks=MemorySinkLedger(),
+        notifier=MemoryNotifier(),
         options=ControlOptions(keep_runs=keep),
     )
 

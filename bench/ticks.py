@@ -17,7 +17,7 @@ from scorer.storage.blob_store import open_container
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.tables import TableLedger
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.adapters.memory_sinks import MemorySinkLedger
+from shared.adapters.memory_sinks import MemoryNotifier, MemorySinkLedger
 from shared.contract import paths
 from shared.contract.domain import Part
 from shared.contract.outcomes import ModelResult, Outcomes
@@ -75,6 +75,7 @@ class _World:
             work=count_calls(self.work, "work", self.calls),
             predictions=count_calls(self.predictions, "predictions", self.calls),
             sinks=MemorySinkLedger(),
+            notifier=MemoryNotifier(),
             stopwatch=MemoryStopwatch(),  # the pace of submitting, 20 jobs a second, is not waited for
             options=ControlOptions(
                 planning=PlanOptions(ChunkSize(self.models)),

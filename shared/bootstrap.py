@@ -22,11 +22,13 @@ def build_control_plane(settings: Settings) -> ControlPlane:
     from shared.adapters.azure.sink_table import TableSinkLedger
     from shared.adapters.azure.tables import TableLedger
     from shared.adapters.clock import MachineStopwatch
+    from shared.adapters.webhook import Webhook
 
     work = AzureBlobs(settings.storage, settings.work_container)
     return ControlPlane(
         ledger=TableLedger(settings.storage, settings.ledger_table),
         sinks=TableSinkLedger(settings.storage, settings.ledger_table),
+        notifier=Webhook("", settings.app_name),
         cluster=_build_cluster(settings, work.url),
         models=AzureBlobs(settings.storage, settings.models_container),
         readings=AzureBlobs(settings.storage, settings.readings_container),

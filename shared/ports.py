@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from shared.contract.model_names import Blob
 from shared.contract.publishing.sinks import SinkKind
+from shared.state.notices import Notice
 from shared.state.publications import Publication, Sink
 from shared.state.requests import Backfill, Quarantined, Request, RequestKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Nodes, Run
@@ -260,6 +261,25 @@ class SinkLedger(Protocol):
 
     def remove_publications(self, run_id: str) -> None:
         """Remove a run's rows, of all sinks. Safe when there are none."""
+
+    def add_notice(self, notice: Notice) -> bool:
+        """Insert; False when one of that id is waiting."""
+
+    def list_notices(self) -> Sequence[Notice]:
+        """All that wait to be sent, the oldest first."""
+
+    def save_notice(self, notice: Notice) -> Notice:
+        """Replace; raises Conflict, also if the row was removed."""
+
+    def remove_notice(self, notice_id: str) -> None:
+        """Safe when it does not exist."""
+
+
+class Notifier(Protocol):
+    """Where notifications are sent."""
+
+    def send(self, notice: Notice) -> None:
+        """Send one, and wait for the answer, a few seconds at most. Raises Malformed where it is refused for good."""
 
 
 class Stopwatch(Protocol):

@@ -9,6 +9,7 @@ from shared.contract.errors import Conflict, Malformed, NotFound
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.windows import Window
 from shared.ports import Page
+from shared.state.notices import Notice
 from shared.state.publications import Publication, Sink
 
 from .memory import SHARED_TOKENS, Tokens
@@ -21,6 +22,7 @@ class MemorySinkLedger:
     tokens: Tokens = field(default_factory=lambda: SHARED_TOKENS)
     _sinks: dict[SinkKind, Sink] = field(default_factory=dict)
     _publications: dict[tuple[SinkKind, str], Publication] = field(default_factory=dict)
+    _notices: dict[str, Notice] = field(default_factory=dict)
 
     def read_sink(self, kind: SinkKind) -> Sink:
         return self._sinks.get(kind, Sink(kind))
@@ -65,9 +67,38 @@ class MemorySinkLedger:
             saved.append(self._publications[entry.sink, entry.run])
         return saved
 
+    def add_notice(self, notice: Notice) -> bool:
+        if notice.id in self._notices:
+            return False
+        self._notices[notice.id] = replace(notice, version=self.tokens.make())
+        return True
+
+    def list_notices(self) -> Sequence[Notice]:
+        return sorted(self._notices.values(), key=lambda notice: (notice.at, notice.id))
+
+    def save_notice(self, notice: Notice) -> Notice:
+        stored = self._notices.get(notice.id)
+        if stored is None or stored.version != notice.version:
+            raise Conflict(f"notification {notice.id} was changed since it was read")
+        self._notices[notice.id] = replace(notice, version=self.tokens.make())
+        return self._notices[notice.id]
+
+    def remove_notice(self, notice_id: str) -> None:
+        self._notices.pop(notice_id, None)
+
     def remove_publications(self, run_id: str) -> None:
         for kind in SinkKind:
             self._publications.pop((kind, run_id), None)
+
+
+@dataclass(slots=True)
+class MemoryNotifier:
+    """Keeps what is sent."""
+
+    sent: list[Notice] = field(default_factory=list)
+
+    def send(self, notice: Notice) -> None:
+        self.sent.append(replace(notice, version=""))
 
 
 def _get_order(entry: Publication) -> tuple[str, str]:

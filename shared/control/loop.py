@@ -19,8 +19,8 @@ from shared.planning.late_round_writer import LateRoundWriter
 from shared.planning.plan import Planner
 from shared.planning.plan_writer import PlanWriter, read_plan, read_round
 from shared.planning.round_writer import RoundWriter
-from shared.ports import Blobs, Cluster, JobStatus, Ledger, SinkLedger, Stopwatch
-from shared.state.publications import Sink
+from shared.ports import Blobs, Cluster, JobStatus, Ledger, Notifier, SinkLedger, Stopwatch
+from shared.state.publications import Publication, Sink
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import PHASE_FOLLOWS, Chunk, Heartbeat, Nodes, Phase, Run
 from shared.tracking import observe, run_tracker
@@ -31,6 +31,7 @@ from .defaults import settle_defaults
 from .late_rounds import LateRoundOpener
 from .open_runs import RunOpener
 from .options import ControlOptions
+from .outbox import Outbox
 from .publisher import Publisher
 from .services import Services
 from .tick import Tick
@@ -57,6 +58,7 @@ class ControlPlane:
     predictions: Blobs
     stopwatch: Stopwatch
     sinks: SinkLedger
+    notifier: Notifier
     options: ControlOptions = field(default_factory=ControlOptions)
 
     @property
@@ -77,6 +79,10 @@ class ControlPlane:
     def publisher(self) -> Publisher:
         """What publishes runs to sinks."""
         return Publisher(self.ledger, self.sinks, self.cluster, self.work, self.options)
+
+    @property
+    def _outbox(self) -> Outbox:
+        return Outbox(self.ledger, self.sinks, self.notifier, self.options.notify)
 
     def check_start(self) -> None:
         """Check once what the settings name; raises Misconfigured with every problem. People see it as trouble, too.
@@ -110,7 +116,9 @@ class ControlPlane:
         sinks = self.publisher.read_sinks()
         jobs = self._observe_jobs(runs, sinks, tick)
         self._advance_runs(runs, jobs, tick)
-        self.publisher.advance_sinks(sinks, jobs, tick)
+        entries = self.publisher.list_open()
+        self.publisher.advance_sinks(sinks, entries, jobs, tick)
+        self._notify(entries, tick)
         pruned_at = self._prune_runs(beat, tick)
         beat = replace(
             beat,
@@ -132,6 +140,7 @@ class ControlPlane:
             complete = True
             if not any(request.kind is RequestKind.PAUSE for request in tick.requests):
                 watermark, complete = opener.open_due_windows(beat.watermark, tick.now)
+                self._outbox.note_missed(beat.watermark, watermark, tick.now)
                 if watermark != beat.watermark:  # at once, so that the next tick does not report more as missed
                     beat = self._save_heartbeat(gate.update_heartbeat(replace(beat, watermark=watermark)))
                 if options.rescore_late and complete:
@@ -157,6 +166,14 @@ class ControlPlane:
             log.warning("old runs are pruned at the next tick: %s", error)
             complete = False
         return tick.now if complete else beat.pruned_at
+
+    def _notify(self, entries: Sequence[Publication], tick: Tick) -> None:
+        """Notify people of sinks, and send what waits. It stops nothing else."""
+        try:
+            self._outbox.note_sinks([sink.kind for sink in self.options.sinks], entries, tick.now)
+            self._outbox.send_notices(tick)
+        except (Conflict, Unavailable) as error:
+            log.warning("notifications wait for the next tick: %s", error)
 
     def _save_heartbeat(self, beat: Heartbeat) -> Heartbeat:
         try:
@@ -231,10 +248,12 @@ class ControlPlane:
             self.ledger.remove_request(cancel)
 
     def _offer_run(self, run: Run, tick: Tick) -> Run:
-        """Ask the sinks to hold what a round has ended with, before its run is no longer watched."""
-        if not (self.options.sinks and run.phase.terminal) or run.offered_round == run.round:
+        """Ask the sinks to hold what a round has ended with, and notify people, before its run is no longer watched."""
+        is_heard = bool(self.options.sinks) or self.options.notify.is_set
+        if not (is_heard and run.phase.terminal) or run.offered_round == run.round:
             return run
         self.publisher.offer_run(run, tick)
+        self._outbox.note_run(run, tick.now)
         return self._save_run(run, replace(run, offered_round=run.round))
 
     def _save_run(self, stored: Run, run: Run) -> Run:

@@ -10,6 +10,7 @@ from shared.planning.completeness import WaitFor
 from shared.planning.due_windows import CatchUp
 from shared.planning.plan_writer import PlanOptions
 from shared.planning.schedule import Schedule
+from shared.publishing.notices import NotifyOptions
 from shared.publishing.sink_options import SinkOptions
 from shared.tracking.run_limits import RunLimits
 
@@ -33,6 +34,7 @@ class ControlOptions:
     keep_runs: timedelta = timedelta(days=90)  # the rows, plans, results, reports and logs of runs that are over
     prune_predictions: bool = False  # whether predictions are removed too
     sinks: tuple[SinkOptions, ...] = ()  # what runs are published to
+    notify: NotifyOptions = field(default_factory=NotifyOptions)
 
     def describe_window_origin(self, stored: datetime | None) -> str:
         """The day from which windows are counted, for people; *stored* is what the ticks decided."""

@@ -83,12 +83,21 @@ class Publisher:
         if self.options.sinks:
             self.sinks.remove_publications(run_id)
 
-    def advance_sinks(self, sinks: Sequence[Sink], jobs: Mapping[str, JobStatus] | None, tick: Tick) -> None:
-        """Advance each sink by one step; *jobs* is what the cluster says of theirs."""
-        if not sinks:
-            return
+    def list_open(self) -> Sequence[Publication]:
+        """What the sinks lack."""
+        if not self.options.sinks:
+            return ()
         listed = self.sinks.list_open_publications()
-        entries = {(entry.sink, entry.run): entry for entry in listed}.values()  # a page may come twice
+        return list({(entry.sink, entry.run): entry for entry in listed}.values())  # a page may come twice
+
+    def advance_sinks(
+        self,
+        sinks: Sequence[Sink],
+        entries: Sequence[Publication],
+        jobs: Mapping[str, JobStatus] | None,
+        tick: Tick,
+    ) -> None:
+        """Advance each sink by one step; *entries* are open, *jobs* is what the cluster says of the sinks' jobs."""
         for sink in sinks:
             if not tick.in_time():
                 log.warning("sink=%s waits for the next tick: this tick is out of time", sink.kind)

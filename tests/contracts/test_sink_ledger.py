@@ -14,6 +14,7 @@ from shared.contract.errors import Conflict, Malformed, NotFound
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.windows import Window
 from shared.ports import SinkLedger
+from shared.state.notices import Notice, NoticeKind
 from shared.state.publications import Publication, PublicationState, Sink
 from shared.state.runs import Attempt, AttemptState
 
@@ -47,6 +48,7 @@ WHOLE_SINK = Sink(
     ended_at=NOW - HOUR,
     failures=2,
     not_before=NOW + HOUR,
+    is_stuck=True,
     message="job fleetscore-publish-delta-000016-c00000-1 failed: ü",
 )
 
@@ -181,3 +183,42 @@ def test_a_run_s_rows_are_removed_at_all_sinks(ledger: SinkLedger) -> None:
 
     assert list_runs(ledger.list_open_publications()) == [(SinkKind.DELTA, make_publication(1).run)]
     assert ledger.list_publications(SinkKind.DELTA, 9).items == ()
+
+
+WHOLE_NOTICE = Notice(
+    "20261121T0700Z-PT1H-0-run_failed", NoticeKind.FAILED, "20261121T0700Z-PT1H", "ü {json} '#?", NOW, 3, NOW + HOUR
+)
+
+
+def test_every_field_of_a_notification_is_read_back_and_one_of_the_same_id_waits_once(ledger: SinkLedger) -> None:
+    assert ledger.list_notices() == []
+    assert ledger.add_notice(WHOLE_NOTICE)
+    assert not ledger.add_notice(replace(WHOLE_NOTICE, text="another"))
+
+    (notice,) = ledger.list_notices()
+
+    assert replace(notice, version="") == WHOLE_NOTICE
+
+
+def test_notifications_come_the_oldest_first_and_are_removed_once_they_are_sent(ledger: SinkLedger) -> None:
+    for name, at in (("b", NOW), ("c", NOW - HOUR), ("a", NOW)):
+        ledger.add_notice(replace(WHOLE_NOTICE, id=name, at=at))
+    assert [notice.id for notice in ledger.list_notices()] == ["c", "a", "b"]
+
+    for name in ("c", "c", "unknown"):
+        ledger.remove_notice(name)
+
+    assert [notice.id for notice in ledger.list_notices()] == ["a", "b"]
+
+
+def test_a_notification_that_was_saved_or_sent_since_is_a_conflict(ledger: SinkLedger) -> None:
+    ledger.add_notice(WHOLE_NOTICE)
+    (first,) = ledger.list_notices()
+    second = ledger.save_notice(replace(first, tries=4))
+    assert ledger.list_notices() == [second]
+
+    with pytest.raises(Conflict):
+        ledger.save_notice(first)
+    ledger.remove_notice(first.id)
+    with pytest.raises(Conflict):
+        ledger.save_notice(second)

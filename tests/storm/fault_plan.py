@@ -81,16 +81,16 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 READS = {
     "read_heartbeat", "list_requests", "read_request", "read_run", "list_runs", "list_runs_in", "list_watched_runs",
     "list_chunks", "list_backfills", "list_quarantined", "observe", "list_blobs", "list_names", "describe_blobs",
-    "read_properties", "read", "read_sink", "read_publication", "list_open_publications",
+    "read_properties", "read", "read_sink", "read_publication", "list_open_publications", "list_notices",
 }  # fmt: skip
 PAGED = {
     "observe", "list_chunks", "describe_blobs", "list_blobs", "list_names", "list_requests", "list_watched_runs",
-    "list_backfills", "list_quarantined", "list_runs_in", "list_open_publications",
+    "list_backfills", "list_quarantined", "list_runs_in", "list_open_publications", "list_notices",
 }  # fmt: skip
 # What a port may answer, by its contract: a fault that it never shows would prove nothing.
 MAY_CONFLICT = {
     "save_heartbeat", "save_run", "save_chunks", "save_backfill", "unwatch_run", "copy", "save_sink",
-    "save_publications",
+    "save_publications", "save_notice",
 }  # fmt: skip
 MAY_BE_MISSING = {"read_run", "read_publication", "read_properties", "read", "copy"}
 

@@ -99,7 +99,7 @@ def copy_state(world: World) -> State:
 def _parts(world: World) -> tuple[Any, ...]:
     return (
         world, world.ledger, world.cluster, world.models, world.work, world.predictions, world.readings,
-        world.plane.stopwatch, world.tokens, world.sinks, world.table,
+        world.plane.stopwatch, world.tokens, world.sinks, world.table, world.notifier,
     )  # fmt: skip
 
 

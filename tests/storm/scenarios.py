@@ -15,6 +15,7 @@ from shared.contract.publishing.sinks import SinkKind
 from shared.contract.reasons import Reason
 from shared.contract.windows import Window
 from shared.planning.plan import Plan
+from shared.state.notices import NoticeKind
 from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
 from shared.state.runs import ChunkState, Phase, Run, Waited
 from tests.storm.endings import Endings, EndsAlike, Moment
@@ -166,6 +167,7 @@ def is_published(world: World) -> None:
     is_complete(world)
     is_held(world)
     assert world.sinks.read_publication(SinkKind.DELTA, WINDOW).rows == world.ledger.read_run(WINDOW).tally.rows
+    assert {(notice.kind, notice.subject) for notice in world.notifier.sent} == {(NoticeKind.PARTIAL, WINDOW)}
 
 
 def is_published_again(world: World) -> None:

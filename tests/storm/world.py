@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch, Tokens
-from shared.adapters.memory_sinks import MemorySinkLedger
+from shared.adapters.memory_sinks import MemoryNotifier, MemorySinkLedger
 from shared.contract import paths
 from shared.contract.domain import Tally
 from shared.contract.errors import FleetError
@@ -28,6 +28,7 @@ from shared.control.options import ControlOptions
 from shared.planning.chunking import ChunkSize
 from shared.planning.completeness import WaitFor
 from shared.planning.plan_writer import PlanOptions
+from shared.publishing.notices import NotifyOptions
 from shared.publishing.sink_options import SinkOptions
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import Chunk, Heartbeat, JobState, Phase, Run
@@ -70,6 +71,7 @@ def make_options(
         rescore_late=rescore,
         keep_runs=timedelta(days=1),
         prune_predictions=publishes,
+        notify=NotifyOptions(is_set=publishes),
         sinks=(SinkOptions(SinkKind.DELTA),) if publishes else (),
     )
 
@@ -97,7 +99,7 @@ class World:
         self.tokens = Tokens()
         self.turns: list[datetime] = []  # when each part of the story was over
         self.ledger, self.cluster = MemoryLedger(self.tokens), MemoryCluster()
-        self.sinks, self.table = MemorySinkLedger(self.tokens), MemoryTable()
+        self.sinks, self.table, self.notifier = MemorySinkLedger(self.tokens), MemoryTable(), MemoryNotifier()
         self.models, self.work, self.predictions, self.readings = (
             MemoryBlobs(f"memory://{name}", self.tokens) for name in ("models", "work", "predictions", "readings")
         )
@@ -128,6 +130,7 @@ class World:
             predictions=out("predictions", self.predictions),
             stopwatch=MemoryStopwatch(),
             sinks=out("sinks", self.sinks),
+            notifier=out("notifier", self.notifier),
             options=make_options(
                 self.chunk_size, self.max_in_flight, self.wait_for, rescore=self.rescore, publishes=self.publishes
             ),
@@ -177,7 +180,8 @@ class World:
         """Whether the sink was asked for all that is over, and nothing is left to do for it."""
         runs = [run for run in self.ledger._runs.values() if run != EARLIER and run.id != EARLIER.id]
         is_asked = all(run.offered_round == run.round for run in runs)
-        return is_asked and not self.sinks.list_open_publications() and self.sinks.read_sink(SinkKind.DELTA).job is None
+        is_idle = self.sinks.read_sink(SinkKind.DELTA).job is None
+        return is_asked and is_idle and not self.sinks.list_open_publications() and not self.sinks.list_notices()
 
     def beat_until_over(self, limit: int = 300) -> Run:
         """The same, and the run of the window."""

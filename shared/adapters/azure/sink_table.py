@@ -4,6 +4,7 @@
     sinks           sink-{sink}                     a sink's job
     sinks           open-{sink}-{newest first}-{run}    what a sink is to hold of a run, and does not hold yet
     sinks           done-{sink}-{newest first}-{run}    what it holds
+    notices         {notice}                        a notification that is not sent yet
 
 A row moves from one name to the other within a transaction, so that a tick lists what is open and never the history.
 """
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from shared.contract.errors import Malformed, NotFound
 from shared.contract.publishing.sinks import SinkKind
 from shared.ports import Page
+from shared.state.notices import Notice
 from shared.state.publications import Publication, Sink
 
 from .table_batches import Operation, Table, make_delete, make_insert, make_replace, make_upsert
@@ -25,7 +27,7 @@ from .table_rows import OWN_MESSAGE_LIMIT, check_key, dump_row, load_row, make_r
 
 log = logging.getLogger(__name__)
 
-SINKS = "sinks"
+SINKS, NOTICES = "sinks", "notices"
 OPEN, DONE = "open", "done"
 T = TypeVar("T")
 
@@ -63,14 +65,14 @@ class TableSinkLedger:
         raise NotFound(f"no publication of {run_id} to {kind}")
 
     def list_open_publications(self) -> Sequence[Publication]:
-        return list(_load_readable(self._table.list_rows(SINKS, f"{OPEN}-", f"{OPEN}.")))
+        return list(_load_publications(self._table.list_rows(SINKS, f"{OPEN}-", f"{OPEN}.")))
 
     def list_publications(self, kind: SinkKind, limit: int, cursor: str | None = None) -> Page[Publication]:
         prefix = f"{DONE}-{kind}-"
         if cursor is not None and not cursor.startswith(prefix):
             raise Malformed(f"expected the cursor of an earlier page of {kind}, got {cursor[:80]!r}")
         rows, last = self._table.read_page(SINKS, limit, check_key(cursor or prefix), f"{DONE}-{kind}.")
-        return Page(tuple(_load_readable(rows)), last)
+        return Page(tuple(_load_publications(rows)), last)
 
     def save_publications(self, publications: Sequence[Publication]) -> Sequence[Publication]:
         return [self._save_publication(entry) for entry in publications]
@@ -81,6 +83,20 @@ class TableSinkLedger:
         except Malformed:  # no run has such an id
             return
         self._table.delete_rows(make_delete(SINKS, key) for key in keys)
+
+    def add_notice(self, notice: Notice) -> bool:
+        return self._table.insert_row(dump_row(notice, NOTICES, notice.id))
+
+    def list_notices(self) -> Sequence[Notice]:
+        notices = _load_readable(Notice, self._table.list_rows(NOTICES))
+        return sorted(notices, key=lambda notice: (notice.at, notice.id))
+
+    def save_notice(self, notice: Notice) -> Notice:
+        write = make_replace(dump_row(notice, NOTICES, notice.id), notice.version)
+        return replace(notice, version=self._table.save_rows([write])[0])
+
+    def remove_notice(self, notice_id: str) -> None:
+        self._table.delete_row(NOTICES, notice_id)
 
     def _save_publication(self, entry: Publication) -> Publication:
         entry = replace(entry, message=shorten_text(entry.message, OWN_MESSAGE_LIMIT))
@@ -110,9 +126,20 @@ def _load_publication(row: Any) -> Publication:
     return load_row(Publication, row, version=f"{row['RowKey']} {row.metadata['etag']}")
 
 
-def _load_readable(rows: Any) -> Iterator[Publication]:
+def _load_publications(rows: Any) -> Iterator[Publication]:
     for row in rows:
-        try:
-            yield _load_publication(row)
-        except Malformed as error:  # another version or a person wrote it: one row must not stop a tick
-            log.error("a row cannot be read: %s", error)  # noqa: TRY400  # the trace says no more
+        if entry := _try_load(Publication, row, f"{row['RowKey']} {row.metadata['etag']}"):
+            yield entry
+
+
+def _load_readable(kind: type[T], rows: Any) -> Iterator[T]:
+    return (value for row in rows if (value := _try_load(kind, row, row.metadata["etag"])))
+
+
+def _try_load(kind: type[T], row: Any, version: str) -> T | None:
+    """The value of a row; None if another version or a person wrote it: one row must not stop a tick."""
+    try:
+        return load_row(kind, row, version=version)
+    except Malformed as error:
+        log.error("a row cannot be read: %s", error)  # noqa: TRY400  # the trace says no more
+        return None

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.adapters.memory_sinks import MemorySinkLedger
+from shared.adapters.memory_sinks import MemoryNotifier, MemorySinkLedger
 from shared.api.run_views import make_health
 from shared.contract import paths
 from shared.contract.errors import Unavailable
@@ -52,6 +52,7 @@ class Deployment:
             predictions=MemoryBlobs("memory://predictions"),
             stopwatch=MemoryStopwatch(),
             sinks=MemorySinkLedger(),
+            notifier=MemoryNotifier(),
             options=ControlOptions(planning=PlanOptions(predictions_schema=setting)),
         )
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.adapters.memory_sinks import MemorySinkLedger
+from shared.adapters.memory_sinks import MemoryNotifier, MemorySinkLedger
 from shared.contract.domain import Tally
 from shared.contract.reasons import Reason
 from shared.contract.windows import Window
@@ -370,7 +370,13 @@ def plane(**rules: object) -> ControlPlane:
     """A control plane whose fleet is empty: a run of it plans at two ticks and has failed."""
     blobs = [MemoryBlobs(f"memory://{name}") for name in ("models", "readings", "work", "predictions")]
     return ControlPlane(
-        MemoryLedger(), MemoryCluster(), *blobs, MemoryStopwatch(), MemorySinkLedger(), replace(RULES, **rules)
+        MemoryLedger(),
+        MemoryCluster(),
+        *blobs,
+        MemoryStopwatch(),
+        MemorySinkLedger(),
+        MemoryNotifier(),
+        replace(RULES, **rules),
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.adapters.memory_sinks import MemorySinkLedger
+from shared.adapters.memory_sinks import MemoryNotifier, MemorySinkLedger
 from shared.contract import paths
 from shared.contract.domain import Part, Tally
 from shared.contract.errors import Misconfigured, Unavailable
@@ -129,6 +129,7 @@ class Place:
         self.plane = ControlPlane(
             self.ledger, self.cluster, self.models, MemoryBlobs(), self.work, self.predictions, self.watch,
             MemorySinkLedger(),
+            MemoryNotifier(),
             replace(ControlOptions(), **rules),  # type: ignore[arg-type]
         )  # fmt: skip
         self.ledger.save_heartbeat(Heartbeat(watermark=NOW))
@@ -525,7 +526,12 @@ def test_containers_that_do_not_exist_are_told_at_the_start_all_at_once_with_tho
     kinds = ("models", "readings", "work", "predictions")
     stores = {kind: (AbsentBlobs if kind in absent else MemoryBlobs)(f"memory://{kind}") for kind in kinds}
     plane = ControlPlane(
-        MemoryLedger(), MemoryCluster(), stopwatch=MemoryStopwatch(), sinks=MemorySinkLedger(), **stores
+        MemoryLedger(),
+        MemoryCluster(),
+        stopwatch=MemoryStopwatch(),
+        sinks=MemorySinkLedger(),
+        notifier=MemoryNotifier(),
+        **stores,
     )
     if not settings:
         plane.check_start()

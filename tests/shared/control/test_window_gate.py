@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.adapters.memory_sinks import MemorySinkLedger
+from shared.adapters.memory_sinks import MemoryNotifier, MemorySinkLedger
 from shared.contract.errors import Unavailable
 from shared.contract.windows import Window
 from shared.control.loop import ControlPlane
@@ -68,6 +68,7 @@ class Site:
             predictions,
             MemoryStopwatch(),
             MemorySinkLedger(),
+            MemoryNotifier(),
             options,
         )
 

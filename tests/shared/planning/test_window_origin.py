@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger, MemoryStopwatch
-from shared.adapters.memory_sinks import MemorySinkLedger
+from shared.adapters.memory_sinks import MemoryNotifier, MemorySinkLedger
 from shared.api.auth import Authorizer
 from shared.contract.windows import DAY, EPOCH, MONDAY, WEEK, Window
 from shared.control.loop import ControlPlane
@@ -57,7 +57,9 @@ class Deployment:
     @property
     def plane(self) -> ControlPlane:
         stores = (MemoryBlobs(f"memory://{name}") for name in ("models", "readings", "work", "predictions"))
-        return ControlPlane(self.ledger, MemoryCluster(), *stores, MemoryStopwatch(), MemorySinkLedger(), self.options)
+        return ControlPlane(
+            self.ledger, MemoryCluster(), *stores, MemoryStopwatch(), MemorySinkLedger(), MemoryNotifier(), self.options
+        )
 
     @property
     def http(self) -> Client:

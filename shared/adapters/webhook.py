@@ -1,0 +1,79 @@
+"""Sends notifications to a URL, as CloudEvents 1.0 in JSON, or as a text that chats show. Standard library only.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.contract.errors import Malformed, Unavailable
+from shared.contract.text import clip_text
+from shared.state.notices import Notice
+
+TIMEOUT = 5.0  # seconds: a tick must go on
+SIGNATURE = "X-Fleetscore-Signature-256"
+_RETRY_LATER = (408, 425, 429)
+_CLIENT_ERROR, _SERVER_ERROR = 400, 500
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would repeat a POST as a GET, without its body."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """*key*: by which the body is signed (HMAC-SHA-256, in hex); "" for none. *app*: names this app to the receiver."""
+
+    url: str
+    app: str
+    key: str = ""
+    as_text: bool = False  # {"text": ...}, as the incoming webhooks of Slack, Mattermost and Teams take it
+
+    def send(self, notice: Notice) -> None:
+        """See Notifier."""
+        body = json.dumps(self._make_body(notice), ensure_ascii=False).encode()
+        kind = "application/json" if self.as_text else "application/cloudevents+json"
+        headers = {"Content-Type": f"{kind}; charset=utf-8", "User-Agent": "fleetscore"}
+        if self.key:
+            digest = hmac.new(self.key.encode(), body, hashlib.sha256).hexdigest()
+            headers[SIGNATURE] = f"sha256={digest}"
+        request = urllib.request.Request(self.url, body, headers, method="POST")  # noqa: S310  # settings check the URL
+        host = urlsplit(self.url).netloc.rpartition("@")[2]  # the path of such a URL is often a secret
+        try:
+            with _OPENER.open(request, timeout=TIMEOUT) as response:
+                response.read(1)
+        except urllib.error.HTTPError as error:
+            with error:
+                message = f"{host} answered {error.code} {clip_text(error.reason or '')}".rstrip()
+            is_for_good = _CLIENT_ERROR <= error.code < _SERVER_ERROR and error.code not in _RETRY_LATER
+            raise (Malformed if is_for_good else Unavailable)(message) from error
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"{host} did not answer: {clip_text(str(error))}") from error
+
+    def _make_body(self, notice: Notice) -> dict[str, Any]:
+        if self.as_text:
+            return {"text": notice.text}
+        return {
+            "specversion": "1.0",
+            "id": notice.id,
+            "source": f"/fleetscore/{self.app}",
+            "type": f"fleetscore.{notice.kind}",
+            "subject": notice.subject,
+            "time": notice.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "datacontenttype": "application/json",
+            "data": {"text": notice.text},
+        }

@@ -1,0 +1,94 @@
+"""Decides what people are notified of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.contract.publishing.sinks import SinkKind
+from shared.contract.text import clip_text
+from shared.state.notices import Notice, NoticeKind
+from shared.state.publications import Publication
+from shared.state.runs import Phase, Run
+
+STUCK = timedelta(hours=1)  # that a publication is open: its retries are at most so far apart
+FIRST_WAIT = timedelta(minutes=1)  # after a notification that could not be sent; doubles with each try
+LAST_WAIT = timedelta(hours=1)
+GIVE_UP = timedelta(days=1)  # a notification that could not be sent for so long is dropped
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyOptions:
+    """Whether people are notified, and of which partial runs."""
+
+    is_set: bool = False
+    above: float = 5.0  # percent of a run's models that fail
+
+
+def notice_run(run: Run, earlier: Run | None, options: NotifyOptions, now: datetime) -> Notice | None:
+    """What the end of a round is worth; None where all went as it should. *earlier*: the run of the window before.
+
+    A run that a person cancelled is no news.
+    """
+    kind = _judge_run(run, options)
+    is_first = not run.round and run.phase in (Phase.SUCCEEDED, Phase.PARTIAL)
+    if kind is None and is_first and earlier and _judge_run(earlier, options):
+        kind = NoticeKind.RECOVERED
+    if kind is None:
+        return None
+    return Notice(f"{run.id}-{run.round}-{kind}", kind, run.id, clip_text(_describe_run(run, kind)), now)
+
+
+def _judge_run(run: Run, options: NotifyOptions) -> NoticeKind | None:
+    match run.phase:
+        case Phase.FAILED:
+            return NoticeKind.FAILED
+        case Phase.MISSED:
+            return NoticeKind.MISSED
+        case Phase.PARTIAL if run.tally.failed * 100 > options.above * max(run.models, 1):
+            return NoticeKind.PARTIAL
+        case _:
+            return None
+
+
+def _describe_run(run: Run, kind: NoticeKind) -> str:
+    counts = f"{run.tally.scored} of {run.models} models scored, {run.tally.failed} failed"
+    top = run.failures[0] if run.failures else None
+    reason = f"; most often {top.reason}: {top.message}" if top else ""
+    match kind:
+        case NoticeKind.FAILED:
+            return f"Run {run.id} failed: {run.message or run.reason or counts}"
+        case NoticeKind.MISSED:
+            return f"Run {run.id} was missed: {run.message}"
+        case NoticeKind.PARTIAL:
+            return f"Run {run.id} is partial: {counts}{reason}"
+        case _:
+            return f"Run {run.id} is well again: {counts}"
+
+
+def find_stuck(entries: Sequence[Publication], sink: SinkKind, now: datetime) -> Publication | None:
+    """The publication of a sink that is open for longest, where that is too long."""
+    own = [entry for entry in entries if entry.sink is sink and entry.state.is_open and now - entry.asked_at >= STUCK]
+    return min(own, key=lambda entry: (entry.asked_at, entry.run), default=None)
+
+
+def notice_stuck(entry: Publication, now: datetime) -> Notice:
+    """The notification of a sink that does not take a run."""
+    reason = f": {entry.reason}: {entry.message}" if entry.reason else ""
+    text = f"Sink {entry.sink} is stuck: run {entry.run} waits since {entry.asked_at:%Y-%m-%d %H:%M} UTC{reason}"
+    return Notice(f"{entry.sink}-{now:%Y%m%dT%H%M%SZ}-stuck", NoticeKind.SINK_STUCK, entry.sink, clip_text(text), now)
+
+
+def notice_unstuck(sink: SinkKind, now: datetime) -> Notice:
+    """The notification of a sink that takes runs again."""
+    text = f"Sink {sink} takes runs again"
+    return Notice(f"{sink}-{now:%Y%m%dT%H%M%SZ}-recovered", NoticeKind.SINK_RECOVERED, sink, text, now)
+
+
+def retry_notice(notice: Notice, now: datetime) -> Notice | None:
+    """The notification after a try that failed; None where it is dropped."""
+    if now - notice.at >= GIVE_UP:
+        return None
+    wait = min(FIRST_WAIT * 2 ** min(notice.tries, 6), LAST_WAIT)
+    return replace(notice, tries=notice.tries + 1, not_before=now + wait)

@@ -1,0 +1,130 @@
+"""Notifications reach a real HTTP server as CloudEvents or as texts; its answer decides whether they are sent again."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from shared.adapters import webhook
+from shared.adapters.webhook import SIGNATURE, Webhook
+from shared.contract.errors import Malformed, Unavailable
+from shared.state.notices import Notice, NoticeKind
+
+NOTICE = Notice(
+    "20261121T1100Z-PT1H-0-run_failed", NoticeKind.FAILED, "20261121T1100Z-PT1H", "Run … failed: ü",
+    datetime(2026, 11, 21, 12, 5, 0, 123457, tzinfo=UTC),
+)  # fmt: skip
+
+
+@dataclass
+class Receiver:
+    """A server that answers with a status, and keeps what it got."""
+
+    status: int = 204
+    bodies: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    url: str = ""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    state = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            state.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            state.headers.append(dict(self.headers))
+            state.paths.append(self.path)
+            self.send_response(state.status)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST  # noqa: N815  # of the library
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}/hook?secret=1"
+    yield state
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_notification_is_a_cloud_event(receiver: Receiver) -> None:
+    Webhook(receiver.url, "pumps").send(NOTICE)
+
+    assert json.loads(receiver.bodies[0]) == {
+        "specversion": "1.0",
+        "id": "20261121T1100Z-PT1H-0-run_failed",
+        "source": "/fleetscore/pumps",
+        "type": "fleetscore.run_failed",
+        "subject": "20261121T1100Z-PT1H",
+        "time": "2026-11-21T12:05:00.123Z",
+        "datacontenttype": "application/json",
+        "data": {"text": "Run … failed: ü"},
+    }
+    assert receiver.headers[0]["Content-Type"] == "application/cloudevents+json; charset=utf-8"
+    assert receiver.paths == ["/hook?secret=1"]
+    assert SIGNATURE not in receiver.headers[0]
+
+
+def test_a_chat_gets_a_text(receiver: Receiver) -> None:
+    Webhook(receiver.url, "pumps", as_text=True).send(NOTICE)
+
+    assert json.loads(receiver.bodies[0]) == {"text": "Run … failed: ü"}
+    assert receiver.headers[0]["Content-Type"] == "application/json; charset=utf-8"
+
+
+def test_the_body_is_signed_by_the_key(receiver: Receiver) -> None:
+    Webhook(receiver.url, "pumps", key="ü-key").send(NOTICE)
+
+    expected = hmac.new("ü-key".encode(), receiver.bodies[0], hashlib.sha256).hexdigest()
+    assert receiver.headers[0][SIGNATURE] == f"sha256={expected}"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, Malformed), (404, Malformed), (410, Malformed), (408, Unavailable), (429, Unavailable), (500, Unavailable),
+     (503, Unavailable), (302, Unavailable)],
+)  # fmt: skip
+def test_an_answer_that_may_pass_is_tried_again_and_names_the_host_alone(
+    status: int, error: type[Exception], receiver: Receiver
+) -> None:
+    receiver.status = status
+
+    with pytest.raises(error, match=rf"^127\.0\.0\.1:\d+ answered {status}") as caught:
+        Webhook(receiver.url, "pumps").send(NOTICE)
+
+    assert "secret" not in str(caught.value)
+    assert len(receiver.bodies) == 1  # no redirect was followed
+
+
+def test_a_server_that_does_not_answer_costs_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/secret"
+        with pytest.raises(Unavailable, match=r"^127\.0\.0\.1:\d+ did not answer: .*timed out") as caught:
+            Webhook(url, "pumps").send(NOTICE)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(Unavailable, match="did not answer"):
+        Webhook(f"http://127.0.0.1:{port}/", "pumps").send(NOTICE)
