@@ -40,16 +40,20 @@ def publish_runs(manifest_url: str, storage: str = "") -> None:
         container_url, name = split_url(manifest_url)
     manifest = PublishingManifest.from_bytes(open_container(container_url, storage).read(name).data)
     work = open_container(manifest.work_url, storage)
-    publish_items(manifest, work, lambda: open_sink(manifest, storage))
+    publish_items(manifest, work, lambda: open_sink(manifest, work, storage))
 
 
-def open_sink(manifest: PublishingManifest, storage: str) -> Sink:
+def open_sink(manifest: PublishingManifest, work: Container, storage: str) -> Sink:
     """The sink of a manifest. Raises SinkError, Misconfigured."""
     match manifest.sink:
         case SinkKind.DELTA:
             from scorer.sinks.delta import open_delta_sink
 
             return open_delta_sink(manifest, storage)
+        case SinkKind.EVENTS:
+            from scorer.sinks.events import open_event_sink
+
+            return open_event_sink(manifest, work)
         case _:
             raise Misconfigured(f"expected a sink that this version knows, got {manifest.sink}: upgrade the node")
 
