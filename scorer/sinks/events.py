@@ -51,14 +51,14 @@ class EventSink:
     def publish(self, item: PublicationItem, parts: Parts) -> PublicationResult:
         """See Sink."""
         path = f"events/{item.run}.json"
-        kept = self._read_kept(path)
+        record = self._read_kept(path)
         version = 2 * item.revision + item.is_removal
-        if kept["digest"] == item.digest and kept["version"] >= version:
-            return self._make_result(item, kept)
-        if kept["version"] >= version:
-            message = f"revision {kept['version'] // 2} of {item.run} was sent, expected at most {item.revision}"
-            raise SinkError(SinkReason.AHEAD, message, ahead=kept["version"] // 2)
-        sent: dict[str, list[Any]] = dict(kept["sent"])
+        if record["digest"] == item.digest and record["version"] >= version:
+            return self._make_result(item, record)
+        if record["version"] >= version:
+            message = f"revision {record['version'] // 2} of {item.run} was sent, expected at most {item.revision}"
+            raise SinkError(SinkReason.AHEAD, message, ahead=record["version"] // 2)
+        sent: dict[str, list[Any]] = dict(record["sent"])
         if not item.is_removal and (self.sends_all or item.asked_by == SCHEDULE):
             changes = self._find_changes(item, parts, sent)
             news = {name: change for name, change in changes.items() if sent.get(name) != _summarize(change)}
@@ -67,9 +67,9 @@ class EventSink:
                 events.append(self._make_rest(item, len(news) - MOST_EVENTS))
             self.sender.send_events(events)
             sent |= {name: _summarize(change) for name, change in news.items()}
-        kept = {"form": _FORM, "version": version, "digest": item.digest, "sent": sent}
-        self.work.write(path, json.dumps(kept, separators=(",", ":")).encode())
-        return self._make_result(item, kept)
+        record = {"form": _FORM, "version": version, "digest": item.digest, "sent": sent}
+        self.work.write(path, json.dumps(record, separators=(",", ":")).encode())
+        return self._make_result(item, record)
 
     def close(self) -> None:
         """See Sink."""
@@ -89,10 +89,10 @@ class EventSink:
 
     def _read_kept(self, path: str) -> dict[str, Any]:
         try:
-            kept: dict[str, Any] = json.loads(self.work.read(path).data)
+            record: dict[str, Any] = json.loads(self.work.read(path).data)
         except NotFound:
             return {"version": -1, "digest": "", "sent": {}}
-        return kept
+        return record
 
     def _make_event(self, item: PublicationItem, name: str, change: Change) -> Mapping[str, Any]:
         data = {
@@ -129,8 +129,8 @@ class EventSink:
             "data": data,
         }
 
-    def _make_result(self, item: PublicationItem, kept: Mapping[str, Any]) -> PublicationResult:
-        return PublicationResult.for_item(item, rows=item.rows, stored=f"{len(kept['sent'])} events")
+    def _make_result(self, item: PublicationItem, record: Mapping[str, Any]) -> PublicationResult:
+        return PublicationResult.for_item(item, rows=item.rows, stored=f"{len(record['sent'])} events")
 
 
 def _summarize(change: Change) -> list[Any]:
