@@ -74,7 +74,13 @@ class ChunkEffects:
             after = []
             for chunk in batch:
                 try:
-                    parts = copy_parts(self.work, self.predictions, run.window, chunk)
+                    parts = copy_parts(
+                        self.work,
+                        self.predictions,
+                        run.window,
+                        chunk,
+                        has_folder=self.options.predictions_folder,
+                    )
                     after.append(transitions.mark_committed(chunk, parts, tick.now))
                 except Unavailable as error:
                     log.warning("run=%s chunk=%s is not committed yet: %s", run.id, chunk.id, error)
@@ -83,7 +89,7 @@ class ChunkEffects:
                         log.warning("run=%s chunk=%s is not committed yet: %s", run.id, chunk.id, error)
                         continue
                     log.error("run=%s chunk=%s cannot be committed: %s", run.id, chunk.id, error)  # noqa: TRY400
-                    intact = has_earlier_parts(self.predictions, run.window, chunk)
+                    intact = has_earlier_parts(self.work, self.predictions, run.window, chunk)
                     after.append(transitions.mark_uncommittable(chunk, str(error), tick.now, earlier_intact=intact))
             self.save_chunks(rows, after)
 

@@ -1,4 +1,7 @@
-"""Copies the chosen parts of a chunk to where consumers read. Every call is conditional, and may be repeated."""
+"""Copies the chosen parts of a chunk to where consumers read. Every call is conditional, and may be repeated.
+
+Without a folder of predictions (PREDICTIONS_FOLDER=false) they stay where the node wrote them, and have no etag.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from shared.ports import BlobInfo, Blobs
 from shared.state.runs import Chunk
 
 
-def copy_parts(work: Blobs, predictions: Blobs, window: Window, chunk: Chunk) -> tuple[Part, ...]:
+def copy_parts(
+    work: Blobs, predictions: Blobs, window: Window, chunk: Chunk, *, has_folder: bool = True
+) -> tuple[Part, ...]:
     """Copy the chosen parts to their final names, replacing those of an earlier round; returns the copies.
 
     Each call is conditional on the etag of the blob that it replaces: a late call, from a host that was paused or a
@@ -27,10 +32,13 @@ def copy_parts(work: Blobs, predictions: Blobs, window: Window, chunk: Chunk) ->
     for index, (part, old) in enumerate(zip_longest(chunk.chosen.parts, before)):
         name = paths.prediction_path(window, chunk.id, index)
         try:
-            if part:
+            if part and has_folder:
                 copies.append(_copy_part(work, predictions, name, part, old))
-            else:
-                _delete_part(predictions, name, old)  # the new result has fewer parts
+                continue
+            if part:
+                copies.append(_check_part(work, part))
+            if old and old.etag:  # the new result has fewer parts, or there is no folder any more
+                _delete_part(predictions, name, old)
         except Protected as error:  # the service's own message names two URLs, and its end may be cut
             raise Protected(f"{name} is protected by {error.protection}", error.protection) from error
     return tuple(copies)
@@ -38,7 +46,7 @@ def copy_parts(work: Blobs, predictions: Blobs, window: Window, chunk: Chunk) ->
 
 def _copy_part(work: Blobs, predictions: Blobs, name: str, part: Part, old: Part | None) -> Part:
     try:
-        blob = predictions.copy(work, part.path, name, replaces=old.etag if old else None)
+        blob = predictions.copy(work, part.path, name, replaces=old.etag if old and old.etag else None)
     except Conflict as error:
         # An earlier tick was killed after the copy, another host was faster, or the file was upgraded.
         blob = predictions.read_properties(name)
@@ -52,6 +60,15 @@ def _copy_part(work: Blobs, predictions: Blobs, name: str, part: Part, old: Part
             f"with {blob.md5 or 'none'}"
         )
     return replace(part, etag=blob.etag)
+
+
+def _check_part(work: Blobs, part: Part) -> Part:
+    blob = work.read_properties(part.path)
+    if (blob.size, blob.md5) != (part.bytes, part.md5):
+        raise Malformed(
+            f"{part.path}: expected {part.bytes} bytes with MD5 {part.md5}, got {blob.size} with {blob.md5}"
+        )
+    return replace(part, etag="")
 
 
 def _delete_part(predictions: Blobs, name: str, old: Part) -> None:
@@ -84,13 +101,15 @@ def _is_same(blob: BlobInfo, part: Part) -> bool:
     return part.etag in (blob.etag, get_original(blob).etag)
 
 
-def has_earlier_parts(predictions: Blobs, window: Window, chunk: Chunk) -> bool:
+def has_earlier_parts(work: Blobs, predictions: Blobs, window: Window, chunk: Chunk) -> bool:
     """Whether the result of an earlier round still exists: every part, with its etag or upgraded."""
     before = chunk.committed.parts if chunk.committed else ()
     try:
-        blobs = [
-            predictions.read_properties(paths.prediction_path(window, chunk.id, index)) for index in range(len(before))
-        ]
+        return all(
+            _is_same(predictions.read_properties(paths.prediction_path(window, chunk.id, index)), part)
+            if part.etag
+            else work.read_properties(part.path).md5 == part.md5
+            for index, part in enumerate(before)
+        )
     except NotFound:
         return False
-    return all(_is_same(blob, part) for blob, part in zip(blobs, before, strict=True))

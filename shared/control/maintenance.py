@@ -76,13 +76,16 @@ def _list_blobs(run: Run, work: Blobs, predictions: Blobs, options: ControlOptio
         yield from ((predictions, blob.name) for blob in predictions.list_blobs(paths.predictions_prefix(run.window)))
 
 
-def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, planner: Planner, now: datetime) -> Iterator[Run]:
+def rebuild_ledger(
+    ledger: Ledger, work: Blobs, predictions: Blobs, planner: Planner, now: datetime, *, has_folder: bool = True
+) -> Iterator[Run]:
     """Restore the rows of the runs that *planner* planned, from their plans and reports, after the table was lost.
 
     A chunk whose predictions are those of a report is committed; one with a report and without predictions is
     committed by the next ticks; one without either has failed as `ledger_lost`, and can be redriven. Existing rows
     stay. The watermark is set to the end of the newest window. Yields each restored run. Runs that another app
-    planned in this working container are left out, with a warning.
+    planned in this working container are left out, with a warning. Without a folder of predictions (*has_folder*) the
+    newest report counts.
     """
     restored, newest = None, ""
     for run_id in sorted(
@@ -96,7 +99,7 @@ def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, planner: Pla
         try:
             ledger.read_run(run_id)
         except NotFound:
-            run, chunks = _restore_run(run_id, work, predictions, now)
+            run, chunks = _restore_run(run_id, work, predictions, now, has_folder=has_folder)
             ledger.add_chunks(chunks)
             ledger.add_run(run)
             yield run
@@ -137,7 +140,9 @@ def _read_schemas(work: Blobs, run_id: str, now: datetime) -> tuple[int | None, 
     return plan.schema, manifest.predictions_schema
 
 
-def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tuple[Run, Sequence[Chunk]]:
+def _restore_run(
+    run_id: str, work: Blobs, predictions: Blobs, now: datetime, *, has_folder: bool
+) -> tuple[Run, Sequence[Chunk]]:
     run = Run(Window.parse(run_id), Phase.RUNNING, now, asked_by="rebuild", planned_at=now)
     plans: list[Plan] = []
     while True:
@@ -164,7 +169,7 @@ def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) ->
             manifest=manifests.get(planned.id, planned.manifest),
             next_attempt=last_attempts.get(planned.id, 0) + 1,
         )
-        chunks.append(_restore_chunk(chunk, run.window, reports, predictions, now))
+        chunks.append(_restore_chunk(chunk, run.window, reports, predictions, now, has_folder=has_folder))
     run = replace(
         run,
         planned_at=min(times, default=now),
@@ -195,7 +200,9 @@ def _read_reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator
         yield report
 
 
-def _restore_chunk(chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime) -> Chunk:
+def _restore_chunk(
+    chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime, *, has_folder: bool
+) -> Chunk:
     """The chunk in the state that the predictions and reports show."""
     blobs = list(predictions.describe_blobs(paths.prediction_prefix(window, chunk.id)))
     originals = [get_original(blob) for blob in blobs]
@@ -207,6 +214,7 @@ def _restore_chunk(chunk: Chunk, window: Window, reports: Sequence[Report], pred
                 result = result.keep_late(Result.from_report(earlier))
             return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result)
     if reports and not blobs:
-        return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=Result.from_report(reports[-1]))
+        report = reports[-1] if has_folder else reports[0]
+        return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=Result.from_report(report))
     message = "the ledger was lost; neither a report nor predictions show how this chunk ended"
     return replace(chunk, state=ChunkState.FAILED, since=now, reason=Reason.LEDGER_LOST, message=message)

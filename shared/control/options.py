@@ -33,6 +33,7 @@ class ControlOptions:
     submit_rate: float = 20.0  # jobs a second, at most
     keep_runs: timedelta = timedelta(days=90)  # the rows, plans, results, reports and logs of runs that are over
     prune_predictions: bool = False  # whether predictions are removed too
+    predictions_folder: bool = True  # whether consumers read the plain folder; else the sinks alone
     sinks: tuple[SinkOptions, ...] = ()  # what runs are published to
     notify: NotifyOptions = field(default_factory=NotifyOptions)
 

@@ -184,7 +184,7 @@ def test_a_result_that_is_immutable_is_kept_and_what_protects_it_is_named(
             copy_parts(account.work, account.predictions, WINDOW, chunk)
         assert str(caught.value) == f"{held} is protected by {WORDS[Protection.LEGAL_HOLD]}"
     assert account.predictions.read(held) == before[-1]
-    assert has_earlier_parts(account.predictions, WINDOW, chunk) is (len(before) == 1)
+    assert has_earlier_parts(account.work, account.predictions, WINDOW, chunk) is (len(before) == 1)
     account.policies.protected.clear()
     copy_parts(account.work, account.predictions, WINDOW, chunk)
     assert [account.predictions.read(blob.name) for blob in account.predictions.list_blobs()] == [b"new"]

@@ -121,12 +121,17 @@ def published(weather: Weather, fates: Sequence[str]) -> World:
     return world
 
 
-def published_again(weather: Weather, fates: Sequence[str]) -> World:
+def published_alone(weather: Weather, fates: Sequence[str]) -> World:
+    """The same without a folder of predictions, from the redrive on."""
+    return published_again(weather, fates, has_folder=False)
+
+
+def published_again(weather: Weather, fates: Sequence[str], *, has_folder: bool = True) -> World:
     """A run that a sink has, and that is redriven."""
     world = World(dict(FLEET), publishes=True)
     world.beat_until_quiet()
     world.fleet |= {"pump3": None, "pump4/noise": None}
-    world.fates = list(fates)
+    world.fates, world.has_folder = list(fates), has_folder
     world.plane = world.host(weather)
     world.wish(RequestKind.REDRIVE)
     world.beat_until_quiet()
@@ -156,8 +161,12 @@ def is_held(world: World) -> None:
     """The sink holds what consumers of the folder read, and nothing is left to do for it."""
     assert world.is_published
     for run in world.ledger._runs.values():
-        blobs = world.predictions.list_blobs(paths.predictions_prefix(run.window))
-        rows = sorted(tuple(row) for blob in blobs for row in json.loads(world.predictions.read(blob.name)))
+        names = [blob.name for blob in world.predictions.list_blobs(paths.predictions_prefix(run.window))]
+        documents = [world.predictions.read(name) for name in names]
+        if not world.has_folder:
+            results = [chunk.committed for chunk in world.ledger.list_chunks(run.id) if chunk.committed]
+            documents = [world.work.read(part.path) for result in results for part in result.parts]
+        rows = sorted(tuple(row) for document in documents for row in json.loads(document))
         assert world.table.list_rows(run.id) == rows
     running = [name for name, status in world.cluster.sightings.items() if not status.state.over]
     assert running == []
@@ -421,6 +430,7 @@ SCENARIOS = {
             ("well", "well", "well", "dies before its report", "twice", "lost", "silent"),
         ),
         Scenario("a redrive that is published", published_again, is_published_again, ("well", "well", "twice")),
+        Scenario("a redrive without a folder of predictions", published_alone, is_published_again, ("well", "lost")),
         Scenario("a published run that is pruned", pruned, is_pruned, ("dies before its report",)),
         Scenario("a model that kills its process", with_poison, is_in_quarantine),
     )

@@ -57,7 +57,13 @@ POLICY = RunLimits(
 
 @cache
 def make_options(
-    chunk_size: int, max_in_flight: int, wait_for: str = "", *, rescore: bool = False, publishes: bool = False
+    chunk_size: int,
+    max_in_flight: int,
+    wait_for: str = "",
+    *,
+    rescore: bool = False,
+    publishes: bool = False,
+    has_folder: bool = True,
 ) -> ControlOptions:
     """The options of a host."""
     planning = PlanOptions(chunk_size=ChunkSize(chunk_size))
@@ -71,6 +77,7 @@ def make_options(
         rescore_late=rescore,
         keep_runs=timedelta(days=1),
         prune_predictions=publishes,
+        predictions_folder=has_folder,
         notify=NotifyOptions(is_set=publishes),
         sinks=(SinkOptions(SinkKind.DELTA),) if publishes else (),
     )
@@ -92,6 +99,7 @@ class World:
     wait_for: str = ""
     rescore: bool = False  # RESCORE_LATE
     publishes: bool = False  # SINKS=delta, and PRUNE_PREDICTIONS
+    has_folder: bool = True  # PREDICTIONS_FOLDER
     late: dict[str, frozenset[str]] = field(default_factory=dict)  # devices with late rows, as the nodes of a run count
     old_nodes: bool = False  # nodes of 0.1: they read schema 1, and do not know --current
 
@@ -132,7 +140,12 @@ class World:
             sinks=out("sinks", self.sinks),
             notifier=out("notifier", self.notifier),
             options=make_options(
-                self.chunk_size, self.max_in_flight, self.wait_for, rescore=self.rescore, publishes=self.publishes
+                self.chunk_size,
+                self.max_in_flight,
+                self.wait_for,
+                rescore=self.rescore,
+                publishes=self.publishes,
+                has_folder=self.has_folder,
             ),
         )
 
@@ -244,6 +257,8 @@ class World:
 
     def rows(self) -> list[tuple[str, str, int]]:
         """What a consumer reads: all rows of all parts, without the attempt that wrote them."""
+        if not self.has_folder:
+            return [(r[0], r[1], r[2]) for run in self.table.held for r in self.table.list_rows(run)]
         found = []
         for blob in self.predictions.list_blobs():
             if self._read.get(blob.name, ("", []))[0] != blob.etag:
@@ -283,8 +298,10 @@ class World:
     def _check_committed(self, run: Run, chunk: Chunk) -> None:
         """P6: what is called scored lies where consumers read; in a later round it may be the next result already."""
         results = [result for result in (chunk.committed, chunk.chosen) if result]
-        for index in range(len(chunk.committed.parts) if chunk.committed else 0):
-            there = self.predictions.read_properties(paths.prediction_path(run.window, chunk.id, index))
+        for index, part in enumerate(chunk.committed.parts if chunk.committed else ()):
+            path = paths.prediction_path(run.window, chunk.id, index)
+            is_copied = part.etag and self.has_folder  # else the copy of an earlier round may be gone
+            there = self.predictions.read_properties(path) if is_copied else self.work.read_properties(part.path)
             allowed = [result.parts[index].md5 for result in results if len(result.parts) > index]
             assert there.md5 in allowed, f"{run.id} {chunk.id}: consumers read what no row names"
 

@@ -8,11 +8,11 @@ import pytest
 
 from shared.adapters.memory import MemoryBlobs
 from shared.contract.domain import Part, Tally
-from shared.contract.errors import FleetError, NotFound, Protected
+from shared.contract.errors import FleetError, Malformed, NotFound, Protected
 from shared.contract.paths import prediction_path
 from shared.contract.reasons import Reason
 from shared.contract.windows import Window
-from shared.control.commit import copy_parts
+from shared.control.commit import copy_parts, has_earlier_parts
 from shared.ports import BlobInfo, Blobs
 from shared.state.requests import RequestKind
 from shared.state.runs import Chunk, ChunkState, Phase, Result
@@ -281,3 +281,49 @@ def test_another_content_that_comes_in_this_moment_stays(place: Place, rounds: i
 
 def _write(place: Place, name: str, data: bytes) -> None:
     place.predictions.write(name, data)
+
+
+# Without a folder of predictions
+
+
+def test_without_a_folder_parts_stay_where_the_node_wrote_them(place: Place) -> None:
+    chosen = place.choose(b"one", b"two").chosen
+    assert chosen
+
+    parts = copy_parts(place.work, place.predictions, WINDOW, place.chunk, has_folder=False)
+
+    assert (parts, place.read()) == (chosen.parts, [])
+    committed = replace(CHUNK, committed=chosen)
+    assert has_earlier_parts(place.work, place.predictions, WINDOW, committed)
+    place.work.write(parts[1].path, b"other rows")
+    assert not has_earlier_parts(place.work, place.predictions, WINDOW, committed)
+    with pytest.raises(Malformed, match=r"1\.parquet: expected 3 bytes with MD5 .*, got 10 with"):
+        copy_parts(place.work, place.predictions, WINDOW, place.chunk, has_folder=False)
+
+
+def test_a_further_round_without_a_folder_removes_the_copies_of_before(place: Place) -> None:
+    place.commit(b"one", b"two")
+    place.choose(b"three", attempt=2)
+
+    for _ in range(2):  # a tick was killed before it recorded the first
+        (part,) = copy_parts(place.work, place.predictions, WINDOW, place.chunk, has_folder=False)
+
+    assert (part.etag, place.read()) == ("", [])
+
+
+def test_a_further_round_with_a_folder_again_copies_its_parts(place: Place) -> None:
+    chosen = place.choose(b"one").chosen
+    place.chunk = replace(CHUNK, committed=chosen)
+    place.commit(b"three", attempt=2)
+
+    assert place.read() == [b"three"]
+
+
+def test_the_copy_of_somebody_else_is_not_removed(place: Place) -> None:
+    place.commit(b"one")
+    place.predictions.write(prediction_path(WINDOW, "c00000", 0), b"of a person")
+    place.choose(b"three", attempt=2)
+
+    copy_parts(place.work, place.predictions, WINDOW, place.chunk, has_folder=False)
+
+    assert place.read() == [b"of a person"]

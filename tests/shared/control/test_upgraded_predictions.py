@@ -83,7 +83,7 @@ def test_a_later_round_replaces_upgraded_files_whole(
     place.commit(b"old", b"later")
     place.upgrade(*upgraded)
 
-    assert has_earlier_parts(place.predictions, WINDOW, place.chunk)
+    assert has_earlier_parts(place.work, place.predictions, WINDOW, place.chunk)
     place.choose(*contents)
     first = place.copy()
 
@@ -105,7 +105,7 @@ def test_a_copy_that_was_upgraded_before_it_was_recorded_is_recorded(place: Plac
     assert part == replace(chosen.parts[0], etag=blob.etag)
     assert place.read() == [b"first, upgraded"]
     place.chunk = replace(CHUNK, committed=replace(chosen, parts=(part,)))
-    assert has_earlier_parts(place.predictions, WINDOW, place.chunk)
+    assert has_earlier_parts(place.work, place.predictions, WINDOW, place.chunk)
     place.commit(b"second")
     assert place.read() == [b"second"]
 
@@ -117,7 +117,7 @@ def test_an_upgraded_file_of_another_content_is_left_alone(place: Place) -> None
     place.upgrade(0)
     place.choose(b"new")
 
-    assert not has_earlier_parts(place.predictions, WINDOW, place.chunk)
+    assert not has_earlier_parts(place.work, place.predictions, WINDOW, place.chunk)
     with pytest.raises(Malformed, match="is not ours"):
         place.copy()
     place.choose()
