@@ -89,7 +89,8 @@ def _run_command(options: argparse.Namespace) -> int:
         case "publish":
             from scorer.commands import publish_runs
 
-            publish_runs.publish_runs(options.manifest, os.environ.get("STORAGE", ""))
+            passwords = os.environ.get("STORAGE", ""), os.environ.get("SQL_PASSWORD", "")
+            publish_runs.publish_runs(options.manifest, *passwords)
             return 0
         case _:
             from scorer.commands import score_chunk

@@ -31,25 +31,29 @@ ATTEMPT = 1  # of a publishing job, which has one
 log = logging.getLogger(__name__)
 
 
-def publish_runs(manifest_url: str, storage: str = "") -> None:
+def publish_runs(manifest_url: str, storage: str = "", sql_password: str = "") -> None:
     """Publish what a manifest names, and write the report. Raises FleetError where that is not possible.
 
-    *storage* is a connection string, for stores without managed identity.
+    *storage* is a connection string, for stores without managed identity; *sql_password* for databases without it.
     """
     with name_option("--manifest"):
         container_url, name = split_url(manifest_url)
     manifest = PublishingManifest.from_bytes(open_container(container_url, storage).read(name).data)
     work = open_container(manifest.work_url, storage)
-    publish_items(manifest, work, lambda: open_sink(manifest, storage))
+    publish_items(manifest, work, lambda: open_sink(manifest, storage, sql_password))
 
 
-def open_sink(manifest: PublishingManifest, storage: str) -> Sink:
+def open_sink(manifest: PublishingManifest, storage: str, sql_password: str = "") -> Sink:
     """The sink of a manifest. Raises SinkError, Misconfigured."""
     match manifest.sink:
         case SinkKind.DELTA:
             from scorer.sinks.delta import open_delta_sink
 
             return open_delta_sink(manifest, storage)
+        case SinkKind.SQL:
+            from scorer.sinks.sql.open_sink import open_sql_sink
+
+            return open_sql_sink(manifest, sql_password)
         case _:
             raise Misconfigured(f"expected a sink that this version knows, got {manifest.sink}: upgrade the node")
 
