@@ -179,7 +179,8 @@ def test_a_run_is_copied_beside_the_transaction_and_inserted_in_it(stage: Stage)
         "outside: DROP TABLE [dbo].[fleetscore_staging_0123456789ab]",
         "inside: DELETE FROM [dbo].[scores_runs] WHERE [run] = ?",
         (
-            "inside: INSERT INTO [dbo].[scores_runs] ([run], [app], [version], [round], [rows], [digest], [published_at]) "
+            "inside: INSERT INTO [dbo].[scores_runs] ([run], [app], [version], [round], [rows], "
+            "[digest], [published_at]) "
             "VALUES (?, ?, ?, ?, ?, ?, SYSDATETIMEOFFSET())"
         ),
         f"{read}{where}",
@@ -205,15 +206,19 @@ def test_the_tables_of_a_database_have_indexes(stage: Stage) -> None:
     assert created == [
         (
             "CREATE TABLE [dbo].[scores] ([time] datetimeoffset(6) NOT NULL, [device] nvarchar(450) NOT NULL, [sensor] "
-            "nvarchar(450) NULL, [output] nvarchar(450) NULL, [value] float NULL, [score] float NULL, [anomaly] smallint "
-            "NULL, [prediction] float NULL, [label] nvarchar(450) NULL, [probability] float NULL, [model] nvarchar(450) "
+            "nvarchar(450) NULL, [output] nvarchar(450) NULL, [value] float NULL, [score] float NULL, "
+            "[anomaly] smallint "
+            "NULL, [prediction] float NULL, [label] nvarchar(450) NULL, [probability] float NULL, "
+            "[model] nvarchar(450) "
             "NOT NULL, [run] nvarchar(64) NOT NULL)"
         ),
         "CREATE CLUSTERED INDEX [scores_run] ON [dbo].[scores] ([run])",
         "CREATE INDEX [scores_device_time] ON [dbo].[scores] ([device], [time])",
         (
-            "CREATE TABLE [dbo].[scores_runs] ([run] nvarchar(64) NOT NULL, [app] nvarchar(450) NOT NULL, [version] bigint "
-            "NOT NULL, [round] bigint NOT NULL, [rows] bigint NOT NULL, [digest] nvarchar(450) NOT NULL, [published_at] "
+            "CREATE TABLE [dbo].[scores_runs] ([run] nvarchar(64) NOT NULL, [app] nvarchar(450) NOT "
+            "NULL, [version] bigint "
+            "NOT NULL, [round] bigint NOT NULL, [rows] bigint NOT NULL, [digest] nvarchar(450) NOT "
+            "NULL, [published_at] "
             "datetimeoffset(6) NOT NULL, PRIMARY KEY ([run]))"
         ),
     ]
