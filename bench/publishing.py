@@ -2,7 +2,8 @@
 
 PARTS parts of ROWS rows each, as nodes write them, in a folder: they are read, compared with their MD5 and given to
 the sink, in a fresh process. The second of two runs counts: the first has the imports, and creates the table. `sql`
-is a real PostgreSQL on this machine, without fsync.
+is a real PostgreSQL on this machine, without fsync; with `--url` it is the database there, as SQL_URL has it, the
+environment's SQL_PASSWORD its password, and a table that stays: so it is also a check of a database (docs/sql.md).
 
 Prints Markdown. With `--into FILE` it also takes the place of what stands there between the marks.
 """
@@ -12,11 +13,13 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import os
 import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +83,13 @@ def publish(
 
 
 @contextmanager
-def open_sql() -> Iterator[tuple[SinkKind, Mapping[str, str], str]]:
-    """A server, until the end."""
+def open_sql(url: str) -> Iterator[tuple[SinkKind, Mapping[str, str], str]]:
+    """A server, until the end; or the one at *url*, and a table there that is new."""
+    if url:
+        target = {"url": url, "table": f"fleetscore_check_{datetime.now(UTC):%Y%m%d_%H%M%S}"}
+        print(f"The tables {target['table']} and {target['table']}_runs stay.\n")
+        yield SinkKind.SQL, target, os.environ.get("SQL_PASSWORD", "")
+        return
     server = postgres.start(die_with_parent=True)
     try:
         yield SinkKind.SQL, {"url": server.url}, postgres.PASSWORD
@@ -90,16 +98,18 @@ def open_sql() -> Iterator[tuple[SinkKind, Mapping[str, str], str]]:
 
 
 # A subcommand each.
-SINKS: Mapping[str, Callable[[], AbstractContextManager[tuple[SinkKind, Mapping[str, str], str]]]] = {"sql": open_sql}
+SINKS: Mapping[str, Callable[[str], AbstractContextManager[tuple[SinkKind, Mapping[str, str], str]]]] = {
+    "sql": open_sql
+}
 
 
-def measure_sink(name: str, n_parts: int, n_rows: int, rounds: int) -> list[object]:
+def measure_sink(name: str, url: str, n_parts: int, n_rows: int, rounds: int) -> list[object]:
     """A line of the table: medians of *rounds*, each with an empty sink."""
     costs = []
     with tempfile.TemporaryDirectory() as root:
         items = [write_parts(Path(root), run, n_parts, n_rows) for run in RUNS]
         for _ in range(rounds):
-            with SINKS[name]() as (kind, target, password):
+            with SINKS[name](url) as (kind, target, password):
                 costs.append(run_alone(publish, kind, target, password, root, items))
     total = n_parts * n_rows
     cpu, seconds = (statistics.median(getattr(cost, each) for cost in costs) for each in ("cpu", "seconds"))
@@ -114,11 +124,15 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=PARTS)
     parser.add_argument("--rows", type=int, default=ROWS, help="of a part")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--url", default="", help="of a database that is there; measured once")
     parser.add_argument("--into", type=Path)
     options = parser.parse_args()
     machine = describe_machine(PACKAGES)
     head = ("Sink", "parts", "rows", "rows a second of CPU", "rows a second", "CPU, s", "seconds", "MiB")
-    rows = [measure_sink(name, options.parts, options.rows, options.rounds) for name in options.sinks]
+    rows = [
+        measure_sink(name, options.url, options.parts, options.rows, 1 if options.url else options.rounds)
+        for name in options.sinks
+    ]
     write_table(options.into, BEGIN, END, f"{machine}\n\n{format_table(head, rows)}\n")
 
 

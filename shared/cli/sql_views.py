@@ -172,7 +172,7 @@ def _build_parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(program, description=_DESCRIPTION)
     account, container = r"[a-z0-9]{3,24}", r"[a-z0-9](?:-?[a-z0-9]){2,62}"
     name = r"[A-Za-z_][A-Za-z0-9_]{0,47}"
-    path = rf"{container}(?:/[\w.=-]+)*/?"
+    path = rf"(?:{container}(?:/[\w=-][\w.=-]*)*/?)?"
     parser.add_argument("--for", dest="engine", choices=list(ENGINES), help="one engine; else all")
     for option, pattern, default, description in (
         ("--storage-account", account, None, "the storage account of the deployment"),

@@ -40,6 +40,7 @@ _DENIED = (
     "does not exist",
     "permission denied",
     "certificate verify failed",
+    "does not match host name",
     "root certificate file",
     "does not support SSL",
 )

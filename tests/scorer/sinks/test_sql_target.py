@@ -104,6 +104,7 @@ def test_what_leaves_the_machine_is_encrypted_and_azure_shows_who_it_is(url: str
         ("", "FATAL:  the database system is starting up", SinkReason.UNAVAILABLE),
         ("", "FATAL:  sorry, too many clients already", SinkReason.UNAVAILABLE),
         ("", "SSL error: certificate verify failed", SinkReason.DENIED),
+        ("", 'server certificate for "a" does not match host name "b"', SinkReason.DENIED),
         ("08006", "", SinkReason.UNAVAILABLE),
         ("22001", "", SinkReason.MISMATCH),
         ("22021", "invalid byte sequence", SinkReason.FAILED),
