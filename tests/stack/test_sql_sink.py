@@ -23,8 +23,15 @@ from scorer.sinks.base import SinkError
 from scorer.sinks.parts import Parts
 from scorer.sinks.sql.open_sink import open_sql_sink
 from scorer.sinks.sql.sink import LIMITS, Limits, SqlSink
-from shared.contract.publishing.documents import PublicationItem, PublishedPart, PublishingManifest
-from shared.contract.publishing.sinks import SinkKind, SinkReason
+from shared.contract.paths import report_path
+from shared.contract.publishing.documents import (
+    PublicationItem,
+    PublishedPart,
+    PublishingManifest,
+    PublishingReport,
+    build_publish_command,
+)
+from shared.contract.publishing.sinks import CHUNK, SinkKind, SinkReason, make_publishing_run
 from shared.contract.windows import Window
 from tests.patience import patience
 from tests.scorer.sinks.stage import HOUR_7, HOUR_8, QUARTER, WEEK, Stage
@@ -153,6 +160,22 @@ def test_parts_of_schema_1_have_null_in_the_further_columns(stage: Stage, place:
 def test_a_run_without_rows_is_a_row_of_the_control_table(stage: Stage, place: Place) -> None:
     assert place.open_sink().publish(stage.make_item(HOUR_7), stage.parts).rows == 0
     assert (place.list_rows(), place.list_control()) == ([], [(HOUR_7, 0, 0, 0)])
+
+
+def test_the_command_of_a_job_takes_the_password_from_its_environment(
+    stage: Stage, place: Place, tmp_path: Path
+) -> None:
+    item = stage.make_item(HOUR_7, [("pump-1", 0.5, 1)])
+    manifest = replace(place.make_manifest(), work_url=tmp_path.as_uri(), items=(item,))
+    (tmp_path / "manifest.json").write_bytes(manifest.to_bytes())
+    command = [sys.executable, *build_publish_command((tmp_path / "manifest.json").as_uri())[1:]]
+
+    subprocess.run(command, env={**os.environ, "SQL_PASSWORD": PASSWORD}, check=True, capture_output=True)
+
+    run_id = make_publishing_run(SinkKind.SQL, 1)
+    report = PublishingReport.from_bytes((tmp_path / report_path(run_id, CHUNK, 1)).read_bytes())
+    assert [(result.run, result.reason, result.rows) for result in report.results] == [(HOUR_7, None, 1)]
+    assert place.list_rows() == stage.list_rows()
 
 
 # Again, later, and removed
