@@ -129,7 +129,7 @@ def _wait(server: Postgres) -> Postgres:
     ready = server.folder / "data" / "postmaster.pid"  # its last line, once connections are taken
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline and server.process.poll() is None:
-        if ready.exists() and ready.read_text().splitlines()[-1].strip() == "ready":
+        if ready.exists() and ready.read_text().rstrip().endswith("ready"):
             return server
         time.sleep(0.05)
     output = (server.folder / "log").read_text(errors="replace")[-1000:].strip()

@@ -196,7 +196,7 @@ def _get_token(target: SqlTarget) -> str:
     """A token of the node's identity for a server at Azure; elsewhere a server may want no password."""
     if not target.host.endswith(AZURE):
         return ""
-    from azure.core.exceptions import ClientAuthenticationError
+    from azure.core.exceptions import AzureError, ClientAuthenticationError
     from azure.identity import DefaultAzureCredential
 
     try:
@@ -204,6 +204,9 @@ def _get_token(target: SqlTarget) -> str:
     except ClientAuthenticationError as error:
         message = f"{target.label}: expected SQL_PASSWORD or a token of the node's identity, got {error}"
         raise SinkError(SinkReason.DENIED, message) from error
+    except AzureError as error:
+        message = f"{target.label}: expected a token of the node's identity, got {error}"
+        raise SinkError(SinkReason.UNAVAILABLE, message) from error
 
 
 @contextmanager

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from scorer.sinks.sql.postgres import _build_uri
+from scorer.sinks.base import SinkError
+from scorer.sinks.sql.postgres import _build_uri, _get_token
 from scorer.sinks.sql.postgres_errors import classify_error
 from scorer.sinks.sql.sink import LIMITS
 from scorer.sinks.sql.target import Dialect, SqlTarget, parse_target
@@ -93,6 +98,55 @@ def test_what_leaves_the_machine_is_encrypted_and_azure_shows_who_it_is(url: str
     options = read_uri(url)[1]
     assert options.get("sslmode") == mode
     assert ("sslrootcert" in options) == (mode == ["verify-full"])
+
+
+# Tokens of the node's identity, from a stand-in of the endpoint where Azure gives them to an app
+
+
+@pytest.fixture
+def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What is asked of the endpoint; it answers where the list is empty, and refuses what follows."""
+    asked: list[str] = []
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, document = (200, {"access_token": "t0", "expires_on": "4102444800"}) if not asked else (400, {})
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps({"resource": "r", "token_type": "Bearer", **document}).encode())
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_port}/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "h")
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+        yield asked
+        server.shutdown()
+
+
+AZURE = "postgresql://id-nodes@x.postgres.database.azure.com/db"
+
+
+def test_the_token_of_a_server_at_azure_is_one_for_databases(identity: list[str]) -> None:
+    assert _get_token(parse_target({"url": AZURE})) == "t0"
+    assert parse_qs(urlsplit(identity[0]).query)["resource"] == ["https://ossrdbms-aad.database.windows.net"]
+
+
+def test_a_token_that_is_refused_is_denied(identity: list[str]) -> None:
+    identity.append("before")
+    with pytest.raises(SinkError, match="expected SQL_PASSWORD or a token of the node's identity, got") as caught:
+        _get_token(parse_target({"url": AZURE}))
+    assert caught.value.reason is SinkReason.DENIED
+
+
+def test_elsewhere_no_token_is_asked_for(identity: list[str]) -> None:
+    assert _get_token(parse_target({"url": "postgresql://u@db.example/db"})) == ""
+    assert identity == []
 
 
 # A person checks these with the page that the module names.
