@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _MODULES = {
+    "adbc-driver-postgresql": "adbc_driver_postgresql",
     "scikit-learn": "sklearn",
     "azure-storage-blob": "azure.storage.blob",
     "azure-data-tables": "azure.data.tables",

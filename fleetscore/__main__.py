@@ -19,6 +19,7 @@ commands:
   predictions  `predictions upgrade`: rewrite predictions of schema 1 as schema 2
   readings     `readings convert`: SenML, line protocol, MDF4 and TDMS as readings (fleetscore[convert])
   show         print a plan, a manifest or a report as JSON
+  sql          `sql views`: statements for views over predictions, of Synapse, Azure SQL, Fabric and Databricks
   rebuild      restore a ledger that was lost, from plans and reports (with the extra: fleetscore[app])
 
 `fleetscore COMMAND --help` shows the options of a command, `fleetscore --version` the version.
@@ -42,6 +43,10 @@ def main() -> int:
             from shared.cli import show_document
 
             return show_document.main(arguments, "fleetscore show")
+        case ["sql", "views", *arguments]:
+            from shared.cli import sql_views
+
+            return sql_views.main(arguments, "fleetscore sql views")
         case ["rebuild", *_] as arguments:
             return _rebuild(arguments)
         case arguments:

@@ -102,7 +102,8 @@ def _run_command(options: argparse.Namespace) -> int:
         case "publish":
             from scorer.commands import publish_runs
 
-            publish_runs.publish_runs(options.manifest, os.environ.get("STORAGE", ""))
+            secrets = publish_runs.SinkSecrets(os.environ.get("SQL_PASSWORD", ""), os.environ.get("EVENTS_KEY", ""))
+            publish_runs.publish_runs(options.manifest, os.environ.get("STORAGE", ""), secrets)
             return 0
         case _:
             from scorer.commands import score_chunk

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from scorer.sinks.base import Sink, SinkError
 from scorer.sinks.parts import PartMissing, Parts
 from scorer.storage.blob_store import Container, open_container, split_url
 from shared.contract import paths
-from shared.contract.errors import FleetError, Misconfigured, Unavailable
+from shared.contract.errors import FleetError, Unavailable
 from shared.contract.publishing.documents import (
     PublicationItem,
     PublicationResult,
@@ -31,7 +32,18 @@ ATTEMPT = 1  # of a publishing job, which has one
 log = logging.getLogger(__name__)
 
 
-def publish_runs(manifest_url: str, storage: str = "") -> None:
+@dataclass(frozen=True, slots=True)
+class SinkSecrets:
+    """What a node has in its environment and no manifest holds."""
+
+    sql_password: str = ""  # for databases without managed identity
+    events_key: str = ""  # by which batches of events are signed
+
+
+NO_SECRETS = SinkSecrets()
+
+
+def publish_runs(manifest_url: str, storage: str = "", secrets: SinkSecrets = NO_SECRETS) -> None:
     """Publish what a manifest names, and write the report. Raises FleetError where that is not possible.
 
     *storage* is a connection string, for stores without managed identity.
@@ -40,10 +52,12 @@ def publish_runs(manifest_url: str, storage: str = "") -> None:
         container_url, name = split_url(manifest_url)
     manifest = PublishingManifest.from_bytes(open_container(container_url, storage).read(name).data)
     work = open_container(manifest.work_url, storage)
-    publish_items(manifest, work, lambda: open_sink(manifest, work, storage))
+    publish_items(manifest, work, lambda: open_sink(manifest, work, storage, secrets))
 
 
-def open_sink(manifest: PublishingManifest, work: Container, storage: str) -> Sink:
+def open_sink(
+    manifest: PublishingManifest, work: Container, storage: str = "", secrets: SinkSecrets = NO_SECRETS
+) -> Sink:
     """The sink of a manifest. Raises SinkError, Misconfigured."""
     match manifest.sink:
         case SinkKind.DELTA:
@@ -53,9 +67,11 @@ def open_sink(manifest: PublishingManifest, work: Container, storage: str) -> Si
         case SinkKind.EVENTS:
             from scorer.sinks.events import open_event_sink
 
-            return open_event_sink(manifest, work)
-        case _:
-            raise Misconfigured(f"expected a sink that this version knows, got {manifest.sink}: upgrade the node")
+            return open_event_sink(manifest, work, secrets.events_key)
+        case SinkKind.SQL:
+            from scorer.sinks.sql.open_sink import open_sql_sink
+
+            return open_sql_sink(manifest, secrets.sql_password)
 
 
 def publish_items(manifest: PublishingManifest, work: Container, connect: Callable[[], Sink]) -> None:

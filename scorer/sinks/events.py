@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +29,10 @@ _FORM = 1  # of what is kept
 log = logging.getLogger(__name__)
 
 
-def open_event_sink(manifest: PublishingManifest, work: Container) -> EventSink:
-    """The receiver that a manifest names by `url`. *work* keeps what was sent."""
+def open_event_sink(manifest: PublishingManifest, work: Container, key: str = "") -> EventSink:
+    """The receiver that a manifest names by `url`. *work* keeps what was sent, *key* signs it."""
     target = manifest.target
-    sender = open_sender(target["url"], os.environ.get("EVENTS_KEY", ""))
+    sender = open_sender(target["url"], key)
     percent = float(target.get("percent", "50"))
     return EventSink(manifest.app, work, sender, percent, sends_all=target.get("runs") == "all")
 

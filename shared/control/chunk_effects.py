@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.contract import paths
+from shared.contract.domain import Part
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.contract.manifest import build_command
 from shared.ports import Blobs, Cluster, JobSpec, Ledger
@@ -74,13 +75,7 @@ class ChunkEffects:
             after = []
             for chunk in batch:
                 try:
-                    parts = copy_parts(
-                        self.work,
-                        self.predictions,
-                        run.window,
-                        chunk,
-                        has_folder=self.options.predictions_folder,
-                    )
+                    parts = self._copy_parts(run, chunk)
                     after.append(transitions.mark_committed(chunk, parts, tick.now))
                 except Unavailable as error:
                     log.warning("run=%s chunk=%s is not committed yet: %s", run.id, chunk.id, error)
@@ -92,6 +87,10 @@ class ChunkEffects:
                     intact = has_earlier_parts(self.work, self.predictions, run.window, chunk)
                     after.append(transitions.mark_uncommittable(chunk, str(error), tick.now, earlier_intact=intact))
             self.save_chunks(rows, after)
+
+    def _copy_parts(self, run: Run, chunk: Chunk) -> tuple[Part, ...]:
+        has_folder = self.options.predictions_folder
+        return copy_parts(self.work, self.predictions, run.window, chunk, has_folder=has_folder)
 
     def submit_jobs(self, run: Run, rows: dict[str, Chunk], tick: Tick) -> None:
         """Submit the jobs of the attempts that are recorded as submitting. The rest waits for the next tick."""

@@ -63,6 +63,7 @@ WHOLE_RUN = Run(
     current_files=True,
     own_manifests=True,
     rescored=True,
+    offered_round=1,
     waited=Waited.LIMIT,
     granted=NOW - timedelta(seconds=1),
     planned_at=NOW + timedelta(microseconds=1),

@@ -87,6 +87,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
     "scorer.sinks": _SINKS,
+    "scorer.sinks.sql": _SINKS,
     "scorer.estimators": _ESTIMATORS,
     "scorer.estimators.checks": _BASE,
     "scorer.sandbox": _SANDBOX,
@@ -139,6 +140,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
 _CLOUDS = {"azure", "obstore", "distributed", "dask", "msrest", "adlfs"}
 _NUMBERS = {"numpy", "pyarrow", "pandas", "scipy", "sklearn", "numba"}
 _LIBRARIES = {"sklearn", "skops", "joblib", "lightgbm", "xgboost", "onnxruntime", "pyod", "catboost"}
+_DATABASES = {"adbc_driver_manager", "adbc_driver_postgresql", "mssql_python", "psycopg", "pyodbc"}
 _RECORDERS = {"asammdf", "nptdms"}  # files of industry's devices, at a desk only
 _WORLD = {"os", "io", "pathlib", "socket", "subprocess", "time", "random", "threading", "logging", "shutil"}
 PURE = ("shared.contract", "shared.state", "shared.planning", "shared.tracking", "shared.publishing")
@@ -154,6 +156,7 @@ ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {
     frozenset(_CLOUDS): ("shared.adapters", "scorer.storage", "scorer.sinks", "scorer.commands.dask_launcher"),
     frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_",),
     frozenset(_NUMBERS): ("scorer",),
+    frozenset(_DATABASES): ("scorer.sinks",),
     frozenset(_RECORDERS): ("scorer.device_formats.libraries",),
     frozenset(_LIBRARIES): ("scorer.estimators", "scorer.sandbox.supervisor", "scorer.commands.desk.convert_models"),
 }

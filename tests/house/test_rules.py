@@ -17,6 +17,8 @@ shared.new.x            | pass                                     | shared.new:
 scorer.readings.x       | import sklearn                           | scorer.readings.x imports sklearn
 scorer.readings.x       | from scorer.model_files import reader    | scorer.readings.x imports scorer.model_files.reader
 scorer.readings.x       | f = lambda: import_module("sklearn.svm") | scorer.readings.x imports sklearn.svm
+scorer.storage.x        | import adbc_driver_manager               | scorer.storage.x imports adbc_driver_manager
+shared.adapters.x       | import mssql_python                      | shared.adapters.x imports mssql_python
 scorer.kernels.x        | import numba                             | scorer.kernels.x imports numba
 scorer.scoring.x        | from scorer.estimators import loader     | scorer.scoring.x imports scorer.estimators.loader
 scorer.scoring.x        | from shared.state.runs import Run        | scorer.scoring.x imports shared.state.runs.Run

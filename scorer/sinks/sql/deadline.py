@@ -1,0 +1,44 @@
+"""A limit of time for calls into native code, which Python cannot interrupt."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar, cast
+
+from scorer.sinks.base import SinkError
+from shared.contract.publishing.sinks import SinkReason
+
+T = TypeVar("T")
+
+
+def call_within(seconds: float, label: str, function: Callable[[], T], clean_up: Callable[[], object]) -> T:
+    """What *function* returns or raises; UNAVAILABLE where it has not within *seconds*: then it goes on by itself.
+
+    A server that hangs still acknowledges what is sent to it, so no time-out of the network ends the call. Should it
+    end after all, *clean_up* is called in its thread, which is no reason for the process to stay.
+    """
+    outcomes: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+    is_abandoned = threading.Event()
+
+    def call() -> None:
+        try:
+            outcomes.put((function(), None))
+        except BaseException as error:  # noqa: BLE001  # it is raised again below
+            outcomes.put((None, error))
+        if is_abandoned.is_set():
+            with suppress(Exception):  # there is none to say it to
+                clean_up()
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        result, error = outcomes.get(timeout=seconds)
+    except queue.Empty:
+        is_abandoned.set()
+        message = f"{label}: expected an answer within {seconds:g} s, got none"
+        raise SinkError(SinkReason.UNAVAILABLE, message) from None
+    if error is not None:
+        raise error
+    return cast("T", result)

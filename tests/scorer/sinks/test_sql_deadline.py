@@ -1,0 +1,35 @@
+"""A call that takes too long is given up, and cleans up when it ends after all."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from scorer.sinks.base import SinkError
+from scorer.sinks.sql.deadline import call_within
+from shared.contract.publishing.sinks import SinkReason
+from tests.patience import patience
+
+
+def test_a_call_that_ends_in_time_gives_its_result_and_cleans_nothing_up() -> None:
+    cleaned = threading.Event()
+    assert call_within(patience(10), "db", lambda: 7, cleaned.set) == 7
+    assert not cleaned.is_set()
+
+
+def test_what_a_call_raises_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        call_within(patience(10), "db", lambda: 1 // 0, lambda: None)
+
+
+def test_a_call_that_is_given_up_cleans_up_when_it_ends() -> None:
+    hangs, cleaned = threading.Event(), threading.Event()
+
+    with pytest.raises(SinkError, match=r"db: expected an answer within 0\.05 s, got none") as caught:
+        call_within(0.05, "db", hangs.wait, cleaned.set)
+
+    assert caught.value.reason is SinkReason.UNAVAILABLE
+    assert not cleaned.is_set()
+    hangs.set()
+    assert cleaned.wait(patience(10))
