@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from shared.config.settings import Settings
+from shared.config.fields import Settings
 from shared.contract.errors import Misconfigured, Unavailable
 from shared.contract.paths import prediction_path
 from shared.contract.windows import Window

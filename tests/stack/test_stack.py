@@ -30,7 +30,7 @@ from local.fleet import DemoFleet, Stores
 from local.screen import Screen
 from shared.api.run_views import RunView, make_run_view
 from shared.config import settings
-from shared.config.settings import Settings
+from shared.config.fields import Settings
 from shared.contract.errors import Misconfigured
 from shared.state.runs import Phase, Run
 from tests.clouds.stand_in import Answer, Request, StandIn

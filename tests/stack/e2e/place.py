@@ -18,7 +18,7 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from local.dask import LocalDask
 from shared import bootstrap
 from shared.config import settings
-from shared.config.settings import Settings
+from shared.config.fields import Settings
 from shared.control.loop import ControlPlane
 
 BEATS = 240  # of half a second, at most, until a run is over
