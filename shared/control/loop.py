@@ -31,6 +31,7 @@ from .defaults import settle_defaults
 from .late_rounds import LateRoundOpener
 from .open_runs import RunOpener
 from .options import ControlOptions
+from .past_runs import note_unpublished, offer_past_runs
 from .publisher import Publisher
 from .services import Services
 from .tick import Tick
@@ -62,7 +63,7 @@ class ControlPlane:
     @property
     def services(self) -> Services:
         """The part of it that HTTP may use."""
-        return Services(self.ledger, self.cluster, self.work, self.options)
+        return Services(self.ledger, self.cluster, self.work, self.sinks, self.options)
 
     @property
     def planner(self) -> Planner:
@@ -110,6 +111,7 @@ class ControlPlane:
         sinks = self.publisher.read_sinks()
         jobs = self._observe_jobs(runs, sinks, tick)
         self._advance_runs(runs, jobs, tick)
+        offer_past_runs(self.ledger, self.publisher, tick)
         self.publisher.advance_sinks(sinks, jobs, tick)
         pruned_at = self._prune_runs(beat, tick)
         beat = replace(
@@ -121,6 +123,7 @@ class ControlPlane:
         )
         if tick.nodes:
             beat = replace(beat, nodes=tick.nodes, nodes_at=now)
+        beat = note_unpublished(beat, tick.unpublished)
         self._save_heartbeat(replace(beat, trouble=clip_text(tick.trouble)))
 
     def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:
