@@ -59,8 +59,8 @@ def _rebuild() -> None:
 
 def _publish(options: argparse.Namespace) -> None:
     services = bootstrap.build_control_plane(settings.load_settings()).services
-    asked = sinks.AskedPublications(options.start, options.end, options.sinks, options.again)
-    ranges = sinks.parse_ranges(asked, services)
+    body = sinks.AskedPublications(options.start, options.end, options.sinks, options.again)
+    ranges = sinks.parse_ranges(body, services)
     sinks.request_publications(services, ranges, datetime.now(UTC), again=options.again)
     for entry in ranges:
         span = f"{entry.span.start:%Y-%m-%d %H:%M} to {entry.span.end:%Y-%m-%d %H:%M} UTC"

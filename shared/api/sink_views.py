@@ -124,7 +124,7 @@ def make_sink_view(
     sink: Sink,
     entries: Sequence[Publication],
     newest: Publication | None,
-    asked: Sequence[AskedRangeView],
+    requests: Sequence[AskedRangeView],
     now: datetime,
 ) -> SinkView:
     """The answer about a sink. *entries*: what it lacks."""
@@ -141,13 +141,13 @@ def make_sink_view(
         oldest=make_publication_view(oldest) if oldest else None,
         overdue=is_overdue(oldest.asked_at if oldest else None, now),
         newest=make_publication_view(newest) if newest else None,
-        asked=tuple(asked),
+        asked=tuple(requests),
     )
 
 
-def make_asked_view(asked: PublishedRange, asked_at: datetime, *, again: bool) -> AskedRangeView:
+def make_asked_view(interval: PublishedRange, asked_at: datetime, *, again: bool) -> AskedRangeView:
     """The answer about a range that is asked for."""
-    return AskedRangeView(asked.span.start, asked.span.end, again, asked_at)
+    return AskedRangeView(interval.span.start, interval.span.end, again, asked_at)
 
 
 def make_unpublished_view(beat: Heartbeat) -> UnpublishedView | None:

@@ -73,8 +73,8 @@ def request_publications(
 ) -> None:
     """Request that sinks hold runs; a request that waits already stays."""
     kind = RequestKind.REPUBLISH if again else RequestKind.PUBLISH
-    for asked in ranges:
-        services.ledger.add_request(Request(kind, asked.target, now))
+    for interval in ranges:
+        services.ledger.add_request(Request(kind, interval.target, now))
 
 
 def create_sink_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
@@ -126,7 +126,7 @@ def create_publication_router(services: Services, clock: Callable[[], datetime])
         ranges = parse_ranges(body, services)
         request_publications(services, ranges, now, again=body.again)
         view = make_asked_view(ranges[0], now, again=body.again)
-        return RequestedPublications(tuple(asked.sink for asked in ranges), view)
+        return RequestedPublications(tuple(interval.sink for interval in ranges), view)
 
     return router
 
@@ -134,7 +134,7 @@ def create_publication_router(services: Services, clock: Callable[[], datetime])
 def _list_asked(requests: Sequence[Request], kind: SinkKind) -> Sequence[AskedRangeView]:
     ranges = [(PublishedRange.parse(request.target), request) for request in requests]
     return [
-        make_asked_view(asked, request.asked_at, again=request.kind is RequestKind.REPUBLISH)
-        for asked, request in ranges
-        if asked.sink is kind
+        make_asked_view(interval, request.asked_at, again=request.kind is RequestKind.REPUBLISH)
+        for interval, request in ranges
+        if interval.sink is kind
     ]

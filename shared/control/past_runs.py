@@ -35,10 +35,10 @@ def offer_past_runs(ledger: Ledger, publisher: Publisher, tick: Tick) -> None:
         if not request.kind.publishes or tick.elapsed >= until:
             continue
         try:
-            asked = PublishedRange.parse(request.target)
-            if asked.sink not in kinds:
-                raise Malformed(f"expected a sink of SINKS, got {asked.sink}")
-            rest = _offer_runs(ledger, publisher, asked, request, tick, until)
+            interval = PublishedRange.parse(request.target)
+            if interval.sink not in kinds:
+                raise Malformed(f"expected a sink of SINKS, got {interval.sink}")
+            rest = _offer_runs(ledger, publisher, interval, request, tick, until)
             if rest:
                 ledger.add_request(replace(request, target=rest.target, version=""))
             ledger.remove_request(request)
@@ -68,14 +68,14 @@ def note_unpublished(beat: Heartbeat, entry: Publication | None) -> Heartbeat:
 
 
 def _offer_runs(
-    ledger: Ledger, publisher: Publisher, asked: PublishedRange, request: Request, tick: Tick, until: timedelta
+    ledger: Ledger, publisher: Publisher, interval: PublishedRange, request: Request, tick: Tick, until: timedelta
 ) -> PublishedRange | None:
     """The range of what there was no time for: at least one run is offered."""
-    span = asked.span
+    span = interval.span
     for index, run in enumerate(ledger.list_runs_in(span.start, span.end)):
         if index and tick.elapsed >= until:
             end = run.window.start + MINUTE  # this run, and any other that starts with it, is in the rest
-            return replace(asked, span=Window(span.start, end - span.start))
+            return replace(interval, span=Window(span.start, end - span.start))
         if run.phase.terminal:  # any other is offered when its round has ended
-            publisher.offer_past_run(run, asked.sink, request, tick.now)
+            publisher.offer_past_run(run, interval.sink, request, tick.now)
     return None
