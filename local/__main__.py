@@ -62,7 +62,10 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
         host = started.enter_context(stack.host(options.port, options.settings, logs))
         screen.say(host.name, str(host))
         servers.append(host)
-        well = demo.tell(demo.follow(host.at, values, servers, screen), machines, stores, screen)
+        run = demo.follow(host.at, values, servers, screen)
+        well = demo.tell(run, machines, stores, screen)
+        if values.sinks:
+            demo.follow_sinks(host.at, run["id"], values, servers, screen)
         if options.command == "demo":
             suffix = f" FLEET={options.fleet}" * (options.fleet != DEFAULT)
             screen.say("page", f"{host.at}/, which `make run{suffix}` keeps running")
