@@ -138,8 +138,14 @@ def _open_tables(settings: Settings) -> AzureBlobs:
 
 
 def create_tables_container(settings: Settings) -> bool:
-    """Create the container of Delta tables where it is missing; nodes may not create one. Raises FleetError."""
-    return SinkKind.DELTA in settings.sinks and _open_tables(settings).ensure_container()
+    """Create the container of Delta tables where it is missing. Raises FleetError.
+
+    At Azure the deployment has created it, and the app may not even look: then it is taken to exist.
+    """
+    if SinkKind.DELTA not in settings.sinks:
+        return False
+    container = _open_tables(settings)
+    return bool(container.describe_missing()) and container.ensure_container()
 
 
 def _build_scoring_options(settings: Settings) -> ScoringOptions:
