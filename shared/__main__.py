@@ -54,6 +54,7 @@ def _rebuild() -> None:
     ):
         count += 1
         print(f"{run.id}: {run.phase}, {run.tally.scored} of {run.models} models scored")
+    maintenance.restore_sinks(plane.sinks, plane.work, [sink.kind for sink in plane.options.sinks])
     print(f"{count} runs restored")
 
 

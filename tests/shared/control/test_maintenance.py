@@ -496,6 +496,23 @@ def test_where_there_is_no_plan_nothing_is_restored() -> None:
     assert world.ledger.read_heartbeat() == Heartbeat()
 
 
+def test_jobs_of_sinks_begin_after_those_from_before_the_ledger_was_lost() -> None:
+    """Else the report of an earlier job would settle what a later one has."""
+    world = scored()
+    for number, name in ((7, "publish.json"), (12, "signs/c00000-1.report"), (3, "publish.json")):
+        world.work.write(f"runs/publish-delta-{number:06d}/{name}", b"{}")
+    world.work.write("runs/publish-lake-000099/publish.json", b"{}")
+    lose_ledger(world)
+    world.sinks = MemorySinkLedger()
+    kinds = [SinkKind.DELTA, SinkKind.SQL]
+    for _ in range(2):
+        maintenance.restore_sinks(world.sinks, world.work, kinds)
+        assert [world.sinks.read_sink(kind).next_number for kind in kinds] == [13, 1]
+    world.sinks.save_sink(replace(world.sinks.read_sink(SinkKind.DELTA), next_number=40))
+    maintenance.restore_sinks(world.sinks, world.work, kinds)
+    assert world.sinks.read_sink(SinkKind.DELTA).next_number == 40
+
+
 # python -m shared
 
 
