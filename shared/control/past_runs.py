@@ -78,4 +78,6 @@ def _offer_runs(
             return replace(interval, span=Window(span.start, end - span.start))
         if run.phase.terminal:  # any other is offered when its round has ended
             publisher.offer_past_run(run, interval.sink, request, tick.now)
+            if run.offered_round is None:  # from now on it is not pruned before the sink has it
+                ledger.save_run(replace(run, offered_round=run.round))
     return None
