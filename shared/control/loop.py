@@ -21,9 +21,10 @@ from shared.planning.plan_writer import PlanWriter, read_plan, read_round
 from shared.planning.round_writer import RoundWriter
 from shared.ports import Blobs, Cluster, JobStatus, Ledger, SinkLedger, Stopwatch
 from shared.state.publications import Sink
-from shared.state.requests import Request, RequestKind
+from shared.state.requests import RequestKind
 from shared.state.runs import PHASE_FOLLOWS, Chunk, Heartbeat, Nodes, Phase, Run
 from shared.tracking import observe, run_tracker
+from shared.tracking.run_limits import apply_limits
 
 from . import maintenance
 from .chunk_effects import ChunkEffects
@@ -216,7 +217,7 @@ class ControlPlane:
         cancel, limits = tick.find_request(RequestKind.CANCEL, stored), tick.find_request(RequestKind.LIMITS, stored)
         run = stored
         if not run.phase.terminal:
-            run = _apply_limits(run, limits) if limits else run
+            run = apply_limits(run, limits) if limits else run
             if cancel and not run.cancelled_at:
                 log.info("run=%s cancel accepted", run.id)
                 run = replace(run, cancelled_at=tick.now)
@@ -323,12 +324,3 @@ class ControlPlane:
         """The jobs of one run of this app: another app may share the cluster and have runs of the same windows."""
         prefix = f"{self.options.limits.app}-{run.id}-"
         return {name: status for name, status in (jobs or {}).items() if name.startswith(prefix)}
-
-
-def _apply_limits(run: Run, request: Request) -> Run:
-    """The run with the limits of a request; a limit that the request leaves open is unchanged."""
-    return replace(
-        run,
-        max_in_flight=run.max_in_flight if request.max_in_flight is None else request.max_in_flight,
-        tolerated_failures=run.tolerated_failures if request.tolerated_failures is None else request.tolerated_failures,
-    )
