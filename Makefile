@@ -22,7 +22,7 @@ wanted = command -v $(1) >/dev/null || { echo "wanted $(1) on the PATH, found no
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: PYTHON (the interpreter for $(VENV)), FLEET (of the demo: pumps or forecast), DEVICES (of it), STREAM (options of python -m local.stream), PORT (of the host), MODELS (to upload)"
+	@echo "Variables: PYTHON (the interpreter for $(VENV)), FLEET (of the demo: pumps or forecast), DEVICES (of it), STREAM (options of python -m local.stream), PORT (of the host), SINKS (delta: a table of all predictions too), MODELS (to upload)"
 
 demo: $(READY) ## a fleet of 500 devices, the whole stack on this machine, one hour scored; FLEET=forecast: 200 regressors
 	@$(PY) -m local demo --fleet $(FLEET) $(if $(DEVICES),--devices $(DEVICES)) --port $(PORT)

@@ -14,6 +14,7 @@ import azure.functions as func
 
 from shared import bootstrap
 from shared.config import settings
+from shared.contract.errors import FleetError
 from shared.control.loop import ControlPlane
 
 SETTINGS = settings.load_settings()
@@ -35,6 +36,12 @@ def plane() -> ControlPlane:
 def check_start() -> None:
     """Check what the settings name, until it was once found right."""
     plane().check_start()
+
+
+@cache
+def create_tables_container() -> None:
+    """Create what a sink needs, until it was once there."""
+    bootstrap.create_tables_container(SETTINGS)
 
 
 @cache
@@ -64,4 +71,8 @@ app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS)  
 def heartbeat(timer: func.TimerRequest) -> None:  # noqa: ARG001  # a late beat is handled like any other
     """Run a tick. The timer may fire late, twice, or on two hosts."""
     check_start()
+    try:
+        create_tables_container()
+    except FleetError as error:  # runs do not wait for a sink
+        log.warning("TABLES_CONTAINER cannot be created; the next tick tries again: %s", error)
     plane().tick(datetime.now(UTC))

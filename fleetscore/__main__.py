@@ -20,6 +20,7 @@ commands:
   readings     `readings convert`: SenML, line protocol, MDF4 and TDMS as readings (fleetscore[convert])
   show         print a plan, a manifest or a report as JSON
   sql          `sql views`: statements for views over predictions, of Synapse, Azure SQL, Fabric and Databricks
+  publish      request that sinks hold the runs of a range, with the settings of the app (fleetscore[app])
   rebuild      restore a ledger that was lost, from plans and reports (with the extra: fleetscore[app])
 
 `fleetscore COMMAND --help` shows the options of a command, `fleetscore --version` the version.
@@ -47,19 +48,21 @@ def main() -> int:
             from shared.cli import sql_views
 
             return sql_views.main(arguments, "fleetscore sql views")
-        case ["rebuild", *_] as arguments:
-            return _rebuild(arguments)
+        case [("publish" | "rebuild"), *_] as arguments:
+            return _operate(arguments)
         case arguments:
             print(USAGE, end="", file=sys.stderr)
             print(f"\nfleetscore: expected a command, got {' '.join(arguments) or 'none'}", file=sys.stderr)
             return 2
 
 
-def _rebuild(arguments: list[str]) -> int:
+def _operate(arguments: list[str]) -> int:
     try:
         from shared.__main__ import main as operate
     except ModuleNotFoundError as error:
-        print(f"fleetscore: rebuild needs the extra app: pip install 'fleetscore[app]' ({error})", file=sys.stderr)
+        print(
+            f"fleetscore: {arguments[0]} needs the extra app: pip install 'fleetscore[app]' ({error})", file=sys.stderr
+        )
         return 2
     return operate(arguments, "fleetscore")
 

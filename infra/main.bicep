@@ -66,6 +66,10 @@ param maxInstances int = 40
 @description('WAIT_FOR: what a window waits for before it is scored, marker:NAME or next-folder. Only where it is set the app may list the readings.')
 param waitFor string = ''
 
+@description('SINKS: what runs are published to besides the container of predictions. With delta, nodes may write to a container of its own, tables; sql needs SQL_URL among the settings below.')
+@allowed(['', 'delta', 'sql', 'delta,sql'])
+param sinks string = ''
+
 @description('More settings of the app, by name, such as { WINDOW: \'PT15M\' }: what README.md lists. They win over what the template says.')
 param settings object = {}
 
@@ -183,6 +187,7 @@ param personType string = 'User'
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName, app: 'fleetscore' }
 var image = 'fleetscore-scorer'
+var withDelta = sinks == 'delta' || sinks == 'delta,sql'
 var useBatch = cluster == 'batch'
 var idle = keepWarm ? minutesBetweenRuns + 15 : idleMinutes
 
@@ -223,6 +228,7 @@ module data 'modules/data.bicep' = {
     appPrincipal: identities.outputs.appPrincipal
     nodesPrincipal: identities.outputs.nodesPrincipal
     appListsReadings: !empty(waitFor)
+    withDeltaTables: withDelta
     personId: personId
     personType: personType
   }
@@ -298,6 +304,8 @@ var ofAll = {
   NODE_CLIENT_ID: identities.outputs.nodesClientId
 }
 var ofWaiting = empty(waitFor) ? {} : { WAIT_FOR: waitFor }
+var ofSinks = empty(sinks) ? {} : { SINKS: sinks }
+var ofDelta = withDelta ? { TABLES_CONTAINER: data.outputs.deltaTables } : {}
 var ofAzureml = useBatch ? {} : {
   AML_WORKSPACE: azureml!.outputs.workspace
   AML_COMPUTE: azureml!.outputs.compute
@@ -340,7 +348,7 @@ module app 'modules/app.bicep' = {
     entraClientId: entraClientId
     readKeySha256: readKeySha256
     operateKeySha256: operateKeySha256
-    settings: union(ofAll, ofWaiting, ofAzureml, ofBatch, ofReadings, ofIotHub, settings)
+    settings: union(ofAll, ofWaiting, ofSinks, ofDelta, ofAzureml, ofBatch, ofReadings, ofIotHub, settings)
   }
 }
 

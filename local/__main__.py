@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from shared.config import settings
+from shared.config.fields import Settings
 from shared.contract.windows import Window
 
 from . import demo, stack
@@ -32,7 +33,7 @@ DEFAULT = "pumps"
 FLEETS: Mapping[str, type[DemoFleet | ForecastFleet]] = {DEFAULT: DemoFleet, "forecast": ForecastFleet}
 # Settings that name what two fleets must not share.
 OWN_NAMES = (
-    *("models_container", "readings_container", "predictions_container", "work_container"),
+    *("models_container", "readings_container", "predictions_container", "work_container", "tables_container"),
     *("ledger_table", "app_name"),
 )
 
@@ -61,7 +62,10 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
         host = started.enter_context(stack.host(options.port, options.settings, logs))
         screen.say(host.name, str(host))
         servers.append(host)
-        well = demo.tell(demo.follow(host.at, values, servers, screen), machines, stores, screen)
+        run = demo.follow(host.at, values, servers, screen)
+        well = demo.tell(run, machines, stores, screen)
+        if values.sinks:
+            demo.follow_sinks(host.at, run["id"], values, servers, screen)
         if options.command == "demo":
             suffix = f" FLEET={options.fleet}" * (options.fleet != DEFAULT)
             screen.say("page", f"{host.at}/, which `make run{suffix}` keeps running")
@@ -72,7 +76,7 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
             demo.add_readings(machines, stores, screen)
 
 
-def _settings(path: Path, screen: Screen, fleet: str) -> settings.Settings:
+def _settings(path: Path, screen: Screen, fleet: str) -> Settings:
     """The settings of the file, which is created if missing; put into the environment, as the host does.
 
     A fleet other than the first has names of its own: neither its models nor its runs are among those of the first.

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from shared.config.settings import Settings
+from shared import bootstrap
+from shared.config.fields import Settings
 from shared.contract.errors import Misconfigured, Unavailable
 from shared.contract.paths import prediction_path
 from shared.contract.windows import Window
@@ -169,6 +170,29 @@ def tell(run: dict[str, Any], machines: Fleet, stores: Stores, screen: Screen) -
     elif result.spoilt:
         _tell_faults(result, screen)
     return Phase(run["phase"]) is Phase.SUCCEEDED
+
+
+def follow_sinks(url: str, run: str, settings: Settings, servers: Sequence[Server], screen: Screen) -> None:
+    """Wait until each sink has the run, and say where it is; raises Unavailable when nothing moves."""
+    deadline = time.monotonic() + STALL_LIMIT
+    while True:
+        stack.check(servers)
+        answer = _ask(f"{url}/api/runs/{run}") or {}
+        sinks = {entry["sink"]: entry for entry in answer.get("sinks") or ()}
+        missing = [kind for kind in settings.sinks if sinks.get(kind, {}).get("state") != "done"]
+        if not missing:
+            break
+        failures = "; ".join(f"{entry['reason']}: {entry['message']}" for entry in sinks.values() if entry["reason"])
+        text = f"waiting for {', '.join(missing)}{': ' * bool(failures)}{failures}"
+        if time.monotonic() > deadline:
+            raise Unavailable(f"no change for {STALL_LIMIT} s: {text}")
+        screen.show("sinks", text, text)
+        time.sleep(LOOK)
+    screen.clear()
+    for sink in bootstrap.build_control_options(settings).sinks:
+        entry = sinks[sink.kind]
+        place = dict(sink.target)["url"]
+        screen.say(sink.kind, f"{place}, {_counted(entry['rows'], 'row')} of this run as {entry['stored']}")
 
 
 def _pace(run: dict[str, Any]) -> str:

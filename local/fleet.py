@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from shared.adapters.azure.blobs import AzureBlobs
-from shared.config.settings import Settings
+from shared.config.fields import Settings
 from shared.contract.errors import NotFound
 from shared.contract.windows import DAY, Window
 from shared.ports import Blobs

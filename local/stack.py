@@ -19,7 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from shared.adapters.dask_cluster import DaskCluster
-from shared.config.settings import Settings
+from shared.config.fields import Settings
 from shared.contract.errors import Misconfigured, Unavailable
 
 from . import azurite, dask, web

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from shared.api.auth import Authorizer
-from shared.config.settings import ClusterKind, Settings, SignIn
+from shared.config.fields import ClusterKind, Settings, SignIn
+from shared.contract.errors import Misconfigured
 from shared.contract.model_names import ModelNames
+from shared.contract.publishing.sinks import SinkKind
 from shared.contract.scoring_options import Limits, ReadingOptions, ScoringOptions
 from shared.control.loop import ControlPlane
 from shared.control.options import ControlOptions
 from shared.planning.plan_writer import PlanOptions
+from shared.publishing.sink_options import SinkOptions
 from shared.tracking.run_limits import RunLimits
 
 from .ports import Cluster
+
+if TYPE_CHECKING:
+    from shared.adapters.azure.blobs import AzureBlobs
 
 MIB = 2**20
 
@@ -110,7 +118,36 @@ def build_control_options(settings: Settings) -> ControlOptions:
         submit_rate=settings.submit_rate,
         keep_runs=settings.keep_runs,
         prune_predictions=settings.prune_predictions,
+        sinks=tuple(_build_sink_options(settings, kind) for kind in settings.sinks),
     )
+
+
+def _build_sink_options(settings: Settings, kind: SinkKind) -> SinkOptions:
+    match kind:
+        case SinkKind.DELTA:
+            target = (("url", f"{_open_tables(settings).url}/{settings.delta_path}"),)
+            return SinkOptions(kind, target)
+        case SinkKind.SQL:
+            return SinkOptions(kind, (("url", settings.sql_url), ("table", settings.sql_table)))
+        case SinkKind.EVENTS:
+            raise Misconfigured(f"SINKS: expected delta or sql, got {kind}, which is not supported yet")
+
+
+def _open_tables(settings: Settings) -> AzureBlobs:
+    from shared.adapters.azure.blobs import AzureBlobs
+
+    return AzureBlobs(settings.storage, settings.tables_container)
+
+
+def create_tables_container(settings: Settings) -> bool:
+    """Create the container of Delta tables where it is missing. Raises FleetError.
+
+    At Azure the deployment has created it, and the app may not even look: then it is taken to exist.
+    """
+    if SinkKind.DELTA not in settings.sinks:
+        return False
+    container = _open_tables(settings)
+    return bool(container.describe_missing()) and container.ensure_container()
 
 
 def _build_scoring_options(settings: Settings) -> ScoringOptions:

@@ -9,6 +9,7 @@ param undeleteDays int
 param appPrincipal string
 param nodesPrincipal string
 param appListsReadings bool
+param withDeltaTables bool
 param personId string
 param personType string
 
@@ -29,6 +30,8 @@ var reading = concat([{ to: nodes, role: reader }], waiting, bringing)
 var looking = byPerson ? [{ to: person, role: reader }] : []
 var publishing = concat([{ to: app, role: contributor }], looking)
 var working = concat([{ to: app, role: contributor }, { to: nodes, role: contributor }], looking)
+// Only with the Delta sink: what nodes publish there is theirs to change, so it is a container of its own.
+var sinking = withDeltaTables ? concat([{ to: nodes, role: contributor }], looking) : []
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   // checkov:skip=CKV_AZURE_35: no private network yet, and nodes come from addresses that are not known before: docs/security.md
@@ -64,6 +67,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
     resource readings 'containers' = { name: 'readings', properties: { publicAccess: 'None' } }
     resource predictions 'containers' = { name: 'predictions', properties: { publicAccess: 'None' } }
     resource work 'containers' = { name: 'fleetscore', properties: { publicAccess: 'None' } }
+    resource deltaTables 'containers' = if (withDeltaTables) { name: 'tables', properties: { publicAccess: 'None' } }
   }
 
   resource tables 'tableServices' = {
@@ -120,6 +124,18 @@ resource onWork 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
+resource onDeltaTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for grant in sinking: {
+    name: guid(account::blobs::deltaTables.id, grant.to.id, grant.role)
+    scope: account::blobs::deltaTables
+    properties: {
+      principalId: grant.to.id
+      principalType: grant.to.type
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', grant.role)
+    }
+  }
+]
+
 // On the account, and not on the table: only who may make a table hears that it is missing.
 resource onLedger 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(account.id, appPrincipal, roles['Storage Table Data Contributor'])
@@ -137,4 +153,5 @@ output models string = account::blobs::models.name
 output readings string = account::blobs::readings.name
 output predictions string = account::blobs::predictions.name
 output work string = account::blobs::work.name
+output deltaTables string = withDeltaTables ? account::blobs::deltaTables.name : ''
 output ledger string = account::tables::ledger.name

@@ -21,7 +21,7 @@ from local.pumps import HOUR, SIGNALS
 from local.screen import Screen
 from shared import bootstrap
 from shared.config import settings
-from shared.config.settings import Settings
+from shared.config.fields import Settings
 from shared.contract.windows import Window
 
 from .capture import list_files

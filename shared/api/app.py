@@ -27,7 +27,7 @@ from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.contract.version import VERSION
 from shared.control.services import Services
 
-from . import backfills, operations, run_actions, run_queries
+from . import backfills, operations, run_actions, run_queries, sinks
 from .auth import Authorizer, Decision, Role, parse_roles
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ def create_api(services: Services, authorizer: Authorizer, clock: Callable[[], d
         backfills.create_backfill_router(services, clock),
         operations.create_schedule_router(services, clock),
         operations.create_quarantine_router(services),
+        sinks.create_sink_router(services, clock),
+        sinks.create_publication_router(services, clock),
     ):
         app.include_router(router)
     _add_pages(app)

@@ -38,7 +38,7 @@ class AskedBackfill:
     dry_run: bool = True
 
 
-def _parse_edge(text: str) -> Window:
+def parse_edge(text: str) -> Window:
     """A window by its id; an instant is a window without length. Raises Malformed."""
     with suppress(Malformed):
         return Window.parse(text)
@@ -57,7 +57,7 @@ def _parse_edge(text: str) -> Window:
 def parse_range(body: AskedBackfill, services: Services, now: datetime) -> Window:
     """The requested range: closed windows of the schedule's tiling, not too many. Raises Malformed."""
     length, origin = services.options.window, services.read_window_origin()
-    start, end = _parse_edge(body.start).start, _parse_edge(body.end).end
+    start, end = parse_edge(body.start).start, parse_edge(body.end).end
     last = Window.containing(now, length, origin).start
     if not start < end <= last:
         raise Malformed(

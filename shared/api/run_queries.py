@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -16,9 +18,11 @@ from shared.contract.model_list import ModelList
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason
 from shared.contract.report import Report
+from shared.contract.text import make_digest
 from shared.contract.windows import Window
 from shared.control.services import Services
 from shared.ports import Blobs
+from shared.state.publications import Publication
 from shared.state.requests import RequestKind
 from shared.state.runs import Chunk, Run
 
@@ -27,6 +31,7 @@ from .chunk_views import ChunkPage, ModelFailurePage
 from .reason_codes import RouteWithReasons, Version, choose_version, list_reasons
 from .run_actions import answer, read_run_view
 from .run_views import FailureView, RunPage, RunView
+from .sink_views import make_publication_view
 
 PAGE = 100
 FAILURE_CHUNKS = 50  # chunks whose reports one page of failed models reads
@@ -62,6 +67,10 @@ def create_run_router(services: Services) -> APIRouter:
     def show(run_id: str, request: HttpRequest, response: Response) -> RunView | Response:
         """One run. While it is open, `Retry-After` says when to ask again."""
         view, version = read_run_view(ledger, rules, run_id)
+        if rules.sinks:
+            entries = _list_publications(services, view.id)
+            view = replace(view, sinks=tuple(map(make_publication_view, entries)))
+            version += "".join(f" {make_digest(entry.version.encode())}" for entry in entries)
         etag = f'W/"{version}"'
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers={"ETag": etag})
@@ -126,6 +135,15 @@ def create_detail_router(services: Services) -> APIRouter:
             return services.cluster.read_log(paths.make_job_name(app, chunk.run, chunk.id, number))
 
     return router
+
+
+def _list_publications(services: Services, run_id: str) -> Sequence[Publication]:
+    """The run at each sink that lacks or holds it."""
+    entries = []
+    for sink in services.options.sinks:
+        with suppress(NotFound):
+            entries.append(services.sinks.read_publication(sink.kind, run_id))
+    return entries
 
 
 def _read_unscored(work: Blobs, chunk: Chunk) -> Sequence[ModelResult]:

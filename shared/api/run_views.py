@@ -18,6 +18,8 @@ from shared.control.options import ControlOptions
 from shared.state.requests import Quarantined, Request, RequestKind
 from shared.state.runs import ChunkState, Heartbeat, Phase, Run, Waited
 
+from .sink_views import PublicationView, UnpublishedView, is_overdue, make_unpublished_view
+
 LATE = timedelta(minutes=10)  # without a tick: a person should look
 
 
@@ -124,6 +126,7 @@ class RunView:
     reason: Reason | None
     message: str
     advice: str  # what to do about `reason`
+    sinks: tuple[PublicationView, ...] | None = None  # the run at each sink that lacks or holds it; null in lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,8 @@ class Health:
     throttled_until: datetime | None  # the cluster asked for no requests until then
     nodes: NodesView | None  # null until the first count
     waiting: WaitingView | None  # null: no window waits
+    publishing_overdue: bool  # a sink lacks a run for more than an hour; runs go on
+    unpublished: UnpublishedView | None  # the run that a sink lacks for longest; null too for who may not read
     opened_at_limit: str | None  # the last run of the schedule, if its readings were not known to be complete
     version: str  # of the app; empty for who may not read
     predictions_schema: int | None  # of new plans; null before the first tick, and for who may not read
@@ -287,6 +292,8 @@ def make_health(
         throttled,
         nodes,
         waiting,
+        is_overdue(beat.unpublished_since, now),
+        make_unpublished_view(beat),
         beat.at_limit or None,
         VERSION,
         beat.predictions_schema,
@@ -303,6 +310,7 @@ def hide_details(view: Health) -> Health:
         trouble=trouble,
         throttled_until=None,
         nodes=None,
+        unpublished=None,
         version="",
         predictions_schema=None,
         features=None,

@@ -17,6 +17,7 @@ from shared.contract.documents import parse_document
 from shared.contract.errors import FleetError, Malformed, NotFound
 from shared.contract.manifest import Manifest
 from shared.contract.model_list import COLUMNS
+from shared.contract.publishing.documents import PublishingManifest, PublishingReport
 from shared.contract.reasons import decide_outcome
 from shared.contract.report import Report
 
@@ -78,6 +79,12 @@ def expand_document(data: bytes, limit: int) -> dict[str, Any]:
     head = _parse_head(split_document(data)[0])
     if "attempt" in head:
         return {"document": "report", **_expand_report(head, Report.from_bytes(data), limit)}
+    if "results" in head:
+        PublishingReport.from_bytes(data)
+        return {"document": "publishing report", **head}
+    if "items" in head:
+        PublishingManifest.from_bytes(data)
+        return {"document": "publishing manifest", **head}
     if "window" in head:
         return {"document": "manifest", **_expand_manifest(head, Manifest.from_bytes(data), limit)}
     if "chunks" in head:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from shared.contract.errors import Malformed
+from shared.contract.publishing.sinks import SinkKind
 from shared.contract.windows import parse_length
 from shared.planning.completeness import WaitFor
+
+from .setting_types import parse_sinks
 
 PREDICTIONS_FOLDER = "date=%Y-%m-%d/hour=%H/"  # of an hour's predictions, as in `shared/contract/paths.py`
 
 
 def find_shared_containers(texts: Mapping[str, str]) -> list[str]:
     """Problems of containers that are one and must not be. *texts*: all settings, by field."""
-    kinds = ("models", "readings", "predictions", "work")
+    kinds = ("models", "readings", "predictions", "work", "tables")
     container = {kind: texts[f"{kind}_container"] for kind in kinds}
     pairs = [("work", other) for other in kinds[:3]] + [("predictions", "models")]
+    if SinkKind.DELTA in _list_sinks(texts):
+        pairs += [("tables", other) for other in kinds[:4]]
     if PREDICTIONS_FOLDER.startswith(
         re.split("[{*]", texts["readings_path"])[0]
     ):  # predictions would be read as readings
@@ -35,3 +40,16 @@ def find_wait_problems(texts: Mapping[str, str]) -> list[str]:
         problem = WaitFor.parse(texts["wait_for"]).find_problem(texts["readings_path"], parse_length(texts["window"]))
         return [f"  WAIT_FOR: {problem}"] if problem else []
     return []
+
+
+def find_sink_problems(texts: Mapping[str, str]) -> list[str]:
+    """Settings that the sinks need and that are missing."""
+    if SinkKind.SQL in _list_sinks(texts) and not texts["sql_url"]:
+        return ["  SQL_URL: expected the database, for SINKS=sql, got nothing"]
+    return []
+
+
+def _list_sinks(texts: Mapping[str, str]) -> Sequence[SinkKind]:
+    with suppress(Malformed):  # a problem of its own
+        return parse_sinks(texts["sinks"])
+    return ()

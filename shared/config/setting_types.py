@@ -6,15 +6,19 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationError
 
 from shared.contract.errors import Malformed
+from shared.contract.publishing.sinks import SinkKind
 from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.windows import DAY, format_length, parse_length
 
 T = TypeVar("T")
 
+SQL_SCHEMES = ("postgresql", "mssql")
+SINKS = (SinkKind.DELTA, SinkKind.SQL)  # that there are jobs for
 SECRET = "secret"  # noqa: S105  # marks a setting whose value is never shown
 
 
@@ -28,6 +32,14 @@ def parse_with(parse: Callable[[str], T]) -> PlainValidator:
             raise ValueError(str(error)) from error
 
     return PlainValidator(parse_value)
+
+
+def parse_sinks(text: str) -> tuple[SinkKind, ...]:
+    """Names of sinks with commas between them, in the order of their kinds. Raises Malformed."""
+    names = [name.strip() for name in text.split(",")] if text.strip() else []
+    if not set(names) <= set(SINKS) or len(names) != len(set(names)):
+        raise Malformed(f"expected {' or '.join(SINKS)}, or both with a comma between them, got {text!r}")
+    return tuple(kind for kind in SINKS if kind in names)
 
 
 def _match_pattern(pattern: str, expected: str, *, shown: bool = True) -> AfterValidator:
@@ -81,6 +93,26 @@ def _check_storage(text: str) -> str:
     return text
 
 
+def _check_sql_url(text: str) -> str:
+    """A database without a password. Its password would be in the message, so the message has no text of it."""
+    if not text:
+        return text
+    try:
+        url = urlsplit(text)
+        has_port = url.port is not None or not url.netloc.endswith(":")
+    except ValueError:  # a port that is none, brackets that are not closed
+        url, has_port = urlsplit(""), False
+    if url.password is not None:
+        raise ValueError("expected a URL without a password, which nodes take from SQL_PASSWORD, got one with it")
+    has_user = bool(url.username) or url.scheme == "mssql"  # or the driver would take that of the operating system
+    if url.scheme not in SQL_SCHEMES or not (has_user and has_port and url.hostname and url.path.strip("/")):
+        raise ValueError(
+            "expected postgresql://USER@HOST:5432/DATABASE or mssql://HOST/DATABASE, "
+            f"got {len(text)} characters that are none of these"
+        )
+    return text
+
+
 Length = Annotated[timedelta, parse_with(parse_length), AfterValidator(_check_window_length)]
 Duration = Annotated[timedelta, PlainValidator(_parse_duration)]
 Count = Annotated[int, Field(ge=1)]
@@ -91,6 +123,22 @@ KeyHash = Annotated[
     str,
     _match_pattern("[0-9a-f]{64}", "a SHA-256 as 64 lower-case hex digits, or nothing", shown=False),
     Field(json_schema_extra={SECRET: True}),
+]
+SqlUrl = Annotated[str, AfterValidator(_check_sql_url), Field(json_schema_extra={SECRET: True})]
+SqlTable = Annotated[
+    str,
+    _match_pattern(
+        r"([A-Za-z_]\w{0,47}\.)?[A-Za-z_]\w{0,47}",
+        "TABLE or SCHEMA.TABLE, each of letters, digits and _, at most 48 and no digit first",
+    ),
+]
+TablePath = Annotated[
+    str,
+    _match_pattern(
+        r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*",
+        "a folder such as fleet/predictions, of letters, digits, `.`, `_` and `-`",
+    ),
+    Field(min_length=1, max_length=200),
 ]
 Scheduler = Annotated[
     str, _match_pattern(r"(tcp|tls|ws|wss)://[^:]+:\d+", "the address of a Dask scheduler such as tcp://127.0.0.1:8786")

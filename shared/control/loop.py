@@ -21,9 +21,10 @@ from shared.planning.plan_writer import PlanWriter, read_plan, read_round
 from shared.planning.round_writer import RoundWriter
 from shared.ports import Blobs, Cluster, JobStatus, Ledger, Notifier, SinkLedger, Stopwatch
 from shared.state.publications import Publication, Sink
-from shared.state.requests import Request, RequestKind
+from shared.state.requests import RequestKind
 from shared.state.runs import PHASE_FOLLOWS, Chunk, Heartbeat, Nodes, Phase, Run
 from shared.tracking import observe, run_tracker
+from shared.tracking.run_limits import apply_limits
 
 from . import maintenance
 from .chunk_effects import ChunkEffects
@@ -32,6 +33,7 @@ from .late_rounds import LateRoundOpener
 from .open_runs import RunOpener
 from .options import ControlOptions
 from .outbox import Outbox
+from .past_runs import note_unpublished, offer_past_runs
 from .publisher import Publisher
 from .services import Services
 from .tick import Tick
@@ -64,7 +66,7 @@ class ControlPlane:
     @property
     def services(self) -> Services:
         """The part of it that HTTP may use."""
-        return Services(self.ledger, self.cluster, self.work, self.options)
+        return Services(self.ledger, self.cluster, self.work, self.sinks, self.options)
 
     @property
     def planner(self) -> Planner:
@@ -116,7 +118,8 @@ class ControlPlane:
         sinks = self.publisher.read_sinks()
         jobs = self._observe_jobs(runs, sinks, tick)
         self._advance_runs(runs, jobs, tick)
-        entries = self.publisher.list_open()
+        offer_past_runs(self.ledger, self.publisher, tick)
+        entries = self.publisher.list_open(tick)
         self.publisher.advance_sinks(sinks, entries, jobs, tick)
         self._notify(entries, tick)
         pruned_at = self._prune_runs(beat, tick)
@@ -129,6 +132,7 @@ class ControlPlane:
         )
         if tick.nodes:
             beat = replace(beat, nodes=tick.nodes, nodes_at=now)
+        beat = note_unpublished(beat, tick.unpublished)
         self._save_heartbeat(replace(beat, trouble=clip_text(tick.trouble)))
 
     def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:
@@ -230,7 +234,7 @@ class ControlPlane:
         cancel, limits = tick.find_request(RequestKind.CANCEL, stored), tick.find_request(RequestKind.LIMITS, stored)
         run = stored
         if not run.phase.terminal:
-            run = _apply_limits(run, limits) if limits else run
+            run = apply_limits(run, limits) if limits else run
             if cancel and not run.cancelled_at:
                 log.info("run=%s cancel accepted", run.id)
                 run = replace(run, cancelled_at=tick.now)
@@ -339,12 +343,3 @@ class ControlPlane:
         """The jobs of one run of this app: another app may share the cluster and have runs of the same windows."""
         prefix = f"{self.options.limits.app}-{run.id}-"
         return {name: status for name, status in (jobs or {}).items() if name.startswith(prefix)}
-
-
-def _apply_limits(run: Run, request: Request) -> Run:
-    """The run with the limits of a request; a limit that the request leaves open is unchanged."""
-    return replace(
-        run,
-        max_in_flight=run.max_in_flight if request.max_in_flight is None else request.max_in_flight,
-        tolerated_failures=run.tolerated_failures if request.tolerated_failures is None else request.tolerated_failures,
-    )

@@ -12,12 +12,13 @@ from datetime import datetime
 from shared.contract import paths
 from shared.contract.errors import Conflict, Malformed, Misconfigured, NotFound
 from shared.contract.manifest import Manifest
+from shared.contract.publishing.sinks import PUBLISHING_PREFIX, SinkKind, parse_publishing_run
 from shared.contract.reasons import Reason
 from shared.contract.report import Report
 from shared.contract.windows import EPOCH, Window
 from shared.planning.plan import Plan, Planner
 from shared.planning.plan_writer import read_plan, read_round
-from shared.ports import Blobs, Ledger
+from shared.ports import Blobs, Ledger, SinkLedger
 from shared.state.requests import BackfillState
 from shared.state.runs import Chunk, ChunkState, Phase, Result, Run
 from shared.tracking import observe, run_tracker
@@ -114,6 +115,18 @@ def rebuild_ledger(
                 predictions_schema=beat.predictions_schema or predictions_schema,
             )
         )
+
+
+def restore_sinks(sinks: SinkLedger, work: Blobs, kinds: Sequence[SinkKind]) -> None:
+    """Let the jobs of sinks begin after those whose manifests or reports exist: a number names a job once."""
+    last: dict[SinkKind, int] = {}
+    for blob in work.list_blobs(f"{paths.RUNS_PREFIX}{PUBLISHING_PREFIX}"):
+        if job := parse_publishing_run(blob.name.removeprefix(paths.RUNS_PREFIX).partition("/")[0]):
+            last[job[0]] = max(job[1], last.get(job[0], 0))
+    for kind in kinds:
+        sink = sinks.read_sink(kind)
+        if sink.next_number <= last.get(kind, 0):
+            sinks.save_sink(replace(sink, next_number=last[kind] + 1))
 
 
 def _is_own(run_id: str, work: Blobs, planner: Planner, now: datetime) -> bool:

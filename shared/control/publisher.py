@@ -25,6 +25,7 @@ from shared.contract.windows import Window
 from shared.ports import Blobs, Cluster, JobSpec, JobStatus, Ledger, SinkLedger
 from shared.publishing import publications, sink_job
 from shared.state.publications import Publication, PublicationState, Sink
+from shared.state.requests import Request, RequestKind
 from shared.state.runs import AttemptState, Run
 from shared.tracking import observe, run_tracker
 
@@ -63,6 +64,21 @@ class Publisher:
         for entry in self.sinks.save_publications([entry for entry in requests if entry]):
             log.info("run=%s round=%d sink=%s pending", run.id, entry.round, entry.sink)
 
+    def offer_past_run(self, run: Run, kind: SinkKind, request: Request, now: datetime) -> None:
+        """Ask a sink to hold a run that is over, as a person requested. Raises Conflict.
+
+        One that is to be removed from the sink, since it is about to be pruned, stays so.
+        """
+        stored = self._find_publication(kind, run.id)
+        if stored and stored.is_removal:
+            return
+        if request.kind is RequestKind.REPUBLISH:
+            entry = publications.ask_once_more(stored, kind, run, request.asked_at, now)
+        else:
+            entry = publications.ask_publication(stored, kind, run, now)
+        if entry:
+            self.sinks.save_publications([entry])
+
     def allow_pruning(self, run: Run, now: datetime) -> bool:
         """Whether each sink has what it is to have of a run, so that its parts may go. Raises Conflict.
 
@@ -83,12 +99,14 @@ class Publisher:
         if self.options.sinks:
             self.sinks.remove_publications(run_id)
 
-    def list_open(self) -> Sequence[Publication]:
+    def list_open(self, tick: Tick) -> Sequence[Publication]:
         """What the sinks lack."""
         if not self.options.sinks:
             return ()
         listed = self.sinks.list_open_publications()
-        return list({(entry.sink, entry.run): entry for entry in listed}.values())  # a page may come twice
+        entries = {(entry.sink, entry.run): entry for entry in listed if entry.sink in self._kinds}
+        tick.unpublished = publications.find_oldest(entries.values())
+        return list(entries.values())  # a page may come twice
 
     def advance_sinks(
         self,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from shared.contract.windows import DAY, EPOCH
 from shared.planning.window_origin import decide_window_origin, needs_history
-from shared.ports import Blobs, Cluster, Ledger
+from shared.ports import Blobs, Cluster, Ledger, SinkLedger
 from shared.state.runs import Heartbeat
 
 from .options import ControlOptions
@@ -22,6 +22,7 @@ class Services:
     ledger: Ledger
     cluster: Cluster
     work: Blobs
+    sinks: SinkLedger
     options: ControlOptions
 
     def read_window_origin(self) -> datetime:

@@ -10,6 +10,7 @@ from shared.contract.documents import SCHEMAS
 from shared.contract.errors import Unavailable
 from shared.contract.report import Report
 from shared.ports import Stopwatch
+from shared.state.publications import Publication
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import Nodes, Run
 
@@ -30,6 +31,7 @@ class Tick:
     nodes: Nodes | None = None  # if they were counted in it
     predictions_schema: int | None = None  # of the plans that it writes
     assumes_features: bool = False  # models without names take the files' order while FEATURES is unset
+    unpublished: Publication | None = None  # the run that a sink lacks for longest
     began: float = field(init=False)
     next_slot: float = field(init=False)  # of the stopwatch, at which the next job may be submitted
 

@@ -2,6 +2,7 @@
 
 import { ask, hasKey, now, useKey } from "./ask.js";
 import { show, h } from "./elements.js";
+import { sinks } from "./sinks.js";
 import * as views from "./views.js";
 import { age, isOver, percent } from "./words.js";
 
@@ -9,6 +10,7 @@ const SLOW = 20_000; // milliseconds between two requests for the list, health, 
 const SOON = 5_000; // milliseconds before a failed request is repeated
 const RUNS = "api/runs?limit=25";
 const QUARANTINE = "api/quarantine";
+const SINKS = "api/sinks";
 
 const answers = new Map(); // path -> {body, etag, at, due, problem, failing: {from, status, why}}
 const books = new Map(); // path of a list -> the cursors of its pages, up to the one that is shown
@@ -54,7 +56,7 @@ function wanted() {
   if (locked) return paths;
   for (const path of [RUNS, page(RUNS), ...openRuns().map(runPath)]) paths.set(path, SLOW);
   const shown = view();
-  if (!shown.run) return paths.set(QUARANTINE, SLOW);
+  if (!shown.run) return paths.set(QUARANTINE, SLOW).set(SINKS, body(SINKS)?.length === 0 ? 30 * SLOW : SLOW);
   const run = runOf(shown.run);
   paths.set(runPath(shown.run), run && waits(run) ? SOON : SLOW);
   if (!run || run.phase === "requested" || run.phase === "missed") return paths;
@@ -137,6 +139,7 @@ function overview() {
   return [
     h("section", { id: "open", "aria-label": "Open runs" },
       cards.length ? cards : body(RUNS)?.items.length ? h("p", { class: "quiet" }, "No run is open.") : null),
+    sinks(body(SINKS)),
     views.quarantined(body(QUARANTINE)),
     h("section", { id: "runs", "aria-label": "Runs" },
       views.runs(body(page(RUNS)), body(health())), pager(RUNS, ["Newer", "Older"])),

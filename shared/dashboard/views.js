@@ -2,6 +2,7 @@
 
 import { now } from "./ask.js";
 import { h } from "./elements.js";
+import { nameOf, published } from "./sinks.js";
 import { at, count, duration, isOver, measure, percent, rate, since, span, took } from "./words.js";
 
 /** The address of a view within the page. */
@@ -30,7 +31,7 @@ export function health(told) {
   if (!told) return h("p", { class: "quiet" }, "Loading the state of the scheduler…");
   const [word, text] = told.ticked_at === null ? ["bad", "Scheduler: not started yet"]
     : told.late ? ["bad", "Scheduler: late"]
-      : told.trouble || told.opened_at_limit ? ["warn", "Scheduler: degraded"] : ["good", "Scheduler: healthy"];
+      : told.trouble || told.opened_at_limit || told.publishing_overdue ? ["warn", "Scheduler: degraded"] : ["good", "Scheduler: healthy"];
   return h("div", { class: `health ${word}` },
     h("p", {}, h("strong", {}, text), told.ticked_at && [" · last tick ", since(told.ticked_at)],
       " · next window due ", at(told.next_due)),
@@ -38,6 +39,7 @@ export function health(told) {
     told.throttled_until && h("p", {}, "The cluster is throttled until ", at(told.throttled_until), "."),
     told.waiting && h("p", {}, `${told.waiting.run} waits for its readings, until `, at(told.waiting.until), " at most."),
     told.opened_at_limit && h("p", {}, `${told.opened_at_limit} waited in vain: its readings may be incomplete.`),
+    told.publishing_overdue && h("p", {}, "A sink has lacked a run for more than an hour."),
     told.trouble && h("p", {}, "Error in the last tick: ", told.trouble));
 }
 
@@ -160,6 +162,7 @@ function facts(run) {
     run.unmodelled?.devices > 0 && fact("Devices without a model", unmodelled(run)),
     run.waited && fact("Waited for readings", run.waited === "complete" ? "until they were complete"
       : "to the limit; they may be incomplete"),
+    run.sinks?.map((entry) => fact(nameOf(entry.sink), ...[published(entry)].flat())),
     fact("Triggered by", run.asked_by === "request" ? "API" : run.asked_by),
     run.observed_at && fact("Observed", at(run.observed_at)));
 }

@@ -37,6 +37,21 @@ def ask_publication(stored: Publication | None, sink: SinkKind, run: Run, now: d
     return _wait_again(request, now)
 
 
+def ask_once_more(
+    stored: Publication | None, sink: SinkKind, run: Run, asked_at: datetime, now: datetime
+) -> Publication | None:
+    """As `ask_publication`, also where the sink took the run before *asked_at*: it may have a new table since."""
+    if stored is None or stored.asked_at >= asked_at:
+        return ask_publication(stored, sink, run, now)
+    revision = max(stored.revision + 1, run.round)
+    return _wait_again(replace(stored, round=run.round, revision=revision), now)
+
+
+def find_oldest(publications: Iterable[Publication]) -> Publication | None:
+    """The one that a sink lacks for longest; None where they lack nothing."""
+    return min(publications, key=lambda entry: (entry.asked_at, entry.sink, entry.run), default=None)
+
+
 def ask_before_pruning(
     stored: Publication | None, sink: SinkKind, run: Run, now: datetime, *, removes: bool
 ) -> Publication | None:

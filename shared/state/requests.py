@@ -21,11 +21,18 @@ class RequestKind(StrEnum):
     EXTEND = "extend"  # by the models that are in no plan of the run
     LIMITS = "limits"  # of an open run
     PAUSE = "pause"  # of the schedule; until it is resumed
+    PUBLISH = "publish"  # runs of a range that a sink lacks
+    REPUBLISH = "republish"  # all runs of a range, also those that the sink has: it has a new table
 
     @property
     def reopens(self) -> bool:
         """Whether it opens a further round of a run that is over."""
         return self in (RequestKind.REDRIVE, RequestKind.REPROCESS, RequestKind.EXTEND)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether it asks a sink to hold runs that are over."""
+        return self in (RequestKind.PUBLISH, RequestKind.REPUBLISH)
 
     @property
     def is_for_open(self) -> bool:
@@ -60,7 +67,7 @@ class Request:
     """What a person asked for over HTTP, until a tick has done it. A repeated request changes nothing."""
 
     kind: RequestKind
-    target: str  # a run, a backfill, or the schedule
+    target: str  # a run, a backfill, the schedule, or a sink and a range
     asked_at: datetime
     max_in_flight: int | None = None  # of LIMITS; None: unchanged
     tolerated_failures: int | None = None

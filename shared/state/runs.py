@@ -339,4 +339,8 @@ class Heartbeat:
     waiting: str = ""  # the window that is due and waits for its readings
     waits_until: datetime | None = None  # its limit
     at_limit: str = ""  # the last window that was opened, if its wait had reached the limit
+    unpublished: str = ""  # the run that a sink lacks for longest
+    unpublished_sink: str = ""
+    unpublished_since: datetime | None = None
+    unpublished_reason: str = ""  # and the message
     version: str = ""

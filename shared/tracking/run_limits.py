@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+
+from shared.state.requests import Request
+from shared.state.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +26,12 @@ class RunLimits:
     job_timeout: timedelta = timedelta(hours=1)  # wall time of a job
     cancel_timeout: timedelta = timedelta(minutes=10)  # until a cancelled job is over
     run_deadline: timedelta = timedelta(days=1)  # of one round
+
+
+def apply_limits(run: Run, request: Request) -> Run:
+    """The run with the limits of a request; a limit that the request leaves open is unchanged."""
+    return replace(
+        run,
+        max_in_flight=run.max_in_flight if request.max_in_flight is None else request.max_in_flight,
+        tolerated_failures=run.tolerated_failures if request.tolerated_failures is None else request.tolerated_failures,
+    )

@@ -33,7 +33,7 @@ from shared.contract.domain import Failure, Late, Part, Tally, Unmodelled
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
-from shared.contract.text import MESSAGE_LIMIT
+from shared.contract.text import MESSAGE_LIMIT, clip_text
 from shared.contract.windows import Window
 from shared.ports import Ledger, Page
 from shared.state.requests import SCHEDULE, Backfill, BackfillState, Quarantined, Request, RequestKind, Scope
@@ -807,7 +807,7 @@ def test_the_worst_run_heartbeat_and_quarantine_are_saved(tables: TableLedger, t
     tables.add_run(replace(WHOLE_RUN, failures=failures, message=text * 5))
     run = tables.save_run(replace(tables.read_run(WHOLE_RUN.id), failures=failures, message=text * 5))
     assert tables.read_run(WHOLE_RUN.id) == run
-    beat = tables.save_heartbeat(Heartbeat(trouble=text * 5))
+    beat = tables.save_heartbeat(Heartbeat(trouble=text * 5, unpublished_since=NOW, unpublished_reason=clip_text(text)))
     assert tables.read_heartbeat() == beat
     tables.add_quarantined(replace(POISON, message=text))
     assert [found.model for found in tables.list_quarantined()] == [POISON.model]

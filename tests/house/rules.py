@@ -62,7 +62,8 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared.publishing": _TRACKING,
     "shared.control": _TRACKING | {"shared.publishing"},
     "shared.api": _STATE
-    | {"shared.ports", "shared.planning.backfill", "shared.control.services", "shared.control.options"},
+    | {"shared.ports", "shared.planning.backfill", "shared.publishing"}
+    | {"shared.control.services", "shared.control.options"},
     "shared.cli": _CONTRACT,
     "shared.config": _PLANNING,
     "shared.adapters": _PORTS,

@@ -158,6 +158,17 @@ def test_the_app_may_list_readings_only_where_windows_wait_for_them(case: str) -
     assert rights == ({"Storage Blob Data Reader"} if wait_for else set())
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_nodes_may_write_to_the_container_of_tables_only_where_they_publish_to_it(case: str) -> None:
+    resources, sinks = deployed(CASES[case]), CASES[case].get("sinks", "")
+    rights = {(who, role) for who, role, on in grants(resources) if on == "container `tables`"}
+    readers = {("person", "Storage Blob Data Reader")} if "personId" in CASES[case] else set()
+    assert given(CASES[case]).get("SINKS", "") == sinks
+    assert given(CASES[case]).get("TABLES_CONTAINER", "") == ("tables" if sinks == "delta" else "")
+    assert rights == ({("nodes", "Storage Blob Data Contributor")} | readers if sinks == "delta" else set())
+    assert "tables" in {each.name for each in resources if each.type.endswith("/containers")} or sinks != "delta"
+
+
 def test_without_a_person_none_is_let_in() -> None:
     assert "person" not in {who for who, _, _ in grants(deployed(BASE))}
 

@@ -10,7 +10,17 @@ import pytest
 from scorer.predictions.table import SCHEMA
 from shared.contract import columns
 from shared.contract.columns import split_document
+from shared.contract.domain import Part
+from shared.contract.publishing.documents import (
+    PublicationItem,
+    PublicationResult,
+    PublishedPart,
+    PublishingManifest,
+    PublishingReport,
+)
+from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.contract.text import LINES_LIMIT
+from shared.state.publications import PUBLICATION_FOLLOWS
 from tests.project.test_docs import between
 from tests.shared.contract.test_schemas import DOCUMENTS
 
@@ -39,6 +49,37 @@ def list_fields(table: str) -> set[tuple[str, int]]:
 def test_the_fields_of_each_document_are_those_that_are_written(mark: str, names: list[str]) -> None:
     heads = [json.loads(split_document(DOCUMENTS[name][1])[0]) for name in names]
     assert list_fields(between(PAGE, mark)) == {(field, head["schema"]) for head in heads for field in head}
+
+
+PART = PublishedPart("c00000", 1, Part("results/x.parquet", 9, "md5", 3))
+PUBLISHING = {
+    "publishing manifest": PublishingManifest(
+        SinkKind.DELTA, 1, "fleetscore", "https://x", (PublicationItem("20261121T0700Z-PT1H", 0, 0, parts=(PART,)),)
+    ),
+    "publishing report": PublishingReport(SinkKind.DELTA, 1, (PublicationResult("20261121T0700Z-PT1H", 0, 0),)),
+}
+
+
+@pytest.mark.parametrize("mark", PUBLISHING)
+def test_the_fields_of_the_publishing_documents_are_those_that_are_written(mark: str) -> None:
+    doc, table = json.loads(PUBLISHING[mark].to_bytes()), between(PAGE, mark)
+    assert {name for name, _ in list_fields(table)} == set(doc)
+    inner = (doc["items"] if "items" in doc else doc["results"])[0]
+    assert set(inner) <= set(re.findall(r"`(\w+)`", table))
+
+
+PUBLISHING_PAGE = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text()
+
+
+def test_the_states_of_a_publication_and_the_reasons_are_those_of_the_code() -> None:
+    chapter = PUBLISHING_PAGE.split("## States")[1].split("## What shows it")[0]
+    states, reasons = (
+        [row.strip("| ").split(" | ") for row in table.splitlines() if row.startswith("| `")]
+        for table in chapter.split("| Reason")
+    )
+    rows = {state.strip("`"): set(re.findall(r"`(\w+)`", after)) for state, _, after in states}
+    assert rows == {state: set(after) for state, after in PUBLICATION_FOLLOWS.items()}
+    assert {code.strip("`"): person == "no" for code, _, person in reasons} == {r: r.may_pass for r in SinkReason}
 
 
 def test_the_columns_of_each_document_are_named() -> None:

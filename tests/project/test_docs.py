@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.config import settings
-from shared.config.settings import Settings
+from shared.config.fields import Settings
 from shared.contract import paths
 from shared.contract.reasons import Reason
 from shared.contract.windows import MINUTE, Window, format_length
@@ -78,7 +78,7 @@ def shown(name: str) -> str:
         "model_names": "`{device}[/{sensor}].{ext}`", "readings_columns": "as they are called",
         "prune_predictions": "`false`", "rescore_late": "`false`", "wait_for": "",
         "other_versions": "`warn`", "predictions_schema": "",
-        "features": "", "missing_values": "", "window_origin": "", "model_formats": "", "readings_csv": "",
+        "features": "", "missing_values": "", "window_origin": "", "model_formats": "", "readings_csv": "", "sinks": "",
     }  # fmt: skip
     default = Settings.model_fields[name].default
     if isinstance(default, timedelta):
@@ -107,6 +107,7 @@ def test_settings_that_are_named_exist(path: Path) -> None:
         "FLEETSCORE_STORMS",
         "NODE_CORES",
         "NUMBA_CACHE_DIR",
+        "SQL_PASSWORD",
     }
     of_azd = set(re.findall(r"\$\{(\w+)", (ROOT / "infra" / "main.parameters.json").read_text()))
     assert named - set(settings.list_names()) - constants - of_azd == set()

@@ -27,9 +27,13 @@ from shared.api.auth import Authorizer
 from shared.contract.domain import Late, Unmodelled
 from shared.contract.errors import Misconfigured
 from shared.contract.paths import make_job_name
+from shared.contract.publishing.documents import PublicationResult
+from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.contract.reasons import Reason
 from shared.contract.summaries.predicted import LabelCount, Predicted, PredictionRange
 from shared.contract.windows import Window
+from shared.publishing import publications
+from shared.publishing.sink_options import SinkOptions
 from shared.state.requests import SCHEDULE, Quarantined, RequestKind
 from shared.state.runs import Heartbeat, Nodes, Phase, Waited
 from tests.storm.world import EARLIER, NOON, WINDOW, World
@@ -103,7 +107,13 @@ class Site:
 
 
 @pytest.fixture
-def world() -> World:
+def kinds() -> tuple[SinkKind, ...]:
+    """The sinks that are set."""
+    return ()
+
+
+@pytest.fixture
+def world(kinds: tuple[SinkKind, ...]) -> World:
     """A day of runs that went well, one that ended partial, and one that is half done."""
     world = World(FLEET)
     for hours in range(1, 30):
@@ -114,6 +124,7 @@ def world() -> World:
     for _ in range(8):
         world.beat()
     world.cluster.logs[make_job_name("fleetscore", WINDOW, "c00000", 1)] = f"scoring {HOSTILE}"
+    world.plane = replace(world.plane, options=replace(world.plane.options, sinks=tuple(map(SinkOptions, kinds))))
     return world
 
 
@@ -319,6 +330,42 @@ def test_what_models_predicted_is_shown_beside_the_run_and_anomalies_only_of_det
     page.locator("#runs").get_by_role("link", name="2026-11-21 11:00 – 12:00").click()
     until(page, f"#card-{WINDOW} .facts >> text=Anomalies")
     assert facts.get_by_text("Rows by label").count() == 0
+
+
+@pytest.mark.parametrize("kinds", [(SinkKind.DELTA, SinkKind.SQL)])
+def test_a_line_for_each_sink_says_what_it_lacks_and_a_run_shows_each_sink(page: Page, world: World) -> None:
+    lines = page.locator("#sinks p")
+    page.get_by_text("SQL table: no run is published yet").wait_for()
+    run, results = world.ledger.read_run(WINDOW), []
+    for kind, reason in ((SinkKind.DELTA, None), (SinkKind.SQL, SinkReason.DENIED)):
+        entry = publications.ask_publication(None, kind, run, world.now)
+        assert entry
+        [entry] = world.sinks.save_publications([publications.give_to_job(entry, 1, world.now)])
+        result = PublicationResult(WINDOW, 0, 0, reason=reason, message=HOSTILE if reason else "", rows=6)
+        results.append(publications.settle(entry, result, world.now))
+    world.sinks.save_publications(results)
+    until(page, "#sinks >> text=1 run waits")
+    assert lines.all_inner_texts() == [
+        f"Delta table: all runs are published, the newest is {WINDOW}",
+        f"SQL table: 1 run waits, {WINDOW} since 13:06:20 UTC: sink_denied: {HOSTILE}",
+    ]
+    lines.last.get_by_role("link", name=WINDOW).click()
+    facts = page.locator(f"#card-{WINDOW} .facts")
+    facts.get_by_text("Delta table").wait_for()
+    terms = dict(zip(facts.locator("dt").all_inner_texts(), facts.locator("dd").all_inner_texts(), strict=True))
+    assert terms["Delta table"] == "published, 6 rows"
+    assert terms["SQL table"] == f"waits since 13:06:20 UTC: sink_denied: {HOSTILE}, next try at 13:07:20 UTC"
+
+
+def test_a_page_without_sinks_shows_none_and_hardly_asks_for_them(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    for _ in range(8):
+        with page.expect_response(lambda answer: answer.url.endswith("/api/quarantine")):
+            page.clock.run_for(21_000)
+    assert asked.count("quarantine") > 5
+    assert asked.count("sinks") <= asked.count("quarantine") // 2  # once, and again what was cut off
+    assert page.locator("#sinks").count() == 0
 
 
 def test_a_list_of_runs_without_detectors_has_no_column_of_anomalies(page: Page, world: World) -> None:

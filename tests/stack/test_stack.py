@@ -30,7 +30,7 @@ from local.fleet import DemoFleet, Stores
 from local.screen import Screen
 from shared.api.run_views import RunView, make_run_view
 from shared.config import settings
-from shared.config.settings import Settings
+from shared.config.fields import Settings
 from shared.contract.errors import Misconfigured
 from shared.state.runs import Phase, Run
 from tests.clouds.stand_in import Answer, Request, StandIn
@@ -122,13 +122,13 @@ def running(processes: list[psutil.Process]) -> list[str]:
 
 
 def test_the_demo_scores_the_hour_that_is_due_and_run_finds_it_done_and_stays_up(home: Home) -> None:
-    demo = subprocess.run(
-        home.command("demo"), cwd=ROOT, env=home.environment, capture_output=True, text=True, check=False
-    )
+    environment = {**home.environment, "SINKS": "delta"}
+    demo = subprocess.run(home.command("demo"), cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert (demo.returncode, demo.stderr) == (0, ""), demo.stdout
     assert "\r" not in demo.stdout
     assert f"scored   {DEVICES} of {DEVICES} models, {60 * DEVICES} rows" in demo.stdout
     assert "in 3 jobs on up to" in demo.stdout
+    assert f"/tables/predictions, {60 * DEVICES} rows of this run as version 1\n" in demo.stdout
     run = home.start("run")
     said = said_until(run, "Ctrl-C stops all")
     result = re.compile(r"^(?:run|scored|found|took|output|faults|  ).*$", re.MULTILINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+PUBLISHING_PREFIX = "publish-"  # of the ids of jobs
 CHUNK = "c00000"  # a publishing job has one chunk, by which clusters name it
 _JOB = re.compile(r"publish-(?P<sink>[a-z]+)-(?P<number>\d{6,})")
 

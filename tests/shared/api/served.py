@@ -45,8 +45,8 @@ class _Part:
 
 @cache
 def _app(options: ControlOptions) -> FastAPI:
-    ledger, cluster, work = (_Part(attrgetter(f"services.{name}")) for name in ("ledger", "cluster", "work"))
-    services = Services(cast("Any", ledger), cast("Any", cluster), cast("Any", work), options)
+    ports = [cast("Any", _Part(attrgetter(f"services.{name}"))) for name in ("ledger", "cluster", "work", "sinks")]
+    services = Services(*ports, options)
     return create_api(services, cast("Authorizer", _Part(attrgetter("guard"))), _tell_time)
 
 

@@ -88,6 +88,7 @@ def test_a_run_that_is_over_is_told_whole(over: World) -> None:
         "reason": None,
         "message": "",
         "advice": "",
+        "sinks": None,
     }  # fmt: skip
     assert run["failures"] == client(over).get(f"/api/runs/{WINDOW}/failures").json()
     assert [(f["reason"], f["outcome"], f["models"], f["example"]) for f in run["failures"]] == [
@@ -311,7 +312,7 @@ def test_health_is_late_before_the_first_tick_and_after_ten_minutes_without_one(
         "late": False, "ticked_at": "2026-11-21T12:05:00Z", "decided_until": "2026-11-21T12:00:00Z", "trouble": "",
         "next_due": "2026-11-21T13:05:00Z", "paused_since": None, "throttled_until": None,
         "nodes": {"current": 0, "target": 0, "states": {}, "observed_at": "2026-11-21T12:05:00Z"},
-        "waiting": None, "opened_at_limit": None,
+        "waiting": None, "opened_at_limit": None, "publishing_overdue": False, "unpublished": None,
         "version": VERSION, "predictions_schema": 1, "features": "assumed", "window_origin": "1970-01-01",
     }  # fmt: skip
     world.now += timedelta(minutes=11)
@@ -440,6 +441,9 @@ def test_the_api_describes_itself(world: World) -> None:
         "POST /api/backfills/{backfill_id}/cancel": ["200", "202"],
         "POST /api/schedule/pause": ["200"],
         "POST /api/schedule/resume": ["200"],
+        "GET /api/sinks": ["200"],
+        "GET /api/sinks/{sink}/publications": ["200"],
+        "POST /api/publications": ["202", "409"],
         "GET /api/quarantine": ["200"],
         "DELETE /api/quarantine": ["204"],
     }

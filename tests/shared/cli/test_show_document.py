@@ -16,6 +16,7 @@ import pytest
 from shared.cli.show_document import LIMIT, expand_document, main
 from shared.contract.domain import Model
 from shared.contract.errors import Malformed
+from tests.project.test_contract_page import PUBLISHING
 from tests.shared.contract.test_schemas import (
     DOCUMENTS,
     FIRST_MANIFEST,
@@ -45,6 +46,14 @@ def test_a_manifest_of_schema_1_is_shown_with_an_object_for_each_model(data: byt
     assert {name: shown[name] for name in ("window", "chunk", "models_url")} == {
         "window": "20261121T0700Z-PT1H", "chunk": "c00000", "models_url": "https://m",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHING)
+def test_the_documents_of_publishing_are_shown_as_they_are_and_checked(name: str) -> None:
+    data = PUBLISHING[name].to_bytes()
+    assert expand_document(data, ALL) == {"document": name, **json.loads(data)}
+    with pytest.raises(Malformed, match=f"{name}: .*expected a count, got -1"):
+        expand_document(data.replace(b'"number":1', b'"number":-1'), ALL)
 
 
 def test_a_manifest_of_schema_2_is_shown_as_that_of_schema_1_with_what_is_new() -> None:

@@ -9,11 +9,13 @@ from shared.config.settings import list_names, load_settings
 from shared.contract.errors import Misconfigured
 from shared.contract.fleet.formats import ModelFormats
 from shared.contract.model_names import Columns, ModelNames
+from shared.contract.publishing.sinks import SinkKind
 from shared.contract.scoring_options import CsvOptions, Features, Gaps, Probabilities, ReadingOptions, ScoringOptions
 from shared.control.loop import ControlOptions
 from shared.planning.chunking import ChunkSize
 from shared.planning.completeness import WaitFor
 from shared.planning.schedule import Schedule
+from shared.publishing.sink_options import SinkOptions
 
 AZURITE = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
 
@@ -37,6 +39,15 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         ("PREDICTIONS_CONTAINER", "readings", "expected another one than READINGS_CONTAINER, got 'readings'"),
         ("PREDICTIONS_CONTAINER", "models", "expected another one than MODELS_CONTAINER, got 'models'"),
         ("WORK_CONTAINER", "predictions", "expected another one than PREDICTIONS_CONTAINER, got 'predictions'"),
+        ("SINKS", "delta,parquet", "expected delta or sql, or both with a comma between them, got 'delta,parquet'"),
+        ("SINKS", "events", "expected delta or sql, or both with a comma between them, got 'events'"),
+        ("SINKS", "delta,delta", "expected delta or sql, or both with a comma between them, got 'delta,delta'"),
+        ("SINKS", "sql", "expected the database, for SINKS=sql, got nothing"),
+        ("DELTA_PATH", "../predictions", "expected a folder such as fleet/predictions, of letters"),
+        ("SQL_TABLE", "a.b.c", "expected TABLE or SCHEMA.TABLE, each of letters, digits and _, at most 48"),
+        ("SQL_URL", "mysql://me@db:3306/fleet", "got 24 characters that are none of these"),
+        ("SQL_URL", "postgresql://db:5432/fleet", "expected postgresql://USER@HOST:5432/DATABASE"),
+        ("SQL_URL", "postgresql://me@db:port/fleet", "expected postgresql://USER@HOST:5432/DATABASE"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(name: str, text: str, problem: str) -> None:
@@ -44,8 +55,9 @@ def test_what_cannot_be_meant_is_refused(name: str, text: str, problem: str) -> 
         load_settings({**AZURITE, name: text, "CATCH_UP": "some"})
     first, *lines = str(caught.value).splitlines()
     assert first == "settings are wrong:"
-    assert [line.split(":")[0].strip() for line in lines if problem in line] == [name]
-    assert sorted(line.split(":")[0].strip() for line in lines) == sorted([name, "CATCH_UP"])
+    blamed = "SQL_URL" if text == "sql" else name
+    assert [line.split(":")[0].strip() for line in lines if problem in line] == [blamed]
+    assert sorted(line.split(":")[0].strip() for line in lines) == sorted([blamed, "CATCH_UP"])
 
 
 def test_what_windows_wait_for_is_passed_on_and_folders_that_cannot_show_it_are_refused_at_the_start() -> None:
@@ -56,6 +68,34 @@ def test_what_windows_wait_for_is_passed_on_and_folders_that_cannot_show_it_are_
         load_settings({**waits, "READINGS_PATH": "{device}/%Y/%m/%d/"})
     problem = "expected a READINGS_PATH without {...} and *, which is not supported yet, got '{device}/%Y/%m/%d/'"
     assert str(caught.value) == f"settings are wrong:\n  WAIT_FOR: {problem}"
+
+
+@pytest.mark.parametrize("user", ["me:sesame", ":sesame", "me:"])
+def test_a_password_in_a_database_s_url_is_refused_and_never_shown(user: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({**AZURITE, "SINKS": "sql", "SQL_URL": f"postgresql://{user}@db:5432/fleet"})
+    problem = "expected a URL without a password, which nodes take from SQL_PASSWORD, got one with it"
+    assert str(caught.value) == f"settings are wrong:\n  SQL_URL: {problem}"
+
+
+@pytest.mark.parametrize("other", ["models", "readings", "predictions", "work"])
+def test_tables_have_a_container_of_their_own_where_they_are_written(other: str) -> None:
+    shared_by_both = {**AZURITE, "TABLES_CONTAINER": "mine", f"{other.upper()}_CONTAINER": "mine"}
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({**shared_by_both, "SINKS": "delta"})
+    problem = f"expected another one than {other.upper()}_CONTAINER, got 'mine'"
+    assert str(caught.value) == f"settings are wrong:\n  TABLES_CONTAINER: {problem}"
+    assert load_settings({**shared_by_both, "SINKS": "sql", "SQL_URL": "mssql://db/fleet"})
+
+
+def test_sinks_get_their_target_and_no_password() -> None:
+    database = "postgresql://me@db.postgres.database.azure.com:5432/fleet"
+    values = {**AZURITE, "SINKS": "sql, delta", "SQL_URL": database, "SQL_TABLE": "plant.scores", "DELTA_PATH": "a/b"}
+    sinks = bootstrap.build_control_options(load_settings(values)).sinks
+    assert sinks == (
+        SinkOptions(SinkKind.DELTA, (("url", "http://127.0.0.1:10000/devstoreaccount1/tables/a/b"),)),
+        SinkOptions(SinkKind.SQL, (("url", database), ("table", "plant.scores"))),
+    )
 
 
 @pytest.mark.parametrize(

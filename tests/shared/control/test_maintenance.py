@@ -17,6 +17,7 @@ from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract import paths
 from shared.contract.domain import Failure, Late, Tally, Unmodelled
 from shared.contract.errors import Conflict
+from shared.contract.publishing.sinks import SinkKind
 from shared.contract.reasons import Outcome, Reason
 from shared.contract.report import Report
 from shared.contract.summaries.predicted import LabelCount, Predicted
@@ -24,6 +25,7 @@ from shared.contract.windows import DAY, Window
 from shared.control import maintenance
 from shared.control.options import ControlOptions
 from shared.control.publisher import Publisher
+from shared.publishing.sink_options import SinkOptions
 from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
 from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run
 from tests.storm.fault_plan import BY_NAME, Exposed, Killed, Weather
@@ -494,6 +496,23 @@ def test_where_there_is_no_plan_nothing_is_restored() -> None:
     assert world.ledger.read_heartbeat() == Heartbeat()
 
 
+def test_jobs_of_sinks_begin_after_those_from_before_the_ledger_was_lost() -> None:
+    """Else the report of an earlier job would settle what a later one has."""
+    world = scored()
+    for number, name in ((7, "publish.json"), (12, "signs/c00000-1.report"), (3, "publish.json")):
+        world.work.write(f"runs/publish-delta-{number:06d}/{name}", b"{}")
+    world.work.write("runs/publish-lake-000099/publish.json", b"{}")
+    lose_ledger(world)
+    world.sinks = MemorySinkLedger()
+    kinds = [SinkKind.DELTA, SinkKind.SQL]
+    for _ in range(2):
+        maintenance.restore_sinks(world.sinks, world.work, kinds)
+        assert [world.sinks.read_sink(kind).next_number for kind in kinds] == [13, 1]
+    world.sinks.save_sink(replace(world.sinks.read_sink(SinkKind.DELTA), next_number=40))
+    maintenance.restore_sinks(world.sinks, world.work, kinds)
+    assert world.sinks.read_sink(SinkKind.DELTA).next_number == 40
+
+
 # python -m shared
 
 
@@ -524,6 +543,27 @@ def test_the_command_restores_and_tells(capsys: pytest.CaptureFixture[str], monk
     assert capsys.readouterr().out == f"{WINDOW}: partial, 2 of 3 models scored\n1 runs restored\n"
     assert command.main(["rebuild"]) == 0
     assert capsys.readouterr().out == "0 runs restored\n"
+
+
+def test_runs_that_were_over_before_a_sink_was_set_are_requested_by_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = scored()
+    monkeypatch.setenv("STORAGE", "UseDevelopmentStorage=true")
+    monkeypatch.setenv("HEARTBEAT", "0 * * * * *")
+    plane = replace(world.plane, options=replace(world.plane.options, sinks=(SinkOptions(SinkKind.DELTA),)))
+    monkeypatch.setattr(bootstrap, "build_control_plane", lambda _settings: plane)
+    words = ["publish", "--from", "2026-11-01T00:00Z", "--to", WINDOW]
+    assert command.main([*words, "--sinks", "sql"]) == 1
+    assert capsys.readouterr() == ("", "expected sinks of delta, got sql\n")
+    assert command.main([*words, "--sinks", "delta", "--again"]) == command.main(words) == 0
+    span = "runs from 2026-11-01 00:00 to 2026-11-21 12:00 UTC"
+    assert capsys.readouterr().out == f"delta: requested, {span}; the next ticks publish them (GET /api/sinks)\n" * 2
+    targets = [(request.kind, request.target) for request in world.ledger.list_requests()]
+    assert sorted(targets) == [
+        (RequestKind.PUBLISH, "delta-20261101T0000Z-PT492H"),
+        (RequestKind.REPUBLISH, "delta-20261101T0000Z-PT492H"),
+    ]
 
 
 def test_the_command_can_be_started() -> None:

@@ -18,7 +18,7 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from local.dask import LocalDask
 from shared import bootstrap
 from shared.config import settings
-from shared.config.settings import Settings
+from shared.config.fields import Settings
 from shared.control.loop import ControlPlane
 
 BEATS = 240  # of half a second, at most, until a run is over
@@ -35,9 +35,13 @@ class Place:
     def settings(self) -> Settings:
         return settings.load_settings(self.environment)
 
+    def settings_of(self, **changes: str) -> Settings:
+        """The settings, but for some."""
+        return settings.load_settings({**self.environment, **changes})
+
     def plane(self, **changes: str) -> ControlPlane:
         """The control plane, as `function_app` would wire it."""
-        return bootstrap.build_control_plane(settings.load_settings({**self.environment, **changes}))
+        return bootstrap.build_control_plane(self.settings_of(**changes))
 
     def beside(self, name: str, **changes: str) -> Place:
         """Another one over the same models and readings, in which nothing has run yet."""

@@ -1,0 +1,140 @@
+"""HTTP routes of sinks: what they lack and hold, and requests that they hold runs of a range. Writes requests only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, ClassVar
+
+from fastapi import APIRouter
+from pydantic import ConfigDict, Field
+
+from shared.contract.errors import Conflict, Malformed, NotFound
+from shared.contract.publishing.sinks import SinkKind
+from shared.contract.windows import MINUTE, Window
+from shared.control.services import Services
+from shared.publishing.published_range import PublishedRange
+from shared.state.requests import Request, RequestKind
+
+from .backfills import parse_edge
+from .run_actions import CONFLICT
+from .run_queries import PAGE, Cursor, Limit
+from .sink_views import (
+    AskedRangeView,
+    PublicationPage,
+    SinkView,
+    make_asked_view,
+    make_publication_view,
+    make_sink_view,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPublications:
+    """Runs to publish: those whose windows start at `from` or later, and before the end of `to`.
+
+    Each is a window or an instant. `sinks`: all that are set, where it is left out. With `again` also the runs that a
+    sink has already: its table is a new one.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    start: Annotated[str, Field(alias="from")]
+    end: Annotated[str, Field(alias="to")]
+    sinks: tuple[SinkKind, ...] | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedPublications:
+    """What is requested; `GET /api/sinks` shows what becomes of it."""
+
+    sinks: tuple[SinkKind, ...]
+    range: AskedRangeView
+
+
+def parse_ranges(body: AskedPublications, services: Services) -> Sequence[PublishedRange]:
+    """The requested range at each sink. Raises Malformed, and Conflict where no such sink is set."""
+    start, end = parse_edge(body.start).start, parse_edge(body.end).end
+    if not start < end:
+        raise Malformed(f"expected a range that begins before it ends, got {start.isoformat()} to {end.isoformat()}")
+    if (end - start) % MINUTE or start.second or start.microsecond:
+        raise Malformed(f"expected a range of whole minutes, got {start.isoformat()} to {end.isoformat()}")
+    kinds = [sink.kind for sink in services.options.sinks]
+    chosen = kinds if body.sinks is None else list(dict.fromkeys(body.sinks))
+    if not chosen or not set(chosen) <= set(kinds):
+        expected = f"of {', '.join(kinds)}" if kinds else "in the setting SINKS, which is empty"
+        raise Conflict(f"expected sinks {expected}, got {', '.join(chosen) or 'none'}")
+    return [PublishedRange(kind, Window(start, end - start)) for kind in chosen]
+
+
+def request_publications(
+    services: Services, ranges: Sequence[PublishedRange], now: datetime, *, again: bool = False
+) -> None:
+    """Request that sinks hold runs; a request that waits already stays."""
+    kind = RequestKind.REPUBLISH if again else RequestKind.PUBLISH
+    for interval in ranges:
+        services.ledger.add_request(Request(kind, interval.target, now))
+
+
+def create_sink_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
+    """Routes to show sinks and what they hold."""
+    router = APIRouter(prefix="/api/sinks", tags=["sinks"])
+
+    @router.get("")
+    def page() -> tuple[SinkView, ...]:
+        """The sinks that are set: their jobs, and the runs that they lack."""
+        options = services.options.sinks
+        if not options:
+            return ()
+        entries = services.sinks.list_open_publications()
+        requests = [request for request in services.ledger.list_requests() if request.kind.publishes]
+        return tuple(
+            make_sink_view(
+                each,
+                services.sinks.read_sink(each.kind),
+                [entry for entry in entries if entry.sink is each.kind],
+                next(iter(services.sinks.list_publications(each.kind, 1).items), None),
+                _list_asked(requests, each.kind),
+                clock(),
+            )
+            for each in options
+        )
+
+    @router.get("/{sink}/publications")
+    def publications(sink: SinkKind, limit: Limit = PAGE, cursor: Cursor = None) -> PublicationPage:
+        """The runs that a sink holds, the newest window first."""
+        if sink not in [each.kind for each in services.options.sinks]:
+            raise NotFound(f"no sink {sink} in the setting SINKS")
+        entries = services.sinks.list_publications(sink, limit, cursor)
+        return PublicationPage(tuple(map(make_publication_view, entries.items)), entries.cursor)
+
+    return router
+
+
+def create_publication_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
+    """The route to request that sinks hold runs."""
+    router = APIRouter(prefix="/api/publications", tags=["sinks"])
+
+    @router.post("", status_code=202, responses=CONFLICT)
+    def ask(body: AskedPublications) -> RequestedPublications:
+        """Request that runs of a range are published: those that were over before the sink was set.
+
+        A run that the sink has is not published again, unless `again` says so. A repeated request changes nothing.
+        """
+        now = clock()
+        ranges = parse_ranges(body, services)
+        request_publications(services, ranges, now, again=body.again)
+        view = make_asked_view(ranges[0], now, again=body.again)
+        return RequestedPublications(tuple(interval.sink for interval in ranges), view)
+
+    return router
+
+
+def _list_asked(requests: Sequence[Request], kind: SinkKind) -> Sequence[AskedRangeView]:
+    ranges = [(PublishedRange.parse(request.target), request) for request in requests]
+    return [
+        make_asked_view(interval, request.asked_at, again=request.kind is RequestKind.REPUBLISH)
+        for interval, request in ranges
+        if interval.sink is kind
+    ]
