@@ -49,9 +49,9 @@ def main(words: list[str], program: str = "python -m shared") -> int:
 def _rebuild() -> None:
     plane = bootstrap.build_control_plane(settings.load_settings())
     count = 0
-    for run in maintenance.rebuild_ledger(
-        plane.ledger, plane.work, plane.predictions, plane.planner, datetime.now(UTC)
-    ):
+    stores, has_folder = (plane.work, plane.predictions), plane.options.predictions_folder
+    runs = maintenance.rebuild_ledger(plane.ledger, *stores, plane.planner, datetime.now(UTC), has_folder=has_folder)
+    for run in runs:
         count += 1
         print(f"{run.id}: {run.phase}, {run.tally.scored} of {run.models} models scored")
     maintenance.restore_sinks(plane.sinks, plane.work, [sink.kind for sink in plane.options.sinks])

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.api.auth import Authorizer
-from shared.config.fields import ClusterKind, Settings, SignIn
-from shared.contract.errors import Misconfigured
+from shared.config.fields import ClusterKind, NotifyFormat, Settings, SignIn
 from shared.contract.model_names import ModelNames
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.scoring_options import Limits, ReadingOptions, ScoringOptions
 from shared.control.loop import ControlPlane
 from shared.control.options import ControlOptions
 from shared.planning.plan_writer import PlanOptions
+from shared.publishing.notices import NotifyOptions
 from shared.publishing.sink_options import SinkOptions
 from shared.tracking.run_limits import RunLimits
 
@@ -36,7 +36,12 @@ def build_control_plane(settings: Settings) -> ControlPlane:
     return ControlPlane(
         ledger=TableLedger(settings.storage, settings.ledger_table),
         sinks=TableSinkLedger(settings.storage, settings.ledger_table),
-        notifier=Webhook("", settings.app_name),
+        notifier=Webhook(
+            settings.notify_url,
+            settings.app_name,
+            settings.notify_key,
+            as_text=settings.notify_format is NotifyFormat.TEXT,
+        ),
         cluster=_build_cluster(settings, work.url),
         models=AzureBlobs(settings.storage, settings.models_container),
         readings=AzureBlobs(settings.storage, settings.readings_container),
@@ -118,7 +123,9 @@ def build_control_options(settings: Settings) -> ControlOptions:
         submit_rate=settings.submit_rate,
         keep_runs=settings.keep_runs,
         prune_predictions=settings.prune_predictions,
+        predictions_folder=settings.predictions_folder,
         sinks=tuple(_build_sink_options(settings, kind) for kind in settings.sinks),
+        notify=NotifyOptions(bool(settings.notify_url), settings.notify_above),
     )
 
 
@@ -130,7 +137,8 @@ def _build_sink_options(settings: Settings, kind: SinkKind) -> SinkOptions:
         case SinkKind.SQL:
             return SinkOptions(kind, (("url", settings.sql_url), ("table", settings.sql_table)))
         case SinkKind.EVENTS:
-            raise Misconfigured(f"SINKS: expected delta or sql, got {kind}, which is not supported yet")
+            percent, runs = f"{settings.events_anomalous:g}", str(settings.events_runs)
+            return SinkOptions(kind, (("url", settings.events_url), ("percent", percent), ("runs", runs)))
 
 
 def _open_tables(settings: Settings) -> AzureBlobs:

@@ -43,6 +43,20 @@ class ClusterKind(StrEnum):
     BATCH = "batch"
 
 
+class EventRuns(StrEnum):
+    """Which runs have events of devices."""
+
+    SCHEDULE = "schedule"
+    ALL = "all"
+
+
+class NotifyFormat(StrEnum):
+    """What a notification is for its receiver."""
+
+    CLOUDEVENTS = "cloudevents"
+    TEXT = "text"
+
+
 class SignIn(StrEnum):
     """Who identifies users, besides the app's own keys."""
 
@@ -271,7 +285,7 @@ class Settings(BaseModel):
     sinks: Annotated[tuple[SinkKind, ...], parse_with(setting_types.parse_sinks)] = Field(
         (),
         description="what runs are published to besides the container that consumers read: `delta` (a Delta table), "
-        "`sql` (a table of a database), or `delta,sql`",
+        "`sql` (a table of a database), `events` (devices that change), or several with commas between them",
     )
     tables_container: ContainerName = Field("tables", description="the container of Delta tables; of `delta` only")
     delta_path: setting_types.TablePath = Field("predictions", description="the folder of the Delta table within it")
@@ -283,6 +297,36 @@ class Settings(BaseModel):
     )
     sql_table: setting_types.SqlTable = Field(
         "fleetscore_predictions", description="its table, `TABLE` or `SCHEMA.TABLE`; created where there is none"
+    )
+    predictions_folder: bool = Field(
+        True,  # pydantic's way
+        description="whether predictions are copied to the container that consumers read; `false` where they read the "
+        "sink `delta` or `sql` alone",
+    )
+    events_url: setting_types.EventsUrl = Field(
+        "",
+        description="where `events` go: `https://...` (batches of CloudEvents, signed by `EVENTS_KEY` in the job's "
+        "environment) or `sb://NAMESPACE.servicebus.windows.net/HUB` (Event Hubs, by the node's identity)",
+    )
+    events_anomalous: Annotated[float, Field(gt=0, le=100)] = Field(
+        50.0,
+        description="percent of a device's rows in a window that are anomalies: from there on it is anomalous",
+    )
+    events_runs: EventRuns = Field(
+        EventRuns.SCHEDULE, description="which runs have events: `schedule`, or `all`, those that were asked for too"
+    )
+    notify_url: setting_types.WebUrl = Field(
+        "",
+        description="where people are notified of runs that fail, are missed or recover, and of stuck sinks",
+    )
+    notify_format: NotifyFormat = Field(
+        NotifyFormat.CLOUDEVENTS, description='`cloudevents`, or `text`: `{"text": ...}`, as chats take it'
+    )
+    notify_key: str = Field(
+        "", json_schema_extra={setting_types.SECRET: True}, description="the key that signs notifications, HMAC-SHA-256"
+    )
+    notify_above: Annotated[float, Field(ge=0, le=100)] = Field(
+        5.0, description="percent of a run's models that fail; above it people are notified of a run that is partial"
     )
     read_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may read over HTTP")
     operate_key_sha256: KeyHash = Field("", description="SHA-256 of the key that may also start and cancel runs")

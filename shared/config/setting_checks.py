@@ -13,6 +13,7 @@ from shared.planning.completeness import WaitFor
 
 from .setting_types import parse_sinks
 
+_FALSE = ("false", "0", "no", "off", "f", "n")  # as pydantic reads a setting
 PREDICTIONS_FOLDER = "date=%Y-%m-%d/hour=%H/"  # of an hour's predictions, as in `shared/contract/paths.py`
 
 
@@ -44,9 +45,15 @@ def find_wait_problems(texts: Mapping[str, str]) -> list[str]:
 
 def find_sink_problems(texts: Mapping[str, str]) -> list[str]:
     """Settings that the sinks need and that are missing."""
-    if SinkKind.SQL in _list_sinks(texts) and not texts["sql_url"]:
-        return ["  SQL_URL: expected the database, for SINKS=sql, got nothing"]
-    return []
+    sinks = _list_sinks(texts)
+    problems = []
+    if SinkKind.SQL in sinks and not texts["sql_url"]:
+        problems.append("  SQL_URL: expected the database, for SINKS=sql, got nothing")
+    if SinkKind.EVENTS in sinks and not texts["events_url"]:
+        problems.append("  EVENTS_URL: expected where events go, for SINKS=events, got nothing")
+    if texts.get("predictions_folder", "").lower() in _FALSE and not {SinkKind.DELTA, SinkKind.SQL} & set(sinks):
+        problems.append("  PREDICTIONS_FOLDER: expected SINKS=delta or sql where it is false, to be read from")
+    return problems
 
 
 def _list_sinks(texts: Mapping[str, str]) -> Sequence[SinkKind]:

@@ -18,7 +18,7 @@ from shared.contract.windows import DAY, format_length, parse_length
 T = TypeVar("T")
 
 SQL_SCHEMES = ("postgresql", "mssql")
-SINKS = (SinkKind.DELTA, SinkKind.SQL)  # that there are jobs for
+SINKS = tuple(SinkKind)
 SECRET = "secret"  # noqa: S105  # marks a setting whose value is never shown
 
 
@@ -38,7 +38,7 @@ def parse_sinks(text: str) -> tuple[SinkKind, ...]:
     """Names of sinks with commas between them, in the order of their kinds. Raises Malformed."""
     names = [name.strip() for name in text.split(",")] if text.strip() else []
     if not set(names) <= set(SINKS) or len(names) != len(set(names)):
-        raise Malformed(f"expected {' or '.join(SINKS)}, or both with a comma between them, got {text!r}")
+        raise Malformed(f"expected {' or '.join(SINKS)}, or several with commas between them, got {text!r}")
     return tuple(kind for kind in SINKS if kind in names)
 
 
@@ -113,6 +113,31 @@ def _check_sql_url(text: str) -> str:
     return text
 
 
+def _check_web_url(text: str) -> str:
+    """A URL that may be a secret: the message has no text of it. Plain HTTP only on this machine."""
+    if text and not _is_web_url(text):
+        raise ValueError(f"expected https://HOST/..., got {len(text)} characters that are none")
+    return text
+
+
+def _check_events_url(text: str) -> str:
+    is_hub = re.fullmatch(r"sb://[A-Za-z0-9-]+(\.[a-z]+)+/[\w.-]+/?", text)
+    if text and not is_hub and not _is_web_url(text):
+        expected = "expected https://HOST/... or sb://NAMESPACE.servicebus.windows.net/HUB"
+        raise ValueError(f"{expected}, got {len(text)} characters that are none of these")
+    return text
+
+
+def _is_web_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return False
+    is_local = url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost")
+    is_plain = not re.search(r"[\s\x00-\x1f]", text) and url.password is None
+    return bool(url.hostname) and is_plain and (url.scheme == "https" or is_local)
+
+
 Length = Annotated[timedelta, parse_with(parse_length), AfterValidator(_check_window_length)]
 Duration = Annotated[timedelta, PlainValidator(_parse_duration)]
 Count = Annotated[int, Field(ge=1)]
@@ -125,6 +150,8 @@ KeyHash = Annotated[
     Field(json_schema_extra={SECRET: True}),
 ]
 SqlUrl = Annotated[str, AfterValidator(_check_sql_url), Field(json_schema_extra={SECRET: True})]
+WebUrl = Annotated[str, AfterValidator(_check_web_url), Field(json_schema_extra={SECRET: True})]
+EventsUrl = Annotated[str, AfterValidator(_check_events_url), Field(json_schema_extra={SECRET: True})]
 SqlTable = Annotated[
     str,
     _match_pattern(

@@ -76,7 +76,7 @@ def shown(name: str) -> str:
     spelled = {
         "storage": "*required*", "heartbeat": "*required*", "schedule": "`0 5 * * * *`", "chunk_size": "`auto`",
         "model_names": "`{device}[/{sensor}].{ext}`", "readings_columns": "as they are called",
-        "prune_predictions": "`false`", "rescore_late": "`false`", "wait_for": "",
+        "prune_predictions": "`false`", "predictions_folder": "`true`", "rescore_late": "`false`", "wait_for": "",
         "other_versions": "`warn`", "predictions_schema": "",
         "features": "", "missing_values": "", "window_origin": "", "model_formats": "", "readings_csv": "", "sinks": "",
     }  # fmt: skip
@@ -108,6 +108,7 @@ def test_settings_that_are_named_exist(path: Path) -> None:
         "NODE_CORES",
         "NUMBA_CACHE_DIR",
         "SQL_PASSWORD",
+        "EVENTS_KEY",
     }
     of_azd = set(re.findall(r"\$\{(\w+)", (ROOT / "infra" / "main.parameters.json").read_text()))
     assert named - set(settings.list_names()) - constants - of_azd == set()

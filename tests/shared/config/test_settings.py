@@ -15,6 +15,7 @@ from shared.control.loop import ControlOptions
 from shared.planning.chunking import ChunkSize
 from shared.planning.completeness import WaitFor
 from shared.planning.schedule import Schedule
+from shared.publishing.notices import NotifyOptions
 from shared.publishing.sink_options import SinkOptions
 
 AZURITE = {"STORAGE": "UseDevelopmentStorage=true", "HEARTBEAT": "0 * * * * *"}
@@ -39,9 +40,22 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         ("PREDICTIONS_CONTAINER", "readings", "expected another one than READINGS_CONTAINER, got 'readings'"),
         ("PREDICTIONS_CONTAINER", "models", "expected another one than MODELS_CONTAINER, got 'models'"),
         ("WORK_CONTAINER", "predictions", "expected another one than PREDICTIONS_CONTAINER, got 'predictions'"),
-        ("SINKS", "delta,parquet", "expected delta or sql, or both with a comma between them, got 'delta,parquet'"),
-        ("SINKS", "events", "expected delta or sql, or both with a comma between them, got 'events'"),
-        ("SINKS", "delta,delta", "expected delta or sql, or both with a comma between them, got 'delta,delta'"),
+        (
+            "SINKS",
+            "delta,parquet",
+            "expected delta or sql or events, or several with commas between them, got 'delta,parquet'",
+        ),
+        ("SINKS", "events", "expected where events go, for SINKS=events, got nothing"),
+        ("EVENTS_URL", "http://hub.example.org/x", "got 24 characters that are none of these"),
+        ("EVENTS_URL", "sb://hub/", "expected https://HOST/... or sb://NAMESPACE.servicebus.windows.net/HUB"),
+        ("NOTIFY_URL", "ftp://chat.example.org", "expected https://HOST/..., got 22 characters that are none"),
+        ("NOTIFY_ABOVE", "101", "less than or equal to 100"),
+        ("PREDICTIONS_FOLDER", "false", "expected SINKS=delta or sql where it is false, to be read from"),
+        (
+            "SINKS",
+            "delta,delta",
+            "expected delta or sql or events, or several with commas between them, got 'delta,delta'",
+        ),
         ("SINKS", "sql", "expected the database, for SINKS=sql, got nothing"),
         ("DELTA_PATH", "../predictions", "expected a folder such as fleet/predictions, of letters"),
         ("SQL_TABLE", "a.b.c", "expected TABLE or SCHEMA.TABLE, each of letters, digits and _, at most 48"),
@@ -55,7 +69,7 @@ def test_what_cannot_be_meant_is_refused(name: str, text: str, problem: str) -> 
         load_settings({**AZURITE, name: text, "CATCH_UP": "some"})
     first, *lines = str(caught.value).splitlines()
     assert first == "settings are wrong:"
-    blamed = "SQL_URL" if text == "sql" else name
+    blamed = {"sql": "SQL_URL", "events": "EVENTS_URL"}.get(text, name)
     assert [line.split(":")[0].strip() for line in lines if problem in line] == [blamed]
     assert sorted(line.split(":")[0].strip() for line in lines) == sorted([blamed, "CATCH_UP"])
 
@@ -68,6 +82,42 @@ def test_what_windows_wait_for_is_passed_on_and_folders_that_cannot_show_it_are_
         load_settings({**waits, "READINGS_PATH": "{device}/%Y/%m/%d/"})
     problem = "expected a READINGS_PATH without {...} and *, which is not supported yet, got '{device}/%Y/%m/%d/'"
     assert str(caught.value) == f"settings are wrong:\n  WAIT_FOR: {problem}"
+
+
+@pytest.mark.parametrize("name", ["EVENTS_URL", "NOTIFY_URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.org/sesame",
+        "http://example.org/sesame",
+        "https://me:sesame@example.org",
+        "https:sesame",
+        "sesame",
+    ],
+)
+def test_a_url_that_may_be_a_secret_is_never_shown(name: str, url: str) -> None:
+    with pytest.raises(Misconfigured, match=f"{name}: expected https://HOST/") as caught:
+        load_settings({**AZURITE, name: url})
+    assert "sesame" not in str(caught.value)
+
+
+def test_events_and_notifications_get_what_they_need() -> None:
+    values = {
+        **AZURITE,
+        "SINKS": "events,delta",
+        "EVENTS_URL": "sb://plant.servicebus.windows.net/changes",
+        "EVENTS_ANOMALOUS": "12.5",
+        "PREDICTIONS_FOLDER": "false",
+        "NOTIFY_URL": "https://chat.example.org/hook?key=1",
+        "NOTIFY_ABOVE": "0",
+    }
+    options = bootstrap.build_control_options(load_settings(values))
+    assert options.sinks[1] == SinkOptions(
+        SinkKind.EVENTS,
+        (("url", "sb://plant.servicebus.windows.net/changes"), ("percent", "12.5"), ("runs", "schedule")),
+    )
+    assert (options.predictions_folder, options.notify) == (False, NotifyOptions(is_set=True, above=0.0))
+    assert bootstrap.build_control_options(load_settings(AZURITE)).notify == NotifyOptions(is_set=False)
 
 
 @pytest.mark.parametrize("user", ["me:sesame", ":sesame", "me:"])
