@@ -155,14 +155,14 @@ EventsUrl = Annotated[str, AfterValidator(_check_events_url), Field(json_schema_
 SqlTable = Annotated[
     str,
     _match_pattern(
-        r"([A-Za-z_]\w{0,47}\.)?[A-Za-z_]\w{0,47}",
+        r"([A-Za-z_][A-Za-z0-9_]{0,47}\.)?[A-Za-z_][A-Za-z0-9_]{0,47}",
         "TABLE or SCHEMA.TABLE, each of letters, digits and _, at most 48 and no digit first",
     ),
 ]
 TablePath = Annotated[
     str,
     _match_pattern(
-        r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*",
+        r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*",
         "a folder such as fleet/predictions, of letters, digits, `.`, `_` and `-`",
     ),
     Field(min_length=1, max_length=200),

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from shared import bootstrap
+from shared.adapters.azure.blobs import AzureBlobs
 from shared.config.settings import list_names, load_settings
 from shared.contract.errors import Misconfigured
 from shared.contract.fleet.formats import ModelFormats
@@ -58,6 +59,8 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         ),
         ("SINKS", "sql", "expected the database, for SINKS=sql, got nothing"),
         ("DELTA_PATH", "../predictions", "expected a folder such as fleet/predictions, of letters"),
+        ("DELTA_PATH", "prédictions", "expected a folder such as fleet/predictions, of letters"),
+        ("SQL_TABLE", "prédictions", "expected TABLE or SCHEMA.TABLE, each of letters, digits and _, at most 48"),
         ("SQL_TABLE", "a.b.c", "expected TABLE or SCHEMA.TABLE, each of letters, digits and _, at most 48"),
         ("SQL_URL", "mysql://me@db:3306/fleet", "got 24 characters that are none of these"),
         ("SQL_URL", "postgresql://db:5432/fleet", "expected postgresql://USER@HOST:5432/DATABASE"),
@@ -146,6 +149,24 @@ def test_sinks_get_their_target_and_no_password() -> None:
         SinkOptions(SinkKind.DELTA, (("url", "http://127.0.0.1:10000/devstoreaccount1/tables/a/b"),)),
         SinkOptions(SinkKind.SQL, (("url", database), ("table", "plant.scores"))),
     )
+
+
+@pytest.mark.parametrize(
+    ("sinks", "missing", "calls"),
+    [
+        ("", "'tables'", []),
+        ("delta", "", ["looked"]),  # it exists, or the app may not look, as at Azure
+        ("delta", "'tables'", ["looked", "created"]),
+    ],
+)
+def test_the_container_of_tables_is_created_only_where_it_is_known_to_be_missing(
+    sinks: str, missing: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(AzureBlobs, "describe_missing", lambda _: made.append("looked") or missing)
+    monkeypatch.setattr(AzureBlobs, "ensure_container", lambda _: made.append("created") or True)
+    assert bootstrap.create_tables_container(load_settings({**AZURITE, "SINKS": sinks})) == ("created" in calls)
+    assert made == calls
 
 
 @pytest.mark.parametrize(
