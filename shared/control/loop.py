@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shared.contract.errors import Conflict, Misconfigured, NotFound, Unavailable
+from shared.contract.errors import Conflict, FleetError, Misconfigured, NotFound, Unavailable
+from shared.contract.publishing.sinks import SinkKind
 from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
 from shared.planning.late_round_writer import LateRoundWriter
@@ -32,10 +33,10 @@ from .defaults import settle_defaults
 from .late_rounds import LateRoundOpener
 from .open_runs import RunOpener
 from .options import ControlOptions
-from .outbox import Outbox
-from .past_runs import note_unpublished, offer_past_runs
-from .publisher import Publisher
 from .services import Services
+from .sinks.outbox import Outbox
+from .sinks.past_runs import note_unpublished, offer_past_runs
+from .sinks.publisher import Publisher
 from .tick import Tick
 from .window_gate import WindowGate
 
@@ -115,13 +116,14 @@ class ControlPlane:
         tick.assumes_features = bool(beat.assumes_features)
         beat = self._open_runs(beat, tick)
         runs = self.ledger.list_watched_runs()
-        sinks = self.publisher.read_sinks()
+        sinks = self.publisher.read_sinks(tick)
         jobs = self._observe_jobs(runs, sinks, tick)
         self._advance_runs(runs, jobs, tick)
         offer_past_runs(self.ledger, self.publisher, tick)
         entries = self.publisher.list_open(tick)
-        self.publisher.advance_sinks(sinks, entries, jobs, tick)
-        self._notify(entries, tick)
+        if entries is not None:
+            self.publisher.advance_sinks(sinks, entries, jobs, tick)
+            self._notify([sink.kind for sink in sinks], entries, tick)
         pruned_at = self._prune_runs(beat, tick)
         beat = replace(
             beat,
@@ -171,12 +173,12 @@ class ControlPlane:
             complete = False
         return tick.now if complete else beat.pruned_at
 
-    def _notify(self, entries: Sequence[Publication], tick: Tick) -> None:
+    def _notify(self, kinds: Sequence[SinkKind], entries: Sequence[Publication], tick: Tick) -> None:
         """Notify people of sinks, and send what waits. It stops nothing else."""
         try:
-            self._outbox.note_sinks([sink.kind for sink in self.options.sinks], entries, tick.now)
+            self._outbox.note_sinks(kinds, entries, tick.now)
             self._outbox.send_notices(tick)
-        except (Conflict, Unavailable) as error:
+        except FleetError as error:
             log.warning("notifications wait for the next tick: %s", error)
 
     def _save_heartbeat(self, beat: Heartbeat) -> Heartbeat:

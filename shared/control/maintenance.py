@@ -25,7 +25,7 @@ from shared.tracking import observe, run_tracker
 
 from .commit import get_original
 from .options import ControlOptions
-from .publisher import Publisher
+from .sinks.publisher import Publisher
 
 log = logging.getLogger(__name__)
 

@@ -60,7 +60,8 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared.planning": _PORTS,
     "shared.tracking": _PLANNING,
     "shared.publishing": _TRACKING,
-    "shared.control": _TRACKING | {"shared.publishing"},
+    "shared.control": _TRACKING | {"shared.publishing", "shared.control.sinks"},
+    "shared.control.sinks": _TRACKING | {"shared.publishing", "shared.control.options", "shared.control.tick"},
     "shared.api": _STATE
     | {"shared.ports", "shared.planning.backfill", "shared.publishing"}
     | {"shared.control.services", "shared.control.options"},

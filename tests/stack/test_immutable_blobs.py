@@ -22,7 +22,7 @@ from shared.contract.windows import Window
 from shared.control.commit import copy_parts, has_earlier_parts
 from shared.control.maintenance import prune_runs
 from shared.control.options import ControlOptions
-from shared.control.publisher import Publisher
+from shared.control.sinks.publisher import Publisher
 from shared.state.runs import Chunk, Phase, Result, Run
 from tests.scorer.commands.test_upgrade_predictions import fill, name, upgrade
 from tests.stack.immutable import Policies, Protection, guard_storage

@@ -15,8 +15,8 @@ from shared.contract.errors import Unavailable
 from shared.contract.publishing.documents import PublicationResult
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.contract.windows import Window
-from shared.control import past_runs
 from shared.control.loop import ControlPlane
+from shared.control.sinks import past_runs
 from shared.publishing import publications, sink_job
 from shared.publishing.sink_options import SinkOptions
 from shared.state.publications import Publication, PublicationState, Sink

@@ -24,7 +24,7 @@ from shared.contract.summaries.predicted import LabelCount, Predicted
 from shared.contract.windows import DAY, Window
 from shared.control import maintenance
 from shared.control.options import ControlOptions
-from shared.control.publisher import Publisher
+from shared.control.sinks.publisher import Publisher
 from shared.publishing.sink_options import SinkOptions
 from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
 from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run

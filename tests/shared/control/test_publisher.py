@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster
 from shared.contract import paths
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Malformed, Unavailable
 from shared.contract.publishing.documents import PublicationItem, PublicationResult, PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.ports import JobSpec, Refusal
@@ -20,7 +21,7 @@ from shared.state.requests import RequestKind
 from shared.state.runs import Phase
 from tests.storm.publishing import MemoryTable
 from tests.storm.scenarios import FLEET, calm_calls, is_held
-from tests.storm.world import WINDOW, World
+from tests.storm.world import BEAT, WINDOW, World
 
 HOUR = timedelta(hours=1)
 
@@ -227,3 +228,29 @@ def test_people_are_notified_of_windows_that_were_missed() -> None:
         run.id for run in world.ledger._runs.values() if run.phase is Phase.MISSED
     ]
     assert missed
+
+
+@pytest.mark.parametrize("method", ["read_sink", "list_open_publications"])
+def test_a_record_of_sinks_that_cannot_be_read_stops_no_run(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    error = Malformed("row sinks/sink-delta: expected schema 2, got 3") if method == "read_sink" else Unavailable("503")
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            if name == method:
+                return self.fail
+            return getattr(world.sinks, name)
+
+        def fail(self, *_: object) -> None:
+            raise error
+
+    sound, world.plane = world.plane, replace(world.plane, sinks=Broken())
+    beat(world, 12)
+
+    assert world.ledger.read_run(WINDOW).phase is Phase.PARTIAL
+    assert world.ledger.read_heartbeat().ticked_at == world.now - BEAT
+    assert str(error) in world.ledger.read_heartbeat().trouble
+    assert str(error) in caplog.text
+    world.plane = sound
+    world.beat_until_quiet()
+    is_held(world)

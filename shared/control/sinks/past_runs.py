@@ -13,6 +13,7 @@ from datetime import timedelta
 from shared.contract.errors import Conflict, Malformed, Unavailable
 from shared.contract.text import clip_text
 from shared.contract.windows import MINUTE, Window
+from shared.control.tick import Tick
 from shared.ports import Ledger
 from shared.publishing.published_range import PublishedRange
 from shared.state.publications import Publication
@@ -20,7 +21,6 @@ from shared.state.requests import Request
 from shared.state.runs import Heartbeat
 
 from .publisher import Publisher
-from .tick import Tick
 
 log = logging.getLogger(__name__)
 

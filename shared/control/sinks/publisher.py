@@ -15,28 +15,25 @@ from shared.contract import paths
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.contract.publishing.documents import (
     PublicationItem,
-    PublishedPart,
     PublishingManifest,
     PublishingReport,
     build_publish_command,
 )
 from shared.contract.publishing.sinks import CHUNK, SinkKind, make_publishing_run
-from shared.contract.windows import Window
+from shared.control.options import ControlOptions
+from shared.control.tick import Tick
 from shared.ports import Blobs, Cluster, JobSpec, JobStatus, Ledger, SinkLedger
 from shared.publishing import publications, sink_job
 from shared.state.publications import Publication, PublicationState, Sink
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import AttemptState, Run
-from shared.tracking import observe, run_tracker
+from shared.tracking import observe
 
-from .options import ControlOptions
-from .tick import Tick
+from .items import ItemSelector
 
 log = logging.getLogger(__name__)
 
-MOST_RUNS = 24  # of one job: a report comes soon, and a kill repeats little
 KEPT_JOBS = 200  # of a sink: the manifest, the report and the log of earlier ones are deleted
-MOST_PARTS = 5_000  # of one job, but for a single run
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +47,23 @@ class Publisher:
     options: ControlOptions
 
     @property
+    def _items(self) -> ItemSelector:
+        return ItemSelector(self.ledger)
+
+    @property
     def _kinds(self) -> Sequence[SinkKind]:
         return [sink.kind for sink in self.options.sinks]
 
-    def read_sinks(self) -> Sequence[Sink]:
-        """The rows of the sinks that are set."""
-        return [self.sinks.read_sink(kind) for kind in self._kinds]
+    def read_sinks(self, tick: Tick) -> Sequence[Sink]:
+        """The rows of the sinks that are set; one that cannot be read is left out of this tick. Runs do not wait."""
+        sinks = []
+        for kind in self._kinds:
+            try:
+                sinks.append(self.sinks.read_sink(kind))
+            except (Malformed, Unavailable) as error:
+                log.error("sink=%s is not known at this tick: %s", kind, error)  # noqa: TRY400  # the trace says no more
+                tick.trouble = tick.trouble or f"sink {kind}: {error}"
+        return sinks
 
     def offer_run(self, run: Run, tick: Tick) -> None:
         """Ask each sink to hold what the run holds now, whose round has ended. Raises Conflict."""
@@ -99,11 +107,16 @@ class Publisher:
         if self.options.sinks:
             self.sinks.remove_publications(run_id)
 
-    def list_open(self, tick: Tick) -> Sequence[Publication]:
-        """What the sinks lack."""
+    def list_open(self, tick: Tick) -> Sequence[Publication] | None:
+        """What the sinks lack; None where that is not known at this tick."""
         if not self.options.sinks:
             return ()
-        listed = self.sinks.list_open_publications()
+        try:
+            listed = self.sinks.list_open_publications()
+        except Unavailable as error:
+            log.warning("sinks wait for the next tick: %s", error)
+            tick.trouble = tick.trouble or str(error)
+            return None
         entries = {(entry.sink, entry.run): entry for entry in listed if entry.sink in self._kinds}
         tick.unpublished = publications.find_oldest(entries.values())
         return list(entries.values())  # a page may come twice
@@ -139,7 +152,7 @@ class Publisher:
             sink = self._release_job(sink, tick)
             if sink.not_before > tick.now or not publications.select_due(entries, sink.kind, tick.now):
                 return
-            if items := self._select_items(sink.kind, entries, tick):
+            if items := self._items.select_items(sink.kind, entries, tick.now):
                 sink = self.sinks.save_sink(sink_job.start_job(sink, tick.now))
                 self._submit_job(sink, entries, self._write_manifest(sink, items), tick)
             return
@@ -254,73 +267,10 @@ class Publisher:
         try:
             return self._read_manifest(sink)
         except NotFound:
-            return self._write_manifest(sink, self._select_items(sink.kind, entries, tick))
+            return self._write_manifest(sink, self._items.select_items(sink.kind, entries, tick.now))
 
     def _read_manifest(self, sink: Sink) -> PublishingManifest:
         return PublishingManifest.from_bytes(self.work.read(paths.publishing_manifest_path(sink.run)))
-
-    # What a job is to publish
-
-    def _select_items(self, kind: SinkKind, entries: Sequence[Publication], tick: Tick) -> Sequence[PublicationItem]:
-        """The runs that are due, as many as a job takes. A run that is open again is published when its round ends."""
-        items: list[PublicationItem] = []
-        n_parts = 0
-        for entry in publications.select_due(entries, kind, tick.now):
-            item = self._build_item(entry)
-            if item is None:
-                continue
-            n_parts += len(item.parts)
-            if items and n_parts > MOST_PARTS:
-                break
-            items.append(item)
-            if len(items) == MOST_RUNS:
-                break
-        return items
-
-    def _build_item(self, entry: Publication) -> PublicationItem | None:
-        is_first = entry.published_round is None
-        if entry.is_removal:
-            return PublicationItem(entry.run, entry.round, entry.revision, is_removal=True, is_first=is_first)
-        try:
-            run = self.ledger.read_run(entry.run)
-        except NotFound as error:
-            log.warning("run=%s sink=%s: %s", entry.run, entry.sink, error)
-            return None
-        if not run.phase.terminal or run.round != entry.round:
-            return None
-        parts = self._list_parts(run)
-        if parts is None:
-            return None
-        return PublicationItem(
-            entry.run,
-            entry.round,
-            entry.revision,
-            is_first=is_first,
-            asked_by=run.asked_by,
-            parts=parts,
-            earlier=self._list_earlier(run) if entry.sink is SinkKind.EVENTS else (),
-        )
-
-    def _list_parts(self, run: Run) -> tuple[PublishedPart, ...] | None:
-        """The committed parts of a run; None where its chunks are not listed as its row sums them up."""
-        chunks = {chunk.id: chunk for chunk in self.ledger.list_chunks(run.id)}
-        if not run_tracker.is_sum_of(run, list(chunks.values())):
-            return None
-        return tuple(
-            PublishedPart(chunk.id, chunk.committed.attempt, replace(part, etag=""))
-            for _, chunk in sorted(chunks.items())
-            if chunk.committed
-            for part in chunk.committed.parts
-        )
-
-    def _list_earlier(self, run: Run) -> tuple[PublishedPart, ...]:
-        """The committed parts of the window before; none where it has no run that is over."""
-        window = Window(run.window.start - run.window.length, run.window.length)
-        try:
-            earlier = self.ledger.read_run(window.id)
-        except NotFound:
-            return ()
-        return (self._list_parts(earlier) or ()) if earlier.phase.terminal else ()
 
     def _has_run(self, run_id: str) -> bool:
         try:

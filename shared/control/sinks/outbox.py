@@ -13,14 +13,13 @@ from datetime import datetime
 from shared.contract.errors import Conflict, FleetError, NotFound
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.windows import Window
+from shared.control.tick import Tick
 from shared.ports import Ledger, Notifier, SinkLedger
 from shared.publishing import notices
 from shared.publishing.notices import NotifyOptions
 from shared.state.notices import Notice
 from shared.state.publications import Publication
 from shared.state.runs import Phase, Run
-
-from .tick import Tick
 
 log = logging.getLogger(__name__)
 
