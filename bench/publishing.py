@@ -1,9 +1,11 @@
 """`python -m bench.publishing SINK`: what publishing a run costs the job, in CPU of its process, without the server's.
 
 PARTS parts of ROWS rows each, as nodes write them, in a folder: they are read, compared with their MD5 and given to
-the sink, in a fresh process. The second of two runs counts: the first has the imports, and creates the table. `sql`
-is a real PostgreSQL on this machine, without fsync; with `--url` it is the database there, as SQL_URL has it, the
-environment's SQL_PASSWORD its password, and a table that stays: so it is also a check of a database (docs/sql.md).
+the sink, in a fresh process. The second of two runs counts: the first has the imports. `delta` is a Delta table in a
+folder, which has as many runs already as `--held` says, of PARTS files each; the second run opens it. `sql` is a real
+PostgreSQL on this machine, without fsync, in whose table the first run is; with `--url` it is the database there, as
+SQL_URL has it, the environment's SQL_PASSWORD its password, and a table that stays: so it is also a check of a database
+(docs/sql.md).
 
 Prints Markdown. With `--into FILE` it also takes the place of what stands there between the marks.
 """
@@ -13,21 +15,26 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
 import os
+import shutil
 import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.transaction import AddAction
 
 from local import postgres
-from scorer.commands.publish_runs import open_sink
+from scorer.commands.publish_runs import SinkSecrets, open_sink
 from scorer.predictions.table import SCHEMA, PartWriter, encode_texts
+from scorer.sinks.delta import PARTITIONS, TABLE_SCHEMA
 from scorer.sinks.parts import Parts
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Part
@@ -40,8 +47,9 @@ from .measure import Cost, format_table, measure_cost, run_alone
 
 BEGIN, END = "<!-- publishing -->\n", "<!-- /publishing -->"
 PARTS, ROWS, ROUNDS = 18, 100_000, 3
+HELD = (0, 1_000, 10_000)  # runs that a Delta table has before: hours of more than a year at the most
 RUNS = ("20261121T0600Z-PT1H", "20261121T0700Z-PT1H")
-PACKAGES = ("pyarrow", "adbc-driver-postgresql")
+PACKAGES = ("pyarrow", "deltalake", "adbc-driver-postgresql")
 
 
 def write_parts(root: Path, run: str, n_parts: int, n_rows: int) -> PublicationItem:
@@ -72,14 +80,74 @@ def write_parts(root: Path, run: str, n_parts: int, n_rows: int) -> PublicationI
 def publish(
     sink: SinkKind, target: Mapping[str, str], password: str, root: str, items: Sequence[PublicationItem]
 ) -> Cost:
-    """The cost of the last item."""
+    """The cost of the last item, in a sink that is open."""
     manifest = PublishingManifest(sink, 1, "bench", "", tuple(items), dict(target))
-    parts, cost = Parts(Folder(Path(root))), Cost()
-    with closing(open_sink(manifest, "", password)) as opened:
+    work, cost = Folder(Path(root)), Cost()
+    with closing(open_sink(manifest, work, secrets=SinkSecrets(password))) as opened:
         for item in items:
             with measure_cost(Counter()) as cost:
-                opened.publish(item, parts)
+                opened.publish(item, Parts(work))
     return cost
+
+
+def publish_to_table(table: str, small: str, root: str, items: Sequence[PublicationItem]) -> Cost:
+    """The cost of the last item in a Delta table that is opened for it; the first goes to another one, *small*."""
+    work, costs = Folder(Path(root)), []
+    for folder, item in zip((small, table), items, strict=True):
+        manifest = PublishingManifest(SinkKind.DELTA, 1, "bench", "", (item,), {"url": Path(folder).as_uri()})
+        with measure_cost(Counter()) as cost, closing(open_sink(manifest, work)) as opened:
+            opened.publish(item, Parts(work))
+        costs.append(cost)
+    return costs[-1]
+
+
+def make_table(folder: Path, runs: int, n_parts: int) -> None:
+    """A Delta table of so many runs in one commit, and a checkpoint; it has no files, which publishing never reads."""
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    windows = [Window(start + hour * timedelta(hours=1), timedelta(hours=1)) for hour in range(runs)]
+    table = DeltaTable.create(str(folder), TABLE_SCHEMA, partition_by=list(PARTITIONS))
+    actions = [
+        AddAction(
+            f"date={window.start:%Y-%m-%d}/hour={window.start.hour}/run={window.id}/"
+            f"{window.id}-c{part:05}-1-0-{part:016x}.parquet",
+            1_000_000,
+            {"date": f"{window.start:%Y-%m-%d}", "hour": str(window.start.hour), "run": window.id},
+            1_767_225_600_000,
+            True,
+            json.dumps(
+                {
+                    "numRecords": 100_000,
+                    "minValues": {"time": f"{window.start:%Y-%m-%dT%H:%M:%S}.000Z", "device": f"pump-{part:09}"},
+                    "maxValues": {"time": f"{window.start:%Y-%m-%dT%H}:59:00.000Z", "device": f"pump-{part + 1:09}"},
+                    "nullCount": {"time": 0, "device": 0},
+                }
+            ),
+        )
+        for window in windows
+        for part in range(n_parts)
+    ]
+    transactions = [Transaction(f"bench/{window.id}", 0) for window in windows]
+    if actions:
+        properties = CommitProperties(app_transactions=transactions)
+        table.create_write_transaction(
+            actions, "append", table.schema(), list(PARTITIONS), commit_properties=properties
+        )
+        table.update_incremental()
+        table.create_checkpoint()
+
+
+def measure_delta(held: int, n_parts: int, n_rows: int, rounds: int) -> list[object]:
+    """A line of the table for a Delta table that has so many runs: medians of *rounds*."""
+    costs = []
+    with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as folder:
+        items = [write_parts(Path(root), run, n_parts, n_rows) for run in RUNS]
+        make_table(Path(folder) / "table", held, n_parts)
+        for number in range(rounds):
+            table, small = Path(folder) / f"copy-{number}", Path(folder) / f"small-{number}"
+            shutil.copytree(Path(folder) / "table", table)
+            small.mkdir()
+            costs.append(run_alone(publish_to_table, str(table), str(small), root, items))
+    return _make_line(f"delta, {held:,} runs before", n_parts, n_parts * n_rows, costs)
 
 
 @contextmanager
@@ -111,7 +179,10 @@ def measure_sink(name: str, url: str, n_parts: int, n_rows: int, rounds: int) ->
         for _ in range(rounds):
             with SINKS[name](url) as (kind, target, password):
                 costs.append(run_alone(publish, kind, target, password, root, items))
-    total = n_parts * n_rows
+    return _make_line(name, n_parts, n_parts * n_rows, costs)
+
+
+def _make_line(name: str, n_parts: int, total: int, costs: Sequence[Cost]) -> list[object]:
     cpu, seconds = (statistics.median(getattr(cost, each) for cost in costs) for each in ("cpu", "seconds"))
     peak = max((cost.mebibytes or 0 for cost in costs), default=0)
     return [name, n_parts, total, total / cpu, total / seconds, cpu, seconds, peak]
@@ -120,19 +191,23 @@ def measure_sink(name: str, url: str, n_parts: int, n_rows: int, rounds: int) ->
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.publishing", description=__doc__)
-    parser.add_argument("sinks", nargs="*", choices=list(SINKS), default=list(SINKS), metavar="SINK")
+    parser.add_argument("sinks", nargs="*", choices=["delta", *SINKS], default=["delta", *SINKS])
     parser.add_argument("--parts", type=int, default=PARTS)
     parser.add_argument("--rows", type=int, default=ROWS, help="of a part")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--held", type=int, nargs="+", default=HELD, help="runs that a Delta table has before")
     parser.add_argument("--url", default="", help="of a database that is there; measured once")
     parser.add_argument("--into", type=Path)
     options = parser.parse_args()
     machine = describe_machine(PACKAGES)
     head = ("Sink", "parts", "rows", "rows a second of CPU", "rows a second", "CPU, s", "seconds", "MiB")
-    rows = [
-        measure_sink(name, options.url, options.parts, options.rows, 1 if options.url else options.rounds)
-        for name in options.sinks
-    ]
+    rows = []
+    for name in options.sinks:
+        if name == "delta":
+            rows += [measure_delta(held, options.parts, options.rows, options.rounds) for held in options.held]
+        else:
+            rounds = 1 if options.url else options.rounds
+            rows.append(measure_sink(name, options.url, options.parts, options.rows, rounds))
     write_table(options.into, BEGIN, END, f"{machine}\n\n{format_table(head, rows)}\n")
 
 

@@ -66,13 +66,14 @@ class DeltaSink:
                 table = self._open_table()
                 stored = table.transaction_version(application)
                 if self._holds(table, item, stored, version):
-                    return self._make_result(item, table)
+                    return _make_result(item, table.version())
                 if stored is not None and stored >= version:
                     message = f"{self.url} has revision {stored // 2} of {item.run}, expected at most {item.revision}"
                     raise SinkError(SinkReason.AHEAD, message, ahead=stored // 2)
                 actions = [] if item.is_removal else self._write_files(item, parts)
                 try:
                     self._commit(table, item, actions, application, version)
+                    return _make_result(item, table.version() + 1)
                 except CommitFailedError as conflict:  # somebody else wrote: look again what is there
                     error = conflict
         raise SinkError(SinkReason.CONFLICT, f"{self.url}: others wrote to it at each of {TRIES} tries: {error}")
@@ -140,12 +141,14 @@ class DeltaSink:
             commit_properties=CommitProperties(
                 custom_metadata={"fleetscore": f"{item.run} round {item.round}{' removed' * item.is_removal}"},
                 app_transactions=[Transaction(application, version)],
+                max_commit_retries=0,  # so that the commit is the very next version; `publish` tries again
             ),
             post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
         )
 
-    def _make_result(self, item: PublicationItem, table: Any) -> PublicationResult:
-        return PublicationResult.for_item(item, rows=item.rows, stored=f"version {table.version()}")
+
+def _make_result(item: PublicationItem, number: int) -> PublicationResult:
+    return PublicationResult.for_item(item, rows=item.rows, stored=f"version {number}")
 
 
 def _list_names(item: PublicationItem) -> list[str]:

@@ -32,3 +32,14 @@ def test_a_database_that_is_there_is_checked(
     finally:
         server.stop()
     assert capsys.readouterr().out.startswith("The tables fleetscore_check_")
+
+
+def test_a_delta_table_is_measured_by_how_many_runs_it_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["delta", "--parts", "2", "--rows", "600", "--rounds", "1", "--held", "0", "30"]
+    monkeypatch.setattr(sys, "argv", ["publishing", *options])
+    publishing.main()
+    *_, empty, full = capsys.readouterr().out.strip().splitlines()
+    assert empty.startswith("| delta, 0 runs before | 2 | 1,200 | ")
+    assert full.startswith("| delta, 30 runs before | 2 | 1,200 | ")
