@@ -66,8 +66,8 @@ param maxInstances int = 40
 @description('WAIT_FOR: what a window waits for before it is scored, marker:NAME or next-folder. Only where it is set the app may list the readings.')
 param waitFor string = ''
 
-@description('SINKS: what runs are published to besides the container of predictions. With delta, nodes may write to a container of its own, tables; sql needs SQL_URL among the settings below.')
-@allowed(['', 'delta', 'sql', 'delta,sql'])
+@description('SINKS: what runs are published to besides the container of predictions. With delta, nodes may write to a container of its own, tables; sql needs SQL_URL among the settings below, events EVENTS_URL.')
+@allowed(['', 'delta', 'sql', 'events', 'delta,sql', 'delta,events', 'sql,events', 'delta,sql,events'])
 param sinks string = ''
 
 @description('More settings of the app, by name, such as { WINDOW: \'PT15M\' }: what README.md lists. They win over what the template says.')
@@ -187,7 +187,7 @@ param personType string = 'User'
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName, app: 'fleetscore' }
 var image = 'fleetscore-scorer'
-var withDelta = sinks == 'delta' || sinks == 'delta,sql'
+var withDelta = contains(sinks, 'delta')
 var useBatch = cluster == 'batch'
 var idle = keepWarm ? minutesBetweenRuns + 15 : idleMinutes
 

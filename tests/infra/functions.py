@@ -78,6 +78,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "string": str,
     "max": max,
     "length": len,
+    "contains": lambda given, item: item in given,  # of a text, a list or an object, as Bicep has it
     "empty": lambda given: not given,
     "take": lambda given, size: given[:size],
     "last": lambda given: given[-1],
