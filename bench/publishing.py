@@ -191,7 +191,7 @@ def _make_line(name: str, n_parts: int, total: int, costs: Sequence[Cost]) -> li
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.publishing", description=__doc__)
-    parser.add_argument("sinks", nargs="*", choices=["delta", *SINKS], default=["delta", *SINKS])
+    parser.add_argument("sinks", nargs="*", metavar="SINK", help=f"delta, {', '.join(SINKS)}; all of them")
     parser.add_argument("--parts", type=int, default=PARTS)
     parser.add_argument("--rows", type=int, default=ROWS, help="of a part")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -202,7 +202,7 @@ def main() -> None:
     machine = describe_machine(PACKAGES)
     head = ("Sink", "parts", "rows", "rows a second of CPU", "rows a second", "CPU, s", "seconds", "MiB")
     rows = []
-    for name in options.sinks:
+    for name in options.sinks or ["delta", *SINKS]:
         if name == "delta":
             rows += [measure_delta(held, options.parts, options.rows, options.rounds) for held in options.held]
         else:
