@@ -258,7 +258,7 @@ class ControlPlane:
         is_heard = bool(self.options.sinks) or self.options.notify.is_set
         if not (is_heard and run.phase.terminal) or run.offered_round == run.round:
             return run
-        self.publisher.offer_run(run, tick)
+        self.publisher.offer_run(run, tick.now)
         self._outbox.note_run(run, tick.now)
         return self._save_run(run, replace(run, offered_round=run.round))
 

@@ -65,12 +65,19 @@ class Publisher:
                 tick.trouble = tick.trouble or f"sink {kind}: {error}"
         return sinks
 
-    def offer_run(self, run: Run, tick: Tick) -> None:
+    def offer_run(self, run: Run, now: datetime) -> None:
         """Ask each sink to hold what the run holds now, whose round has ended. Raises Conflict."""
         stored = [(kind, self._find_publication(kind, run.id)) for kind in self._kinds]
-        requests = [publications.ask_publication(entry, kind, run, tick.now) for kind, entry in stored]
+        requests = [publications.ask_publication(entry, kind, run, now) for kind, entry in stored]
         for entry in self.sinks.save_publications([entry for entry in requests if entry]):
             log.info("run=%s round=%d sink=%s pending", run.id, entry.round, entry.sink)
+
+    def offer_restored_run(self, run_id: str, now: datetime) -> None:
+        """Ask each sink to hold a run that a rebuild has restored: a job finds what the sink has of it already."""
+        run = self.ledger.read_run(run_id)
+        if self.options.sinks and run.phase.terminal:
+            self.offer_run(run, now)
+            self.ledger.save_run(replace(run, offered_round=run.round))
 
     def offer_past_run(self, run: Run, kind: SinkKind, request: Request, now: datetime) -> None:
         """Ask a sink to hold a run that is over, as a person requested. Raises Conflict.

@@ -26,6 +26,7 @@ from shared.control import maintenance
 from shared.control.options import ControlOptions
 from shared.control.sinks.publisher import Publisher
 from shared.publishing.sink_options import SinkOptions
+from shared.state.publications import PublicationState
 from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
 from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run
 from tests.storm.fault_plan import BY_NAME, Exposed, Killed, Weather
@@ -543,6 +544,32 @@ def test_the_command_restores_and_tells(capsys: pytest.CaptureFixture[str], monk
     assert capsys.readouterr().out == f"{WINDOW}: partial, 2 of 3 models scored\n1 runs restored\n"
     assert command.main(["rebuild"]) == 0
     assert capsys.readouterr().out == "0 runs restored\n"
+
+
+def test_the_command_asks_sinks_for_what_it_restores_and_they_say_what_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The ledger and the record of sinks are lost; the sink itself is not, and is of the round before."""
+    world = World({"pump1": None, "pump2": None}, publishes=True)
+    world.beat_until_quiet()
+    held = dict(world.table.held)
+    world.ledger, world.sinks = MemoryLedger(world.tokens), MemorySinkLedger(world.tokens)
+    world.before = {}, {}
+    world.plane = world.host()
+    monkeypatch.setattr(command.settings, "load_settings", lambda: None)
+    monkeypatch.setattr(bootstrap, "build_control_plane", lambda _: world.plane)
+
+    assert command.main(["rebuild"]) == 0
+
+    (entry,) = world.sinks.list_open_publications()
+    assert (entry.run, entry.state) == (WINDOW, PublicationState.PENDING)
+    assert world.sinks.read_sink(SinkKind.DELTA).next_number == 2
+    world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), ticked_at=NOON))
+    for _ in range(8):
+        world.beat()
+    done = world.sinks.read_publication(SinkKind.DELTA, WINDOW)
+    assert (done.state, done.job) == (PublicationState.DONE, 2)
+    assert world.table.held == held  # nothing was written again
 
 
 def test_runs_that_were_over_before_a_sink_was_set_are_requested_by_the_command(
