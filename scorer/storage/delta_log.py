@@ -13,6 +13,7 @@ import pyarrow as pa
 from scorer.errors import Unscorable
 from shared.contract.errors import Unavailable
 from shared.contract.reasons import Reason
+from shared.contract.text import get_first_line
 
 if TYPE_CHECKING:
     from .blob_store import Container
@@ -72,9 +73,9 @@ def open_delta_table(container: Container, folder: str) -> Any:
         table = DeltaTable(url, storage_options=options)
         _check_features(table)
     except DeltaError as error:
-        raise _refuse(f"is a Delta table that cannot be read: {_clean(error)}; {_EXPORT}") from error
+        raise _refuse(f"is a Delta table that cannot be read: {get_first_line(error)}; {_EXPORT}") from error
     except (OSError, ValueError) as error:  # of the store
-        raise Unavailable(f"the Delta table in {folder or 'the container'}: {_clean(error)}") from error
+        raise Unavailable(f"the Delta table in {folder or 'the container'}: {get_first_line(error)}") from error
     return table
 
 
@@ -120,7 +121,3 @@ def _format_key(value: Any) -> str:
 
 def _refuse(message: str) -> Unscorable:
     return Unscorable(Reason.UNREADABLE_READINGS, message)
-
-
-def _clean(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

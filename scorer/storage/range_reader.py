@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from shared.contract.errors import PROTECTIONS, Misconfigured, NotFound, Protected, Unavailable, describe_protection
-from shared.contract.text import clip_text
+from shared.contract.text import clip_text, get_first_line
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -202,7 +202,7 @@ def translate_errors(url: str, path: str) -> Iterator[None]:
         if "403 Forbidden" in str(error):  # of a listing, which obstore has no class for
             raise AccessDenied(f"{url} refused to list {path!r}: {_ROLE}") from error
         raise _explain_missing_container(url, error) or Unavailable(
-            f"{path!r} in {url}: {str(error).splitlines()[0]}"
+            f"{path!r} in {url}: {get_first_line(error)}"
         ) from error
 
 

@@ -29,7 +29,7 @@ from shared.contract.errors import Malformed, NotFound, Unavailable
 from shared.contract.fleet.formats import MLMODEL
 from shared.contract.fleet.listing import find_companion
 from shared.contract.model_names import Blob, ModelNames, find_id_problem
-from shared.contract.text import clip_text, make_digest
+from shared.contract.text import clip_text, get_first_line, make_digest
 
 from .folders import check_target
 
@@ -169,7 +169,7 @@ def _name_table(table: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise Unavailable(f"--delta: cannot read {table}: {clip_text(str(error).splitlines()[0])}") from error
+        raise Unavailable(f"--delta: cannot read {table}: {clip_text(get_first_line(error))}") from error
 
 
 def _check_columns(source: pa.dataset.Dataset, columns: TableColumns) -> None:
