@@ -36,7 +36,8 @@ _VALUES: Mapping[str, set[str]] = {
     "dataCategory": {"Time"},
 }
 _WITH_EXPRESSION = {"measure", "expression", "partition", "column", "annotation"}
-_NAME = r"(?:'(?:[^']|'')+'|[A-Za-z_][\w.-]*)"
+_QUOTED = r"'(?:[^']|'')+'"
+_NAME = rf"(?:{_QUOTED}|[A-Za-z_][\w-]*)"
 _OBJECT = re.compile(rf"(?P<kind>[a-z]+)(?: (?P<name>(?:table )?{_NAME}))?(?: =(?P<expression>.*))?")
 _PROPERTY = re.compile(r"(?P<name>[A-Za-z]+): (?P<value>\S.*)")
 
@@ -168,7 +169,7 @@ def _unquote(name: str) -> str:
 
 def split_reference(text: str) -> tuple[str, str]:
     """The table and the column of `table.column`, either in quotes. Raises Wrong."""
-    match = re.fullmatch(rf"({_NAME[:-1].replace('.', '')}))\.({_NAME})", text)
+    match = re.fullmatch(rf"({_NAME})\.({_NAME})", text)
     if not match:
         raise Wrong(f"expected TABLE.COLUMN, got {text!r}")
     return _unquote(match[1]), _unquote(match[2])
