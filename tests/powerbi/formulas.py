@@ -217,7 +217,10 @@ def join_texts(expressions: Mapping[str, str], name: str, arguments: Mapping[str
     texts = []
     for part in parts[::2]:
         word = part[0]
-        texts.append(_read_text(word) if part["text"] else values.get(word) or join_texts(expressions, word))
+        if part["text"]:
+            texts.append(_read_text(word))
+        else:
+            texts.append(values[word] if word in values else join_texts(expressions, word))
     return "".join(texts)
 
 

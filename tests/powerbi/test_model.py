@@ -11,6 +11,7 @@ import pytest
 
 from scorer.sinks.delta import TABLE_SCHEMA
 from scorer.sinks.sql.columns import CONTROL_NAMES, NAMES
+from shared.cli.sql_views import Names, write_synapse
 from shared.contract.windows import Window, parse_length
 from tests.powerbi.formulas import M_FUNCTIONS, join_texts, read_dax, read_m
 from tests.powerbi.project import (
@@ -36,12 +37,13 @@ TYPES: Mapping[pa.DataType, str] = {
 }
 OF_M = {"string": "type text", "int64": "Int64.Type", "double": "type number"}
 QUERIES = {"runs": "RunStatement", "summaries": "SummaryStatement", "predictions": "PredictionStatement"}
+ARGUMENTS = {"first": "a", "next": "b", "folders": ""}
 IMPORTED = ["predictions", "runs", "summaries"]
 
 
 def list_selected(name: str) -> list[str]:
     """The columns that a statement gives."""
-    text = join_texts(list_expressions(), name, {"first": "a", "next": "b"})
+    text = join_texts(list_expressions(), name, ARGUMENTS)
     columns = text.removeprefix("SELECT ").removeprefix("DISTINCT ").split(" FROM ")[0]
     return [part.split('"')[-2] for part in columns.split(", ")]
 
@@ -110,11 +112,27 @@ def test_fields_that_queries_read_are_columns() -> None:
 
 def test_statements_read_columns_of_the_tables_of_the_sink() -> None:
     for name in ("SummaryStatement", "PredictionStatement", "RunStatementOfViews"):
-        text = join_texts(list_expressions(), name, {"first": "a", "next": "b"})
+        text = join_texts(list_expressions(), name, ARGUMENTS)
         read = re.findall(r'(?<!AS )(?<!\.)"(\w+)"(?!\.)', text)
         assert set(read) <= set(NAMES), name
-    text = join_texts(list_expressions(), "RunStatement", {"first": "a", "next": "b"})
+    text = join_texts(list_expressions(), "RunStatement", ARGUMENTS)
     assert set(re.findall(r'(?<!AS )(?<!\.)"(\w+)"(?!\.)', text)) <= set(CONTROL_NAMES)
+
+
+def test_a_condition_on_folders_names_a_column_that_the_source_has() -> None:
+    views, delta = re.findall(r'SourceKind = "([^"]+)" then " AND ""(\w+)"" >= "', list_expressions()["FolderFilter"])
+    assert views == ("Views", "date_folder")
+    view = write_synapse(Names("account", "predictions", "", "dbo", "fleetscore_predictions"))
+    assert f"r.filepath(1) AS [{views[1]}], -- a text: '2026-11-21'" in view
+    assert delta[0] == "Delta view"
+    assert TABLE_SCHEMA.field(delta[1]).type == pa.date32()
+    texts = read_m(list_expressions()["FolderFilter"]).texts
+    assert {"-", "'", ""} <= texts
+    assert {name for name, text in list_expressions().items() if "& folders" in text} == {
+        "RunStatementOfViews",
+        "SummaryStatement",
+        "PredictionStatement",
+    }
 
 
 # The name of a run, which says its window
@@ -170,7 +188,7 @@ def test_a_source_that_is_compared_is_one_that_can_be_chosen() -> None:
     choices = set(re.findall(r'"([^"]+)"', source.expression.split("List={")[1].split("}")[0]))
     texts = [*list_expressions().values(), *(list_sources()[table] for table in IMPORTED)]
     compared = {kind for text in texts for kind in re.findall(r'SourceKind = "([^"]+)"', text)}
-    assert choices == {"PostgreSQL", "SQL Server", "Views", "Delta"}
+    assert choices == {"PostgreSQL", "SQL Server", "Views", "Delta view", "Delta"}
     assert compared <= choices
 
 

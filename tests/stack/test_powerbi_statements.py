@@ -34,7 +34,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def published(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Postgres:
-    """Two runs in the range, a run that was removed, and one from before; as the sink writes them."""
+    """Two runs in the range, a run that was removed, one from before and one from after; as the sink writes them."""
     stage = Stage(tmp_path_factory.mktemp("stage"))
     target = {"url": server.url, "table": "plant.predictions"}
     sink = open_sql_sink(PublishingManifest(SinkKind.SQL, 1, "fleetscore", "file:///work", (), target), PASSWORD)
@@ -42,7 +42,8 @@ def published(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Pos
     rows = [("pump-1", 0.5, 1), ("pump-1", -0.25, 59), ("pump-2", 2.0, 0)]
     sink.publish(stage.make_item(HOUR_7, rows, number=1), stage.parts)
     sink.publish(stage.make_item(HOUR_8, [("pump-1", 1.0, 0)]), stage.parts)
-    sink.publish(stage.make_item("20261120T2300Z-PT1H", [("pump-1", 1.0, 0)]), stage.parts)
+    for run in ("20261120T2300Z-PT1H", "20261122T0000Z-PT1H"):
+        sink.publish(stage.make_item(run, [("pump-1", 1.0, 0)]), stage.parts)
     removed = stage.make_item(QUARTER, [("pump-1", 1.0, 0)])
     sink.publish(removed, stage.parts)
     sink.publish(stage.make_removal(removed), stage.parts)
@@ -58,7 +59,7 @@ def make_time(hour: int, minute: int) -> datetime:
 def ask(server: Postgres, name: str, *before: str) -> pa.Table:
     """The answer to a statement of the model, in a session far from UTC."""
     expressions = {**list_expressions(), "SchemaName": '"plant"', "TableName": '"predictions"'}
-    statement = join_texts(expressions, name, {"first": FIRST, "next": NEXT})
+    statement = join_texts(expressions, name, {"first": FIRST, "next": NEXT, "folders": ""})
     with dbapi.connect(server.url.replace("@", f":{PASSWORD}@")) as connection, connection.cursor() as cursor:
         for text in ("SET TIME ZONE 'Asia/Tokyo'", *before, statement):
             cursor.execute(text)
