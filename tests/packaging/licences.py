@@ -31,6 +31,8 @@ others are what pip chooses.
 - **The app** is deployed with the packages marked `app`.
 - **The page** at `/` holds the files of `shared/dashboard` and nothing else: nothing in it is from outside.
 - Chromium and Azurite are installed into `.local` for tests and the local stack only, and are part of none of these.
+- `tests/powerbi/schemas` holds schemas of Power BI's files, published by Microsoft under the MIT licence. They are for
+  tests only, and part of none of these.
 
 | Package | Version | Licence | Part of |
 |---|---|---|---|
