@@ -74,7 +74,7 @@ def write_parts(root: Path, run: str, n_parts: int, n_rows: int) -> PublicationI
         (root / path).write_bytes(data)
         md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         entries.append(PublishedPart(f"c{index:05}", 1, Part(path, len(data), md5, n_rows)))
-    return PublicationItem(run, 0, 0, is_first=True, parts=tuple(entries))
+    return PublicationItem(run, 0, 0, parts=tuple(entries))
 
 
 def publish(

@@ -50,13 +50,12 @@ def _rebuild() -> None:
     now = datetime.now(UTC)
     plane = bootstrap.build_control_plane(settings.load_settings())
     count = 0
-    stores, has_folder = (plane.work, plane.predictions), plane.options.predictions_folder
-    runs = maintenance.rebuild_ledger(plane.ledger, *stores, plane.planner, now, has_folder=has_folder)
+    runs = maintenance.rebuild_ledger(plane.ledger, plane.work, plane.predictions, plane.planner, now)
     for run in runs:
         count += 1
         plane.publisher.offer_restored_run(run.id, now)
         print(f"{run.id}: {run.phase}, {run.tally.scored} of {run.models} models scored")
-    maintenance.restore_sinks(plane.sinks, plane.work, [sink.kind for sink in plane.options.sinks])
+    maintenance.restore_sinks(plane.sinks, plane.work)
     print(f"{count} runs restored")
 
 

@@ -88,6 +88,11 @@ def publishing_manifest_path(run: str) -> str:
     return f"{run_prefix(run)}publish.json"
 
 
+def events_path(run: str) -> str:
+    """What the sink of events has sent for a run."""
+    return f"events/{run}.json"
+
+
 def pack_path(name: str) -> str:
     """A pack. Packs are a cache: they outlive runs, and may be deleted at any time."""
     return f"packs/{name}.pack"

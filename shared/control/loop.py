@@ -256,11 +256,12 @@ class ControlPlane:
     def _offer_run(self, run: Run, tick: Tick) -> Run:
         """Ask the sinks to hold what a round has ended with, and notify people, before its run is no longer watched."""
         is_heard = bool(self.options.sinks) or self.options.notify.is_set
-        if not (is_heard and run.phase.terminal) or run.offered_round == run.round:
+        if not (is_heard and run.phase.terminal) or self.publisher.is_offered(run):
             return run
         self.publisher.offer_run(run, tick.now)
-        self._outbox.note_run(run, tick.now)
-        return self._save_run(run, replace(run, offered_round=run.round))
+        if run.offered_round != run.round:
+            self._outbox.note_run(run, tick.now)
+        return self._save_run(run, self.publisher.mark_offered(run))
 
     def _save_run(self, stored: Run, run: Run) -> Run:
         if run == stored:

@@ -49,7 +49,13 @@ def prune_runs(
     options = publisher.options
     limit = now - options.keep_runs
     old = (r for r in ledger.list_runs_in(EPOCH, limit) if r.phase.terminal and r.ended_at and r.ended_at < limit)
-    for run in {run.id: run for run in old}.values():  # a page may come twice
+    visited: set[str] = set()
+    for run in old:
+        if run.id in visited:  # a page may come twice
+            continue
+        visited.add(run.id)
+        if options.sinks and not in_time():
+            return False
         try:
             if not publisher.allow_pruning(run, now):
                 continue
@@ -57,7 +63,7 @@ def prune_runs(
                 if not in_time():
                     return False
                 store.delete(name)
-        except Conflict as error:  # it is protected, or used just now: the next call tries again
+        except (Conflict, Malformed) as error:  # it is protected, used just now, or a row cannot be read: tried again
             log.warning("run=%s is not pruned: %s", run.id, error)
             continue
         publisher.forget_run(run.id)
@@ -73,20 +79,19 @@ def _list_blobs(run: Run, work: Blobs, predictions: Blobs, options: ControlOptio
     """All blobs of a run; its predictions only if they are to be pruned too."""
     for prefix in (paths.run_prefix(run.id), paths.results_prefix(run.id)):
         yield from ((work, blob.name) for blob in work.list_blobs(prefix))
+    yield from ((work, blob.name) for blob in work.list_blobs(paths.events_path(run.id)))
     if options.prune_predictions:
         yield from ((predictions, blob.name) for blob in predictions.list_blobs(paths.predictions_prefix(run.window)))
 
 
-def rebuild_ledger(
-    ledger: Ledger, work: Blobs, predictions: Blobs, planner: Planner, now: datetime, *, has_folder: bool = True
-) -> Iterator[Run]:
+def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, planner: Planner, now: datetime) -> Iterator[Run]:
     """Restore the rows of the runs that *planner* planned, from their plans and reports, after the table was lost.
 
     A chunk whose predictions are those of a report is committed; one with a report and without predictions is
     committed by the next ticks; one without either has failed as `ledger_lost`, and can be redriven. Existing rows
     stay. The watermark is set to the end of the newest window. Yields each restored run. Runs that another app
-    planned in this working container are left out, with a warning. Without a folder of predictions (*has_folder*) the
-    newest report counts.
+    planned in this working container are left out, with a warning. Where nothing was copied, as without a folder of
+    predictions, the newest report counts.
     """
     restored, newest = None, ""
     for run_id in sorted(
@@ -100,7 +105,7 @@ def rebuild_ledger(
         try:
             ledger.read_run(run_id)
         except NotFound:
-            run, chunks = _restore_run(run_id, work, predictions, now, has_folder=has_folder)
+            run, chunks = _restore_run(run_id, work, predictions, now)
             ledger.add_chunks(chunks)
             ledger.add_run(run)
             yield run
@@ -117,16 +122,16 @@ def rebuild_ledger(
         )
 
 
-def restore_sinks(sinks: SinkLedger, work: Blobs, kinds: Sequence[SinkKind]) -> None:
+def restore_sinks(sinks: SinkLedger, work: Blobs) -> None:
     """Let the jobs of sinks begin after those whose manifests or reports exist: a number names a job once."""
     last: dict[SinkKind, int] = {}
     for blob in work.list_blobs(f"{paths.RUNS_PREFIX}{PUBLISHING_PREFIX}"):
         if job := parse_publishing_run(blob.name.removeprefix(paths.RUNS_PREFIX).partition("/")[0]):
             last[job[0]] = max(job[1], last.get(job[0], 0))
-    for kind in kinds:
+    for kind, number in last.items():
         sink = sinks.read_sink(kind)
-        if sink.next_number <= last.get(kind, 0):
-            sinks.save_sink(replace(sink, next_number=last[kind] + 1))
+        if sink.next_number <= number:
+            sinks.save_sink(replace(sink, next_number=number + 1))
 
 
 def _is_own(run_id: str, work: Blobs, planner: Planner, now: datetime) -> bool:
@@ -153,9 +158,7 @@ def _read_schemas(work: Blobs, run_id: str, now: datetime) -> tuple[int | None, 
     return plan.schema, manifest.predictions_schema
 
 
-def _restore_run(
-    run_id: str, work: Blobs, predictions: Blobs, now: datetime, *, has_folder: bool
-) -> tuple[Run, Sequence[Chunk]]:
+def _restore_run(run_id: str, work: Blobs, predictions: Blobs, now: datetime) -> tuple[Run, Sequence[Chunk]]:
     run = Run(Window.parse(run_id), Phase.RUNNING, now, asked_by="rebuild", planned_at=now)
     plans: list[Plan] = []
     while True:
@@ -182,7 +185,7 @@ def _restore_run(
             manifest=manifests.get(planned.id, planned.manifest),
             next_attempt=last_attempts.get(planned.id, 0) + 1,
         )
-        chunks.append(_restore_chunk(chunk, run.window, reports, predictions, now, has_folder=has_folder))
+        chunks.append(_restore_chunk(chunk, run.window, reports, predictions, now))
     run = replace(
         run,
         planned_at=min(times, default=now),
@@ -213,9 +216,7 @@ def _read_reports(work: Blobs, chunk: Chunk, numbers: Sequence[int]) -> Iterator
         yield report
 
 
-def _restore_chunk(
-    chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime, *, has_folder: bool
-) -> Chunk:
+def _restore_chunk(chunk: Chunk, window: Window, reports: Sequence[Report], predictions: Blobs, now: datetime) -> Chunk:
     """The chunk in the state that the predictions and reports show."""
     blobs = list(predictions.describe_blobs(paths.prediction_prefix(window, chunk.id)))
     originals = [get_original(blob) for blob in blobs]
@@ -227,7 +228,6 @@ def _restore_chunk(
                 result = result.keep_late(Result.from_report(earlier))
             return replace(chunk, state=ChunkState.COMMITTED, since=now, committed=result)
     if reports and not blobs:
-        report = reports[-1] if has_folder else reports[0]
-        return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=Result.from_report(report))
+        return replace(chunk, state=ChunkState.COMMITTING, since=now, chosen=Result.from_report(reports[0]))
     message = "the ledger was lost; neither a report nor predictions show how this chunk ended"
     return replace(chunk, state=ChunkState.FAILED, since=now, reason=Reason.LEDGER_LOST, message=message)

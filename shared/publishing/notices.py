@@ -69,7 +69,8 @@ def _describe_run(run: Run, kind: NoticeKind) -> str:
 
 def find_stuck(entries: Sequence[Publication], sink: SinkKind, now: datetime) -> Publication | None:
     """The publication of a sink that is open for longest, where that is too long."""
-    own = [entry for entry in entries if entry.sink is sink and entry.state.is_open and now - entry.asked_at >= STUCK]
+    open_entries = [entry for entry in entries if entry.sink is sink and entry.state.is_open and not entry.is_requested]
+    own = [entry for entry in open_entries if now - entry.asked_at >= STUCK]
     return min(own, key=lambda entry: (entry.asked_at, entry.run), default=None)
 
 

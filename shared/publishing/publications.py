@@ -20,6 +20,8 @@ from shared.state.runs import Run
 FIRST_BACKOFF = timedelta(minutes=1)  # doubles with each failure in a row
 LAST_BACKOFF = timedelta(hours=1)
 DOUBLINGS = 6
+ABSENCES = 5  # so often a run is looked for that the ledger does not have
+REBUILT = "rebuild"  # as a run's `asked_by` has it
 
 
 def ask_publication(stored: Publication | None, sink: SinkKind, run: Run, now: datetime) -> Publication | None:
@@ -33,7 +35,7 @@ def ask_publication(stored: Publication | None, sink: SinkKind, run: Run, now: d
     if stored.round >= run.round and not stored.is_removal:
         return None
     revision = max(stored.revision + 1, run.round)
-    request = replace(stored, round=run.round, revision=revision, is_removal=False)
+    request = replace(stored, round=run.round, revision=revision, is_removal=False, is_requested=False)
     return _wait_again(request, now)
 
 
@@ -48,8 +50,19 @@ def ask_once_more(
 
 
 def find_oldest(publications: Iterable[Publication]) -> Publication | None:
-    """The one that a sink lacks for longest; None where they lack nothing."""
-    return min(publications, key=lambda entry: (entry.asked_at, entry.sink, entry.run), default=None)
+    """The one that a sink lacks for longest, of those that no person requested; None where they lack nothing."""
+    entries = [entry for entry in publications if not entry.is_requested]
+    return min(entries, key=lambda entry: (entry.asked_at, entry.sink, entry.run), default=None)
+
+
+def note_absence(entry: Publication, now: datetime) -> Publication | None:
+    """The row of a run that the ledger does not have; None where it is to be removed, since that was so each time."""
+    if entry.failures >= ABSENCES:
+        return None
+    result = PublicationResult(
+        entry.run, entry.round, entry.revision, reason=SinkReason.PART_MISSING, message="the ledger has no such run"
+    )
+    return settle(entry, result, now)
 
 
 def ask_before_pruning(
@@ -57,8 +70,12 @@ def ask_before_pruning(
 ) -> Publication | None:
     """The row that asks for what has to be so before a run is pruned; None where that is asked or done.
 
-    *removes*: the sink is to hold nothing of the run; else all of it.
+    *removes*: the sink is to hold nothing of the run; else all of it. A sink that was never asked to hold it is asked
+    nothing, unless a rebuild may hide that it was.
     """
+    is_known = str(sink) in run.offered_sinks or run.asked_by == REBUILT
+    if stored is None and not is_known:
+        return None
     if not removes:
         return ask_publication(stored, sink, run, now)
     if stored is None:
@@ -69,14 +86,21 @@ def ask_before_pruning(
 def _wait_again(request: Publication, now: datetime) -> Publication:
     since = request.asked_at if request.state.is_open else now
     return replace(
-        request, state=PublicationState.PENDING, since=now, asked_at=since, not_before=EPOCH, failures=0, message=""
+        request,
+        state=PublicationState.PENDING,
+        since=now,
+        asked_at=since,
+        not_before=EPOCH,
+        failures=0,
+        reason="",
+        message="",
     )
 
 
 def select_due(publications: Iterable[Publication], sink: SinkKind, now: datetime) -> Sequence[Publication]:
-    """Those of a sink that a job may take now, what waits longest first."""
+    """Those of a sink that a job may take now: runs of the schedule, then of requests, what waits longest first."""
     due = [entry for entry in publications if entry.sink is sink and entry.state.is_open and entry.not_before <= now]
-    return sorted(due, key=lambda entry: (entry.asked_at, entry.run))
+    return sorted(due, key=lambda entry: (entry.is_requested, entry.asked_at, entry.run))
 
 
 def give_to_job(entry: Publication, number: int, now: datetime) -> Publication:

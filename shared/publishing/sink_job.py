@@ -12,7 +12,7 @@ from shared.contract.text import clip_text
 from shared.ports import JobStatus
 from shared.state.publications import Sink
 from shared.state.runs import Attempt, AttemptState
-from shared.tracking.attempts import JobFailure, advance_attempt
+from shared.tracking.attempts import advance_attempt
 from shared.tracking.observation import AttemptProgress
 from shared.tracking.run_limits import RunLimits
 
@@ -53,7 +53,7 @@ def follow_job(
         return replace(sink, job=outcome), False
     if outcome is None:
         return fail_job(sink, "", now), False
-    return fail_job(sink, outcome.message, now), _may_run(outcome)
+    return fail_job(sink, outcome.message, now), outcome.alive
 
 
 def fail_job(sink: Sink, message: str, now: datetime) -> Sink:
@@ -76,7 +76,3 @@ def _end_job(sink: Sink, now: datetime) -> Sink:
 def may_release(sink: Sink, now: datetime) -> bool:
     """Whether the cluster may forget the last job."""
     return sink.releasing > 0 and (sink.ended_at is None or now - sink.ended_at >= ENDING)
-
-
-def _may_run(failure: JobFailure) -> bool:
-    return failure.alive

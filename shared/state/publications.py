@@ -48,6 +48,7 @@ class Publication:
     asked_at: datetime  # since when the sink lacks it
     state: PublicationState = PublicationState.PENDING
     is_removal: bool = False  # the sink is to hold nothing of the run
+    is_requested: bool = False  # by a person, for a run of the past: runs of the schedule go first
     job: int = 0  # the number of the sink's job that has or had it
     published_round: int | None = None  # the last that the sink took; None: none, or it was removed
     published_at: datetime | None = None

@@ -30,6 +30,7 @@ WHOLE_PUBLICATION = Publication(
     asked_at=NOW - HOUR,
     state=PublicationState.FAILED,
     is_removal=True,
+    is_requested=True,
     job=17,
     published_round=2,
     published_at=NOW - 2 * HOUR,

@@ -333,7 +333,7 @@ class World:
 
 def _drop_bookkeeping(run: Run) -> Run:
     """A run without what says whether the sinks were asked to hold it."""
-    return replace(run, offered_round=None, version="")
+    return replace(run, offered_round=None, offered_sinks=(), version="")
 
 
 def counts(tally: Tally) -> Tally:

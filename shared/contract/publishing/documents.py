@@ -55,7 +55,6 @@ class PublicationItem:
     round: int
     revision: int
     is_removal: bool = False
-    is_first: bool = False  # nothing of this run was published before
     asked_by: str = ""  # as the run's row has it
     parts: tuple[PublishedPart, ...] = ()
     earlier: tuple[PublishedPart, ...] = ()  # of the window before, for sinks that look for changes
@@ -164,7 +163,6 @@ def _parse_item(doc: dict[str, Any]) -> PublicationItem:
         round=parse_count(doc["round"]),
         revision=parse_count(doc["revision"]),
         is_removal=bool(doc["is_removal"]),
-        is_first=bool(doc["is_first"]),
         asked_by=str(doc["asked_by"]),
         parts=tuple(map(_parse_part, doc["parts"])),
         earlier=tuple(map(_parse_part, doc["earlier"])),

@@ -77,7 +77,8 @@ def _offer_runs(
             end = run.window.start + MINUTE  # this run, and any other that starts with it, is in the rest
             return replace(interval, span=Window(span.start, end - span.start))
         if run.phase.terminal:  # any other is offered when its round has ended
-            publisher.offer_past_run(run, interval.sink, request, tick.now)
-            if run.offered_round is None:  # from now on it is not pruned before the sink has it
-                ledger.save_run(replace(run, offered_round=run.round))
+            try:
+                publisher.offer_past_run(run, interval.sink, request, tick.now)
+            except Malformed as error:  # its row: the other runs go on
+                log.warning("run=%s sink=%s is not requested: %s", run.id, interval.sink, error)
     return None

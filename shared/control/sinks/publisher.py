@@ -19,7 +19,7 @@ from shared.contract.publishing.documents import (
     PublishingReport,
     build_publish_command,
 )
-from shared.contract.publishing.sinks import CHUNK, SinkKind, make_publishing_run
+from shared.contract.publishing.sinks import CHUNK, SinkKind, SinkReason, make_publishing_run
 from shared.control.options import ControlOptions
 from shared.control.tick import Tick
 from shared.ports import Blobs, Cluster, JobSpec, JobStatus, Ledger, SinkLedger
@@ -77,7 +77,16 @@ class Publisher:
         run = self.ledger.read_run(run_id)
         if self.options.sinks and run.phase.terminal:
             self.offer_run(run, now)
-            self.ledger.save_run(replace(run, offered_round=run.round))
+            self.ledger.save_run(self.mark_offered(run))
+
+    def is_offered(self, run: Run) -> bool:
+        """Whether each sink was asked to hold what the run holds now."""
+        return run.offered_round == run.round and set(map(str, self._kinds)) <= set(run.offered_sinks)
+
+    def mark_offered(self, run: Run) -> Run:
+        """The run, of which each sink was asked to hold what it holds now."""
+        sinks = {*run.offered_sinks, *map(str, self._kinds)}
+        return replace(run, offered_round=run.round, offered_sinks=tuple(sorted(sinks)))
 
     def offer_past_run(self, run: Run, kind: SinkKind, request: Request, now: datetime) -> None:
         """Ask a sink to hold a run that is over, as a person requested. Raises Conflict.
@@ -92,27 +101,25 @@ class Publisher:
         else:
             entry = publications.ask_publication(stored, kind, run, now)
         if entry:
-            self.sinks.save_publications([entry])
+            self.sinks.save_publications([replace(entry, is_requested=True)])
 
     def allow_pruning(self, run: Run, now: datetime) -> bool:
         """Whether each sink has what it is to have of a run, so that its parts may go. Raises Conflict.
 
         Where predictions are pruned, no sink may hold the run: that is asked for first. A sink that was asked to hold
-        runs, and has no row of this one, is asked again: it may have been switched on since.
+        the run, and has no row of it, is asked again. A run whose parts are gone waits for no sink.
         """
-        if run.offered_round is None:
-            return True
         stored = [(kind, self._find_publication(kind, run.id)) for kind in self._kinds]
         removes = self.options.prune_predictions
         results = [publications.ask_before_pruning(entry, kind, run, now, removes=removes) for kind, entry in stored]
         requests = [request for request in results if request]
         self.sinks.save_publications(requests)
-        return not requests and not any(entry.state.is_open for _, entry in stored if entry)
+        waits = [entry for _, entry in stored if entry and entry.state.is_open]
+        return not requests and all(entry.reason == SinkReason.PART_MISSING for entry in waits)
 
     def forget_run(self, run_id: str) -> None:
         """Remove what is recorded of a run that is pruned. Safe to repeat."""
-        if self.options.sinks:
-            self.sinks.remove_publications(run_id)
+        self.sinks.remove_publications(run_id)
 
     def list_open(self, tick: Tick) -> Sequence[Publication] | None:
         """What the sinks lack; None where that is not known at this tick."""
@@ -157,15 +164,23 @@ class Publisher:
         if sink.job is None:
             entries = self._take_back(entries, tick)
             sink = self._release_job(sink, tick)
-            if sink.not_before > tick.now or not publications.select_due(entries, sink.kind, tick.now):
+            is_due = publications.select_due(entries, sink.kind, tick.now)
+            if sink.releasing or sink.not_before > tick.now or not is_due:
                 return
-            if items := self._items.select_items(sink.kind, entries, tick.now):
+            items, absent = self._items.select_items(sink.kind, entries, tick.now)
+            self._note_absent(absent, tick)
+            if items:
                 sink = self.sinks.save_sink(sink_job.start_job(sink, tick.now))
                 self._submit_job(sink, entries, self._write_manifest(sink, items), tick)
             return
         followed = self._follow_job(sink, entries, jobs, tick)
         if followed and followed.job and followed.job.state is AttemptState.SUBMITTING:  # a tick was killed
-            self._submit_job(followed, entries, self._restore_manifest(followed, entries, tick), tick)
+            try:
+                manifest = self._restore_manifest(followed, entries, tick)
+            except Malformed as error:  # the number is another app's: the next job has another one
+                self.sinks.save_sink(sink_job.fail_job(followed, str(error), tick.now))
+                raise
+            self._submit_job(followed, entries, manifest, tick)
 
     def _follow_job(
         self, sink: Sink, entries: Sequence[Publication], jobs: Mapping[str, JobStatus] | None, tick: Tick
@@ -214,6 +229,15 @@ class Publisher:
         for entry in self.sinks.save_publications(settled):
             if entry.is_removal and not entry.state.is_open and not self._has_run(entry.run):
                 self.sinks.remove_publications(entry.run)  # asked by a tick while another one pruned it
+
+    def _note_absent(self, entries: Sequence[Publication], tick: Tick) -> None:
+        """Record that the ledger has no such runs; the last time it removes what is recorded of them."""
+        noted = [(entry, publications.note_absence(entry, tick.now)) for entry in entries]
+        self.sinks.save_publications([result for _, result in noted if result])
+        for entry, result in noted:
+            if result is None:
+                log.warning("run=%s is forgotten: it was pruned, or removed by hand", entry.run)
+                self.sinks.remove_publications(entry.run)
 
     def _take_back(self, entries: Sequence[Publication], tick: Tick) -> Sequence[Publication]:
         """Let runs wait again whose job is over without a result."""
@@ -274,10 +298,19 @@ class Publisher:
         try:
             return self._read_manifest(sink)
         except NotFound:
-            return self._write_manifest(sink, self._items.select_items(sink.kind, entries, tick.now))
+            return self._write_manifest(sink, self._items.select_items(sink.kind, entries, tick.now)[0])
 
     def _read_manifest(self, sink: Sink) -> PublishingManifest:
-        return PublishingManifest.from_bytes(self.work.read(paths.publishing_manifest_path(sink.run)))
+        """The manifest of the sink's job. Raises NotFound, and Malformed where another app wrote it."""
+        assert sink.job
+        manifest = PublishingManifest.from_bytes(self.work.read(paths.publishing_manifest_path(sink.run)))
+        expected = (self.options.limits.app, sink.kind, sink.job.number)
+        if (manifest.app, manifest.sink, manifest.number) != expected:
+            raise Malformed(
+                f"{sink.run}: expected a manifest of app {expected[0]}, got one of {manifest.app}: give each app a "
+                "WORK_CONTAINER of its own"
+            )
+        return manifest
 
     def _has_run(self, run_id: str) -> bool:
         try:

@@ -46,7 +46,7 @@ class Stage:
             self._write_part(run, f"c{index:05d}", number + 1, rows, schema) for index, rows in enumerate(chunks)
         ]
         self.rows[run] = sorted(row for rows in chunks for row in rows)
-        return PublicationItem(run, number, number, is_first=not number, parts=tuple(entries))
+        return PublicationItem(run, number, number, parts=tuple(entries))
 
     def make_removal(self, item: PublicationItem) -> PublicationItem:
         """The removal of a run."""

@@ -312,7 +312,8 @@ def test_devices_with_late_rows_that_any_report_names_are_known_again() -> None:
     assert (restored.attempt, restored.late, restored.late_attempts) == (2, Late(3, 1, ("fan",)), (1, 2))
 
 
-def test_of_two_reports_whose_parts_lie_nowhere_the_first_is_chosen_as_a_tick_would() -> None:
+def test_of_two_reports_whose_parts_were_copied_nowhere_the_newest_is_chosen() -> None:
+    """Without a folder of predictions it is that of the last round."""
     world = scored()
     lose_ledger(world)
     first = Report.from_bytes(world.work.read(paths.report_path(WINDOW, "c00000", 1)))
@@ -321,7 +322,7 @@ def test_of_two_reports_whose_parts_lie_nowhere_the_first_is_chosen_as_a_tick_wo
     rebuild(world)
     found = world.ledger.read_chunk(WINDOW, "c00000")
     assert found.chosen
-    assert (found.state, found.chosen.attempt, found.next_attempt) == (ChunkState.COMMITTING, 1, 3)
+    assert (found.state, found.chosen.attempt, found.next_attempt) == (ChunkState.COMMITTING, 2, 3)
 
 
 def test_a_chunk_without_report_and_predictions_is_lost_and_can_be_redriven() -> None:
@@ -507,10 +508,10 @@ def test_jobs_of_sinks_begin_after_those_from_before_the_ledger_was_lost() -> No
     world.sinks = MemorySinkLedger()
     kinds = [SinkKind.DELTA, SinkKind.SQL]
     for _ in range(2):
-        maintenance.restore_sinks(world.sinks, world.work, kinds)
+        maintenance.restore_sinks(world.sinks, world.work)
         assert [world.sinks.read_sink(kind).next_number for kind in kinds] == [13, 1]
     world.sinks.save_sink(replace(world.sinks.read_sink(SinkKind.DELTA), next_number=40))
-    maintenance.restore_sinks(world.sinks, world.work, kinds)
+    maintenance.restore_sinks(world.sinks, world.work)
     assert world.sinks.read_sink(SinkKind.DELTA).next_number == 40
 
 

@@ -72,7 +72,7 @@ def test_a_job_gets_all_that_it_needs_from_its_manifest() -> None:
     assert (manifest.sink, manifest.number, manifest.app, manifest.work_url) == (
         SinkKind.DELTA, 1, "fleetscore", world.work.url,
     )  # fmt: skip
-    assert (item.run, item.round, item.revision, item.is_first, item.asked_by) == (WINDOW, 0, 0, True, "schedule")
+    assert (item.run, item.round, item.revision, item.asked_by) == (WINDOW, 0, 0, "schedule")
     assert [(entry.chunk, entry.attempt, entry.part.path) for entry in item.parts] == [
         (chunk, result.attempt, result.parts[0].path) for chunk, result in committed
     ]

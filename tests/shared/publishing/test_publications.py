@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -72,8 +73,8 @@ def test_a_run_that_was_to_be_removed_and_has_a_further_round_is_to_be_held() ->
 
 
 def test_before_a_run_is_pruned_the_sink_has_it_or_has_nothing_of_it() -> None:
-    def ask_before(stored: Publication | None, *, removes: bool) -> Publication | None:
-        run = replace(RUN, round=2)
+    def ask_before(stored: Publication | None, *, removes: bool, **changes: Any) -> Publication | None:
+        run = replace(RUN, **{"round": 2, "offered_sinks": ("delta",), **changes})
         return publications.ask_before_pruning(stored, SinkKind.DELTA, run, NOON, removes=removes)
 
     assert ask_before(STORED, removes=False) is None
@@ -84,6 +85,9 @@ def test_before_a_run_is_pruned_the_sink_has_it_or_has_nothing_of_it() -> None:
     unknown = ask_before(None, removes=True)
     assert unknown
     assert (unknown.is_removal, unknown.revision) == (True, 2)
+    for removes in (False, True):  # a sink that was set since is asked nothing, unless the ledger was lost
+        assert ask_before(None, removes=removes, offered_sinks=("sql",)) is None
+        assert ask_before(None, removes=removes, offered_sinks=(), asked_by="rebuild")
 
 
 def test_what_waits_longest_is_due_first_and_what_failed_waits() -> None:
