@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -170,8 +170,8 @@ def is_over(run: Run | None, number: int) -> bool:
 
 def assert_equal(got: Rows, expected: Rows, reader: str) -> None:
     """The same rows, as often."""
-    more, less = got - expected, expected - got
-    assert not more and not less, f"{reader}: {len(more)} rows more, {len(less)} less: {[*more][:2]} {[*less][:2]}"
+    more, less = [*(got - expected)], [*(expected - got)]
+    assert (more[:2], less[:2]) == ([], []), f"{reader}: {len(more)} rows more, {len(less)} less"
 
 
 @dataclass(slots=True)
@@ -185,7 +185,7 @@ class Scanner:
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
-    def __enter__(self) -> Scanner:
+    def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._scan)
         self._thread.start()
         return self

@@ -103,7 +103,7 @@ def main() -> None:
         try:
             plane.tick(clock.read())
         except Exception:
-            logging.exception("a tick has failed")
+            logging.getLogger(__name__).exception("a tick has failed")
         time.sleep(BEAT)
 
 

@@ -1,4 +1,4 @@
-"""What is killed while a fleet is scored and published, and the answers that are lost. Each strikes once, at its moment."""
+"""What is killed while a fleet is scored and published, and the answers that are lost: each once, at its moment."""
 
 from __future__ import annotations
 

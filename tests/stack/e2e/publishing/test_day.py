@@ -82,7 +82,8 @@ def day(place: Place, server: Postgres, nodes: LocalDask, tmp_path: Path) -> Ite
     assert bootstrap.create_tables_container(place.settings_of(**environment))
     hosts = Hosts(clock, tmp_path, environment)
     strikes = Strikes(nodes, hosts, server)
-    assert blobs.hostname and blobs.port
+    assert blobs.hostname
+    assert blobs.port
     with proxy((blobs.hostname, blobs.port), Weather({Fault.NONE: 1}, 0), strikes.guard, strikes.aim) as port:
         hosts.environment = {**environment, "STORAGE": storage.replace(f":{blobs.port}/", f":{port}/")}
         clock.set(DAY)
@@ -139,31 +140,27 @@ def test_every_reader_has_each_row_once_through_a_day_of_kills(day: Day) -> None
     unmended = [HOURS[0].id, HOURS[3].id, HOURS[4].id]
     assert counts == {run: EACH_HOUR * (len(DEVICES) - (run in unmended)) for run in day.rounds}
 
-    # Quarters of an hour; the runs of the first five hours are pruned, but for one that was redriven since.
-    day.change(
-        {
-            "WINDOW": "PT15M",
-            "SCHEDULE": "0 5,20,35,50 * * * *",
-            "CHUNK_SIZE": "6",
-            "KEEP_RUNS": "PT19H",
-            "PRUNE_PREDICTIONS": "true",
-        },
-        day.place.plane,
-    )
-    quarters = [Window(HOURS[-1].end + n * QUARTER, QUARTER) for n in range(8)]
-    day.play(quarters[:4], quarters[3].end + DUE, sql)  # the sinks remove them first
-    for number in (0, 1, 3, 4):
-        del day.rounds[HOURS[number].id]
-    day.play(quarters[4:], quarters[7].end + DUE + QUARTER / 5, delta)
-    assert {row[-1] for row in day.check()} == day.rounds.keys()
-
-    # Days.
-    day.change({"WINDOW": "P1D", "SCHEDULE": "0 5 0 * * *", "KEEP_RUNS": "P90D"}, day.place.plane)
-    whole = Window(DAY + 2 * WHOLE_DAY, WHOLE_DAY)
-    day.play([whole], whole.end + DUE, strikes.kill_scorer)
-    rows = day.check()
-    assert sum(row[-1] == whole.id for row in rows) == 3 * EACH_HOUR * len(DEVICES)
-
+    play_other_windows(day)
     assert day.checks == 9
     assert day.waiting == [], strikes.counts
     assert strikes.kills >= 20, strikes.counts
+
+
+def play_other_windows(day: Day) -> None:
+    """Quarters of an hour, then a day. Of the first five hours all runs are pruned, but one that was redriven since."""
+    strikes = day.strikes
+    pruning = {"KEEP_RUNS": "PT19H", "PRUNE_PREDICTIONS": "true"}
+    quarterly = {"WINDOW": "PT15M", "SCHEDULE": "0 5,20,35,50 * * * *", "CHUNK_SIZE": "6"}
+    day.change({**quarterly, **pruning}, day.place.plane)
+    quarters = [Window(HOURS[-1].end + n * QUARTER, QUARTER) for n in range(8)]
+    # The sinks remove runs first; an hour later the app does.
+    day.play(quarters[:4], quarters[3].end + DUE, strikes.kill_publisher(SinkKind.SQL))
+    for number in (0, 1, 3, 4):
+        del day.rounds[HOURS[number].id]
+    day.play(quarters[4:], quarters[7].end + DUE + QUARTER / 5, strikes.kill_publisher(SinkKind.DELTA))
+    assert {row[-1] for row in day.check()} == day.rounds.keys()
+
+    day.change({"WINDOW": "P1D", "SCHEDULE": "0 5 0 * * *", "KEEP_RUNS": "P90D"}, day.place.plane)
+    whole = Window(DAY + 2 * WHOLE_DAY, WHOLE_DAY)
+    day.play([whole], whole.end + DUE, strikes.kill_scorer)
+    assert sum(row[-1] == whole.id for row in day.check()) == 3 * EACH_HOUR * len(DEVICES)
