@@ -36,10 +36,11 @@ COLUMNS = (
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Postgres]:
-    running = postgres.start(die_with_parent=True)
+def servers() -> Iterator[list[Postgres]]:
+    """The database. A test that lets it crash puts the next one into its place."""
+    running = [postgres.start(die_with_parent=True)]
     yield running
-    running.stop()
+    running[0].stop()
 
 
 @dataclass(slots=True)
@@ -47,8 +48,9 @@ class World:
     """An app with both sinks, and what a test does to them."""
 
     plant: Plant
-    server: Postgres
+    servers: list[Postgres]
     schema: str
+    storage: str  # without the proxy
     refused: list[Refusal]  # what each write of a table is answered, while there is one
 
     def ask(self, *statements: str) -> None:
@@ -59,13 +61,19 @@ class World:
                 cursor.execute(statement.replace("{s}", self.schema))
 
     @property
-    def url(self) -> str:
-        """Where the Delta table is."""
-        return dict(self.plant.plane.options.sinks[0].target)["url"]
+    def server(self) -> Postgres:
+        """The database."""
+        return self.servers[0]
+
+    def restart_server(self) -> None:
+        """Start it after a crash."""
+        self.servers[0] = self.server.start_again(die_with_parent=True)
 
     @property
-    def storage(self) -> str:
-        return self.plant.place.environment["STORAGE"]
+    def url(self) -> str:
+        """Where the Delta table is, without the proxy."""
+        names = self.plant.place.environment
+        return f"{self.plant.place.container('work').url.rpartition('/')[0]}/{names['TABLES_CONTAINER']}/predictions"
 
     def create_delta(self, schema: pa.Schema, *partitions: str) -> None:
         """A table of somebody else where ours is to be."""
@@ -85,13 +93,9 @@ class World:
         """Stop the server that takes connections, or let it go on."""
         os.kill(self.server.process.pid, number)
 
-    def limit_role(self, *rights: str) -> None:
-        """A role for the job, with the rights of the document but for those that are missing."""
-        self.ask(*(f"{right} {{s}}_role" for right in rights))
-
 
 @pytest.fixture
-def world(place: Place, database: Postgres, fresh_name: str) -> Iterator[World]:
+def world(place: Place, servers: list[Postgres], fresh_name: str) -> Iterator[World]:
     give_models(place, DEVICES, pickled=True)
     storage, refused = place.environment["STORAGE"], list[Refusal]()
     tables = place.environment["WORK_CONTAINER"].replace("work", "tables")
@@ -108,12 +112,12 @@ def world(place: Place, database: Postgres, fresh_name: str) -> Iterator[World]:
             "STORAGE": storage.replace(f":{blobs.port}/", f":{port}/"),
             "SINKS": "delta,sql",
             "TABLES_CONTAINER": tables,
-            "SQL_URL": database.url.replace("fleet@", f"{fresh_name}_role@"),
+            "SQL_URL": servers[0].url.replace("fleet@", f"{fresh_name}_role@"),
             "SQL_TABLE": f"{fresh_name}.predictions",
             "PREDICTIONS_SCHEMA": "2",
         }
         inside = Place({**place.environment, **settings}, place.service)
-        world = World(make_plant(inside, START, PASSWORD), database, fresh_name, refused)
+        world = World(make_plant(inside, START, PASSWORD), servers, fresh_name, storage, refused)
         world.ask(f"CREATE ROLE {{s}}_role LOGIN PASSWORD '{PASSWORD}'", "CREATE SCHEMA {s} AUTHORIZATION {s}_role")
         yield world
 
@@ -174,7 +178,7 @@ SQL_TROUBLES: dict[str, tuple[Step, SinkReason, str, Step]] = {
         lambda world: world.server.crash(),
         SinkReason.UNAVAILABLE,
         "Connection refused",
-        lambda world: setattr(world, "server", world.server.start_again(die_with_parent=True)),
+        World.restart_server,
     ),
 }
 DELTA_TROUBLES: dict[str, tuple[Step, SinkReason, str, Step]] = {
@@ -226,8 +230,8 @@ def test_a_sink_in_trouble_stops_no_run_and_has_each_row_once_when_it_ends(sink:
         assert plant.get("/api/schedule")["unpublished"]["run"] == first.id
     finally:
         end(world)
-    plant.place.upload("readings", {})
     plant.wait_for_sinks()
+    plant.tick_until_tried()  # the heartbeat has what a tick saw first
     rows = read_folder(plant.place)
     assert len(rows) == rows.total() == 2 * 2 * 60
     assert read_sql(world.server, f"{world.schema}.predictions") == rows
