@@ -48,14 +48,23 @@ class Postgres:
         """As SQL_URL has it, without the password."""
         return f"postgresql://{USER}@{HOST}:{self.port}/{DATABASE}"
 
-    def stop(self) -> None:
-        """End it with its data, and return when it has ended. Safe to repeat."""
-        self.process.send_signal(signal.SIGQUIT)  # at once: there is nothing to keep
+    def crash(self) -> None:
+        """End it at once: all connections are cut, and its data stays. Safe to repeat."""
+        self.process.send_signal(signal.SIGQUIT)
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def start_again(self, *, die_with_parent: bool = False) -> Postgres:
+        """Start it after a crash, on the same port and with its data. Raises Unavailable."""
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+        return _launch(self.folder, self.port, die_with_parent=die_with_parent)
+
+    def stop(self) -> None:
+        """End it with its data, and return when it has ended. Safe to repeat."""
+        self.crash()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -82,16 +91,19 @@ def start(*, die_with_parent: bool = False) -> Postgres:
         raise Unavailable(
             f"expected initdb to make a database, got: {(result.stderr or result.stdout)[-1000:].strip()}"
         )
-    port = _find_port()
+    return _launch(folder, _find_port(), die_with_parent=die_with_parent)
+
+
+def _launch(folder: Path, port: int, *, die_with_parent: bool) -> Postgres:
     settings = [text for name, setting in _SETTINGS.items() for text in ("-c", f"{name}={setting}")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings],
+            [str(find_programs() / "postgres"), "-D", str(folder / "data"), "-p", str(port), *settings],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            user=user,
+            user=_choose_user(),
             start_new_session=True,  # Ctrl-C is handled by the caller, in order
             preexec_fn=DIE_WITH_PARENT if die_with_parent else None,  # noqa: PLW1509  # one system call
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ TABLE_SCHEMA = pa.schema(
 TRIES = 8  # to commit, where others write to the table too
 _DENIED = ("403", "401", "authorization", "authentication", "permission denied", "read-only")
 _FULL = ("no space left", "insufficient storage", "quota")
+_CODE = re.compile(r"<Code>(\w+)</Code>")  # of Azure Storage
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -231,7 +234,14 @@ def _translate_errors(url: str) -> Iterator[None]:
     except DeltaProtocolError as error:
         raise SinkError(SinkReason.MISMATCH, f"{url}: expected a table that can be written, got {error}") from error
     except (DeltaError, OSError) as error:
-        raise SinkError(_classify_error(str(error)), f"{url}: {error}") from error
+        raise SinkError(_classify_error(str(error)), f"{url}: {_describe_error(str(error))}") from error
+
+
+def _describe_error(text: str) -> str:
+    """An error's text without the colours of a terminal, the store's own code first: a message is cut at its end."""
+    code = _CODE.search(text)
+    plain = _COLOURS.sub("", text)
+    return f"{code[1]}: {plain}" if code else plain
 
 
 def _classify_error(message: str) -> SinkReason:

@@ -81,12 +81,20 @@ class Refusal:
 
 # Method, path with query, and headers of a request -> why it is refused; None: it is forwarded.
 Guard = Callable[[str, str, Message], Refusal | None]
+# Method and path of a request -> a fault that it is aimed at; NONE: it meets the weather.
+Aim = Callable[[str, str], Fault]
 
 
 @contextmanager
-def proxy(server: tuple[str, int], weather: Weather, guard: Guard = lambda *_: None) -> Iterator[int]:
+def proxy(
+    server: tuple[str, int],
+    weather: Weather,
+    guard: Guard = lambda *_: None,
+    aim: Aim = lambda *_: Fault.NONE,
+) -> Iterator[int]:
     """Run a proxy before *server*; yields its port on 127.0.0.1."""
-    handler = type("Bound", (Handler,), {"server_address": server, "weather": weather, "guard": staticmethod(guard)})
+    bound = {"server_address": server, "weather": weather, "guard": staticmethod(guard), "aim": staticmethod(aim)}
+    handler = type("Bound", (Handler,), bound)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
         thread.start()
@@ -103,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
     server_address: tuple[str, int]
     weather: Weather
     guard: Guard
+    aim: Aim
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave in one packet
 
@@ -116,7 +125,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def meet(self) -> None:
         """Let one request meet what is dealt for it."""
-        fault = self.weather.deal(self.headers.get("User-Agent", ""))
+        fault = self.aim(self.command, self.path)
+        if fault is Fault.NONE:
+            fault = self.weather.deal(self.headers.get("User-Agent", ""))
         if fault is Fault.DROPPED:
             self.close_connection = True
             return

@@ -9,8 +9,9 @@ import time
 
 import psutil
 import pytest
+from adbc_driver_postgresql import dbapi
 
-from local.postgres import start
+from local.postgres import PASSWORD, start
 from tests.patience import patience
 
 
@@ -23,6 +24,21 @@ def test_a_server_that_is_stopped_leaves_nothing() -> None:
 
     assert server.process.returncode is not None
     assert not server.folder.exists()
+
+
+def test_a_server_that_crashes_is_started_again_with_its_data_and_its_port() -> None:
+    server = start(die_with_parent=True)
+    url = server.url.replace("@", f":{PASSWORD}@")
+    with dbapi.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE kept AS SELECT 7 AS number")
+        server.crash()
+        with pytest.raises(dbapi.Error):
+            cursor.execute("SELECT number FROM kept")
+        server = server.start_again(die_with_parent=True)
+    with dbapi.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT number FROM kept")
+        assert cursor.fetchall() == [(7,)]
+    server.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")

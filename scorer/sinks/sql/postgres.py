@@ -23,7 +23,7 @@ from shared.contract.publishing.sinks import SinkReason
 from . import postgres_statements as sql
 from .columns import NULLABLE, Column, check_columns
 from .deadline import call_within
-from .postgres_errors import classify_error, read_state
+from .postgres_errors import classify_error, describe_error, read_state
 from .sink import Limits, StoredRun
 from .target import AZURE, SqlTarget
 
@@ -218,4 +218,4 @@ def _translate_errors(label: str) -> Iterator[None]:
         yield
     except adbc_driver_manager.Error as error:
         reason = classify_error(read_state(error), str(error))
-        raise SinkError(reason, f"{label}: {str(error).strip()}") from error
+        raise SinkError(reason, f"{label}: {describe_error(error)}") from error

@@ -54,6 +54,13 @@ def read_state(error: Any) -> str:
     return match[1] if match else ""
 
 
+def describe_error(error: Exception) -> str:
+    """What the server says of an error, without the statement: that may be longer than a message."""
+    text = str(error).strip()
+    match = re.search(r"\b(ERROR|FATAL|PANIC):\s", text)
+    return text[match.start() :] if match else text
+
+
 def classify_error(state: str, message: str) -> SinkReason:
     """The reason for an error with this SQLSTATE and message."""
     if not state or state == "00000":

@@ -250,3 +250,24 @@ def test_a_folder_that_is_gone_is_told_with_its_name(folder: Path) -> None:
         open_sink(folder)
 
     assert caught.value.reason is SinkReason.DENIED
+
+
+def test_a_message_has_no_colours_and_the_code_of_the_store_comes_first(
+    stage: Stage, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "The operation lacked the necessary privileges for path p \x1b[31m↳\x1b[0m Error performing PUT http://x: 403: "
+        '<?xml version="1.0"?><Error><Code>AuthorizationPermissionMismatch</Code><Message>Not authorized.</Message>'
+    )
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(text)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", refuse)
+    with pytest.raises(SinkError) as caught:
+        open_sink(folder).publish(stage.make_item(HOUR_7, [("pump-1", 0.5, 1)]), stage.parts)
+
+    expected = f"{folder.as_uri()}: AuthorizationPermissionMismatch: The operation lacked the necessary privileges"
+    assert str(caught.value).startswith(expected)
+    assert "\x1b" not in str(caught.value)
+    assert caught.value.reason is SinkReason.DENIED

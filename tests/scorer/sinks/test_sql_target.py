@@ -12,7 +12,7 @@ import pytest
 
 from scorer.sinks.base import SinkError
 from scorer.sinks.sql.postgres import _build_uri, _get_token
-from scorer.sinks.sql.postgres_errors import classify_error
+from scorer.sinks.sql.postgres_errors import classify_error, describe_error
 from scorer.sinks.sql.sink import LIMITS
 from scorer.sinks.sql.target import Dialect, SqlTarget, parse_target
 from shared.contract.errors import Misconfigured
@@ -183,3 +183,18 @@ def test_elsewhere_no_token_is_asked_for(identity: list[str]) -> None:
 )
 def test_the_reason_of_an_error(state: str, message: str, reason: SinkReason) -> None:
     assert classify_error(state, message) is reason
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"IO: Failed to execute query 'INSERT INTO {'x' * 400}': ERROR:  could not extend file\n. SQLSTATE: 53100",
+            "ERROR:  could not extend file\n. SQLSTATE: 53100",
+        ),
+        ('IO: connection failed: FATAL:  database "none" does not exist', 'FATAL:  database "none" does not exist'),
+        ("IO: [libpq] Failed to connect: Connection refused\n", "IO: [libpq] Failed to connect: Connection refused"),
+    ],
+)
+def test_a_message_says_what_the_server_says_and_not_the_statement(text: str, message: str) -> None:
+    assert describe_error(RuntimeError(text)) == message

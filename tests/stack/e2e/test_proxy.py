@@ -142,6 +142,18 @@ def test_whom_the_weather_spares_meets_none(server: Server) -> None:
     assert weather.dealt == {Fault.DROPPED: 1}
 
 
+def test_a_fault_is_aimed_at_requests_by_their_path(server: Server) -> None:
+    def aim(method: str, path: str) -> Fault:
+        return Fault.DROPPED if (method, path) == ("PUT", "/log") else Fault.NONE
+
+    with proxy(server.address, always(Fault.NONE), aim=aim) as port:
+        assert ask(port, path="/a")[0].status == 201
+        with pytest.raises((HTTPException, ConnectionError)):
+            ask(port, path="/log")
+        assert ask(port, "GET", "/log", b"")[0].status == 201
+    assert [(method, path) for method, path, *_ in server.seen] == [("PUT", "/a"), ("GET", "/log")]
+
+
 def test_a_seed_deals_the_same_faults_again_and_every_deck_holds_them_all() -> None:
     deck = {Fault.NONE: 5, Fault.LOST: 2, Fault.BUSY: 1}
     dealt = [
