@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, Validat
 
 from shared.contract.errors import Malformed
 from shared.contract.publishing.sinks import SinkKind
+from shared.contract.publishing.urls import is_web_url, parse_hub
 from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.windows import DAY, format_length, parse_length
 
@@ -115,27 +116,16 @@ def _check_sql_url(text: str) -> str:
 
 def _check_web_url(text: str) -> str:
     """A URL that may be a secret: the message has no text of it. Plain HTTP only on this machine."""
-    if text and not _is_web_url(text):
+    if text and not is_web_url(text):
         raise ValueError(f"expected https://HOST/..., got {len(text)} characters that are none")
     return text
 
 
 def _check_events_url(text: str) -> str:
-    is_hub = re.fullmatch(r"sb://[A-Za-z0-9-]+(\.[a-z]+)+/[\w.-]+/?", text)
-    if text and not is_hub and not _is_web_url(text):
+    if text and not parse_hub(text) and not is_web_url(text):
         expected = "expected https://HOST/... or sb://NAMESPACE.servicebus.windows.net/HUB"
         raise ValueError(f"{expected}, got {len(text)} characters that are none of these")
     return text
-
-
-def _is_web_url(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-    except ValueError:
-        return False
-    is_local = url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost")
-    is_plain = not re.search(r"[\s\x00-\x1f]", text) and url.password is None
-    return bool(url.hostname) and is_plain and (url.scheme == "https" or is_local)
 
 
 Length = Annotated[timedelta, parse_with(parse_length), AfterValidator(_check_window_length)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,9 @@ import pytest
 
 from scorer.sinks import event_sender
 from scorer.sinks.base import SinkError
-from scorer.sinks.event_sender import SIGNATURE, EventSender, open_sender
+from scorer.sinks.event_sender import EventSender, open_sender
 from scorer.sinks.events import EventSink, open_event_sink
+from shared.contract.publishing.deliveries import SIGNATURE
 from shared.contract.publishing.documents import PublicationItem, PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from tests.scorer.sinks.stage import HOUR_7, HOUR_8, Row, Stage
@@ -280,3 +282,46 @@ def test_event_hubs_gets_a_batch_by_its_rest_interface(receiver: Receiver, monke
     assert receiver.headers[0]["Content-Type"] == "application/vnd.microsoft.servicebus.json; charset=utf-8"
     assert receiver.headers[0]["Authorization"] == "Bearer token for https://eventhubs.azure.net/.default"
     assert SIGNATURE not in receiver.headers[0]
+
+
+def test_an_answer_that_is_no_http_is_unavailable(receiver: Receiver) -> None:
+    def serve(server: socket.socket) -> None:
+        for _ in range(event_sender.TRIES):
+            connection, _address = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        receiver.url = f"http://127.0.0.1:{server.getsockname()[1]}/secret"
+        with pytest.raises(SinkError, match=r"^127\.0\.0\.1:\d+ did not answer") as caught:
+            send(receiver)
+        thread.join()
+    assert caught.value.reason is SinkReason.UNAVAILABLE
+
+
+def test_a_receiver_that_answers_byte_by_byte_costs_the_time_limit(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = threading.Event()
+
+    def serve(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            while not stopped.wait(0.02):
+                connection.sendall(b"H")
+
+    monkeypatch.setattr(event_sender, "TIMEOUT", 0.3)
+    monkeypatch.setattr(event_sender, "TRIES", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        receiver.url = f"http://127.0.0.1:{server.getsockname()[1]}/secret"
+        with pytest.raises(SinkError, match=r"expected an answer within 0\.3 s, got none") as caught:
+            send(receiver)
+        stopped.set()
+        thread.join()
+    assert caught.value.reason is SinkReason.UNAVAILABLE

@@ -95,6 +95,11 @@ def test_what_windows_wait_for_is_passed_on_and_folders_that_cannot_show_it_are_
         "http://example.org/sesame",
         "https://me:sesame@example.org",
         "https:sesame",
+        "https://example.org:80a/sesame",
+        "https://example.org:/sesame",
+        "https://example.org:0/sesame",
+        "https://example.org:70000/sesame",
+        "https://[::1/sesame",
         "sesame",
     ],
 )
