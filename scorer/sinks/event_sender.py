@@ -17,8 +17,10 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.contract.errors import Misconfigured
 from shared.contract.publishing.deliveries import sign_body, sort_status
 from shared.contract.publishing.sinks import SinkReason
+from shared.contract.publishing.urls import is_web_url, parse_hub
 from shared.contract.text import clip_text
 
 from .base import SinkError
@@ -94,12 +96,19 @@ class EventSender:
 
 
 def open_sender(url: str, key: str) -> EventSender:
-    """The sender for a webhook (https://...) or an event hub (sb://NAMESPACE.servicebus.windows.net/HUB)."""
-    parts = urlsplit(url)
-    if parts.scheme != "sb":
-        return EventSender(url, key)
-    hub = parts.path.strip("/")
-    return EventSender(f"https://{parts.netloc}/{hub}/messages", "", functools.partial(_get_token, _make_identity()))
+    """The sender for a webhook (https://...) or an event hub (sb://NAMESPACE.servicebus.windows.net/HUB).
+
+    Raises Misconfigured: no other host gets the token of the node.
+    """
+    if hub := parse_hub(url):
+        host, name = hub
+        return EventSender(f"https://{host}/{name}/messages", "", functools.partial(_get_token, _make_identity()))
+    if not is_web_url(url):
+        raise Misconfigured(
+            "EVENTS_URL: expected https://HOST/... or sb://NAMESPACE.servicebus.windows.net/HUB, "
+            f"got {len(url)} characters that are none of these"
+        )
+    return EventSender(url, key)
 
 
 def _make_identity() -> Any:

@@ -19,6 +19,7 @@ from scorer.sinks import event_sender
 from scorer.sinks.base import SinkError
 from scorer.sinks.event_sender import EventSender, open_sender
 from scorer.sinks.events import EventSink, open_event_sink
+from shared.contract.errors import Misconfigured
 from shared.contract.publishing.deliveries import SIGNATURE
 from shared.contract.publishing.documents import PublicationItem, PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
@@ -282,6 +283,35 @@ def test_event_hubs_gets_a_batch_by_its_rest_interface(receiver: Receiver, monke
     assert receiver.headers[0]["Content-Type"] == "application/vnd.microsoft.servicebus.json; charset=utf-8"
     assert receiver.headers[0]["Authorization"] == "Bearer token for https://eventhubs.azure.net/.default"
     assert SIGNATURE not in receiver.headers[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sb://evil.example/hub",
+        "sb://pumps.servicebus.windows.net.evil.example/hub",
+        "sb://evil.example#.servicebus.windows.net/hub",
+        "sb://me@pumps.servicebus.windows.net/hub",
+        "sb://pumps.servicebus.windows.net:5671/hub",
+        "sb://pumps.servicebus.windows.net/hub/other",
+        "http://hub.example.org/",
+    ],
+)
+def test_no_other_host_gets_the_token_of_a_node(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(event_sender, "_make_identity", lambda: asked.append(url))
+
+    with pytest.raises(Misconfigured, match="EVENTS_URL: expected https://HOST/"):
+        open_sender(url, "")
+    assert asked == []
+
+
+@pytest.mark.parametrize("suffix", ["windows.net", "chinacloudapi.cn", "usgovcloudapi.net"])
+def test_hubs_of_each_cloud_of_azure_are_reached(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_sender, "_make_identity", object)
+
+    sender = open_sender(f"sb://pumps-1.servicebus.{suffix}/changes.v2/", "")
+    assert sender.url == f"https://pumps-1.servicebus.{suffix}/changes.v2/messages"
 
 
 def test_an_answer_that_is_no_http_is_unavailable(receiver: Receiver) -> None:
