@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationError
 
 from shared.contract.errors import Malformed
+from shared.contract.publishing.databases import Database
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.publishing.urls import is_web_url, parse_hub
 from shared.contract.readings.path_pattern import PathPattern
@@ -18,7 +18,6 @@ from shared.contract.windows import DAY, format_length, parse_length
 
 T = TypeVar("T")
 
-SQL_SCHEMES = ("postgresql", "mssql")
 SINKS = tuple(SinkKind)
 SECRET = "secret"  # noqa: S105  # marks a setting whose value is never shown
 
@@ -95,22 +94,8 @@ def _check_storage(text: str) -> str:
 
 
 def _check_sql_url(text: str) -> str:
-    """A database without a password. Its password would be in the message, so the message has no text of it."""
-    if not text:
-        return text
-    try:
-        url = urlsplit(text)
-        has_port = url.port is not None or not url.netloc.endswith(":")
-    except ValueError:  # a port that is none, brackets that are not closed
-        url, has_port = urlsplit(""), False
-    if url.password is not None:
-        raise ValueError("expected a URL without a password, which nodes take from SQL_PASSWORD, got one with it")
-    has_user = bool(url.username) or url.scheme == "mssql"  # or the driver would take that of the operating system
-    if url.scheme not in SQL_SCHEMES or not (has_user and has_port and url.hostname and url.path.strip("/")):
-        raise ValueError(
-            "expected postgresql://USER@HOST:5432/DATABASE or mssql://HOST/DATABASE, "
-            f"got {len(text)} characters that are none of these"
-        )
+    if text:
+        Database.parse(text)
     return text
 
 
@@ -139,7 +124,7 @@ KeyHash = Annotated[
     _match_pattern("[0-9a-f]{64}", "a SHA-256 as 64 lower-case hex digits, or nothing", shown=False),
     Field(json_schema_extra={SECRET: True}),
 ]
-SqlUrl = Annotated[str, AfterValidator(_check_sql_url), Field(json_schema_extra={SECRET: True})]
+SqlUrl = Annotated[str, parse_with(_check_sql_url), Field(json_schema_extra={SECRET: True})]
 WebUrl = Annotated[str, AfterValidator(_check_web_url), Field(json_schema_extra={SECRET: True})]
 EventsUrl = Annotated[str, AfterValidator(_check_events_url), Field(json_schema_extra={SECRET: True})]
 SqlTable = Annotated[

@@ -65,6 +65,8 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         ("SQL_TABLE", "a.b.c", "expected TABLE or SCHEMA.TABLE, each of letters, digits and _, at most 48"),
         ("SQL_URL", "mysql://me@db:3306/fleet", "got 24 characters that are none of these"),
         ("SQL_URL", "postgresql://db:5432/fleet", "expected postgresql://USER@HOST:5432/DATABASE"),
+        ("SQL_URL", "postgresql://me@db/fleet?password=x", "expected the options sslmode and sslrootcert alone"),
+        ("SQL_URL", "postgresql://me@db/fleet/x", "got 26 characters that are none of these"),
         ("SQL_URL", "postgresql://me@db:port/fleet", "expected postgresql://USER@HOST:5432/DATABASE"),
     ],
 )
