@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Annotated, TypeVar
 
@@ -38,8 +38,18 @@ def parse_sinks(text: str) -> tuple[SinkKind, ...]:
     """Names of sinks with commas between them, in the order of their kinds. Raises Malformed."""
     names = [name.strip() for name in text.split(",")] if text.strip() else []
     if not set(names) <= set(SINKS) or len(names) != len(set(names)):
-        raise Malformed(f"expected {' or '.join(SINKS)}, or several with commas between them, got {text!r}")
+        expected = f"expected {' or '.join(SINKS)}, or several with commas between them"
+        raise Malformed(f"{expected}, got {text!r}{_explain_names(names)}")
     return tuple(kind for kind in SINKS if kind in names)
+
+
+def _explain_names(names: Sequence[str]) -> str:
+    """What is wrong with names of sinks that look right."""
+    if "" in names:
+        return ", with an empty name"
+    if any(name not in SINKS and name.lower() in SINKS for name in names):
+        return ": names are in lower case"
+    return ", with a name twice" if set(names) <= set(SINKS) else ""
 
 
 def _match_pattern(pattern: str, expected: str, *, shown: bool = True) -> AfterValidator:

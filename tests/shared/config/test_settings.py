@@ -56,8 +56,10 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         (
             "SINKS",
             "delta,delta",
-            "expected delta or sql or events, or several with commas between them, got 'delta,delta'",
+            "delta or sql or events, or several with commas between them, got 'delta,delta', with a name twice",
         ),
+        ("SINKS", "Delta", "several with commas between them, got 'Delta': names are in lower case"),
+        ("SINKS", "delta,", "several with commas between them, got 'delta,', with an empty name"),
         ("SINKS", "sql", "expected the database, for SINKS=sql, got nothing"),
         ("DELTA_PATH", "../predictions", "expected a folder such as fleet/predictions, of letters"),
         ("DELTA_PATH", "prédictions", "expected a folder such as fleet/predictions, of letters"),
@@ -71,8 +73,9 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
     ],
 )
 def test_what_cannot_be_meant_is_refused(name: str, text: str, problem: str) -> None:
+    needed = {"SQL_URL": {"SINKS": "sql"}, "EVENTS_URL": {"SINKS": "events"}}.get(name, {})
     with pytest.raises(Misconfigured) as caught:
-        load_settings({**AZURITE, name: text, "CATCH_UP": "some"})
+        load_settings({**AZURITE, **needed, name: text, "CATCH_UP": "some"})
     first, *lines = str(caught.value).splitlines()
     assert first == "settings are wrong:"
     blamed = {"sql": "SQL_URL", "events": "EVENTS_URL"}.get(text, name)
@@ -110,6 +113,27 @@ def test_a_url_that_may_be_a_secret_is_never_shown(name: str, url: str) -> None:
     with pytest.raises(Misconfigured, match=f"{name}: expected https://HOST/") as caught:
         load_settings({**AZURITE, name: url})
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"SQL_URL": "mssql://db/fleet"}, "SQL_URL: expected sql in SINKS where it is set, got SINKS="),
+        (
+            {"SQL_URL": "mssql://db/fleet", "SINKS": "delta"},
+            "SQL_URL: expected sql in SINKS where it is set, got SINKS=delta",
+        ),
+        (
+            {"EVENTS_URL": "https://example.org/sesame", "SINKS": "delta"},
+            "EVENTS_URL: expected events in SINKS where it is set, got SINKS=delta",
+        ),
+        ({"NOTIFY_KEY": "sesame"}, "NOTIFY_KEY: expected NOTIFY_URL where it is set, got no URL"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(values: dict[str, str], problem: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({**AZURITE, **values})
+    assert str(caught.value) == f"settings are wrong:\n  {problem}"
 
 
 def test_events_and_notifications_get_what_they_need() -> None:
