@@ -1,6 +1,6 @@
 """Publish runs to one sink: read the manifest, give each run to the sink, write the report last.
 
-A run that the sink does not take is told in the report, with the reason; the others go on.
+A run that the sink does not take is in the report, with the reason; the others go on, unless the sink takes none.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from shared.contract.version import VERSION
 from .options import name_option
 
 ATTEMPT = 1  # of a publishing job, which has one
+STOPS = (SinkReason.UNAVAILABLE, SinkReason.DENIED)  # the next run would wait as long for the same
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def open_sink(
 
 
 def publish_items(manifest: PublishingManifest, work: Container, connect: Callable[[], Sink]) -> None:
-    """Give each item to the sink, and write the report."""
+    """Give each item to the sink until it does not answer or denies one, and write the report of those."""
     run_id = make_publishing_run(manifest.sink, manifest.number)
     log.info("sink=%s job %s: %s runs", manifest.sink, manifest.number, len(manifest.items))
     started = time.monotonic()
@@ -90,6 +91,8 @@ def publish_items(manifest: PublishingManifest, work: Container, connect: Callab
             except Exception as error:  # noqa: BLE001  # the other runs go on; it is in the report
                 results.append(_explain_failure(item, error))
             _log_result(results[-1])
+            if results[-1].reason in STOPS:
+                break
     finally:
         if sink:
             sink.close()

@@ -7,31 +7,31 @@ nothing but the service itself answers. https://learn.microsoft.com/rest/api/eve
 from __future__ import annotations
 
 import functools
-import hashlib
-import hmac
 import json
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.contract.errors import Misconfigured
+from shared.contract.publishing.deliveries import sign_body, sort_status
 from shared.contract.publishing.sinks import SinkReason
+from shared.contract.publishing.urls import is_web_url, parse_hub
 from shared.contract.text import clip_text
 
 from .base import SinkError
+from .deadline import call_within
 
-TIMEOUT = 30.0  # seconds of one request
+TIMEOUT = 30.0  # seconds of one request, all of it
 TRIES = 5
 FIRST_WAIT = 1.0  # seconds; doubles with each try
 LONGEST_WAIT = 30.0  # even if the receiver asks for more
 BATCH_EVENTS, BATCH_BYTES = 100, 200_000  # Event Hubs takes 256 KB in its basic tier
-SIGNATURE = "X-Fleetscore-Signature-256"
 _AUDIENCE = "https://eventhubs.azure.net/.default"
-_RETRY_LATER = (408, 425, 429, 500, 502, 503, 504)
-_DENIED = (401, 403)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -65,8 +65,7 @@ class EventSender:
         else:
             body, kind = json.dumps(list(batch), ensure_ascii=False).encode(), "application/cloudevents-batch+json"
         headers = {"Content-Type": f"{kind}; charset=utf-8", "User-Agent": "fleetscore"}
-        if self.key:
-            headers[SIGNATURE] = f"sha256={hmac.new(self.key.encode(), body, hashlib.sha256).hexdigest()}"
+        headers |= sign_body(body, self.key)
         wait = FIRST_WAIT
         for attempt in range(TRIES):
             error = self._try_sending(body, headers)
@@ -84,24 +83,32 @@ class EventSender:
         token = {"Authorization": f"Bearer {self.get_token()}"} if self.get_token else {}
         request = urllib.request.Request(self.url, body, {**headers, **token}, method="POST")  # noqa: S310  # checked
         try:
-            with _OPENER.open(request, timeout=TIMEOUT) as response:
-                response.read(1)
+            call_within(TIMEOUT, host, lambda: _open(request), lambda: None)
         except urllib.error.HTTPError as error:
             with error:
                 message = f"{host} answered {error.code} {clip_text(error.reason or '')}".rstrip()
-                return SinkError(_sort_status(error.code), message), _read_seconds(error.headers.get("Retry-After"))
-        except (OSError, ValueError) as error:
+                return SinkError(sort_status(error.code), message), _read_seconds(error.headers.get("Retry-After"))
+        except SinkError as error:  # it took too long
+            return error, 0.0
+        except (OSError, ValueError, HTTPException) as error:
             return SinkError(SinkReason.UNAVAILABLE, f"{host} did not answer: {clip_text(str(error))}"), 0.0
         return None
 
 
 def open_sender(url: str, key: str) -> EventSender:
-    """The sender for a webhook (https://...) or an event hub (sb://NAMESPACE.servicebus.windows.net/HUB)."""
-    parts = urlsplit(url)
-    if parts.scheme != "sb":
-        return EventSender(url, key)
-    hub = parts.path.strip("/")
-    return EventSender(f"https://{parts.netloc}/{hub}/messages", "", functools.partial(_get_token, _make_identity()))
+    """The sender for a webhook (https://...) or an event hub (sb://NAMESPACE.servicebus.windows.net/HUB).
+
+    Raises Misconfigured: no other host gets the token of the node.
+    """
+    if hub := parse_hub(url):
+        host, name = hub
+        return EventSender(f"https://{host}/{name}/messages", "", functools.partial(_get_token, _make_identity()))
+    if not is_web_url(url):
+        raise Misconfigured(
+            "EVENTS_URL: expected https://HOST/... or sb://NAMESPACE.servicebus.windows.net/HUB, "
+            f"got {len(url)} characters that are none of these"
+        )
+    return EventSender(url, key)
 
 
 def _make_identity() -> Any:
@@ -134,10 +141,9 @@ def _split_into_batches(events: Sequence[Mapping[str, Any]]) -> Iterator[Sequenc
         yield batch
 
 
-def _sort_status(status: int) -> SinkReason:
-    if status in _RETRY_LATER:
-        return SinkReason.UNAVAILABLE
-    return SinkReason.DENIED if status in _DENIED else SinkReason.FAILED
+def _open(request: urllib.request.Request) -> None:
+    with _OPENER.open(request, timeout=TIMEOUT) as response:
+        response.read(1)
 
 
 def _read_seconds(text: str | None) -> float:

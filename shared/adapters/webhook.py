@@ -5,22 +5,23 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
+import queue
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 from shared.contract.errors import Malformed, Unavailable
+from shared.contract.publishing.deliveries import sign_body, sort_status
+from shared.contract.publishing.sinks import SinkReason
 from shared.contract.text import clip_text
 from shared.state.notices import Notice
 
-TIMEOUT = 5.0  # seconds: a tick must go on
-SIGNATURE = "X-Fleetscore-Signature-256"
-_RETRY_LATER = (408, 425, 429)
+TIMEOUT = 5.0  # seconds of all of it: a tick must go on
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 
 
@@ -48,21 +49,17 @@ class Webhook:
         body = json.dumps(self._make_body(notice), ensure_ascii=False).encode()
         kind = "application/json" if self.as_text else "application/cloudevents+json"
         headers = {"Content-Type": f"{kind}; charset=utf-8", "User-Agent": "fleetscore"}
-        if self.key:
-            digest = hmac.new(self.key.encode(), body, hashlib.sha256).hexdigest()
-            headers[SIGNATURE] = f"sha256={digest}"
+        headers |= sign_body(body, self.key)
         request = urllib.request.Request(self.url, body, headers, method="POST")  # noqa: S310  # settings check the URL
         host = urlsplit(self.url).netloc.rpartition("@")[2]  # the path of such a URL is often a secret
+        outcomes: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        threading.Thread(target=_post, args=(request, host, outcomes), daemon=True).start()
         try:
-            with _OPENER.open(request, timeout=TIMEOUT) as response:
-                response.read(1)
-        except urllib.error.HTTPError as error:
-            with error:
-                message = f"{host} answered {error.code} {clip_text(error.reason or '')}".rstrip()
-            is_for_good = _CLIENT_ERROR <= error.code < _SERVER_ERROR and error.code not in _RETRY_LATER
-            raise (Malformed if is_for_good else Unavailable)(message) from error
-        except (OSError, ValueError) as error:
-            raise Unavailable(f"{host} did not answer: {clip_text(str(error))}") from error
+            error = outcomes.get(timeout=TIMEOUT)
+        except queue.Empty:
+            raise Unavailable(f"{host} did not answer: timed out after {TIMEOUT:g} s") from None
+        if error:
+            raise error
 
     def _make_body(self, notice: Notice) -> dict[str, Any]:
         if self.as_text:
@@ -77,3 +74,30 @@ class Webhook:
             "datacontenttype": "application/json",
             "data": {"text": notice.text},
         }
+
+
+def _post(request: urllib.request.Request, host: str, outcomes: queue.SimpleQueue[Exception | None]) -> None:
+    """In a thread of its own: the time limit of a socket begins again with each byte that a server sends.
+
+    A thread that is given up ends with its connection, and keeps no process alive.
+    """
+    try:
+        outcomes.put(_try_sending(request, host))
+    except Exception as error:  # noqa: BLE001  # it is raised again by the caller
+        outcomes.put(error)
+
+
+def _try_sending(request: urllib.request.Request, host: str) -> Malformed | Unavailable | None:
+    """None where the receiver took it; else why not."""
+    try:
+        with _OPENER.open(request, timeout=TIMEOUT) as response:
+            response.read(1)
+    except urllib.error.HTTPError as error:
+        with error:
+            message = f"{host} answered {error.code} {clip_text(error.reason or '')}".rstrip()
+        may_pass = sort_status(error.code) is SinkReason.UNAVAILABLE
+        is_for_good = _CLIENT_ERROR <= error.code < _SERVER_ERROR and not may_pass
+        return (Malformed if is_for_good else Unavailable)(message)
+    except (OSError, ValueError, HTTPException) as error:
+        return Unavailable(f"{host} did not answer: {clip_text(str(error))}")
+    return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.contract.publishing.sinks import SinkKind
+from shared.contract.publishing.urls import hide_path
 from shared.contract.windows import EPOCH
 from shared.publishing.publications import find_oldest
 from shared.publishing.published_range import PublishedRange
@@ -73,7 +74,7 @@ class SinkView:
     """A sink that is set."""
 
     sink: SinkKind
-    target: Mapping[str, str]  # what its jobs are given; no password
+    target: Mapping[str, str]  # what its jobs are given; no password, and of a receiver of events the host alone
     job: SinkJobView | None
     job_ended_at: datetime | None  # the last that is over
     failures: int  # jobs in a row that left no report
@@ -131,7 +132,7 @@ def make_sink_view(
     oldest = find_oldest(entries)
     return SinkView(
         sink=sink.kind,
-        target=dict(options.target),
+        target=_show_target(options),
         job=SinkJobView(sink.job.number, sink.run, sink.job.state, sink.job.since) if sink.job else None,
         job_ended_at=sink.ended_at,
         failures=sink.failures,
@@ -143,6 +144,11 @@ def make_sink_view(
         newest=make_publication_view(newest) if newest else None,
         asked=tuple(requests),
     )
+
+
+def _show_target(options: SinkOptions) -> Mapping[str, str]:
+    target = dict(options.target)
+    return {**target, "url": hide_path(target["url"])} if options.kind is SinkKind.EVENTS else target
 
 
 def make_asked_view(interval: PublishedRange, asked_at: datetime, *, again: bool) -> AskedRangeView:

@@ -44,9 +44,9 @@ def find_wait_problems(texts: Mapping[str, str]) -> list[str]:
 
 
 def find_sink_problems(texts: Mapping[str, str]) -> list[str]:
-    """Settings that the sinks need and that are missing."""
+    """Settings that the sinks need and that are missing, and those that would do nothing."""
     sinks = _list_sinks(texts)
-    problems = []
+    problems = _find_idle_settings(texts)
     if SinkKind.SQL in sinks and not texts["sql_url"]:
         problems.append("  SQL_URL: expected the database, for SINKS=sql, got nothing")
     if SinkKind.EVENTS in sinks and not texts["events_url"]:
@@ -54,6 +54,21 @@ def find_sink_problems(texts: Mapping[str, str]) -> list[str]:
     if texts.get("predictions_folder", "").lower() in _FALSE and not {SinkKind.DELTA, SinkKind.SQL} & set(sinks):
         problems.append("  PREDICTIONS_FOLDER: expected SINKS=delta or sql where it is false, to be read from")
     return problems
+
+
+def _find_idle_settings(texts: Mapping[str, str]) -> list[str]:
+    """Settings that name where something goes, while nothing goes there."""
+    with suppress(Malformed):  # a problem of its own
+        sinks = parse_sinks(texts["sinks"])
+        problems = [
+            f"  {name.upper()}: expected {kind} in SINKS where it is set, got SINKS={texts['sinks']}"
+            for name, kind in (("sql_url", SinkKind.SQL), ("events_url", SinkKind.EVENTS))
+            if texts[name] and kind not in sinks
+        ]
+        if texts["notify_key"] and not texts["notify_url"]:
+            problems.append("  NOTIFY_KEY: expected NOTIFY_URL where it is set, got no URL")
+        return problems
+    return []
 
 
 def _list_sinks(texts: Mapping[str, str]) -> Sequence[SinkKind]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Annotated, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationError
 
 from shared.contract.errors import Malformed
+from shared.contract.publishing.databases import Database
 from shared.contract.publishing.sinks import SinkKind
+from shared.contract.publishing.urls import is_web_url, parse_hub
 from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.windows import DAY, format_length, parse_length
 
 T = TypeVar("T")
 
-SQL_SCHEMES = ("postgresql", "mssql")
 SINKS = tuple(SinkKind)
 SECRET = "secret"  # noqa: S105  # marks a setting whose value is never shown
 
@@ -38,8 +38,18 @@ def parse_sinks(text: str) -> tuple[SinkKind, ...]:
     """Names of sinks with commas between them, in the order of their kinds. Raises Malformed."""
     names = [name.strip() for name in text.split(",")] if text.strip() else []
     if not set(names) <= set(SINKS) or len(names) != len(set(names)):
-        raise Malformed(f"expected {' or '.join(SINKS)}, or several with commas between them, got {text!r}")
+        expected = f"expected {' or '.join(SINKS)}, or several with commas between them"
+        raise Malformed(f"{expected}, got {text!r}{_explain_names(names)}")
     return tuple(kind for kind in SINKS if kind in names)
+
+
+def _explain_names(names: Sequence[str]) -> str:
+    """What is wrong with names of sinks that look right."""
+    if "" in names:
+        return ", with an empty name"
+    if any(name not in SINKS and name.lower() in SINKS for name in names):
+        return ": names are in lower case"
+    return ", with a name twice" if set(names) <= set(SINKS) else ""
 
 
 def _match_pattern(pattern: str, expected: str, *, shown: bool = True) -> AfterValidator:
@@ -94,48 +104,23 @@ def _check_storage(text: str) -> str:
 
 
 def _check_sql_url(text: str) -> str:
-    """A database without a password. Its password would be in the message, so the message has no text of it."""
-    if not text:
-        return text
-    try:
-        url = urlsplit(text)
-        has_port = url.port is not None or not url.netloc.endswith(":")
-    except ValueError:  # a port that is none, brackets that are not closed
-        url, has_port = urlsplit(""), False
-    if url.password is not None:
-        raise ValueError("expected a URL without a password, which nodes take from SQL_PASSWORD, got one with it")
-    has_user = bool(url.username) or url.scheme == "mssql"  # or the driver would take that of the operating system
-    if url.scheme not in SQL_SCHEMES or not (has_user and has_port and url.hostname and url.path.strip("/")):
-        raise ValueError(
-            "expected postgresql://USER@HOST:5432/DATABASE or mssql://HOST/DATABASE, "
-            f"got {len(text)} characters that are none of these"
-        )
+    if text:
+        Database.parse(text)
     return text
 
 
 def _check_web_url(text: str) -> str:
     """A URL that may be a secret: the message has no text of it. Plain HTTP only on this machine."""
-    if text and not _is_web_url(text):
+    if text and not is_web_url(text):
         raise ValueError(f"expected https://HOST/..., got {len(text)} characters that are none")
     return text
 
 
 def _check_events_url(text: str) -> str:
-    is_hub = re.fullmatch(r"sb://[A-Za-z0-9-]+(\.[a-z]+)+/[\w.-]+/?", text)
-    if text and not is_hub and not _is_web_url(text):
+    if text and not parse_hub(text) and not is_web_url(text):
         expected = "expected https://HOST/... or sb://NAMESPACE.servicebus.windows.net/HUB"
         raise ValueError(f"{expected}, got {len(text)} characters that are none of these")
     return text
-
-
-def _is_web_url(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-    except ValueError:
-        return False
-    is_local = url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost")
-    is_plain = not re.search(r"[\s\x00-\x1f]", text) and url.password is None
-    return bool(url.hostname) and is_plain and (url.scheme == "https" or is_local)
 
 
 Length = Annotated[timedelta, parse_with(parse_length), AfterValidator(_check_window_length)]
@@ -149,7 +134,7 @@ KeyHash = Annotated[
     _match_pattern("[0-9a-f]{64}", "a SHA-256 as 64 lower-case hex digits, or nothing", shown=False),
     Field(json_schema_extra={SECRET: True}),
 ]
-SqlUrl = Annotated[str, AfterValidator(_check_sql_url), Field(json_schema_extra={SECRET: True})]
+SqlUrl = Annotated[str, parse_with(_check_sql_url), Field(json_schema_extra={SECRET: True})]
 WebUrl = Annotated[str, AfterValidator(_check_web_url), Field(json_schema_extra={SECRET: True})]
 EventsUrl = Annotated[str, AfterValidator(_check_events_url), Field(json_schema_extra={SECRET: True})]
 SqlTable = Annotated[

@@ -180,6 +180,9 @@ class ControlPlane:
             self._outbox.send_notices(tick)
         except FleetError as error:
             log.warning("notifications wait for the next tick: %s", error)
+        except Exception as error:  # runs do not wait for people to be notified
+            log.exception("notifications wait for the next tick")
+            tick.trouble = tick.trouble or f"notifications: {type(error).__name__}: {error}"
 
     def _save_heartbeat(self, beat: Heartbeat) -> Heartbeat:
         try:

@@ -1,4 +1,4 @@
-"""Which sinks runs are published to, and what their jobs are told."""
+"""Which sinks runs are published to, and what their jobs are given."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from shared.contract.publishing.databases import Dialect
 from shared.contract.publishing.documents import PublishingManifest
 
 from .sink import LIMITS, Limits, Session, SqlSink
-from .target import Dialect, parse_target
+from .target import parse_target
 
 
 def open_sql_sink(manifest: PublishingManifest, password: str, limits: Limits = LIMITS) -> SqlSink:

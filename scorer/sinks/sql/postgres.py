@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from scorer.predictions.table import SCHEMA
 from scorer.sinks.base import SinkError
+from scorer.sinks.deadline import call_within
 from shared.contract.publishing.documents import PublicationItem
 from shared.contract.publishing.sinks import SinkReason
 
 from . import postgres_statements as sql
 from .columns import NULLABLE, Column, check_columns
-from .deadline import call_within
 from .postgres_errors import classify_error, describe_error, read_state
 from .sink import Limits, StoredRun
 from .target import AZURE, SqlTarget

@@ -18,13 +18,13 @@ import pyarrow as pa
 
 from scorer.predictions.table import SCHEMA
 from scorer.sinks.base import SinkError
+from scorer.sinks.deadline import call_within
 from shared.contract.errors import Misconfigured
 from shared.contract.publishing.documents import PublicationItem
 from shared.contract.publishing.sinks import SinkReason
 
 from . import sql_server_statements as sql
 from .columns import NULLABLE, Column, check_columns
-from .deadline import call_within
 from .sink import Limits, StoredRun
 from .sql_server_errors import classify_error
 from .target import SqlTarget

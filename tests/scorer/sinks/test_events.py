@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,10 @@ import pytest
 
 from scorer.sinks import event_sender
 from scorer.sinks.base import SinkError
-from scorer.sinks.event_sender import SIGNATURE, EventSender, open_sender
+from scorer.sinks.event_sender import EventSender, open_sender
 from scorer.sinks.events import EventSink, open_event_sink
+from shared.contract.errors import Misconfigured
+from shared.contract.publishing.deliveries import SIGNATURE
 from shared.contract.publishing.documents import PublicationItem, PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from tests.scorer.sinks.stage import HOUR_7, HOUR_8, Row, Stage
@@ -280,3 +283,75 @@ def test_event_hubs_gets_a_batch_by_its_rest_interface(receiver: Receiver, monke
     assert receiver.headers[0]["Content-Type"] == "application/vnd.microsoft.servicebus.json; charset=utf-8"
     assert receiver.headers[0]["Authorization"] == "Bearer token for https://eventhubs.azure.net/.default"
     assert SIGNATURE not in receiver.headers[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sb://evil.example/hub",
+        "sb://pumps.servicebus.windows.net.evil.example/hub",
+        "sb://evil.example#.servicebus.windows.net/hub",
+        "sb://me@pumps.servicebus.windows.net/hub",
+        "sb://pumps.servicebus.windows.net:5671/hub",
+        "sb://pumps.servicebus.windows.net/hub/other",
+        "http://hub.example.org/",
+    ],
+)
+def test_no_other_host_gets_the_token_of_a_node(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(event_sender, "_make_identity", lambda: asked.append(url))
+
+    with pytest.raises(Misconfigured, match="EVENTS_URL: expected https://HOST/"):
+        open_sender(url, "")
+    assert asked == []
+
+
+@pytest.mark.parametrize("suffix", ["windows.net", "chinacloudapi.cn", "usgovcloudapi.net"])
+def test_hubs_of_each_cloud_of_azure_are_reached(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_sender, "_make_identity", object)
+
+    sender = open_sender(f"sb://pumps-1.servicebus.{suffix}/changes.v2/", "")
+    assert sender.url == f"https://pumps-1.servicebus.{suffix}/changes.v2/messages"
+
+
+def test_an_answer_that_is_no_http_is_unavailable(receiver: Receiver) -> None:
+    def serve(server: socket.socket) -> None:
+        for _ in range(event_sender.TRIES):
+            connection, _address = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        receiver.url = f"http://127.0.0.1:{server.getsockname()[1]}/secret"
+        with pytest.raises(SinkError, match=r"^127\.0\.0\.1:\d+ did not answer") as caught:
+            send(receiver)
+        thread.join()
+    assert caught.value.reason is SinkReason.UNAVAILABLE
+
+
+def test_a_receiver_that_answers_byte_by_byte_costs_the_time_limit(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = threading.Event()
+
+    def serve(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            while not stopped.wait(0.02):
+                connection.sendall(b"H")
+
+    monkeypatch.setattr(event_sender, "TIMEOUT", 0.3)
+    monkeypatch.setattr(event_sender, "TRIES", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        receiver.url = f"http://127.0.0.1:{server.getsockname()[1]}/secret"
+        with pytest.raises(SinkError, match=r"expected an answer within 0\.3 s, got none") as caught:
+            send(receiver)
+        stopped.set()
+        thread.join()
+    assert caught.value.reason is SinkReason.UNAVAILABLE

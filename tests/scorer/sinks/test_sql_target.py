@@ -14,8 +14,9 @@ from scorer.sinks.base import SinkError
 from scorer.sinks.sql.postgres import _build_uri, _get_token
 from scorer.sinks.sql.postgres_errors import classify_error, describe_error
 from scorer.sinks.sql.sink import LIMITS
-from scorer.sinks.sql.target import Dialect, SqlTarget, parse_target
+from scorer.sinks.sql.target import SqlTarget, parse_target
 from shared.contract.errors import Misconfigured
+from shared.contract.publishing.databases import Dialect
 from shared.contract.publishing.sinks import SinkReason
 
 
@@ -50,19 +51,13 @@ def test_a_url_and_a_table_name_a_target(url: str, table: str, target: SqlTarget
 @pytest.mark.parametrize(
     ("url", "table", "message"),
     [
-        ("mysql://u@h/db", "", "SQL_URL: expected postgresql://.* got 'mysql://u@h/db'"),
-        ("postgresql://h/db", "", "SQL_URL: expected postgresql://USER@HOST:PORT/DATABASE"),
-        ("postgresql://u@h", "", "SQL_URL: expected postgresql://USER@HOST"),
-        ("postgresql://u@h:none/db", "", "SQL_URL: expected postgresql://USER@HOST"),
+        ("mysql://u@h/db", "", "SQL_URL: expected postgresql://.* got 14 characters that are none of these"),
         (
-            "postgresql://u:hush@h/db",
+            "postgresql://u@h/db?sslmode=a&sslmode=b",
             "",
-            r"expected no password in it, but in SQL_PASSWORD, got postgresql://u:\*\*\*@h",
+            "expected the options sslmode and sslrootcert alone, each once",
         ),
-        ("postgresql://u:@h/db", "", "expected no password in it"),
-        ("mssql://u:a@b@h/db", "", r"expected no password in it, .*, got mssql://u:\*\*\*@h/db"),
-        ("postgresql://u@h/db?password=x", "", "expected the options sslmode and sslrootcert only, got password"),
-        ("mssql://h/db?sslmode=require", "", "expected the options encrypt and trust_server_certificate only"),
+        ("mssql://h/db?sslmode=require", "", "expected the options encrypt and trust_server_certificate alone"),
         ("postgresql://u@h/db", "a.b.c", "SQL_TABLE: expected TABLE or SCHEMA.TABLE, .*, got 'a.b.c'"),
         ("postgresql://u@h/db", 'a"; DROP TABLE b; --', "SQL_TABLE: expected TABLE"),
         ("postgresql://u@h/db", "1a", "SQL_TABLE: expected TABLE"),
@@ -71,9 +66,8 @@ def test_a_url_and_a_table_name_a_target(url: str, table: str, target: SqlTarget
     ],
 )
 def test_what_is_no_target_is_refused_with_its_setting(url: str, table: str, message: str) -> None:
-    with pytest.raises(Misconfigured, match=message) as caught:
+    with pytest.raises(Misconfigured, match=message):
         parse_target({"url": url, "table": table})
-    assert "hush" not in str(caught.value)
 
 
 def read_uri(url: str, password: str = "") -> tuple[str, dict[str, list[str]]]:

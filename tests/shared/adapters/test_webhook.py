@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from shared.adapters import webhook
-from shared.adapters.webhook import SIGNATURE, Webhook
+from shared.adapters.webhook import Webhook
 from shared.contract.errors import Malformed, Unavailable
+from shared.contract.publishing.deliveries import SIGNATURE
 from shared.state.notices import Notice, NoticeKind
 
 NOTICE = Notice(
@@ -128,3 +130,46 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         port = server.getsockname()[1]
     with pytest.raises(Unavailable, match="did not answer"):
         Webhook(f"http://127.0.0.1:{port}/", "pumps").send(NOTICE)
+
+
+@contextmanager
+def serve_bytes(answer: bytes, pause: float = 0.0) -> Iterator[str]:
+    """The URL of a server that sends an answer once, byte by byte where there is a pause between them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                for piece in [answer] if not pause else [bytes([byte]) for byte in answer]:
+                    connection.sendall(piece)
+                    stopped.wait(pause)
+                    if stopped.is_set():
+                        return
+
+        stopped = threading.Event()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/secret"
+        stopped.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 200 " + b"x" * 70_000 + b"\r\n\r\n"])
+def test_an_answer_that_is_no_http_is_unavailable(answer: bytes) -> None:
+    with (
+        serve_bytes(answer) as url,
+        pytest.raises(Unavailable, match=r"^127\.0\.0\.1:\d+ did not answer: ") as caught,
+    ):
+        Webhook(url, "pumps").send(NOTICE)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_answers_byte_by_byte_costs_the_time_limit_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "TIMEOUT", 0.3)
+    answer = b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200
+    with (
+        serve_bytes(answer, pause=0.02) as url,
+        pytest.raises(Unavailable, match=r"did not answer: timed out after 0\.3 s"),
+    ):
+        Webhook(url, "pumps").send(NOTICE)

@@ -105,6 +105,23 @@ def test_without_sinks_there_are_none_to_show_or_to_ask(world: World) -> None:
     assert (refused.status_code, refused.json()["detail"]) == (409, detail)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me@chat.example.org:8443/hook/sesame?key=sesame#sesame", "https://chat.example.org:8443"),
+        ("https://chat.example.org?key=sesame", "https://chat.example.org"),
+        ("sb://plant.servicebus.windows.net/changes", "sb://plant.servicebus.windows.net/changes"),
+    ],
+)
+def test_of_a_receiver_of_events_the_host_alone_is_shown(url: str, shown: str, world: World) -> None:
+    events = SinkOptions(SinkKind.EVENTS, (("url", url), ("percent", "50"), ("runs", "all")))
+
+    answer = serve(host(world, events)).get("/api/sinks")
+
+    assert answer.json()[0]["target"] == {"url": shown, "percent": "50", "runs": "all"}
+    assert "sesame" not in answer.text
+
+
 def test_each_sink_shows_its_job_what_it_lacks_for_longest_and_the_newest_that_it_holds(world: World) -> None:
     run = world.ledger.read_run(WINDOW)
     publish(world, SinkKind.DELTA, run)

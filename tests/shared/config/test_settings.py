@@ -48,6 +48,7 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         ),
         ("SINKS", "events", "expected where events go, for SINKS=events, got nothing"),
         ("EVENTS_URL", "http://hub.example.org/x", "got 24 characters that are none of these"),
+        ("EVENTS_URL", "sb://evil.example/hub", "sb://NAMESPACE.servicebus.windows.net/HUB, got 21 characters"),
         ("EVENTS_URL", "sb://hub/", "expected https://HOST/... or sb://NAMESPACE.servicebus.windows.net/HUB"),
         ("NOTIFY_URL", "ftp://chat.example.org", "expected https://HOST/..., got 22 characters that are none"),
         ("NOTIFY_ABOVE", "101", "less than or equal to 100"),
@@ -55,8 +56,10 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         (
             "SINKS",
             "delta,delta",
-            "expected delta or sql or events, or several with commas between them, got 'delta,delta'",
+            "delta or sql or events, or several with commas between them, got 'delta,delta', with a name twice",
         ),
+        ("SINKS", "Delta", "several with commas between them, got 'Delta': names are in lower case"),
+        ("SINKS", "delta,", "several with commas between them, got 'delta,', with an empty name"),
         ("SINKS", "sql", "expected the database, for SINKS=sql, got nothing"),
         ("DELTA_PATH", "../predictions", "expected a folder such as fleet/predictions, of letters"),
         ("DELTA_PATH", "prédictions", "expected a folder such as fleet/predictions, of letters"),
@@ -64,12 +67,15 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         ("SQL_TABLE", "a.b.c", "expected TABLE or SCHEMA.TABLE, each of letters, digits and _, at most 48"),
         ("SQL_URL", "mysql://me@db:3306/fleet", "got 24 characters that are none of these"),
         ("SQL_URL", "postgresql://db:5432/fleet", "expected postgresql://USER@HOST:5432/DATABASE"),
+        ("SQL_URL", "postgresql://me@db/fleet?password=x", "expected the options sslmode and sslrootcert alone"),
+        ("SQL_URL", "postgresql://me@db/fleet/x", "got 26 characters that are none of these"),
         ("SQL_URL", "postgresql://me@db:port/fleet", "expected postgresql://USER@HOST:5432/DATABASE"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(name: str, text: str, problem: str) -> None:
+    needed = {"SQL_URL": {"SINKS": "sql"}, "EVENTS_URL": {"SINKS": "events"}}.get(name, {})
     with pytest.raises(Misconfigured) as caught:
-        load_settings({**AZURITE, name: text, "CATCH_UP": "some"})
+        load_settings({**AZURITE, **needed, name: text, "CATCH_UP": "some"})
     first, *lines = str(caught.value).splitlines()
     assert first == "settings are wrong:"
     blamed = {"sql": "SQL_URL", "events": "EVENTS_URL"}.get(text, name)
@@ -95,6 +101,11 @@ def test_what_windows_wait_for_is_passed_on_and_folders_that_cannot_show_it_are_
         "http://example.org/sesame",
         "https://me:sesame@example.org",
         "https:sesame",
+        "https://example.org:80a/sesame",
+        "https://example.org:/sesame",
+        "https://example.org:0/sesame",
+        "https://example.org:70000/sesame",
+        "https://[::1/sesame",
         "sesame",
     ],
 )
@@ -102,6 +113,27 @@ def test_a_url_that_may_be_a_secret_is_never_shown(name: str, url: str) -> None:
     with pytest.raises(Misconfigured, match=f"{name}: expected https://HOST/") as caught:
         load_settings({**AZURITE, name: url})
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"SQL_URL": "mssql://db/fleet"}, "SQL_URL: expected sql in SINKS where it is set, got SINKS="),
+        (
+            {"SQL_URL": "mssql://db/fleet", "SINKS": "delta"},
+            "SQL_URL: expected sql in SINKS where it is set, got SINKS=delta",
+        ),
+        (
+            {"EVENTS_URL": "https://example.org/sesame", "SINKS": "delta"},
+            "EVENTS_URL: expected events in SINKS where it is set, got SINKS=delta",
+        ),
+        ({"NOTIFY_KEY": "sesame"}, "NOTIFY_KEY: expected NOTIFY_URL where it is set, got no URL"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(values: dict[str, str], problem: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({**AZURITE, **values})
+    assert str(caught.value) == f"settings are wrong:\n  {problem}"
 
 
 def test_events_and_notifications_get_what_they_need() -> None:

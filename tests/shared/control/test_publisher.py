@@ -218,6 +218,23 @@ def test_a_receiver_that_refuses_or_does_not_answer_stops_nothing(caplog: pytest
     assert "is dropped: chat.example.org did not answer" in caplog.text
 
 
+def test_a_bug_of_the_notifier_stops_no_tick(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+
+    class Broken:
+        def send(self, notice: Notice) -> None:
+            raise ValueError(f"a bug at {notice.kind}")
+
+    world.plane = replace(world.plane, notifier=Broken())
+    beat(world, 12)
+
+    heartbeat = world.ledger.read_heartbeat()
+    assert (heartbeat.ticked_at, heartbeat.trouble) == (
+        world.now - BEAT, "notifications: ValueError: a bug at run_partial",
+    )  # fmt: skip
+    assert "notifications wait for the next tick" in caplog.text
+
+
 def test_people_are_notified_of_windows_that_were_missed() -> None:
     world = make_world()
     world.now += timedelta(hours=40)

@@ -1,4 +1,4 @@
-"""A limit of time for calls into native code, which Python cannot interrupt."""
+"""A limit of time for calls that Python cannot interrupt: into native code, or to a server that sends byte by byte."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar, cast
 
-from scorer.sinks.base import SinkError
 from shared.contract.publishing.sinks import SinkReason
+
+from .base import SinkError
 
 T = TypeVar("T")
 

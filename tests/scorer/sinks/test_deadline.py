@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from scorer.sinks.base import SinkError
-from scorer.sinks.sql.deadline import call_within
+from scorer.sinks.deadline import call_within
 from shared.contract.publishing.sinks import SinkReason
 from tests.patience import patience
 
