@@ -36,6 +36,7 @@ TABLE_SCHEMA = pa.schema(
 TRIES = 8  # to commit, where others write to the table too
 _DENIED = ("403", "401", "authorization", "authentication", "permission denied", "read-only")
 _FULL = ("no space left", "insufficient storage", "quota")
+_PLACE = re.compile(r"[\w.:%=#~-]*/[^\s\"'<>]*|\b\d{8}T\d{4}Z\S*")  # URLs, paths and names of runs
 _CODE = re.compile(r"<Code>(\w+)</Code>")  # of Azure Storage
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MILLISECOND = timedelta(milliseconds=1)
@@ -245,7 +246,7 @@ def _describe_error(text: str) -> str:
 
 
 def _classify_error(message: str) -> SinkReason:
-    text = message.lower()
+    text = _PLACE.sub("", message).lower()  # a run's name may hold 403, a container's quota
     if any(word in text for word in _FULL):
         return SinkReason.FULL
     return SinkReason.DENIED if any(word in text for word in _DENIED) else SinkReason.UNAVAILABLE

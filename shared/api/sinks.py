@@ -65,7 +65,8 @@ def parse_ranges(body: AskedPublications, services: Services) -> Sequence[Publis
     if not chosen or not set(chosen) <= set(kinds):
         expected = f"of {', '.join(kinds)}" if kinds else "in the setting SINKS, which is empty"
         raise Conflict(f"expected sinks {expected}, got {', '.join(chosen) or 'none'}")
-    return [PublishedRange(kind, Window(start, end - start)) for kind in chosen]
+    ranges = [PublishedRange(kind, Window(start, end - start)) for kind in chosen]
+    return [PublishedRange.parse(interval.target) for interval in ranges]  # as a tick will read it
 
 
 def request_publications(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from shared.contract.errors import Conflict, FleetError, Misconfigured, NotFound, Unavailable
+from shared.contract.errors import Conflict, Misconfigured, NotFound, Unavailable
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.reasons import Reason
 from shared.contract.text import clip_text
@@ -178,8 +178,6 @@ class ControlPlane:
         try:
             self._outbox.note_sinks(kinds, entries, tick.now)
             self._outbox.send_notices(tick)
-        except FleetError as error:
-            log.warning("notifications wait for the next tick: %s", error)
         except Exception as error:  # runs do not wait for people to be notified
             log.exception("notifications wait for the next tick")
             tick.trouble = tick.trouble or f"notifications: {type(error).__name__}: {error}"

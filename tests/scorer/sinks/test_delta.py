@@ -15,7 +15,7 @@ import pytest
 from deltalake import DeltaTable
 
 from scorer.sinks.base import SinkError
-from scorer.sinks.delta import DeltaSink, open_delta_sink
+from scorer.sinks.delta import DeltaSink, _classify_error, open_delta_sink
 from shared.contract.publishing.documents import PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.contract.windows import Window
@@ -271,3 +271,20 @@ def test_a_message_has_no_colours_and_the_code_of_the_store_comes_first(
     assert str(caught.value).startswith(expected)
     assert "\x1b" not in str(caught.value)
     assert caught.value.reason is SinkReason.DENIED
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("Client error with status 403 Forbidden: AuthorizationFailure", SinkReason.DENIED),
+        ("Permission denied (os error 13)", SinkReason.DENIED),
+        ("No space left on device (os error 28)", SinkReason.FULL),
+        (
+            "error sending request for url (http://h/quota-fleet/run=20261121T1403Z-PT1H/x-403.parquet)",
+            SinkReason.UNAVAILABLE,
+        ),
+        ("connection reset: 20261121T1401Z-PT1H-c00000-1-0.parquet", SinkReason.UNAVAILABLE),
+    ],
+)
+def test_names_of_runs_and_containers_are_no_reasons(message: str, reason: SinkReason) -> None:
+    assert _classify_error(message) is reason

@@ -241,6 +241,7 @@ def test_a_long_range_goes_on_at_the_next_tick_where_this_one_is_out_of_time(
     ("body", "status", "detail"),
     [
         ({"from": "2026-11-21T08:00Z", "to": "2026-11-21T08:00Z"}, 400, "expected a range that begins before it ends"),
+        ({"from": "0001-01-01T00:00Z", "to": "2026-11-21T09:00Z"}, 400, "expected a window"),
         ({"from": "2026-11-21T08:00:30Z", "to": "2026-11-21T09:00:30Z"}, 400, "expected a range of whole minutes"),
         ({"from": "yesterday", "to": "2026-11-21T09:00Z"}, 400, "expected a window such as 20261121T0700Z-PT1H"),
         ({**RANGE, "sinks": ["sql"]}, 409, "expected sinks of delta, got sql"),
