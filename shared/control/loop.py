@@ -262,8 +262,8 @@ class ControlPlane:
         if not (is_heard and run.phase.terminal) or run.offered_round == run.round:
             return run
         self.publisher.offer_run(run, tick.now)
-        self._outbox.note_run(run, tick.now)
-        return self._save_run(run, replace(run, offered_round=run.round))
+        noted = self._outbox.note_run(run, tick.now)
+        return self._save_run(run, replace(noted, offered_round=run.round))
 
     def _save_run(self, stored: Run, run: Run) -> Run:
         if run == stored:

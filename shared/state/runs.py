@@ -282,6 +282,7 @@ class Run:
     own_manifests: bool = False  # this round has its own: a reprocess that listed the models once more, or a rescore
     rescored: bool = False  # it had its one round for rows that came late
     offered_round: int | None = None  # the last whose result the sinks are to hold; None: none was offered
+    alarmed: bool = False  # people were notified that it went badly, and not yet that it is well
     done: int = 0  # models that ended, and those that open attempts report as done
     tally: Tally = field(default_factory=Tally)  # of the chunks that are over
     chunk_states: Mapping[ChunkState, int] = field(default_factory=dict)

@@ -64,6 +64,7 @@ WHOLE_RUN = Run(
     own_manifests=True,
     rescored=True,
     offered_round=1,
+    alarmed=True,
     waited=Waited.LIMIT,
     granted=NOW - timedelta(seconds=1),
     planned_at=NOW + timedelta(microseconds=1),
