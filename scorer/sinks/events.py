@@ -1,7 +1,8 @@
-"""Devices whose state has changed, as CloudEvents: at least once, and known by their ids.
+"""Devices whose state has changed, as CloudEvents: at least once, and known by their ids and revisions.
 
 What was sent for a run is kept in the working container: a further round sends only what is another than before, with
-the same ids and a greater `revision`. Only runs of the schedule are news.
+the same ids and a greater `revision`, that of the publication: rounds begin again where a run was pruned. Only runs of
+the schedule are news.
 """
 
 from __future__ import annotations
@@ -102,15 +103,13 @@ class EventSink:
             "rows": change.now.rows,
             "anomalies": change.now.anomalies,
             "run": item.run,
-            "revision": item.round,
+            "revision": item.revision,
         }
-        kind = "first" if change.before is None else change.now.state
-        return self._make_envelope(
-            name, f"fleetscore.device.{kind}", name.partition("/")[2], change.now.last_time, data
-        )
+        kind = f"fleetscore.device.{change.now.state}"
+        return self._make_envelope(name, kind, name.partition("/")[2], change.now.last_time, data)
 
     def _make_rest(self, item: PublicationItem, count: int) -> Mapping[str, Any]:
-        data = {"run": item.run, "revision": item.round, "more": count}
+        data = {"run": item.run, "revision": item.revision, "more": count}
         time = item.window.end.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return self._make_envelope(f"{item.run}/more", "fleetscore.device.more", item.run, time, data)
 
@@ -125,6 +124,7 @@ class EventSink:
             "subject": subject.rstrip("/"),
             "time": time,
             "datacontenttype": "application/json",
+            "revision": data["revision"],  # an extension attribute, by which receivers know a correction
             "data": data,
         }
 

@@ -260,9 +260,10 @@ class ControlPlane:
         if not (is_heard and run.phase.terminal) or self.publisher.is_offered(run):
             return run
         self.publisher.offer_run(run, tick.now)
-        if run.offered_round != run.round:
-            self._outbox.note_run(run, tick.now)
-        return self._save_run(run, self.publisher.mark_offered(run))
+        if run.offered_round == run.round:  # a sink was set since
+            return self._save_run(run, self.publisher.mark_offered(run))
+        noted = self._outbox.note_run(run, tick.now)
+        return self._save_run(run, self.publisher.mark_offered(noted))
 
     def _save_run(self, stored: Run, run: Run) -> Run:
         if run == stored:

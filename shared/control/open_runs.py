@@ -296,7 +296,7 @@ def _withdraw_run(run: Run) -> Run:
 
 def _begin_run(run: Run, stored: Run) -> Run:
     """The run in place of one that never began."""
-    return replace(run, round=stored.round + stored.is_withdrawn, version=stored.version)
+    return replace(run, round=stored.round + stored.is_withdrawn, alarmed=stored.alarmed, version=stored.version)
 
 
 def _is_backfill_run(run: Run) -> bool:

@@ -29,15 +29,21 @@ class NotifyOptions:
 def notice_run(run: Run, earlier: Run | None, options: NotifyOptions, now: datetime) -> Notice | None:
     """What the end of a round is worth; None where all went as it should. *earlier*: the run of the window before.
 
-    A run that a person cancelled is no news.
+    A run that is well has recovered where people were notified of itself before, or in its first round of the window
+    before. A run that a person cancelled is no news.
     """
     kind = _judge_run(run, options)
-    is_first = not run.round and run.phase in (Phase.SUCCEEDED, Phase.PARTIAL)
-    if kind is None and is_first and earlier and _judge_run(earlier, options):
+    was_bad = run.alarmed or (not run.round and earlier is not None and earlier.alarmed)
+    if kind is None and was_bad and run.phase in (Phase.SUCCEEDED, Phase.PARTIAL):
         kind = NoticeKind.RECOVERED
     if kind is None:
         return None
     return Notice(f"{run.id}-{run.round}-{kind}", kind, run.id, clip_text(_describe_run(run, kind)), now)
+
+
+def mark_run(run: Run, notice: Notice | None) -> Run:
+    """The run after people were notified of it."""
+    return replace(run, alarmed=notice.kind is not NoticeKind.RECOVERED) if notice else run
 
 
 def _judge_run(run: Run, options: NotifyOptions) -> NoticeKind | None:
@@ -78,18 +84,22 @@ def notice_stuck(entry: Publication, now: datetime) -> Notice:
     """The notification of a sink that does not take a run."""
     reason = f": {entry.reason}: {entry.message}" if entry.reason else ""
     text = f"Sink {entry.sink} is stuck: run {entry.run} waits since {entry.asked_at:%Y-%m-%d %H:%M} UTC{reason}"
-    return Notice(f"{entry.sink}-{now:%Y%m%dT%H%M%SZ}-stuck", NoticeKind.SINK_STUCK, entry.sink, clip_text(text), now)
+    name = f"{entry.sink}-{entry.asked_at:%Y%m%dT%H%M%SZ}-{entry.run}-stuck"  # the same at each tick
+    return Notice(name, NoticeKind.SINK_STUCK, entry.sink, clip_text(text), now)
 
 
-def notice_unstuck(sink: SinkKind, now: datetime) -> Notice:
-    """The notification of a sink that takes runs again."""
-    text = f"Sink {sink} takes runs again"
-    return Notice(f"{sink}-{now:%Y%m%dT%H%M%SZ}-recovered", NoticeKind.SINK_RECOVERED, sink, text, now)
+def notice_unstuck(sink: SinkKind, since: datetime, now: datetime) -> Notice:
+    """The notification of a sink that takes runs again. *since*: when it began to lack one."""
+    name = f"{sink}-{since:%Y%m%dT%H%M%SZ}-recovered"
+    return Notice(name, NoticeKind.SINK_RECOVERED, sink, f"Sink {sink} takes runs again", now)
 
 
-def retry_notice(notice: Notice, now: datetime) -> Notice | None:
-    """The notification after a try that failed; None where it is dropped."""
-    if now - notice.at >= GIVE_UP:
-        return None
+def is_too_old(notice: Notice, now: datetime) -> bool:
+    """Whether a notification is dropped: it could not be sent, or there was no URL for it."""
+    return now - notice.at >= GIVE_UP
+
+
+def retry_notice(notice: Notice, now: datetime) -> Notice:
+    """The notification after a try that failed."""
     wait = min(FIRST_WAIT * 2 ** min(notice.tries, 6), LAST_WAIT)
     return replace(notice, tries=notice.tries + 1, not_before=now + wait)

@@ -73,7 +73,7 @@ class Sink:
     failures: int = 0  # jobs in a row that left no report
     not_before: datetime = EPOCH  # backoff after these
     message: str = ""  # why the last of these failed
-    is_stuck: bool = False  # people were notified that it does not take a run
+    stuck_since: datetime | None = None  # people were notified that it lacks a run since then; None: it does not
     version: str = ""
 
     @property

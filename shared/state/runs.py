@@ -283,6 +283,7 @@ class Run:
     rescored: bool = False  # it had its one round for rows that came late
     offered_round: int | None = None  # the last whose result the sinks are to hold; None: none was offered
     offered_sinks: tuple[str, ...] = ()  # these sinks
+    alarmed: bool = False  # people were notified that it went badly, and not yet that it is well
     done: int = 0  # models that ended, and those that open attempts report as done
     tally: Tally = field(default_factory=Tally)  # of the chunks that are over
     chunk_states: Mapping[ChunkState, int] = field(default_factory=dict)

@@ -65,6 +65,7 @@ WHOLE_RUN = Run(
     rescored=True,
     offered_round=1,
     offered_sinks=("delta", "sql"),
+    alarmed=True,
     waited=Waited.LIMIT,
     granted=NOW - timedelta(seconds=1),
     planned_at=NOW + timedelta(microseconds=1),

@@ -49,7 +49,7 @@ WHOLE_SINK = Sink(
     ended_at=NOW - HOUR,
     failures=2,
     not_before=NOW + HOUR,
-    is_stuck=True,
+    stuck_since=NOW - HOUR,
     message="job fleetscore-publish-delta-000016-c00000-1 failed: ü",
 )
 

@@ -332,8 +332,8 @@ class World:
 
 
 def _drop_bookkeeping(run: Run) -> Run:
-    """A run without what says whether the sinks were asked to hold it."""
-    return replace(run, offered_round=None, offered_sinks=(), version="")
+    """A run without what says whether the sinks were asked to hold it, and people notified of it."""
+    return replace(run, offered_round=None, offered_sinks=(), alarmed=False, version="")
 
 
 def counts(tally: Tally) -> Tally:

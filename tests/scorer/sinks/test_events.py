@@ -108,6 +108,7 @@ def test_a_device_that_changes_is_an_event_and_others_are_none(stage: Stage, rec
         "subject": "a",
         "time": "2026-11-21T08:03:00.000Z",
         "datacontenttype": "application/json",
+        "revision": 0,
         "data": {
             "device": "a",
             "sensor": None,
@@ -130,11 +131,23 @@ def test_the_share_of_anomalies_is_a_setting(stage: Stage, receiver: Receiver) -
     assert summarize(receiver.list_events()) == [("b", "anomalous", 0)]
 
 
-def test_without_a_window_before_each_device_is_told_as_the_first(stage: Stage, receiver: Receiver) -> None:
+def test_without_a_window_before_the_state_of_each_device_is_the_first(stage: Stage, receiver: Receiver) -> None:
     make_sink(stage, receiver).publish(make_item(stage, {"a": 4, "b": 0}), stage.parts)
 
-    assert summarize(receiver.list_events()) == [("a", "first", 0), ("b", "first", 0)]
-    assert [event["data"]["state"] for event in receiver.list_events()] == ["anomalous", "normal"]
+    assert summarize(receiver.list_events()) == [("a", "anomalous", 0), ("b", "normal", 0)]
+    assert [event["data"]["before"] for event in receiver.list_events()] == [None, None]
+
+
+def test_a_correction_has_the_same_id_and_the_revision_of_its_publication(stage: Stage, receiver: Receiver) -> None:
+    sink = make_sink(stage, receiver)
+    sink.publish(replace(make_item(stage, {"a": 4}, {"a": 0}), revision=3), stage.parts)
+    correction = make_item(stage, {"a": 0}, {"a": 0})  # it was pruned, and requested again: a round 0 once more
+
+    sink.publish(replace(correction, revision=4), stage.parts)
+
+    events = receiver.list_events()
+    assert [event["id"] for event in events] == [f"{HOUR_8}/a/"] * 2
+    assert [(event["revision"], event["data"]["revision"]) for event in events] == [(3, 3), (4, 4)]
 
 
 def test_a_window_before_whose_parts_were_pruned_is_as_none(stage: Stage, receiver: Receiver) -> None:
@@ -144,7 +157,8 @@ def test_a_window_before_whose_parts_were_pruned_is_as_none(stage: Stage, receiv
 
     make_sink(stage, receiver).publish(item, stage.parts)
 
-    assert summarize(receiver.list_events()) == [("a", "first", 0)]
+    assert summarize(receiver.list_events()) == [("a", "anomalous", 0)]
+    assert receiver.list_events()[0]["data"]["before"] is None
 
 
 def test_a_second_job_sends_nothing_again(stage: Stage, receiver: Receiver) -> None:

@@ -15,7 +15,6 @@ from shared.contract.errors import Malformed, Unavailable
 from shared.contract.publishing.documents import PublicationItem, PublicationResult, PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.ports import JobSpec, Refusal
-from shared.state.notices import Notice, NoticeKind
 from shared.state.publications import Publication, PublicationState, Sink
 from shared.state.requests import RequestKind
 from shared.state.runs import Phase
@@ -174,77 +173,6 @@ def test_an_error_of_one_sink_stops_neither_runs_nor_the_other_sinks(caplog: pyt
     assert world.ledger.read_run(WINDOW).phase is Phase.PARTIAL
     assert "sink=delta could not be advanced" in caplog.text
     assert world.ledger.read_heartbeat().trouble == "sink delta: ValueError: a bug of delta"
-
-
-def test_people_are_notified_of_a_sink_that_is_stuck_and_when_it_is_so_no_longer() -> None:
-    world = make_world()
-    world.table = FullTable()
-    beat(world, 12)
-    world.ledger.save_heartbeat(replace(world.ledger.read_heartbeat(), watermark=world.now + timedelta(days=9)))
-    for _ in range(3):
-        world.now += HOUR
-        beat(world, 4)
-    stuck = [notice for notice in world.notifier.sent if notice.kind is NoticeKind.SINK_STUCK]
-    assert [notice.text for notice in stuck] == [
-        f"Sink delta is stuck: run {WINDOW} waits since 2026-11-21 12:05 UTC: sink_full: no space left on device"
-    ]
-
-    world.table.room = True
-    world.now += HOUR
-    world.beat_until_quiet()
-
-    assert [notice.kind for notice in world.notifier.sent[-1:]] == [NoticeKind.SINK_RECOVERED]
-
-
-def test_a_receiver_that_refuses_or_does_not_answer_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    world = make_world()
-
-    class Deaf:
-        def send(self, notice: Notice) -> None:
-            raise Unavailable(f"chat.example.org did not answer: {notice.kind}")
-
-    world.plane = replace(world.plane, notifier=Deaf())
-    beat(world, 12)
-
-    assert world.ledger.read_run(WINDOW).phase is Phase.PARTIAL
-    (notice,) = world.sinks.list_notices()
-    assert (notice.kind, notice.subject, notice.tries) == (NoticeKind.PARTIAL, WINDOW, 2)
-    assert "is not sent: chat.example.org did not answer" in caplog.text
-    world.now += timedelta(days=1)
-    for _ in range(2):
-        beat(world, 1)
-        world.now += HOUR
-    assert [entry.id for entry in world.sinks.list_notices() if entry.subject == WINDOW] == []
-    assert "is dropped: chat.example.org did not answer" in caplog.text
-
-
-def test_a_bug_of_the_notifier_stops_no_tick(caplog: pytest.LogCaptureFixture) -> None:
-    world = make_world()
-
-    class Broken:
-        def send(self, notice: Notice) -> None:
-            raise ValueError(f"a bug at {notice.kind}")
-
-    world.plane = replace(world.plane, notifier=Broken())
-    beat(world, 12)
-
-    heartbeat = world.ledger.read_heartbeat()
-    assert (heartbeat.ticked_at, heartbeat.trouble) == (
-        world.now - BEAT, "notifications: ValueError: a bug at run_partial",
-    )  # fmt: skip
-    assert "notifications wait for the next tick" in caplog.text
-
-
-def test_people_are_notified_of_windows_that_were_missed() -> None:
-    world = make_world()
-    world.now += timedelta(hours=40)
-    beat(world, 3)
-
-    missed = [notice for notice in world.notifier.sent if notice.kind is NoticeKind.MISSED]
-    assert [notice.subject for notice in missed] == [
-        run.id for run in world.ledger._runs.values() if run.phase is Phase.MISSED
-    ]
-    assert missed
 
 
 @pytest.mark.parametrize("method", ["read_sink", "list_open_publications"])

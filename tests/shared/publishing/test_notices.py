@@ -14,6 +14,8 @@ from shared.contract.windows import Window
 from shared.publishing.notices import (
     NotifyOptions,
     find_stuck,
+    is_too_old,
+    mark_run,
     notice_run,
     notice_stuck,
     notice_unstuck,
@@ -38,6 +40,7 @@ MISSED = replace(WELL, phase=Phase.MISSED, tally=Tally(), message="too late to c
 CANCELLED = replace(WELL, phase=Phase.CANCELLED, tally=Tally(cancelled=100))
 OPTIONS = NotifyOptions(is_set=True, above=5.0)
 LINE, SHARE = "Run 20261121T1100Z-PT1H", "94 of 100 models scored, 6 failed"
+AGAIN = f"{LINE} is well again"
 
 
 @pytest.mark.parametrize(
@@ -51,16 +54,33 @@ LINE, SHARE = "Run 20261121T1100Z-PT1H", "94 of 100 models scored, 6 failed"
         (MANY, None, NoticeKind.PARTIAL, f"{LINE} is partial: {SHARE}; most often unreadable_model: truncated file"),
         (FAILED, FAILED, NoticeKind.FAILED, f"{LINE} failed: none of 100 models was scored"),
         (MISSED, None, NoticeKind.MISSED, f"{LINE} was missed: too late to catch up"),
-        (WELL, FAILED, NoticeKind.RECOVERED, f"{LINE} is well again: 100 of 100 models scored, 0 failed"),
-        (FEW, MANY, NoticeKind.RECOVERED, f"{LINE} is well again: 95 of 100 models scored, 5 failed"),
-        (FEW, MISSED, NoticeKind.RECOVERED, f"{LINE} is well again: 95 of 100 models scored, 5 failed"),
-        (replace(WELL, round=1), FAILED, None, ""),
+        (WELL, FAILED, None, ""),  # nobody was notified of it, or it has recovered since
+        (WELL, replace(FAILED, alarmed=True), NoticeKind.RECOVERED, f"{AGAIN}: 100 of 100 models scored, 0 failed"),
+        (FEW, replace(MANY, alarmed=True), NoticeKind.RECOVERED, f"{AGAIN}: 95 of 100 models scored, 5 failed"),
+        (FEW, replace(MISSED, alarmed=True), NoticeKind.RECOVERED, f"{AGAIN}: 95 of 100 models scored, 5 failed"),
+        (replace(CANCELLED, alarmed=True), None, None, ""),
     ],
 )  # fmt: skip
 def test_a_run_is_worth_a_notification(run: Run, earlier: Run | None, kind: NoticeKind | None, text: str) -> None:
     notice = notice_run(run, earlier, OPTIONS, NOON)
 
     assert notice == (None if kind is None else Notice(f"{run.id}-0-{kind}", kind, run.id, text, NOON))
+
+
+def test_a_run_that_a_redrive_has_mended_has_recovered_once() -> None:
+    notice = notice_run(FAILED, None, OPTIONS, NOON)
+    run = mark_run(FAILED, notice)
+    assert run == replace(FAILED, alarmed=True)
+
+    ids = []
+    for number, result in enumerate((CANCELLED, FEW, WELL), 1):
+        run = replace(result, round=number, alarmed=run.alarmed)
+        notice = notice_run(run, replace(FAILED, alarmed=True), OPTIONS, NOON)
+        run = mark_run(run, notice)
+        ids.append(notice.id if notice else None)
+
+    assert ids == [None, "20261121T1100Z-PT1H-2-run_recovered", None]
+    assert not run.alarmed
 
 
 def test_each_round_that_goes_badly_is_told_once() -> None:
@@ -85,13 +105,24 @@ def test_a_sink_is_stuck_when_a_run_waits_for_an_hour() -> None:
     assert notice_stuck(stuck, NOON).text == (
         "Sink delta is stuck: run 20261121T0900Z-PT1H waits since 2026-11-21 10:05 UTC: sink_full: no space"
     )
-    assert notice_unstuck(SinkKind.DELTA, NOON).text == "Sink delta takes runs again"
+    assert notice_unstuck(SinkKind.DELTA, NOON, NOON).text == "Sink delta takes runs again"
+
+
+def test_a_tick_that_is_repeated_notifies_of_a_sink_by_the_same_id() -> None:
+    waiting = Publication(SinkKind.DELTA, WELL.id, 0, 0, since=NOON, asked_at=NOON - HOUR)
+
+    stuck = [notice_stuck(waiting, NOON + delay).id for delay in (timedelta(), timedelta(minutes=1))]
+    well = [notice_unstuck(SinkKind.DELTA, NOON, NOON + delay).id for delay in (timedelta(), timedelta(minutes=1))]
+
+    assert stuck == ["delta-20261121T110500Z-20261121T1100Z-PT1H-stuck"] * 2
+    assert well == ["delta-20261121T120500Z-recovered"] * 2
 
 
 def test_a_notification_that_could_not_be_sent_waits_longer_each_time_and_is_dropped_after_a_day() -> None:
-    notice: Notice | None = Notice("n", NoticeKind.FAILED, WELL.id, "text", NOON)
+    notice = Notice("n", NoticeKind.FAILED, WELL.id, "text", NOON)
     waits, now = [], NOON
-    while notice := retry_notice(notice, now):
+    while not is_too_old(notice, now):
+        notice = retry_notice(notice, now)
         waits.append((notice.not_before - now) // timedelta(minutes=1))
         now = notice.not_before
 
