@@ -33,7 +33,7 @@ class ItemSelector:
         """The runs that are due, as many as a job takes. A run that is open again is published when its round ends."""
         items: list[PublicationItem] = []
         n_parts = 0
-        for entry in publications.select_due(entries, kind, now):
+        for entry in publications.select_together(publications.select_due(entries, kind, now)):
             item = self._build_item(entry)
             if item is None:
                 continue
