@@ -103,6 +103,11 @@ def select_due(publications: Iterable[Publication], sink: SinkKind, now: datetim
     return sorted(due, key=lambda entry: (entry.is_requested, entry.asked_at, entry.run))
 
 
+def select_together(due: Sequence[Publication]) -> Sequence[Publication]:
+    """Those of the due ones that a job takes: what failed before waits for the others, and takes none with it."""
+    return [entry for entry in due if not entry.failures] or due
+
+
 def give_to_job(entry: Publication, number: int, now: datetime) -> Publication:
     """The row of a run that a job has."""
     return replace(entry, state=PublicationState.RUNNING, since=now, job=number)
@@ -113,22 +118,31 @@ def take_back(entry: Publication, now: datetime) -> Publication:
     return replace(entry, state=PublicationState.PENDING, since=now)
 
 
+def blame(entry: Publication, message: str, now: datetime) -> Publication:
+    """The row of the run that a job was publishing when it was lost: it may end each job that has it."""
+    return _fail(entry, SinkReason.FAILED, message, now)
+
+
+def _fail(entry: Publication, reason: SinkReason, message: str, now: datetime) -> Publication:
+    failures = entry.failures + 1
+    wait = min(FIRST_BACKOFF * 2 ** min(failures - 1, DOUBLINGS), LAST_BACKOFF)
+    return replace(
+        entry,
+        state=PublicationState.FAILED,
+        since=now,
+        failures=failures,
+        not_before=now + wait,
+        reason=str(reason),
+        message=clip_text(message),
+    )
+
+
 def settle(entry: Publication, result: PublicationResult, now: datetime) -> Publication:
     """The row after the job's result, which may be of an earlier round than the one that is asked for now."""
     if result.reason is SinkReason.AHEAD:
         return replace(take_back(entry, now), revision=max(entry.revision, result.ahead + 1))
     if result.reason is not None:
-        failures = entry.failures + 1
-        wait = min(FIRST_BACKOFF * 2 ** min(failures - 1, DOUBLINGS), LAST_BACKOFF)
-        return replace(
-            entry,
-            state=PublicationState.FAILED,
-            since=now,
-            failures=failures,
-            not_before=now + wait,
-            reason=str(result.reason),
-            message=clip_text(result.message),
-        )
+        return _fail(entry, result.reason, result.message, now)
     published = replace(
         entry,
         since=now,

@@ -39,7 +39,7 @@ class ItemSelector:
         items: list[PublicationItem] = []
         absent: list[Publication] = []
         n_parts = 0
-        for entry in publications.select_due(entries, kind, now):
+        for entry in publications.select_together(publications.select_due(entries, kind, now)):
             try:
                 item = self._build_item(entry)
             except NotFound as error:

@@ -192,15 +192,29 @@ class Publisher:
             self._settle(report, entries, tick)
             self.sinks.save_sink(sink_job.end_job(sink, tick.now))
             return None
-        moved, is_alive = sink_job.follow_job(
-            sink, progress.get((CHUNK, sink_job.FIRST_ATTEMPT)), jobs, self.options.limits, tick.now
-        )
+        sign = progress.get((CHUNK, sink_job.FIRST_ATTEMPT))
+        moved, is_alive = sink_job.follow_job(sink, sign, jobs, self.options.limits, tick.now)
         if moved.job is None:
             log.warning("sink=%s job %d left no report: %s", sink.kind, sink.job.number, moved.message)
             if is_alive:
                 self.cluster.cancel([sink_job.name_job(self.options.limits.app, sink.run)])
-            self._take_back(entries, tick)
+            culprit = self._blame_run(sink, sign.done, moved.message, entries, tick) if sign else ""
+            self._take_back([entry for entry in entries if entry.run != culprit], tick)
         return self.sinks.save_sink(moved) if moved != sink else sink
+
+    def _blame_run(self, sink: Sink, done: int, message: str, entries: Sequence[Publication], tick: Tick) -> str:
+        """Let the run wait that a lost job was at, so that one which ends each job does not stop the others."""
+        assert sink.job
+        try:
+            items = self._read_manifest(sink).items
+        except (Malformed, NotFound):
+            return ""
+        culprit = items[done].run if done < len(items) else ""
+        text = f"job {sink.job.number} left no report while it published this run: {message}"
+        blamed = [entry for entry in entries if entry.run == culprit and entry.state is PublicationState.RUNNING]
+        for entry in self.sinks.save_publications([publications.blame(entry, text, tick.now) for entry in blamed]):
+            log.warning("run=%s sink=%s waits after the job that was at it: %s", entry.run, entry.sink, message)
+        return culprit
 
     def _read_report(self, sink: Sink) -> PublishingReport | None:
         assert sink.job

@@ -13,11 +13,15 @@ from shared.adapters.memory import MemoryBlobs, MemoryCluster
 from shared.contract import paths
 from shared.contract.errors import Malformed, Unavailable
 from shared.contract.publishing.documents import PublicationItem, PublicationResult, PublishingManifest
-from shared.contract.publishing.sinks import SinkKind, SinkReason
-from shared.ports import JobSpec, Refusal
+from shared.contract.publishing.sinks import CHUNK, SinkKind, SinkReason
+from shared.contract.report import Progress
+from shared.contract.windows import Window
+from shared.control.tick import Tick
+from shared.ports import JobSpec, JobStatus, Refusal
+from shared.publishing import publications, sink_job
 from shared.state.publications import Publication, PublicationState, Sink
 from shared.state.requests import RequestKind
-from shared.state.runs import Phase
+from shared.state.runs import Attempt, AttemptState, JobState, Phase
 from tests.storm.publishing import MemoryTable
 from tests.storm.scenarios import FLEET, calm_calls, is_held
 from tests.storm.world import BEAT, WINDOW, World
@@ -199,3 +203,32 @@ def test_a_record_of_sinks_that_cannot_be_read_stops_no_run(method: str, caplog:
     world.plane = sound
     world.beat_until_quiet()
     is_held(world)
+
+
+def test_the_run_that_a_lost_job_was_at_waits_and_the_others_do_not() -> None:
+    world = make_world()
+    windows = [Window(Window.parse(WINDOW).start - number * HOUR, HOUR) for number in (2, 1, 0)]
+    entries = [Publication(SinkKind.DELTA, window.id, 0, 0, since=world.now, asked_at=world.now) for window in windows]
+    sink = replace(read_sink(world), job=Attempt(1, AttemptState.RUNNING, world.now), next_number=2)
+    world.sinks.save_sink(sink)
+    stored = world.sinks.save_publications([publications.give_to_job(entry, 1, world.now) for entry in entries])
+    items = tuple(PublicationItem(entry.run, 0, 0) for entry in stored)
+    manifest = PublishingManifest(SinkKind.DELTA, 1, "fleetscore", world.work.url, items)
+    world.work.create(paths.publishing_manifest_path("publish-delta-000001"), manifest.to_bytes())
+    progress = Progress(1, 3).to_metadata()
+    world.work.write(paths.progress_path("publish-delta-000001", CHUNK, 1), b"", progress)
+    tick = Tick(world.now, world.plane.stopwatch, timedelta(minutes=4), [], None)
+    name = sink_job.name_job(world.plane.options.limits.app, "publish-delta-000001")
+
+    jobs = {name: JobStatus(JobState.FAILED, "killed by SIGKILL")}
+    world.plane.publisher.advance_sinks([read_sink(world)], stored, jobs, tick)
+
+    states = {entry.run: (entry.state, entry.failures) for entry in world.sinks.list_open_publications()}
+    assert [states[window.id] for window in windows] == [
+        (PublicationState.PENDING, 0),
+        (PublicationState.FAILED, 1),
+        (PublicationState.PENDING, 0),
+    ]
+    blamed = next(entry for entry in world.sinks.list_open_publications() if entry.failures)
+    assert "left no report while it published this run: job " in blamed.message
+    assert (read_sink(world).job, read_sink(world).failures) == (None, 1)

@@ -90,6 +90,21 @@ def test_before_a_run_is_pruned_the_sink_has_it_or_has_nothing_of_it() -> None:
         assert ask_before(None, removes=removes, offered_sinks=(), asked_by="rebuild")
 
 
+def test_what_failed_before_shares_no_job_with_the_others() -> None:
+    fresh = [replace(STORED, run=run, state=PublicationState.PENDING) for run in ("a", "c")]
+    blamed = publications.blame(replace(STORED, run="b", state=PublicationState.RUNNING), "killed", NOON)
+
+    assert (blamed.state, blamed.failures, blamed.not_before, blamed.reason, blamed.message) == (
+        PublicationState.FAILED,
+        1,
+        NOON + MINUTE,
+        "sink_failed",
+        "killed",
+    )
+    assert publications.select_together([fresh[0], blamed, fresh[1]]) == fresh
+    assert publications.select_together([blamed]) == [blamed]
+
+
 def test_what_waits_longest_is_due_first_and_what_failed_waits() -> None:
     entries = [
         replace(STORED, run="b", state=PublicationState.PENDING, asked_at=NOON - MINUTE),
