@@ -202,14 +202,14 @@ class Publisher:
             self._take_back([entry for entry in entries if entry.run != culprit], tick)
         return self.sinks.save_sink(moved) if moved != sink else sink
 
-    def _blame_run(self, sink: Sink, done: int, message: str, entries: Sequence[Publication], tick: Tick) -> str:
+    def _blame_run(self, sink: Sink, index: int, message: str, entries: Sequence[Publication], tick: Tick) -> str:
         """Let the run wait that a lost job was at, so that one which ends each job does not stop the others."""
         assert sink.job
         try:
             items = self._read_manifest(sink).items
         except (Malformed, NotFound):
             return ""
-        culprit = items[done].run if done < len(items) else ""
+        culprit = items[index].run if index < len(items) else ""
         text = f"job {sink.job.number} left no report while it published this run: {message}"
         blamed = [entry for entry in entries if entry.run == culprit and entry.state is PublicationState.RUNNING]
         for entry in self.sinks.save_publications([publications.blame(entry, text, tick.now) for entry in blamed]):
