@@ -266,7 +266,13 @@ def test_a_receiver_that_is_busy_is_asked_again_when_it_says(status: int, receiv
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(503, SinkReason.UNAVAILABLE), (401, SinkReason.DENIED), (404, SinkReason.FAILED), (302, SinkReason.FAILED)],
+    [
+        (503, SinkReason.UNAVAILABLE),
+        (507, SinkReason.UNAVAILABLE),
+        (401, SinkReason.DENIED),
+        (404, SinkReason.FAILED),
+        (302, SinkReason.FAILED),
+    ],
 )
 def test_a_receiver_that_does_not_take_it_is_told_by_its_host_alone(
     status: int, reason: SinkReason, receiver: Receiver
