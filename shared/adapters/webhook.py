@@ -22,7 +22,7 @@ from shared.contract.text import clip_text
 from shared.state.notices import Notice
 
 TIMEOUT = 5.0  # seconds of all of it: a tick must go on
-_CLIENT_ERROR, _SERVER_ERROR = 400, 500
+_CLIENT_ERROR = 400
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -95,9 +95,8 @@ def _try_sending(request: urllib.request.Request, host: str) -> Malformed | Unav
     except urllib.error.HTTPError as error:
         with error:
             message = f"{host} answered {error.code} {clip_text(error.reason or '')}".rstrip()
-        may_pass = sort_status(error.code) is SinkReason.UNAVAILABLE
-        is_for_good = _CLIENT_ERROR <= error.code < _SERVER_ERROR and not may_pass
-        return (Malformed if is_for_good else Unavailable)(message)
+        may_pass = error.code < _CLIENT_ERROR or sort_status(error.code) is SinkReason.UNAVAILABLE
+        return (Unavailable if may_pass else Malformed)(message)
     except (OSError, ValueError, HTTPException) as error:
         return Unavailable(f"{host} did not answer: {clip_text(str(error))}")
     return None

@@ -266,7 +266,13 @@ def test_a_receiver_that_is_busy_is_asked_again_when_it_says(status: int, receiv
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(503, SinkReason.UNAVAILABLE), (401, SinkReason.DENIED), (404, SinkReason.FAILED), (302, SinkReason.FAILED)],
+    [
+        (503, SinkReason.UNAVAILABLE),
+        (507, SinkReason.UNAVAILABLE),
+        (401, SinkReason.DENIED),
+        (404, SinkReason.FAILED),
+        (302, SinkReason.FAILED),
+    ],
 )
 def test_a_receiver_that_does_not_take_it_is_told_by_its_host_alone(
     status: int, reason: SinkReason, receiver: Receiver
@@ -337,7 +343,7 @@ def test_an_answer_that_is_no_http_is_unavailable(receiver: Receiver) -> None:
                 connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,))
+        thread = threading.Thread(target=serve, args=(server,), daemon=True)
         thread.start()
         receiver.url = f"http://127.0.0.1:{server.getsockname()[1]}/secret"
         with pytest.raises(SinkError, match=r"^127\.0\.0\.1:\d+ did not answer") as caught:
@@ -361,7 +367,7 @@ def test_a_receiver_that_answers_byte_by_byte_costs_the_time_limit(
     monkeypatch.setattr(event_sender, "TIMEOUT", 0.3)
     monkeypatch.setattr(event_sender, "TRIES", 1)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,))
+        thread = threading.Thread(target=serve, args=(server,), daemon=True)
         thread.start()
         receiver.url = f"http://127.0.0.1:{server.getsockname()[1]}/secret"
         with pytest.raises(SinkError, match=r"expected an answer within 0\.3 s, got none") as caught:

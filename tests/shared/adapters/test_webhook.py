@@ -150,9 +150,11 @@ def serve_bytes(answer: bytes, pause: float = 0.0) -> Iterator[str]:
         stopped = threading.Event()
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/secret"
-        stopped.set()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/secret"
+        finally:
+            stopped.set()
+            thread.join()
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 200 " + b"x" * 70_000 + b"\r\n\r\n"])

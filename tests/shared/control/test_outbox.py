@@ -10,6 +10,7 @@ import pytest
 from shared.contract.errors import Malformed, Unavailable
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.windows import Window
+from shared.control.open_runs import _begin_run
 from shared.control.sinks.outbox import Outbox
 from shared.publishing.notices import NotifyOptions
 from shared.state.notices import Notice, NoticeKind
@@ -172,3 +173,13 @@ def test_people_are_notified_of_windows_that_were_missed() -> None:
     ]
     assert missed
     assert all(world.ledger.read_run(notice.subject).alarmed for notice in missed)
+
+
+def test_a_missed_run_that_a_person_requests_after_all_may_recover() -> None:
+    world = make_world()
+    missed = Run(Window.parse(WINDOW), Phase.MISSED, world.now, alarmed=True)
+
+    begun = _begin_run(Run(missed.window, Phase.PLANNING, world.now, asked_by="request"), missed)
+    make_outbox(world).note_run(replace(begun, phase=Phase.SUCCEEDED), world.now)
+
+    assert [notice.id for notice in world.sinks.list_notices()] == [f"{WINDOW}-0-run_recovered"]
