@@ -209,7 +209,7 @@ class ControlPlane:
 
     def _observe_jobs(self, runs: Sequence[Run], sinks: Sequence[Sink], tick: Tick) -> Mapping[str, JobStatus] | None:
         """Observe the jobs of runs and sinks in one call; None where the cluster does not answer or is throttled."""
-        ids = [*(run.id for run in runs), *(sink.run for sink in sinks if sink.job)]
+        ids = [*(run.id for run in runs), *(sink.watched_run for sink in sinks if sink.watched_run)]
         if not ids:
             return {}
         if tick.throttled:

@@ -73,6 +73,10 @@ def _end_job(sink: Sink, now: datetime) -> Sink:
     return replace(sink, job=None, releasing=sink.job.number, ended_at=now)
 
 
-def may_release(sink: Sink, now: datetime) -> bool:
-    """Whether the cluster may forget the last job."""
-    return sink.releasing > 0 and (sink.ended_at is None or now - sink.ended_at >= ENDING)
+def may_release(sink: Sink, jobs: Mapping[str, JobStatus] | None, app: str, now: datetime) -> bool:
+    """Whether the cluster may forget the last job: it says that it is over, or knows it no more, or had the time."""
+    if not sink.releasing:
+        return False
+    status = None if jobs is None else jobs.get(name_job(app, sink.watched_run))
+    is_over = jobs is not None and (status is None or status.state.over)
+    return is_over or sink.ended_at is None or now - sink.ended_at >= ENDING

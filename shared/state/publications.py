@@ -80,3 +80,8 @@ class Sink:
     def run(self) -> str:
         """The id by which the cluster knows its job; "" without one."""
         return make_publishing_run(self.kind, self.job.number) if self.job else ""
+
+    @property
+    def watched_run(self) -> str:
+        """The same, or that of the job that the cluster is to forget once it is over."""
+        return self.run or (make_publishing_run(self.kind, self.releasing) if self.releasing else "")

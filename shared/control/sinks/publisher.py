@@ -163,7 +163,7 @@ class Publisher:
     ) -> None:
         if sink.job is None:
             entries = self._take_back(entries, tick)
-            sink = self._release_job(sink, tick)
+            sink = self._release_job(sink, jobs, tick)
             is_due = publications.select_due(entries, sink.kind, tick.now)
             if sink.releasing or sink.not_before > tick.now or not is_due:
                 return
@@ -262,9 +262,9 @@ class Publisher:
         }
         return [back.get(entry.run, entry) for entry in entries]
 
-    def _release_job(self, sink: Sink, tick: Tick) -> Sink:
+    def _release_job(self, sink: Sink, jobs: Mapping[str, JobStatus] | None, tick: Tick) -> Sink:
         """Let the cluster forget the job before, when that has had time to end."""
-        if tick.throttled or not sink_job.may_release(sink, tick.now):
+        if tick.throttled or not sink_job.may_release(sink, jobs, self.options.limits.app, tick.now):
             return sink
         self.cluster.release(make_publishing_run(sink.kind, sink.releasing))
         if sink.releasing > KEPT_JOBS:

@@ -106,7 +106,7 @@ def test_each_change_comes_once_by_its_id_also_when_the_job_is_killed_after_it_s
     second = line.score(START + HOUR, "pump2")
     third = line.score(START + 2 * HOUR)
 
-    assert line.list_changes(first) == dict.fromkeys(DEVICES, "first")
+    assert line.list_changes(first) == dict.fromkeys(DEVICES, "normal")
     assert line.list_changes(second) == {"pump2": "anomalous"}
     assert line.list_changes(third) == {"pump2": "normal"}
     counts = line.receiver.count_ids(EVENTS)
