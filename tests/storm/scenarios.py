@@ -138,6 +138,28 @@ def published_again(weather: Weather, fates: Sequence[str], *, has_folder: bool 
     return world
 
 
+def published_on_request(weather: Weather, fates: Sequence[str]) -> World:
+    """A run that was over before any sink was set, and that a person wants published."""
+    world = World(dict(FLEET))
+    world.beat_until_quiet()
+    world.ledger._watched = set()  # it ended more than two hours ago
+    world.publishes, world.fates = True, list(fates)
+    world.plane = world.host(weather)
+    world.wish(RequestKind.PUBLISH, f"delta-{EARLIER.id.partition('-')[0]}-PT2H")
+    world.beat_until(lambda: not world.ledger.list_requests() and world.is_idle and bool(world.table.held), 60)
+    return world
+
+
+def is_published_on_request(world: World) -> None:
+    assert world.ledger.list_requests() == []
+    assert world.is_idle
+    assert world.table.list_rows(WINDOW) == sorted(
+        tuple(row)
+        for blob in world.predictions.list_blobs(paths.predictions_prefix(world.ledger.read_run(WINDOW).window))
+        for row in json.loads(world.predictions.read(blob.name))
+    )
+
+
 def pruned(weather: Weather, fates: Sequence[str]) -> World:
     """A run that a sink has grows old: it goes from the sink, and then from everywhere."""
     world = World(dict(FLEET), publishes=True)
@@ -431,6 +453,7 @@ SCENARIOS = {
         ),
         Scenario("a redrive that is published", published_again, is_published_again, ("well", "well", "twice")),
         Scenario("a redrive without a folder of predictions", published_alone, is_published_again, ("well", "lost")),
+        Scenario("a run that a person wants published", published_on_request, is_published_on_request, ("twice",)),
         Scenario("a published run that is pruned", pruned, is_pruned, ("dies before its report",)),
         Scenario("a model that kills its process", with_poison, is_in_quarantine),
     )

@@ -192,9 +192,13 @@ class World:
     def is_published(self) -> bool:
         """Whether the sink was asked for all that is over, and nothing is left to do for it."""
         runs = [run for run in self.ledger._runs.values() if run != EARLIER and run.id != EARLIER.id]
-        is_asked = all(run.offered_round == run.round for run in runs)
-        is_idle = self.sinks.read_sink(SinkKind.DELTA).job is None
-        return is_asked and is_idle and not self.sinks.list_open_publications() and not self.sinks.list_notices()
+        return all(run.offered_round == run.round for run in runs) and self.is_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the sink lacks nothing that it was asked to hold, and has no job."""
+        has_job = self.sinks.read_sink(SinkKind.DELTA).job is not None
+        return not has_job and not self.sinks.list_open_publications() and not self.sinks.list_notices()
 
     def beat_until_over(self, limit: int = 300) -> Run:
         """The same, and the run of the window."""
