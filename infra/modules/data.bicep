@@ -67,7 +67,6 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
     resource readings 'containers' = { name: 'readings', properties: { publicAccess: 'None' } }
     resource predictions 'containers' = { name: 'predictions', properties: { publicAccess: 'None' } }
     resource work 'containers' = { name: 'fleetscore', properties: { publicAccess: 'None' } }
-    resource deltaTables 'containers' = if (withDeltaTables) { name: 'tables', properties: { publicAccess: 'None' } }
   }
 
   resource tables 'tableServices' = {
@@ -124,10 +123,16 @@ resource onWork 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
+resource deltaTables 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = if (withDeltaTables) {
+  parent: account::blobs
+  name: 'tables'
+  properties: { publicAccess: 'None' }
+}
+
 resource onDeltaTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for grant in sinking: {
-    name: guid(account::blobs::deltaTables.id, grant.to.id, grant.role)
-    scope: account::blobs::deltaTables
+    name: guid(deltaTables.id, grant.to.id, grant.role)
+    scope: deltaTables
     properties: {
       principalId: grant.to.id
       principalType: grant.to.type
@@ -153,5 +158,5 @@ output models string = account::blobs::models.name
 output readings string = account::blobs::readings.name
 output predictions string = account::blobs::predictions.name
 output work string = account::blobs::work.name
-output deltaTables string = withDeltaTables ? account::blobs::deltaTables.name : ''
+output deltaTables string = withDeltaTables ? deltaTables.name : ''
 output ledger string = account::tables::ledger.name

@@ -38,7 +38,7 @@ from tests.scorer.readings.seen import AS_IN_FILE, HOUR
 from tests.scorer.sandbox import hostile
 
 COUNT = 10_000
-SECONDS = patience(2)  # for a model; a good one takes a thousandth of it
+SECONDS = patience(3)  # for a model: a good one may wait for its turn; in much more "a million trees" takes its memory
 CRASHED, ENDLESS, RAISED = Reason.CRASHED, Reason.ENDLESS, Reason.ESTIMATOR_ERROR
 UNUSABLE = "its process gave no usable reply"
 DEEDS = {
