@@ -146,7 +146,7 @@ def published_on_request(weather: Weather, fates: Sequence[str]) -> World:
     world.publishes, world.fates = True, list(fates)
     world.plane = world.host(weather)
     world.wish(RequestKind.PUBLISH, f"delta-{EARLIER.id.partition('-')[0]}-PT2H")
-    world.beat_until(lambda: not world.ledger.list_requests() and world.is_idle and bool(world.table.held), 60)
+    world.beat_until(lambda: not world.ledger.list_requests() and world.is_idle and bool(world.table.held), 300)
     return world
 
 
