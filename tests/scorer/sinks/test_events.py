@@ -8,8 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,49 +22,14 @@ from shared.contract.errors import Misconfigured
 from shared.contract.publishing.deliveries import SIGNATURE
 from shared.contract.publishing.documents import PublicationItem, PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
+from tests.receiver import Receiver, run_receiver
 from tests.scorer.sinks.stage import HOUR_7, HOUR_8, Row, Stage
-
-
-@dataclass
-class Receiver:
-    """A server that keeps what it takes; *answers* are the statuses of the next requests, and then 201."""
-
-    url: str = ""
-    answers: list[int] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-
-    def list_events(self) -> list[dict[str, Any]]:
-        return [event for body in self.bodies for event in json.loads(body)]
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    state = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status = state.answers.pop(0) if state.answers else 201
-            if status == 201:
-                state.bodies.append(body)
-                state.headers.append(dict(self.headers))
-            self.send_response(status)
-            self.send_header("Retry-After", "7")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}/events?secret=1"
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with run_receiver() as state:
+        yield state
 
 
 @pytest.fixture
@@ -74,7 +38,9 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def make_sink(stage: Stage, receiver: Receiver, **target: str) -> EventSink:
-    manifest = PublishingManifest(SinkKind.EVENTS, 1, "pumps", "file:///work", (), {"url": receiver.url, **target})
+    manifest = PublishingManifest(
+        SinkKind.EVENTS, 1, "pumps", "file:///work", (), {"url": f"{receiver.url}/events?secret=1", **target}
+    )
     return open_event_sink(manifest, stage.work)
 
 
@@ -122,7 +88,7 @@ def test_a_device_that_changes_is_an_event_and_others_are_none(stage: Stage, rec
     }
     assert (second["subject"], second["type"]) == ("b", "fleetscore.device.normal")
     assert result.stored == "2 events"
-    assert receiver.headers[0]["Content-Type"] == "application/cloudevents-batch+json; charset=utf-8"
+    assert receiver.requests[0].headers["Content-Type"] == "application/cloudevents-batch+json; charset=utf-8"
 
 
 def test_the_share_of_anomalies_is_a_setting(stage: Stage, receiver: Receiver) -> None:
@@ -184,7 +150,7 @@ def test_a_further_round_sends_only_devices_that_are_others_now(stage: Stage, re
     before = {"a": 0, "b": 0, "c": 0, "d": 0}
     sink = make_sink(stage, receiver)
     sink.publish(make_item(stage, {"a": 4, "b": 4, "c": 0}, before), stage.parts)
-    receiver.bodies.clear()
+    receiver.requests.clear()
 
     sink.publish(make_item(stage, {"a": 4, "b": 0, "c": 4, "d": 0}, before, number=1), stage.parts)
 
@@ -238,7 +204,9 @@ def test_a_removal_sends_nothing(stage: Stage, receiver: Receiver) -> None:
 def send(receiver: Receiver, count: int = 1, key: str = "") -> list[float]:
     """Send so many events; returns the seconds that were waited."""
     waits: list[float] = []
-    EventSender(receiver.url, key, sleep=waits.append).send_events([{"id": str(index)} for index in range(count)])
+    EventSender(f"{receiver.url}/events?secret=1", key, sleep=waits.append).send_events(
+        [{"id": str(index)} for index in range(count)]
+    )
     return waits
 
 
@@ -253,7 +221,7 @@ def test_a_batch_is_signed(receiver: Receiver) -> None:
     send(receiver, key="a key")
 
     digest = hmac.new(b"a key", receiver.bodies[0], hashlib.sha256).hexdigest()
-    assert receiver.headers[0][SIGNATURE] == f"sha256={digest}"
+    assert receiver.requests[0].headers[SIGNATURE] == f"sha256={digest}"
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -300,9 +268,9 @@ def test_event_hubs_gets_a_batch_by_its_rest_interface(receiver: Receiver, monke
     replace(sender, url=receiver.url).send_events([{"id": "ü"}])
 
     assert [json.loads(entry["Body"]) for entry in json.loads(receiver.bodies[0])] == [{"id": "ü"}]
-    assert receiver.headers[0]["Content-Type"] == "application/vnd.microsoft.servicebus.json; charset=utf-8"
-    assert receiver.headers[0]["Authorization"] == "Bearer token for https://eventhubs.azure.net/.default"
-    assert SIGNATURE not in receiver.headers[0]
+    assert receiver.requests[0].headers["Content-Type"] == "application/vnd.microsoft.servicebus.json; charset=utf-8"
+    assert receiver.requests[0].headers["Authorization"] == "Bearer token for https://eventhubs.azure.net/.default"
+    assert SIGNATURE not in receiver.requests[0].headers
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -20,6 +18,7 @@ from shared.adapters.webhook import Webhook
 from shared.contract.errors import Malformed, Unavailable
 from shared.contract.publishing.deliveries import SIGNATURE
 from shared.state.notices import Notice, NoticeKind
+from tests.receiver import Receiver, run_receiver
 
 NOTICE = Notice(
     "20261121T1100Z-PT1H-0-run_failed", NoticeKind.FAILED, "20261121T1100Z-PT1H", "Run … failed: ü",
@@ -27,44 +26,11 @@ NOTICE = Notice(
 )  # fmt: skip
 
 
-@dataclass
-class Receiver:
-    """A server that answers with a status, and keeps what it got."""
-
-    status: int = 204
-    bodies: list[bytes] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
-    url: str = ""
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    state = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            state.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            state.headers.append(dict(self.headers))
-            state.paths.append(self.path)
-            self.send_response(state.status)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_GET = do_POST  # noqa: N815  # of the library
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}/hook?secret=1"
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with run_receiver() as state:
+        state.url += "/hook?secret=1"
+        yield state
 
 
 def test_a_notification_is_a_cloud_event(receiver: Receiver) -> None:
@@ -80,23 +46,23 @@ def test_a_notification_is_a_cloud_event(receiver: Receiver) -> None:
         "datacontenttype": "application/json",
         "data": {"text": "Run … failed: ü"},
     }
-    assert receiver.headers[0]["Content-Type"] == "application/cloudevents+json; charset=utf-8"
-    assert receiver.paths == ["/hook?secret=1"]
-    assert SIGNATURE not in receiver.headers[0]
+    assert receiver.requests[0].headers["Content-Type"] == "application/cloudevents+json; charset=utf-8"
+    assert [request.path for request in receiver.requests] == ["/hook?secret=1"]
+    assert SIGNATURE not in receiver.requests[0].headers
 
 
 def test_a_chat_gets_a_text(receiver: Receiver) -> None:
     Webhook(receiver.url, "pumps", as_text=True).send(NOTICE)
 
     assert json.loads(receiver.bodies[0]) == {"text": "Run … failed: ü"}
-    assert receiver.headers[0]["Content-Type"] == "application/json; charset=utf-8"
+    assert receiver.requests[0].headers["Content-Type"] == "application/json; charset=utf-8"
 
 
 def test_the_body_is_signed_by_the_key(receiver: Receiver) -> None:
     Webhook(receiver.url, "pumps", key="ü-key").send(NOTICE)
 
     expected = hmac.new("ü-key".encode(), receiver.bodies[0], hashlib.sha256).hexdigest()
-    assert receiver.headers[0][SIGNATURE] == f"sha256={expected}"
+    assert receiver.requests[0].headers[SIGNATURE] == f"sha256={expected}"
 
 
 @pytest.mark.parametrize(
@@ -107,13 +73,13 @@ def test_the_body_is_signed_by_the_key(receiver: Receiver) -> None:
 def test_an_answer_that_may_pass_is_tried_again_and_names_the_host_alone(
     status: int, error: type[Exception], receiver: Receiver
 ) -> None:
-    receiver.status = status
+    receiver.answers = [status]
 
     with pytest.raises(error, match=rf"^127\.0\.0\.1:\d+ answered {status}") as caught:
         Webhook(receiver.url, "pumps").send(NOTICE)
 
     assert "secret" not in str(caught.value)
-    assert len(receiver.bodies) == 1  # no redirect was followed
+    assert len(receiver.requests) == 1  # no redirect was followed
 
 
 def test_a_server_that_does_not_answer_costs_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:

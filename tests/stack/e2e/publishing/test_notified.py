@@ -17,11 +17,11 @@ from sklearn.svm import OneClassSVM
 
 from shared.contract.windows import Window
 from shared.state.runs import JobState, Phase
+from tests.receiver import Receiver, run_receiver
 from tests.stack.e2e.fleets import HOUR
 from tests.stack.e2e.place import Place
 from tests.stack.e2e.publishing.inline import InlineCluster
 from tests.stack.e2e.publishing.plant import Plant, run_command
-from tests.stack.e2e.publishing.receiver import Receiver, run_receiver
 
 START = datetime(2026, 11, 21, 7, tzinfo=UTC)
 DEVICES = ["pump1", "pump2", "pump3"]
@@ -57,12 +57,12 @@ class Line:
 
     def list_changes(self, run: str) -> dict[str, str]:
         """The type of the event of each device in a run."""
-        events = [event for event in self.receiver.taken[EVENTS] if event["data"]["run"] == run]
+        events = [event for event in self.receiver.list_events(EVENTS) if event["data"]["run"] == run]
         return {event["data"]["device"]: event["type"].rpartition(".")[2] for event in events}
 
     def list_notices(self) -> list[tuple[str, str]]:
         """The type and the subject of each notification."""
-        notices = self.receiver.taken.get(PEOPLE, [])
+        notices = self.receiver.list_events(PEOPLE)
         return [(notice["type"].rpartition(".")[2], notice["subject"]) for notice in notices]
 
 
@@ -115,7 +115,7 @@ def test_each_change_comes_once_by_its_id_also_when_the_job_is_killed_after_it_s
         f"{second}/pump2/": 1,
         f"{third}/pump2/": 1,
     }
-    events = line.receiver.taken[EVENTS]
+    events = line.receiver.list_events(EVENTS)
     assert events[:3] == events[3:6]
     assert [view["open"] for view in line.plant.get("/api/sinks")] == [0]
 
@@ -138,7 +138,7 @@ def test_people_hear_once_of_a_failed_run_and_of_a_stuck_sink_and_that_both_are_
         line.plant.now += timedelta(minutes=4)
         line.plant.tick_until_tried()
     assert line.list_notices()[2:3] == [("sink_stuck", "events")]
-    assert "sink_denied" in line.receiver.taken[PEOPLE][2]["data"]["text"]
+    assert "sink_denied" in line.receiver.list_events(PEOPLE)[2]["data"]["text"]
 
     line.receiver.statuses.clear()
     line.plant.wait_for_sinks()
