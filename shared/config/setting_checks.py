@@ -52,7 +52,10 @@ def find_sink_problems(texts: Mapping[str, str]) -> list[str]:
     if SinkKind.EVENTS in sinks and not texts["events_url"]:
         problems.append("  EVENTS_URL: expected where events go, for SINKS=events, got nothing")
     if texts.get("predictions_folder", "").lower() in _FALSE and not {SinkKind.DELTA, SinkKind.SQL} & set(sinks):
-        problems.append("  PREDICTIONS_FOLDER: expected SINKS=delta or sql where it is false, to be read from")
+        problems.append(
+            "  PREDICTIONS_FOLDER: expected true, or SINKS with delta or sql, where predictions are read then, "
+            f"got false with SINKS={texts['sinks']!r}"
+        )
     return problems
 
 

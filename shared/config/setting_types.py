@@ -112,7 +112,7 @@ def _check_sql_url(text: str) -> str:
 def _check_web_url(text: str) -> str:
     """A URL that may be a secret: the message has no text of it. Plain HTTP only on this machine."""
     if text and not is_web_url(text):
-        raise ValueError(f"expected https://HOST/..., got {len(text)} characters that are none")
+        raise ValueError(f"expected https://HOST/..., got {len(text)} characters that are no such URL")
     return text
 
 

@@ -50,9 +50,13 @@ def test_two_settings_are_enough_and_the_rules_have_the_same_defaults() -> None:
         ("EVENTS_URL", "http://hub.example.org/x", "got 24 characters that are none of these"),
         ("EVENTS_URL", "sb://evil.example/hub", "sb://NAMESPACE.servicebus.windows.net/HUB, got 21 characters"),
         ("EVENTS_URL", "sb://hub/", "expected https://HOST/... or sb://NAMESPACE.servicebus.windows.net/HUB"),
-        ("NOTIFY_URL", "ftp://chat.example.org", "expected https://HOST/..., got 22 characters that are none"),
+        ("NOTIFY_URL", "ftp://chat.example.org", "expected https://HOST/..., got 22 characters that are no such URL"),
         ("NOTIFY_ABOVE", "101", "less than or equal to 100"),
-        ("PREDICTIONS_FOLDER", "false", "expected SINKS=delta or sql where it is false, to be read from"),
+        (
+            "PREDICTIONS_FOLDER",
+            "false",
+            "SINKS with delta or sql, where predictions are read then, got false",
+        ),
         (
             "SINKS",
             "delta,delta",
