@@ -60,7 +60,12 @@ def note_absence(entry: Publication, now: datetime) -> Publication | None:
     if entry.failures >= ABSENCES:
         return None
     result = PublicationResult(
-        entry.run, entry.round, entry.revision, reason=SinkReason.PART_MISSING, message="the ledger has no such run"
+        entry.run,
+        entry.round,
+        entry.revision,
+        is_removal=entry.is_removal,
+        reason=SinkReason.PART_MISSING,
+        message="the ledger has no such run",
     )
     return settle(entry, result, now)
 
@@ -80,7 +85,7 @@ def ask_before_pruning(
         return ask_publication(stored, sink, run, now)
     if stored is None:
         return Publication(sink, run.id, run.round, run.round, since=now, asked_at=now, is_removal=True)
-    return None if stored.is_removal else _wait_again(replace(stored, is_removal=True), now)
+    return None if stored.is_removal else _wait_again(replace(stored, is_removal=True, is_requested=False), now)
 
 
 def _wait_again(request: Publication, now: datetime) -> Publication:
@@ -141,7 +146,10 @@ def settle(entry: Publication, result: PublicationResult, now: datetime) -> Publ
     """The row after the job's result, which may be of an earlier round than the one that is asked for now."""
     if result.reason is SinkReason.AHEAD:
         return replace(take_back(entry, now), revision=max(entry.revision, result.ahead + 1))
+    is_current = (entry.revision, entry.is_removal) == (result.revision, result.is_removal)
     if result.reason is not None:
+        if not is_current:  # it says nothing of what is asked for now
+            return take_back(entry, now)
         return _fail(entry, result.reason, result.message, now)
     published = replace(
         entry,
@@ -155,5 +163,4 @@ def settle(entry: Publication, result: PublicationResult, now: datetime) -> Publ
         reason="",
         message="",
     )
-    is_current = (entry.revision, entry.is_removal) == (result.revision, result.is_removal)
     return replace(published, state=PublicationState.DONE if is_current else PublicationState.PENDING)

@@ -101,7 +101,8 @@ class Publisher:
         else:
             entry = publications.ask_publication(stored, kind, run, now)
         if entry:
-            self.sinks.save_publications([replace(entry, is_requested=True)])
+            is_requested = not stored or not stored.state.is_open or stored.is_requested  # else the schedule's own
+            self.sinks.save_publications([replace(entry, is_requested=is_requested)])
 
     def allow_pruning(self, run: Run, now: datetime) -> bool:
         """Whether each sink has what it is to have of a run, so that its parts may go. Raises Conflict.

@@ -176,3 +176,30 @@ def test_every_move_is_one_that_the_table_allows() -> None:
     assert {(before.state, after.state) for before, after in moves if after} == {
         (before, after) for before, states in PUBLICATION_FOLLOWS.items() for after in states
     }
+
+
+def test_a_failure_of_what_a_job_had_before_says_nothing_of_what_is_asked_now() -> None:
+    late = replace(DONE, reason=SinkReason.PART_MISSING, message="a part is missing")
+    removal = replace(RUNNING, is_removal=True)
+    newer = replace(RUNNING, round=3, revision=6)
+
+    assert publications.settle(removal, late, NOON) == publications.take_back(removal, NOON)
+    assert publications.settle(newer, late, NOON) == publications.take_back(newer, NOON)
+    assert publications.settle(RUNNING, late, NOON).state is PublicationState.FAILED
+
+
+def test_a_removal_is_the_schedule_s_own_also_of_a_run_that_was_requested() -> None:
+    requested = replace(STORED, is_requested=True)
+
+    removal = publications.ask_before_pruning(requested, SinkKind.DELTA, RUN, NOON, removes=True)
+
+    assert removal
+    assert (removal.is_removal, removal.is_requested) == (True, False)
+    assert publications.find_oldest([removal]) is removal
+
+
+def test_the_absence_of_a_run_to_be_removed_is_counted() -> None:
+    absent = publications.note_absence(replace(RUNNING, is_removal=True), NOON)
+
+    assert absent
+    assert (absent.state, absent.failures) == (PublicationState.FAILED, 1)
