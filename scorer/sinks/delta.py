@@ -36,7 +36,9 @@ TABLE_SCHEMA = pa.schema(
 TRIES = 8  # to commit, where others write to the table too
 _DENIED = ("403", "401", "authorization", "authentication", "permission denied", "read-only")
 _FULL = ("no space left", "insufficient storage", "quota")
-_PLACE = re.compile(r"[\w.:%=#~-]*/[^\s\"'<>]*|\b\d{8}T\d{4}Z\S*")  # URLs, paths and names of runs
+_PLACE = re.compile(  # URLs, paths, names of runs; ids and times of requests
+    r"[\w.:%=#~-]*/[^\s\"'<>]*|\b\d{8}T\d{4}Z\S*|\bRequestId:\S*|\bTime:\S*|\bx-ms-request-id\S*\s*\S*"
+)
 _CODE = re.compile(r"<Code>(\w+)</Code>")  # of Azure Storage
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MILLISECOND = timedelta(milliseconds=1)
@@ -110,11 +112,14 @@ class DeltaSink:
         return table
 
     def _holds(self, table: Any, item: PublicationItem, stored: int | None, version: int) -> bool:
-        """Whether the table has the files of *item* and no others of its run."""
+        """Whether the table has the files of *item*, no others of its run, and its version.
+
+        The version is written also where the files stay: a job that was believed lost may come later.
+        """
+        if stored is None or stored < version:
+            return False
         uris = table.file_uris(file_pruning_predicate=[("run", "=", item.run)])
         names = {uri.rpartition("/")[2] for uri in uris}
-        if item.is_removal:  # its version is written all the same: a job that was believed lost may come later
-            return not names and stored is not None and stored >= version
         return names == set(_list_names(item))
 
     def _write_files(self, item: PublicationItem, parts: Parts) -> list[Any]:

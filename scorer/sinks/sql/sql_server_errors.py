@@ -5,8 +5,11 @@ https://learn.microsoft.com/sql/relational-databases/errors-events/database-engi
 
 from __future__ import annotations
 
+import re
+
 from shared.contract.publishing.sinks import SinkReason
 
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _WORDS: tuple[tuple[SinkReason, tuple[str, ...]], ...] = (  # the first that is in the message counts
     (
         SinkReason.FULL,
@@ -66,5 +69,5 @@ _WORDS: tuple[tuple[SinkReason, tuple[str, ...]], ...] = (  # the first that is 
 
 def classify_error(message: str) -> SinkReason:
     """The reason for an error with this message, in English."""
-    text = message.lower()
+    text = _QUOTED.sub("", message).lower()  # a name or a value of a row may hold any of the words
     return next((reason for reason, words in _WORDS if any(word in text for word in words)), SinkReason.FAILED)

@@ -116,6 +116,17 @@ def test_a_job_that_was_believed_lost_replaces_nothing_newer(stage: Stage, folde
     check(folder, stage)
 
 
+def test_a_late_job_replaces_nothing_where_a_newer_revision_has_the_same_files(stage: Stage, folder: Path) -> None:
+    item = stage.make_item(HOUR_7, [("pump-1", 0.5, 1)])
+    open_sink(folder).publish(item, stage.parts)
+    open_sink(folder).publish(replace(item, revision=2), stage.parts)
+    check(folder, stage)
+
+    other = replace(stage.make_item(HOUR_7, [("pump-1", 0.25, 1)], number=1), revision=1)
+    with pytest.raises(SinkError, match="has revision 2 of 20261121T0700Z-PT1H, expected at most 1"):
+        open_sink(folder).publish(other, stage.parts)
+
+
 def test_a_removal_takes_the_rows_and_a_late_job_does_not_bring_them_back(stage: Stage, folder: Path) -> None:
     sink, late = open_sink(folder), open_sink(folder)
     item, other = stage.make_item(HOUR_7, [("pump-1", 0.5, 1)]), stage.make_item(HOUR_8, [("pump-1", 0.5, 1)])
@@ -284,6 +295,10 @@ def test_a_message_has_no_colours_and_the_code_of_the_store_comes_first(
             SinkReason.UNAVAILABLE,
         ),
         ("connection reset: 20261121T1401Z-PT1H-c00000-1-0.parquet", SinkReason.UNAVAILABLE),
+        (
+            "503: <Code>ServerBusy</Code> RequestId:7c403a1e-401e-0000 Time:2026-11-21T07:12:12.4014403Z",
+            SinkReason.UNAVAILABLE,
+        ),
     ],
 )
 def test_names_of_runs_and_containers_are_no_reasons(message: str, reason: SinkReason) -> None:

@@ -306,6 +306,8 @@ def test_a_late_job_copies_nothing(stage: Stage) -> None:
         ("Invalid column name 'label'.", SinkReason.MISMATCH),
         ("String or binary data would be truncated in table 'plant.dbo.scores', column 'device'.", SinkReason.MISMATCH),
         ("Cannot insert the value NULL into column 'site', table 'plant.dbo.scores'", SinkReason.MISMATCH),
+        ("Invalid object name 'dbo.permission_scores'.", SinkReason.MISMATCH),
+        ("String or binary data would be truncated. Truncated value: 'read-only pump'.", SinkReason.MISMATCH),
         ("Login timeout expired", SinkReason.UNAVAILABLE),
         ("Database 'plant' on server 's' is not currently available. Please retry later.", SinkReason.UNAVAILABLE),
         ("Client unable to establish connection; DDBC Error: TCP Provider: Error code 0x2749", SinkReason.UNAVAILABLE),

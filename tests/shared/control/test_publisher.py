@@ -20,7 +20,7 @@ from shared.control.tick import Tick
 from shared.ports import JobSpec, JobStatus, Refusal
 from shared.publishing import publications, sink_job
 from shared.state.publications import Publication, PublicationState, Sink
-from shared.state.requests import RequestKind
+from shared.state.requests import Request, RequestKind
 from shared.state.runs import Attempt, AttemptState, JobState, Phase
 from tests.storm.publishing import MemoryTable
 from tests.storm.scenarios import FLEET, calm_calls, is_held
@@ -232,3 +232,20 @@ def test_the_run_that_a_lost_job_was_at_waits_and_the_others_do_not() -> None:
     blamed = next(entry for entry in world.sinks.list_open_publications() if entry.failures)
     assert "left no report while it published this run: job " in blamed.message
     assert (read_sink(world).job, read_sink(world).failures) == (None, 1)
+
+
+def test_a_request_for_a_run_that_the_schedule_waits_for_hides_no_delay() -> None:
+    world = make_world()
+    world.beat_until_quiet()
+    publisher, run = world.plane.publisher, world.ledger.read_run(WINDOW)
+    request = Request(RequestKind.REPUBLISH, "delta-x", world.now)
+    done = read_publication(world)
+    world.sinks.save_publications([replace(done, state=PublicationState.FAILED, failures=3)])
+
+    publisher.offer_past_run(run, SinkKind.DELTA, request, world.now)
+    waits = read_publication(world)
+    assert (waits.state, waits.is_requested) == (PublicationState.PENDING, False)
+
+    world.sinks.save_publications([replace(waits, state=PublicationState.DONE)])
+    publisher.offer_past_run(run, SinkKind.DELTA, replace(request, asked_at=world.now + BEAT), world.now + BEAT)
+    assert read_publication(world).is_requested
