@@ -95,12 +95,19 @@ def publish_items(manifest: PublishingManifest, work: Container, connect: Callab
                 break
     finally:
         if sink:
-            sink.close()
+            _close(sink)
     report = PublishingReport(
         manifest.sink, manifest.number, tuple(results), round(time.monotonic() - started, 3), VERSION
     )
     is_first = work.create(paths.report_path(run_id, CHUNK, ATTEMPT), report.to_bytes())
     log.info("report written" if is_first else "another process of this job wrote its report first, which counts")
+
+
+def _close(sink: Sink) -> None:
+    try:
+        sink.close()
+    except Exception as error:  # noqa: BLE001  # the report is still to be written, and all in it is done
+        log.warning("the sink could not be closed: %s: %s", type(error).__name__, error)
 
 
 def _explain_failure(item: PublicationItem, error: Exception) -> PublicationResult:

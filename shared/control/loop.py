@@ -134,7 +134,8 @@ class ControlPlane:
         )
         if tick.nodes:
             beat = replace(beat, nodes=tick.nodes, nodes_at=now)
-        beat = note_unpublished(beat, tick.unpublished)
+        if entries is not None:  # else what was known stays
+            beat = note_unpublished(beat, tick.unpublished)
         self._save_heartbeat(replace(beat, trouble=clip_text(tick.trouble)))
 
     def _open_runs(self, beat: Heartbeat, tick: Tick) -> Heartbeat:

@@ -84,3 +84,14 @@ def test_a_sink_that_cannot_be_reached_is_tried_once(tmp_path: Path) -> None:
 
     assert publish(tmp_path, connect) == [(RUNS[0], SinkReason.UNAVAILABLE)]
     assert tries == [1]
+
+
+def test_a_sink_that_cannot_be_closed_costs_no_report(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Unclosable(Fickle):
+        def close(self) -> None:
+            raise RuntimeError("the connection is gone")
+
+    expected = [(run, SinkReason.FULL if run == RUNS[1] else None) for run in RUNS]
+
+    assert publish(tmp_path, lambda: Unclosable(SinkError(SinkReason.FULL, "full"))) == expected
+    assert "the sink could not be closed: RuntimeError: the connection is gone" in caplog.text

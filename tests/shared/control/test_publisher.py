@@ -249,3 +249,24 @@ def test_a_request_for_a_run_that_the_schedule_waits_for_hides_no_delay() -> Non
     world.sinks.save_publications([replace(waits, state=PublicationState.DONE)])
     publisher.offer_past_run(run, SinkKind.DELTA, replace(request, asked_at=world.now + BEAT), world.now + BEAT)
     assert read_publication(world).is_requested
+
+
+def test_a_tick_that_cannot_know_what_sinks_lack_leaves_what_was_known() -> None:
+    world = make_world()
+    world.beat_until_quiet()
+    lacking = replace(read_publication(world), state=PublicationState.PENDING, not_before=world.now + HOUR)
+    world.sinks.save_publications([lacking])
+    world.beat()
+    known = world.ledger.read_heartbeat().unpublished
+    assert known
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            return self.fail if name == "list_open_publications" else getattr(world.sinks, name)
+
+        def fail(self) -> None:
+            raise Unavailable("503")
+
+    world.plane = replace(world.plane, sinks=Broken())
+    world.beat()
+    assert world.ledger.read_heartbeat().unpublished == known
