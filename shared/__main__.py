@@ -50,10 +50,8 @@ def _rebuild() -> None:
     now = datetime.now(UTC)
     plane = bootstrap.build_control_plane(settings.load_settings())
     count = 0
-    runs = maintenance.rebuild_ledger(plane.ledger, plane.work, plane.predictions, plane.planner, now)
-    for run in runs:
+    for run in maintenance.rebuild_ledger(plane.publisher, plane.predictions, plane.planner, now):
         count += 1
-        plane.publisher.offer_restored_run(run.id, now)
         print(f"{run.id}: {run.phase}, {run.tally.scored} of {run.models} models scored")
     maintenance.restore_sinks(plane.sinks, plane.work)
     print(f"{count} runs restored")

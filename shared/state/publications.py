@@ -27,9 +27,10 @@ class PublicationState(StrEnum):
         return self is not PublicationState.DONE
 
 
-# A run that was published is pending again when a further round of it has ended, or when it is to be removed.
+# A run that was published is pending again when a further round of it has ended, or when it is to be removed. One that
+# the ledger does not have has failed without a job.
 PUBLICATION_FOLLOWS: Mapping[PublicationState, frozenset[PublicationState]] = {
-    PublicationState.PENDING: frozenset({PublicationState.RUNNING}),
+    PublicationState.PENDING: frozenset({PublicationState.RUNNING, PublicationState.FAILED}),
     PublicationState.RUNNING: frozenset({PublicationState.PENDING, PublicationState.DONE, PublicationState.FAILED}),
     PublicationState.DONE: frozenset({PublicationState.PENDING}),
     PublicationState.FAILED: frozenset({PublicationState.PENDING, PublicationState.RUNNING}),

@@ -177,12 +177,12 @@ def test_health_names_what_a_sink_lacks_for_longest_and_says_so_after_an_hour_wi
     publish(world, SinkKind.SQL, world.ledger.read_run(WINDOW), SinkReason.DENIED, "wrong password")
     plane = host(world, SQL)
     plane.tick(NOON)
-    told = serve(plane, NOON + timedelta(minutes=60)).get("/api/schedule").json()
+    told = serve(plane, NOON + timedelta(minutes=59)).get("/api/schedule").json()
     unpublished = {"sink": "sql", "run": WINDOW, "since": AT, "reason": "sink_denied: wrong password"}
     assert (told["unpublished"], told["publishing_overdue"]) == (unpublished, False)
-    plane.tick(NOON + timedelta(minutes=61))
+    plane.tick(NOON + timedelta(minutes=60))
     guard = Authorizer(hashlib.sha256(b"reader").hexdigest())
-    late = serve(plane, NOON + timedelta(minutes=61), guard).get("/api/health")
+    late = serve(plane, NOON + timedelta(minutes=60), guard).get("/api/health")
     assert (late.status_code, late.json()["late"], late.json()["publishing_overdue"]) == (200, False, True)
     assert late.json()["unpublished"] is None  # the caller has no key, and a message may name servers
     world.plane.tick(NOON + timedelta(minutes=62))  # the sink is switched off
