@@ -171,6 +171,7 @@ def test_every_move_is_one_that_the_table_allows() -> None:
         (waiting, running), (running, failed), (running, done), (running, publications.take_back(running, NOON)),
         (failed, publications.give_to_job(failed, 8, NOON)), (failed, ask(failed, 1)), (done, ask(done, 1)),
         (waiting, publications.note_absence(waiting, NOON)),
+        (waiting, publications.settle(waiting, PublicationResult(RUN.id, 0, 0), NOON)),
     ]  # fmt: skip
 
     assert {(before.state, after.state) for before, after in moves if after} == {
