@@ -68,6 +68,11 @@ class Window:
         return self.start + self.length
 
     @property
+    def previous(self) -> Window:
+        """The window of the same length that ends where this one starts."""
+        return Window(self.start - self.length, self.length)
+
+    @property
     def id(self) -> str:
         """`20261121T0700Z-PT1H`: sorts by start."""
         return _format_id(self.start, self.length)
