@@ -12,9 +12,11 @@ from pydantic import ConfigDict, Field
 
 from shared.contract.errors import Conflict, Malformed, NotFound
 from shared.contract.publishing.sinks import SinkKind
+from shared.contract.text import clip_text
 from shared.contract.windows import MINUTE, Window
 from shared.control.services import Services
 from shared.publishing.published_range import PublishedRange
+from shared.state.publications import Sink
 from shared.state.requests import Request, RequestKind
 
 from .backfills import parse_edge
@@ -93,7 +95,7 @@ def create_sink_router(services: Services, clock: Callable[[], datetime]) -> API
         return tuple(
             make_sink_view(
                 each,
-                services.sinks.read_sink(each.kind),
+                _read_sink(services, each.kind),
                 [entry for entry in entries if entry.sink is each.kind],
                 next(iter(services.sinks.list_publications(each.kind, 1).items), None),
                 _list_asked(requests, each.kind),
@@ -132,10 +134,22 @@ def create_publication_router(services: Services, clock: Callable[[], datetime])
     return router
 
 
+def _read_sink(services: Services, kind: SinkKind) -> Sink:
+    """The row of a sink; one that cannot be read says so, and the others are shown."""
+    try:
+        return services.sinks.read_sink(kind)
+    except Malformed as error:
+        return Sink(kind, message=clip_text(f"the row of this sink cannot be read: {error}"))
+
+
 def _list_asked(requests: Sequence[Request], kind: SinkKind) -> Sequence[AskedRangeView]:
-    ranges = [(PublishedRange.parse(request.target), request) for request in requests]
-    return [
-        make_asked_view(interval, request.asked_at, again=request.kind is RequestKind.REPUBLISH)
-        for interval, request in ranges
-        if interval.sink is kind
-    ]
+    """The ranges that wait for a sink. A request that is malformed is left out: the next tick drops it, and says so."""
+    views = []
+    for request in requests:
+        try:
+            interval = PublishedRange.parse(request.target)
+        except Malformed:
+            continue
+        if interval.sink is kind:
+            views.append(make_asked_view(interval, request.asked_at, again=request.kind is RequestKind.REPUBLISH))
+    return views
