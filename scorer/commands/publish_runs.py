@@ -21,13 +21,12 @@ from shared.contract.publishing.documents import (
     PublishingManifest,
     PublishingReport,
 )
-from shared.contract.publishing.sinks import CHUNK, SinkKind, SinkReason, make_publishing_run
+from shared.contract.publishing.sinks import ATTEMPT, CHUNK, SinkKind, SinkReason, make_publishing_run
 from shared.contract.report import Progress
 from shared.contract.version import VERSION
 
 from .options import name_option
 
-ATTEMPT = 1  # of a publishing job, which has one
 STOPS = (SinkReason.UNAVAILABLE, SinkReason.DENIED)  # the next run would wait as long for the same
 
 log = logging.getLogger(__name__)
