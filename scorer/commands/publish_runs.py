@@ -75,7 +75,7 @@ def open_sink(
 
 
 def publish_items(manifest: PublishingManifest, work: Container, connect: Callable[[], Sink]) -> None:
-    """Give each item to the sink until it does not answer or denies one, and write the report of those."""
+    """Give one item after the other to the sink, up to a result of STOPS, and write the report of all results."""
     run_id = make_publishing_run(manifest.sink, manifest.number)
     log.info("sink=%s job %s: %s runs", manifest.sink, manifest.number, len(manifest.items))
     started = time.monotonic()

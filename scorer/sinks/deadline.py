@@ -33,7 +33,7 @@ def call_within(seconds: float, label: str, function: Callable[[], T], clean_up:
         if decision.acquire(blocking=False):
             outcomes.put(outcome)
             return
-        with suppress(Exception):  # there is none to say it to
+        with suppress(Exception):  # nobody waits for this call any more
             clean_up()
 
     threading.Thread(target=call, daemon=True).start()
