@@ -34,7 +34,7 @@ from deltalake.transaction import AddAction
 from local import postgres
 from scorer.commands.publish_runs import SinkSecrets, open_sink
 from scorer.predictions.table import SCHEMA, PartWriter, encode_texts
-from scorer.sinks.delta import PARTITIONS, TABLE_SCHEMA
+from scorer.sinks.delta import PARTITIONS, PROPERTIES, TABLE_SCHEMA
 from scorer.sinks.parts import Parts
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Part
@@ -104,7 +104,7 @@ def make_table(folder: Path, runs: int, n_parts: int) -> None:
     """A Delta table of so many runs in one commit, and a checkpoint; it has no files, which publishing never reads."""
     start = datetime(2024, 1, 1, tzinfo=UTC)
     windows = [Window(start + hour * timedelta(hours=1), timedelta(hours=1)) for hour in range(runs)]
-    table = DeltaTable.create(str(folder), TABLE_SCHEMA, partition_by=list(PARTITIONS))
+    table = DeltaTable.create(str(folder), TABLE_SCHEMA, partition_by=list(PARTITIONS), configuration=PROPERTIES)
     actions = [
         AddAction(
             f"date={window.start:%Y-%m-%d}/hour={window.start.hour}/run={window.id}/"

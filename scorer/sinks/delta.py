@@ -34,6 +34,10 @@ PARTITIONS = ("date", "hour", "run")
 TABLE_SCHEMA = pa.schema(
     [*SCHEMA, pa.field("date", pa.date32()), pa.field("hour", pa.int32()), pa.field("run", pa.string())]
 )
+PROPERTIES = {  # of a new table
+    "delta.dataSkippingStatsColumns": "time,device",
+    "delta.checkpoint.writeStatsAsStruct": "true",  # beside their JSON, which whoever opens the table would parse
+}
 TRIES = 8  # to commit, where others write to the table too
 _DENIED = ("403", "401", "authorization", "authentication", "permission denied", "read-only")
 _FULL = ("no space left", "insufficient storage", "quota")
@@ -105,7 +109,7 @@ class DeltaSink:
                 mode="ignore",  # another job may create it now
                 partition_by=list(PARTITIONS),
                 description="Predictions of fleetscore: a file for each part of a run",
-                configuration={"delta.dataSkippingStatsColumns": "time,device"},
+                configuration=PROPERTIES,
                 storage_options=options,
             )
         table = DeltaTable(location, storage_options=options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from pyarrow import parquet
 
 from scorer.sinks.base import SinkError
 from scorer.sinks.delta import DeltaSink, _classify_error, open_delta_sink
@@ -270,6 +272,20 @@ def test_the_log_says_times_and_devices_so_that_readers_skip_files(stage: Stage,
     assert add["path"].startswith("date=2026-11-21/hour=7/run=20261121T0700Z-PT1H/20261121T0700Z-PT1H-c00000-1-0-")
     (transaction,) = [entry["txn"] for entry in log if "txn" in entry]
     assert (transaction["appId"], transaction["version"]) == ("fleetscore/20261121T0700Z-PT1H", 0)
+
+
+def test_a_checkpoint_has_statistics_as_numbers_and_as_text(stage: Stage, folder: Path) -> None:
+    """Whoever opens a large table parses no text, and a reader that knows only the text skips files too."""
+    open_sink(folder).publish(stage.make_item(HOUR_7, [("pump-1", 0.5, 1), ("pump-2", 0.5, 59)]), stage.parts)
+    DeltaTable(str(folder)).create_checkpoint()
+
+    table = parquet.read_table(folder / "_delta_log/00000000000000000001.checkpoint.parquet")
+    (add,) = [entry for entry in table["add"].to_pylist() if entry]
+    start = datetime(2026, 11, 21, 7, tzinfo=UTC)
+    expected = {"time": start + timedelta(minutes=1), "device": "pump-1"}
+    assert (add["stats_parsed"]["numRecords"], add["stats_parsed"]["minValues"]) == (2, expected)
+    assert json.loads(add["stats"])["minValues"] == {"time": "2026-11-21T07:01:00.000Z", "device": "pump-1"}
+    check(folder, stage)
 
 
 @pytest.mark.parametrize(
