@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.contract.paths import make_job_name
-from shared.contract.publishing.sinks import CHUNK
+from shared.contract.publishing.sinks import ATTEMPT, CHUNK
 from shared.contract.text import clip_text
 from shared.ports import JobStatus
 from shared.state.publications import Sink
@@ -18,7 +18,7 @@ from shared.tracking.run_limits import RunLimits
 
 from .backoff import find_backoff
 
-FIRST_ATTEMPT = 1  # each job has one: another try is another job
+FIRST_ATTEMPT = ATTEMPT
 ENDING = timedelta(minutes=1)  # a job may take so long to end after its report
 
 

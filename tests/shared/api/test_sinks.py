@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.api.auth import Authorizer
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Malformed, Unavailable
 from shared.contract.publishing.documents import PublicationResult
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.contract.windows import Window
@@ -200,6 +201,28 @@ def test_runs_from_before_a_sink_was_set_are_published_when_they_are_asked_for(w
     entries = {(entry.sink, entry.run): entry.state for entry in world.sinks.list_open_publications()}
     assert entries == {(SinkKind.DELTA, WINDOW): PublicationState.RUNNING}  # the hour before has no rows
     assert world.ledger.list_requests() == []
+
+
+def test_a_row_that_cannot_be_read_hides_no_sink_and_no_other_request(world: World) -> None:
+    """Somebody has edited the table."""
+
+    class BrokenTable(MemorySinkLedger):
+        def read_sink(self, kind: SinkKind) -> Sink:
+            if kind is SinkKind.SQL:
+                raise Malformed("expected a number in next_number, got 'x'")
+            return super().read_sink(kind)
+
+    plane = replace(host(world, DELTA, SQL), sinks=BrokenTable(world.tokens))
+    http = serve(plane)
+    http.post("/api/publications", json={**RANGE, "sinks": ["delta"]})
+    for target in ("tape-20261101T0000Z-P30D", "delta-yesterday"):
+        world.ledger.add_request(Request(RequestKind.PUBLISH, target, NOON))
+
+    delta, sql = http.get("/api/sinks").json()
+
+    assert [asked["start"] for asked in delta["asked"]] == ["2026-11-21T08:00:00Z"]
+    assert (delta["message"], sql["asked"], sql["job"]) == ("", [], None)
+    assert sql["message"] == "the row of this sink cannot be read: expected a number in next_number, got 'x'"
 
 
 def test_a_run_that_a_sink_has_is_asked_for_again_only_where_that_is_said(world: World) -> None:
