@@ -86,6 +86,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.families.predictors": _FAMILIES,
     "scorer.families.trees": _FAMILIES,
     "scorer.kernels": _CONTRACT | {"scorer.families"},
+    "scorer.kernels.native": {"scorer.families.steps", "scorer.kernels.batch", "scorer.kernels.numba_compiler"},
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
     "scorer.sinks": _SINKS,
@@ -156,7 +157,8 @@ OURS = ("shared", "scorer", "fleetscore")
 # Packages from outside: which modules of ours, by prefix, may import them.
 ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {
     frozenset(_CLOUDS): ("shared.adapters", "scorer.storage", "scorer.sinks", "scorer.commands.dask_launcher"),
-    frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_",),
+    frozenset({"numba"}): ("scorer.kernels.numba_",),
+    frozenset({"llvmlite"}): ("scorer.kernels.numba_", "scorer.kernels.native"),
     frozenset(_NUMBERS): ("scorer",),
     frozenset(_DATABASES): ("scorer.sinks",),
     frozenset(_RECORDERS): ("scorer.device_formats.libraries",),
