@@ -86,7 +86,12 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.families.predictors": _FAMILIES,
     "scorer.families.trees": _FAMILIES,
     "scorer.kernels": _CONTRACT | {"scorer.families"},
-    "scorer.kernels.native": {"scorer.families.steps", "scorer.kernels.batch", "scorer.kernels.numba_compiler"},
+    "scorer.kernels.native": {
+        "scorer.families.steps",
+        "scorer.kernels.batch",
+        "scorer.kernels.numba_compiler",
+        "scorer.library_versions",
+    },
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
     "scorer.sinks": _SINKS,
@@ -129,6 +134,8 @@ EXCEPTIONS: Mapping[str, set[str]] = {
         "scorer.commands.desk.readings_summary",
         "scorer.commands.desk.unscored",
     },
+    "scorer.commands.desk.command_line": _CONTRACT
+    | {"scorer.commands.options", "scorer.commands.desk.readings_options", "scorer.commands.desk.unscored"},
     "scorer.commands.desk.readings_options": _CONTRACT
     | {
         "scorer.device_formats.options",

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
 import platform
-import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+
+from scorer.library_versions import find_version
 
 from .signatures import Kernel
 from .target import Target
@@ -98,7 +98,7 @@ def _read_trusted(path: Path) -> bytes:
 
 def _write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    beside = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -138,8 +138,8 @@ def _read_versions() -> Iterator[tuple[str, str]]:
     yield "python", platform.python_version()
     for name in ("numba", "llvmlite"):
         try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            yield name, find_version(name)
+        except ImportError:
             yield name, ""
 
 
