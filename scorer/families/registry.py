@@ -6,14 +6,13 @@ that is safe and of no packed family is KEPT: scikit-learn scores it, in the san
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from scorer.errors import NO_MODEL, Unscorable
+from scorer.library_versions import UNKNOWN, get_installed_version
 from scorer.model_files import parsed
 from scorer.model_files.estimator_kinds import BOOSTERS, TASKS
 from scorer.model_files.parsed import PIPELINE, ParsedObject
@@ -34,7 +33,6 @@ _SGD = "sklearn.linear_model._stochastic_gradient.SGDOneClassSVM"
 _ENVELOPE = "sklearn.covariance._elliptic_envelope.EllipticEnvelope"
 _FOREST = "sklearn.ensemble._iforest.IsolationForest"
 _NEIGHBOURS = "sklearn.neighbors._lof.LocalOutlierFactor"
-UNKNOWN = "unknown"  # the version of a file that does not say one
 _VERSION = re.compile(r"\d{1,4}(\.[0-9a-z+-]{1,12}){1,4}")
 
 
@@ -53,12 +51,6 @@ def pack_model(model: ParsedObject) -> Packed:
         raise _make_missing(str(error.args[0]), made_by) from error
     except (AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"its parts contradict each other: {error}"[:300]) from error
-
-
-@cache
-def get_installed_version() -> str:
-    """The installed version of scikit-learn, without importing it."""
-    return importlib.metadata.version("scikit-learn")
 
 
 def get_task(model: ParsedObject) -> Task:

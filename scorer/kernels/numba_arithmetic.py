@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numba_cache import njit
+from .numba_compiler import njit
 
 LOG2E = 1.4426950408889634
 _MAGIC = 1.5 * 2.0**52 + 1023.0  # added to t, it leaves round(t) + 1023, the bits of an exponent, in the lowest bits

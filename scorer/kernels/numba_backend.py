@@ -1,12 +1,11 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, misc, attr-defined"
-# ruff: noqa: ANN001, ANN202, PLR0913, PLR0917, PLR2004
+# ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917, PLR2004
 # The reason for both lines: numba infers the types of its functions, takes arrays and no dataclasses, compiles numbers
 # to constants of the machine code, and ships no types of its own.
 """The kernels as numba compiles them: one pass over a model, in registers and the first-level cache.
 
-An import of this module costs the import of numba (0.3 s) and the compilation, or reading its cache: in
-NUMBA_CACHE_DIR, or else beside this file. The code is compiled for a level of x86-64, not for one machine, so that a
-cache made on one node serves another. Nothing here imports scikit-learn.
+Imported only to compile, by `numba_compiler`: an import costs that of numba (0.3 s), and compiling takes seconds.
+`native` keeps the machine code and calls it. Nothing here imports scikit-learn.
 
 Support vectors are taken one after the other, and rows side by side. So the terms of a score are added in libsvm's own
 order, whatever the width of the machine's registers, and a tie stays a tie: where a sensor is stuck, every support
@@ -16,16 +15,11 @@ vector equals the reading, and the score is exactly 0.
 from __future__ import annotations
 
 import numpy as np
-from numba import boolean, float64, int8, int32, int64, types, void
 
 from scorer.families.base import BORDER, COUNT, HEAD, Family
 
-from .batch import Batch
+from .batch import BLOCK, ROW_MULTIPLE
 from .numba_arithmetic import LOG2E, add_rbf, compute_tanh, dot_rows, exp2, plain, raise_power
-from .numba_cache import compile_kernel, mark_readonly
-
-ROW_MULTIPLE = 16  # rows are padded to a multiple of this: two registers of AVX-512
-BLOCK = 128  # rows that are taken at once; their features fit into the first-level cache
 
 
 @plain
@@ -154,10 +148,11 @@ def _score_block(family, total, scratch, z, head, body, integers, n_features, n_
         _score_forest(total, z[:n_features], integers, body, head[4], n, n_rows)
 
 
-def _score_models(
+def score_models(
     begin, end, family, strict, n_features, number_index, numbers, integer_index, integer_count, integers,
     layout, layouts, first, n_rows, out, values, z, scratch, total, scores, anomalies,
 ):  # fmt: skip
+    """Write the scores and labels of the models begin..end of a `Batch`; z, scratch and total are places to work in."""
     for i in range(begin, end):
         w, offset = n_features[i], number_index[i]
         head, shift, scale = (
@@ -178,25 +173,3 @@ def _score_models(
                 score = total[r] + head[3]
                 scores[out[i] + start + r] = score
                 anomalies[out[i] + start + r] = score <= head[BORDER] if strict[i] else score < head[BORDER]
-
-
-_NUMBERS, _INDICES, _SMALL, _SCRATCH = mark_readonly(float64), mark_readonly(int64), mark_readonly(int32), float64[::1]
-_SIGNATURE = void(
-    int64, int64, mark_readonly(int8), mark_readonly(boolean), _SMALL, _INDICES, _NUMBERS, _INDICES, _INDICES,
-    _SMALL, _SMALL, mark_readonly(int32, 2), _INDICES, _INDICES, _INDICES, mark_readonly(float64, 2),
-    types.Array(float64, 2, "C"), _SCRATCH, _SCRATCH, _SCRATCH, boolean[::1],
-)  # fmt: skip
-
-
-_compiled = compile_kernel(_score_models, _SIGNATURE)
-
-
-def run_kernels(batch: Batch, begin: int, end: int, scores: np.ndarray, anomalies: np.ndarray) -> None:
-    """Write the scores and labels of the models begin..end. Other calls may run at the same time, on other models."""
-    scratch, total = np.empty(BLOCK), np.empty(BLOCK)
-    z = np.empty((batch.layouts.shape[1] + 1, BLOCK))
-    _compiled(
-        begin, end, batch.family, batch.strict, batch.n_features, batch.number_index, batch.numbers,
-        batch.integer_index, batch.integer_count, batch.integers, batch.layout, batch.layouts,
-        batch.first, batch.n_rows, batch.out, batch.values, z, scratch, total, scores, anomalies,
-    )  # fmt: skip

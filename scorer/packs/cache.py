@@ -11,15 +11,13 @@ import logging
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.families.base import Family, Packed
-from scorer.families.judging import judge_content
-from scorer.model_files.companions import read_content
-from scorer.model_files.content import ModelContent
-from scorer.model_files.reader import SIZE_LIMIT
+from scorer.model_files.file_formats import SIZE_LIMIT
 from scorer.storage.blob_store import Container, Content
 from shared.contract.domain import Model
 from shared.contract.errors import FleetError, NotFound
@@ -30,6 +28,9 @@ from shared.contract.reasons import Reason
 from .fetch import Stores, fetch_files, make_refusals
 from .pack import EMPTY, NO_COMPANIONS, Entry, Pack, build_pack
 from .stored_pack import StoredPack, open_pack, to_bytes
+
+if TYPE_CHECKING:
+    from scorer.model_files.content import ModelContent
 
 PACKED_BYTES = 2**26  # of the numbers of a pack: a node has two of them in memory
 STORED_BYTES = 2**18  # of a file in a pack: above, a request costs less than to copy it each time the pack changes
@@ -249,6 +250,9 @@ def judge_file(
     data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] = NO_COMPANIONS
 ) -> tuple[Packed, ModelContent]:
     """The numbers of a model, and what its files say. Nothing of them runs. Raises Unscorable, as `judge_content`."""
+    from scorer.families.judging import judge_content  # late: a warm node reads no model file
+    from scorer.model_files.companions import read_content
+
     content = read_content(data, companions, size_limit)
     return judge_content(content).packed, content
 

@@ -9,8 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from scorer.errors import Unscorable, make_refusal
-from scorer.model_files import mlflow_folder, sidecar
-from scorer.model_files.reader import SIZE_LIMIT
+from scorer.model_files.file_formats import SIDECAR_LIMIT, SIZE_LIMIT
 from scorer.storage.blob_store import Container, Content, Oversized
 from shared.contract.domain import Model, ModelFile
 from shared.contract.errors import NotFound
@@ -156,7 +155,9 @@ def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[
         return None
     contents = {model.name: main}
     if _is_folder(model.name):
-        name = model.name.removesuffix(MLMODEL) + mlflow_folder.find_model_file(main.data)
+        from scorer.model_files.mlflow_folder import find_model_file  # late: it needs PyYAML
+
+        name = model.name.removesuffix(MLMODEL) + find_model_file(main.data)
         if (content := _read_file(stores, name)) is None:
             if name in planned:
                 return None
@@ -167,7 +168,7 @@ def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[
     if stores.current:
         names = list(dict.fromkeys([*names, *list_companion_names(stem)]))
     for name in names:
-        size_limit = sidecar.SIZE_LIMIT if name.endswith(".json") else None
+        size_limit = SIDECAR_LIMIT if name.endswith(".json") else None
         if (content := _read_file(stores, name, size_limit)) is not None:
             contents[name] = content
         elif not stores.current:

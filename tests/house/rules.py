@@ -86,6 +86,12 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.families.predictors": _FAMILIES,
     "scorer.families.trees": _FAMILIES,
     "scorer.kernels": _CONTRACT | {"scorer.families"},
+    "scorer.kernels.native": {
+        "scorer.families.steps",
+        "scorer.kernels.batch",
+        "scorer.kernels.numba_compiler",
+        "scorer.library_versions",
+    },
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
     "scorer.sinks": _SINKS,
@@ -128,6 +134,8 @@ EXCEPTIONS: Mapping[str, set[str]] = {
         "scorer.commands.desk.readings_summary",
         "scorer.commands.desk.unscored",
     },
+    "scorer.commands.desk.command_line": _CONTRACT
+    | {"scorer.commands.options", "scorer.commands.desk.readings_options", "scorer.commands.desk.unscored"},
     "scorer.commands.desk.readings_options": _CONTRACT
     | {
         "scorer.device_formats.options",
@@ -156,7 +164,8 @@ OURS = ("shared", "scorer", "fleetscore")
 # Packages from outside: which modules of ours, by prefix, may import them.
 ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {
     frozenset(_CLOUDS): ("shared.adapters", "scorer.storage", "scorer.sinks", "scorer.commands.dask_launcher"),
-    frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_",),
+    frozenset({"numba"}): ("scorer.kernels.numba_",),
+    frozenset({"llvmlite"}): ("scorer.kernels.numba_", "scorer.kernels.native"),
     frozenset(_NUMBERS): ("scorer",),
     frozenset(_DATABASES): ("scorer.sinks",),
     frozenset(_RECORDERS): ("scorer.device_formats.libraries",),
