@@ -71,6 +71,13 @@ def build_dictionary(texts: Sequence[str]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(build_numbers(indices), build_strings(list(codes)))
 
 
+def are_finite(numbers: np.ndarray) -> bool:
+    """Whether all numbers of a float64[n] are finite: by the sum of their squares, which needs no mask."""
+    if np.isfinite(np.dot(numbers, numbers)):
+        return True
+    return bool(np.isfinite(numbers).all())  # squares above 1e154 overflow
+
+
 def view_numbers(array: pa.Array) -> np.ndarray:
     """Numbers without nulls, without a copy; truth values copied. Arrow's own `to_numpy` would import pandas."""
     if pa.types.is_boolean(array.type):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.arrow import build_numbers, build_strings
+from scorer.arrow import are_finite, build_numbers, build_strings, view_numbers
 from shared.contract.model_list import ModelList
 
 from .rows import NUMBERS, PredictionRows, Texts, join_anomalies, join_arrays, join_numbers, join_texts
@@ -86,6 +86,8 @@ def to_table(models: ModelList, etags: Sequence[str], scored: Sequence[Predictio
 
 def _build_optional(numbers: np.ndarray) -> pa.Array:
     """A column of numbers in which NaN is null."""
+    if are_finite(numbers):
+        return build_numbers(numbers)
     null = np.isnan(numbers)
     return build_numbers(numbers, null=null if null.any() else None)
 
@@ -134,12 +136,14 @@ def expand_ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def _repeat_texts(texts: Sequence[str], row_counts: np.ndarray) -> pa.DictionaryArray:
     """A text for each row; "" is null. The dictionary holds each text once, as Parquet's own must."""
-    codes: dict[str, int] = {}
-    text_codes = np.array([codes.setdefault(text, len(codes)) for text in texts], np.int32)
-    empty = codes.get("")
+    distinct = list(dict.fromkeys(texts))
+    text_codes = np.arange(len(texts), dtype=np.int32)
+    if len(distinct) < len(texts):
+        code_of = dict(zip(distinct, range(len(distinct)), strict=True))
+        text_codes = np.fromiter(map(code_of.__getitem__, texts), np.int32, len(texts))
     indices = np.repeat(text_codes, row_counts)
-    mask = None if empty is None else indices == empty
-    return pa.DictionaryArray.from_arrays(build_numbers(indices, null=mask), build_strings(list(codes)))
+    mask = indices == distinct.index("") if "" in distinct else None
+    return pa.DictionaryArray.from_arrays(build_numbers(indices, null=mask), build_strings(distinct))
 
 
 class PartWriter:
@@ -191,8 +195,15 @@ def _check_values(table: pa.Table, schema: pa.Schema) -> None:
             raise ValueError(f"expected no values in column {field.name!r}, which schema 1 does not have, got some")
         if not field.nullable and column.null_count:
             raise ValueError(f"expected no nulls in column {field.name!r}, got {column.null_count}")
-        if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(column)).as_py():
+        if pa.types.is_floating(field.type) and not all(map(_is_finite, column.chunks)):
             raise ValueError(f"expected finite numbers in column {field.name!r}, got NaN or infinity")
+
+
+def _is_finite(numbers: pa.DoubleArray) -> bool:
+    """Whether all numbers are finite that are not null."""
+    if not numbers.null_count:
+        return are_finite(view_numbers(numbers))
+    return bool(pc.all(pc.is_finite(numbers)).as_py())
 
 
 def to_parquet(table: pa.Table, schema: int = NEWEST) -> bytes:
