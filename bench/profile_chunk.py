@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class StageClock:
     """CPU seconds of stages, each without those that it calls; of all threads."""
 
     def __init__(self) -> None:
-        self.seconds = Counter[tuple[str, str]]()
+        self.seconds = defaultdict[tuple[str, str], float](float)
         self._local, self._lock = threading.local(), threading.Lock()
 
     def start(self) -> None:
@@ -140,7 +140,7 @@ class Profile:
 
     wall: float
     cpu: float
-    stages: Counter[tuple[str, str]]
+    stages: dict[tuple[str, str], float]
 
 
 def profile_attempt(url: str, attempt: int, cores: int) -> Profile:
@@ -185,7 +185,8 @@ def describe_stages(profiles: Sequence[Profile], models: int) -> str:
     """A table of stages with their medians, the largest first."""
     stages = {stage for profile in profiles for stage in profile.stages}
     micros = {
-        stage: statistics.median(profile.stages[stage] for profile in profiles) / models * 1e6 for stage in stages
+        stage: statistics.median(profile.stages.get(stage, 0.0) for profile in profiles) / models * 1e6
+        for stage in stages
     }
     total = sum(micros.values())
     rows: list[tuple[object, ...]] = [
@@ -202,8 +203,8 @@ def describe_serial(profiles: Sequence[Profile], models: int) -> str:
     Three threads follow each other from pack to pack: one loads, one scores, one writes. Kernels and Arrow's decoding
     are divided among the cores. So with many cores the busiest of the three threads sets the pace.
     """
-    micros = Counter[str]()
-    for (thread, _), stages in {key: [p.stages[key] for p in profiles] for key in profiles[0].stages}.items():
+    micros = defaultdict[str, float](float)
+    for (thread, _), stages in {key: [p.stages.get(key, 0.0) for p in profiles] for key in profiles[0].stages}.items():
         micros[thread] += statistics.median(stages) / models * 1e6
     total, wall = (statistics.median(getattr(p, name) for p in profiles) / models * 1e6 for name in ("cpu", "wall"))
     chain = max(micros[thread] for thread in (LOADER, SCORER, WRITER))

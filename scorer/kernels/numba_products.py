@@ -135,8 +135,8 @@ def bound_error(coef_sum, n, n_features, g, row_square, vector_square):
     With u the unit of rounding, each of the three sums that make a square of a distance is off by at most
     (n_features + 2) u (|row| ** 2 + |vector| ** 2), whatever the order of its terms (Higham, Accuracy and Stability of
     Numerical Algorithms, 2002, section 3.1), and so the square by less than 4 times that, as is the one by differences.
-    Both together times |g| ln 2 are the relative error of a kernel, beside that of exp2; a kernel is at most 1. Two sums
-    of n terms are off by 2 n u of the sum of all |coef|. All is doubled, for what is of second order.
+    Both together times |g| ln 2 are the relative error of a kernel, beside that of exp2; a kernel is at most 1. Two
+    sums of n terms are off by 2 n u of the sum of all |coef|. All is doubled, for what is of second order.
     """
     relative = 8.0 * (n_features + 2) * _UNIT * -g * (row_square + vector_square)
     return 2.0 * coef_sum * (relative + 2.0 * (n + 4) * _UNIT + 2.0 * _EXP2_ERROR)

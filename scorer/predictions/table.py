@@ -39,6 +39,7 @@ SCHEMAS: Mapping[int, pa.Schema] = {
     2: SCHEMA,
 }
 NEWEST = 2
+BATCH_ROWS = 2**16  # that Arrow encodes at once: a divisor of a page of numbers, so the bytes are those of its own 1024
 ADDED = tuple(name for name in SCHEMA.names if name not in _FIRST_NAMES)  # since schema 1; a detector has none of them
 TEXTS = ("device", "sensor", "output", "label", "model")
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
@@ -161,6 +162,7 @@ class PartWriter:
             use_dictionary=[*(name for name in TEXTS if name in self.schema.names), "time", "anomaly"],  # they repeat
             write_statistics=["time", "device"],  # readers prune by these; others cost space for nothing
             store_schema=False,
+            write_batch_size=BATCH_ROWS,
         )
         self.rows = 0
 
