@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import os
 import shutil
 import statistics
 import tempfile
@@ -226,8 +225,6 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     if unknown := set(options.shapes) - set(SHAPES):
         parser.error(f"expected shapes of {', '.join(SHAPES)}, got {', '.join(sorted(unknown))}")
-    for library in ("OMP", "OPENBLAS"):
-        os.environ[f"{library}_NUM_THREADS"] = "1"
     if options.no_gc:
         gc.disable()
     cores = [int(text) for text in options.cores.split(",")]
