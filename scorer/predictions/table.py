@@ -107,9 +107,20 @@ def _build_texts(texts: Texts) -> pa.DictionaryArray:
 
 
 def _fill_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray], rows: int, schema: pa.Schema) -> pa.Table:
-    """A table of these columns; the others are null."""
-    arrays = [columns[field.name] if field.name in columns else pa.nulls(rows, field.type) for field in schema]
+    """A table of these columns; the others are null, and share their memory."""
+    zeros = pa.py_buffer(np.zeros(rows + 1, np.int64))
+    arrays = [
+        columns[field.name] if field.name in columns else _make_nulls(rows, field.type, zeros) for field in schema
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _make_nulls(rows: int, kind: pa.DataType, zeros: pa.Buffer) -> pa.Array:
+    """A column of nulls over *zeros*, which are 8 bytes for each row and 8 more."""
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(_make_nulls(rows, kind.index_type, zeros), build_strings([]))
+    texts = [pa.py_buffer(b"")] if pa.types.is_string(kind) else []
+    return pa.Array.from_buffers(kind, rows, [zeros, zeros, *texts])
 
 
 def identify_schema(schema: pa.Schema) -> int | None:
