@@ -12,12 +12,14 @@ import threading
 import numpy as np
 
 from scorer.families.steps import MOST_COLUMNS
-from scorer.kernels.batch import BLOCK, Batch
+from scorer.kernels.batch import BLOCK, TILE, Batch
 
 from .code_files import read_code, write_code
 from .loader import KernelFunction, load_function
 from .signatures import KERNELS, PREDICT_MODELS, SCORE_MODELS, Kernel
 from .target import choose_target
+
+_LINE = 64  # bytes of a line of the cache
 
 _functions: dict[str, KernelFunction] = {}
 _lock = threading.Lock()
@@ -44,8 +46,8 @@ def compile_kernels() -> None:
 
 def run_kernels(batch: Batch, begin: int, end: int, scores: np.ndarray, anomalies: np.ndarray) -> None:
     """Write the scores and labels of the models begin..end. Other calls may run at the same time, on other models."""
-    scratch, total = np.empty(BLOCK), np.empty(BLOCK)
-    z = np.empty((batch.layouts.shape[1] + 1, BLOCK))
+    scratch, total = _allocate_aligned((3 + TILE) * BLOCK), _allocate_aligned(BLOCK)
+    z = _allocate_aligned((batch.layouts.shape[1] + 1) * BLOCK).reshape(-1, BLOCK)
     load_kernel(SCORE_MODELS)(
         begin, end, batch.family, batch.strict, batch.n_features, batch.number_index, batch.numbers,
         batch.integer_index, batch.integer_count, batch.integers, batch.layout, batch.layouts,
@@ -65,6 +67,13 @@ def predict_models(
         batch.layout, batch.layouts, batch.first, batch.n_rows, batch.out, output_index, batch.values, z, other,
         scratch, leaf, np.empty(BLOCK, np.bool_), outputs, labels,
     )  # fmt: skip
+
+
+def _allocate_aligned(count: int) -> np.ndarray:
+    """float64[count] that begins at a line of the cache: a register of AVX-512 that spans two costs two reads."""
+    numbers = np.empty(count + _LINE // 8)
+    skipped = -numbers.ctypes.data % _LINE // 8
+    return numbers[skipped : skipped + count]
 
 
 def _load_function(kernel: Kernel) -> KernelFunction:
