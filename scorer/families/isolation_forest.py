@@ -127,7 +127,8 @@ def read_trees(state: dict[str, Any], rule: ScoringRule) -> Trees | None:
     if not normal:  # one sample a tree; scikit-learn then calls the mean depth 1
         path_lengths, normal = np.ones(len(leaf)), 1.0
     threshold = np.where(leaf, path_lengths, nodes.fields["threshold"])
-    integers = np.concatenate((roots, feature, nodes.left, nodes.right)).astype(np.int32)
+    parts = (roots, feature, nodes.left, nodes.right)
+    integers = np.concatenate(parts, dtype=np.int32, casting="unsafe")
     return Trees(len(tree_states), n_features, normal, integers, threshold)
 
 

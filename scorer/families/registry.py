@@ -120,16 +120,9 @@ def _list_steps(model: ParsedObject) -> list[ParsedObject]:
     steps = [step for _, step in model.state["steps"]] if model.kind == PIPELINE else [model]
     for part in steps:
         is_fittable = type(part) is ParsedObject and (part.kind == detector.kind or part.kind in SCALERS)
-        if is_fittable and not _is_fitted(part):
+        if is_fittable and not any(name[-1:] == "_" and name[:2] != "__" for name in part.state):
             raise Unscorable(Reason.UNFITTED_MODEL, f"this {_shorten_kind(part.kind)} was never fitted")
     return steps
-
-
-def _is_fitted(part: ParsedObject) -> bool:
-    for name in part.state:  # a loop, since this is done for each model
-        if name[-1:] == "_" and name[:2] != "__":
-            return True
-    return False
 
 
 def _describe_ending(model: str, last: str) -> str:

@@ -58,10 +58,10 @@ def join_nodes(
 
 
 def join_fields(arrays: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """These fields of records that are in several arrays, each in one array. Raises KeyError, ValueError."""
+    """These fields of records that are in several arrays of one dimension, each in one array. Raises KeyError."""
     first = arrays[0].dtype
     if all(array.dtype is first or array.dtype == first for array in arrays):  # one copy of all bytes
-        joined = np.frombuffer(b"".join([array.tobytes() for array in arrays]), first)
+        joined = np.frombuffer(b"".join([np.ascontiguousarray(array).view(np.uint8).data for array in arrays]), first)
         return {name: np.ascontiguousarray(joined[name]) for name in names}
     # Field by field: for whole records NumPy would compare the types again for each array.
     return {name: np.concatenate([array[name] for array in arrays]) for name in names}
