@@ -19,7 +19,6 @@ from scorer.model_files.parsed import PIPELINE, ParsedObject
 
 from .checks import read_release
 from .predictors import boosters
-from .trees.nodes import join_fields
 
 PARTS = 1000  # of one model that are looked at; beyond, it is refused: it is too large to say what it expects
 _COLUMNS = "sklearn.compose._column_transformer.ColumnTransformer"
@@ -233,7 +232,7 @@ def _send_to_smaller(trees: list[np.ndarray], names: tuple[str, str, str, str]) 
     used = [tree for tree in trees if tree.ndim == 1 and has_names[id(tree.dtype)]]
     if not used:
         return False
-    is_left, first, second, counts = join_fields(used, names).values()
+    is_left, first, second, counts = (np.concatenate([tree[name] for tree in used]) for name in names)
     sizes = np.array([len(tree) for tree in used])
     size, root = np.repeat(sizes, sizes), np.repeat(np.cumsum(sizes) - sizes, sizes)
     inner = np.flatnonzero((first > 0) & (first < size))

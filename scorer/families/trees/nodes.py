@@ -47,7 +47,8 @@ def join_nodes(
     sizes = np.array([len(nodes) for nodes in all_nodes])
     if sizes.sum() > most_nodes:
         return None
-    fields = join_fields(all_nodes, list(kinds))
+    # Field by field: for whole nodes NumPy would compare the types again for each tree, and all bytes would be copied.
+    fields = {name: np.concatenate([nodes[name] for nodes in all_nodes]) for name in kinds}
     roots = np.cumsum(sizes) - sizes
     first, leaf = np.repeat(roots, sizes), fields["left_child"] == -1
     if (leaf & (fields["right_child"] != -1)).any():
@@ -55,16 +56,6 @@ def join_nodes(
     index = np.arange(len(leaf))
     lefts, rights = (np.where(leaf, index, fields[name] + first) for name in ("left_child", "right_child"))
     return JoinedNodes(roots, sizes, leaf, lefts, rights, fields)
-
-
-def join_fields(arrays: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """These fields of records that are in several arrays of one dimension, each in one array. Raises KeyError."""
-    first = arrays[0].dtype
-    if all(array.dtype is first or array.dtype == first for array in arrays):  # one copy of all bytes
-        joined = np.frombuffer(b"".join([np.ascontiguousarray(array).view(np.uint8).data for array in arrays]), first)
-        return {name: np.ascontiguousarray(joined[name]) for name in names}
-    # Field by field: for whole records NumPy would compare the types again for each array.
-    return {name: np.concatenate([array[name] for array in arrays]) for name in names}
 
 
 def join_gap_sides(trees: Sequence[dict[str, Any]]) -> np.ndarray:

@@ -15,7 +15,7 @@ from scorer.model_files.pickle_globals import charge_steps
 
 from .builder import build_template
 from .symbols import is_equal
-from .template import Built, Part, Template
+from .template import Built, Part
 
 WHOLE_LIMIT = 2**16  # bytes of a file that has a template as a whole; larger ones have templates of parts
 MOST_HEADS, MOST_OF_HEAD = 32, 8  # kinds of beginnings that are known, and templates of each
@@ -155,14 +155,23 @@ class FileParts:
         last = self._last.get(depth)
         if last and last[0] is stack and last[1] == len(stack) - 1 and _get_prefix(data, last[2].end) == head:
             _PARTS.learn(head, data, Part(last[2].end, position, last[2].n_memo), memo, is_whole=False)
-        templates = [learned for learned in _PARTS.list_templates(head) if self._refers_alike(learned, memo)]
-        n_fitted = 0
-        while (result := _read_part(data, position, memo, templates)) is not None:
-            value, position, template = result
-            stack.append(value)
-            n_fitted += 1
-            self.n_numbered += template.n_memoized
-            n_steps += template.n_steps + len(template.holes)  # a FRAME at each hole
+        templates = [
+            learned.built.template for learned in _PARTS.list_templates(head) if self._refers_alike(learned, memo)
+        ]
+        n_fitted, is_stuck = 0, not templates
+        while not is_stuck:
+            is_stuck = True
+            for template in templates:
+                count = 0
+                while (result := template.read(data, position, memo)) is not None:
+                    value, position = result
+                    stack.append(value)
+                    count += 1
+                if count:
+                    is_stuck = False
+                    n_fitted += count
+                    self.n_numbered += count * template.n_memoized
+                    n_steps += count * (template.n_steps + len(template.holes))  # a FRAME at each hole
         if n_fitted:
             _PARTS.count_fits(head, None, n_fitted)
             self.note_use()
@@ -184,13 +193,3 @@ class FileParts:
             self._checked[id(learned)] = is_alike
             self._kept.append(learned)
         return is_alike
-
-
-def _read_part(
-    data: bytes, position: int, memo: Mapping[int, Any], templates: list[_Learned]
-) -> tuple[Any, int, Template] | None:
-    for learned in templates:
-        template = learned.built.template
-        if (result := template.read(data, position, memo)) is not None:
-            return *result, template
-    return None
