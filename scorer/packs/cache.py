@@ -124,21 +124,21 @@ def _load_models(
     read = _ReadFiles(make_refusals(stores, models), np.where(rows >= 0, old.count_bytes()[rows], 0), slot.limit)
     _read_missing(stores, models, rows, excluded, read)
     end = read.find_end()
-    entries = {index: entry for index, entry in read.entries.items() if index < end}
-    indices = np.union1d(np.flatnonzero(rows[:end] >= 0), np.array(list(entries), np.int64))
-    if entries or len(indices) != len(old) or (rows[indices] != np.arange(len(old))).any():
+    new = [index for index in read.entries if index < end]
+    etags = {index: read.entries[index].etag for index in new if read.entries[index].etag != models[index].etag}
+    indices = np.union1d(np.flatnonzero(rows[:end] >= 0), np.array(new, np.int64))
+    if new or len(indices) != len(old) or (rows[indices] != np.arange(len(old))).any():
         if stored:
             old = _load_rows(stored, rows[indices][rows[indices] >= 0])
-        old = replace(
-            old.merge_rows(rows[indices], build_pack(list(entries.values()))), is_cut=is_cut or end < len(models)
-        )
+        fresh = build_pack([read.entries[index] for index in new])
+        read.entries.clear()  # before more copies are made of the files in them, which may be large together
+        old = replace(old.merge_rows(rows[indices], fresh), is_cut=is_cut or end < len(models))
         stored = None  # before the bytes of the new one are made: packs are large
         if slot.name:
             _write_pack(stores.work, slot, old)
-            log.info("pack=%s models=%s, %s of them new", slot.name, len(old), len(entries))
+            log.info("pack=%s models=%s, %s of them new", slot.name, len(old), len(new))
     row_of_model = np.full(end, -1)
     row_of_model[indices] = np.arange(len(indices))
-    etags = {index: entry.etag for index, entry in entries.items() if entry.etag != entry.model.etag}
     refusals = {index: refusal for index, refusal in read.refusals.items() if index < end}
     return LoadedModels(old, row_of_model, refusals, etags, read.contents, stored)
 

@@ -21,6 +21,7 @@ from shared.contract.reasons import Reason
 
 FETCHERS = 8
 AHEAD = 64  # files that are fetched ahead; bounds the memory
+AT_ONCE = 8  # of them by one task
 ATTEMPTS = 4  # at reading files of one model that are replaced meanwhile
 # Refusals of a plan that another file may end.
 _PASSING = frozenset({Reason.AMBIGUOUS, Reason.QUARANTINED, Reason.MODEL_REMOVED})
@@ -63,17 +64,27 @@ def fetch_files(stores: Stores, models: Sequence[Model]) -> Iterator[Content | U
 
     Raises Unavailable, Misconfigured.
     """
+    size = max(1, min(AT_ONCE, len(models) // FETCHERS))  # a task of each costs more than reading a small file
+    batches = [models[start : start + size] for start in range(0, len(models), size)]
     with ThreadPoolExecutor(FETCHERS) as pool:
-        waiting: deque[Future[Content]] = deque()
-        rest = iter(models)
+        waiting: deque[Future[list[Content | Unscorable]]] = deque()
+        rest = iter(batches)
         while True:
-            waiting.extend(pool.submit(_fetch_model, stores, m) for m in itertools.islice(rest, AHEAD - len(waiting)))
+            tasks = itertools.islice(rest, AHEAD // size - len(waiting))
+            waiting.extend(pool.submit(_fetch_models, stores, batch) for batch in tasks)
             if not waiting:
                 return
-            try:
-                yield waiting.popleft().result()
-            except Unscorable as error:
-                yield error
+            yield from waiting.popleft().result()
+
+
+def _fetch_models(stores: Stores, models: Sequence[Model]) -> list[Content | Unscorable]:
+    contents: list[Content | Unscorable] = []
+    for model in models:
+        try:
+            contents.append(_fetch_model(stores, model))
+        except Unscorable as error:
+            contents.append(error)
+    return contents
 
 
 def _fetch_model(stores: Stores, model: Model) -> Content:
