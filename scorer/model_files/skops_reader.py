@@ -34,7 +34,6 @@ SCHEMA_LIMIT = 32 * 2**20  # bytes of JSON, which takes twenty times as much aft
 PROTOCOL = 2  # the newest that we read, of skops 0.10 and later
 # The kinds of nodes, and the types that each may name. All others are refused.
 _NUMBERS = ("bool", "bool_", "float32", "float64", "int32", "int64", "ndarray", "str_", "uint32", "uint64", "uint8")
-_TEXT = "builtins.str"  # of a JsonNode, which is a number or a text
 _VALUES = {
     "BytearrayNode": frozenset({"builtins.bytearray"}),
     "DictNode": frozenset({"builtins.dict"}),
@@ -175,7 +174,7 @@ def _open_compressed(entry: _Entry, content: memoryview) -> Any:
 def _build_value(node: dict[str, Any], archive: _Archive, foreign: list[str]) -> Any:  # noqa: PLR0911  # a case each
     """The value of a node of the schema."""
     loader, kind = node["__loader__"], _get_kind(node)
-    if loader == "JsonNode" and kind == _TEXT:  # most nodes
+    if loader == "JsonNode" and kind == "builtins.str":  # a number or a text, as most nodes are
         return _parse_text(node["content"])
     if kind not in _VALUES.get(loader, ()):
         return _build_named(node, loader, kind, archive, foreign)
