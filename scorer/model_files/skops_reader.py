@@ -32,9 +32,8 @@ DICTIONARY_LIMIT = 2**26  # bytes that LZMA may use for an entry; its highest pr
 SCHEMA_LIMIT = 32 * 2**20  # bytes of JSON, which takes twenty times as much after parsing
 
 PROTOCOL = 2  # the newest that we read, of skops 0.10 and later
-# The kinds of nodes, and the types that each may name. All others are refused.
 _NUMBERS = ("bool", "bool_", "float32", "float64", "int32", "int64", "ndarray", "str_", "uint32", "uint64", "uint8")
-_VALUES = {
+_VALUES = {  # and below: the kinds of nodes, and the types that each may name. All others are refused
     "BytearrayNode": frozenset({"builtins.bytearray"}),
     "DictNode": frozenset({"builtins.dict"}),
     "DTypeNode": frozenset({"numpy.dtype"}),

@@ -54,20 +54,6 @@ class RequestedPublications:
     range: AskedRangeView
 
 
-def parse_ranges(body: AskedPublications, services: Services) -> Sequence[PublishedRange]:
-    """The requested range at each sink. Raises Malformed, and Conflict where no such sink is set."""
-    kinds = [sink.kind for sink in services.options.sinks]
-    return published_range.parse_ranges(body.start, body.end, body.sinks, kinds)
-
-
-def request_publications(
-    services: Services, ranges: Sequence[PublishedRange], now: datetime, *, again: bool = False
-) -> None:
-    """Request that sinks hold runs; a request that waits already stays."""
-    for interval in ranges:
-        services.ledger.add_request(interval.make_request(now, again=again))
-
-
 def create_sink_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Routes to show sinks and what they hold."""
     router = APIRouter(prefix="/api/sinks", tags=["sinks"])
@@ -114,8 +100,10 @@ def create_publication_router(services: Services, clock: Callable[[], datetime])
         A run that the sink has is not published again, unless `again` says so. A repeated request changes nothing.
         """
         now = clock()
-        ranges = parse_ranges(body, services)
-        request_publications(services, ranges, now, again=body.again)
+        kinds = [sink.kind for sink in services.options.sinks]
+        ranges = published_range.parse_ranges(body.start, body.end, body.sinks, kinds)
+        for interval in ranges:
+            services.ledger.add_request(interval.make_request(now, again=body.again))
         view = make_asked_view(ranges[0], now, again=body.again)
         return RequestedPublications(tuple(interval.sink for interval in ranges), view)
 

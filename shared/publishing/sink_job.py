@@ -18,13 +18,12 @@ from shared.tracking.run_limits import RunLimits
 
 from .backoff import find_backoff
 
-FIRST_ATTEMPT = ATTEMPT
 ENDING = timedelta(minutes=1)  # a job may take so long to end after its report
 
 
 def name_job(app: str, run_id: str) -> str:
     """The name of a sink's job at the cluster; *run_id* stands for it in place of a run."""
-    return make_job_name(app, run_id, CHUNK, FIRST_ATTEMPT)
+    return make_job_name(app, run_id, CHUNK, ATTEMPT)
 
 
 def start_job(sink: Sink, now: datetime) -> Sink:

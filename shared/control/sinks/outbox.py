@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 
 from shared.contract.errors import Conflict, FleetError, Malformed, NotFound
 from shared.contract.publishing.sinks import SinkKind
@@ -110,7 +111,8 @@ class Outbox:
         try:
             return self.ledger.read_run(run.window.previous.id)
         except NotFound:  # windows that were missed in a row are one run
-            runs = self.ledger.list_runs_in(EPOCH, run.window.start)
+            older = self.ledger.list_runs_in(EPOCH, run.window.start)
+            runs = takewhile(lambda entry: entry.window.end >= run.window.start, older)  # the newest first
         try:
             return next((entry for entry in runs if entry.window.end == run.window.start), None)
         except Malformed as error:  # a row of any time, which must not keep this run open

@@ -18,7 +18,7 @@ from shared.contract.publishing.documents import (
     PublishingReport,
     build_publish_command,
 )
-from shared.contract.publishing.sinks import CHUNK, SinkKind, make_publishing_run
+from shared.contract.publishing.sinks import ATTEMPT, CHUNK, SinkKind, make_publishing_run
 from shared.control.options import ControlOptions
 from shared.control.tick import Tick
 from shared.ports import Blobs, Cluster, JobSpec, JobStatus, Ledger, SinkLedger
@@ -140,7 +140,7 @@ class Publisher:
             self._settle(report, entries, tick)
             self.sinks.save_sink(sink_job.end_job(sink, tick.now))
             return None
-        sign = progress.get((CHUNK, sink_job.FIRST_ATTEMPT))
+        sign = progress.get((CHUNK, ATTEMPT))
         moved, is_alive = sink_job.follow_job(sink, sign, jobs, self.options.limits, tick.now)
         if moved.job is None:
             log.warning("sink=%s job %d left no report: %s", sink.kind, sink.job.number, moved.message)
@@ -166,7 +166,7 @@ class Publisher:
 
     def _read_report(self, sink: Sink) -> PublishingReport | None:
         assert sink.job
-        path = paths.report_path(sink.run, CHUNK, sink_job.FIRST_ATTEMPT)
+        path = paths.report_path(sink.run, CHUNK, ATTEMPT)
         try:
             report = PublishingReport.from_bytes(self.work.read(path))
             report.check_against(sink.kind, sink.job.number)
