@@ -97,13 +97,16 @@ class DeltaSink:
     def _open_table(self) -> Any:
         """The newest version of the table, which is created where there is none."""
         from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
 
         if self._table is not None:
             self._table.update_incremental()
             return self._table
         location, options = self.container.locate_delta("")
-        if not DeltaTable.is_deltatable(location, options):
-            DeltaTable.create(
+        try:
+            table = DeltaTable(location, storage_options=options)
+        except TableNotFoundError:  # asked so, since deltalake's is_deltatable keeps the GIL while it waits for storage
+            table = DeltaTable.create(
                 location,
                 TABLE_SCHEMA,
                 mode="ignore",  # another job may create it now
@@ -112,7 +115,6 @@ class DeltaSink:
                 configuration=PROPERTIES,
                 storage_options=options,
             )
-        table = DeltaTable(location, storage_options=options)
         _check_table(table, self.url)
         self._table = table
         return table

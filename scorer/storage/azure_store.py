@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 AZURITE_ACCOUNT = "devstoreaccount1"
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
+_PATIENCE = {
+    "max_retries": "6",
+    "retry_timeout": "60s",
+}  # of deltalake for one request; its own are ten, in three minutes
+
 
 def open_store(endpoint: str, account: str, container: str, prefix: str, storage: str) -> AzureStore:
     """The store, with the key or SAS that *storage* holds for this endpoint, else with a managed identity."""
@@ -73,6 +78,7 @@ def locate_table(store: AzureStore, folder: str) -> tuple[str, dict[str, str]]:
     options |= {
         f"azure_{key}": str(value) for key, value in (store.client_options or {}).items() if key == "allow_http"
     }
+    options |= _PATIENCE
     if store.credential_provider:
         token: Any = store.credential_provider()
         options["azure_storage_token"] = token["token"]
