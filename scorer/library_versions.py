@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import sys
 from collections import defaultdict
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pyarrow", "skops", "joblib")  # whose versions a report names
 UNKNOWN = "unknown"  # the scikit-learn of a model's file that does not say one
-_DIST_INFO = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)\.dist-info")
+_DIST_INFO = ".dist-info"
 
 
 def read_library_versions() -> dict[str, str]:
@@ -46,7 +46,9 @@ def _list_folders() -> dict[str, list[str]]:
     """The versions of each package, by its name as folders have it."""
     versions = defaultdict[str, list[str]](list)
     for folder in dict.fromkeys(sys.path):
-        with suppress(OSError):
-            for match in filter(None, (_DIST_INFO.fullmatch(path.name) for path in Path(folder).iterdir())):
-                versions[re.sub(r"[-_.]+", "_", match["name"]).lower()].append(match["version"])
+        with suppress(OSError), os.scandir(folder or ".") as entries:
+            for entry in entries:
+                if entry.name.endswith(_DIST_INFO):
+                    name, _, version = entry.name.removesuffix(_DIST_INFO).partition("-")
+                    versions[re.sub(r"[-_.]+", "_", name).lower()].append(version)
     return versions

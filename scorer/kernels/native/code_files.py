@@ -63,7 +63,7 @@ def read_code(kernel: Kernel, target: Target) -> bytes | None:
         head, _, code = data.partition(b"\n")
         if head == _write_head(kernel, target, code):
             return code
-        log.info("compiled kernels of %s are of other sources, versions or machines, or damaged", path)
+        log.warning("compiled kernels are not taken from %s: it is damaged, or another's under its name", path)
     return None
 
 
@@ -97,7 +97,7 @@ def _read_trusted(path: Path) -> bytes:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
@@ -129,9 +129,9 @@ def _describe_code(kernel: Kernel, target: Target) -> Mapping[str, object]:
 
 
 def _name_file(kernel: Kernel, target: Target) -> str:
-    """One for each machine and interpreter, since they may share a folder."""
-    key = [target.triple, target.cpu, target.features, platform.python_version()]
-    return f"{kernel.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.kernel"
+    """One for each processor and version, which may share a folder: else they would replace each other's for ever."""
+    description = json.dumps(dict(_describe_code(kernel, target))).encode()
+    return f"{kernel.name}-{hashlib.sha256(description).hexdigest()[:16]}.kernel"
 
 
 def _read_versions() -> Iterator[tuple[str, str]]:

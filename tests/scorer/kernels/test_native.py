@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,13 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.svm import OneClassSVM
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, OneClassSVM
 
 from scorer.kernels import dispatch
 from scorer.kernels.native import backend, code_files, loader, target
-from scorer.kernels.native.signatures import KERNELS, SCORE_MODELS, ArrayType, Kernel
+from scorer.kernels.native.signatures import KERNELS, PREDICT_MODELS, SCORE_MODELS, ArrayType, Kernel
+from scorer.packs.cache import pack_file
 from shared.contract.errors import Misconfigured
 from tests.scorer.kernels.batches_by_hand import batch_of, by_hand
+from tests.scorer.kernels.chains import run_chain
 
 ROOT = Path(__file__).parents[3]
 NUMBERS = ArrayType(np.dtype("f8"), is_written=True)
@@ -246,23 +253,41 @@ def test_only_arrays_of_the_right_type_are_given_to_machine_code(array: np.ndarr
         NUMBERS.read_fields(array)
 
 
-def test_both_roads_give_the_same_bytes() -> None:
-    """As compiled in this process by numba, and from the file."""
+@pytest.fixture
+def as_compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Kernel], None]:
+    """Takes a kernel as numba compiles it in this process, and no more from its file."""
     from scorer.kernels import numba_compiler
 
+    def compile_again(kernel: Kernel) -> None:
+        compiled = numba_compiler.compile_kernel(kernel, target.choose_target())
+        assert backend.load_kernel(kernel) is not compiled
+        monkeypatch.setitem(backend._functions, kernel.name, compiled)
+
+    return compile_again
+
+
+def test_both_roads_give_the_same_scores_to_the_bit(as_compiled: Callable[[Kernel], None]) -> None:
     random = np.random.default_rng(3)
     models = [by_hand(OneClassSVM(nu=0.4, kernel=kind).fit(random.normal(size=(90, 4)))) for kind in ("rbf", "sigmoid")]
     batch, _, total = batch_of(models, [random.normal(size=(333, 4))] * 2)
     dispatch.choose_backend("numba")
     scores, anomalies = dispatch.score_batch(batch, total, 1)
-    compiled = numba_compiler.compile_kernel(SCORE_MODELS, target.choose_target())
-    before, backend._functions[SCORE_MODELS.name] = backend._functions[SCORE_MODELS.name], compiled
-    try:
-        again = dispatch.score_batch(batch, total, 1)
-    finally:
-        backend._functions[SCORE_MODELS.name] = before
+    as_compiled(SCORE_MODELS)
+    again = dispatch.score_batch(batch, total, 1)
     assert (again[0].tobytes(), again[1].tobytes()) == (scores.tobytes(), anomalies.tobytes())
     assert scores.all()
+
+
+def test_both_roads_give_the_same_predictions_to_the_bit(as_compiled: Callable[[Kernel], None]) -> None:
+    random = np.random.default_rng(4)
+    rows, classes = random.normal(size=(333, 4)), random.integers(0, 3, 333)
+    estimators = (GradientBoostingClassifier(n_estimators=5), GaussianNB(), make_pipeline(StandardScaler(), SVC()))
+    models = [pack_file(pickle.dumps(each.fit(rows, classes), protocol=5)) for each in estimators]
+    expected = [run_chain(backend, model, rows) for model in models]
+    as_compiled(PREDICT_MODELS)
+    for model, before in zip(models, expected, strict=True):
+        after = run_chain(backend, model, rows)
+        assert [array.tobytes() for array in after] == [array.tobytes() for array in before]
 
 
 def run_python(code: str, **environment: str) -> subprocess.Popen[str]:
