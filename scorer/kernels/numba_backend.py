@@ -148,7 +148,8 @@ def _score_forest(total, node_of, z, integers, body, normal, trees, n_padded):
     """total[row] = -(2 ** -(mean depth / normal)); rows as float32, as in scikit-learn's trees.
 
     All rows of a block take a step at once, until each is at a leaf: without a branch, whose outcome no processor can
-    guess, and with 32-bit indices, so that the reads become gathers of whole registers. A padding row walks too.
+    guess, and with 32-bit indices, so that the reads become gathers of whole registers. A leaf is its own child on both
+    sides, so who is there stays there; to ask would cost a quarter more. A padding row walks too.
     """
     n_features = len(z)
     for f in range(n_features):
@@ -169,8 +170,7 @@ def _score_forest(total, node_of, z, integers, body, normal, trees, n_padded):
             for r in range(n_padded):
                 node = node_of[r]
                 f = feature[node]
-                below = left_child[node] if z[max(f, 0), r] <= body[node] else right_child[node]
-                node_of[r] = below if f >= 0 else node
+                node_of[r] = left_child[node] if z[max(f, 0), r] <= body[node] else right_child[node]
                 n_moving += f >= 0
         for r in range(n_padded):
             total[r] += body[node_of[r]]
