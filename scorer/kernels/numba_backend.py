@@ -204,6 +204,23 @@ def _score_block(family, total, scratch, z, head, body, integers, n_features, n_
         _score_forest(total, scratch.view(np.int32), z[:n_features], integers, body, head[4], n, n_padded)
 
 
+@plain
+def _write_rows(scores, anomalies, total, head, strict):
+    """The scores and labels of a block; what the loops need of the model is read before them.
+
+    A byte that is written may belong to any array, so with reads between them labels would be written one by one.
+    """
+    intercept, border = head[3], head[BORDER]
+    for r in range(len(scores)):
+        scores[r] = total[r] + intercept
+    if strict:
+        for r in range(len(scores)):
+            anomalies[r] = total[r] + intercept <= border
+    else:
+        for r in range(len(scores)):
+            anomalies[r] = total[r] + intercept < border
+
+
 def _score_models(
     begin, end, family, strict, n_features, number_index, numbers, integer_index, integer_count, integers,
     layout, layouts, first, n_rows, out, values, z, scratch, total, scores, anomalies,
@@ -224,10 +241,8 @@ def _score_models(
             n_padded = (count + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE
             _scale_rows(z, values, layouts[layout[i]], first[i] + start, count, n_padded, head, shift, scale)
             _score_block(family[i], total, scratch, z, head, body, model_integers, w, n_padded)
-            for r in range(count):
-                score = total[r] + head[3]
-                scores[out[i] + start + r] = score
-                anomalies[out[i] + start + r] = score <= head[BORDER] if strict[i] else score < head[BORDER]
+            target = out[i] + start
+            _write_rows(scores[target : target + count], anomalies[target : target + count], total, head, strict[i])
 
 
 _NUMBERS, _INDICES, _SMALL, _SCRATCH = mark_readonly(float64), mark_readonly(int64), mark_readonly(int32), float64[::1]
