@@ -1,7 +1,7 @@
 """A storage account that does not answer a Delta sink, or says that it is busy: the reason, within a bounded time.
 
 The busy one is a thread of this process. With deltalake 1.6.6 it could not answer a call of `is_deltatable`, which
-keeps the GIL while it waits (findings/deltalake-is-deltatable-keeps-the-gil.sh); nor could a thread of a node do anything.
+keeps the GIL while it waits (findings/deltalake-is-deltatable-keeps-the-gil.sh); nor could a thread of a node go on.
 """
 
 from __future__ import annotations
