@@ -31,6 +31,7 @@ from .template import BYTES, END, FLOAT, FRAME, INTEGER, PADDED, RAW, Built, Par
 
 _BROKEN = (LookupError, RecursionError, TypeError, ValueError, AttributeError, OverflowError, struct.error)
 _LONG = 32  # bytes of an array; longer ones are always holes
+MOST_OPCODES = 2**13  # of a part; a tree has 120, a pipeline of a scaler and a detector 250
 _STEPS = 2**20  # more than a part has
 _FROM_BUFFER, _SCALAR = "numpy._core.numeric._frombuffer", "numpy._core.multiarray.scalar"
 _DTYPE = "numpy.dtype"
@@ -53,7 +54,7 @@ def build_template(
         actions = compile_value(machine.stack[0], machine.n_values, machine.own)
     except (Irregular, Unscorable, *_BROKEN):
         return None
-    machine.end_part()
+    machine.close_hole(END, None)
     template = Template(tuple(machine.holes), actions, machine.count_steps(), len(machine.own_memo))
     return Built(template, machine.skeleton.digest(), tuple(machine.leaves), machine.references)
 
@@ -77,7 +78,8 @@ class _Machine:
     leaves: list[bytes] = field(default_factory=list)
     holes: list[tuple[bytes, int, int, Any, tuple[int, ...]]] = field(default_factory=list)
     fixed: list[bytes] = field(default_factory=list)
-    boundaries: set[int] = field(default_factory=set)  # where opcodes begin in the fixed bytes
+    fixed_start: int = 0  # where the fixed bytes begin in the file
+    boundaries: list[int] = field(default_factory=list)  # where opcodes begin in the fixed bytes
     skeleton: Any = field(default_factory=hashlib.sha256)
     n_values: int = 0
     n_opcodes: int = 0
@@ -87,14 +89,10 @@ class _Machine:
         """The steps that the reader counts for this part."""
         return self.n_opcodes + _STEPS - length_hint(self.charges)
 
-    def end_part(self) -> None:
-        """End the last fixed bytes."""
-        self._close_hole(END, None)
-
-    def _close_hole(self, kind: int, item: Any) -> Hole:
+    def close_hole(self, kind: int, item: Any) -> Hole:
         """End the fixed bytes by a hole of this kind."""
         fixed = b"".join(self.fixed)
-        self.holes.append((fixed, len(fixed), kind, item, tuple(sorted(self.boundaries))))
+        self.holes.append((fixed, len(fixed), kind, item, tuple(self.boundaries)))
         self.fixed.clear()
         self.boundaries.clear()
         hole = Hole(self.n_values, kind)
@@ -104,8 +102,12 @@ class _Machine:
     def run_opcode(self) -> None:
         """Run the opcode at the position."""
         self.n_opcodes += 1
+        if self.n_opcodes > MOST_OPCODES:
+            raise Irregular
         start = self.position
-        self.boundaries.add(sum(map(len, self.fixed)))
+        if not self.fixed:
+            self.fixed_start = start
+        self.boundaries.append(start - self.fixed_start)
         kind, self.position, value = find_leaf(self.data, start)
         if kind == FIXED:
             self.position = start
@@ -114,7 +116,7 @@ class _Machine:
         self.skeleton.update(b"\xff%c" % kind)
         if kind == FRAME:
             self.fixed.append(self.data[start : start + 1])
-            self._close_hole(FRAME, None)
+            self.close_hole(FRAME, None)
             return
         number = len(self.leaves)
         self.leaves.append(self.data[start : self.position])
@@ -124,7 +126,7 @@ class _Machine:
             return
         if kind == FLOAT:
             self.fixed.append(self.data[start : start + 1])
-        hole = self._close_hole(kind, None)
+        hole = self.close_hole(kind, None)
         self.contents[hole.index] = value
         self.stack.append(hole)
 
@@ -328,15 +330,10 @@ class _Machine:
         if any(type(size) is not int and (type(size) is not Hole or size.kind != INTEGER) for size in sizes):
             raise Irregular
         self.skeleton.update(b"\xfe")
-        late = self._make_array(
-            self._close_hole(RAW if alignment is None else PADDED, (make_shape(sizes), kind.itemsize)),
-            kind,
-            shape,
-            state["order"],
-        )
-        count = parsed.count_bytes(
-            kind, tuple([self.contents[size.index] if type(size) is Hole else size for size in sizes])
-        )
+        hole = self.close_hole(RAW if alignment is None else PADDED, (make_shape(sizes), kind.itemsize))
+        late = self._make_array(hole, kind, shape, state["order"])
+        actual = tuple([self.contents[size.index] if type(size) is Hole else size for size in sizes])
+        count = parsed.count_bytes(kind, actual)
         self.position += (0 if alignment is None else 1 + self.data[self.position]) + count
         return late
 

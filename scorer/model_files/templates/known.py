@@ -20,6 +20,7 @@ from .template import Built, Part
 WHOLE_LIMIT = 2**16  # bytes of a file that has a template as a whole; larger ones have templates of parts
 MOST_HEADS, MOST_OF_HEAD = 32, 8  # kinds of beginnings that are known, and templates of each
 FIRST_TRIES, FURTHER_TRIES = 16, 1 / 16  # templates that are made in vain at first, and for each file that fitted
+MOST_LEARNED = 32  # templates that parts of one file are made into
 _HEAD = 48  # bytes
 _PREFIX = 3  # bytes of a part: which template may fit
 _FRAME = 0x95
@@ -137,6 +138,7 @@ class FileParts:
 
     n_numbered: int = 0
     is_used: bool = False
+    n_learned: int = 0
     outer: FileParts | None = None  # of the file that has this one within it
     _last: dict[int, tuple[list[Any], int, Part]] = field(default_factory=dict)  # where the last part ended, by depth
     _kept: list[_Learned] = field(default_factory=list)  # so that no other has the id of one of them
@@ -153,7 +155,8 @@ class FileParts:
         n_steps = 0
         head = _get_prefix(data, position)
         last = self._last.get(depth)
-        if last and last[0] is stack and last[1] == len(stack) - 1 and _get_prefix(data, last[2].end) == head:
+        is_next = last is not None and last[0] is stack and last[1] == len(stack) - 1
+        if last and is_next and _get_prefix(data, last[2].end) == head and self._may_learn():
             _PARTS.learn(head, data, Part(last[2].end, position, last[2].n_memo), memo, is_whole=False)
         templates = [
             learned.built.template for learned in _PARTS.list_templates(head) if self._refers_alike(learned, memo)
@@ -178,6 +181,12 @@ class FileParts:
             charge_steps(steps, n_steps)
         self._last[depth] = stack, len(stack), Part(0, position, len(memo) + self.n_numbered)
         return position, self.n_numbered
+
+    def _may_learn(self) -> bool:
+        """Whether the file has not been given its share yet: making a template takes as long as reading many parts."""
+        file = self.outer or self
+        file.n_learned += 1
+        return file.n_learned <= MOST_LEARNED
 
     def note_use(self) -> None:
         """Note that a template was used in this file."""

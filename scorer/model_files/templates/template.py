@@ -8,6 +8,7 @@ fit, for any reason, is left to the reader; so a template can only give what the
 
 from __future__ import annotations
 
+import bisect
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -178,11 +179,12 @@ def _skip_frame(data: bytes, position: int, fixed: bytes, boundaries: tuple[int,
     """Compare the fixed bytes where a FRAME, which says nothing, is between two of their opcodes. The end, or -1."""
     if data.find(_FRAME, position, position + len(fixed)) < 0:
         return -1
-    for offset in boundaries:
-        if not data.startswith(fixed[:offset], position):
-            break
-        if data[position + offset] == _FRAME and data.startswith(fixed[offset:], position + offset + _FRAME_BYTES):
-            return position + _FRAME_BYTES + len(fixed)
+    # Fixed bytes have a FRAME at their end only, so another one is where they stop to be equal.
+    n_equal = bisect.bisect_left(boundaries, True, key=lambda offset: not data.startswith(fixed[:offset], position))
+    offset = boundaries[n_equal - 1] if n_equal else 0
+    start = position + offset
+    if n_equal and data[start] == _FRAME and data.startswith(fixed[offset:], start + _FRAME_BYTES):
+        return position + _FRAME_BYTES + len(fixed)
     return -1
 
 

@@ -162,6 +162,15 @@ def test_a_reference_into_a_part_that_fitted_is_found() -> None:
     assert values["best"] is values["model"][4]
 
 
+def test_no_file_has_templates_made_without_end() -> None:
+    models = [train("ridge", 0) for _ in range(60)]
+    for index, model in enumerate(models):
+        setattr(model, f"of_{index}_", index)
+        setattr(model, "a" * (index + 1), index)
+    check_equal(pickle.dumps(models, protocol=5))
+    assert sum(shelf.n_tries for shelf in known._PARTS._shelves.values()) <= known.MOST_LEARNED
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files_give_what_the_reader_gives(kind: str) -> None:
     random = np.random.default_rng(len(kind))
