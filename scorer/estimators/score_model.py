@@ -6,6 +6,7 @@ A hostile model file may do harm here: only a worker process of the sandbox call
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from shared.contract.text import clip_text
 from . import loader, registry
 from .answers import Answers
 from .inputs import select_input
+
+_IGNORE_ALL = ("ignore", None, Warning, None, 0)  # as `warnings.simplefilter` writes it
 
 
 def score_model_file(
@@ -49,7 +52,7 @@ def score_model_file(
         made_by = judged.made_by
         fitted = loader.build_model(judged)
         model_input = select_input(fitted, judged.content.sidecar.gaps, model, readings)
-        with warnings.catch_warnings(action="ignore"):  # no log line for each model
+        with _ignore_warnings():
             answers = registry.predict_rows(
                 fitted, model_input.features, Probabilities(probabilities), model_input.target
             )
@@ -71,6 +74,13 @@ def score_model_file(
         made_by,
         fitted.is_constant,
     )
+
+
+def _ignore_warnings() -> AbstractContextManager[object]:
+    """No log line for each model. Where all are ignored already there is nothing to do."""
+    if warnings.filters and warnings.filters[0] == _IGNORE_ALL:
+        return nullcontext()
+    return warnings.catch_warnings(action="ignore")
 
 
 def _make_predictions(model: Model, etag: str, signal: ModelReadings, answers: Answers) -> Predictions:

@@ -1,8 +1,8 @@
 """Scores models in worker processes, where they can do no harm, and names the model that ends or blocks its process.
 
 Each pair of pipes leads to a supervisor with one worker process (`supervisor`). A request is pickled: the node wrote
-it. A reply is not: see `replies`. An error of a store counts against no model, since the node fetches the files; a
-supervisor that is lost counts against none either. Knows nothing of reports.
+it (`requests`). A reply is not: see `replies`. An error of a store counts against no model, since the node fetches the
+files; a supervisor that is lost counts against none either. Knows nothing of reports.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 import queue
 import signal
 import subprocess
@@ -37,12 +36,12 @@ from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Probabilities
 from shared.contract.text import clip_text
 
-from . import pipe, replies
+from . import pipe, replies, requests
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
+from .requests import Item
 
 MODEL_TIMEOUT = 60.0  # seconds that a model may take, from its file to its scores
 WORKER_MEMORY = 4 * 2**30  # bytes that a worker process may add to its initial memory, where the machine has them
-REQUEST_MODELS, REQUEST_BYTES = 32, 2**16  # models in one request, and bytes of their files: small models together
 QUEUED_REQUESTS = 8  # for each worker process, before the first of them ended; bounds the memory
 SUPERVISOR_TIMEOUT = (
     180.0  # seconds that a supervisor may be silent beyond the time-out of a model, before it is given up
@@ -54,7 +53,6 @@ INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_A
 INHERITED_PREFIXES = ("OPENBLAS_", "MKL_", "BLIS_", "NPY_")
 
 Scoring = Callable[[Model, Content, Readings], ModelOutcome]
-Item = tuple[Model, Content | Exception, Readings]  # the readings are those of its device only
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +126,7 @@ class WorkerPool:
         """
         waiting: deque[Future[list[ModelOutcome]]] = deque()
         try:
-            for request_items in _split_items(items):
+            for request_items in requests.split_items(items):
                 waiting.append(self._submit_items(request_items))
                 while waiting and (len(waiting) >= QUEUED_REQUESTS * self._count or waiting[0].done()):
                     yield from waiting.popleft().result()
@@ -230,9 +228,12 @@ class WorkerPool:
 
         A supervisor that is lost meanwhile is replaced, once.
         """
-        marks = [os.urandom(pipe.MARK) for _ in items]
-        payload = pickle.dumps([(mark, *item) for mark, item in zip(marks, items, strict=True)], protocol=5)
-        reply_limit = max(replies.compute_reply_limit(readings) for *_, readings in items)
+        random = os.urandom(pipe.MARK * len(items))
+        marks = [random[at : at + pipe.MARK] for at in range(0, len(random), pipe.MARK)]
+        payload = b"".join(requests.to_pieces(marks, items))
+        reply_limit = replies.compute_reply_limit(
+            max(readings.count_rows(model.device) for model, _, readings in items)
+        )
         request = Frame(
             marks[0], FrameKind.FRESH_REQUEST if fresh else FrameKind.REQUEST, payload, len(items), reply_limit
         )
@@ -285,22 +286,6 @@ def _spawn_supervisor(config: Mapping[str, object], ends: Sequence[int]) -> subp
         env=_build_environment(),
         start_new_session=True,  # so that Ctrl-C at a desk reaches our process only
     )
-
-
-def _split_items(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Small models together, since a message costs as much as a small model; a model without a file alone."""
-    request_items: list[Item] = []
-    size = 0
-    for item in items:
-        _, content, _ = item
-        n_bytes = len(content.data) if isinstance(content, Content) else REQUEST_BYTES + 1
-        if request_items and (len(request_items) == REQUEST_MODELS or size + n_bytes > REQUEST_BYTES):
-            yield request_items
-            request_items, size = [], 0
-        request_items.append(item)
-        size += n_bytes
-    if request_items:
-        yield request_items
 
 
 def _read_reply(frame: Frame, mark: bytes, item: Item) -> ModelOutcome | WorkerCrash:

@@ -15,11 +15,11 @@ import importlib
 import json
 import mmap
 import os
-import pickle
 import re
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason
 
-from . import isolation, pipe, replies
+from . import isolation, pipe, replies, requests
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
 
 BEAT = 0.02  # seconds between two checks of a busy worker, which may exceed its limits for so long
@@ -266,6 +266,7 @@ def _run_worker(
             os.closerange(first, last)
         with suppress(OSError):  # if memory runs out, the kernel should kill this process first
             Path("/proc/self/oom_score_adj").write_text("1000")
+        warnings.simplefilter("ignore")  # once, and not for each model
         missing_protections = isolation.enter_sandbox(2 * limits.memory)
         ready = Frame(bytes(pipe.MARK), FrameKind.READY, json.dumps(missing_protections).encode())
         pipe.write_frames(replies_end, ready)
@@ -280,8 +281,8 @@ def _score_request(request: Frame, replies_end: int, place: mmap.mmap, scoring: 
     delay = 0.0 if request.kind is FrameKind.FRESH_REQUEST else DELAY
     unsent: list[Frame] = []
     sent_at = time.monotonic()
-    items = pickle.loads(request.payload)  # noqa: S301  # the node wrote it
-    for number, (mark, model, content, readings) in enumerate(items):
+    models = requests.parse_request(memoryview(request.payload))
+    for number, (mark, model, content, readings) in enumerate(models):
         place[:] = number.to_bytes(_PLACE, "little")
         outcome = _score_safely(scoring, model, content, readings)
         unsent.append(Frame(mark, FrameKind.REPLY, replies.to_bytes(outcome)))

@@ -258,7 +258,7 @@ def _get_family(pack_input: PackInput, index: int) -> Family:
 def _list_items(
     pack_input: PackInput, indices: Sequence[int], formats: deque[bool]
 ) -> Iterator[tuple[Model, Content | Exception, Readings]]:
-    """The items for the worker processes: each model, its file, and the readings of its device.
+    """The items for the worker processes: each model, its file, and readings of its device and others.
 
     *formats* gets for each item whether its file is skops.
     """
@@ -274,4 +274,4 @@ def _list_items(
         else:
             file = contents.pop(index) if index in contents else next(fetched)
         formats.append(isinstance(file, Content) and is_skops(file.data))
-        yield model, file, pack_input.readings.select_device(model.device)
+        yield model, file, pack_input.readings
