@@ -12,6 +12,7 @@ import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.families.registry import UNKNOWN
+from scorer.model_files.compact import CompactModel
 from scorer.model_files.reader import SIZE_LIMIT
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.rows import Predictions
@@ -33,7 +34,7 @@ _IGNORE_ALL = ("ignore", None, Warning, None, 0)  # as `warnings.simplefilter` w
 
 def score_model_file(
     model: Model,
-    content: Content | Exception,
+    content: Content | CompactModel | Exception,
     readings: Readings,
     *,
     size_limit: int = SIZE_LIMIT,
@@ -48,7 +49,11 @@ def score_model_file(
         if isinstance(content, Exception):
             raise content
         etag = content.etag
-        judged = loader.judge_model(content.data, size_limit, content.companions)
+        judged = (
+            loader.restore_model(content)
+            if isinstance(content, CompactModel)
+            else loader.judge_model(content.data, size_limit, content.companions)
+        )
         made_by = judged.made_by
         fitted = loader.build_model(judged)
         model_input = select_input(fitted, judged.content.sidecar.gaps, model, readings)

@@ -17,6 +17,7 @@ import numpy as np
 from scorer.errors import Unscorable
 from scorer.families.base import Family, Packed
 from scorer.families.judging import judge_content
+from scorer.model_files import compact
 from scorer.model_files.companions import read_content
 from scorer.model_files.content import ModelContent
 from scorer.model_files.reader import SIZE_LIMIT
@@ -191,16 +192,14 @@ def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds
         return Entry(model, content.etag, Unscorable(Reason.UNREADABLE_MODEL, f"{type(error).__name__}: {error}"))
     packed, model_content = judged
-    is_stored = _is_kept(packed) and _count_bytes(content) <= STORED_BYTES
-    return Entry(
-        model,
-        content.etag,
-        packed,
-        model_content.is_skops,
-        content.data if is_stored else b"",
-        content.companions if is_stored else NO_COMPANIONS,
-        model_content.sidecar.gaps,
-    )
+    entry = Entry(model, content.etag, packed, model_content.is_skops, gaps=model_content.sidecar.gaps)
+    if not _is_kept(packed):
+        return entry
+    if model_content.is_plain and (form := compact.to_bytes(model_content.bundle.estimator)):
+        return replace(entry, file=form, is_compact=True) if len(form) <= STORED_BYTES else entry
+    if _count_bytes(content) > STORED_BYTES:
+        return entry
+    return replace(entry, file=content.data, companions=content.companions)
 
 
 def _count_bytes(content: Content) -> int:

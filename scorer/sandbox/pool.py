@@ -28,7 +28,6 @@ from scorer.estimators.score_model import score_model_file
 from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import list_module_folders
 from scorer.readings.device_readings import Readings
-from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.errors import Unavailable
 from shared.contract.outcomes import ModelResult
@@ -38,7 +37,7 @@ from shared.contract.text import clip_text
 
 from . import pipe, replies, requests
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
-from .requests import Item
+from .requests import Item, Sent
 
 MODEL_TIMEOUT = 60.0  # seconds that a model may take, from its file to its scores
 WORKER_MEMORY = 4 * 2**30  # bytes that a worker process may add to its initial memory, where the machine has them
@@ -52,7 +51,7 @@ THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "GLIBC_TUNABLES")
 INHERITED_PREFIXES = ("OPENBLAS_", "MKL_", "BLIS_", "NPY_")
 
-Scoring = Callable[[Model, Content, Readings], ModelOutcome]
+Scoring = Callable[[Model, Sent, Readings], ModelOutcome]
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +179,7 @@ class WorkerPool:
 
     def _submit_items(self, items: Sequence[Item]) -> Future[list[ModelOutcome]]:
         model, content, readings = items[0]
-        if isinstance(content, Content):
+        if not isinstance(content, Exception):
             self.start_workers()
             return self._pool.submit(self._score_request, items)
         future: Future[list[ModelOutcome]] = Future()
@@ -209,7 +208,7 @@ class WorkerPool:
     def _retry_alone(self, worker: _WorkerSlot, item: Item, first_crash: WorkerCrash) -> ModelOutcome:
         """A worker process may die for other reasons, so a model fails only if it ends a fresh one, alone."""
         model, content, _ = item
-        assert isinstance(content, Content)
+        assert not isinstance(content, Exception)
         log.warning(
             "worker process ended at model=%s: %s; trying the model alone in a fresh one", model.id, first_crash.detail
         )
@@ -291,7 +290,7 @@ def _spawn_supervisor(config: Mapping[str, object], ends: Sequence[int]) -> subp
 def _read_reply(frame: Frame, mark: bytes, item: Item) -> ModelOutcome | WorkerCrash:
     """The content of a frame: a model's outcome, or the crash of its worker process."""
     model, content, readings = item
-    assert isinstance(content, Content)
+    assert not isinstance(content, Exception)
     if frame.kind is FrameKind.DIED:
         fields = json.loads(frame.payload)
         return WorkerCrash(Reason(fields["reason"]), fields["detail"], fields["place"])

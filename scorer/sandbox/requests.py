@@ -10,13 +10,16 @@ import itertools
 import pickle
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
+from scorer.model_files.compact import CompactModel
 from scorer.readings.device_readings import Readings
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 
 REQUEST_MODELS, REQUEST_BYTES = 32, 2**20  # models in one request, and bytes of their files and readings
-Item = tuple[Model, Content | Exception, Readings]  # of the readings those of its device are sent
+Sent = Content | CompactModel
+Item = tuple[Model, Sent | Exception, Readings]  # of the readings those of its device are sent
 _COUNT = struct.Struct("<Q")
 _ALIGNMENT = 64  # bytes
 _ROW_BYTES = 128  # of readings, about
@@ -51,9 +54,9 @@ def to_pieces(marks: Sequence[bytes], items: Sequence[Item]) -> list[bytes | mem
     sent = _select_readings(items)
     entries = []
     for mark, (model, content, readings) in zip(marks, items, strict=True):
-        assert isinstance(content, Content)
+        assert not isinstance(content, Exception)
         fields = (model.device, model.sensor, model.name, model.etag, model.refused, model.size, model.files)
-        file = (_wrap_file(content.data), content.etag, dict(content.companions))
+        file = (_wrap_file(content.data), content.etag, *_list_details(content))
         entries.append((mark, fields, file, sent[id(readings)][0]))
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(([r for _, r in sent.values()], entries), protocol=5, buffer_callback=buffers.append)
@@ -64,7 +67,7 @@ def to_pieces(marks: Sequence[bytes], items: Sequence[Item]) -> list[bytes | mem
     return [padded for piece in pieces for padded in (piece, bytes(-len(piece) % _ALIGNMENT))]
 
 
-def parse_request(data: memoryview) -> Iterator[tuple[bytes, Model, Content, Readings]]:
+def parse_request(data: memoryview) -> Iterator[tuple[bytes, Model, Sent, Readings]]:
     """The models of a request, each with its mark. Arrays are views of *data*."""
     (count,) = _COUNT.unpack_from(data)
     lengths = struct.unpack_from(f"<{count}Q", data, _COUNT.size)
@@ -72,8 +75,9 @@ def parse_request(data: memoryview) -> Iterator[tuple[bytes, Model, Content, Rea
     starts = list(itertools.accumulate(sizes))
     views = [data[start : start + length] for start, length in zip(starts, lengths, strict=False)]
     readings, entries = pickle.loads(views[0], buffers=views[1:])  # noqa: S301  # the node wrote it
-    for mark, model, (file, etag, companions), index in entries:
-        yield mark, Model(*model), Content(bytes(file), etag, companions), readings[index]
+    for mark, model, (file, etag, *details), index in entries:
+        content = Content(bytes(file), etag, *details) if len(details) == 1 else CompactModel(file, etag, *details)
+        yield mark, Model(*model), content, readings[index]
 
 
 def _select_readings(items: Sequence[Item]) -> dict[int, tuple[int, Readings]]:
@@ -87,5 +91,12 @@ def _select_readings(items: Sequence[Item]) -> dict[int, tuple[int, Readings]]:
     }
 
 
-def _wrap_file(data: bytes) -> bytes | pickle.PickleBuffer:
-    return data if len(data) <= _IN_PICKLE else pickle.PickleBuffer(data)
+def _wrap_file(data: bytes | memoryview) -> bytes | pickle.PickleBuffer:
+    return bytes(data) if len(data) <= _IN_PICKLE else pickle.PickleBuffer(data)
+
+
+def _list_details(content: Sent) -> tuple[Any, ...]:
+    """What a model has beside its file and etag: one of a file, several of a compact form."""
+    if isinstance(content, Content):
+        return (dict(content.companions),)
+    return content.features, content.made_by, content.gaps

@@ -34,13 +34,13 @@ from scorer.model_files import allowlist
 from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import die_with, get_signal_name
 from scorer.readings.device_readings import Readings
-from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason
 
 from . import isolation, pipe, replies, requests
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
+from .requests import Sent
 
 BEAT = 0.02  # seconds between two checks of a busy worker, which may exceed its limits for so long
 PAUSE = 1.0  # seconds between two checks of an idle worker
@@ -53,7 +53,7 @@ READY_LIMIT = 2**14
 _PLACE = 4  # bytes of a number
 PRELOAD = ("pandas", "scipy.interpolate", "scipy.sparse", "sklearn.tree", *allowlist.MODULES)
 
-Scoring = Callable[[Model, Content, Readings], ModelOutcome]
+Scoring = Callable[[Model, Sent, Readings], ModelOutcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ def _score_request(request: Frame, replies_end: int, place: mmap.mmap, scoring: 
     pipe.write_frames(replies_end, *unsent)
 
 
-def _score_safely(scoring: Scoring, model: Model, content: Content, readings: Readings) -> ModelOutcome:
+def _score_safely(scoring: Scoring, model: Model, content: Sent, readings: Readings) -> ModelOutcome:
     """The model's outcome, also for exceptions that are not meant to be caught."""
     try:
         return scoring(model, content, readings)

@@ -27,8 +27,9 @@ from scorer.readings import features
 from scorer.readings.device_readings import REPEATED, Readings
 from scorer.readings.features import Expected, ModelReadings
 from scorer.sandbox.pool import WorkerPool
+from scorer.sandbox.requests import Item, Sent
 from scorer.storage.blob_store import Content
-from shared.contract.domain import Model, Task
+from shared.contract.domain import Task
 from shared.contract.model_list import ModelList
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason
@@ -255,9 +256,7 @@ def _get_family(pack_input: PackInput, index: int) -> Family:
     return Family(int(pack_input.loaded.pack.get_numbers("family")[pack_input.loaded.rows[index]]))
 
 
-def _list_items(
-    pack_input: PackInput, indices: Sequence[int], formats: deque[bool]
-) -> Iterator[tuple[Model, Content | Exception, Readings]]:
+def _list_items(pack_input: PackInput, indices: Sequence[int], formats: deque[bool]) -> Iterator[Item]:
     """The items for the worker processes: each model, its file, and readings of its device and others.
 
     *formats* gets for each item whether its file is skops.
@@ -265,13 +264,15 @@ def _list_items(
     models = [pack_input.models[index] for index in indices]
     pack, rows, contents = pack_input.loaded.pack, pack_input.loaded.rows, pack_input.loaded.contents
     is_stored = {index: rows[index] >= 0 and bool(pack.has_file[rows[index]]) for index in indices}
+    skops = pack.get_numbers("skops") if len(pack) else np.empty(0, bool)
     absent = [pack_input.models[index] for index in indices if not is_stored[index] and index not in contents]
     assert pack_input.stores or not absent
     fetched = fetch_files(pack_input.stores, absent) if pack_input.stores else iter(())
     for model, index in zip(models, indices, strict=True):
         if is_stored[index]:
-            file: Content | Exception = pack.get_content(int(rows[index]))
+            file: Sent | Exception = pack.get_content(int(rows[index]))
+            formats.append(bool(skops[rows[index]]))
         else:
             file = contents.pop(index) if index in contents else next(fetched)
-        formats.append(isinstance(file, Content) and is_skops(file.data))
+            formats.append(isinstance(file, Content) and is_skops(file.data))
         yield model, file, pack_input.readings

@@ -10,6 +10,8 @@ import pytest
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.neighbors import LocalOutlierFactor
 
+from scorer.model_files import compact
+from scorer.model_files.reader import read_model
 from scorer.packs import cache
 from scorer.packs.cache import LoadedModels, Stores, load_models
 from scorer.packs.stored_pack import from_buffer
@@ -25,6 +27,7 @@ from shared.contract.text import make_digest
 DATA = np.random.default_rng(7).normal(size=(60, 3))
 LINES = [pickle.dumps(SGDOneClassSVM(random_state=0, nu=nu).fit(DATA)) for nu in (0.1, 0.5)]
 KEPT = pickle.dumps(LocalOutlierFactor(novelty=True, n_neighbors=3).fit(DATA[:10]))
+FORM = compact.to_bytes(read_model(KEPT))  # as a pack keeps it
 CORRUPT = LINES[0][:100]
 
 
@@ -139,7 +142,7 @@ def test_a_fleet_that_does_not_change_reads_one_blob(place: Place) -> None:
     assert watched.calls == ["map packs/p.pack"]
     assert told(again) == told(first)
     assert told(first)[1] == Reason.UNREADABLE_MODEL
-    assert told(first)[2] == ([], KEPT)
+    assert told(first)[2] == ([], FORM)
 
 
 def test_without_a_name_there_is_no_pack(place: Place) -> None:
@@ -191,7 +194,7 @@ def test_what_was_carried_or_refused_is_not_fetched(place: Place) -> None:
     stores, watched = place.stores()
     ready = load_models(stores, "p", fleet, excluded=[1, 3])
     assert [call for call in watched.calls if call.startswith("read")] == ["read c.pkl"]
-    assert told(ready) == [Reason.QUARANTINED, None, ([], KEPT), None]
+    assert told(ready) == [Reason.QUARANTINED, None, ([], FORM), None]
     assert len(from_buffer(memoryview(place.pack.read_bytes()))) == 1
     load_models(place.stores()[0], "p", place.fleet())
     assert len(from_buffer(memoryview(place.pack.read_bytes()))) == 4
@@ -213,7 +216,7 @@ def test_a_model_that_is_gone_or_changed_since_the_plan_is_told(place: Place) ->
 def test_a_large_file_is_held_until_it_is_scored_and_never_stored(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "STORED_BYTES", len(KEPT) - 1)
+    monkeypatch.setattr(cache, "STORED_BYTES", len(FORM) - 1)
     first = load_models(place.stores()[0], "p", place.fleet())
     assert {index: content.data for index, content in first.contents.items()} == {2: KEPT}
     assert (told(first)[2], first.pack.is_kept.tolist()) == (([], b""), [False, False, True, False])
