@@ -32,8 +32,8 @@ from .fetch import Stores, fetch_files, make_refusals
 from .pack import EMPTY, NO_COMPANIONS, Entry, Pack, build_pack
 from .stored_pack import StoredPack, open_pack, to_bytes
 
-PACKED_BYTES = 2**26  # of the numbers of a pack: a node has two of them in memory
-STORED_BYTES = 2**18  # of a file in a pack: above, a request costs less than to copy it each time the pack changes
+PACKED_BYTES = 2**26  # of the numbers and files of a pack: a node has two of them in memory
+STORED_BYTES = 2**20  # of a file or compact form in a pack: above, few models would fit into it
 HELD_BYTES = 2**28  # of larger files that were read to be judged, and are held until they are scored
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class _ReadFiles:
     """What was read of the files of models that a pack does not have, by the models' indices."""
 
     refusals: dict[int, Unscorable]
-    n_bytes: np.ndarray  # int64: of the numbers of each model, as far as they are known
+    n_bytes: np.ndarray  # int64: of the numbers and the stored file of each model, as far as they are known
     limit: float  # of all of them
     entries: dict[int, Entry] = field(default_factory=dict)
     contents: dict[int, Content] = field(default_factory=dict)  # of files that the pack does not store
@@ -178,7 +178,7 @@ def _read_missing(
             read.contents[index] = content
             read.held_bytes += n_bytes
         if isinstance(entry.packed, Packed):
-            read.n_bytes[index] = entry.packed.numbers.nbytes + entry.packed.integers.nbytes
+            read.n_bytes[index] = entry.packed.numbers.nbytes + entry.packed.integers.nbytes + len(entry.file)
             n_new += int(read.n_bytes[index])
         if before[index] + n_new > read.limit:
             return

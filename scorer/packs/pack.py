@@ -167,9 +167,9 @@ class Pack:
         return has_file
 
     def count_bytes(self) -> np.ndarray:
-        """The bytes of the numbers of each model, int64; and one more element, 0, for the row -1."""
-        n_bytes = np.diff(self.numbers[0]) * 8 + np.diff(self.integers[0]) * 4
-        return np.append(n_bytes, 0)
+        """The bytes of the numbers and the file of each model, int64; and one more element, 0, for the row -1."""
+        n_files = view_numbers(pc.binary_length(self.rows.column("file")))
+        return np.append(np.diff(self.numbers[0]) * 8 + np.diff(self.integers[0]) * 4 + n_files, 0)
 
     def get_refusal(self, row: int) -> Unscorable | None:
         """Why the model of this row cannot be scored; None when it can."""

@@ -188,6 +188,15 @@ def test_only_so_many_models_are_loaded_as_fit_together(
     assert len(models.rows) == loaded
 
 
+@pytest.mark.parametrize(("room", "loaded"), [(-1, 2), (0, 3)])
+def test_the_form_of_a_model_that_no_kernel_knows_counts_as_its_numbers(
+    room: int, loaded: int, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "PACKED_BYTES", 144 + len(FORM) + room)
+    for _ in range(2):  # without the pack, and with it
+        assert len(load_models(place.stores()[0], "p", place.fleet()).rows) == loaded
+
+
 def test_what_was_carried_or_refused_is_not_fetched(place: Place) -> None:
     first, *others = place.fleet()
     fleet = ModelList.from_models([replace(first, refused=Reason.QUARANTINED), *others])
