@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -36,6 +36,7 @@ from shared.contract.scoring_options import Probabilities
 from shared.contract.text import clip_text
 
 from . import pipe, replies, requests
+from .arena import Arena, make_arena
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
 from .requests import Item, Sent
 
@@ -70,8 +71,21 @@ class _WorkerSlot:
     """The pipes to a supervisor, which has one worker process at a time."""
 
     pipe_end: PipeEnd
+    arena: Arena | None  # where requests are written; None where only the pipe carries them
     is_replacement: bool = False  # the first supervisor was lost
     is_suspect: bool = False  # its worker process sent an invalid reply
+
+    def send_request(self, request: Frame) -> None:
+        """Send a request, with its tail in the arena where it fits there. Raises BrokenPipeError."""
+        if self.arena and (length := self.arena.write(request.tail)):
+            request = replace(request, payload=requests.LENGTH.pack(length), tail=())
+        self.pipe_end.send_frames(request)
+
+    def close(self) -> None:
+        """Close what leads to the supervisor."""
+        self.pipe_end.close()
+        if self.arena:
+            self.arena.close()
 
 
 class WorkerPool:
@@ -114,7 +128,7 @@ class WorkerPool:
     def start_workers(self) -> None:
         """Start the processes, without waiting for them: their imports take 2 s. Raises Unavailable."""
         if not self._workers:
-            self._workers = [_WorkerSlot(pipe_end) for pipe_end in self._start_supervisor(self._count)]
+            self._workers = [_WorkerSlot(*ends) for ends in self._start_supervisor(self._count)]
             for worker in self._workers:
                 self._idle.put(worker)
 
@@ -147,35 +161,39 @@ class WorkerPool:
             process.wait()
         self._pool.shutdown()  # threads that waited for a reply got EOFError
         for worker in self._workers:
-            worker.pipe_end.close()
+            worker.close()
 
-    def _start_supervisor(self, count: int) -> list[PipeEnd]:
-        """Start a process with *count* supervisors, and return the pipes to them."""
-        node_ends, supervisor_ends = [], []
+    def _start_supervisor(self, count: int) -> list[tuple[PipeEnd, Arena | None]]:
+        """Start a process with *count* supervisors, and return the pipes to them, and their arenas."""
+        node_ends, supervisor_ends, arenas = [], [], [make_arena() for _ in range(count)]
         for _ in range(count):
             (requests_end, to_supervisor), (to_node, replies_end) = os.pipe(), os.pipe()
             node_ends.append((to_node, to_supervisor))
             supervisor_ends.append((requests_end, replies_end))
         config = {
             "pipes": supervisor_ends,
+            "arenas": [arena.read_fd if arena else None for arena in arenas],
             "timeout": self._timeout,
             "memory": self._memory,
             "scoring": self._scoring,
             "options": self._options,
         }
+        inherited = [end for ends in supervisor_ends for end in ends] + [arena.read_fd for arena in arenas if arena]
         try:
             with self._starting:
                 if self._is_closed:
                     raise Unavailable("the worker processes are being ended")
-                self._processes.append(_spawn_supervisor(config, [end for ends in supervisor_ends for end in ends]))
+                self._processes.append(_spawn_supervisor(config, inherited))
         except (OSError, Unavailable) as error:
             for end in (end for ends in node_ends for end in ends):
                 os.close(end)
+            for arena in filter(None, arenas):
+                arena.close()
             raise Unavailable(f"cannot start the process that supervises the workers: {error}") from error
         finally:
-            for end in (end for ends in supervisor_ends for end in ends):
+            for end in inherited:
                 os.close(end)
-        return [PipeEnd(*ends) for ends in node_ends]
+        return [(PipeEnd(*ends), arena) for ends, arena in zip(node_ends, arenas, strict=True)]
 
     def _submit_items(self, items: Sequence[Item]) -> Future[list[ModelOutcome]]:
         model, content, readings = items[0]
@@ -229,16 +247,15 @@ class WorkerPool:
         """
         random = os.urandom(pipe.MARK * len(items))
         marks = [random[at : at + pipe.MARK] for at in range(0, len(random), pipe.MARK)]
-        payload = b"".join(requests.to_pieces(marks, items))
+        pieces = tuple(requests.to_pieces(marks, items))
         reply_limit = replies.compute_reply_limit(
             max(readings.count_rows(model.device) for model, _, readings in items)
         )
-        request = Frame(
-            marks[0], FrameKind.FRESH_REQUEST if fresh else FrameKind.REQUEST, payload, len(items), reply_limit
-        )
+        kind = FrameKind.FRESH_REQUEST if fresh else FrameKind.REQUEST
+        request = Frame(marks[0], kind, b"", len(items), reply_limit, pieces)
         while True:
             try:
-                frames = self._exchange_frames(worker.pipe_end, request)
+                frames = self._exchange_frames(worker, request)
                 break
             except (EOFError, OSError, InvalidFrame) as error:
                 first = items[0][0].id
@@ -246,8 +263,8 @@ class WorkerPool:
                     raise Unavailable(f"the process that supervises the workers was lost at model={first}") from error
                 log.warning("a supervisor was lost at model=%s; it is replaced", first)
                 (replacement,) = self._start_supervisor(1)
-                worker.pipe_end.close()
-                worker.pipe_end, worker.is_replacement = replacement, True
+                worker.close()
+                (worker.pipe_end, worker.arena), worker.is_replacement = replacement, True
         worker.is_suspect = False
         outcomes: list[ModelOutcome] = []
         for mark, item, frame in zip(marks, items, frames, strict=False):
@@ -258,14 +275,14 @@ class WorkerPool:
             outcomes.append(outcome)
         return outcomes, None
 
-    def _exchange_frames(self, pipe_end: PipeEnd, request: Frame) -> list[Frame]:
+    def _exchange_frames(self, worker: _WorkerSlot, request: Frame) -> list[Frame]:
         """The supervisor's replies. Raises EOFError, OSError, InvalidFrame where the supervisor is lost."""
         patience = self._timeout + SUPERVISOR_TIMEOUT
         deadline = time.monotonic() + patience
         frames: list[Frame] = []
-        pipe_end.send_frames(request)
+        worker.send_request(request)
         while len(frames) < request.count and not (frames and frames[-1].kind is FrameKind.DIED):
-            frame = pipe_end.receive_frame(self._timeout, request.reply_limit)
+            frame = worker.pipe_end.receive_frame(self._timeout, request.reply_limit)
             if frame and frame.kind is FrameKind.READY:
                 self._missing_protections |= dict.fromkeys(json.loads(frame.payload))
             elif frame:
@@ -297,7 +314,7 @@ def _read_reply(frame: Frame, mark: bytes, item: Item) -> ModelOutcome | WorkerC
     if frame.mark != mark:
         return WorkerCrash(Reason.CRASHED, "its process replied to another request")
     try:
-        return replies.parse_reply(frame.payload, model, content.etag, readings)
+        return replies.parse_reply(bytes(frame.payload), model, content.etag, readings)
     except ValueError as error:
         return WorkerCrash(Reason.CRASHED, f"{pipe.UNUSABLE}: {error}")
 

@@ -7,6 +7,7 @@ which are so copied once.
 from __future__ import annotations
 
 import itertools
+import mmap
 import pickle
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from shared.contract.domain import Model
 REQUEST_MODELS, REQUEST_BYTES = 32, 2**20  # models in one request, and bytes of their files and readings
 Sent = Content | CompactModel
 Item = tuple[Model, Sent | Exception, Readings]  # of the readings those of its device are sent
+LENGTH = struct.Struct("<Q")  # the payload of a request that is in the arena: its bytes there
 _COUNT = struct.Struct("<Q")
 _ALIGNMENT = 64  # bytes
 _ROW_BYTES = 128  # of readings, about
@@ -65,6 +67,13 @@ def to_pieces(marks: Sequence[bytes], items: Sequence[Item]) -> list[bytes | mem
     start = struct.pack(f"<{len(lengths) + 1}Q", len(lengths), *lengths)
     pieces: list[bytes | memoryview] = [start, head, *views]
     return [padded for piece in pieces for padded in (piece, bytes(-len(piece) % _ALIGNMENT))]
+
+
+def find_request(payload: bytes | bytearray, arena: mmap.mmap | None) -> memoryview:
+    """The bytes of a request: in the arena, where its frame has no more than their number."""
+    if arena is None or len(payload) > LENGTH.size:
+        return memoryview(payload)
+    return memoryview(arena)[: LENGTH.unpack(payload)[0]]
 
 
 def parse_request(data: memoryview) -> Iterator[tuple[bytes, Model, Sent, Readings]]:
