@@ -131,6 +131,25 @@ class Pack:
         return codes, [Gaps(text) if text else None for text in texts]
 
     @cached_property
+    def reasons(self) -> tuple[np.ndarray, list[str]]:
+        """The same of why models cannot be scored; "" where they can."""
+        return self.get_texts("reason")
+
+    @cached_property
+    def etags(self) -> list[str]:
+        """The etag of each model's file, as it was when its row was made."""
+        etags: list[str] = self.rows.column("etag").to_pylist()
+        return etags
+
+    @cached_property
+    def files(self) -> tuple[list[int], memoryview]:
+        """The start of each model's file or compact form, and the end of the last; and the bytes of all."""
+        column = self.rows.column("file")
+        _, offset_buffer, data = column.buffers()
+        offsets = np.frombuffer(offset_buffer, np.int64)[column.offset : column.offset + len(column) + 1]
+        return offsets.tolist(), memoryview(data or b"").cast("B")
+
+    @cached_property
     def versions(self) -> tuple[np.ndarray, list[str]]:
         """The same of the versions that made the models."""
         return self.get_texts("made_by")
@@ -150,7 +169,7 @@ class Pack:
     @cached_property
     def is_kept(self) -> np.ndarray:
         """A mask of the rows whose models their own library scores, from their files."""
-        codes, reasons = self.get_texts("reason")
+        codes, reasons = self.reasons
         is_kept: np.ndarray = (self.get_numbers("family") == Family.KEPT) & np.isin(
             codes, [i for i, r in enumerate(reasons) if not r]
         )
@@ -173,7 +192,8 @@ class Pack:
 
     def get_refusal(self, row: int) -> Unscorable | None:
         """Why the model of this row cannot be scored; None when it can."""
-        reason = self.rows.column("reason")[row].as_py()
+        codes, reasons = self.reasons
+        reason = reasons[codes[row]]
         return Unscorable(Reason(reason), self.rows.column("message")[row].as_py()) if reason else None
 
     @cached_property
@@ -187,9 +207,10 @@ class Pack:
 
         Or its compact form, with what the pack says besides.
         """
-        etag = self.rows.column("etag")[row].as_py()
+        etag = self.etags[row]
         if self.is_compact[row]:
-            data = memoryview(self.rows.column("file")[row].as_buffer()).cast("B")
+            offsets, files = self.files
+            data = files[offsets[row] : offsets[row + 1]]
             (codes, names), (gap_codes, gaps), (version_codes, versions) = self.features, self.gaps, self.versions
             return CompactModel(data, etag, names[codes[row]], versions[version_codes[row]], gaps[gap_codes[row]])
         data, encoded = (self.rows.column(name)[row].as_py() for name in ("file", "companions"))

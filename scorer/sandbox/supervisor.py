@@ -100,7 +100,7 @@ def main(config_json: str) -> None:
     for index, (pipe_pair, arena_fd) in enumerate(zip(pipes, arenas, strict=True)):
         if os.fork() == 0:
             die_with(own_pid)
-            for end in (end for other, others in enumerate(ends) if other != index for end in others):
+            for end in (end for own_ends in ends[:index] + ends[index + 1 :] for end in own_ends):
                 os.close(end)  # else the node would not notice the end of that supervisor
             arena = None if arena_fd is None else map_arena(arena_fd)
             _supervise_worker(PipeEnd(*pipe_pair), _Task(limits, scoring, arena))
