@@ -1,9 +1,9 @@
 """What a model costs that scikit-learn itself scores, in the sandbox, beside a tidy loop over the same files.
 
 Ours is `fleetscore folder`, which reads and judges each file, and a chunk whose pack an earlier hour has written. The
-loop loads each model by joblib, calls `predict`, and of a classifier `predict_proba`, and writes one Parquet file. All
-are processes of their own, in turn, on one CPU, so that none is slowed by its own second process; what 32 models take
-counts as the start.
+loop loads each model by joblib, calls `predict`, of a classifier `predict_proba`, of a mixture `score_samples`, and
+writes one Parquet file. All are processes of their own, in turn, on one CPU, so that none is slowed by its own second
+process; what 32 models take counts as the start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,17 @@ from .scoring_cost import run_commands
 from .scoring_fleet import FEATURES, WINDOW, Fleet, make_fleet
 from .scoring_ours import Place, list_parts
 
-KINDS = ("PolynomialFeatures", "KNeighborsRegressor", "BaggingRegressor", "MLPRegressor", "GaussianProcessRegressor")
+KINDS = (
+    *("PolynomialFeatures", "SplineTransformer", "TransformedTargetRegressor", "VotingRegressor", "StackingRegressor"),
+    *("CalibratedClassifierCV", "GaussianMixture", "KNeighborsRegressor by cosine"),
+    *("BaggingRegressor", "KNeighborsRegressor", "MLPRegressor", "GaussianProcessRegressor"),
+)
 WAYS = ("folder", "hour", "loop")
 DISTINCT, TRAINING, TREES = 20, 850, 20  # models of a kind, rows that each is fitted on, trees of a forest
 VECTORS = 20  # of the fleet's own models, which are not used here
 PROCESSES = 200  # rows that a Gaussian process is fitted on, whose files grow by their square
 TOLERANCE = 1e-9  # of predictions
+_BOOLEANS = {"True": "1", "False": "0"}
 MANIFEST = "manifest.json"
 
 
@@ -66,32 +71,51 @@ def write_kind(fleet: Fleet, kind: str) -> None:
         (folder / f"{device}.pkl").write_bytes(files[index % DISTINCT])
 
 
-def _train_models(kind: str) -> Iterator[Any]:
-    from sklearn.ensemble import BaggingRegressor
+def _list_makers() -> dict[str, Callable[[], Any]]:
+    """How a model of each kind is made. The first eight kinds stay with scikit-learn, whatever kernels may learn."""
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.ensemble import BaggingRegressor, StackingRegressor, VotingRegressor
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.linear_model import LinearRegression
+    from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+    from sklearn.mixture import GaussianMixture
     from sklearn.neighbors import KNeighborsRegressor
     from sklearn.neural_network import MLPRegressor
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import PolynomialFeatures
+    from sklearn.preprocessing import PolynomialFeatures, SplineTransformer, StandardScaler
+    from sklearn.tree import DecisionTreeRegressor
 
-    from .scoring_fleet import CENTRE, WIDTH
-
-    random = np.random.default_rng(7)
-    makers: dict[str, Any] = {
+    pair = [("line", Ridge()), ("tree", DecisionTreeRegressor(max_depth=6, random_state=0))]
+    return {
         "PolynomialFeatures": lambda: make_pipeline(PolynomialFeatures(), LinearRegression()),
+        "SplineTransformer": lambda: make_pipeline(SplineTransformer(extrapolation="linear"), Ridge()),
+        "TransformedTargetRegressor": lambda: TransformedTargetRegressor(Ridge(), transformer=StandardScaler()),
+        "VotingRegressor": lambda: VotingRegressor(pair),
+        "StackingRegressor": lambda: StackingRegressor(pair, cv=3),
+        "CalibratedClassifierCV": lambda: CalibratedClassifierCV(LogisticRegression(max_iter=1000), cv=3),
+        "GaussianMixture": lambda: GaussianMixture(3, random_state=0),
+        "KNeighborsRegressor by cosine": lambda: KNeighborsRegressor(metric="cosine"),
         "BaggingRegressor": lambda: BaggingRegressor(n_estimators=TREES, random_state=0),
         "KNeighborsRegressor": KNeighborsRegressor,
         "MLPRegressor": lambda: MLPRegressor(hidden_layer_sizes=(100, 50), max_iter=20, random_state=0),
         "GaussianProcessRegressor": lambda: GaussianProcessRegressor(alpha=0.1),
     }
+
+
+def _train_models(kind: str) -> Iterator[Any]:
+    from .scoring_fleet import CENTRE, WIDTH
+
+    random = np.random.default_rng(7)
+    make = _list_makers()[kind]
     for _ in range(DISTINCT):
         readings = random.normal(CENTRE, WIDTH, (TRAINING, len(FEATURES)))
         if kind == "GaussianProcessRegressor":
             readings = readings[:PROCESSES]
         target = readings @ [1.0, 2.0, 0.1, 5.0] + random.normal(0, 0.1, len(readings))
+        if kind == "CalibratedClassifierCV":
+            target = target > np.median(target)
         with warnings.catch_warnings(action="ignore"):  # of an MLP that might be trained for longer
-            yield makers[kind]().fit(readings, target)
+            yield make().fit(readings, target)
 
 
 def _measure_kind(fleets: list[Fleet], kind: str, repeats: int) -> dict[str, float]:
@@ -168,22 +192,26 @@ def run_loop() -> None:
 
     root, kind, path = sys.argv[1:]
     time, devices, pairs = list_models_and_rows(Path(root), kind)
-    predicted, shares = [], []
+    predicted, shares, scores = [], [], []
     for file, values in pairs:
         model = joblib.load(file)
         predicted.append(model.predict(values))
-        if hasattr(model, "predict_proba"):
+        if hasattr(model, "score_samples"):  # a mixture
+            scores.append(model.score_samples(values))
+        elif hasattr(model, "predict_proba"):
             shares.append(model.predict_proba(values).max(axis=1))
     columns = {"time": time, "device": devices, "prediction": pa.array(np.concatenate(predicted).astype(float))}
     if shares:
         columns["probability"] = pa.array(np.concatenate(shares))
+    if scores:
+        columns["score"] = pa.array(np.concatenate(scores))
     parquet.write_table(pa.table(columns), path)
 
 
 def read_predictions(folder: Path) -> np.ndarray:
-    """What was predicted, sorted by device and time: the class of a classifier as 0 or 1."""
+    """What was predicted, sorted by device and time: of a classifier the class, as 0 or 1, of a mixture its number."""
     table = pa.concat_tables([parquet.ParquetFile(path).read() for path in sorted(folder.rglob("*.parquet"))])
     table = table.sort_by([("device", "ascending"), ("time", "ascending")])
     if "label" in table.column_names and table["label"].null_count < len(table):
-        return np.array([float(text == "True") for text in table["label"].to_pylist()])
+        return np.array([float(_BOOLEANS.get(text, text)) for text in table["label"].to_pylist()])
     return np.asarray(table["prediction"].to_numpy(), np.float64)

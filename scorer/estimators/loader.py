@@ -6,6 +6,7 @@ reason in every way; only then objects are made of it.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,8 +17,9 @@ from scorer.errors import Unscorable
 from scorer.families import judging, registry, training
 from scorer.families.isolation_forest import ScoringRule
 from scorer.library_versions import UNKNOWN, get_installed_version
+from scorer.model_files.compact import CompactModel, read_compact
 from scorer.model_files.companions import read_content
-from scorer.model_files.content import ModelContent, Threshold
+from scorer.model_files.content import Bundle, ModelContent, Sidecar, Threshold
 from scorer.model_files.file_formats import SIZE_LIMIT
 from shared.contract.domain import Task
 from shared.contract.reasons import Reason
@@ -66,8 +68,22 @@ def judge_model(
     """The content of a model's files, by the rules of the kernels. Raises Unscorable, as `load_model`."""
     content = read_content(data, companions or {}, size_limit)
     judged = judging.judge_content(content)
-    made_by = judged.packed.made_by
-    return JudgedModel(content, judged.features, made_by if made_by != get_installed_version() else "")
+    return JudgedModel(content, judged.features, _name_other_version(judged.packed.made_by))
+
+
+def restore_model(compact: CompactModel) -> JudgedModel:
+    """A model that was judged before its compact form was made. Raises Unscorable, UNREADABLE_MODEL, for other data."""
+    try:
+        model = read_compact(compact.data)
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError, struct.error) as error:
+        message = f"its compact form in the pack is corrupt: {type(error).__name__}: {error}"[:300]
+        raise Unscorable(Reason.UNREADABLE_MODEL, message) from error
+    content = ModelContent(Bundle(model), Sidecar(gaps=compact.gaps))
+    return JudgedModel(content, compact.features, _name_other_version(compact.made_by))
+
+
+def _name_other_version(made_by: str) -> str:
+    return made_by if made_by != get_installed_version() else ""
 
 
 def build_model(judged: JudgedModel) -> FittedModel:

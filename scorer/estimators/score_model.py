@@ -6,11 +6,13 @@ A hostile model file may do harm here: only a worker process of the sandbox call
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.library_versions import UNKNOWN
+from scorer.model_files.compact import CompactModel
 from scorer.model_files.file_formats import SIZE_LIMIT
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.rows import Predictions
@@ -27,10 +29,12 @@ from . import loader, registry
 from .answers import Answers
 from .inputs import select_input
 
+_IGNORE_ALL = ("ignore", None, Warning, None, 0)  # as `warnings.simplefilter` writes it
+
 
 def score_model_file(
     model: Model,
-    content: Content | Exception,
+    content: Content | CompactModel | Exception,
     readings: Readings,
     *,
     size_limit: int = SIZE_LIMIT,
@@ -45,11 +49,15 @@ def score_model_file(
         if isinstance(content, Exception):
             raise content
         etag = content.etag
-        judged = loader.judge_model(content.data, size_limit, content.companions)
+        judged = (
+            loader.restore_model(content)
+            if isinstance(content, CompactModel)
+            else loader.judge_model(content.data, size_limit, content.companions)
+        )
         made_by = judged.made_by
         fitted = loader.build_model(judged)
         model_input = select_input(fitted, judged.content.sidecar.gaps, model, readings)
-        with warnings.catch_warnings(action="ignore"):  # no log line for each model
+        with _ignore_warnings():
             answers = registry.predict_rows(
                 fitted, model_input.features, Probabilities(probabilities), model_input.target
             )
@@ -71,6 +79,13 @@ def score_model_file(
         made_by,
         fitted.is_constant,
     )
+
+
+def _ignore_warnings() -> AbstractContextManager[object]:
+    """No log line for each model. Where all are ignored already there is nothing to do."""
+    if warnings.filters and warnings.filters[0] == _IGNORE_ALL:
+        return nullcontext()
+    return warnings.catch_warnings(action="ignore")
 
 
 def _make_predictions(model: Model, etag: str, signal: ModelReadings, answers: Answers) -> Predictions:

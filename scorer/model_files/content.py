@@ -79,3 +79,9 @@ class ModelContent:
     sidecar: Sidecar = NO_SIDECAR
     signature: Signature = NO_SIGNATURE
     is_skops: bool = False  # the format of the file with the estimator; else a pickle
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its estimator, the names of its features and who is given gaps are all that scoring needs."""
+        is_alone = not self.bundle.threshold and not self.bundle.classes and not self.bundle.has_scaler
+        return is_alone and not self.signature.types

@@ -32,8 +32,8 @@ from .stored_pack import StoredPack, open_pack, to_bytes
 if TYPE_CHECKING:
     from scorer.model_files.content import ModelContent
 
-PACKED_BYTES = 2**26  # of the numbers of a pack: a node has two of them in memory
-STORED_BYTES = 2**18  # of a file in a pack: above, a request costs less than to copy it each time the pack changes
+PACKED_BYTES = 2**26  # of the numbers and files of a pack: a node has two of them in memory
+STORED_BYTES = 2**20  # of a file or compact form in a pack: above, few models would fit into it
 HELD_BYTES = 2**28  # of larger files that were read to be judged, and are held until they are scored
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class _ReadFiles:
     """What was read of the files of models that a pack does not have, by the models' indices."""
 
     refusals: dict[int, Unscorable]
-    n_bytes: np.ndarray  # int64: of the numbers of each model, as far as they are known
+    n_bytes: np.ndarray  # int64: of the numbers and the stored file of each model, as far as they are known
     limit: float  # of all of them
     entries: dict[int, Entry] = field(default_factory=dict)
     contents: dict[int, Content] = field(default_factory=dict)  # of files that the pack does not store
@@ -178,13 +178,15 @@ def _read_missing(
             read.contents[index] = content
             read.held_bytes += n_bytes
         if isinstance(entry.packed, Packed):
-            read.n_bytes[index] = entry.packed.numbers.nbytes + entry.packed.integers.nbytes
+            read.n_bytes[index] = entry.packed.numbers.nbytes + entry.packed.integers.nbytes + len(entry.file)
             n_new += int(read.n_bytes[index])
         if before[index] + n_new > read.limit:
             return
 
 
 def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
+    from scorer.model_files import compact  # late: a warm node reads no model file
+
     try:
         judged = judge_file(content.data, size_limit, content.companions)
     except Unscorable as error:
@@ -192,16 +194,14 @@ def _build_entry(model: Model, content: Content, size_limit: int) -> Entry:
     except Exception as error:  # noqa: BLE001  # a model fails alone, whatever its file holds
         return Entry(model, content.etag, Unscorable(Reason.UNREADABLE_MODEL, f"{type(error).__name__}: {error}"))
     packed, model_content = judged
-    is_stored = _is_kept(packed) and _count_bytes(content) <= STORED_BYTES
-    return Entry(
-        model,
-        content.etag,
-        packed,
-        model_content.is_skops,
-        content.data if is_stored else b"",
-        content.companions if is_stored else NO_COMPANIONS,
-        model_content.sidecar.gaps,
-    )
+    entry = Entry(model, content.etag, packed, model_content.is_skops, gaps=model_content.sidecar.gaps)
+    if not _is_kept(packed):
+        return entry
+    if model_content.is_plain and (form := compact.to_bytes(model_content.bundle.estimator)):
+        return replace(entry, file=form, is_compact=True) if len(form) <= STORED_BYTES else entry
+    if _count_bytes(content) > STORED_BYTES:
+        return entry
+    return replace(entry, file=content.data, companions=content.companions)
 
 
 def _count_bytes(content: Content) -> int:

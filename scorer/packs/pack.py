@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from scorer.arrow import build_dictionary, build_flags, build_numbers, build_strings, view_numbers, view_texts
 from scorer.errors import Unscorable
 from scorer.families.base import Family, GapRule, Packed
+from scorer.model_files.compact import CompactModel
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Task
 from shared.contract.model_list import ModelList
@@ -49,15 +50,19 @@ SCHEMA = pa.schema(
         ("gaps", pa.dictionary(pa.int32(), pa.string())),  # who is given rows with gaps; "" where its files do not say
         ("numbers", pa.large_list(pa.field("item", pa.float64(), nullable=False))),
         ("integers", pa.large_list(pa.field("item", pa.int32(), nullable=False))),
-        ("file", pa.large_binary()),  # the file itself, where its own library has to score it and it is small
-        ("companions", pa.large_binary()),  # in that case: its other files by kind, as JSON, in base64; empty for none
+        ("compact", pa.bool_()),  # whether what follows is its compact form (`compact`), and not the file itself
+        ("file", pa.large_binary()),  # where its own library has to score it and it is small
+        ("companions", pa.large_binary()),  # of a file itself: its other files by kind, as JSON, in base64
     ]
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model for a pack: what its files say. *file* and *companions*: of a small one that no kernel knows."""
+    """One model for a pack: what its files say.
+
+    *file* and *companions*: of a small one that no kernel knows. *is_compact*: *file* is its compact form.
+    """
 
     model: Model
     etag: str  # of the file that this was made from
@@ -66,6 +71,7 @@ class Entry:
     file: bytes = b""
     companions: Mapping[str, bytes] = field(default_factory=lambda: NO_COMPANIONS)
     gaps: Gaps | None = None
+    is_compact: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,30 @@ class Pack:
         return codes, [Gaps(text) if text else None for text in texts]
 
     @cached_property
+    def reasons(self) -> tuple[np.ndarray, list[str]]:
+        """The same of why models cannot be scored; "" where they can."""
+        return self.get_texts("reason")
+
+    @cached_property
+    def etags(self) -> list[str]:
+        """The etag of each model's file, as it was when its row was made."""
+        etags: list[str] = self.rows.column("etag").to_pylist()
+        return etags
+
+    @cached_property
+    def files(self) -> tuple[list[int], memoryview]:
+        """The start of each model's file or compact form, and the end of the last; and the bytes of all."""
+        column = self.rows.column("file")
+        _, offset_buffer, data = column.buffers()
+        offsets = np.frombuffer(offset_buffer, np.int64)[column.offset : column.offset + len(column) + 1]
+        return offsets.tolist(), memoryview(data or b"").cast("B")
+
+    @cached_property
+    def versions(self) -> tuple[np.ndarray, list[str]]:
+        """The same of the versions that made the models."""
+        return self.get_texts("made_by")
+
+    @cached_property
     def classes(self) -> tuple[np.ndarray, list[tuple[str, ...]]]:
         """The same of the texts of models' labels. Raises ValueError where they are not lists of texts."""
         codes, texts = self.get_texts("classes")
@@ -139,7 +169,7 @@ class Pack:
     @cached_property
     def is_kept(self) -> np.ndarray:
         """A mask of the rows whose models their own library scores, from their files."""
-        codes, reasons = self.get_texts("reason")
+        codes, reasons = self.reasons
         is_kept: np.ndarray = (self.get_numbers("family") == Family.KEPT) & np.isin(
             codes, [i for i, r in enumerate(reasons) if not r]
         )
@@ -156,18 +186,34 @@ class Pack:
         return has_file
 
     def count_bytes(self) -> np.ndarray:
-        """The bytes of the numbers of each model, int64; and one more element, 0, for the row -1."""
-        n_bytes = np.diff(self.numbers[0]) * 8 + np.diff(self.integers[0]) * 4
-        return np.append(n_bytes, 0)
+        """The bytes of the numbers and the file of each model, int64; and one more element, 0, for the row -1."""
+        n_files = view_numbers(pc.binary_length(self.rows.column("file")))
+        return np.append(np.diff(self.numbers[0]) * 8 + np.diff(self.integers[0]) * 4 + n_files, 0)
 
     def get_refusal(self, row: int) -> Unscorable | None:
         """Why the model of this row cannot be scored; None when it can."""
-        reason = self.rows.column("reason")[row].as_py()
+        codes, reasons = self.reasons
+        reason = reasons[codes[row]]
         return Unscorable(Reason(reason), self.rows.column("message")[row].as_py()) if reason else None
 
-    def get_content(self, row: int) -> Content:
-        """The model's file, where it is stored, with its other files and the etag that this row was made from."""
-        data, etag, encoded = (self.rows.column(name)[row].as_py() for name in ("file", "etag", "companions"))
+    @cached_property
+    def is_compact(self) -> np.ndarray:
+        """A mask of the rows that hold the model's compact form, and not its file."""
+        is_compact: np.ndarray = self.has_file & self.get_numbers("compact")
+        return is_compact
+
+    def get_content(self, row: int) -> Content | CompactModel:
+        """The model's file, where it is stored, with its other files and the etag that this row was made from.
+
+        Or its compact form, with what the pack says besides.
+        """
+        etag = self.etags[row]
+        if self.is_compact[row]:
+            offsets, files = self.files
+            data = files[offsets[row] : offsets[row + 1]]
+            (codes, names), (gap_codes, gaps), (version_codes, versions) = self.features, self.gaps, self.versions
+            return CompactModel(data, etag, names[codes[row]], versions[version_codes[row]], gaps[gap_codes[row]])
+        data, encoded = (self.rows.column(name)[row].as_py() for name in ("file", "companions"))
         companions = {kind: base64.b64decode(text) for kind, text in json.loads(encoded).items()} if encoded else {}
         return Content(data, etag, companions)
 
@@ -224,6 +270,7 @@ def build_pack(entries: Sequence[Entry]) -> Pack:
         build_dictionary([e.gaps or "" for e in entries]),
         _build_lists([p.numbers if p else _NONE for p in packed], np.float64),
         _build_lists([p.integers if p else _NONE for p in packed], np.int32),
+        build_flags(np.array([e.is_compact for e in entries])),
         _build_binaries([e.file for e in entries]),
         _build_binaries([_dump_companions(e.companions) for e in entries]),
     ]

@@ -11,7 +11,7 @@ from shared.contract.scoring_options import BadRows, ReadingOptions
 
 from .files import DamagedRange, File
 from .formats.text_reader import Table
-from .frames import FileRows, Frame, assemble_frame
+from .frames import FileRows, Frame, assemble_frame, select_frame_devices
 from .rows import BadCell, FileOrigin, LateRows, SelectedRows, select_rows
 from .time_zones import DoubledHours
 from .unmodelled import UnmodelledCounter
@@ -127,36 +127,46 @@ class Readings:
             if damaged_range.low <= device <= damaged_range.high:
                 self.damaged.setdefault(code, message)
 
-    def select_device(self, device: str) -> Readings:
-        """The readings of one device only: small, cheap to send. Its counts are 0, so that nothing counts twice."""
+    def count_rows(self, device: str) -> int:
+        """The number of rows of a device."""
         code = self.devices[device]
-        frames = []
-        for frame in self.frames:
-            rows = slice(int(frame.starts[code]), int(frame.starts[code + 1]))
-            sensor = None if frame.sensor is None else frame.sensor[rows]
-            starts = np.array([0, rows.stop - rows.start])
-            frames.append(
-                replace(
-                    frame, starts=starts, sensor=sensor, time=frame.time[rows],
-                    values=np.ascontiguousarray(frame.values[:, rows]), file=frame.file[rows],
-                )
-            )  # fmt: skip
+        return sum(int(frame.starts[code + 1] - frame.starts[code]) for frame in self.frames)
+
+    def list_times(self, device: str) -> list[np.ndarray]:
+        """The times of a device's rows in each frame that has any."""
+        code = self.devices[device]
+        times = [frame.time[frame.starts[code] : frame.starts[code + 1]] for frame in self.frames]
+        return [time for time in times if len(time)]
+
+    def select_device(self, device: str) -> Readings:
+        """The readings of one device only: see `select_devices`."""
+        return self.select_devices((device,))
+
+    def select_devices(self, devices: Sequence[str]) -> Readings:
+        """The readings of these different devices only, to be sent. Its counts are 0, so that nothing counts twice."""
+        codes = self.find_codes(devices).tolist()
+        frames = [select_frame_devices(frame, codes) for frame in self.frames]
+        layouts = {self.find_layouts(code): None for code in codes}
+        device_layouts = {new: self.find_layouts(code) for new, code in enumerate(codes)} if len(layouts) > 1 else {}
         return Readings(
-            {device: 0},
+            {device: new for new, device in enumerate(devices)},
             self.policy,
-            self._select_sensors(code, frames),
+            self._select_sensors(codes, frames),
             frames,
-            {0: self.bad[code]} if code in self.bad else {},
+            {new: self.bad[code] for new, code in enumerate(codes) if code in self.bad},
             self.unreadable[:1],
-            {0: self.damaged[code]} if code in self.damaged else {},
+            {new: self.damaged[code] for new, code in enumerate(codes) if code in self.damaged},
             value_column=self.value_column,
             columns=self.columns,
-            layouts=self.find_layouts(code),
+            layouts=next(iter(layouts)) if len(layouts) == 1 else self.layouts,
+            device_layouts=device_layouts,
         )
 
-    def _select_sensors(self, code: int, frames: Sequence[Frame]) -> dict[str, int]:
+    def _select_sensors(self, codes: Sequence[int], frames: Sequence[Frame]) -> dict[str, int]:
+        if not self.sensors:
+            return {}
         used = {int(s) for frame in frames if frame.sensor is not None for s in np.unique(frame.sensor)}
-        used |= {cell.sensor for cell in self.bad.get(code, []) if cell.sensor is not None}
+        used |= {cell.sensor for code in codes for cell in self.bad.get(code, []) if cell.sensor is not None}
         return {name: sensor for name, sensor in self.sensors.items() if sensor in used}
 
     def list_warnings(self) -> list[tuple[int, str]]:

@@ -138,6 +138,9 @@ def build_model_readings(
         _refuse_bad(readings, model, columns)
     if not names:
         _check_same_columns([entry.columns for entry in frame_values])
+    is_assumed = readings.policy.features.assumed and not names and len(columns) > 1
+    if len(frame_values) == 1 and np.isfinite(frame_values[0].values).all():  # as mostly; a frame has some rows
+        return ModelReadings(frame_values[0].time, np.array(frame_values[0].values, order="C"), is_assumed=is_assumed)
     time = np.concatenate([entry.time for entry in frame_values])
     values = np.concatenate([entry.values for entry in frame_values])
     order = np.lexsort((np.concatenate([entry.file for entry in frame_values]), time))
@@ -156,7 +159,7 @@ def build_model_readings(
         np.ascontiguousarray(values[rows]),
         len(latest) - len(rows),
         len(order) - len(latest),
-        is_assumed=readings.policy.features.assumed and not names and len(columns) > 1,
+        is_assumed=is_assumed,
         has_silent=not np.isfinite(values[rows]).any(axis=0).all(),
     )
 

@@ -28,6 +28,25 @@ class Frame:
     file: np.ndarray  # int32: the index of the file
 
 
+def select_frame_devices(frame: Frame, codes: Sequence[int]) -> Frame:
+    """The rows of these devices, in this order, as a frame of its own: device `i` is that of `codes[i]`."""
+    counts = np.diff(frame.starts)[codes] if len(codes) > 1 else frame.starts[codes[0] + 1] - frame.starts[codes[0]]
+    starts = np.append(0, np.cumsum(counts))
+    if codes[-1] - codes[0] == len(codes) - 1 and sorted(codes) == list(codes):  # neighbours, as models mostly are
+        rows: slice | np.ndarray = slice(int(frame.starts[codes[0]]), int(frame.starts[codes[-1] + 1]))
+    else:
+        rows = np.concatenate([np.arange(frame.starts[code], frame.starts[code + 1]) for code in codes])
+    return Frame(
+        frame.features,
+        frame.long,
+        starts,
+        None if frame.sensor is None else frame.sensor[rows],
+        frame.time[rows],
+        np.ascontiguousarray(frame.values[:, rows]),
+        frame.file[rows],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class FileRows:
     """Rows of one file, in the file's order."""

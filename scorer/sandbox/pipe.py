@@ -44,17 +44,19 @@ class Frame:
 
     mark: bytes
     kind: FrameKind
-    payload: bytes
+    payload: bytes | bytearray
     count: int = 1
     reply_limit: int = 0
+    tail: tuple[bytes | memoryview, ...] = ()  # what follows the payload, and is received as a part of it
 
     def to_bytes(self) -> bytes:
         """The bytes of the frame."""
         return b"".join(self.to_pieces())
 
-    def to_pieces(self) -> tuple[bytes, bytes]:
+    def to_pieces(self) -> tuple[bytes | bytearray | memoryview, ...]:
         """The bytes of the frame, without a copy of its payload."""
-        return _HEADER.pack(self.mark, self.kind, self.count, self.reply_limit, len(self.payload)), self.payload
+        length = len(self.payload) + sum(map(len, self.tail))
+        return _HEADER.pack(self.mark, self.kind, self.count, self.reply_limit, length), self.payload, *self.tail
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ class PipeEnd:
     _unsent: deque[memoryview] = field(default_factory=deque, init=False)
     _buffer: bytearray = field(default_factory=bytearray, init=False)  # received, and of no frame yet
     _header: bytes = field(default=b"", init=False)  # of the frame that is being received
-    _pieces: list[bytes] = field(default_factory=list, init=False)  # of its payload
+    _payload: bytearray = field(default_factory=bytearray, init=False)  # of its length, and as far as it was received
     _missing: int = field(default=0, init=False)  # bytes of its payload
 
     def __post_init__(self) -> None:
@@ -132,18 +134,18 @@ class PipeEnd:
 
     def _read_more(self) -> bool:
         """Receive some bytes; False where there are none now. Raises EOFError."""
-        is_long = self._missing > _BUFFERED
         try:
-            piece = os.read(self.read_fd, min(self._missing, _AT_ONCE) if is_long else _BUFFERED)
+            if self._missing > _BUFFERED:
+                count = _read_into(self.read_fd, self._payload, self._missing)
+                self._missing -= count
+            else:
+                piece = os.read(self.read_fd, _BUFFERED)
+                self._buffer += piece
+                count = len(piece)
         except BlockingIOError:
             return False
-        if not piece:
+        if not count:
             raise EOFError
-        if is_long:
-            self._pieces.append(piece)
-            self._missing -= len(piece)
-        else:
-            self._buffer += piece
         return True
 
     def _take_frame(self, limit: int) -> Frame | None:
@@ -156,15 +158,16 @@ class PipeEnd:
             self._missing = _get_length(self._header)
             if self._missing > limit:
                 raise InvalidFrame(f"expected at most {limit} bytes, got a frame of {self._missing}")
+            self._payload = bytearray(self._missing)
         if self._missing and self._buffer:
-            piece = bytes(self._buffer[: self._missing])
-            del self._buffer[: len(piece)]
-            self._pieces.append(piece)
-            self._missing -= len(piece)
+            count, start = min(self._missing, len(self._buffer)), len(self._payload) - self._missing
+            self._payload[start : start + count] = self._buffer[:count]
+            del self._buffer[:count]
+            self._missing -= count
         if self._missing:
             return None
-        header, payload = self._header, _join_pieces(self._pieces)
-        self._header, self._pieces = b"", []
+        header, payload = self._header, self._payload
+        self._header, self._payload = b"", bytearray()
         return _make_frame(header, payload)
 
 
@@ -181,27 +184,28 @@ def write_frames(end: int, *frames: Frame) -> None:
         rest = rest[os.write(end, rest) :]
 
 
-def _read_bytes(end: int, count: int) -> bytes:
-    pieces: list[bytes] = []
-    while count:
-        piece = os.read(end, min(count, _AT_ONCE))
-        if not piece:
+def _read_bytes(end: int, length: int) -> bytearray:
+    content, missing = bytearray(length), length
+    while missing:
+        count = _read_into(end, content, missing)
+        if not count:
             raise EOFError
-        pieces.append(piece)
-        count -= len(piece)
-    return _join_pieces(pieces)
+        missing -= count
+    return content
 
 
-def _join_pieces(pieces: list[bytes]) -> bytes:
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+def _read_into(end: int, content: bytearray, missing: int) -> int:
+    """Read what a pipe has into the last *missing* bytes of *content*. Returns how many; 0 where it was closed."""
+    with memoryview(content) as view:
+        return os.readv(end, [view[len(content) - missing :]])
 
 
-def _get_length(header: bytes) -> int:
+def _get_length(header: bytes | bytearray) -> int:
     *_, length = _HEADER.unpack(header)
     return int(length)
 
 
-def _make_frame(header: bytes, payload: bytes) -> Frame:
+def _make_frame(header: bytes | bytearray, payload: bytearray) -> Frame:
     mark, kind, count, reply_limit, _ = _HEADER.unpack(header)
     try:
         return Frame(mark, FrameKind(kind), payload, count, reply_limit)

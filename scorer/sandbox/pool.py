@@ -1,8 +1,8 @@
 """Scores models in worker processes, where they can do no harm, and names the model that ends or blocks its process.
 
 Each pair of pipes leads to a supervisor with one worker process (`supervisor`). A request is pickled: the node wrote
-it. A reply is not: see `replies`. An error of a store counts against no model, since the node fetches the files; a
-supervisor that is lost counts against none either. Knows nothing of reports.
+it (`requests`). A reply is not: see `replies`. An error of a store counts against no model, since the node fetches the
+files; a supervisor that is lost counts against none either. Knows nothing of reports.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 import queue
 import signal
 import subprocess
@@ -21,14 +20,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import list_module_folders
 from scorer.readings.device_readings import Readings
-from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.errors import Unavailable
 from shared.contract.outcomes import ModelResult
@@ -36,12 +34,13 @@ from shared.contract.reasons import Reason
 from shared.contract.scoring_options import Probabilities
 from shared.contract.text import clip_text
 
-from . import pipe, replies
+from . import pipe, replies, requests
+from .arena import Arena, make_arena
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
+from .requests import Item, Sent
 
 MODEL_TIMEOUT = 60.0  # seconds that a model may take, from its file to its scores
 WORKER_MEMORY = 4 * 2**30  # bytes that a worker process may add to its initial memory, where the machine has them
-REQUEST_MODELS, REQUEST_BYTES = 32, 2**16  # models in one request, and bytes of their files: small models together
 QUEUED_REQUESTS = 8  # for each worker process, before the first of them ended; bounds the memory
 SUPERVISOR_TIMEOUT = (
     180.0  # seconds that a supervisor may be silent beyond the time-out of a model, before it is given up
@@ -52,8 +51,7 @@ THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "GLIBC_TUNABLES")
 INHERITED_PREFIXES = ("OPENBLAS_", "MKL_", "BLIS_", "NPY_")
 
-Scoring = Callable[[Model, Content, Readings], ModelOutcome]
-Item = tuple[Model, Content | Exception, Readings]  # the readings are those of its device only
+Scoring = Callable[[Model, Sent, Readings], ModelOutcome]
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +70,21 @@ class _WorkerSlot:
     """The pipes to a supervisor, which has one worker process at a time."""
 
     pipe_end: PipeEnd
+    arena: Arena | None  # where requests are written; None where only the pipe carries them
     is_replacement: bool = False  # the first supervisor was lost
     is_suspect: bool = False  # its worker process sent an invalid reply
+
+    def send_request(self, request: Frame) -> None:
+        """Send a request, with its tail in the arena where it fits there. Raises BrokenPipeError."""
+        if self.arena and (length := self.arena.write(request.tail)):
+            request = replace(request, payload=requests.LENGTH.pack(length), tail=())
+        self.pipe_end.send_frames(request)
+
+    def close(self) -> None:
+        """Close what leads to the supervisor."""
+        self.pipe_end.close()
+        if self.arena:
+            self.arena.close()
 
 
 # By its name, since it imports what only jobs with such models need.
@@ -120,7 +131,7 @@ class WorkerPool:
     def start_workers(self) -> None:
         """Start the processes, without waiting for them: their imports take 2 s. Raises Unavailable."""
         if not self._workers:
-            self._workers = [_WorkerSlot(pipe_end) for pipe_end in self._start_supervisor(self._count)]
+            self._workers = [_WorkerSlot(*ends) for ends in self._start_supervisor(self._count)]
             for worker in self._workers:
                 self._idle.put(worker)
 
@@ -131,7 +142,7 @@ class WorkerPool:
         """
         waiting: deque[Future[list[ModelOutcome]]] = deque()
         try:
-            for request_items in _split_items(items):
+            for request_items in requests.split_items(items):
                 waiting.append(self._submit_items(request_items))
                 while waiting and (len(waiting) >= QUEUED_REQUESTS * self._count or waiting[0].done()):
                     yield from waiting.popleft().result()
@@ -153,39 +164,43 @@ class WorkerPool:
             process.wait()
         self._pool.shutdown()  # threads that waited for a reply got EOFError
         for worker in self._workers:
-            worker.pipe_end.close()
+            worker.close()
 
-    def _start_supervisor(self, count: int) -> list[PipeEnd]:
-        """Start a process with *count* supervisors, and return the pipes to them."""
-        node_ends, supervisor_ends = [], []
+    def _start_supervisor(self, count: int) -> list[tuple[PipeEnd, Arena | None]]:
+        """Start a process with *count* supervisors, and return the pipes to them, and their arenas."""
+        node_ends, supervisor_ends, arenas = [], [], [make_arena() for _ in range(count)]
         for _ in range(count):
             (requests_end, to_supervisor), (to_node, replies_end) = os.pipe(), os.pipe()
             node_ends.append((to_node, to_supervisor))
             supervisor_ends.append((requests_end, replies_end))
         config = {
             "pipes": supervisor_ends,
+            "arenas": [arena.read_fd if arena else None for arena in arenas],
             "timeout": self._timeout,
             "memory": self._memory,
             "scoring": self._scoring,
             "options": self._options,
         }
+        inherited = [end for ends in supervisor_ends for end in ends] + [arena.read_fd for arena in arenas if arena]
         try:
             with self._starting:
                 if self._is_closed:
                     raise Unavailable("the worker processes are being ended")
-                self._processes.append(_spawn_supervisor(config, [end for ends in supervisor_ends for end in ends]))
+                self._processes.append(_spawn_supervisor(config, inherited))
         except (OSError, Unavailable) as error:
             for end in (end for ends in node_ends for end in ends):
                 os.close(end)
+            for arena in filter(None, arenas):
+                arena.close()
             raise Unavailable(f"cannot start the process that supervises the workers: {error}") from error
         finally:
-            for end in (end for ends in supervisor_ends for end in ends):
+            for end in inherited:
                 os.close(end)
-        return [PipeEnd(*ends) for ends in node_ends]
+        return [(PipeEnd(*ends), arena) for ends, arena in zip(node_ends, arenas, strict=True)]
 
     def _submit_items(self, items: Sequence[Item]) -> Future[list[ModelOutcome]]:
         model, content, readings = items[0]
-        if isinstance(content, Content):
+        if not isinstance(content, Exception):
             self.start_workers()
             return self._pool.submit(self._score_request, items)
         from scorer.estimators.score_model import score_model_file  # late: most jobs have no such model
@@ -216,7 +231,7 @@ class WorkerPool:
     def _retry_alone(self, worker: _WorkerSlot, item: Item, first_crash: WorkerCrash) -> ModelOutcome:
         """A worker process may die for other reasons, so a model fails only if it ends a fresh one, alone."""
         model, content, _ = item
-        assert isinstance(content, Content)
+        assert not isinstance(content, Exception)
         log.warning(
             "worker process ended at model=%s: %s; trying the model alone in a fresh one", model.id, first_crash.detail
         )
@@ -235,15 +250,17 @@ class WorkerPool:
 
         A supervisor that is lost meanwhile is replaced, once.
         """
-        marks = [os.urandom(pipe.MARK) for _ in items]
-        payload = pickle.dumps([(mark, *item) for mark, item in zip(marks, items, strict=True)], protocol=5)
-        reply_limit = max(replies.compute_reply_limit(readings) for *_, readings in items)
-        request = Frame(
-            marks[0], FrameKind.FRESH_REQUEST if fresh else FrameKind.REQUEST, payload, len(items), reply_limit
+        random = os.urandom(pipe.MARK * len(items))
+        marks = [random[at : at + pipe.MARK] for at in range(0, len(random), pipe.MARK)]
+        pieces = tuple(requests.to_pieces(marks, items))
+        reply_limit = replies.compute_reply_limit(
+            max(readings.count_rows(model.device) for model, _, readings in items)
         )
+        kind = FrameKind.FRESH_REQUEST if fresh else FrameKind.REQUEST
+        request = Frame(marks[0], kind, b"", len(items), reply_limit, pieces)
         while True:
             try:
-                frames = self._exchange_frames(worker.pipe_end, request)
+                frames = self._exchange_frames(worker, request)
                 break
             except (EOFError, OSError, InvalidFrame) as error:
                 first = items[0][0].id
@@ -251,8 +268,8 @@ class WorkerPool:
                     raise Unavailable(f"the process that supervises the workers was lost at model={first}") from error
                 log.warning("a supervisor was lost at model=%s; it is replaced", first)
                 (replacement,) = self._start_supervisor(1)
-                worker.pipe_end.close()
-                worker.pipe_end, worker.is_replacement = replacement, True
+                worker.close()
+                (worker.pipe_end, worker.arena), worker.is_replacement = replacement, True
         worker.is_suspect = False
         outcomes: list[ModelOutcome] = []
         for mark, item, frame in zip(marks, items, frames, strict=False):
@@ -263,14 +280,14 @@ class WorkerPool:
             outcomes.append(outcome)
         return outcomes, None
 
-    def _exchange_frames(self, pipe_end: PipeEnd, request: Frame) -> list[Frame]:
+    def _exchange_frames(self, worker: _WorkerSlot, request: Frame) -> list[Frame]:
         """The supervisor's replies. Raises EOFError, OSError, InvalidFrame where the supervisor is lost."""
         patience = self._timeout + SUPERVISOR_TIMEOUT
         deadline = time.monotonic() + patience
         frames: list[Frame] = []
-        pipe_end.send_frames(request)
+        worker.send_request(request)
         while len(frames) < request.count and not (frames and frames[-1].kind is FrameKind.DIED):
-            frame = pipe_end.receive_frame(self._timeout, request.reply_limit)
+            frame = worker.pipe_end.receive_frame(self._timeout, request.reply_limit)
             if frame and frame.kind is FrameKind.READY:
                 self._missing_protections |= dict.fromkeys(json.loads(frame.payload))
             elif frame:
@@ -292,33 +309,17 @@ def _spawn_supervisor(config: Mapping[str, object], ends: Sequence[int]) -> subp
     )
 
 
-def _split_items(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Small models together, since a message costs as much as a small model; a model without a file alone."""
-    request_items: list[Item] = []
-    size = 0
-    for item in items:
-        _, content, _ = item
-        n_bytes = len(content.data) if isinstance(content, Content) else REQUEST_BYTES + 1
-        if request_items and (len(request_items) == REQUEST_MODELS or size + n_bytes > REQUEST_BYTES):
-            yield request_items
-            request_items, size = [], 0
-        request_items.append(item)
-        size += n_bytes
-    if request_items:
-        yield request_items
-
-
 def _read_reply(frame: Frame, mark: bytes, item: Item) -> ModelOutcome | WorkerCrash:
     """The content of a frame: a model's outcome, or the crash of its worker process."""
     model, content, readings = item
-    assert isinstance(content, Content)
+    assert not isinstance(content, Exception)
     if frame.kind is FrameKind.DIED:
         fields = json.loads(frame.payload)
         return WorkerCrash(Reason(fields["reason"]), fields["detail"], fields["place"])
     if frame.mark != mark:
         return WorkerCrash(Reason.CRASHED, "its process replied to another request")
     try:
-        return replies.parse_reply(frame.payload, model, content.etag, readings)
+        return replies.parse_reply(bytes(frame.payload), model, content.etag, readings)
     except ValueError as error:
         return WorkerCrash(Reason.CRASHED, f"{pipe.UNUSABLE}: {error}")
 

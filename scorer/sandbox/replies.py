@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,9 @@ _VERSION = re.compile(r"[0-9A-Za-z.+-]{0,40}")
 _KINDS: Mapping[str, str] = {**dict.fromkeys(NUMBERS, "<f8"), **dict.fromkeys(TEXTS, "<i4"), "anomaly": "u1"}
 
 
-def compute_reply_limit(readings: Readings) -> int:
-    """How many bytes a reply may have for a model with these readings."""
-    rows = readings.rows * _ROW_LIMIT
+def compute_reply_limit(n_rows: int) -> int:
+    """How many bytes a reply may have for a model with so many rows of readings."""
+    rows = n_rows * _ROW_LIMIT
     return HEAD_LIMIT + TEXTS_LIMIT + max(rows, min(rows * OUTPUTS_LIMIT, _REPLY_LIMIT))
 
 
@@ -70,9 +70,9 @@ def _list_columns(predictions: Predictions) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def parse_reply(data: bytes, model: Model, etag: str, readings: Readings) -> ModelOutcome:
-    """The reply for *model*, whose file is *etag*, and which got *readings*. Raises ValueError.
+    """The reply for *model*, whose file is *etag*, and whose device is among those of *readings*. Raises ValueError.
 
-    It is checked: scores are finite, labels are among those that it names, and times are among those of the readings.
+    It is checked: scores are finite, labels are among those that it names, and times are among those of the device.
     """
     line, _, body = data.partition(b"\n")
     head = _parse_head(line)
@@ -81,10 +81,13 @@ def parse_reply(data: bytes, model: Model, etag: str, readings: Readings) -> Mod
             raise ValueError(f"{head.rows} rows for a failed model")
         result = ModelResult(model.id, reason=head.reason, message=head.message, etag=get_changed_etag(etag, model))
         return ModelOutcome(result, made_by=head.made_by)
-    if max(head.left_out, head.repeated) > readings.rows:
-        raise ValueError(f"{head.left_out} rows left out and {head.repeated} replaced, of {readings.rows} readings")
+    times = readings.list_times(model.device)
+    n_rows = sum(map(len, times))
+    if max(head.left_out, head.repeated) > n_rows:
+        raise ValueError(f"{head.left_out} rows left out and {head.repeated} replaced, of {n_rows} readings")
     predictions = _read_predictions(head, body, model, etag)
-    _check_rows(predictions, readings)
+    _check_times(predictions, times, n_rows)
+    _check_columns(predictions)
     anomalies = 0 if predictions.anomaly is None else int(np.count_nonzero(predictions.anomaly))
     result = ModelResult(model.id, head.rows, anomalies, etag=get_changed_etag(etag, model))
     return ModelOutcome(
@@ -185,18 +188,30 @@ def _read_predictions(head: _Head, body: bytes, model: Model, etag: str) -> Pred
     return Predictions(model, etag, np.frombuffer(body, "<i8", rows), **columns)
 
 
-def _check_rows(predictions: Predictions, readings: Readings) -> None:
-    """Raise ValueError for rows that no model could have."""
+def _check_times(predictions: Predictions, times: Sequence[np.ndarray], n_rows: int) -> None:
+    """Raise ValueError for rows of times that are not among those of the readings, out of order or repeated."""
     time = predictions.time
-    instants = {instant for frame in readings.frames for instant in frame.time.tolist()}  # NumPy would take 100 us
-    in_order = bool((time[1:] > time[:-1]).all())
-    if predictions.output is not None:  # several rows for a row of readings; their outputs differ
+    if predictions.output is None:
+        in_order = bool((time[1:] > time[:-1]).all())
+        n_scored = len(time)
+    else:  # several rows for a row of readings; their outputs differ
         keys = np.stack([time, predictions.output.codes.astype(np.int64)], axis=1)
         in_order = bool((time[1:] >= time[:-1]).all()) and len(np.unique(keys, axis=0)) == len(keys)
-    if not instants.issuperset(time.tolist()) or not in_order:
+        n_scored = predictions.count_readings()
+    if not in_order or not _is_among(time, times):
         raise ValueError("times that are not in the readings, out of order, or repeated")
-    if predictions.count_readings() > readings.rows:
-        raise ValueError(f"rows for {predictions.count_readings()} of {readings.rows} readings")
+    if n_scored > n_rows:
+        raise ValueError(f"rows for {n_scored} of {n_rows} readings")
+
+
+def _is_among(time: np.ndarray, times: Sequence[np.ndarray]) -> bool:
+    if len(times) == 1 and np.array_equal(time, times[0]):  # as most are
+        return True
+    return {instant for own in times for instant in own.tolist()}.issuperset(time.tolist())  # NumPy would take 100 us
+
+
+def _check_columns(predictions: Predictions) -> None:
+    """Raise ValueError for columns that no model could have."""
     for name in NUMBERS:
         column = getattr(predictions, name)
         if column is not None and (np.isinf(column).any() or (name in COMPLETE and np.isnan(column).any())):

@@ -15,11 +15,11 @@ import importlib
 import json
 import mmap
 import os
-import pickle
 import re
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,13 +34,14 @@ from scorer.model_files import allowlist
 from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import die_with, get_signal_name
 from scorer.readings.device_readings import Readings
-from scorer.storage.blob_store import Content
 from shared.contract.domain import Model
 from shared.contract.outcomes import ModelResult
 from shared.contract.reasons import Reason
 
-from . import isolation, pipe, replies
+from . import isolation, pipe, replies, requests
+from .arena import map_arena
 from .pipe import Frame, FrameKind, InvalidFrame, PipeEnd
+from .requests import Sent
 
 BEAT = 0.02  # seconds between two checks of a busy worker, which may exceed its limits for so long
 PAUSE = 1.0  # seconds between two checks of an idle worker
@@ -57,7 +58,7 @@ PRELOAD = (
     *(name for name in allowlist.MODULES if not name.startswith("sklearn.cluster.")),
 )
 
-Scoring = Callable[[Model, Content, Readings], ModelOutcome]
+Scoring = Callable[[Model, Sent, Readings], ModelOutcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,15 @@ class Limits:
 
     timeout: float  # seconds, from its file to its scores
     memory: int  # bytes in addition to its initial memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What each worker of a supervisor does."""
+
+    limits: Limits
+    scoring: Scoring
+    arena: mmap.mmap | None  # where requests are; None where the pipe carries them
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +99,16 @@ def main(config_json: str) -> None:
     limits = Limits(config["timeout"], config["memory"])
     pipes: list[list[int]] = config["pipes"]
     own_pid = os.getpid()
-    for pipe_pair in pipes:
+    arenas: list[int | None] = config["arenas"]
+    ends = [[*pipe_pair, *([] if fd is None else [fd])] for pipe_pair, fd in zip(pipes, arenas, strict=True)]
+    for index, (pipe_pair, arena_fd) in enumerate(zip(pipes, arenas, strict=True)):
         if os.fork() == 0:
             die_with(own_pid)
-            for end in (end for other in pipes if other is not pipe_pair for end in other):
+            for end in (end for own_ends in ends[:index] + ends[index + 1 :] for end in own_ends):
                 os.close(end)  # else the node would not notice the end of that supervisor
-            _supervise_worker(PipeEnd(*pipe_pair), limits, scoring)
-    for end in (end for pipe_pair in pipes for end in pipe_pair):
+            arena = None if arena_fd is None else map_arena(arena_fd)
+            _supervise_worker(PipeEnd(*pipe_pair), _Task(limits, scoring, arena))
+    for end in (end for own_ends in ends for end in own_ends):
         os.close(end)
     with suppress(ChildProcessError):
         while True:
@@ -121,20 +134,20 @@ def _preload_libraries() -> None:
     gc.enable()
 
 
-def _supervise_worker(node: PipeEnd, limits: Limits, scoring: Scoring) -> NoReturn:
+def _supervise_worker(node: PipeEnd, task: _Task) -> NoReturn:
     """Pass the node's requests to a worker, one at a time; where it dies at one, reply in its place."""
     try:
-        worker, is_fresh = _spawn_worker(limits, scoring), True
+        worker, is_fresh = _spawn_worker(task), True
         node.send_frames(worker.ready)
         while True:
-            request = _receive_request(node, worker, limits)
+            request = _receive_request(node, worker, task.limits)
             if worker.pipe_end.has_input() or (request.kind is FrameKind.FRESH_REQUEST and not is_fresh):
                 _reap_worker(worker)
-                worker = _spawn_worker(limits, scoring)
+                worker = _spawn_worker(task)
             is_fresh = False
-            if not _relay_replies(worker, request, node, limits):
+            if not _relay_replies(worker, request, node, task.limits):
                 _reap_worker(worker)
-                worker, is_fresh = _spawn_worker(limits, scoring), True
+                worker, is_fresh = _spawn_worker(task), True
     except (EOFError, BrokenPipeError):
         os._exit(0)  # the node closed its end; the worker dies with us
     except BaseException as error:  # noqa: BLE001  # the one line in the node's log
@@ -232,15 +245,15 @@ def _measure_process(pid: int) -> tuple[int, int]:
     return (counts.get("RssAnon", 0) + counts.get("RssShmem", 0)) * 1024, counts.get("Threads", 0)
 
 
-def _spawn_worker(limits: Limits, scoring: Scoring) -> _Worker:
+def _spawn_worker(task: _Task) -> _Worker:
     """Start a worker, ready for its first request. Raises OSError, EOFError, TimeoutError."""
-    requests, to_worker = os.pipe()
+    requests_end, to_worker = os.pipe()
     to_supervisor, replies_end = os.pipe()
     own_pid, place = os.getpid(), mmap.mmap(-1, _PLACE)
     pid = os.fork()
     if pid == 0:
-        _run_worker(own_pid, requests, replies_end, place, limits, scoring)
-    os.close(requests)
+        _run_worker(own_pid, requests_end, replies_end, place, task)
+    os.close(requests_end)
     os.close(replies_end)
     pipe_end = PipeEnd(to_supervisor, to_worker)
     deadline = time.monotonic() + START_TIMEOUT
@@ -257,38 +270,37 @@ def _reap_worker(worker: _Worker) -> None:
     worker.place.close()
 
 
-def _run_worker(
-    supervisor: int, requests: int, replies_end: int, place: mmap.mmap, limits: Limits, scoring: Scoring
-) -> NoReturn:
+def _run_worker(supervisor: int, requests_end: int, replies_end: int, place: mmap.mmap, task: _Task) -> NoReturn:
     """Be a worker: enter the sandbox, reply to requests until the pipe is closed."""
     try:
         die_with(supervisor)
         nothing = os.open(os.devnull, os.O_RDWR)
         for end in (0, 1, 2):  # the output of a model is dropped: it might look like our log
             os.dup2(nothing, end)
-        low, high = sorted((requests, replies_end))
+        low, high = sorted((requests_end, replies_end))
         for first, last in ((3, low), (low + 1, high), (high + 1, os.sysconf("SC_OPEN_MAX"))):
             os.closerange(first, last)
         with suppress(OSError):  # if memory runs out, the kernel should kill this process first
             Path("/proc/self/oom_score_adj").write_text("1000")
-        missing_protections = isolation.enter_sandbox(2 * limits.memory)
+        warnings.simplefilter("ignore")  # once, and not for each model
+        missing_protections = isolation.enter_sandbox(2 * task.limits.memory)
         ready = Frame(bytes(pipe.MARK), FrameKind.READY, json.dumps(missing_protections).encode())
         pipe.write_frames(replies_end, ready)
         while True:
-            _score_request(pipe.read_frame(requests), replies_end, place, scoring)
+            _score_request(pipe.read_frame(requests_end), replies_end, place, task)
     finally:
         os._exit(1)
 
 
-def _score_request(request: Frame, replies_end: int, place: mmap.mmap, scoring: Scoring) -> None:
+def _score_request(request: Frame, replies_end: int, place: mmap.mmap, task: _Task) -> None:
     """Score the models of a request. Where one ends this process, *place* says which, since replies wait for others."""
     delay = 0.0 if request.kind is FrameKind.FRESH_REQUEST else DELAY
     unsent: list[Frame] = []
     sent_at = time.monotonic()
-    items = pickle.loads(request.payload)  # noqa: S301  # the node wrote it
-    for number, (mark, model, content, readings) in enumerate(items):
+    models = requests.parse_request(requests.find_request(request.payload, task.arena))
+    for number, (mark, model, content, readings) in enumerate(models):
         place[:] = number.to_bytes(_PLACE, "little")
-        outcome = _score_safely(scoring, model, content, readings)
+        outcome = _score_safely(task.scoring, model, content, readings)
         unsent.append(Frame(mark, FrameKind.REPLY, replies.to_bytes(outcome)))
         if time.monotonic() - sent_at >= delay:
             pipe.write_frames(replies_end, *unsent)
@@ -297,7 +309,7 @@ def _score_request(request: Frame, replies_end: int, place: mmap.mmap, scoring: 
     pipe.write_frames(replies_end, *unsent)
 
 
-def _score_safely(scoring: Scoring, model: Model, content: Content, readings: Readings) -> ModelOutcome:
+def _score_safely(scoring: Scoring, model: Model, content: Sent, readings: Readings) -> ModelOutcome:
     """The model's outcome, also for exceptions that are not meant to be caught."""
     try:
         return scoring(model, content, readings)

@@ -9,7 +9,7 @@ isolated    no kernel knows the family, or the attempt is isolated: scikit-learn
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,7 @@ from scorer.readings import features
 from scorer.readings.device_readings import REPEATED, Readings
 from scorer.readings.features import Expected, ModelReadings
 from scorer.sandbox.pool import WorkerPool
+from scorer.sandbox.requests import Item, Sent
 from scorer.storage.blob_store import Content
 from shared.contract.domain import Model, Task
 from shared.contract.model_list import ModelList
@@ -87,15 +88,16 @@ def score_pack(
         warnings.add_counts([(_count_assumed(pack_input, scored_indices), ASSUMED)])
         failed |= unscored
     model_readings: dict[int, ModelReadings] = {}
-    isolated_models: list[int] = []
+    isolated_models: dict[int, Model] = {}
     for index in np.flatnonzero(~pack_state.is_over).tolist():
+        model = pack_input.models[index]
         try:
-            readings = _select_readings(pack_input, index, refusals.get(index), kept_back)
+            readings = _select_readings(pack_input, model, index, refusals.get(index), kept_back)
         except Unscorable as error:
             pack_state.add_refusal(index, error)
             continue
         if readings is None or index in failed:
-            isolated_models.append(index)
+            isolated_models[index] = model
         else:
             model_readings[index] = readings
     for part in _split_chains(pack_input, model_readings):
@@ -103,7 +105,7 @@ def score_pack(
         unscored = _score_input(pack_state, joined, context, warnings)
         for index in part.keys() - unscored:
             _count_warnings(part[index], _get_family(pack_input, index), warnings)
-        isolated_models += sorted(unscored)
+        isolated_models |= {index: pack_input.models[index] for index in sorted(unscored)}
     formats: deque[bool] = deque()
     items = _list_items(pack_input, isolated_models, formats)
     for index, raw_outcome in zip(isolated_models, context.workers.score_items(items), strict=True):
@@ -223,10 +225,10 @@ def _count_assumed(pack_input: PackInput, indices: np.ndarray) -> int:
 
 
 def _select_readings(
-    pack_input: PackInput, index: int, refusal: Unscorable | None, kept_back: np.ndarray
+    pack_input: PackInput, model: Model, index: int, refusal: Unscorable | None, kept_back: np.ndarray
 ) -> ModelReadings | None:
     """The readings of a packed model; None for a model that goes to the worker processes. Raises Unscorable."""
-    model, pack, row = pack_input.models[index], pack_input.loaded.pack, int(pack_input.loaded.rows[index])
+    pack, row = pack_input.loaded.pack, int(pack_input.loaded.rows[index])
     own_refusal = pack.get_refusal(row) if row >= 0 and not pack_input.is_isolated else None
     if own_refusal and str(own_refusal).startswith(NO_MODEL):  # such as a scaler: it has no device, so no readings
         raise own_refusal
@@ -255,23 +257,22 @@ def _get_family(pack_input: PackInput, index: int) -> Family:
     return Family(int(pack_input.loaded.pack.get_numbers("family")[pack_input.loaded.rows[index]]))
 
 
-def _list_items(
-    pack_input: PackInput, indices: Sequence[int], formats: deque[bool]
-) -> Iterator[tuple[Model, Content | Exception, Readings]]:
-    """The items for the worker processes: each model, its file, and the readings of its device.
+def _list_items(pack_input: PackInput, models: Mapping[int, Model], formats: deque[bool]) -> Iterator[Item]:
+    """The items for the worker processes: each model, its file, and readings of its device and others.
 
     *formats* gets for each item whether its file is skops.
     """
-    models = [pack_input.models[index] for index in indices]
     pack, rows, contents = pack_input.loaded.pack, pack_input.loaded.rows, pack_input.loaded.contents
-    is_stored = {index: rows[index] >= 0 and bool(pack.has_file[rows[index]]) for index in indices}
-    absent = [pack_input.models[index] for index in indices if not is_stored[index] and index not in contents]
+    is_stored = {index: rows[index] >= 0 and bool(pack.has_file[rows[index]]) for index in models}
+    skops = pack.get_numbers("skops") if len(pack) else np.empty(0, bool)
+    absent = [model for index, model in models.items() if not is_stored[index] and index not in contents]
     assert pack_input.stores or not absent
     fetched = fetch_files(pack_input.stores, absent) if pack_input.stores else iter(())
-    for model, index in zip(models, indices, strict=True):
+    for index, model in models.items():
         if is_stored[index]:
-            file: Content | Exception = pack.get_content(int(rows[index]))
+            file: Sent | Exception = pack.get_content(int(rows[index]))
+            formats.append(bool(skops[rows[index]]))
         else:
             file = contents.pop(index) if index in contents else next(fetched)
-        formats.append(isinstance(file, Content) and is_skops(file.data))
-        yield model, file, pack_input.readings.select_device(model.device)
+            formats.append(isinstance(file, Content) and is_skops(file.data))
+        yield model, file, pack_input.readings

@@ -46,7 +46,13 @@ _ESTIMATORS = (
 _SANDBOX = (
     _READINGS
     | _PREDICTIONS
-    | {"scorer.estimators", "scorer.families.base", "scorer.model_files.allowlist", "scorer.sandbox"}
+    | {
+        "scorer.estimators",
+        "scorer.families.base",
+        "scorer.model_files.allowlist",
+        "scorer.model_files.compact",
+        "scorer.sandbox",
+    }
 )
 _SCORING = _READINGS | _PACKS | _PREDICTIONS | {"scorer.kernels", "scorer.sandbox", "scorer.scoring"}
 MAY_IMPORT: Mapping[str, set[str]] = {

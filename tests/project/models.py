@@ -40,7 +40,10 @@ from scorer.estimators import loader, outlier_detector, registry
 from scorer.estimators.loader import FittedModel
 from scorer.families.base import Family, Packed
 from scorer.kernels.native import backend as compiled
-from scorer.packs.cache import pack_file
+from scorer.model_files import compact
+from scorer.model_files.compact import CompactModel
+from scorer.model_files.content import ModelContent
+from scorer.packs.cache import judge_file, pack_file
 from shared.contract.domain import Task
 from shared.contract.scoring_options import Probabilities
 from tests.project import predictors
@@ -224,8 +227,10 @@ def judge(model: Any, frame: str, kind: str) -> str:
     except Exception as error:  # noqa: BLE001  # whatever the format cannot write
         return f"not written: {type(error).__name__}"
     try:
-        packed = pack_file(data)
+        packed, content = judge_file(data)
         detector = loader.load_model(data)
+        if packed.family is Family.KEPT:  # as a pack keeps it, where it has such a form
+            detector = _load_compact(packed, content) or detector
     except Unscorable as error:
         return str(error.reason)
     if detector.task is not Task.DETECTOR:
@@ -246,6 +251,12 @@ def judge(model: Any, frame: str, kind: str) -> str:
         clear = np.abs(scores - detector.rule.border) > EQUAL
         np.testing.assert_array_equal(labels[clear], expected[1][clear])
     return PACKED if packed.family is not Family.KEPT else CHILD
+
+
+def _load_compact(packed: Packed, content: ModelContent) -> FittedModel | None:
+    if not content.is_plain or not (form := compact.to_bytes(content.bundle.estimator)):
+        return None
+    return loader.build_model(loader.restore_model(CompactModel(form, "", packed.features, packed.made_by)))
 
 
 def _compare(model: Any, loaded: FittedModel, features: Any, rows: Any) -> None:

@@ -42,6 +42,7 @@ while True:
         config = json.loads(message)
         received = iter(ends)
         config["pipes"] = [[next(received) for _ in pair] for pair in config["pipes"]]
+        config["arenas"] = [None if arena is None else next(received) for arena in config["arenas"]]
         try:
             supervisor.main(json.dumps(config))
         finally:

@@ -11,6 +11,8 @@ import pytest
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.neighbors import LocalOutlierFactor
 
+from scorer.model_files import compact
+from scorer.model_files.reader import read_model
 from scorer.packs import cache
 from scorer.packs.cache import LoadedModels, Stores, load_models
 from scorer.packs.stored_pack import from_buffer
@@ -26,6 +28,7 @@ from shared.contract.text import make_digest
 DATA = np.random.default_rng(7).normal(size=(60, 3))
 LINES = [pickle.dumps(SGDOneClassSVM(random_state=0, nu=nu).fit(DATA)) for nu in (0.1, 0.5)]
 KEPT = pickle.dumps(LocalOutlierFactor(novelty=True, n_neighbors=3).fit(DATA[:10]))
+FORM = compact.to_bytes(read_model(KEPT))  # as a pack keeps it
 CORRUPT = LINES[0][:100]
 
 
@@ -140,7 +143,7 @@ def test_a_fleet_that_does_not_change_reads_one_blob(place: Place) -> None:
     assert watched.calls == ["map packs/p.pack"]
     assert told(again) == told(first)
     assert told(first)[1] == Reason.UNREADABLE_MODEL
-    assert told(first)[2] == ([], KEPT)
+    assert told(first)[2] == ([], FORM)
 
 
 def test_without_a_name_there_is_no_pack(place: Place) -> None:
@@ -186,13 +189,22 @@ def test_only_so_many_models_are_loaded_as_fit_together(
     assert len(models.rows) == loaded
 
 
+@pytest.mark.parametrize(("room", "loaded"), [(-1, 2), (0, 3)])
+def test_the_form_of_a_model_that_no_kernel_knows_counts_as_its_numbers(
+    room: int, loaded: int, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "PACKED_BYTES", 144 + len(FORM) + room)
+    for _ in range(2):  # without the pack, and with it
+        assert len(load_models(place.stores()[0], "p", place.fleet()).rows) == loaded
+
+
 def test_what_was_carried_or_refused_is_not_fetched(place: Place) -> None:
     first, *others = place.fleet()
     fleet = ModelList.from_models([replace(first, refused=Reason.QUARANTINED), *others])
     stores, watched = place.stores()
     ready = load_models(stores, "p", fleet, excluded=[1, 3])
     assert [call for call in watched.calls if call.startswith("read")] == ["read c.pkl"]
-    assert told(ready) == [Reason.QUARANTINED, None, ([], KEPT), None]
+    assert told(ready) == [Reason.QUARANTINED, None, ([], FORM), None]
     assert len(from_buffer(memoryview(place.pack.read_bytes()))) == 1
     load_models(place.stores()[0], "p", place.fleet())
     assert len(from_buffer(memoryview(place.pack.read_bytes()))) == 4
@@ -214,7 +226,7 @@ def test_a_model_that_is_gone_or_changed_since_the_plan_is_told(place: Place) ->
 def test_a_large_file_is_held_until_it_is_scored_and_never_stored(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "STORED_BYTES", len(KEPT) - 1)
+    monkeypatch.setattr(cache, "STORED_BYTES", len(FORM) - 1)
     first = load_models(place.stores()[0], "p", place.fleet())
     assert {index: content.data for index, content in first.contents.items()} == {2: KEPT}
     assert (told(first)[2], first.pack.is_kept.tolist()) == (([], b""), [False, False, True, False])

@@ -35,7 +35,8 @@ from sklearn.svm import OneClassSVM
 
 from scorer.estimators.score_model import score_model_file
 from scorer.predictions.outcome import ModelOutcome
-from scorer.sandbox.pool import REQUEST_MODELS, Item, WorkerPool
+from scorer.sandbox.pool import WorkerPool
+from scorer.sandbox.requests import REQUEST_MODELS, Item
 from shared.contract.errors import Unavailable
 from shared.contract.reasons import Reason
 from tests.patience import patience
@@ -341,7 +342,7 @@ NODE = """
 import sys
 sys.path[:0] = {path!r}
 from tests.scorer.sandbox import misdeeds
-from scorer.sandbox.pool import REQUEST_MODELS, WorkerPool
+from scorer.sandbox.pool import WorkerPool
 with WorkerPool(1, scoring=misdeeds.scoring) as workers:
     for name in ("a", "hang"):
         for one in workers.score_items([misdeeds.item(name)]):

@@ -55,7 +55,7 @@ def test_an_answer_is_read_as_it_was_meant() -> None:
         there, here = getattr(found.predictions, name), getattr(TRUE.predictions, name)
         assert (there.tolist(), there.dtype) == (here.tolist(), here.dtype)
     assert (found.predictions.value, found.predictions.etag) == (None, "found")
-    assert len(replies.to_bytes(TRUE)) <= replies.compute_reply_limit(READINGS)
+    assert len(replies.to_bytes(TRUE)) <= replies.compute_reply_limit(READINGS.rows)
 
 
 def test_the_value_of_a_single_feature_is_read() -> None:
