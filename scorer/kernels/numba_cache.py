@@ -25,7 +25,9 @@ from numba.core import config
 _SCORER = Path(__file__).parents[1]
 _SOURCES = (
     "kernels/numba_*.py",
+    "kernels/numba_neighbours/*.py",
     "families/base.py",
+    "families/neighbours.py",
     "families/steps.py",
     "families/trees/ensemble.py",
     "families/trees/packing.py",

@@ -86,6 +86,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.families.predictors": _FAMILIES,
     "scorer.families.trees": _FAMILIES,
     "scorer.kernels": _CONTRACT | {"scorer.families"},
+    "scorer.kernels.numba_neighbours": {"scorer.families.neighbours", "scorer.kernels.numba_arithmetic"},
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
     "scorer.sinks": _SINKS,
