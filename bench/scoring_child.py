@@ -38,7 +38,7 @@ from .scoring_ours import Place, list_parts
 KINDS = (
     *("PolynomialFeatures", "SplineTransformer", "TransformedTargetRegressor", "VotingRegressor", "StackingRegressor"),
     *("CalibratedClassifierCV", "GaussianMixture", "KNeighborsRegressor by cosine"),
-    *("BaggingRegressor", "KNeighborsRegressor", "MLPRegressor", "GaussianProcessRegressor"),
+    *("BaggingRegressor", "GaussianProcessRegressor"),
 )
 WAYS = ("folder", "hour", "loop")
 DISTINCT, TRAINING, TREES = 20, 850, 20  # models of a kind, rows that each is fitted on, trees of a forest
@@ -77,10 +77,10 @@ def _list_makers() -> dict[str, Callable[[], Any]]:
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.ensemble import BaggingRegressor, StackingRegressor, VotingRegressor
     from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RationalQuadratic
     from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
     from sklearn.mixture import GaussianMixture
     from sklearn.neighbors import KNeighborsRegressor
-    from sklearn.neural_network import MLPRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import PolynomialFeatures, SplineTransformer, StandardScaler
     from sklearn.tree import DecisionTreeRegressor
@@ -96,9 +96,7 @@ def _list_makers() -> dict[str, Callable[[], Any]]:
         "GaussianMixture": lambda: GaussianMixture(3, random_state=0),
         "KNeighborsRegressor by cosine": lambda: KNeighborsRegressor(metric="cosine"),
         "BaggingRegressor": lambda: BaggingRegressor(n_estimators=TREES, random_state=0),
-        "KNeighborsRegressor": KNeighborsRegressor,
-        "MLPRegressor": lambda: MLPRegressor(hidden_layer_sizes=(100, 50), max_iter=20, random_state=0),
-        "GaussianProcessRegressor": lambda: GaussianProcessRegressor(alpha=0.1),
+        "GaussianProcessRegressor": lambda: GaussianProcessRegressor(RationalQuadratic(), alpha=0.1, optimizer=None),
     }
 
 
@@ -214,4 +212,5 @@ def read_predictions(folder: Path) -> np.ndarray:
     table = table.sort_by([("device", "ascending"), ("time", "ascending")])
     if "label" in table.column_names and table["label"].null_count < len(table):
         return np.array([float(_BOOLEANS.get(text, text)) for text in table["label"].to_pylist()])
-    return np.asarray(table["prediction"].to_numpy(), np.float64)
+    is_prediction = "prediction" in table.column_names and table["prediction"].null_count < len(table)
+    return np.asarray(table["prediction" if is_prediction else "score"].to_numpy(), np.float64)

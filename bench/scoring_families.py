@@ -49,6 +49,8 @@ class Kind:
     wanted: int
     ending: str = "pkl"
     is_classifier: bool = False
+    is_detector: bool = False  # whose score is compared
+    training: int = TRAINING
 
 
 def _make(module: str, name: str, **options: Any) -> Callable[[], Any]:
@@ -60,6 +62,19 @@ def _make(module: str, name: str, **options: Any) -> Callable[[], Any]:
     return make
 
 
+def _make_behind(transformer: str) -> Callable[[], Any]:
+    """A maker of an SGDOneClassSVM behind an approximation of a kernel."""
+
+    def make() -> Any:
+        from sklearn import kernel_approximation, linear_model, pipeline
+
+        parts = getattr(kernel_approximation, transformer)(random_state=0), linear_model.SGDOneClassSVM(random_state=0)
+        return pipeline.make_pipeline(*parts)
+
+    return make
+
+
+_LOF = _make("sklearn.neighbors", "LocalOutlierFactor", novelty=True)
 _QUIET = {"n_jobs": 1, "verbose": -1}
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
@@ -69,6 +84,21 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "SVR": Kind(_make("sklearn.svm", "SVR", C=10), 20),
         "SVC": Kind(_make("sklearn.svm", "SVC"), 20, is_classifier=True),
+        "LocalOutlierFactor-500": Kind(_LOF, 20, is_detector=True, training=500),
+        "LocalOutlierFactor-2000": Kind(_LOF, 10, is_detector=True, training=2000),
+        "KNeighborsRegressor": Kind(_make("sklearn.neighbors", "KNeighborsRegressor"), 8),
+        "KNeighborsClassifier": Kind(
+            _make("sklearn.neighbors", "KNeighborsClassifier", weights="distance"), 8, is_classifier=True
+        ),
+        "Nystroem-SGDOneClassSVM": Kind(_make_behind("Nystroem"), 8, is_detector=True),
+        "RBFSampler-SGDOneClassSVM": Kind(_make_behind("RBFSampler"), 8, is_detector=True),
+        "MLPRegressor-100-50": Kind(
+            _make("sklearn.neural_network", "MLPRegressor", hidden_layer_sizes=(100, 50), max_iter=20, random_state=0),
+            8,
+        ),
+        "GaussianProcess-200-rows": Kind(
+            _make("sklearn.gaussian_process", "GaussianProcessRegressor", alpha=0.1, random_state=0), 8, training=200
+        ),
         "RandomForest-100-depth-6": Kind(
             _make("sklearn.ensemble", "RandomForestRegressor", n_estimators=100, max_depth=6), 30
         ),
@@ -115,8 +145,8 @@ def train_files(name: str) -> list[bytes]:
     """The files of DISTINCT models of a kind."""
     random, kind, files = np.random.default_rng(7), KINDS[name], list[bytes]()
     for _ in range(DISTINCT):
-        readings = random.normal(CENTRE, WIDTH, (TRAINING, len(FEATURES)))
-        target = readings @ [1.0, 2.0, 0.1, 5.0] + np.sin(readings[:, 0] * 9) * 3 + random.normal(0, 1, TRAINING)
+        readings = random.normal(CENTRE, WIDTH, (kind.training, len(FEATURES)))
+        target = readings @ [1.0, 2.0, 0.1, 5.0] + np.sin(readings[:, 0] * 9) * 3 + random.normal(0, 1, kind.training)
         with warnings.catch_warnings(action="ignore"):
             model = kind.make().fit(readings, target > np.median(target) if kind.is_classifier else target)
         files.append(_dump_model(model, kind.ending))
@@ -172,7 +202,7 @@ def _measure_in_turn(name: str, files: list[bytes], rows: int) -> dict[str, floa
     readings = np.random.default_rng(8).normal(CENTRE, WIDTH, (rows, len(FEATURES)))
     model = load_model(files[0], kind.ending)
     actions: dict[str, Callable[[], Any]] = {
-        "predict": lambda: _ask_model(model, readings),
+        "predict": lambda: _ask_model(kind, model, readings),
         "load": lambda: load_model(files[0], kind.ending),
         "pack": lambda: pack_file(files[0]),
     }
@@ -186,7 +216,9 @@ def _time_action(action: Callable[[], Any]) -> float:
     return (time.process_time_ns() - began) / 1e3
 
 
-def _ask_model(model: Any, readings: np.ndarray) -> tuple[Any, Any]:
+def _ask_model(kind: Kind, model: Any, readings: np.ndarray) -> tuple[Any, Any]:
+    if kind.is_detector:
+        return model.decision_function(readings), None
     options = {"num_threads": 1} if type(model).__module__.startswith("lightgbm") else {}
     shares = model.predict_proba(readings) if hasattr(model, "predict_proba") else None
     return model.predict(readings, **options), shares
@@ -241,11 +273,12 @@ def run_loop() -> None:
     predicted, shares = [], []
     for file, values in pairs:
         model = load_model(Path(file).with_suffix(f".{kind.ending}").read_bytes(), kind.ending)
-        answer, share = _ask_model(model, values)
+        answer, share = _ask_model(kind, model, values)
         predicted.append(answer)
         if share is not None:
             shares.append(share.max(axis=1))
-    columns = {"time": times, "device": devices, "prediction": pa.array(np.concatenate(predicted).astype(float))}
+    name_of_column = "score" if kind.is_detector else "prediction"
+    columns = {"time": times, "device": devices, name_of_column: pa.array(np.concatenate(predicted).astype(float))}
     if shares:
         columns["probability"] = pa.array(np.concatenate(shares))
     parquet.write_table(pa.table(columns), path)

@@ -26,6 +26,10 @@ totals of the model, and its link makes its outputs of them. What the kinds of s
     TREES     see trees/packing.py
     RBF_SUM                        gamma, vectors,             the sum of weight * RBF in the vectors' order, + offset
                                    weights, offset
+    NEIGHBOURS  see neighbours.py
+    LOGISTIC                       steepness, factor,          factor / (1 + exp(-steepness * x)) + shift
+                                   shift
+    MATERN_SUM  2 nu: 1, 3 or 5    vectors, weights, offset    the sum of weight * Matern kernel of nu, + offset
 """
 
 from __future__ import annotations
@@ -63,6 +67,9 @@ class StepKind(IntEnum):
     ENCODE = 14
     MEDIAN = 15
     RBF_SUM = 16  # one pass over the vectors, without a column for each
+    NEIGHBOURS = 17
+    LOGISTIC = 18
+    MATERN_SUM = 19
 
 
 class LabelRule(IntEnum):
@@ -115,6 +122,26 @@ def compare_rbf(gamma: float, vectors: np.ndarray, weights: np.ndarray, offset: 
         return [Step(StepKind.RBF_SUM, 1, (), (parameter, vectors, weights, offset))]
     comparison = Step(StepKind.RBF, len(vectors), (), (parameter, vectors))
     return [comparison, Step(StepKind.PRODUCT, len(weights), numbers=(weights, offset))]
+
+
+def join_products(steps: Sequence[Step]) -> list[Step]:
+    """The steps, with what follows kernels to vectors, a product and a product of fewer columns, as one product.
+
+    So a Nystroem before a linear model makes one sum over its components.
+    """
+    result = list(steps)
+    for at in range(len(result) - 2):
+        kernels, inner, outer = result[at : at + 3]
+        is_so = (kernels.kind, inner.kind, outer.kind) == (StepKind.RBF, StepKind.PRODUCT, StepKind.PRODUCT)
+        if is_so and outer.n_columns <= inner.n_columns:
+            weights, offset = (
+                outer.numbers[0] @ inner.numbers[0],
+                outer.numbers[0] @ inner.numbers[1] + outer.numbers[1],
+            )
+            gamma, vectors = kernels.numbers
+            joined = compare_rbf(float(gamma[0]), vectors, weights, offset)
+            return [*result[:at], *joined, *result[at + 3 :]]
+    return result
 
 
 def build_chain(steps: Sequence[Step], n_features: int, outputs: Outputs) -> Chain:

@@ -12,6 +12,8 @@ from .numba_compiler import njit
 LOG2E = 1.4426950408889634
 _MAGIC = 1.5 * 2.0**52 + 1023.0  # added to t, it leaves round(t) + 1023, the bits of an exponent, in the lowest bits
 
+_ROUNDING = 1.5 * 2.0**52  # added to t, it leaves round(t) in the lowest bits
+
 # A product and a sum may become one instruction, but not where rows are scaled: there they stay two, as in
 # scikit-learn, since a row that equals a support vector must equal it to the bit.
 _FAST = {"contract", "nsz"}
@@ -135,3 +137,31 @@ def raise_power(base, times):
 def compute_tanh(t):
     """The hyperbolic tangent."""
     return 1.0 - 2.0 / (exp2(2.0 * LOG2E * t) + 1.0)
+
+
+@plain
+def compute_cosine(x):
+    """The cosine up to 1e5, to 2e-16; it can be vectorised. Polynomials and parts of pi / 2: fdlibm's."""
+    shifted = x * 0.6366197723675814 + _ROUNDING
+    n = shifted - _ROUNDING
+    r = x - n * 1.57079632673412561417
+    r -= n * 6.07710050630396597660e-11
+    r -= n * 2.02226624879595063154e-21
+    s = r * r
+    sine = 1.58969099521155010221e-10
+    sine = sine * s - 2.50507602534068634195e-08
+    sine = sine * s + 2.75573137070700676789e-06
+    sine = sine * s - 1.98412698298579493134e-04
+    sine = sine * s + 8.33333333332248946124e-03
+    sine = sine * s - 1.66666666666666324348e-01
+    sine = r + r * s * sine
+    cosine = -1.13596475577881948265e-11
+    cosine = cosine * s + 2.08757232129817482790e-09
+    cosine = cosine * s - 2.75573143513906633035e-07
+    cosine = cosine * s + 2.48015872894767294178e-05
+    cosine = cosine * s - 1.38888888888741095749e-03
+    cosine = cosine * s + 4.16666666666666019037e-02
+    cosine = 1.0 - 0.5 * s + s * s * cosine
+    quarter = np.float64(shifted).view(np.int64) & 3
+    result = sine if quarter & 1 else cosine
+    return -result if (quarter + 1) & 2 else result

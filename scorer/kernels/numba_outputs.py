@@ -16,7 +16,7 @@ from .numba_arithmetic import plain
 
 (
     _IDENTITY, _SIGMOID, _SOFTMAX, _SIGMOIDS, _NORMED_SIGMOIDS, _EXP, _LOG1P_EXP, _SIGNED_SQUARE, _SHARE,
-    _SIGMOID_OUTPUT,
+    _SIGMOID_OUTPUT, _SHARES,
 ) = (int(link) for link in Link)  # fmt: skip
 (
     _NONE, _FIRST_LARGEST, _ABOVE_ZERO, _FROM_ZERO, _LARGEST_TOTAL, _SECOND_TOTAL, _BELOW_ZERO, _UP_TO_ZERO,
@@ -54,8 +54,10 @@ def link_row(link, parameter, totals, r, n_totals, row):
             t = math.log1p(math.exp(t))
         elif link == _SIGNED_SQUARE:
             t = math.copysign(t * t, t)
+        elif link == _SHARES:
+            total += t
         row[k] = t
-    if link == _SOFTMAX or link == _NORMED_SIGMOIDS:
+    if link == _SOFTMAX or link == _NORMED_SIGMOIDS or link == _SHARES:
         for k in range(len(row)):
             row[k] /= total
 

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, misc, attr-defined"
-# ruff: noqa: ANN001, ANN201, ANN202, C901, PLR0913, PLR0917, PLR1714, SIM109
+# ruff: noqa: ANN001, ANN201, ANN202, C901, PLR0912, PLR0913, PLR0917, PLR1714, SIM109
 # The reason for both lines: see numba_backend.
 """Models that predict, as numba compiles them: chains of steps; the layout is in families/steps.py.
 
@@ -30,12 +30,14 @@ from scorer.families.steps import (
 
 from .batch import BLOCK, ROW_MULTIPLE
 from .numba_arithmetic import LOG2E, add_rbf, compute_tanh, dot_rows, exp2, plain, raise_power
+from .numba_columns import count_votes, curve_column, find_median, find_nearest, score_gaussian, sum_matern
+from .numba_neighbours.results import find_neighbours
 from .numba_outputs import choose_label, link_row
 from .numba_trees import run_trees
 
 (
     _SELECT, _IMPUTE, _DIVIDE, _MULTIPLY, _ROUND, _PRODUCT, _RBF, _POLY, _TANH, _COSINE, _GAUSSIAN, _NEAREST, _VOTES,
-    _TREES, _ENCODE, _MEDIAN, _RBF_SUM,
+    _TREES, _ENCODE, _MEDIAN, _RBF_SUM, _NEIGHBOURS, _LOGISTIC, _MATERN_SUM,
 ) = (int(kind) for kind in StepKind)  # fmt: skip
 
 
@@ -126,83 +128,6 @@ def _compare_vectors(kind, out, z, integers, numbers, n_columns, n_padded):
 
 
 @plain
-def _score_gaussian(out, z, numbers, n_columns, n_padded):
-    n_features = len(z)
-    constant, means, variances = (
-        numbers[:n_columns],
-        numbers[n_columns : n_columns + n_columns * n_features],
-        numbers[n_columns + n_columns * n_features :],
-    )
-    for j in range(n_columns):
-        target = out[j]
-        for r in range(n_padded):
-            target[r] = 0.0
-        for f in range(n_features):
-            x, mean, variance = z[f], means[j * n_features + f], variances[j * n_features + f]
-            for r in range(n_padded):
-                difference = x[r] - mean
-                target[r] += difference * difference / variance
-        for r in range(n_padded):
-            target[r] = constant[j] - 0.5 * target[r]
-
-
-@plain
-def _find_nearest(out, z, vectors, n_padded):
-    """out[0, row] = minus the distance to the nearest vector, out[1, row] = its place."""
-    n_features = len(z)
-    for r in range(n_padded):
-        nearest, place = math.inf, 0
-        for j in range(len(vectors) // n_features):
-            square = 0.0
-            for f in range(n_features):
-                difference = z[f, r] - vectors[j * n_features + f]
-                square += difference * difference
-            if square < nearest:
-                nearest, place = square, j
-        out[0, r], out[1, r] = -math.sqrt(nearest), place
-
-
-@plain
-def _find_median(out, z, weights, order, n_padded):
-    """out[0, row] = the first of the sorted columns at which half of the weights is reached."""
-    count = len(weights)
-    for r in range(n_padded):
-        for j in range(count):
-            place = j
-            while place > 0 and z[order[place - 1], r] > z[j, r]:
-                order[place] = order[place - 1]
-                place -= 1
-            order[place] = j
-        total, reached = 0.0, 0.0
-        for j in range(count):
-            total += weights[order[j]]
-        j = 0
-        while j < count - 1:
-            reached += weights[order[j]]
-            if reached >= 0.5 * total:
-                break
-            j += 1
-        out[0, r] = z[order[j], r]
-
-
-@plain
-def _count_votes(out, z, n_classes, n_padded):
-    """out[class, row] = the pairs in which the class beat another: libsvm's rule, the first where above 0."""
-    for k in range(n_classes):
-        for r in range(n_padded):
-            out[k, r] = 0.0
-    pair = 0
-    for i in range(n_classes):
-        for j in range(i + 1, n_classes):
-            for r in range(n_padded):
-                if z[pair, r] > 0.0:
-                    out[i, r] += 1.0
-                else:
-                    out[j, r] += 1.0
-            pair += 1
-
-
-@plain
 def _sum_kernels(out, z, numbers, n_padded):
     """out[0, row] = the sum of weight * exp(-gamma * |row - vector| ** 2) + offset, vector after vector."""
     n_features = len(z)
@@ -216,7 +141,7 @@ def _sum_kernels(out, z, numbers, n_padded):
 
 
 @plain
-def _make_columns(kind, out, z, integers, numbers, n_columns, scratch, leaf, n_padded):
+def _make_columns(kind, out, z, integers, numbers, n_columns, scratch, leaf, floats, places, n_rows, n_padded):
     """The steps that make other columns than they get."""
     if kind == _SELECT:
         for j in range(n_columns):
@@ -229,20 +154,26 @@ def _make_columns(kind, out, z, integers, numbers, n_columns, scratch, leaf, n_p
         _compare_vectors(kind, out, z, integers, numbers, n_columns, n_padded)
     elif kind == _RBF_SUM:
         _sum_kernels(out, z, numbers, n_padded)
+    elif kind == _MATERN_SUM:
+        sum_matern(out, z, integers[0], numbers, n_padded)
     elif kind == _GAUSSIAN:
-        _score_gaussian(out, z, numbers, n_columns, n_padded)
+        score_gaussian(out, z, numbers, n_columns, n_padded)
     elif kind == _NEAREST:
-        _find_nearest(out, z, numbers, n_padded)
+        find_nearest(out, z, numbers, n_padded)
     elif kind == _MEDIAN:
-        _find_median(out, z, numbers, leaf, n_padded)
+        find_median(out, z, numbers, leaf, n_padded)
     elif kind == _VOTES:
-        _count_votes(out, z, integers[0], n_padded)
+        count_votes(out, z, integers[0], n_padded)
+    elif kind == _NEIGHBOURS:
+        find_neighbours(out, z, integers, numbers, floats, places, n_rows, n_padded)
     else:
         run_trees(out[:n_columns], z, integers, numbers, scratch, leaf, n_padded)
 
 
 @plain
-def _run_steps(integers, numbers, z, other, width, scratch, leaf, n_padded, is_large):
+def _run_steps(
+    integers, numbers, z, other, width, scratch, leaf, floats, places, n_rows, n_padded, is_large
+):  # fmt: skip
     """Run all steps; returns the columns that the last one made. is_large[row]: it does not fit into float32."""
     at, number_at, end = HEAD_INTEGERS, 1, integers[N_INTEGERS]
     while at < end:
@@ -253,18 +184,19 @@ def _run_steps(integers, numbers, z, other, width, scratch, leaf, n_padded, is_l
             _change_columns(kind, z, own, own_numbers, n_padded)
         elif kind == _ENCODE:
             _encode_columns(z, own, own_numbers, n_padded)
-        elif kind == _ROUND or kind == _COSINE:
+        elif kind == _ROUND:
             for f in range(width):
                 x = z[f]
-                if kind == _ROUND:
-                    for r in range(n_padded):
-                        x[r] = np.float64(np.float32(x[r]))
-                        is_large[r] |= abs(x[r]) == math.inf
-                else:
-                    for r in range(n_padded):
-                        x[r] = math.cos(x[r]) * own_numbers[0]
+                for r in range(n_padded):
+                    x[r] = np.float64(np.float32(x[r]))
+                    is_large[r] |= abs(x[r]) == math.inf
+        elif kind == _COSINE or kind == _LOGISTIC:
+            for f in range(width):
+                curve_column(z[f], own_numbers, kind == _COSINE, n_padded)
         else:
-            _make_columns(kind, other, z[:width], own, own_numbers, n_columns, scratch, leaf, n_padded)
+            _make_columns(
+                kind, other, z[:width], own, own_numbers, n_columns, scratch, leaf, floats, places, n_rows, n_padded
+            )  # fmt: skip
             z, other = other, z
         width = n_columns
         at += n_integers
@@ -274,7 +206,7 @@ def _run_steps(integers, numbers, z, other, width, scratch, leaf, n_padded, is_l
 
 def predict_models(
     begin, end, n_features, number_index, numbers, integer_index, integers, layout, layouts, first, n_rows, out,
-    output_index, values, z, other, scratch, leaf, is_large, outputs, labels,
+    output_index, values, z, other, scratch, leaf, floats, places, is_large, outputs, labels,
 ):  # fmt: skip
     """Write the outputs and labels of the models begin..end of a `Batch`; z to is_large are places to work in."""
     for i in range(begin, end):
@@ -294,7 +226,9 @@ def predict_models(
                 for r in range(count, n_padded):
                     target[r] = 0.0
             is_large[:] = False
-            totals = _run_steps(model_integers, model_numbers, z, other, width, scratch, leaf, n_padded, is_large)
+            totals = _run_steps(
+                model_integers, model_numbers, z, other, width, scratch, leaf, floats, places, count, n_padded, is_large
+            )  # fmt: skip
             for r in range(count):
                 at = output_index[i] + (start + r) * n_outputs
                 row = outputs[at : at + n_outputs]

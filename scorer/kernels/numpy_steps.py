@@ -22,6 +22,7 @@ from scorer.families.trees.ensemble import Link
 
 from .batch import Batch
 from .numpy_arithmetic import LOG2E, raise_power
+from .numpy_neighbours import find_neighbours
 from .numpy_trees import run_trees
 
 ROWS = 4096  # of one model that are taken at once
@@ -96,15 +97,13 @@ def _make_columns(
     match kind:
         case StepKind.SELECT:
             result = z[integers]
-        case StepKind.COSINE:
-            result = np.cos(z) * numbers[0]
+        case StepKind.COSINE | StepKind.LOGISTIC:
+            result = _curve_columns(kind, z, numbers)
         case StepKind.PRODUCT:
             weights = numbers[: n_columns * len(z)].reshape(n_columns, len(z))
             result = _add_products(z, weights) + numbers[n_columns * len(z) :, None]
-        case StepKind.RBF | StepKind.POLY | StepKind.TANH:
+        case StepKind.RBF | StepKind.POLY | StepKind.TANH | StepKind.RBF_SUM | StepKind.MATERN_SUM:
             result = _compare_vectors(kind, z, integers, numbers)
-        case StepKind.RBF_SUM:
-            result = _sum_kernels(z, numbers)
         case StepKind.GAUSSIAN:
             result = _score_gaussian(z, numbers, n_columns)
         case StepKind.NEAREST:
@@ -113,6 +112,8 @@ def _make_columns(
             result = _find_median(z, numbers)
         case StepKind.VOTES:
             result = _count_votes(z, int(integers[0]))
+        case StepKind.NEIGHBOURS:
+            result = find_neighbours(z, integers, numbers)
         case _:
             result = run_trees(z, integers, numbers, n_columns)
     return result
@@ -144,6 +145,14 @@ def _change_columns(kind: StepKind, z: np.ndarray, integers: np.ndarray, numbers
     return result
 
 
+def _curve_columns(kind: StepKind, z: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    if kind is StepKind.COSINE:
+        result: np.ndarray = np.cos(z) * numbers[0]
+    else:
+        result = numbers[1] / (1.0 + np.exp(-numbers[0] * z)) + numbers[2]
+    return result
+
+
 def _add_products(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The sums of x * weight in the order of the features, [columns, rows] for weights [columns, features]."""
     total = np.zeros((len(weights), z.shape[1]))
@@ -153,6 +162,10 @@ def _add_products(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _compare_vectors(kind: StepKind, z: np.ndarray, integers: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    if kind is StepKind.RBF_SUM:
+        return _sum_kernels(z, numbers)
+    if kind is StepKind.MATERN_SUM:
+        return _sum_matern(z, int(integers[0]), numbers)
     if kind is StepKind.RBF:
         return _compute_rbf(z, numbers[0], numbers[1:].reshape(-1, len(z)))
     gamma, coef0 = numbers[:2]
@@ -176,6 +189,19 @@ def _sum_kernels(z: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     end = 1 + n_vectors * len(z)
     kernels = _compute_rbf(z, numbers[0], numbers[1:end].reshape(n_vectors, len(z)))
     result: np.ndarray = _add_products(kernels, numbers[None, end:-1]) + numbers[-1]
+    return result
+
+
+def _sum_matern(z: np.ndarray, order: int, numbers: np.ndarray) -> np.ndarray:
+    """The sum of weight * Matern kernel in the order of the vectors, + offset, [1, rows]."""
+    n_vectors = (len(numbers) - 1) // (len(z) + 1)
+    end = n_vectors * len(z)
+    square = np.zeros((n_vectors, z.shape[1]))
+    for x, column in zip(z, numbers[:end].reshape(n_vectors, len(z)).T, strict=True):
+        square += (x - column[:, None]) ** 2
+    d = np.sqrt(order * square)
+    curve = {1: 1.0, 3: 1.0 + d, 5: 1.0 + d + d * d / 3.0}[order]
+    result: np.ndarray = _add_products(curve * np.exp(-d), numbers[None, end:-1]) + numbers[-1]
     return result
 
 
@@ -241,6 +267,8 @@ def _link_totals(link: Link, parameter: float, totals: np.ndarray) -> np.ndarray
         case Link.NORMED_SIGMOIDS:
             shares = _sigmoid(parameter * totals)
             result = shares / _add_rows(shares)
+        case Link.SHARES:
+            result = totals / _add_rows(totals)
         case Link.EXP:
             result = np.exp(totals)
         case Link.LOG1P_EXP:

@@ -94,11 +94,13 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.families.trees": _FAMILIES,
     "scorer.kernels": _CONTRACT | {"scorer.families"},
     "scorer.kernels.native": {
+        "scorer.families.neighbours",
         "scorer.families.steps",
         "scorer.kernels.batch",
         "scorer.kernels.numba_compiler",
         "scorer.library_versions",
     },
+    "scorer.kernels.numba_neighbours": {"scorer.families.neighbours", "scorer.kernels.numba_arithmetic"},
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
     "scorer.sinks": _SINKS,

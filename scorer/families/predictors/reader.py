@@ -11,12 +11,12 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from scorer.families.steps import Chain, Step, build_chain
+from scorer.families.steps import Chain, Step, build_chain, join_products
 from scorer.families.trees.ensemble import Link
 from scorer.model_files.estimator_kinds import BOOSTERS
 from scorer.model_files.parsed import ParsedObject
 
-from . import boosters, forests, histograms, linear, vectors
+from . import boosters, forests, histograms, linear, neighbours, networks, processes, vectors
 from .predictor import NotPacked, Predictor
 from .preparation import MOST_COLUMNS, Prepared, read_transformer
 
@@ -77,6 +77,12 @@ _READERS: Mapping[str, _Reader] = MappingProxyType(
         "sklearn.svm._classes.NuSVC": vectors.read_svc,
         "sklearn.cluster._kmeans.KMeans": vectors.read_k_means,
         "sklearn.cluster._kmeans.MiniBatchKMeans": vectors.read_k_means,
+        "sklearn.neighbors._classification.KNeighborsClassifier": neighbours.read_classifier,
+        "sklearn.neighbors._lof.LocalOutlierFactor": neighbours.read_outlier_factor,
+        "sklearn.neighbors._regression.KNeighborsRegressor": neighbours.read_regressor,
+        "sklearn.gaussian_process._gpr.GaussianProcessRegressor": processes.read_process,
+        "sklearn.neural_network._multilayer_perceptron.MLPClassifier": networks.read_classifier,
+        "sklearn.neural_network._multilayer_perceptron.MLPRegressor": networks.read_regressor,
         "sklearn.tree._classes.DecisionTreeRegressor": forests.read_tree_regressor,
         "sklearn.tree._classes.ExtraTreeRegressor": forests.read_tree_regressor,
         "sklearn.tree._classes.DecisionTreeClassifier": forests.read_tree_classifier,
@@ -146,4 +152,5 @@ def _read_chain(transformers: Sequence[Any], last: ParsedObject, n_features: int
         width = prepared.n_columns
     if width != predictor.n_features:
         raise ValueError(f"its last step expects {predictor.n_features} features, and gets {width}")
-    return ReadModel(build_chain([*steps, *predictor.steps], first_width, predictor.outputs), predictor, first_width)
+    joined = join_products([*steps, *predictor.steps])
+    return ReadModel(build_chain(joined, first_width, predictor.outputs), predictor, first_width)

@@ -49,6 +49,7 @@ class Link(IntEnum):
     SIGNED_SQUARE = 7  # sign(t) * t * t
     SHARE = 8  # one total, the probability p of the second of two classes: 1 - p and p
     SIGMOID_OUTPUT = 9  # one total: p itself, of a regressor
+    SHARES = 10  # divided by their sum
 
 
 @dataclass(frozen=True, slots=True)

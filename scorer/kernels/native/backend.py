@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 
+from scorer.families.neighbours import FLOAT_SCRATCH, INTEGER_SCRATCH
 from scorer.families.steps import MOST_COLUMNS
 from scorer.kernels.batch import BLOCK, TILE, Batch
 
@@ -65,7 +66,8 @@ def predict_models(
     load_kernel(PREDICT_MODELS)(
         begin, end, batch.n_features, batch.number_index, batch.numbers, batch.integer_index, batch.integers,
         batch.layout, batch.layouts, batch.first, batch.n_rows, batch.out, output_index, batch.values, z, other,
-        scratch, leaf, np.empty(BLOCK, np.bool_), outputs, labels,
+        scratch, leaf, np.empty(FLOAT_SCRATCH), np.empty(INTEGER_SCRATCH, np.int64), np.empty(BLOCK, np.bool_), outputs,
+        labels,
     )  # fmt: skip
 
 

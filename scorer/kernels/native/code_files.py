@@ -27,9 +27,11 @@ FORM = 1  # of these files
 _SCORER = Path(__file__).parents[2]
 _SOURCES = (
     "kernels/numba_*.py",
+    "kernels/numba_neighbours/*.py",
     "kernels/batch.py",
     "kernels/native/signatures.py",
     "families/base.py",
+    "families/neighbours.py",
     "families/steps.py",
     "families/trees/ensemble.py",
     "families/trees/packing.py",

@@ -108,7 +108,7 @@ def test_packs_of_other_features_are_read_for_and_each_warning_counts_once(
 
 
 def test_an_isolated_attempt_gives_the_same_rows_also_of_features_in_the_names_of_folders(tmp_path: Path) -> None:
-    kept = pickle.dumps(LocalOutlierFactor(novelty=True).fit(SPREAD[["load", "a"]]))
+    kept = pickle.dumps(LocalOutlierFactor(metric="canberra", novelty=True).fit(SPREAD[["load", "a"]]))
     manifest = make_manifest(tmp_path, {"d0": fit("a"), "d1": fit("load", "a"), "d2": kept}, [2, 1])
     write_readings(tmp_path, ["d0", "d1", "d2"], site="north")
     whole = tmp_path / "readings" / FOLDER

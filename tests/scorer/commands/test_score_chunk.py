@@ -522,7 +522,10 @@ def test_a_model_in_quarantine_is_scored_only_when_it_is_pardoned(
 def packed(place: Place, svm: OneClassSVM) -> Manifest:
     """Forty devices in two packs, with one model that cannot be read and one that no kernel knows."""
     devices = [f"pump-{i:02}" for i in range(40)]
-    others = {"pump-07": b"\0nothing good", "pump-21": pickle.dumps(LocalOutlierFactor(novelty=True).fit(_column(50)))}
+    others = {
+        "pump-07": b"\0nothing good",
+        "pump-21": pickle.dumps(LocalOutlierFactor(metric="canberra", novelty=True).fit(_column(50))),
+    }
     good = pickle.dumps(svm)
     fleet = [Model(d, "", f"{d}.pkl", place.write("models", f"{d}.pkl", others.get(d, good))) for d in devices]
     for hour, minutes in (("07", range(60)), ("08", range(2))):

@@ -125,7 +125,10 @@ def score(estimator: object, rows: pd.DataFrame = ROWS) -> list[float]:
 
 
 def test_a_sidecar_names_the_features_of_a_model_that_knows_none(fleet: Fleet) -> None:
-    svm, lof = fit_svm(), LocalOutlierFactor(novelty=True).fit(TRAINING)  # packed, and in a worker process
+    svm, lof = (
+        fit_svm(),
+        LocalOutlierFactor(metric="canberra", novelty=True).fit(TRAINING),
+    )  # packed, and in a worker process
     fleet.put(a_skops=svm, a_features_json=SIDECAR, b_pkl=lof, b_features_json=SIDECAR, c_skops=svm)
     manifest = fleet.make_manifest()
     etags = {model.id: model.etag for model in manifest.models}
@@ -344,7 +347,7 @@ def test_a_desk_scores_and_converts_them_and_says_what_is_ignored(
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_sidecar_may_be_in_any_encoding_that_json_has(fleet: Fleet, encoding: str) -> None:
-    svm, lof = fit_svm(), LocalOutlierFactor(novelty=True).fit(TRAINING)
+    svm, lof = fit_svm(), LocalOutlierFactor(metric="canberra", novelty=True).fit(TRAINING)
     sidecar = json.dumps(SIDECAR).encode(encoding)
     fleet.put(a_skops=svm, a_features_json=sidecar, b_skops=lof, b_features_json=sidecar)
     for attempt in (1, 2):  # without a pack, and with it

@@ -32,13 +32,14 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.feature_selection import SelectFromModel
+from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score
 from sklearn.mixture import GaussianMixture
 from sklearn.multioutput import MultiOutputRegressor
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, RadiusNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor, RadiusNeighborsClassifier
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer
@@ -60,7 +61,16 @@ Broken = tuple[str, Any, Reason | None, str]
 
 def broken_kinds() -> Iterator[Row]:
     """All of them."""
-    rows = [*_trees(), *_ensembles(), *_histograms(), *_vectors(), *_neighbours(), *_clusters(), *_others()]
+    rows = [
+        *_trees(),
+        *_ensembles(),
+        *_histograms(),
+        *_vectors(),
+        *_neighbours(),
+        *_processes(),
+        *_clusters(),
+        *_others(),
+    ]
     for index, (name, model, reason, says) in enumerate(rows):
         kind = "pickle-4" if isinstance(model, Birch) or "itself" in name else KINDS[index % len(KINDS)]
         yield f"kind-{name}-{kind}", FORMATS[kind](tidied(model)), reason, says
@@ -80,6 +90,7 @@ def _fitted() -> dict[str, Any]:
         "svr": SVR(),
         "neighbours-regressor": KNeighborsRegressor(),
         "ridge": Ridge(),
+        "process": GaussianProcessRegressor(RBF(30.0), alpha=0.1, optimizer=None, random_state=0),
         "bins": make_pipeline(KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"), Ridge()),
         "selection": make_pipeline(SelectFromModel(Ridge()), Ridge()),
     }
@@ -99,6 +110,7 @@ def _fitted() -> dict[str, Any]:
         "birch": Birch(),
         "shift": MeanShift(),
         "propagation": AffinityPropagation(random_state=0),
+        "outliers": LocalOutlierFactor(5, algorithm="kd_tree", leaf_size=5, novelty=True),
         "mixture": GaussianMixture(2, random_state=0),
     }
     network = MLPRegressor(hidden_layer_sizes=(4, 3), max_iter=2, random_state=0)
@@ -243,6 +255,26 @@ def _neighbours() -> Iterator[Broken]:
     yield "neighbours-regressor-targets-fewer", _changed("neighbours-regressor", _y=targets), WRONG, "5 targets"
     distances = _changed("neighbours", metric="precomputed", effective_metric_="precomputed")
     yield "neighbours-precomputed", distances, UNSUPPORTED, "'precomputed'"
+    # Trees of files are never given to scikit-learn: they are built again, or their order of rows is checked.
+    order = _fitted()["outliers"]._tree.__getstate__()[1]
+    for name, place, value in (
+        ("order-outside", 1, order + 10**6),
+        ("order-below-zero", 1, order - 10**6),
+        ("order-of-one-row", 1, np.zeros_like(order)),
+        ("order-fewer", 1, order[:5]),
+        ("nodes-none", 2, np.zeros(0, _fitted()["outliers"]._tree.__getstate__()[2].dtype)),
+    ):
+        yield f"neighbours-tree-{name}", _with_tree(place, value), None, ""
+
+
+def _with_tree(place: int, value: np.ndarray) -> Any:
+    """A detector whose tree says another thing at this place of its state."""
+    model = _copy("outliers")
+    state = list(model._tree.__getstate__())
+    state[place] = value
+    model._tree = type(model._tree).__new__(type(model._tree))
+    model._tree.__setstate__(tuple(state))
+    return model
 
 
 def _clusters() -> Iterator[Broken]:
@@ -263,6 +295,15 @@ def _clusters() -> Iterator[Broken]:
     circle = _copy("bisecting")
     circle._bisecting_tree.left = circle._bisecting_tree
     yield "bisecting-child-is-itself", circle, WRONG, "contradict each other"
+
+
+def _processes() -> Iterator[Broken]:
+    vector = _fitted()["process"].alpha_
+    for name, attributes in {
+        "weights-fewer": {"alpha_": vector[:5]},
+        "rows-wider": {"X_train_": np.ones((len(vector), 9))},
+    }.items():
+        yield f"process-{name}", _changed("process", **attributes), Reason.ESTIMATOR_ERROR, "ValueError"
 
 
 def _others() -> Iterator[Broken]:

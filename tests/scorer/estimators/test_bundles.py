@@ -478,7 +478,7 @@ def test_a_feature_without_a_type_in_the_signature_is_refused() -> None:
 
 def test_a_local_outlier_factor_of_named_columns_scores_without_a_warning() -> None:
     """scikit-learn 1.9.1 says at each call that the names are missing which it was given: see findings."""
-    model = LocalOutlierFactor(novelty=True).fit(FRAME)
+    model = LocalOutlierFactor(metric="canberra", novelty=True).fit(FRAME)
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
         expected = model.decision_function(FRAME)
     check_scores(score(model), expected)  # warnings are errors here

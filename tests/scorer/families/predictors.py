@@ -20,13 +20,24 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import Nystroem, RBFSampler
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 RANDOM = {"random_state": 0}
+SHORT: dict[str, Any] = {"max_iter": 20, **RANDOM}
+ACTIVATIONS = ("relu", "tanh", "logistic", "identity")
 TREES = {"n_estimators": 7, **RANDOM}
+CURVES = [
+    RBF(3.0),
+    ConstantKernel(2.0) * RBF([1.0, 20.0, 0.3, 4.0]) + ConstantKernel(0.5),
+    (ConstantKernel(2.0) + WhiteKernel(0.5)) * Matern(5.0, nu=1.5),
+    *(Matern([1.0, 20.0, 0.3, 4.0], nu=nu) for nu in (0.5, 2.5, np.inf)),
+]
 # Sums of products: equal to 1e-12 of the sum of their terms.
 LINEAR = [
     linear_model.LinearRegression(),
@@ -46,6 +57,9 @@ LINEAR = [
     svm.SVR(kernel="sigmoid", gamma=0.01),
     svm.SVR(kernel="linear"),
     svm.NuSVR(),
+    *(MLPRegressor(hidden_layer_sizes=(7, 5), activation=name, **SHORT) for name in ACTIVATIONS),
+    MLPRegressor(hidden_layer_sizes=(), **SHORT),
+    *(GaussianProcessRegressor(kernel + WhiteKernel(0.1), optimizer=None, normalize_y=True) for kernel in CURVES),
 ]
 POSITIVE = [  # of targets above 0
     linear_model.PoissonRegressor(max_iter=1000),
@@ -53,10 +67,12 @@ POSITIVE = [  # of targets above 0
     linear_model.TweedieRegressor(power=1.5, max_iter=1000),
     HistGradientBoostingRegressor(loss="poisson", max_iter=5),
     HistGradientBoostingRegressor(loss="gamma", max_iter=5),
+    MLPRegressor(loss="poisson", hidden_layer_sizes=(3,), learning_rate_init=1e-6, **SHORT),
 ]
 SEVERAL = [
     linear_model.LinearRegression(),
     linear_model.MultiTaskLasso(0.01),
+    MLPRegressor(hidden_layer_sizes=(7,), **SHORT),
     RandomForestRegressor(**TREES),
     tree.DecisionTreeRegressor(max_depth=4, **RANDOM),
 ]
@@ -87,6 +103,8 @@ LINEAR_CLASSIFIERS = [
     svm.SVC(kernel="poly", decision_function_shape="ovo"),
     svm.NuSVC(nu=0.1),
     naive_bayes.GaussianNB(),
+    MLPClassifier((7,), **SHORT),
+    MLPClassifier((6, 4), activation="tanh", **SHORT),
 ]
 TREE_CLASSIFIERS = [
     tree.DecisionTreeClassifier(**RANDOM),

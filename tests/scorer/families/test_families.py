@@ -208,8 +208,8 @@ def test_trees_are_laid_out_so_that_every_walk_ends(normal: np.ndarray) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda x: LocalOutlierFactor(novelty=True).fit(x),
-        lambda x: LocalOutlierFactor(novelty=True, algorithm="kd_tree").fit(x),
+        lambda x: LocalOutlierFactor(metric="canberra", novelty=True).fit(x),
+        lambda x: LocalOutlierFactor(metric="cosine", novelty=True).fit(x),
         lambda x: make_pipeline(PowerTransformer(), OneClassSVM()).fit(x),
         lambda x: make_pipeline(PCA(2), IsolationForest(n_estimators=2)).fit(x),
         lambda x: OneClassSVM(kernel="precomputed").fit(x @ x.T),

@@ -17,9 +17,12 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestRegressor,
 )
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, Matern, WhiteKernel
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier, SGDOneClassSVM
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import SVC, OneClassSVM
@@ -249,9 +252,16 @@ def test_a_model_trained_without_gaps_is_given_none() -> None:
         lambda x, y: make_pipeline(PCA(4, whiten=True), Ridge()).fit(np.hstack([x[:, :3], x[:, :1]]), y),
         lambda x, y: GaussianNB().fit(x.astype(np.float32), y),
         lambda x, y: make_pipeline(SimpleImputer(strategy="constant", fill_value=0.0), Ridge()).fit(x, y),
+        lambda x, y: MLPClassifier((3,), max_iter=2).fit(x, np.stack([y, 1 - y], axis=1)),  # several labels
+        lambda x, y: GaussianProcessRegressor(RBF() * Matern() + WhiteKernel(), optimizer=None).fit(x, y),
+        lambda x, y: GaussianProcessRegressor(RBF() + Matern() + WhiteKernel(), optimizer=None).fit(x, y),
+        lambda x, y: GaussianProcessRegressor(Matern(nu=0.7), optimizer=None, alpha=0.1).fit(x, y),
+        lambda x, y: GaussianProcessRegressor(RBF(1e3), optimizer=None).fit(x, y),  # weights that cancel each other
+        lambda x, y: GaussianProcessRegressor(RBF(), optimizer=None, alpha=0.1).fit(x, np.stack([y, y], axis=1)),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The .probability. parameter")
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_what_is_not_computed_exactly_is_kept(make: Any) -> None:
     model = make(ROWS, next(make_classes(ROWS)))
 

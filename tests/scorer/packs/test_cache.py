@@ -27,7 +27,7 @@ from shared.contract.text import make_digest
 
 DATA = np.random.default_rng(7).normal(size=(60, 3))
 LINES = [pickle.dumps(SGDOneClassSVM(random_state=0, nu=nu).fit(DATA)) for nu in (0.1, 0.5)]
-KEPT = pickle.dumps(LocalOutlierFactor(novelty=True, n_neighbors=3).fit(DATA[:10]))
+KEPT = pickle.dumps(LocalOutlierFactor(metric="canberra", novelty=True, n_neighbors=3).fit(DATA[:10]))
 FORM = compact.to_bytes(read_model(KEPT))  # as a pack keeps it
 CORRUPT = LINES[0][:100]
 

@@ -37,6 +37,7 @@ ESTIMATORS = [
     EllipticEnvelope(random_state=0),
     IsolationForest(n_estimators=5, random_state=0),
     LocalOutlierFactor(novelty=True),
+    LocalOutlierFactor(metric="canberra", novelty=True),
     make_pipeline(StandardScaler(), PCA(2), OneClassSVM(nu=0.1)),
     LogisticRegression(),
     HistGradientBoostingRegressor(max_iter=2),

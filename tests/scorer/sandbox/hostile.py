@@ -43,7 +43,7 @@ def scoring(
 
 def kept() -> bytes:
     """A good model that no kernel knows."""
-    return pickle.dumps(LocalOutlierFactor(novelty=True, n_neighbors=5, leaf_size=5, algorithm="kd_tree").fit(DATA))
+    return pickle.dumps(LocalOutlierFactor(metric="canberra", novelty=True, n_neighbors=5, leaf_size=5).fit(DATA))
 
 
 def that(deed: str) -> bytes:

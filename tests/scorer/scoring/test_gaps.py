@@ -146,7 +146,7 @@ def test_a_silent_sensor_is_counted_where_a_model_bears_it_and_a_reason_where_no
     silent = [line.replace(",20,", ",,") for line in WHOLE]
     models = {
         "bears": make_pipeline(SimpleImputer(), OneClassSVM()).fit(frame),
-        "kept": LocalOutlierFactor(novelty=True).fit(frame),
+        "kept": LocalOutlierFactor(metric="canberra", novelty=True).fit(frame),
         "plain": OneClassSVM().fit(frame),
     }
 
@@ -164,7 +164,7 @@ def test_models_whose_order_nobody_chose_are_counted_however_they_are_scored(
     assumed: bool, isolated: bool, workers: WorkerPool, normal: np.ndarray, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     models = {
-        "kept": LocalOutlierFactor(novelty=True).fit(normal),
+        "kept": LocalOutlierFactor(metric="canberra", novelty=True).fit(normal),
         "named": OneClassSVM().fit(frame),
         "plain": OneClassSVM().fit(normal),
     }

@@ -24,8 +24,8 @@ ROWS = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["a",
 NAMED = make_pipeline(StandardScaler(), OneClassSVM()).fit(ROWS)
 ALONE = OneClassSVM().fit(ROWS[["b"]])
 UNNAMED = OneClassSVM().fit(ROWS.to_numpy())
-KEPT = LocalOutlierFactor(novelty=True).fit(ROWS.rename(columns={"a": "kept"}))
-KEPT_WITHOUT = LocalOutlierFactor(novelty=True).fit(ROWS.to_numpy())
+KEPT = LocalOutlierFactor(metric="canberra", novelty=True).fit(ROWS.rename(columns={"a": "kept"}))
+KEPT_WITHOUT = LocalOutlierFactor(metric="canberra", novelty=True).fit(ROWS.to_numpy())
 OTHER = StandardScaler().fit(ROWS)  # no model
 
 

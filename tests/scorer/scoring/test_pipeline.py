@@ -21,8 +21,9 @@ from sklearn.preprocessing import PowerTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from scorer.estimators.score_model import score_model_file
+from scorer.families.base import Family
 from scorer.packs import cache
-from scorer.packs.cache import Stores, load_models
+from scorer.packs.cache import Stores, load_models, pack_file
 from scorer.predictions.table import to_parquet
 from scorer.readings import source
 from scorer.sandbox.pool import WorkerPool
@@ -88,7 +89,7 @@ def svm(normal: np.ndarray) -> Any:
 def test_each_way_of_being_scored_says_what_scikit_learn_says(
     children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
 ) -> None:
-    lof = LocalOutlierFactor(novelty=True).fit(normal)
+    lof = LocalOutlierFactor(metric="canberra", novelty=True).fit(normal)
     gaps = WIDE.replace("{device},11", "{device},")
     work = portion(tmp_path, {"kept": pickle.dumps(lof), "plain": pickle.dumps(svm)})
     gappy = portion(tmp_path, {"gappy": pickle.dumps(svm), "kept": pickle.dumps(lof)}, gaps)
@@ -115,17 +116,39 @@ def test_each_way_of_being_scored_says_what_scikit_learn_says(
     )
 
 
+def test_a_model_whose_neighbours_are_tied_is_scored_by_scikit_learn_itself(
+    children: WorkerPool, tmp_path: Path
+) -> None:
+    """Without a tree its matrix product decides which of two rows at equal distance it takes."""
+    grid = np.random.default_rng(3).integers([10, 20, 30], [13, 21, 37], (60, 3)).astype(np.float64)
+    models = {name: LocalOutlierFactor(9, novelty=True, algorithm=name).fit(grid) for name in ("brute", "kd_tree")}
+    files = {name: pickle.dumps(model) for name, model in models.items()}
+    values = np.array([[10 + minute % 3, 20, 30 + minute % 7] for minute in range(20)], float)
+    assert {pack_file(data).family for data in files.values()} == {Family.STEPS}
+
+    stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path))
+    slab = score(children, portion(tmp_path, files, stores=stores))
+
+    for name, model in models.items():
+        rows = rows_of(slab, name)
+        np.testing.assert_allclose(rows["score"], model.decision_function(values), rtol=1e-9)
+        assert rows["anomaly"] == (model.predict(values) == -1).astype(int).tolist()
+
+
 def test_files_that_the_pack_does_not_hold_are_fetched_to_be_scored(
     children: WorkerPool, normal: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As they are then: one that is gone since the pack was loaded is no failure of the chunk."""
     monkeypatch.setattr(cache, "STORED_BYTES", 0)
     monkeypatch.setattr(cache, "HELD_BYTES", 0)
-    files = {name: pickle.dumps(LocalOutlierFactor(novelty=True).fit(normal)) for name in ("changed", "gone", "same")}
+    files = {
+        name: pickle.dumps(LocalOutlierFactor(metric="canberra", novelty=True).fit(normal))
+        for name in ("changed", "gone", "same")
+    }
     stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path))
     work = portion(tmp_path, files, stores=stores)
     (tmp_path / "models" / "gone").unlink()
-    other = pickle.dumps(LocalOutlierFactor(3, novelty=True).fit(normal))
+    other = pickle.dumps(LocalOutlierFactor(3, metric="canberra", novelty=True).fit(normal))
     (tmp_path / "models" / "changed").write_bytes(other)
 
     slab = score(children, work)
@@ -261,7 +284,11 @@ def test_what_is_carried_is_not_scored_again(children: WorkerPool, svm: Any, tmp
 def test_a_careful_attempt_says_the_same_as_any_other(
     children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
 ) -> None:
-    files = {"a": pickle.dumps(svm), "b": b"", "c": pickle.dumps(LocalOutlierFactor(novelty=True).fit(normal))}
+    files = {
+        "a": pickle.dumps(svm),
+        "b": b"",
+        "c": pickle.dumps(LocalOutlierFactor(metric="canberra", novelty=True).fit(normal)),
+    }
     work = portion(tmp_path, files)
     stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path))
     nothing = load_models(stores, "", work.models, range(len(files)))
@@ -285,7 +312,9 @@ def aged(data: bytes) -> bytes:
 def test_a_model_of_another_version_is_told_of_or_refused(
     policy: OtherVersion, kind: str, children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
 ) -> None:
-    old = aged(pickle.dumps(svm if kind == "packed" else LocalOutlierFactor(novelty=True).fit(normal)))
+    old = aged(
+        pickle.dumps(svm if kind == "packed" else LocalOutlierFactor(metric="canberra", novelty=True).fit(normal))
+    )
     notes = RunWarnings()
 
     slab = score(
@@ -307,7 +336,7 @@ def test_a_model_of_another_version_is_told_of_or_refused(
 def test_a_model_that_does_not_say_who_made_it_is_counted_or_refused_by_the_policy(
     is_isolated: bool, kind: str, children: WorkerPool, normal: np.ndarray, svm: Any, tmp_path: Path
 ) -> None:
-    data = pickle.dumps(svm if kind == "packed" else LocalOutlierFactor(novelty=True).fit(normal))
+    data = pickle.dumps(svm if kind == "packed" else LocalOutlierFactor(metric="canberra", novelty=True).fit(normal))
     work = portion(tmp_path, {"silent": data.replace(b"_sklearn_version", b"_sklearn_versium")})
     if is_isolated:
         stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path))
