@@ -21,8 +21,8 @@ import shutil
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from deltalake.transaction import AddAction
 from local import postgres
 from scorer.commands.publish_runs import SinkSecrets, open_sink
 from scorer.predictions.table import SCHEMA, PartWriter, encode_texts
-from scorer.sinks.delta import PARTITIONS, TABLE_SCHEMA
+from scorer.sinks.delta import PARTITIONS, PROPERTIES, TABLE_SCHEMA
 from scorer.sinks.parts import Parts
 from scorer.storage.blob_store import Folder
 from shared.contract.domain import Part
@@ -46,6 +46,7 @@ from .document import describe_machine, write_table
 from .measure import Cost, format_table, measure_cost, run_alone
 
 BEGIN, END = "<!-- publishing -->\n", "<!-- /publishing -->"
+SINKS = (SinkKind.DELTA, SinkKind.SQL)
 PARTS, ROWS, ROUNDS = 18, 100_000, 3
 HELD = (0, 1_000, 10_000)  # runs that a Delta table has before: hours of more than a year at the most
 RUNS = ("20261121T0600Z-PT1H", "20261121T0700Z-PT1H")
@@ -77,11 +78,9 @@ def write_parts(root: Path, run: str, n_parts: int, n_rows: int) -> PublicationI
     return PublicationItem(run, 0, 0, parts=tuple(entries))
 
 
-def publish(
-    sink: SinkKind, target: Mapping[str, str], password: str, root: str, items: Sequence[PublicationItem]
-) -> Cost:
-    """The cost of the last item, in a sink that is open."""
-    manifest = PublishingManifest(sink, 1, "bench", "", tuple(items), dict(target))
+def publish_to_database(target: Mapping[str, str], password: str, root: str, items: Sequence[PublicationItem]) -> Cost:
+    """The cost of the last item, in a table that is connected."""
+    manifest = PublishingManifest(SinkKind.SQL, 1, "bench", "", tuple(items), dict(target))
     work, cost = Folder(Path(root)), Cost()
     with closing(open_sink(manifest, work, secrets=SinkSecrets(password))) as opened:
         for item in items:
@@ -105,7 +104,7 @@ def make_table(folder: Path, runs: int, n_parts: int) -> None:
     """A Delta table of so many runs in one commit, and a checkpoint; it has no files, which publishing never reads."""
     start = datetime(2024, 1, 1, tzinfo=UTC)
     windows = [Window(start + hour * timedelta(hours=1), timedelta(hours=1)) for hour in range(runs)]
-    table = DeltaTable.create(str(folder), TABLE_SCHEMA, partition_by=list(PARTITIONS))
+    table = DeltaTable.create(str(folder), TABLE_SCHEMA, partition_by=list(PARTITIONS), configuration=PROPERTIES)
     actions = [
         AddAction(
             f"date={window.start:%Y-%m-%d}/hour={window.start.hour}/run={window.id}/"
@@ -151,35 +150,29 @@ def measure_delta(held: int, n_parts: int, n_rows: int, rounds: int) -> list[obj
 
 
 @contextmanager
-def open_sql(url: str) -> Iterator[tuple[SinkKind, Mapping[str, str], str]]:
-    """A server, until the end; or the one at *url*, and a table there that is new."""
+def open_database(url: str) -> Iterator[tuple[Mapping[str, str], str]]:
+    """A server, until the end; or the one at *url*, and a table there that is new: a target, and its password."""
     if url:
         target = {"url": url, "table": f"fleetscore_check_{datetime.now(UTC):%Y%m%d_%H%M%S}"}
         print(f"The tables {target['table']} and {target['table']}_runs stay.\n")
-        yield SinkKind.SQL, target, os.environ.get("SQL_PASSWORD", "")
+        yield target, os.environ.get("SQL_PASSWORD", "")
         return
     server = postgres.start(die_with_parent=True)
     try:
-        yield SinkKind.SQL, {"url": server.url}, postgres.PASSWORD
+        yield {"url": server.url}, postgres.PASSWORD
     finally:
         server.stop()
 
 
-# A subcommand each.
-SINKS: Mapping[str, Callable[[str], AbstractContextManager[tuple[SinkKind, Mapping[str, str], str]]]] = {
-    "sql": open_sql
-}
-
-
-def measure_sink(name: str, url: str, n_parts: int, n_rows: int, rounds: int) -> list[object]:
-    """A line of the table: medians of *rounds*, each with an empty sink."""
+def measure_sql(url: str, n_parts: int, n_rows: int, rounds: int) -> list[object]:
+    """A line of the table: medians of *rounds*, each with an empty table."""
     costs = []
     with tempfile.TemporaryDirectory() as root:
         items = [write_parts(Path(root), run, n_parts, n_rows) for run in RUNS]
         for _ in range(rounds):
-            with SINKS[name](url) as (kind, target, password):
-                costs.append(run_alone(publish, kind, target, password, root, items))
-    return _make_line(name, n_parts, n_parts * n_rows, costs)
+            with open_database(url) as (target, password):
+                costs.append(run_alone(publish_to_database, target, password, root, items))
+    return _make_line("sql", n_parts, n_parts * n_rows, costs)
 
 
 def _make_line(name: str, n_parts: int, total: int, costs: Sequence[Cost]) -> list[object]:
@@ -191,7 +184,7 @@ def _make_line(name: str, n_parts: int, total: int, costs: Sequence[Cost]) -> li
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.publishing", description=__doc__)
-    parser.add_argument("sinks", nargs="*", metavar="SINK", help=f"delta, {', '.join(SINKS)}; all of them")
+    parser.add_argument("sinks", nargs="*", metavar="SINK", help=f"{' and '.join(SINKS)}, if left out")
     parser.add_argument("--parts", type=int, default=PARTS)
     parser.add_argument("--rows", type=int, default=ROWS, help="of a part")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -202,12 +195,13 @@ def main() -> None:
     machine = describe_machine(PACKAGES)
     head = ("Sink", "parts", "rows", "rows a second of CPU", "rows a second", "CPU, s", "seconds", "MiB")
     rows = []
-    for name in options.sinks or ["delta", *SINKS]:
-        if name == "delta":
-            rows += [measure_delta(held, options.parts, options.rows, options.rounds) for held in options.held]
-        else:
-            rounds = 1 if options.url else options.rounds
-            rows.append(measure_sink(name, options.url, options.parts, options.rows, rounds))
+    sinks = options.sinks or SINKS
+    if not set(sinks) <= set(SINKS):
+        parser.error(f"expected sinks of {', '.join(SINKS)}, got {', '.join(sinks)}")
+    if SinkKind.DELTA in sinks:
+        rows += [measure_delta(held, options.parts, options.rows, options.rounds) for held in options.held]
+    if SinkKind.SQL in sinks:
+        rows.append(measure_sql(options.url, options.parts, options.rows, 1 if options.url else options.rounds))
     write_table(options.into, BEGIN, END, f"{machine}\n\n{format_table(head, rows)}\n")
 
 

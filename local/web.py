@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 LIMIT = 10  # seconds for an answer
 
@@ -38,14 +38,15 @@ def get(url: str) -> Answer:
     return _ask(url, None)
 
 
-def post(url: str) -> Answer:
-    """The same for a POST without a body."""
-    return _ask(url, b"")
+def post(url: str, document: object = None) -> Answer:
+    """The same for a POST, with a *document* as JSON or without a body."""
+    return _ask(url, b"" if document is None else json.dumps(document).encode())
 
 
 def _ask(url: str, body: bytes | None) -> Answer:
+    request = Request(url, body, {"Content-Type": "application/json"} if body else {})  # noqa: S310
     try:
-        with _opener.open(url, data=body, timeout=LIMIT) as response:
+        with _opener.open(request, timeout=LIMIT) as response:
             return Answer(response.status, response.headers.get("Server", ""), response.read())
     except HTTPError as error:
         with error:

@@ -71,6 +71,14 @@ def build_dictionary(texts: Sequence[str]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(build_numbers(indices), build_strings(list(codes)))
 
 
+def are_finite(numbers: np.ndarray) -> bool:
+    """Whether all numbers of a float64[n] are finite: by their sum, which needs no mask."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(numbers.sum()):
+            return True
+    return bool(np.isfinite(numbers).all())  # a sum of finite numbers may overflow
+
+
 def view_numbers(array: pa.Array) -> np.ndarray:
     """Numbers without nulls, without a copy; truth values copied. Arrow's own `to_numpy` would import pandas."""
     if pa.types.is_boolean(array.type):

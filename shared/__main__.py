@@ -12,11 +12,11 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 
-from shared.api import sinks
 from shared.config import settings
 from shared.contract.errors import FleetError
 from shared.contract.publishing.sinks import SinkKind
 from shared.control import maintenance
+from shared.publishing import published_range
 
 from . import bootstrap
 
@@ -50,21 +50,19 @@ def _rebuild() -> None:
     now = datetime.now(UTC)
     plane = bootstrap.build_control_plane(settings.load_settings())
     count = 0
-    runs = maintenance.rebuild_ledger(plane.ledger, plane.work, plane.predictions, plane.planner, now)
-    for run in runs:
+    for run in maintenance.rebuild_ledger(plane.publisher, plane.predictions, plane.planner, now):
         count += 1
-        plane.publisher.offer_restored_run(run.id, now)
         print(f"{run.id}: {run.phase}, {run.tally.scored} of {run.models} models scored")
     maintenance.restore_sinks(plane.sinks, plane.work)
     print(f"{count} runs restored")
 
 
 def _publish(options: argparse.Namespace) -> None:
-    services = bootstrap.build_control_plane(settings.load_settings()).services
-    body = sinks.AskedPublications(options.start, options.end, options.sinks, options.again)
-    ranges = sinks.parse_ranges(body, services)
-    sinks.request_publications(services, ranges, datetime.now(UTC), again=options.again)
+    plane = bootstrap.build_control_plane(settings.load_settings())
+    kinds = [sink.kind for sink in plane.options.sinks]
+    ranges = published_range.parse_ranges(options.start, options.end, options.sinks, kinds)
     for entry in ranges:
+        plane.ledger.add_request(entry.make_request(datetime.now(UTC), again=options.again))
         span = f"{entry.span.start:%Y-%m-%d %H:%M} to {entry.span.end:%Y-%m-%d %H:%M} UTC"
         print(f"{entry.sink}: requested, runs from {span}; the next ticks publish them (GET /api/sinks)")
 

@@ -29,6 +29,7 @@ class Receiver:
     requests: list[Received] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
+    retry_after: str = "7"
     before_answer: Callable[[], None] = lambda: None  # called once something is taken
 
     @property
@@ -63,7 +64,7 @@ def run_receiver() -> Iterator[Receiver]:
             if status // 100 == 2:
                 receiver.before_answer()
             self.send_response(status)
-            self.send_header("Retry-After", "7")
+            self.send_header("Retry-After", receiver.retry_after)
             self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -21,13 +21,12 @@ from shared.contract.publishing.documents import (
     PublishingManifest,
     PublishingReport,
 )
-from shared.contract.publishing.sinks import CHUNK, SinkKind, SinkReason, make_publishing_run
+from shared.contract.publishing.sinks import ATTEMPT, CHUNK, SinkKind, SinkReason, make_publishing_run
 from shared.contract.report import Progress
 from shared.contract.version import VERSION
 
 from .options import name_option
 
-ATTEMPT = 1  # of a publishing job, which has one
 STOPS = (SinkReason.UNAVAILABLE, SinkReason.DENIED)  # the next run would wait as long for the same
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ def open_sink(
 
 
 def publish_items(manifest: PublishingManifest, work: Container, connect: Callable[[], Sink]) -> None:
-    """Give each item to the sink until it does not answer or denies one, and write the report of those."""
+    """Give one item after the other to the sink, up to a result of STOPS, and write the report of all results."""
     run_id = make_publishing_run(manifest.sink, manifest.number)
     log.info("sink=%s job %s: %s runs", manifest.sink, manifest.number, len(manifest.items))
     started = time.monotonic()

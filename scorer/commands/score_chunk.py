@@ -24,6 +24,7 @@ from scorer.packs.fetch import Stores, make_refusals
 from scorer.packs.pack import EMPTY
 from scorer.predictions.outcome import ModelOutcome
 from scorer.predictions.part_files import Parts
+from scorer.processes import keep_freed_memory
 from scorer.readings import source
 from scorer.readings.device_readings import Readings
 from scorer.readings.projection import EVERYTHING, Projection
@@ -79,6 +80,7 @@ def run_attempt(
     *storage* is a connection string, for stores without managed identity; *cores* is how many cores to use.
     """
     options = options or AttemptOptions()
+    keep_freed_memory()
     started = datetime.now(UTC)
     with name_option("--manifest"):
         container_url, name = split_url(manifest_url)

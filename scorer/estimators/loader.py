@@ -15,9 +15,10 @@ from typing import Any
 from scorer.errors import Unscorable
 from scorer.families import judging, registry, training
 from scorer.families.isolation_forest import ScoringRule
+from scorer.library_versions import UNKNOWN, get_installed_version
 from scorer.model_files.companions import read_content
 from scorer.model_files.content import ModelContent, Threshold
-from scorer.model_files.reader import SIZE_LIMIT
+from scorer.model_files.file_formats import SIZE_LIMIT
 from shared.contract.domain import Task
 from shared.contract.reasons import Reason
 
@@ -66,7 +67,7 @@ def judge_model(
     content = read_content(data, companions or {}, size_limit)
     judged = judging.judge_content(content)
     made_by = judged.packed.made_by
-    return JudgedModel(content, judged.features, made_by if made_by != registry.get_installed_version() else "")
+    return JudgedModel(content, judged.features, made_by if made_by != get_installed_version() else "")
 
 
 def build_model(judged: JudgedModel) -> FittedModel:
@@ -107,9 +108,9 @@ def build_model(judged: JudgedModel) -> FittedModel:
 def _explain_error(made_by: str, error: Exception) -> Unscorable:
     """Why no object could be made of a file: it is of another version, or broken."""
     message = f"{type(error).__name__}: {error}"[:300]
-    if made_by in ("", registry.UNKNOWN):
+    if made_by in ("", UNKNOWN):
         return Unscorable(Reason.UNREADABLE_MODEL, f"its parts contradict each other: {message}")
-    installed = registry.get_installed_version()
+    installed = get_installed_version()
     return Unscorable(
         Reason.INCOMPATIBLE_MODEL, f"made by scikit-learn {made_by}, which {installed} cannot read: {message}"
     )

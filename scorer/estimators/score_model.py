@@ -10,8 +10,8 @@ import warnings
 import numpy as np
 
 from scorer.errors import Unscorable
-from scorer.families.registry import UNKNOWN
-from scorer.model_files.reader import SIZE_LIMIT
+from scorer.library_versions import UNKNOWN
+from scorer.model_files.file_formats import SIZE_LIMIT
 from scorer.predictions.outcome import ModelOutcome, get_changed_etag
 from scorer.predictions.rows import Predictions
 from scorer.readings.device_readings import Readings

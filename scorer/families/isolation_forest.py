@@ -25,6 +25,7 @@ from .trees.nodes import SAMPLES, join_nodes
 MOST_NODES = 2**22  # of all trees of one model: 80 MiB here; a larger forest is not packed
 DEEPEST = 64  # scikit-learn grows them to log2(max_samples) levels
 
+_CLOSE = 1e-12  # of path lengths, absolute and relative
 _BEHAVIOURS = ((0, 20), (0, 21))  # releases with `behaviour`; the first ones with `offset_`
 
 
@@ -120,13 +121,14 @@ def read_trees(state: dict[str, Any], rule: ScoringRule) -> Trees | None:
         raise ValueError("a leaf without samples")
     if int(state["_max_samples"]) < 1:
         raise ValueError("_max_samples is below 1")
-    path_lengths = depth + compute_average_path(samples, is_first=rule.is_first)
+    path_lengths = depth + _compute_average_paths(samples, is_first=rule.is_first)
     normal = float(compute_average_path(np.array(int(state["_max_samples"]))))
     _check_lengths(state, path_lengths[leaf], sizes, leaf)
     if not normal:  # one sample a tree; scikit-learn then calls the mean depth 1
         path_lengths, normal = np.ones(len(leaf)), 1.0
     threshold = np.where(leaf, path_lengths, nodes.fields["threshold"])
-    integers = np.concatenate((roots, feature, nodes.left, nodes.right)).astype(np.int32)
+    parts = (roots, feature, nodes.left, nodes.right)
+    integers = np.concatenate(parts, dtype=np.int32, casting="unsafe")
     return Trees(len(tree_states), n_features, normal, integers, threshold)
 
 
@@ -140,6 +142,15 @@ def compute_average_path(samples: np.ndarray, *, is_first: bool = False) -> np.n
     if is_first:
         return np.where(samples <= 1, 1.0, mean)
     return np.where(samples <= 1, 0.0, np.where(samples == 2, 1.0, mean))  # noqa: PLR2004  # the formula's own cases
+
+
+def _compute_average_paths(samples: np.ndarray, *, is_first: bool) -> np.ndarray:
+    """The same of many nodes, whose numbers of samples repeat."""
+    largest = int(samples.max())
+    if largest >= len(samples) or samples.min() < 0:
+        return compute_average_path(samples, is_first=is_first)
+    lengths: np.ndarray = compute_average_path(np.arange(largest + 1), is_first=is_first)[samples]
+    return lengths
 
 
 def _map_features(
@@ -186,7 +197,7 @@ def _check_lengths(state: dict[str, Any], path_lengths: np.ndarray, sizes: np.nd
         if len(tables) != len(sizes) or any(len(t) != size for t, size in zip(tables, sizes, strict=True)):
             raise ValueError("its stored path lengths are not one for each node")
     kept_lengths = np.concatenate(steps)[leaf] + np.concatenate(means)[leaf] - 1.0
-    if not np.allclose(kept_lengths, path_lengths, rtol=1e-12, atol=1e-12):
+    if not (np.abs(kept_lengths - path_lengths) <= _CLOSE + _CLOSE * path_lengths).all():
         raise ValueError("its stored path lengths are not those of its trees")
 
 

@@ -62,7 +62,9 @@ def judge_content(content: ModelContent) -> JudgedContent:
         packed = replace(packed, predicted=replace(packed.predicted, classes=classes))
     if bundle.threshold or is_cast:
         packed = registry.make_kept(packed.features, packed.made_by)
-    return JudgedContent(replace(packed, features=(*features, *target)), features, count)
+    if packed.features != (*features, *target):
+        packed = replace(packed, features=(*features, *target))
+    return JudgedContent(packed, features, count)
 
 
 def _choose_features(content: ModelContent, own: tuple[str, ...], count: int | None) -> tuple[str, ...]:

@@ -6,14 +6,13 @@ that is safe and of no packed family is KEPT: scikit-learn scores it, in the san
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from scorer.errors import NO_MODEL, Unscorable
+from scorer.library_versions import UNKNOWN, get_installed_version
 from scorer.model_files import parsed
 from scorer.model_files.estimator_kinds import BOOSTERS, TASKS
 from scorer.model_files.parsed import PIPELINE, ParsedObject
@@ -34,7 +33,6 @@ _SGD = "sklearn.linear_model._stochastic_gradient.SGDOneClassSVM"
 _ENVELOPE = "sklearn.covariance._elliptic_envelope.EllipticEnvelope"
 _FOREST = "sklearn.ensemble._iforest.IsolationForest"
 _NEIGHBOURS = "sklearn.neighbors._lof.LocalOutlierFactor"
-UNKNOWN = "unknown"  # the version of a file that does not say one
 _VERSION = re.compile(r"\d{1,4}(\.[0-9a-z+-]{1,12}){1,4}")
 
 
@@ -53,12 +51,6 @@ def pack_model(model: ParsedObject) -> Packed:
         raise _make_missing(str(error.args[0]), made_by) from error
     except (AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise Unscorable(Reason.UNREADABLE_MODEL, f"its parts contradict each other: {error}"[:300]) from error
-
-
-@cache
-def get_installed_version() -> str:
-    """The installed version of scikit-learn, without importing it."""
-    return importlib.metadata.version("scikit-learn")
 
 
 def get_task(model: ParsedObject) -> Task:
@@ -85,11 +77,15 @@ def _read_version(model: ParsedObject) -> str:
 
     Boosters are of other libraries, whose releases their readers know.
     """
-    parts = [part for part in (model, parsed.get_last_step(model)) if type(part) is ParsedObject]
-    states = [part.state for part in parts if part.kind not in BOOSTERS]
-    versions = [state.get("_sklearn_version") for state in states]
-    releases = [text if type(text) is str and _VERSION.fullmatch(text) else UNKNOWN for text in versions]
-    return next((version for version in releases if version != get_installed_version()), get_installed_version())
+    installed = get_installed_version()
+    for part in (model, parsed.get_last_step(model)):
+        if type(part) is ParsedObject and part.kind not in BOOSTERS:
+            text = part.state.get("_sklearn_version")
+            if type(text) is not str or (text != installed and not _VERSION.fullmatch(text)):
+                return UNKNOWN
+            if text != installed:
+                return text
+    return installed
 
 
 def _make_missing(name: str, made_by: str) -> Unscorable:
@@ -115,8 +111,8 @@ def _list_steps(model: ParsedObject) -> list[ParsedObject]:
         )
     steps = [step for _, step in model.state["steps"]] if model.kind == PIPELINE else [model]
     for part in steps:
-        is_fittable = type(part) is ParsedObject and part.kind in (*SCALERS, detector.kind)
-        if is_fittable and not any(name.endswith("_") and name[:2] != "__" for name in part.state):
+        is_fittable = type(part) is ParsedObject and (part.kind == detector.kind or part.kind in SCALERS)
+        if is_fittable and not any(name[-1:] == "_" and name[:2] != "__" for name in part.state):
             raise Unscorable(Reason.UNFITTED_MODEL, f"this {_shorten_kind(part.kind)} was never fitted")
     return steps
 
@@ -146,9 +142,9 @@ def _pack_steps(model: ParsedObject, steps: list[Any], made_by: str) -> Packed:
     numeric = (body.intercept, body.gamma, body.coef0, body.degree)
     head = (scaler.mode, scaler.low, scaler.high, *numeric, body.count, body.border)
     numbers = np.concatenate((head, scaler.shift, scaler.scale, *body.numbers), dtype=np.float64)
-    if not np.isfinite(numbers[3:]).all():
+    if np.count_nonzero(np.isfinite(numbers[3:])) < len(numbers) - 3:
         raise ValueError("it holds a number that is not finite")
-    if scaler.mode == 1 and not scaler.scale.all():
+    if scaler.mode == 1 and np.count_nonzero(scaler.scale) < n_features:
         raise ValueError("scale_ holds a zero")
     if features and len(features) != n_features:
         raise ValueError(f"feature_names_in_ has {len(features)} names for {n_features} features")

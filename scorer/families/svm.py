@@ -27,7 +27,7 @@ def read_one_class_svm(state: dict[str, Any]) -> Body | None:
     if vectors.size > MOST_NUMBERS:
         return None
     coefficients = read_array(state, "_dual_coef_", (1, count))
-    if not (read_array(state, "dual_coef_", (1, count)) == coefficients).all():
+    if np.count_nonzero(read_array(state, "dual_coef_", (1, count)) != coefficients):
         raise ValueError("dual_coef_ and _dual_coef_ differ")
     read_array(state, "support_", (count,))
     check_numeric("support_vectors_", vectors)

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ROW_MULTIPLE = 16  # compiled kernels pad rows to a multiple of this: two registers of AVX-512
+BLOCK = 128  # rows that they take at once; their features fit into the first-level cache
+TILE = 4  # support vectors that products take together
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

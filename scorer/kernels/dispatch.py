@@ -1,18 +1,16 @@
 """The arithmetic of all packed models at once: scores and labels as scikit-learn gives them, without scikit-learn.
 
-Knows numbers only, no files and no ids. `numba_backend` does the work where numba works, `numpy_backend` where it does
-not; both give the same results. A score depends on its model and its row only: not on the models beside it, nor
-on the number of threads.
+Knows numbers only, no models' files and no ids. `native` does the work with what numba has compiled, `numpy_backend`
+where numba does not work; both give the same results. A score depends on its model and its row only: not on the models
+beside it, nor on the number of threads.
 """
 
 from __future__ import annotations
 
 import importlib
 import logging
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from types import ModuleType
 
 import numpy as np
@@ -27,13 +25,15 @@ _BLOCKS = 8  # for each core: so that cores do not wait long for the last block
 _STEP = 20  # cost of a support vector for a row beyond its features, in units of a feature
 _WALK = 60  # cost of a tree for a row, in the same unit
 
+_NO_NUMBA = "kernels=numpy, at a quarter of the speed: numba cannot be used here: %s"
+
 _chosen: dict[str, ModuleType] = {}  # one entry at most: the backend in use, by name
 
 log = logging.getLogger(__name__)
 
 
 def choose_backend(name: str = "") -> str:
-    """Use the backend "numba" or "numpy"; "" takes numba where it works. Returns the name of the backend in use.
+    """Use the backend "numba" or "numpy"; "" takes numba's compiled kernels where they work. Returns the one in use.
 
     Raises Misconfigured for another name, and where "numba" is named and does not work.
     """
@@ -42,40 +42,50 @@ def choose_backend(name: str = "") -> str:
     _chosen.clear()
     if name != "numpy":
         try:
-            with _hide_scipy():
-                _chosen["numba"] = importlib.import_module(".numba_backend", __package__)
+            backend = _import_compiled()
+            backend.load_kernel(backend.SCORE_MODELS)
+            _chosen["numba"] = backend
         except Exception as error:
             if name == "numba":
                 raise Misconfigured(f"KERNELS=numba, but numba cannot be used here: {error}") from error
-            log.warning("kernels=numpy, at a quarter of the speed: numba cannot be used here: %s", error)
+            log.warning(_NO_NUMBA, error)
     if not _chosen:
         _chosen["numpy"] = importlib.import_module(".numpy_backend", __package__)
     return get_backend()
 
 
 def compile_kernels(name: str = "") -> None:
-    """Choose a backend as `choose_backend`, and compile all its kernels into numba's cache, if they are not in it."""
-    choose_backend(name)
-    _import_steps()
+    """Choose a backend as `choose_backend`, and keep the machine code of all its kernels, where none is kept.
+
+    NUMBA_CPU_NAME may name a processor that this machine cannot run the code of.
+    """
+    if name != "numpy":
+        try:
+            _import_compiled().compile_kernels()
+        except Exception as error:
+            if name == "numba":
+                raise Misconfigured(f"KERNELS=numba, but numba cannot be used here: {error}") from error
+            log.warning(_NO_NUMBA, error)
 
 
-def _import_steps() -> ModuleType:
-    """The kernels of chains of steps, which take a third of a second to load: only where there is such a model."""
-    with _hide_scipy():
-        return importlib.import_module(".numba_steps" if get_backend() == "numba" else ".numpy_steps", __package__)
+def _import_compiled() -> ModuleType:
+    return importlib.import_module(".native.backend", __package__)
 
 
-@contextmanager
-def _hide_scipy() -> Iterator[None]:
-    """Keep numba from importing SciPy, for matrix products that these kernels do not use: 0.25 s on each node."""
-    hidden = "scipy" not in sys.modules
-    if hidden:
-        sys.modules["scipy"] = None  # type: ignore[assignment]  # Python's own way to mark a module as absent
-    try:
-        yield
-    finally:
-        if hidden:
-            del sys.modules["scipy"]
+def _choose_predict() -> Callable[[Batch, np.ndarray, int, int, np.ndarray, np.ndarray], None]:
+    """The kernel of chains of steps: loaded, or compiled in ten seconds, only where there is such a model."""
+    if get_backend() == "numba":
+        backend = _chosen["numba"]
+        try:
+            backend.load_kernel(backend.PREDICT_MODELS)
+        except Exception as error:  # noqa: BLE001  # no file for this kernel, and no numba
+            log.warning(_NO_NUMBA, error)
+        else:
+            predict: Callable[..., None] = backend.predict_models
+            return predict
+    from .numpy_steps import predict_models
+
+    return predict_models
 
 
 def get_backend() -> str:
@@ -110,13 +120,12 @@ def predict_batch(batch: Batch, n_outputs: np.ndarray, cores: int) -> tuple[np.n
     totals = batch.n_rows * n_outputs
     output_index = np.cumsum(totals) - totals
     outputs, labels = np.empty(int(totals.sum())), np.empty(int(batch.n_rows.sum()), np.int32)
-    kernels = _import_steps()
+    predict_models = _choose_predict()
     ends = _split_evenly(_estimate_steps(batch), cores)
     with ThreadPoolExecutor(cores) as pool:  # the kernels release the GIL
         bounds = zip([0, *ends[:-1]], ends, strict=True)
         for future in [
-            pool.submit(kernels.predict_models, batch, output_index, begin, end, outputs, labels)
-            for begin, end in bounds
+            pool.submit(predict_models, batch, output_index, begin, end, outputs, labels) for begin, end in bounds
         ]:
             future.result()
     return outputs, labels

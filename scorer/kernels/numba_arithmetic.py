@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numba_cache import njit
+from .numba_compiler import njit
 
 LOG2E = 1.4426950408889634
 _MAGIC = 1.5 * 2.0**52 + 1023.0  # added to t, it leaves round(t) + 1023, the bits of an exponent, in the lowest bits
@@ -24,8 +24,13 @@ fast = njit(error_model="numpy", nogil=True, fastmath=_FAST)
 @fast
 def exp2(t: float) -> float:
     """2 ** t to 2e-15 of itself, exactly 1 at 0, 0 below -1023, inf above 1024, NaN for NaN; it can be vectorised."""
+    return exp2_negative(1024.0 if t > 1024.0 else t)  # noqa: FURB136  # min() loses NaN
+
+
+@fast
+def exp2_negative(t: float) -> float:
+    """`exp2` for t up to 1024, as every negative one is: two instructions less."""
     t = -1023.0 if t < -1023.0 else t  # noqa: FURB136  # max() loses NaN
-    t = 1024.0 if t > 1024.0 else t  # noqa: FURB136
     shifted = t + _MAGIC
     f = t - (shifted - _MAGIC)  # -0.5 .. 0.5
     # (2 ** f - 1) / f, interpolated at Chebyshev nodes
@@ -49,7 +54,7 @@ def add_rbf(total, distance, z, coef, vectors, g, n_padded):  # noqa: C901, PLR0
     """total[row] += coef * 2 ** (g * |row - vector| ** 2), for one vector after the other.
 
     A loop for each small number of features: only a sum that is written out stays in registers and is vectorised
-    over the rows.
+    over the rows. g is at most 0.
     """
     n, n_features = len(coef), len(z)
     z0, z1, z2, z3 = z[0], z[min(1, n_features - 1)], z[min(2, n_features - 1)], z[min(3, n_features - 1)]
@@ -58,31 +63,31 @@ def add_rbf(total, distance, z, coef, vectors, g, n_padded):  # noqa: C901, PLR0
             c, s0 = coef[j], vectors[j]
             for r in range(n_padded):
                 a = z0[r] - s0
-                total[r] += c * exp2(g * (a * a))
+                total[r] += c * exp2_negative(g * (a * a))
     elif n_features == 2:
         for j in range(n):
             c, s0, s1 = coef[j], vectors[2 * j], vectors[2 * j + 1]
             for r in range(n_padded):
                 a, b = z0[r] - s0, z1[r] - s1
-                total[r] += c * exp2(g * (a * a + b * b))
+                total[r] += c * exp2_negative(g * (a * a + b * b))
     elif n_features == 3:
         for j in range(n):
             c, s0, s1, s2 = coef[j], vectors[3 * j], vectors[3 * j + 1], vectors[3 * j + 2]
             for r in range(n_padded):
                 a, b, d = z0[r] - s0, z1[r] - s1, z2[r] - s2
-                total[r] += c * exp2(g * (a * a + b * b + d * d))
+                total[r] += c * exp2_negative(g * (a * a + b * b + d * d))
     elif n_features == 4:
         for j in range(n):
             c, s0, s1, s2, s3 = coef[j], vectors[4 * j], vectors[4 * j + 1], vectors[4 * j + 2], vectors[4 * j + 3]
             for r in range(n_padded):
                 a, b, d, e = z0[r] - s0, z1[r] - s1, z2[r] - s2, z3[r] - s3
-                total[r] += c * exp2(g * (a * a + b * b + d * d + e * e))
+                total[r] += c * exp2_negative(g * (a * a + b * b + d * d + e * e))
     else:
         for j in range(n):
             square_distances(distance, z, vectors[j * n_features : (j + 1) * n_features], n_padded)
             c = coef[j]
             for r in range(n_padded):
-                total[r] += c * exp2(g * distance[r])
+                total[r] += c * exp2_negative(g * distance[r])
 
 
 @fast

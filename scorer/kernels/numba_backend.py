@@ -1,12 +1,11 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, misc, attr-defined"
-# ruff: noqa: ANN001, ANN202, PLR0913, PLR0917, PLR2004
+# ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917, PLR2004
 # The reason for both lines: numba infers the types of its functions, takes arrays and no dataclasses, compiles numbers
 # to constants of the machine code, and ships no types of its own.
 """The kernels as numba compiles them: one pass over a model, in registers and the first-level cache.
 
-An import of this module costs the import of numba (0.3 s) and the compilation, or reading its cache: in
-NUMBA_CACHE_DIR, or else beside this file. The code is compiled for a level of x86-64, not for one machine, so that a
-cache made on one node serves another. Nothing here imports scikit-learn.
+Imported only to compile, by `numba_compiler`: an import costs that of numba (0.3 s), and compiling takes seconds.
+`native` keeps the machine code and calls it. Nothing here imports scikit-learn.
 
 Support vectors are taken one after the other, and rows side by side. So the terms of a score are added in libsvm's own
 order, whatever the width of the machine's registers, and a tie stays a tie: where a sensor is stuck, every support
@@ -16,16 +15,21 @@ vector equals the reading, and the score is exactly 0.
 from __future__ import annotations
 
 import numpy as np
-from numba import boolean, float64, int8, int32, int64, types, void
 
 from scorer.families.base import BORDER, COUNT, HEAD, Family
 
-from .batch import Batch
+from .batch import BLOCK, ROW_MULTIPLE, TILE
 from .numba_arithmetic import LOG2E, add_rbf, compute_tanh, dot_rows, exp2, plain, raise_power
-from .numba_cache import compile_kernel, mark_readonly
-
-ROW_MULTIPLE = 16  # rows are padded to a multiple of this: two registers of AVX-512
-BLOCK = 128  # rows that are taken at once; their features fit into the first-level cache
+from .numba_products import (
+    LEAST_FEATURES,
+    TOLERANCE,
+    add_rbf_products,
+    bound_error,
+    find_doubtful,
+    find_largest_square,
+    square_rows,
+    sum_absolute,
+)
 
 
 @plain
@@ -60,6 +64,32 @@ def _init_totals(total, z, n_features, n_padded):
         x = z[f]
         for r in range(n_padded):
             total[r] += x[r] - x[r]
+
+
+@plain
+def _add_rbf(total, scratch, z, coef, vectors, head, n_padded):
+    """total[row] += coef * exp(-gamma * |row - vector| ** 2): by products, but by differences where these may matter.
+
+    Each row for itself, so that its score does not depend on the rows beside it.
+    """
+    g, n_features, coef_sum = -head[4] * LOG2E, len(z), sum_absolute(coef)
+    largest = find_largest_square(vectors, n_features) if n_features >= LEAST_FEATURES else np.inf
+    limit = TOLERANCE * max(1.0, abs(head[3]))
+    if not bound_error(coef_sum, len(coef), n_features, g, largest, largest) <= limit:
+        add_rbf(total, scratch, z, coef, vectors, g, n_padded)
+        return
+    squares, exact, is_doubtful = scratch[:n_padded], scratch[BLOCK : BLOCK + n_padded], scratch[2 * BLOCK : 3 * BLOCK]
+    dots = scratch[3 * BLOCK : 3 * BLOCK + TILE * n_padded]
+    for r in range(n_padded):
+        exact[r] = total[r]
+    square_rows(squares, z, n_padded)
+    add_rbf_products(total, dots, squares, z, coef, vectors, g, n_padded)
+    if find_doubtful(
+        is_doubtful, total[:n_padded], squares, largest, coef, coef_sum, n_features, g, head[3], head[BORDER]
+    ):
+        add_rbf(exact, dots, z, coef, vectors, g, n_padded)
+        for r in range(n_padded):
+            total[r] = exact[r] if is_doubtful[r] > 0.0 else total[r]
 
 
 @plain
@@ -106,26 +136,38 @@ def _add_envelope(total, product, z, location, precision, n_padded):
 
 
 @plain
-def _score_forest(total, z, integers, body, normal, trees, n_rows):
-    """total[row] = -(2 ** -(mean depth / normal)); rows as float32, as in scikit-learn's trees."""
+def _score_forest(total, node_of, z, integers, body, normal, trees, n_padded):
+    """total[row] = -(2 ** -(mean depth / normal)); rows as float32, as in scikit-learn's trees.
+
+    All rows of a block take a step at once, until each is at a leaf: without a branch, whose outcome no processor can
+    guess, and with 32-bit indices, so that the reads become gathers of whole registers. A padding row walks too.
+    """
     n_features = len(z)
     for f in range(n_features):
         x = z[f]
-        for r in range(n_rows):
+        for r in range(n_padded):
             x[r] = np.float64(np.float32(x[r]))
     nodes = (len(integers) - trees) // 3
     feature, left_child, right_child = integers[trees:], integers[trees + nodes :], integers[trees + 2 * nodes :]
-    for r in range(n_rows):
+    for r in range(n_padded):
         total[r] = 0.0
     for t in range(trees):
         root = integers[t]
-        for r in range(n_rows):
-            node = root
-            while feature[node] >= 0:
-                node = left_child[node] if z[feature[node], r] <= body[node] else right_child[node]
-            total[r] += body[node]
+        for r in range(n_padded):
+            node_of[r] = root
+        n_moving = 1
+        while n_moving > 0:
+            n_moving = 0
+            for r in range(n_padded):
+                node = node_of[r]
+                f = feature[node]
+                below = left_child[node] if z[max(f, 0), r] <= body[node] else right_child[node]
+                node_of[r] = below if f >= 0 else node
+                n_moving += f >= 0
+        for r in range(n_padded):
+            total[r] += body[node_of[r]]
     scale = trees * normal
-    for r in range(n_rows):
+    for r in range(n_padded):
         total[r] = -exp2(-(total[r] / scale if scale != 0.0 else 1.0))
 
 
@@ -134,12 +176,12 @@ _ENVELOPE = int(Family.ENVELOPE)
 
 
 @plain
-def _score_block(family, total, scratch, z, head, body, integers, n_features, n_rows, n_padded):
+def _score_block(family, total, scratch, z, head, body, integers, n_features, n_padded):
     """total[row] = the score without its intercept; z holds the scaled rows, and one more row for an envelope."""
     n = int(head[COUNT])
     _init_totals(total, z, n_features, n_padded)
     if family == _RBF:
-        add_rbf(total, scratch, z[:n_features], body[:n], body[n:], -head[4] * LOG2E, n_padded)
+        _add_rbf(total, scratch, z[:n_features], body[:n], body[n:], head, n_padded)
     elif family == _POLY:
         _add_poly(total, scratch, z[:n_features], body[:n], body[n:], head[4], head[5], int(head[6]), n_padded)
     elif family == _SIGMOID:
@@ -151,13 +193,14 @@ def _score_block(family, total, scratch, z, head, body, integers, n_features, n_
     elif family == _ENVELOPE:
         _add_envelope(total, scratch, z, body[:n_features], body[n_features:], n_padded)
     else:
-        _score_forest(total, z[:n_features], integers, body, head[4], n, n_rows)
+        _score_forest(total, scratch.view(np.int32), z[:n_features], integers, body, head[4], n, n_padded)
 
 
-def _score_models(
+def score_models(
     begin, end, family, strict, n_features, number_index, numbers, integer_index, integer_count, integers,
     layout, layouts, first, n_rows, out, values, z, scratch, total, scores, anomalies,
 ):  # fmt: skip
+    """Write the scores and labels of the models begin..end of a `Batch`; z, scratch and total are places to work in."""
     for i in range(begin, end):
         w, offset = n_features[i], number_index[i]
         head, shift, scale = (
@@ -173,30 +216,8 @@ def _score_models(
             count = min(BLOCK, n_rows[i] - start)
             n_padded = (count + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE
             _scale_rows(z, values, layouts[layout[i]], first[i] + start, count, n_padded, head, shift, scale)
-            _score_block(family[i], total, scratch, z, head, body, model_integers, w, count, n_padded)
+            _score_block(family[i], total, scratch, z, head, body, model_integers, w, n_padded)
             for r in range(count):
                 score = total[r] + head[3]
                 scores[out[i] + start + r] = score
                 anomalies[out[i] + start + r] = score <= head[BORDER] if strict[i] else score < head[BORDER]
-
-
-_NUMBERS, _INDICES, _SMALL, _SCRATCH = mark_readonly(float64), mark_readonly(int64), mark_readonly(int32), float64[::1]
-_SIGNATURE = void(
-    int64, int64, mark_readonly(int8), mark_readonly(boolean), _SMALL, _INDICES, _NUMBERS, _INDICES, _INDICES,
-    _SMALL, _SMALL, mark_readonly(int32, 2), _INDICES, _INDICES, _INDICES, mark_readonly(float64, 2),
-    types.Array(float64, 2, "C"), _SCRATCH, _SCRATCH, _SCRATCH, boolean[::1],
-)  # fmt: skip
-
-
-_compiled = compile_kernel(_score_models, _SIGNATURE)
-
-
-def run_kernels(batch: Batch, begin: int, end: int, scores: np.ndarray, anomalies: np.ndarray) -> None:
-    """Write the scores and labels of the models begin..end. Other calls may run at the same time, on other models."""
-    scratch, total = np.empty(BLOCK), np.empty(BLOCK)
-    z = np.empty((batch.layouts.shape[1] + 1, BLOCK))
-    _compiled(
-        begin, end, batch.family, batch.strict, batch.n_features, batch.number_index, batch.numbers,
-        batch.integer_index, batch.integer_count, batch.integers, batch.layout, batch.layouts,
-        batch.first, batch.n_rows, batch.out, batch.values, z, scratch, total, scores, anomalies,
-    )  # fmt: skip

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, misc, attr-defined"
-# ruff: noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0917, PLR1714, SIM109
+# ruff: noqa: ANN001, ANN201, ANN202, C901, PLR0912, PLR0913, PLR0917, PLR1714, SIM109
 # The reason for both lines: see numba_backend.
 """Models that predict, as numba compiles them: chains of steps; the layout is in families/steps.py.
 
@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import boolean, float64, int32, int64, types, void
 
-from scorer.families.neighbours import FLOAT_SCRATCH, INTEGER_SCRATCH
 from scorer.families.steps import (
     HEAD_INTEGERS,
     KIND,
     LABEL_RULE,
     LINK,
-    MOST_COLUMNS,
     N_COLUMNS,
     N_INTEGERS,
     N_NUMBERS,
@@ -31,13 +28,11 @@ from scorer.families.steps import (
     StepKind,
 )  # fmt: skip
 
-from .batch import Batch
+from .batch import BLOCK, ROW_MULTIPLE
 from .numba_arithmetic import LOG2E, add_rbf, compute_tanh, dot_rows, exp2, plain, raise_power
-from .numba_backend import BLOCK, ROW_MULTIPLE
-from .numba_cache import compile_kernel, mark_readonly
-from .numba_columns import count_votes, curve_column, find_median, find_nearest, score_gaussian, sum_matern
-from .numba_neighbours.results import find_neighbours
 from .numba_outputs import choose_label, link_row
+from .numba_parts.columns import count_votes, curve_column, find_median, find_nearest, score_gaussian, sum_matern
+from .numba_parts.neighbour_results import find_neighbours
 from .numba_trees import run_trees
 
 (
@@ -209,10 +204,11 @@ def _run_steps(
     return z
 
 
-def _predict_models(
+def predict_models(
     begin, end, n_features, number_index, numbers, integer_index, integers, layout, layouts, first, n_rows, out,
     output_index, values, z, other, scratch, leaf, floats, places, is_large, outputs, labels,
 ):  # fmt: skip
+    """Write the outputs and labels of the models begin..end of a `Batch`; z to is_large are places to work in."""
     for i in range(begin, end):
         head = integers[integer_index[i] : integer_index[i] + HEAD_INTEGERS]
         model_integers = integers[integer_index[i] : integer_index[i] + head[N_INTEGERS]]
@@ -240,32 +236,3 @@ def _predict_models(
                 if is_large[r]:
                     row[:] = math.nan
                 labels[out[i] + start + r] = choose_label(rule, totals, r, n_totals, row)
-
-
-_NUMBERS, _INDICES, _SMALL, _TABLE = (
-    mark_readonly(float64),
-    mark_readonly(int64),
-    mark_readonly(int32),
-    types.Array(float64, 2, "C"),
-)
-_SIGNATURE = void(
-    int64, int64, _SMALL, _INDICES, _NUMBERS, _INDICES, _SMALL, _SMALL, mark_readonly(int32, 2), _INDICES, _INDICES,
-    _INDICES, _INDICES, mark_readonly(float64, 2), _TABLE, _TABLE, types.Array(types.uint64, 1, "C"), int64[::1],
-    float64[::1], int64[::1], boolean[::1], float64[::1], int32[::1],
-)  # fmt: skip
-_compiled = compile_kernel(_predict_models, _SIGNATURE)
-
-
-def predict_models(
-    batch: Batch, output_index: np.ndarray, begin: int, end: int, outputs: np.ndarray, labels: np.ndarray
-) -> None:
-    """Write the outputs and labels of the models begin..end. Other calls may run at the same time, on other models."""
-    most_columns = int(batch.integers[batch.integer_index[begin:end] + MOST_COLUMNS].max(initial=1))
-    z, other = np.empty((2, most_columns + 1, BLOCK))  # one more for sums of kernels
-    scratch, leaf = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.int64)
-    _compiled(
-        begin, end, batch.n_features, batch.number_index, batch.numbers, batch.integer_index, batch.integers,
-        batch.layout, batch.layouts, batch.first, batch.n_rows, batch.out, output_index, batch.values, z, other,
-        scratch, leaf, np.empty(FLOAT_SCRATCH), np.empty(INTEGER_SCRATCH, np.int64), np.empty(BLOCK, np.bool_), outputs,
-        labels,
-    )  # fmt: skip

@@ -15,8 +15,7 @@ from shared.contract.reasons import Reason
 from . import mlflow_folder, reader
 from .bundle import TARGET, THRESHOLD, THRESHOLD_OF, join_scaler, parse_threshold
 from .content import NO_SIGNATURE, Bundle, ModelContent, Threshold
-from .file_formats import is_skops
-from .reader import SIZE_LIMIT
+from .file_formats import SIZE_LIMIT, is_skops
 from .sidecar import read_sidecar
 
 

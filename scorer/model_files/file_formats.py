@@ -9,6 +9,8 @@ import codecs
 import re
 from enum import StrEnum
 
+SIZE_LIMIT = 256 * 2**20  # bytes of one model, compressed or not
+SIDECAR_LIMIT = 2**20  # bytes of a file that says more of a model
 SAMPLE = 4096  # bytes that decide
 LEAST = 4  # bytes of a text: fewer may be what is left of any format
 SHOWN = 40  # characters in a message

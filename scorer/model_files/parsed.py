@@ -59,7 +59,17 @@ def make_record_dtype(names: list[str], fields: dict[str, Any], size: int) -> np
     if len(names) > FIELDS or any(not isinstance(kind, np.dtype) or kind.kind not in "biuf" for kind, _ in parts):
         raise ValueError("expected fields of numbers")
     kinds, offsets = zip(*parts, strict=True)
-    return np.dtype({"names": names, "formats": list(kinds), "offsets": list(offsets), "itemsize": size})
+    if type(size) is not int or any(type(offset) is not int for offset in offsets):
+        raise ValueError("expected fields at whole numbers")
+    return _join_fields(tuple(names), kinds, offsets, size)
+
+
+@lru_cache(maxsize=64)
+def _join_fields(
+    names: tuple[str, ...], kinds: tuple[np.dtype[Any], ...], offsets: tuple[int, ...], size: int
+) -> np.dtype[Any]:
+    """The same type for each array, so that nothing has to compare two."""
+    return np.dtype({"names": list(names), "formats": list(kinds), "offsets": list(offsets), "itemsize": size})
 
 
 def count_bytes(kind: np.dtype[Any], shape: Any) -> int:

@@ -21,10 +21,9 @@ from .boosters import lightgbm_text, xgboost_file
 from .bundle import read_bundle
 from .content import Bundle
 from .estimator_kinds import ADVICE
-from .file_formats import READ_FORMATS, FileFormat, describe_start, identify_format
+from .file_formats import READ_FORMATS, SIZE_LIMIT, FileFormat, describe_start, identify_format
 from .parsed import ParsedObject
 
-SIZE_LIMIT = 256 * 2**20  # bytes of one model, compressed or not
 _ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")  # of each level: https://www.rfc-editor.org/rfc/rfc1950#section-2.2
 LZMA_MEMORY = 256 * 2**20  # bytes that xz may use for a file; its highest preset uses 65 MiB
 

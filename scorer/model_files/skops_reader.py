@@ -32,13 +32,11 @@ DICTIONARY_LIMIT = 2**26  # bytes that LZMA may use for an entry; its highest pr
 SCHEMA_LIMIT = 32 * 2**20  # bytes of JSON, which takes twenty times as much after parsing
 
 PROTOCOL = 2  # the newest that we read, of skops 0.10 and later
-# The kinds of nodes, and the types that each may name. All others are refused.
 _NUMBERS = ("bool", "bool_", "float32", "float64", "int32", "int64", "ndarray", "str_", "uint32", "uint64", "uint8")
-_VALUES = {
+_VALUES = {  # and below: the kinds of nodes, and the types that each may name. All others are refused
     "BytearrayNode": frozenset({"builtins.bytearray"}),
     "DictNode": frozenset({"builtins.dict"}),
     "DTypeNode": frozenset({"numpy.dtype"}),
-    "JsonNode": frozenset({"builtins.str"}),
     "ListNode": frozenset({"builtins.list"}),
     "NdArrayNode": frozenset(f"numpy.{name}" for name in _NUMBERS),
     "SparseMatrixNode": frozenset({"scipy.sparse._csr.csr_array", "scipy.sparse._csr.csr_matrix"}),
@@ -175,11 +173,11 @@ def _open_compressed(entry: _Entry, content: memoryview) -> Any:
 def _build_value(node: dict[str, Any], archive: _Archive, foreign: list[str]) -> Any:  # noqa: PLR0911  # a case each
     """The value of a node of the schema."""
     loader, kind = node["__loader__"], _get_kind(node)
+    if loader == "JsonNode" and kind == "builtins.str":  # a number or a text, as most nodes are
+        return _parse_text(node["content"])
     if kind not in _VALUES.get(loader, ()):
         return _build_named(node, loader, kind, archive, foreign)
     match loader:
-        case "JsonNode":
-            return _parse_text(node["content"])
         case "BytearrayNode":
             return bytes(_unpack_entry(archive, node["file"]))
         case "NdArrayNode":
@@ -198,6 +196,8 @@ def _build_value(node: dict[str, Any], archive: _Archive, foreign: list[str]) ->
 def _read_items(node: dict[str, Any], archive: _Archive, foreign: list[str]) -> dict[str, Any]:
     """The items of a dict."""
     for key in node["key_types"]["content"]:
+        if key["__class__"] == "str" and key["__module__"] == "builtins" and key["__loader__"] == "TypeNode":
+            continue  # nearly all
         if key["__loader__"] != "TypeNode" or _get_kind(key) not in _KEYS:
             raise _make_untrusted(_get_kind(key))
     return {key: _build_value(item, archive, foreign) for key, item in node["content"].items()}

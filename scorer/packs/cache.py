@@ -11,15 +11,13 @@ import logging
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scorer.errors import Unscorable
 from scorer.families.base import Family, Packed
-from scorer.families.judging import judge_content
-from scorer.model_files.companions import read_content
-from scorer.model_files.content import ModelContent
-from scorer.model_files.reader import SIZE_LIMIT
+from scorer.model_files.file_formats import SIZE_LIMIT
 from scorer.storage.blob_store import Container, Content
 from shared.contract.domain import Model
 from shared.contract.errors import FleetError, NotFound
@@ -30,6 +28,9 @@ from shared.contract.reasons import Reason
 from .fetch import Stores, fetch_files, make_refusals
 from .pack import EMPTY, NO_COMPANIONS, Entry, Pack, build_pack
 from .stored_pack import StoredPack, open_pack, to_bytes
+
+if TYPE_CHECKING:
+    from scorer.model_files.content import ModelContent
 
 PACKED_BYTES = 2**26  # of the numbers of a pack: a node has two of them in memory
 STORED_BYTES = 2**18  # of a file in a pack: above, a request costs less than to copy it each time the pack changes
@@ -123,21 +124,21 @@ def _load_models(
     read = _ReadFiles(make_refusals(stores, models), np.where(rows >= 0, old.count_bytes()[rows], 0), slot.limit)
     _read_missing(stores, models, rows, excluded, read)
     end = read.find_end()
-    entries = {index: entry for index, entry in read.entries.items() if index < end}
-    indices = np.union1d(np.flatnonzero(rows[:end] >= 0), np.array(list(entries), np.int64))
-    if entries or len(indices) != len(old) or (rows[indices] != np.arange(len(old))).any():
+    new = [index for index in read.entries if index < end]
+    etags = {index: read.entries[index].etag for index in new if read.entries[index].etag != models[index].etag}
+    indices = np.union1d(np.flatnonzero(rows[:end] >= 0), np.array(new, np.int64))
+    if new or len(indices) != len(old) or (rows[indices] != np.arange(len(old))).any():
         if stored:
             old = _load_rows(stored, rows[indices][rows[indices] >= 0])
-        old = replace(
-            old.merge_rows(rows[indices], build_pack(list(entries.values()))), is_cut=is_cut or end < len(models)
-        )
+        fresh = build_pack([read.entries[index] for index in new])
+        read.entries.clear()  # before more copies are made of the files in them, which may be large together
+        old = replace(old.merge_rows(rows[indices], fresh), is_cut=is_cut or end < len(models))
         stored = None  # before the bytes of the new one are made: packs are large
         if slot.name:
             _write_pack(stores.work, slot, old)
-            log.info("pack=%s models=%s, %s of them new", slot.name, len(old), len(entries))
+            log.info("pack=%s models=%s, %s of them new", slot.name, len(old), len(new))
     row_of_model = np.full(end, -1)
     row_of_model[indices] = np.arange(len(indices))
-    etags = {index: entry.etag for index, entry in entries.items() if entry.etag != entry.model.etag}
     refusals = {index: refusal for index, refusal in read.refusals.items() if index < end}
     return LoadedModels(old, row_of_model, refusals, etags, read.contents, stored)
 
@@ -249,6 +250,9 @@ def judge_file(
     data: bytes, size_limit: int = SIZE_LIMIT, companions: Mapping[str, bytes] = NO_COMPANIONS
 ) -> tuple[Packed, ModelContent]:
     """The numbers of a model, and what its files say. Nothing of them runs. Raises Unscorable, as `judge_content`."""
+    from scorer.families.judging import judge_content  # late: a warm node reads no model file
+    from scorer.model_files.companions import read_content
+
     content = read_content(data, companions, size_limit)
     return judge_content(content).packed, content
 

@@ -9,8 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from scorer.errors import Unscorable, make_refusal
-from scorer.model_files import mlflow_folder, sidecar
-from scorer.model_files.reader import SIZE_LIMIT
+from scorer.model_files.file_formats import SIDECAR_LIMIT, SIZE_LIMIT
 from scorer.storage.blob_store import Container, Content, Oversized
 from shared.contract.domain import Model, ModelFile
 from shared.contract.errors import NotFound
@@ -22,6 +21,7 @@ from shared.contract.reasons import Reason
 
 FETCHERS = 8
 AHEAD = 64  # files that are fetched ahead; bounds the memory
+AT_ONCE = 8  # of them by one task
 ATTEMPTS = 4  # at reading files of one model that are replaced meanwhile
 # Refusals of a plan that another file may end.
 _PASSING = frozenset({Reason.AMBIGUOUS, Reason.QUARANTINED, Reason.MODEL_REMOVED})
@@ -64,17 +64,27 @@ def fetch_files(stores: Stores, models: Sequence[Model]) -> Iterator[Content | U
 
     Raises Unavailable, Misconfigured.
     """
+    size = max(1, min(AT_ONCE, len(models) // FETCHERS))  # a task of each costs more than reading a small file
+    batches = [models[start : start + size] for start in range(0, len(models), size)]
     with ThreadPoolExecutor(FETCHERS) as pool:
-        waiting: deque[Future[Content]] = deque()
-        rest = iter(models)
+        waiting: deque[Future[list[Content | Unscorable]]] = deque()
+        rest = iter(batches)
         while True:
-            waiting.extend(pool.submit(_fetch_model, stores, m) for m in itertools.islice(rest, AHEAD - len(waiting)))
+            tasks = itertools.islice(rest, AHEAD // size - len(waiting))
+            waiting.extend(pool.submit(_fetch_models, stores, batch) for batch in tasks)
             if not waiting:
                 return
-            try:
-                yield waiting.popleft().result()
-            except Unscorable as error:
-                yield error
+            yield from waiting.popleft().result()
+
+
+def _fetch_models(stores: Stores, models: Sequence[Model]) -> list[Content | Unscorable]:
+    contents: list[Content | Unscorable] = []
+    for model in models:
+        try:
+            contents.append(_fetch_model(stores, model))
+        except Unscorable as error:
+            contents.append(error)
+    return contents
 
 
 def _fetch_model(stores: Stores, model: Model) -> Content:
@@ -156,7 +166,9 @@ def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[
         return None
     contents = {model.name: main}
     if _is_folder(model.name):
-        name = model.name.removesuffix(MLMODEL) + mlflow_folder.find_model_file(main.data)
+        from scorer.model_files.mlflow_folder import find_model_file  # late: it needs PyYAML
+
+        name = model.name.removesuffix(MLMODEL) + find_model_file(main.data)
         if (content := _read_file(stores, name)) is None:
             if name in planned:
                 return None
@@ -167,7 +179,7 @@ def _read_files(stores: Stores, model: Model, planned: Collection[str]) -> dict[
     if stores.current:
         names = list(dict.fromkeys([*names, *list_companion_names(stem)]))
     for name in names:
-        size_limit = sidecar.SIZE_LIMIT if name.endswith(".json") else None
+        size_limit = SIDECAR_LIMIT if name.endswith(".json") else None
         if (content := _read_file(stores, name, size_limit)) is not None:
             contents[name] = content
         elif not stores.current:

@@ -188,6 +188,8 @@ class Pack:
         if not len(fresh) and len(rows) == len(self) and (rows == np.arange(len(self))).all():
             return self
         assert self.find_loaded()[rows[rows >= 0]].all()
+        if not len(self) and len(rows) == len(fresh):  # without a copy
+            return Pack(fresh.rows, self.is_cut)
         indices = np.where(rows >= 0, rows, len(self) + np.cumsum(rows < 0) - 1)
         both = pa.Table.from_batches([self.rows, fresh.rows]).unify_dictionaries()
         merged = both.take(build_numbers(indices)).combine_chunks()

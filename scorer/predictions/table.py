@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.arrow import build_numbers, build_strings
+from scorer.arrow import are_finite, build_numbers, build_strings, view_numbers
 from shared.contract.model_list import ModelList
 
 from .rows import NUMBERS, PredictionRows, Texts, join_anomalies, join_arrays, join_numbers, join_texts
@@ -39,6 +39,7 @@ SCHEMAS: Mapping[int, pa.Schema] = {
     2: SCHEMA,
 }
 NEWEST = 2
+BATCH_ROWS = 2**16  # that Arrow encodes at once: a divisor of a page of numbers, so the bytes are those of its own 1024
 ADDED = tuple(name for name in SCHEMA.names if name not in _FIRST_NAMES)  # since schema 1; a detector has none of them
 TEXTS = ("device", "sensor", "output", "label", "model")
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
@@ -86,6 +87,8 @@ def to_table(models: ModelList, etags: Sequence[str], scored: Sequence[Predictio
 
 def _build_optional(numbers: np.ndarray) -> pa.Array:
     """A column of numbers in which NaN is null."""
+    if are_finite(numbers):
+        return build_numbers(numbers)
     null = np.isnan(numbers)
     return build_numbers(numbers, null=null if null.any() else None)
 
@@ -104,9 +107,20 @@ def _build_texts(texts: Texts) -> pa.DictionaryArray:
 
 
 def _fill_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray], rows: int, schema: pa.Schema) -> pa.Table:
-    """A table of these columns; the others are null."""
-    arrays = [columns[field.name] if field.name in columns else pa.nulls(rows, field.type) for field in schema]
+    """A table of these columns; the others are null, and share their memory."""
+    zeros = pa.py_buffer(np.zeros(rows + 1, np.int64))
+    arrays = [
+        columns[field.name] if field.name in columns else _make_nulls(rows, field.type, zeros) for field in schema
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _make_nulls(rows: int, kind: pa.DataType, zeros: pa.Buffer) -> pa.Array:
+    """A column of nulls over *zeros*, which are 8 bytes for each row and 8 more."""
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(_make_nulls(rows, kind.index_type, zeros), build_strings([]))
+    texts = [pa.py_buffer(b"")] if pa.types.is_string(kind) else []
+    return pa.Array.from_buffers(kind, rows, [zeros, zeros, *texts])
 
 
 def identify_schema(schema: pa.Schema) -> int | None:
@@ -134,12 +148,14 @@ def expand_ranges(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def _repeat_texts(texts: Sequence[str], row_counts: np.ndarray) -> pa.DictionaryArray:
     """A text for each row; "" is null. The dictionary holds each text once, as Parquet's own must."""
-    codes: dict[str, int] = {}
-    text_codes = np.array([codes.setdefault(text, len(codes)) for text in texts], np.int32)
-    empty = codes.get("")
+    distinct = list(dict.fromkeys(texts))
+    text_codes = np.arange(len(texts), dtype=np.int32)
+    if len(distinct) < len(texts):
+        code_of = dict(zip(distinct, range(len(distinct)), strict=True))
+        text_codes = np.fromiter(map(code_of.__getitem__, texts), np.int32, len(texts))
     indices = np.repeat(text_codes, row_counts)
-    mask = None if empty is None else indices == empty
-    return pa.DictionaryArray.from_arrays(build_numbers(indices, null=mask), build_strings(list(codes)))
+    mask = indices == distinct.index("") if "" in distinct else None
+    return pa.DictionaryArray.from_arrays(build_numbers(indices, null=mask), build_strings(distinct))
 
 
 class PartWriter:
@@ -157,6 +173,7 @@ class PartWriter:
             use_dictionary=[*(name for name in TEXTS if name in self.schema.names), "time", "anomaly"],  # they repeat
             write_statistics=["time", "device"],  # readers prune by these; others cost space for nothing
             store_schema=False,
+            write_batch_size=BATCH_ROWS,
         )
         self.rows = 0
 
@@ -191,8 +208,15 @@ def _check_values(table: pa.Table, schema: pa.Schema) -> None:
             raise ValueError(f"expected no values in column {field.name!r}, which schema 1 does not have, got some")
         if not field.nullable and column.null_count:
             raise ValueError(f"expected no nulls in column {field.name!r}, got {column.null_count}")
-        if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(column)).as_py():
+        if pa.types.is_floating(field.type) and not all(map(_is_finite, column.chunks)):
             raise ValueError(f"expected finite numbers in column {field.name!r}, got NaN or infinity")
+
+
+def _is_finite(numbers: pa.DoubleArray) -> bool:
+    """Whether all numbers are finite that are not null."""
+    if not numbers.null_count:
+        return are_finite(view_numbers(numbers))
+    return bool(pc.all(pc.is_finite(numbers)).as_py())
 
 
 def to_parquet(table: pa.Table, schema: int = NEWEST) -> bytes:

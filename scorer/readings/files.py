@@ -19,11 +19,8 @@ from shared.contract.errors import NotFound
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
-from .avro.container import AVRO
-from .avro.reader import is_compressed, read_avro
 from .cells import make_unreadable
-from .formats.compression import PARQUET, find_compression, unpack
-from .formats.parquet_alike import AlikeReader
+from .formats.compression import AVRO, PARQUET, find_compression, is_compressed_avro, unpack
 from .formats.parquet_reader import Footer, RowGroup, open_groups, read_footer, read_group
 from .formats.remarks import NO_REMARKS, Remarks
 from .formats.text_reader import Table, read_text
@@ -93,7 +90,7 @@ def inspect_file(container: Container, file: File, columns: Columns) -> File:
             if file.length <= SMALL_FILE:
                 file.data = _read_small_file(container, file, opened)
             start = (file.data or opened.read(START))[:START]
-            is_packed = find_compression(start) or is_compressed(start)
+            is_packed = find_compression(start) or is_compressed_avro(start)
             file.size = file.length * (PACKED_BYTES if is_packed else TEXT_BYTES)
             is_parquet = start.startswith(PARQUET)
             if is_parquet and columns.features:
@@ -172,6 +169,8 @@ def _read_group_of_files(container: Container, group: FileGroup, request: ReadRe
         return read_text(data, request.columns, request.policy, request.projection, keys)
 
     def read_parquet(files: Sequence[File]) -> list[Table | None]:
+        from .formats.parquet_alike import AlikeReader  # late, as Avro: a job has readings of one form
+
         footer = _load_footer(container, files[0], request.columns)
         if not footer or {request.columns.device, request.columns.sensor} & set(footer.names):
             return [None]
@@ -215,13 +214,20 @@ def _read_text_file(container: Container, file: File, request: ReadRequest) -> l
     is_avro = data.startswith(AVRO)
     if is_avro and length < file.length:  # cut between two blocks it would be a file like any other; it may have grown
         raise make_unreadable(f"expected at least {file.length} bytes, as when it was opened, got {length}")
-    read = read_avro if is_avro else read_text
-    table = read(data, request.columns, request.policy, request.projection, file.keys)
+    table = _select_reader(is_avro=is_avro)(data, request.columns, request.policy, request.projection, file.keys)
     if not table:
         return []
     file.remarks = table.remarks
     table.remarks.check_rows(request.policy.bad_rows)
     return [add_keys(table, file.keys, request.projection)] if table.rows.num_rows else []
+
+
+def _select_reader(*, is_avro: bool) -> Callable[..., Table | None]:
+    if not is_avro:
+        return read_text
+    from .avro.reader import read_avro
+
+    return read_avro
 
 
 def read_other_rows(

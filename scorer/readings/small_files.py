@@ -21,7 +21,6 @@ from scorer.arrow import build_numbers, build_strings
 from scorer.errors import Unscorable
 
 from .column_names import INDICES
-from .formats.csv_header import find_header
 from .formats.text_reader import Table
 
 if TYPE_CHECKING:
@@ -104,6 +103,8 @@ class _Forms:
             return ""
         columns = self.columns
         try:
+            from .formats.csv_header import find_header  # late: of CSV only
+
             header = find_header(line, columns, (columns.device,) if has_device else (), self.options)
         except (Unscorable, UnicodeDecodeError, csv.Error):
             return ""

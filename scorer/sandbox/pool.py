@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from scorer.estimators.score_model import score_model_file
 from scorer.predictions.outcome import ModelOutcome
 from scorer.processes import list_module_folders
 from scorer.readings.device_readings import Readings
@@ -77,6 +76,10 @@ class _WorkerSlot:
     is_suspect: bool = False  # its worker process sent an invalid reply
 
 
+# By its name, since it imports what only jobs with such models need.
+_SCORING = "scorer.estimators.score_model:score_model_file"
+
+
 class WorkerPool:
     """Processes that score models; started by `start_workers`, ended with the context."""
 
@@ -88,7 +91,7 @@ class WorkerPool:
         memory: int | None = None,
         size_limit: int | None = None,
         probabilities: Probabilities | None = None,
-        scoring: Scoring = score_model_file,
+        scoring: Scoring | str = _SCORING,
     ) -> None:
         """For *count* models at once, each at most *timeout* seconds and *memory* bytes (None: a fair share).
 
@@ -100,7 +103,7 @@ class WorkerPool:
         self._memory = min(memory or WORKER_MEMORY, _compute_memory_share(count))
         options = {"size_limit": size_limit, "probabilities": probabilities}
         self._options = {name: option for name, option in options.items() if option is not None}
-        self._scoring = f"{scoring.__module__}:{scoring.__qualname__}"
+        self._scoring = scoring if isinstance(scoring, str) else f"{scoring.__module__}:{scoring.__qualname__}"
         self._pool = ThreadPoolExecutor(count)
         self._workers: list[_WorkerSlot] = []
         self._idle: queue.SimpleQueue[_WorkerSlot] = queue.SimpleQueue()
@@ -185,6 +188,8 @@ class WorkerPool:
         if isinstance(content, Content):
             self.start_workers()
             return self._pool.submit(self._score_request, items)
+        from scorer.estimators.score_model import score_model_file  # late: most jobs have no such model
+
         future: Future[list[ModelOutcome]] = Future()
         future.set_result([score_model_file(model, content, readings)])  # runs no code of the model
         return future

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scorer.arrow import are_finite
 from scorer.errors import Unscorable
 from scorer.families.base import Family
 from scorer.kernels import dispatch
@@ -92,11 +93,10 @@ def _join_rows(
 ) -> KernelInput:
     """The models at the places *part*, with their rows of the frame."""
     first, row_counts = row_ranges.first[part], row_ranges.n_rows[part]
-    positions = expand_ranges(first, row_counts)
-    side_by_side = positions[-1] - positions[0] == len(positions) - 1 and (positions[1:] > positions[:-1]).all()
-    time_positions = slice(positions[0], positions[-1] + 1) if side_by_side else positions
+    is_side_by_side = (first[1:] == first[:-1] + row_counts[:-1]).all()
+    positions = slice(first[0], first[-1] + row_counts[-1]) if is_side_by_side else expand_ranges(first, row_counts)
     batch = _build_batch(pack, rows[part], layout_of_model[part], layouts, first, row_counts, frame.values)
-    return KernelInput(indices[part], rows[part], batch, frame.time[time_positions], _read_values(batch, positions))
+    return KernelInput(indices[part], rows[part], batch, frame.time[positions], _read_values(batch, positions))
 
 
 def join_model_readings(pack: Pack, rows: np.ndarray, readings_by_index: Mapping[int, ModelReadings]) -> KernelInput:
@@ -113,14 +113,17 @@ def join_model_readings(pack: Pack, rows: np.ndarray, readings_by_index: Mapping
         pack, rows[indices], np.zeros(len(indices), np.int32), layouts, ends - row_counts, row_counts, values
     )
     time = np.concatenate([model_readings.time for model_readings in readings_by_index.values()])
-    return KernelInput(indices, rows[indices], batch, time, _read_values(batch, np.arange(ends[-1])))
+    return KernelInput(indices, rows[indices], batch, time, _read_values(batch, slice(0, ends[-1])))
 
 
 def _find_complete(frame: Frame, columns: np.ndarray, row_ranges: RowRanges) -> np.ndarray:
     """Whether all rows of a model have a number in each of the columns."""
-    lacking = ~np.isfinite(frame.values[columns]).all(axis=0)
-    if not lacking.any():
+    gappy = [frame.values[column] for column in columns.tolist() if not are_finite(frame.values[column])]
+    if not gappy:
         return np.ones(len(row_ranges.first), bool)
+    lacking = ~np.isfinite(gappy[0])
+    for values in gappy[1:]:
+        lacking |= ~np.isfinite(values)
     n_lacking = np.concatenate([[0], np.cumsum(lacking)])
     complete: np.ndarray = n_lacking[row_ranges.first + row_ranges.n_rows] == n_lacking[row_ranges.first]
     return complete
@@ -249,12 +252,18 @@ def _build_batch(
     )
 
 
-def _read_values(batch: Batch, positions: np.ndarray) -> np.ndarray | None:
-    """The value of each row of models with one feature; *positions* are indices into the values."""
+def _read_values(batch: Batch, positions: np.ndarray | slice) -> np.ndarray | None:
+    """The value of each row of models with one feature; *positions* select the rows of the values."""
     has_one_feature = batch.n_features == 1
     if not has_one_feature.any():
         return None
-    column = np.repeat(np.where(has_one_feature, batch.layouts[batch.layout, 0], 0), batch.n_rows)
-    value: np.ndarray = batch.values[column, positions]
+    column_of_model = np.where(has_one_feature, batch.layouts[batch.layout, 0], 0)
+    value: np.ndarray
+    if has_one_feature.all() and (column_of_model == column_of_model[0]).all():
+        value = batch.values[column_of_model[0], positions]  # without a copy where the rows are neighbours
+        return value
+    if isinstance(positions, slice):
+        positions = np.arange(positions.start, positions.stop)
+    value = batch.values[np.repeat(column_of_model, batch.n_rows), positions]
     value[np.repeat(~has_one_feature, batch.n_rows)] = np.nan
     return value

@@ -16,7 +16,7 @@ import numpy as np
 
 from scorer.errors import NO_MODEL, Unscorable
 from scorer.families.base import Family, GapRule
-from scorer.families.registry import UNKNOWN, get_installed_version
+from scorer.library_versions import UNKNOWN, get_installed_version
 from scorer.model_files.file_formats import is_skops
 from scorer.packs.cache import LoadedModels
 from scorer.packs.fetch import Stores, fetch_files

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scorer.families.base import Family
-from scorer.families.registry import UNKNOWN, get_installed_version
+from scorer.library_versions import UNKNOWN, get_installed_version
 from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.device_readings import REPEATED
 

@@ -22,6 +22,13 @@ class SinkError(Exception):
         self.ahead = ahead
 
 
+def make_ahead_error(place: str, item: PublicationItem, version: int) -> SinkError:
+    """AHEAD: *place* stores a later *version* than that of *item*, or the same one of other content."""
+    revision = version // 2
+    message = f"{place} has revision {revision} of {item.run}, expected at most {item.revision}"
+    return SinkError(SinkReason.AHEAD, message, ahead=revision)
+
+
 class Sink(Protocol):
     """A target that holds each run once, whatever is killed when."""
 

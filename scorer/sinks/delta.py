@@ -21,18 +21,23 @@ import pyarrow as pa
 
 from scorer.predictions.table import SCHEMA
 from scorer.storage.blob_store import Container, open_container
+from scorer.storage.range_reader import AccessDenied
 from shared.contract.errors import Misconfigured
 from shared.contract.publishing.documents import PublicationItem, PublicationResult, PublishingManifest
 from shared.contract.publishing.sinks import SinkReason
 from shared.contract.windows import EPOCH
 
-from .base import SinkError
+from .base import SinkError, make_ahead_error
 from .parts import Parts
 
 PARTITIONS = ("date", "hour", "run")
 TABLE_SCHEMA = pa.schema(
     [*SCHEMA, pa.field("date", pa.date32()), pa.field("hour", pa.int32()), pa.field("run", pa.string())]
 )
+PROPERTIES = {  # of a new table
+    "delta.dataSkippingStatsColumns": "time,device",
+    "delta.checkpoint.writeStatsAsStruct": "true",  # beside their JSON, which whoever opens the table would parse
+}
 TRIES = 8  # to commit, where others write to the table too
 _DENIED = ("403", "401", "authorization", "authentication", "permission denied", "read-only")
 _FULL = ("no space left", "insufficient storage", "quota")
@@ -46,7 +51,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 def open_delta_sink(manifest: PublishingManifest, storage: str) -> DeltaSink:
     """The table that a manifest names by `url`; it is created by the first run. Raises SinkError."""
-    url = manifest.target["url"]
+    url = manifest.read_option("url")
     with _translate_errors(url):
         return DeltaSink(manifest.app, url, open_container(url, storage))
 
@@ -64,24 +69,25 @@ class DeltaSink:
         """See Sink."""
         from deltalake.exceptions import CommitFailedError
 
-        version = 2 * item.revision + item.is_removal
         application = f"{self.app}/{item.run}"
+        actions: Sequence[Any] | None = None
         error: Exception | None = None
         for _ in range(TRIES):
             with _translate_errors(self.url):
                 table = self._open_table()
                 stored = table.transaction_version(application)
-                if self._holds(table, item, stored, version):
+                if self._holds(table, item, stored):
                     return _make_result(item, table.version())
-                if stored is not None and stored >= version:
-                    message = f"{self.url} has revision {stored // 2} of {item.run}, expected at most {item.revision}"
-                    raise SinkError(SinkReason.AHEAD, message, ahead=stored // 2)
-                actions = [] if item.is_removal else self._write_files(item, parts)
-                try:
-                    self._commit(table, item, actions, application, version)
-                    return _make_result(item, table.version() + 1)
-                except CommitFailedError as conflict:  # somebody else wrote: look again what is there
-                    error = conflict
+            if stored is not None and stored >= item.version:
+                raise make_ahead_error(self.url, item, stored)
+            if actions is None or self._lacks_files(actions):
+                actions = self._write_files(item, parts)
+            try:
+                with _translate_errors(self.url):
+                    self._commit(table, item, actions, application)
+                return _make_result(item, table.version() + 1)
+            except CommitFailedError as conflict:  # somebody else wrote: look again what is there
+                error = conflict
         raise SinkError(SinkReason.CONFLICT, f"{self.url}: others wrote to it at each of {TRIES} tries: {error}")
 
     def close(self) -> None:
@@ -103,7 +109,7 @@ class DeltaSink:
                 mode="ignore",  # another job may create it now
                 partition_by=list(PARTITIONS),
                 description="Predictions of fleetscore: a file for each part of a run",
-                configuration={"delta.dataSkippingStatsColumns": "time,device"},
+                configuration=PROPERTIES,
                 storage_options=options,
             )
         table = DeltaTable(location, storage_options=options)
@@ -111,18 +117,29 @@ class DeltaSink:
         self._table = table
         return table
 
-    def _holds(self, table: Any, item: PublicationItem, stored: int | None, version: int) -> bool:
+    def _holds(self, table: Any, item: PublicationItem, stored: int | None) -> bool:
         """Whether the table has the files of *item*, no others of its run, and its version.
 
         The version is written also where the files stay: a job that was believed lost may come later.
         """
-        if stored is None or stored < version:
+        if stored is None or stored < item.version:
             return False
         uris = table.file_uris(file_pruning_predicate=[("run", "=", item.run)])
         names = {uri.rpartition("/")[2] for uri in uris}
         return names == set(_list_names(item))
 
-    def _write_files(self, item: PublicationItem, parts: Parts) -> list[Any]:
+    def _lacks_files(self, actions: Sequence[Any]) -> bool:
+        """Whether files were removed before their commit: a vacuum that keeps nothing takes them for garbage."""
+        with _translate_errors(self.url):
+            folders = {action.path.rpartition("/")[0] for action in actions}
+            names = {name for folder in folders for name in self.container.list(f"{folder}/")}
+        return not names.issuperset(action.path for action in actions)
+
+    def _write_files(self, item: PublicationItem, parts: Parts) -> Sequence[Any]:
+        """Write the files of *item*, and return what the log is to say of them; a removal has none.
+
+        Raises PartMissing, and Unavailable where the part cannot be read: that is no fault of the table's.
+        """
         from deltalake.transaction import AddAction
 
         start = item.window.start
@@ -131,14 +148,13 @@ class DeltaSink:
         actions = []
         for name, entry in zip(_list_names(item), item.parts, strict=True):
             data, path = parts.read_bytes(entry), f"{folder}/{name}"
-            if not self.container.create(path, data):  # a job before wrote it: the same rows, by its name
-                data = self.container.read(path).data
+            with _translate_errors(self.url):
+                if not self.container.create(path, data):  # a job before wrote it: the same rows, by its name
+                    data = self.container.read(path).data
             actions.append(AddAction(path, len(data), values, int(time.time() * 1000), True, _make_statistics(data)))
         return actions
 
-    def _commit(
-        self, table: Any, item: PublicationItem, actions: Sequence[Any], application: str, version: int
-    ) -> None:
+    def _commit(self, table: Any, item: PublicationItem, actions: Sequence[Any], application: str) -> None:
         from deltalake import CommitProperties, PostCommitHookProperties, Transaction
 
         table.create_write_transaction(
@@ -149,7 +165,7 @@ class DeltaSink:
             partition_filters=[("run", "=", item.run)],
             commit_properties=CommitProperties(
                 custom_metadata={"fleetscore": f"{item.run} round {item.round}{' removed' * item.is_removal}"},
-                app_transactions=[Transaction(application, version)],
+                app_transactions=[Transaction(application, item.version)],
                 max_commit_retries=0,  # so that the commit is the very next version; `publish` tries again
             ),
             post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
@@ -228,14 +244,14 @@ def _format_time(instant: datetime, *, up: bool = False) -> str:
 
 @contextmanager
 def _translate_errors(url: str) -> Iterator[None]:
-    """What deltalake and the store raise, as a SinkError."""
+    """What deltalake and the store of the table raise, as a SinkError; but for conflicts, and for a busy store."""
     from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError
 
     try:
         yield
     except CommitFailedError:
         raise
-    except Misconfigured as error:
+    except (Misconfigured, AccessDenied) as error:
         raise SinkError(SinkReason.DENIED, str(error)) from error
     except DeltaProtocolError as error:
         raise SinkError(SinkReason.MISMATCH, f"{url}: expected a table that can be written, got {error}") from error

@@ -6,32 +6,32 @@ nothing but the service itself answers. https://learn.microsoft.com/rest/api/eve
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
-from urllib.parse import urlsplit
 
 from shared.contract.errors import Misconfigured
 from shared.contract.publishing.deliveries import sign_body, sort_status
 from shared.contract.publishing.sinks import SinkReason
-from shared.contract.publishing.urls import is_web_url, parse_hub
+from shared.contract.publishing.urls import get_host, is_web_url, parse_hub
 from shared.contract.text import clip_text
 
 from .base import SinkError
 from .deadline import call_within
+from .identity import NodeIdentity
 
 TIMEOUT = 30.0  # seconds of one request, all of it
 TRIES = 5
 FIRST_WAIT = 1.0  # seconds; doubles with each try
 LONGEST_WAIT = 30.0  # even if the receiver asks for more
-BATCH_EVENTS, BATCH_BYTES = 100, 200_000  # Event Hubs takes 256 KB in its basic tier
+BATCH_EVENTS, BATCH_BYTES = 100, 200_000  # of one body; Event Hubs takes 256 KB in its basic tier
 _AUDIENCE = "https://eventhubs.azure.net/.default"
+_SEPARATOR = b", "
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -55,16 +55,16 @@ class EventSender:
 
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Send all of them, in order. Raises SinkError; then some may have been received."""
-        for batch in _split_into_batches(events):
-            self._send_batch(batch)
+        for body in _join_entries(map(self._encode_event, events)):
+            self._send_body(body)
 
-    def _send_batch(self, batch: Sequence[Mapping[str, Any]]) -> None:
-        if self.get_token:
-            entries = [{"Body": json.dumps(event, ensure_ascii=False)} for event in batch]
-            body, kind = json.dumps(entries).encode(), "application/vnd.microsoft.servicebus.json"
-        else:
-            body, kind = json.dumps(list(batch), ensure_ascii=False).encode(), "application/cloudevents-batch+json"
-        headers = {"Content-Type": f"{kind}; charset=utf-8", "User-Agent": "fleetscore"}
+    def _encode_event(self, event: Mapping[str, Any]) -> bytes:
+        text = json.dumps(event, ensure_ascii=False)
+        return json.dumps({"Body": text}).encode() if self.get_token else text.encode()
+
+    def _send_body(self, body: bytes) -> None:
+        kind = "vnd.microsoft.servicebus.json" if self.get_token else "cloudevents-batch+json"
+        headers = {"Content-Type": f"application/{kind}; charset=utf-8", "User-Agent": "fleetscore"}
         headers |= sign_body(body, self.key)
         wait = FIRST_WAIT
         for attempt in range(TRIES):
@@ -78,8 +78,8 @@ class EventSender:
             wait *= 2
 
     def _try_sending(self, body: bytes, headers: Mapping[str, str]) -> tuple[SinkError, float] | None:
-        """None where the batch was taken; else why not, and for how many seconds the receiver wants no further one."""
-        host = urlsplit(self.url).netloc.rpartition("@")[2]  # the path of such a URL is often a secret
+        """None where the body was taken; else why not, and for how many seconds the receiver wants no further one."""
+        host = get_host(self.url)  # the path of such a URL is often a secret
         token = {"Authorization": f"Bearer {self.get_token()}"} if self.get_token else {}
         request = urllib.request.Request(self.url, body, {**headers, **token}, method="POST")  # noqa: S310  # checked
         try:
@@ -102,7 +102,8 @@ def open_sender(url: str, key: str) -> EventSender:
     """
     if hub := parse_hub(url):
         host, name = hub
-        return EventSender(f"https://{host}/{name}/messages", "", functools.partial(_get_token, _make_identity()))
+        identity = NodeIdentity(host)
+        return EventSender(f"https://{host}/{name}/messages", "", lambda: str(identity.get_token(_AUDIENCE).token))
     if not is_web_url(url):
         raise Misconfigured(
             "EVENTS_URL: expected https://HOST/... or sb://NAMESPACE.servicebus.windows.net/HUB, "
@@ -111,34 +112,19 @@ def open_sender(url: str, key: str) -> EventSender:
     return EventSender(url, key)
 
 
-def _make_identity() -> Any:
-    from azure.identity import DefaultAzureCredential
-
-    return DefaultAzureCredential()
-
-
-def _get_token(identity: Any) -> str:
-    """A token, which the identity keeps until it ends."""
-    from azure.core.exceptions import ClientAuthenticationError
-
-    try:
-        return str(identity.get_token(_AUDIENCE).token)
-    except ClientAuthenticationError as error:
-        raise SinkError(SinkReason.DENIED, f"no token for Event Hubs: {clip_text(str(error))}") from error
-
-
-def _split_into_batches(events: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
-    batch: list[Mapping[str, Any]] = []
+def _join_entries(entries: Iterable[bytes]) -> Iterator[bytes]:
+    """Bodies: lists of at most BATCH_EVENTS entries and BATCH_BYTES bytes, but for a single entry that is larger."""
+    batch: list[bytes] = []
     size = 0
-    for event in events:
-        length = 2 * len(json.dumps(event)) + 20  # as a text within JSON
+    for entry in entries:
+        length = len(_SEPARATOR) + len(entry)  # the first has the brackets in place of a separator: as many bytes
         if batch and (len(batch) == BATCH_EVENTS or size + length > BATCH_BYTES):
-            yield batch
+            yield b"[" + _SEPARATOR.join(batch) + b"]"
             batch, size = [], 0
-        batch.append(event)
+        batch.append(entry)
         size += length
     if batch:
-        yield batch
+        yield b"[" + _SEPARATOR.join(batch) + b"]"
 
 
 def _open(request: urllib.request.Request) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 import pyarrow as pa
@@ -26,7 +27,7 @@ class Observed:
     state: State
     rows: int  # with a label
     anomalies: int
-    last_time: str  # of these rows: ISO 8601
+    last_time: datetime  # of these rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,13 @@ def observe_devices(tables: Iterable[pa.Table], percent: float) -> dict[Key, Obs
 
 def _make_observed(rows: int, anomalies: int, last: int, percent: float) -> Observed:
     state = State.ANOMALOUS if anomalies * 100 >= percent * rows and anomalies else State.NORMAL
-    time = pa.scalar(last, pa.timestamp("us", "UTC")).as_py()
-    return Observed(state, rows, anomalies, time.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+    return Observed(state, rows, anomalies, pa.scalar(last, pa.timestamp("us", "UTC")).as_py())
 
 
 def find_changes(
     now: Mapping[Key, Observed], before: Mapping[Key, Observed], also: Collection[Key] = ()
 ) -> Iterator[Change]:
-    """The devices that changed, sorted by their ids; those that the window before did not have come as such.
+    """The devices that changed, sorted by their ids; one that has no state in *before* has changed too.
 
     *also*: devices that come whatever their state was, if they have one now.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from shared.contract.errors import PROTECTIONS, Misconfigured, NotFound, Protected, Unavailable, describe_protection
-from shared.contract.text import clip_text, get_first_line
+from shared.contract.text import clip_text, find_sign_in_line, get_first_line
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -215,10 +214,9 @@ def _explain_sign_in(url: str, message: str) -> Unavailable | None:
     """A failed sign-in, which is not a refusal of the storage: with the message of the managed identity's endpoint."""
     if "DefaultAzureCredential" not in message:
         return None
-    match = re.search(r"\tManagedIdentityCredential: (.+)", message)
     return Unavailable(
         f"{url}: no identity to sign in with (AZURE_CLIENT_ID must be the client id of an identity of this node): "
-        f"{clip_text(match[1] if match else message)}"
+        f"{clip_text(find_sign_in_line(message))}"
     )
 
 

@@ -1,7 +1,4 @@
-"""Sends notifications to a URL, as CloudEvents 1.0 in JSON, or as a text that chats show. Standard library only.
-
-https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
-"""
+"""Sends notifications to a URL, as CloudEvents 1.0 in JSON, or as a text that chats show. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,16 +10,16 @@ import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
-from urllib.parse import urlsplit
 
 from shared.contract.errors import Malformed, Unavailable
+from shared.contract.publishing.cloud_events import make_event
 from shared.contract.publishing.deliveries import sign_body, sort_status
 from shared.contract.publishing.sinks import SinkReason
+from shared.contract.publishing.urls import get_host
 from shared.contract.text import clip_text
 from shared.state.notices import Notice
 
 TIMEOUT = 5.0  # seconds of all of it: a tick must go on
-_CLIENT_ERROR = 400
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -51,7 +48,7 @@ class Webhook:
         headers = {"Content-Type": f"{kind}; charset=utf-8", "User-Agent": "fleetscore"}
         headers |= sign_body(body, self.key)
         request = urllib.request.Request(self.url, body, headers, method="POST")  # noqa: S310  # settings check the URL
-        host = urlsplit(self.url).netloc.rpartition("@")[2]  # the path of such a URL is often a secret
+        host = get_host(self.url)  # the path of such a URL is often a secret
         outcomes: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         threading.Thread(target=_post, args=(request, host, outcomes), daemon=True).start()
         try:
@@ -64,16 +61,7 @@ class Webhook:
     def _make_body(self, notice: Notice) -> dict[str, Any]:
         if self.as_text:
             return {"text": notice.text}
-        return {
-            "specversion": "1.0",
-            "id": notice.id,
-            "source": f"/fleetscore/{self.app}",
-            "type": f"fleetscore.{notice.kind}",
-            "subject": notice.subject,
-            "time": notice.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "datacontenttype": "application/json",
-            "data": {"text": notice.text},
-        }
+        return make_event(self.app, notice.id, str(notice.kind), notice.subject, notice.at, {"text": notice.text})
 
 
 def _post(request: urllib.request.Request, host: str, outcomes: queue.SimpleQueue[Exception | None]) -> None:
@@ -95,7 +83,7 @@ def _try_sending(request: urllib.request.Request, host: str) -> Malformed | Unav
     except urllib.error.HTTPError as error:
         with error:
             message = f"{host} answered {error.code} {clip_text(error.reason or '')}".rstrip()
-        may_pass = error.code < _CLIENT_ERROR or sort_status(error.code) is SinkReason.UNAVAILABLE
+        may_pass = sort_status(error.code) is SinkReason.UNAVAILABLE
         return (Unavailable if may_pass else Malformed)(message)
     except (OSError, ValueError, HTTPException) as error:
         return Unavailable(f"{host} did not answer: {clip_text(str(error))}")

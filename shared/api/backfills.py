@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field
 
 from shared.contract.errors import Conflict, Malformed
-from shared.contract.windows import Window
+from shared.contract.windows import Window, parse_edge
 from shared.control.services import Services
 from shared.ports import Ledger
 from shared.state.requests import Backfill, BackfillState, Request, RequestKind, Scope
@@ -36,22 +35,6 @@ class AskedBackfill:
     scope: Scope = Scope.MISSING
     max_open: Annotated[int, Field(ge=1, le=24)] = 1
     dry_run: bool = True
-
-
-def parse_edge(text: str) -> Window:
-    """A window by its id; an instant is a window without length. Raises Malformed."""
-    with suppress(Malformed):
-        return Window.parse(text)
-    try:
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is None:
-            raise ValueError
-        return Window(instant.astimezone(UTC), timedelta())
-    except (ValueError, OverflowError):
-        raise Malformed(
-            "expected a window such as 20261121T0700Z-PT1H, or an instant with its offset such as 2026-11-21T07:00Z, "
-            f"got {text!r}"
-        ) from None
 
 
 def parse_range(body: AskedBackfill, services: Services, now: datetime) -> Window:

@@ -15,10 +15,11 @@ from shared.contract.summaries.predicted import Predicted
 from shared.contract.version import VERSION
 from shared.contract.windows import Window
 from shared.control.options import ControlOptions
+from shared.publishing.notices import is_overdue
 from shared.state.requests import Quarantined, Request, RequestKind
 from shared.state.runs import ChunkState, Heartbeat, Phase, Run, Waited
 
-from .sink_views import PublicationView, UnpublishedView, is_overdue, make_unpublished_view
+from .sink_views import PublicationView, UnpublishedView, make_unpublished_view
 
 LATE = timedelta(minutes=10)  # without a tick: a person should look
 

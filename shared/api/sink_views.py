@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.publishing.urls import hide_path
 from shared.contract.windows import EPOCH
+from shared.publishing.notices import is_overdue
 from shared.publishing.publications import find_oldest
 from shared.publishing.published_range import PublishedRange
 from shared.publishing.sink_options import SinkOptions
 from shared.state.publications import Publication, PublicationState, Sink
 from shared.state.runs import AttemptState, Heartbeat
-
-OVERDUE = timedelta(hours=1)  # after so long that a sink lacks a run, a person should look
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +160,3 @@ def make_unpublished_view(beat: Heartbeat) -> UnpublishedView | None:
     if not beat.unpublished or beat.unpublished_since is None:
         return None
     return UnpublishedView(beat.unpublished_sink, beat.unpublished, beat.unpublished_since, beat.unpublished_reason)
-
-
-def is_overdue(since: datetime | None, now: datetime) -> bool:
-    """Whether a sink lacks a run for too long."""
-    return since is not None and now - since > OVERDUE

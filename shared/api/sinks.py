@@ -10,14 +10,15 @@ from typing import Annotated, ClassVar
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
-from shared.contract.errors import Conflict, Malformed, NotFound
+from shared.contract.errors import Malformed, NotFound
 from shared.contract.publishing.sinks import SinkKind
-from shared.contract.windows import MINUTE, Window
+from shared.contract.text import clip_text
 from shared.control.services import Services
+from shared.publishing import published_range
 from shared.publishing.published_range import PublishedRange
+from shared.state.publications import Sink
 from shared.state.requests import Request, RequestKind
 
-from .backfills import parse_edge
 from .run_actions import CONFLICT
 from .run_queries import PAGE, Cursor, Limit
 from .sink_views import (
@@ -53,31 +54,6 @@ class RequestedPublications:
     range: AskedRangeView
 
 
-def parse_ranges(body: AskedPublications, services: Services) -> Sequence[PublishedRange]:
-    """The requested range at each sink. Raises Malformed, and Conflict where no such sink is set."""
-    start, end = parse_edge(body.start).start, parse_edge(body.end).end
-    if not start < end:
-        raise Malformed(f"expected a range that begins before it ends, got {start.isoformat()} to {end.isoformat()}")
-    if (end - start) % MINUTE or start.second or start.microsecond:
-        raise Malformed(f"expected a range of whole minutes, got {start.isoformat()} to {end.isoformat()}")
-    kinds = [sink.kind for sink in services.options.sinks]
-    chosen = kinds if body.sinks is None else list(dict.fromkeys(body.sinks))
-    if not chosen or not set(chosen) <= set(kinds):
-        expected = f"of {', '.join(kinds)}" if kinds else "in the setting SINKS, which is empty"
-        raise Conflict(f"expected sinks {expected}, got {', '.join(chosen) or 'none'}")
-    ranges = [PublishedRange(kind, Window(start, end - start)) for kind in chosen]
-    return [PublishedRange.parse(interval.target) for interval in ranges]  # as a tick will read it
-
-
-def request_publications(
-    services: Services, ranges: Sequence[PublishedRange], now: datetime, *, again: bool = False
-) -> None:
-    """Request that sinks hold runs; a request that waits already stays."""
-    kind = RequestKind.REPUBLISH if again else RequestKind.PUBLISH
-    for interval in ranges:
-        services.ledger.add_request(Request(kind, interval.target, now))
-
-
 def create_sink_router(services: Services, clock: Callable[[], datetime]) -> APIRouter:
     """Routes to show sinks and what they hold."""
     router = APIRouter(prefix="/api/sinks", tags=["sinks"])
@@ -93,7 +69,7 @@ def create_sink_router(services: Services, clock: Callable[[], datetime]) -> API
         return tuple(
             make_sink_view(
                 each,
-                services.sinks.read_sink(each.kind),
+                _read_sink(services, each.kind),
                 [entry for entry in entries if entry.sink is each.kind],
                 next(iter(services.sinks.list_publications(each.kind, 1).items), None),
                 _list_asked(requests, each.kind),
@@ -124,18 +100,32 @@ def create_publication_router(services: Services, clock: Callable[[], datetime])
         A run that the sink has is not published again, unless `again` says so. A repeated request changes nothing.
         """
         now = clock()
-        ranges = parse_ranges(body, services)
-        request_publications(services, ranges, now, again=body.again)
+        kinds = [sink.kind for sink in services.options.sinks]
+        ranges = published_range.parse_ranges(body.start, body.end, body.sinks, kinds)
+        for interval in ranges:
+            services.ledger.add_request(interval.make_request(now, again=body.again))
         view = make_asked_view(ranges[0], now, again=body.again)
         return RequestedPublications(tuple(interval.sink for interval in ranges), view)
 
     return router
 
 
+def _read_sink(services: Services, kind: SinkKind) -> Sink:
+    """The row of a sink; one that cannot be read says so, and the others are shown."""
+    try:
+        return services.sinks.read_sink(kind)
+    except Malformed as error:
+        return Sink(kind, message=clip_text(f"the row of this sink cannot be read: {error}"))
+
+
 def _list_asked(requests: Sequence[Request], kind: SinkKind) -> Sequence[AskedRangeView]:
-    ranges = [(PublishedRange.parse(request.target), request) for request in requests]
-    return [
-        make_asked_view(interval, request.asked_at, again=request.kind is RequestKind.REPUBLISH)
-        for interval, request in ranges
-        if interval.sink is kind
-    ]
+    """The ranges that wait for a sink. A request that is malformed is left out: the next tick drops it, and says so."""
+    views = []
+    for request in requests:
+        try:
+            interval = PublishedRange.parse(request.target)
+        except Malformed:
+            continue
+        if interval.sink is kind:
+            views.append(make_asked_view(interval, request.asked_at, again=request.kind is RequestKind.REPUBLISH))
+    return views

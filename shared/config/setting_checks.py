@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from pydantic import TypeAdapter, ValidationError
+
 from shared.contract.errors import Malformed
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.windows import parse_length
@@ -13,7 +15,7 @@ from shared.planning.completeness import WaitFor
 
 from .setting_types import parse_sinks
 
-_FALSE = ("false", "0", "no", "off", "f", "n")  # as pydantic reads a setting
+_BOOLEAN = TypeAdapter(bool)
 PREDICTIONS_FOLDER = "date=%Y-%m-%d/hour=%H/"  # of an hour's predictions, as in `shared/contract/paths.py`
 
 
@@ -51,7 +53,7 @@ def find_sink_problems(texts: Mapping[str, str]) -> list[str]:
         problems.append("  SQL_URL: expected the database, for SINKS=sql, got nothing")
     if SinkKind.EVENTS in sinks and not texts["events_url"]:
         problems.append("  EVENTS_URL: expected where events go, for SINKS=events, got nothing")
-    if texts.get("predictions_folder", "").lower() in _FALSE and not {SinkKind.DELTA, SinkKind.SQL} & set(sinks):
+    if _is_false(texts.get("predictions_folder", "")) and not {SinkKind.DELTA, SinkKind.SQL} & set(sinks):
         problems.append(
             "  PREDICTIONS_FOLDER: expected true, or SINKS with delta or sql, where predictions are read then, "
             f"got false with SINKS={texts['sinks']!r}"
@@ -61,17 +63,24 @@ def find_sink_problems(texts: Mapping[str, str]) -> list[str]:
 
 def _find_idle_settings(texts: Mapping[str, str]) -> list[str]:
     """Settings that name where something goes, while nothing goes there."""
+    problems = []
     with suppress(Malformed):  # a problem of its own
         sinks = parse_sinks(texts["sinks"])
-        problems = [
+        problems += [
             f"  {name.upper()}: expected {kind} in SINKS where it is set, got SINKS={texts['sinks']}"
             for name, kind in (("sql_url", SinkKind.SQL), ("events_url", SinkKind.EVENTS))
             if texts[name] and kind not in sinks
         ]
-        if texts["notify_key"] and not texts["notify_url"]:
-            problems.append("  NOTIFY_KEY: expected NOTIFY_URL where it is set, got no URL")
-        return problems
-    return []
+    if texts["notify_key"] and not texts["notify_url"]:
+        problems.append("  NOTIFY_KEY: expected NOTIFY_URL where it is set, got no URL")
+    return problems
+
+
+def _is_false(text: str) -> bool:
+    """Whether a setting says so; any other text is a problem of its own, or none."""
+    with suppress(ValidationError):
+        return not _BOOLEAN.validate_python(text)
+    return False
 
 
 def _list_sinks(texts: Mapping[str, str]) -> Sequence[SinkKind]:

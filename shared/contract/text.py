@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 
 MESSAGE_LIMIT = 300  # characters of an error's text for one model
@@ -19,6 +20,15 @@ def clip_text(message: str) -> str:
 def get_first_line(error: BaseException) -> str:
     """The first line of an error's text; its kind where it has none."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def find_sign_in_line(message: str) -> str:
+    """The line of a failed sign-in that matters in Azure: that of the managed identity, or all where there is none.
+
+    *message*: of azure-identity, which tried one credential after the other, a line for each.
+    """
+    match = re.search(r"ManagedIdentityCredential: (.+)", message)
+    return match[1] if match else message
 
 
 def is_exact(text: str) -> bool:

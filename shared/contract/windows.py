@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -68,6 +69,11 @@ class Window:
         return self.start + self.length
 
     @property
+    def previous(self) -> Window:
+        """The window of the same length that ends where this one starts."""
+        return Window(self.start - self.length, self.length)
+
+    @property
     def id(self) -> str:
         """`20261121T0700Z-PT1H`: sorts by start."""
         return _format_id(self.start, self.length)
@@ -90,6 +96,22 @@ class Window:
     def containing(cls, instant: datetime, length: timedelta, origin: datetime = EPOCH) -> Window:
         """The tile of *length* that contains *instant*; one of the tiles begins at *origin*."""
         return cls(instant - (instant - origin) % length, length)
+
+
+def parse_edge(text: str) -> Window:
+    """A window by its id; an instant is a window without length. Raises Malformed."""
+    with suppress(Malformed):
+        return Window.parse(text)
+    try:
+        instant = datetime.fromisoformat(text)
+        if instant.tzinfo is None:
+            raise ValueError
+        return Window(instant.astimezone(UTC), timedelta())
+    except (ValueError, OverflowError):
+        raise Malformed(
+            "expected a window such as 20261121T0700Z-PT1H, or an instant with its offset such as 2026-11-21T07:00Z, "
+            f"got {text!r}"
+        ) from None
 
 
 @lru_cache(maxsize=4096)  # a tick asks for the same few ids thousands of times

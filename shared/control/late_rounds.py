@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.contract.errors import NotFound
-from shared.contract.windows import Window
 from shared.state.requests import RequestKind
 from shared.state.runs import Phase, Run
 
@@ -35,7 +34,7 @@ class LateRoundOpener:
         for run in sorted(watched.values(), key=lambda run: run.window.start):
             if not (run.phase.terminal and run.late and run.late.rows):
                 continue
-            earlier = self._find_run(Window(run.window.start - run.window.length, run.window.length).id, watched)
+            earlier = self._find_run(run.window.previous.id, watched)
             if earlier is None or not _may_lack_rows(earlier, run):
                 continue
             if not self.opener.has_room():

@@ -29,6 +29,7 @@ from shared.tracking.run_limits import apply_limits
 
 from . import maintenance
 from .chunk_effects import ChunkEffects
+from .closed_runs import RunCloser
 from .defaults import settle_defaults
 from .late_rounds import LateRoundOpener
 from .open_runs import RunOpener
@@ -42,10 +43,8 @@ from .window_gate import WindowGate
 
 log = logging.getLogger(__name__)
 
-ENDING = timedelta(minutes=1)  # the last jobs of a run may take so long to end after they have reported
 PRUNE_EVERY = timedelta(hours=1)
 PRUNE_FOR = timedelta(seconds=20)  # of one tick: a cancel must not wait for pruning
-WATCH_CLOSED = timedelta(hours=2)  # how long jobs of a closed run are observed, in case one appears late
 EARLIER_RUNS = 10  # from which planning takes the size of the fleet and the rate
 
 
@@ -86,6 +85,10 @@ class ControlPlane:
     @property
     def _outbox(self) -> Outbox:
         return Outbox(self.ledger, self.sinks, self.notifier, self.options.notify)
+
+    @property
+    def _closer(self) -> RunCloser:
+        return RunCloser(self.ledger, self.cluster, self._effects, self.publisher, self._outbox, self.options)
 
     def check_start(self) -> None:
         """Check once what the settings name; raises Misconfigured with every problem. People see it as trouble, too.
@@ -247,24 +250,12 @@ class ControlPlane:
         if run.phase is Phase.RUNNING:
             run = self._advance_chunks(run, jobs, tick)
         elif stored.phase.terminal:
-            run = stored = self._offer_run(run, tick)
-            self._watch_closed(run, jobs, tick)
-        run = self._offer_run(self._save_run(stored, run), tick)
+            run = stored = self._closer.watch_run(run, None if jobs is None else self._filter_jobs(run, jobs), tick)
+        run = self._closer.offer_run(self._save_run(stored, run), tick)
         if limits and limits.target == run.id:
             self.ledger.remove_request(limits)
         if cancel and cancel.target == run.id and run.phase.terminal:
             self.ledger.remove_request(cancel)
-
-    def _offer_run(self, run: Run, tick: Tick) -> Run:
-        """Ask the sinks to hold what a round has ended with, and notify people, before its run is no longer watched."""
-        is_heard = bool(self.options.sinks) or self.options.notify.is_set
-        if not (is_heard and run.phase.terminal) or self.publisher.is_offered(run):
-            return run
-        self.publisher.offer_run(run, tick.now)
-        if run.offered_round == run.round:  # a sink was set since
-            return self._save_run(run, self.publisher.mark_offered(run))
-        noted = self._outbox.note_run(run, tick.now)
-        return self._save_run(run, self.publisher.mark_offered(noted))
 
     def _save_run(self, stored: Run, run: Run) -> Run:
         if run == stored:
@@ -295,14 +286,6 @@ class ControlPlane:
             return RoundWriter(writer).write_round(run, now)
         earlier = [other for other in self.ledger.list_runs(EARLIER_RUNS).items if other.models]
         return writer.write_plan(run, earlier, now)
-
-    def _watch_closed(self, run: Run, jobs: Mapping[str, JobStatus] | None, tick: Tick) -> None:
-        closed_for = tick.now - (run.ended_at or tick.now)
-        if closed_for >= ENDING:
-            self._effects.cancel_jobs(run, run_tracker.find_unwanted_jobs(self._filter_jobs(run, jobs), ()), tick)
-        if closed_for >= max(WATCH_CLOSED, self.options.limits.job_timeout) and not tick.throttled:
-            self.cluster.release(run.id)
-            self.ledger.unwatch_run(run)
 
     def _advance_chunks(self, run: Run, jobs: Mapping[str, JobStatus] | None, tick: Tick) -> Run:
         chunks = self._read_chunks(run, tick.now)

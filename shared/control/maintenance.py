@@ -57,7 +57,7 @@ def prune_runs(
         if options.sinks and not in_time():
             return False
         try:
-            if not publisher.allow_pruning(run, now):
+            if not publisher.offers.allow_pruning(run, now):
                 continue
             for store, name in _list_blobs(run, work, predictions, options):
                 if not in_time():
@@ -66,7 +66,7 @@ def prune_runs(
         except (Conflict, Malformed) as error:  # it is protected, used just now, or a row cannot be read: tried again
             log.warning("run=%s is not pruned: %s", run.id, error)
             continue
-        publisher.forget_run(run.id)
+        publisher.offers.forget_run(run.id)
         ledger.remove_run(run.id)
         log.info("run=%s pruned: it ended at %s", run.id, f"{run.ended_at:%Y-%m-%d %H:%M}")
     for backfill in ledger.list_backfills():
@@ -84,15 +84,17 @@ def _list_blobs(run: Run, work: Blobs, predictions: Blobs, options: ControlOptio
         yield from ((predictions, blob.name) for blob in predictions.list_blobs(paths.predictions_prefix(run.window)))
 
 
-def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, planner: Planner, now: datetime) -> Iterator[Run]:
+def rebuild_ledger(publisher: Publisher, predictions: Blobs, planner: Planner, now: datetime) -> Iterator[Run]:
     """Restore the rows of the runs that *planner* planned, from their plans and reports, after the table was lost.
 
     A chunk whose predictions are those of a report is committed; one with a report and without predictions is
     committed by the next ticks; one without either has failed as `ledger_lost`, and can be redriven. Existing rows
-    stay. The watermark is set to the end of the newest window. Yields each restored run. Runs that another app
+    stay. The watermark is set to the end of the newest window. Yields each restored run, which the sinks are asked to
+    hold before its row is written: a rebuild that is killed leaves none that they lack. Runs that another app
     planned in this working container are left out, with a warning. Where nothing was copied, as without a folder of
     predictions, the newest report counts.
     """
+    ledger, work = publisher.ledger, publisher.work
     restored, newest = None, ""
     for run_id in sorted(
         {match["run"] for blob in work.list_blobs(paths.RUNS_PREFIX) if (match := _PLAN.fullmatch(blob.name))}
@@ -107,6 +109,7 @@ def rebuild_ledger(ledger: Ledger, work: Blobs, predictions: Blobs, planner: Pla
         except NotFound:
             run, chunks = _restore_run(run_id, work, predictions, now)
             ledger.add_chunks(chunks)
+            run = publisher.offers.offer_restored_run(run, now)
             ledger.add_run(run)
             yield run
     beat = ledger.read_heartbeat()

@@ -12,9 +12,9 @@ from shared.state.notices import Notice, NoticeKind
 from shared.state.publications import Publication
 from shared.state.runs import Phase, Run
 
-STUCK = timedelta(hours=1)  # that a publication is open: its retries are at most so far apart
-FIRST_WAIT = timedelta(minutes=1)  # after a notification that could not be sent; doubles with each try
-LAST_WAIT = timedelta(hours=1)
+from .backoff import find_backoff
+
+OVERDUE = timedelta(hours=1)  # that a sink lacks a run: its retries are at most so far apart
 GIVE_UP = timedelta(days=1)  # a notification that could not be sent for so long is dropped
 
 
@@ -73,10 +73,15 @@ def _describe_run(run: Run, kind: NoticeKind) -> str:
             return f"Run {run.id} is well again: {counts}"
 
 
+def is_overdue(since: datetime | None, now: datetime) -> bool:
+    """Whether a person should look, since a sink lacks a run *since* then."""
+    return since is not None and now - since >= OVERDUE
+
+
 def find_stuck(entries: Sequence[Publication], sink: SinkKind, now: datetime) -> Publication | None:
     """The publication of a sink that is open for longest, where that is too long."""
     open_entries = [entry for entry in entries if entry.sink is sink and entry.state.is_open and not entry.is_requested]
-    own = [entry for entry in open_entries if now - entry.asked_at >= STUCK]
+    own = [entry for entry in open_entries if is_overdue(entry.asked_at, now)]
     return min(own, key=lambda entry: (entry.asked_at, entry.run), default=None)
 
 
@@ -101,5 +106,5 @@ def is_too_old(notice: Notice, now: datetime) -> bool:
 
 def retry_notice(notice: Notice, now: datetime) -> Notice:
     """The notification after a try that failed."""
-    wait = min(FIRST_WAIT * 2 ** min(notice.tries, 6), LAST_WAIT)
-    return replace(notice, tries=notice.tries + 1, not_before=now + wait)
+    tries = notice.tries + 1
+    return replace(notice, tries=tries, not_before=now + find_backoff(tries))

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from shared.contract.publishing.documents import PublicationResult
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.contract.text import clip_text
 from shared.contract.windows import EPOCH
-from shared.state.publications import Publication, PublicationState
+from shared.state.publications import PUBLICATION_FOLLOWS, Publication, PublicationState
 from shared.state.runs import Run
 
-FIRST_BACKOFF = timedelta(minutes=1)  # doubles with each failure in a row
-LAST_BACKOFF = timedelta(hours=1)
-DOUBLINGS = 6
+from .backoff import find_backoff
+
 ABSENCES = 5  # so often a run is looked for that the ledger does not have
-REBUILT = "rebuild"  # as a run's `asked_by` has it
 
 
 def ask_publication(stored: Publication | None, sink: SinkKind, run: Run, now: datetime) -> Publication | None:
@@ -42,9 +40,16 @@ def ask_publication(stored: Publication | None, sink: SinkKind, run: Run, now: d
 def ask_once_more(
     stored: Publication | None, sink: SinkKind, run: Run, asked_at: datetime, now: datetime
 ) -> Publication | None:
-    """As `ask_publication`, also where the sink took the run before *asked_at*: it may have a new table since."""
-    if stored is None or stored.asked_at >= asked_at:
+    """As `ask_publication`, also where the sink took the run before *asked_at*: it may have a new table since.
+
+    What waits for a job is not asked for twice; what failed before *asked_at* is tried at once. What a job has now may
+    be in the old table.
+    """
+    if stored is None or stored.asked_at >= asked_at or stored.state is PublicationState.PENDING:
         return ask_publication(stored, sink, run, now)
+    if stored.state is PublicationState.FAILED:
+        further = ask_publication(stored, sink, run, now)
+        return further or (_wait_again(stored, now) if stored.since < asked_at else None)
     revision = max(stored.revision + 1, run.round)
     return _wait_again(replace(stored, round=run.round, revision=revision), now)
 
@@ -76,10 +81,9 @@ def ask_before_pruning(
     """The row that asks for what has to be so before a run is pruned; None where that is asked or done.
 
     *removes*: the sink is to hold nothing of the run; else all of it. A sink that was never asked to hold it is asked
-    nothing, unless a rebuild may hide that it was.
+    nothing.
     """
-    is_known = str(sink) in run.offered_sinks or run.asked_by == REBUILT
-    if stored is None and not is_known:
+    if stored is None and str(sink) not in run.offered_sinks:
         return None
     if not removes:
         return ask_publication(stored, sink, run, now)
@@ -88,18 +92,22 @@ def ask_before_pruning(
     return None if stored.is_removal else _wait_again(replace(stored, is_removal=True, is_requested=False), now)
 
 
-def _wait_again(request: Publication, now: datetime) -> Publication:
-    since = request.asked_at if request.state.is_open else now
+def _wait_again(entry: Publication, now: datetime) -> Publication:
+    since = entry.asked_at if entry.state.is_open else now
     return replace(
-        request,
-        state=PublicationState.PENDING,
-        since=now,
+        _enter_state(entry, PublicationState.PENDING, since),
         asked_at=since,
         not_before=EPOCH,
         failures=0,
         reason="",
         message="",
     )
+
+
+def _enter_state(entry: Publication, state: PublicationState, since: datetime) -> Publication:
+    """The row in a state that may follow its own. Every change of a state goes this way."""
+    assert state is entry.state or state in PUBLICATION_FOLLOWS[entry.state], f"{entry.state} -> {state}"
+    return replace(entry, state=state, since=since)
 
 
 def select_due(publications: Iterable[Publication], sink: SinkKind, now: datetime) -> Sequence[Publication]:
@@ -115,12 +123,12 @@ def select_together(due: Sequence[Publication]) -> Sequence[Publication]:
 
 def give_to_job(entry: Publication, number: int, now: datetime) -> Publication:
     """The row of a run that a job has."""
-    return replace(entry, state=PublicationState.RUNNING, since=now, job=number)
+    return replace(_enter_state(entry, PublicationState.RUNNING, now), job=number)
 
 
 def take_back(entry: Publication, now: datetime) -> Publication:
     """The row after a job that left no result of it."""
-    return replace(entry, state=PublicationState.PENDING, since=now)
+    return _enter_state(entry, PublicationState.PENDING, now)
 
 
 def blame(entry: Publication, message: str, now: datetime) -> Publication:
@@ -130,13 +138,10 @@ def blame(entry: Publication, message: str, now: datetime) -> Publication:
 
 def _fail(entry: Publication, reason: SinkReason, message: str, now: datetime) -> Publication:
     failures = entry.failures + 1
-    wait = min(FIRST_BACKOFF * 2 ** min(failures - 1, DOUBLINGS), LAST_BACKOFF)
     return replace(
-        entry,
-        state=PublicationState.FAILED,
-        since=now,
+        _enter_state(entry, PublicationState.FAILED, now),
         failures=failures,
-        not_before=now + wait,
+        not_before=now + find_backoff(failures),
         reason=str(reason),
         message=clip_text(message),
     )
@@ -151,9 +156,8 @@ def settle(entry: Publication, result: PublicationResult, now: datetime) -> Publ
         if not is_current:  # it says nothing of what is asked for now
             return take_back(entry, now)
         return _fail(entry, result.reason, result.message, now)
-    published = replace(
-        entry,
-        since=now,
+    return replace(
+        _enter_state(entry, PublicationState.DONE if is_current else PublicationState.PENDING, now),
         published_round=None if result.is_removal else result.round,
         published_at=now,
         rows=0 if result.is_removal else result.rows,
@@ -163,4 +167,3 @@ def settle(entry: Publication, result: PublicationResult, now: datetime) -> Publ
         reason="",
         message="",
     )
-    return replace(published, state=PublicationState.DONE if is_current else PublicationState.PENDING)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.contract.paths import make_job_name
-from shared.contract.publishing.sinks import CHUNK
+from shared.contract.publishing.sinks import ATTEMPT, CHUNK
 from shared.contract.text import clip_text
 from shared.ports import JobStatus
 from shared.state.publications import Sink
@@ -16,15 +16,14 @@ from shared.tracking.attempts import advance_attempt
 from shared.tracking.observation import AttemptProgress
 from shared.tracking.run_limits import RunLimits
 
-from .publications import DOUBLINGS, FIRST_BACKOFF, LAST_BACKOFF
+from .backoff import find_backoff
 
-FIRST_ATTEMPT = 1  # each job has one: another try is another job
 ENDING = timedelta(minutes=1)  # a job may take so long to end after its report
 
 
 def name_job(app: str, run_id: str) -> str:
     """The name of a sink's job at the cluster; *run_id* stands for it in place of a run."""
-    return make_job_name(app, run_id, CHUNK, FIRST_ATTEMPT)
+    return make_job_name(app, run_id, CHUNK, ATTEMPT)
 
 
 def start_job(sink: Sink, now: datetime) -> Sink:
@@ -59,8 +58,8 @@ def follow_job(
 def fail_job(sink: Sink, message: str, now: datetime) -> Sink:
     """The sink after a job that left no report."""
     failures = sink.failures + 1
-    wait = min(FIRST_BACKOFF * 2 ** min(failures - 1, DOUBLINGS), LAST_BACKOFF)
-    return replace(_end_job(sink, now), failures=failures, not_before=now + wait, message=clip_text(message))
+    not_before = now + find_backoff(failures)
+    return replace(_end_job(sink, now), failures=failures, not_before=not_before, message=clip_text(message))
 
 
 def end_job(sink: Sink, now: datetime) -> Sink:

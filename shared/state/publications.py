@@ -27,9 +27,11 @@ class PublicationState(StrEnum):
         return self is not PublicationState.DONE
 
 
-# A run that was published is pending again when a further round of it has ended, or when it is to be removed.
+# A run that was published is pending again when a further round of it has ended, or when it is to be removed. One that
+# the ledger does not have has failed without a job. A host with an older view may take back what a job has: then the
+# job's report finds it pending.
 PUBLICATION_FOLLOWS: Mapping[PublicationState, frozenset[PublicationState]] = {
-    PublicationState.PENDING: frozenset({PublicationState.RUNNING}),
+    PublicationState.PENDING: frozenset({PublicationState.RUNNING, PublicationState.DONE, PublicationState.FAILED}),
     PublicationState.RUNNING: frozenset({PublicationState.PENDING, PublicationState.DONE, PublicationState.FAILED}),
     PublicationState.DONE: frozenset({PublicationState.PENDING}),
     PublicationState.FAILED: frozenset({PublicationState.PENDING, PublicationState.RUNNING}),

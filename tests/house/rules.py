@@ -82,11 +82,19 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.device_formats": _BASE | {"scorer.readings.time_zones"},
     "scorer.model_files": _BASE,
     "scorer.model_files.boosters": _BASE | {"scorer.model_files.parsed"},
+    "scorer.model_files.templates": _BASE | {"scorer.model_files.parsed", "scorer.model_files.pickle_globals"},
     "scorer.families": _FAMILIES,
     "scorer.families.predictors": _FAMILIES,
     "scorer.families.trees": _FAMILIES,
     "scorer.kernels": _CONTRACT | {"scorer.families"},
-    "scorer.kernels.numba_neighbours": {"scorer.families.neighbours", "scorer.kernels.numba_arithmetic"},
+    "scorer.kernels.numba_parts": {"scorer.families.neighbours", "scorer.kernels.numba_arithmetic"},
+    "scorer.kernels.native": {
+        "scorer.families.neighbours",
+        "scorer.families.steps",
+        "scorer.kernels.batch",
+        "scorer.kernels.numba_compiler",
+        "scorer.library_versions",
+    },
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
     "scorer.sinks": _SINKS,
@@ -129,6 +137,8 @@ EXCEPTIONS: Mapping[str, set[str]] = {
         "scorer.commands.desk.readings_summary",
         "scorer.commands.desk.unscored",
     },
+    "scorer.commands.desk.command_line": _CONTRACT
+    | {"scorer.commands.options", "scorer.commands.desk.readings_options", "scorer.commands.desk.unscored"},
     "scorer.commands.desk.readings_options": _CONTRACT
     | {
         "scorer.device_formats.options",
@@ -157,7 +167,8 @@ OURS = ("shared", "scorer", "fleetscore")
 # Packages from outside: which modules of ours, by prefix, may import them.
 ONLY_HERE: Mapping[frozenset[str], tuple[str, ...]] = {
     frozenset(_CLOUDS): ("shared.adapters", "scorer.storage", "scorer.sinks", "scorer.commands.dask_launcher"),
-    frozenset({"numba", "llvmlite"}): ("scorer.kernels.numba_",),
+    frozenset({"numba"}): ("scorer.kernels.numba_",),
+    frozenset({"llvmlite"}): ("scorer.kernels.numba_", "scorer.kernels.native"),
     frozenset(_NUMBERS): ("scorer",),
     frozenset(_DATABASES): ("scorer.sinks",),
     frozenset(_RECORDERS): ("scorer.device_formats.libraries",),

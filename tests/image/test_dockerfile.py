@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer.kernels.numba_cache import _LEVELS
+from scorer.kernels.native.target import LEVELS
 from tests.image.image import DOCKERFILE, ROOT, copied, instructions
 
 
@@ -77,7 +77,7 @@ def sent(path: str) -> bool:
 
 def test_the_kernels_are_compiled_for_each_level_that_nodes_may_have() -> None:
     found = re.findall(r"NUMBA_CPU_NAME=(\S+) NUMBA_CPU_FEATURES=(\S+)", " ".join(steps("RUN")))
-    assert {(name, features.strip("'")) for name, features in found} == set(_LEVELS)
+    assert {(name, features.strip("'")) for name, features in found} == set(LEVELS)
 
 
 def test_nobody_is_root_in_it_and_no_secret_is() -> None:

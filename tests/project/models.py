@@ -39,7 +39,7 @@ from scorer.errors import Unscorable
 from scorer.estimators import loader, outlier_detector, registry
 from scorer.estimators.loader import FittedModel
 from scorer.families.base import Family, Packed
-from scorer.kernels import numba_steps
+from scorer.kernels.native import backend as compiled
 from scorer.packs.cache import pack_file
 from shared.contract.domain import Task
 from shared.contract.scoring_options import Probabilities
@@ -276,7 +276,7 @@ def _compare(model: Any, loaded: FittedModel, features: Any, rows: Any) -> None:
 def _compare_packed(model: Any, packed: Packed, features: np.ndarray, rows: Any) -> None:
     """AssertionError where the kernels say something else than the model itself."""
     assert packed.predicted is not None
-    outputs, labels = run_chain(numba_steps, packed, features)
+    outputs, labels = run_chain(compiled, packed, features)
     predicted = np.asarray(model.predict(rows))
     if packed.predicted.task is Task.REGRESSOR:
         scale = np.abs(predicted).max()
@@ -294,7 +294,7 @@ def _get_tolerance(model: Any, usual: float) -> float:
 
 def _score_packed(packed: Packed, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if packed.family is Family.STEPS:
-        outputs, labels = run_chain(numba_steps, packed, rows)
+        outputs, labels = run_chain(compiled, packed, rows)
         return outputs[:, 0], labels == 1
     scores = decision(packed, rows)
     return scores, anomalies(packed, scores)

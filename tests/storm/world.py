@@ -192,7 +192,7 @@ class World:
     def is_published(self) -> bool:
         """Whether the sink was asked for all that is over, and nothing is left to do for it."""
         runs = [run for run in self.ledger._runs.values() if run != EARLIER and run.id != EARLIER.id]
-        return all(run.offered_round == run.round for run in runs) and self.is_idle
+        return all(self.plane.publisher.offers.is_offered(run) for run in runs) and self.is_idle
 
     @property
     def is_idle(self) -> bool:

@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from scorer.commands.options import name_option
 from scorer.errors import Unscorable
-from scorer.model_files.file_formats import READ_FORMATS, FileFormat, describe_start, identify_format
-from scorer.model_files.reader import SIZE_LIMIT, decompress_model
+from scorer.model_files.file_formats import READ_FORMATS, SIZE_LIMIT, FileFormat, describe_start, identify_format
+from scorer.model_files.reader import decompress_model
 from scorer.storage.blob_store import Container, Folder, open_container
 from scorer.storage.delta_log import open_delta_table
 from shared.contract.errors import Malformed, NotFound, Unavailable

@@ -19,7 +19,7 @@ from shared.contract.domain import Task
 from .predictor import Predictor, read_classes
 
 VALUES_LIMIT = 2**23  # numbers in the leaves of one model: 64 MiB
-# Trees whose predictions are sorted for each row. At most BLOCK of kernels/numba_backend.py: numba_steps.py sorts them
+# Trees whose predictions are sorted for each row. At most BLOCK of kernels/batch.py: numba_steps.py sorts them
 # in an array of so many places, and native code does not see where it ends.
 MEDIAN_LIMIT = 128
 _TREE_REGRESSORS = ("DecisionTreeRegressor", "ExtraTreeRegressor")

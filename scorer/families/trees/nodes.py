@@ -47,7 +47,7 @@ def join_nodes(
     sizes = np.array([len(nodes) for nodes in all_nodes])
     if sizes.sum() > most_nodes:
         return None
-    # Field by field: for whole nodes NumPy would compare the types again for each tree.
+    # Field by field: for whole nodes NumPy would compare the types again for each tree, and all bytes would be copied.
     fields = {name: np.concatenate([nodes[name] for nodes in all_nodes]) for name in kinds}
     roots = np.cumsum(sizes) - sizes
     first, leaf = np.repeat(roots, sizes), fields["left_child"] == -1

@@ -22,9 +22,8 @@ import pyarrow as pa
 
 from scorer.errors import Unscorable
 from scorer.readings.cells import BROKEN, make_unreadable
-from scorer.readings.formats.compression import UNPACKED_LIMIT, XZ_MEMORY, unpack_zstandard
+from scorer.readings.formats.compression import AVRO, UNPACKED_LIMIT, XZ_MEMORY, unpack_zstandard
 
-AVRO = b"Obj\x01"
 SYNC_SIZE = 16
 HEADER_LIMIT = 4 * 2**20  # bytes of a header; a schema of 20,000 columns has 1 MB
 CHECKSUM_SIZE = 4  # bytes behind a block of Snappy

@@ -22,7 +22,7 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 from .bodies import is_json, read_bodies, strip_body
-from .container import AVRO, Block, read_blocks, read_header
+from .container import Block, read_blocks, read_header
 from .events import FIELDS, convert_times, is_envelope_name, read_events
 from .records import build_column, format_documents, read_records
 from .schema import Column, Type, is_envelope, list_columns, parse_schema
@@ -40,11 +40,6 @@ class _Content:
     rows: pa.Table
     extra: tuple[str, ...] = ()  # features that are beside the bodies, or a second time in the rows
     remarks: Remarks = NO_REMARKS
-
-
-def is_compressed(start: bytes) -> bool:
-    """Whether a file that begins so is of Avro and compressed, as far as its beginning shows it."""
-    return start.startswith(AVRO) and b"avro.codec\x08null" not in start
 
 
 def read_avro(

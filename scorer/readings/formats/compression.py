@@ -41,6 +41,7 @@ _UNREAD = {
 }
 _TAR, _TAR_AT = (b"ustar\0", b"ustar "), 257  # its magic, and where it is
 _OLE = b"\xd0\xcf\x11\xe0"
+AVRO = b"Obj\x01"
 PARQUET = b"PAR1"
 READABLE = "CSV, JSON, Parquet or Avro"  # for messages
 _HIDDEN = ("_", ".")  # names of markers, as in folders of readings
@@ -52,6 +53,11 @@ _EXPORT = (
 )
 
 _Decompressor = bz2.BZ2Decompressor | lzma.LZMADecompressor
+
+
+def is_compressed_avro(start: bytes) -> bool:
+    """Whether a file that begins so is of Avro and compressed, as far as its beginning shows it."""
+    return start.startswith(AVRO) and b"avro.codec\x08null" not in start
 
 
 def find_compression(start: bytes) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,16 +23,18 @@ from scorer.readings.column_names import (
     list_others,
     list_single,
 )
-from scorer.readings.nested.json_reader import ParsedRows, read_json
-from scorer.readings.nested.leaves import explain_missing, list_leaves, select_leaves
 from scorer.readings.projection import EVERYTHING, Projection
 from scorer.readings.timestamps import is_iso_time
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions, TimeFormat
 from shared.contract.text import get_first_line
 
-from .csv_reader import CsvRows, read_csv
 from .remarks import NO_REMARKS, Remarks
+
+if TYPE_CHECKING:
+    from scorer.readings.nested.json_reader import ParsedRows
+
+    from .csv_reader import CsvRows
 
 _FOREIGN = {
     b"ORC": "an ORC file",
@@ -103,8 +106,12 @@ def read_text(
                 "expected text in UTF-8, Parquet or Avro, got NUL bytes; UTF-16 and UTF-32 need a byte order mark"
             )
         if start.startswith((b"{", b"[")):
+            from scorer.readings.nested.json_reader import read_json  # late, as CSV: a job has readings of one form
+
             parsed, decimal_comma = read_json(data, columns, policy, projection, keys), False
         else:
+            from .csv_reader import read_csv
+
             data = data[: data.rfind(b"\n") + 1] if is_cut else data
             csv_rows = read_csv(data, columns, policy, EVERYTHING if columns.features else projection, keys)
             if csv_rows is None:
@@ -128,6 +135,9 @@ def read_text(
 
 def _select_columns(content: CsvRows, columns: Columns, projection: Projection, keys: Collection[str]) -> ParsedRows:
     """The columns of a CSV file that are needed. With *features* of READINGS_COLUMNS those are flat columns."""
+    from scorer.readings.nested.json_reader import ParsedRows
+    from scorer.readings.nested.leaves import explain_missing, list_leaves, select_leaves
+
     if not columns.features:
         return ParsedRows(content.rows, content.unread, content.remarks)
     leaves = list_leaves(content.rows)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from scorer.predictions.table import SCHEMA
 from scorer.sinks.base import SinkError
 from shared.contract.publishing.sinks import SinkReason
 
-NAMES = (*SCHEMA.names, "run")
+PART_NAMES = tuple(SCHEMA.names)
+NAMES = (*PART_NAMES, "run")
 NULLABLE = frozenset(column.name for column in SCHEMA if column.nullable)
+REQUIRED = frozenset(NAMES) - NULLABLE
 CONTROL_NAMES = ("run", "app", "version", "round", "rows", "digest", "published_at")
 
 
@@ -30,6 +34,45 @@ class ColumnType:
 
     created: str
     accepted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnTypes:
+    """The types of a dialect."""
+
+    text: ColumnType
+    run: ColumnType
+    time: ColumnType
+    number: ColumnType
+    small: ColumnType
+    whole: ColumnType
+
+    def map_columns(self) -> Mapping[str, ColumnType]:
+        """The type of each column of the table of predictions."""
+        by_arrow = {
+            pa.timestamp("us", "UTC"): self.time,
+            pa.string(): self.text,
+            pa.float64(): self.number,
+            pa.int8(): self.small,
+        }
+        return {**{column.name: by_arrow[column.type] for column in SCHEMA}, "run": self.run}
+
+    def map_control(self) -> Mapping[str, ColumnType]:
+        """The type of each column of the control table."""
+        kinds = self.run, self.text, self.whole, self.whole, self.whole, self.text, self.time
+        return dict(zip(CONTROL_NAMES, kinds, strict=True))
+
+
+def join_names(names: Iterable[str], quote: Callable[[str], str]) -> str:
+    """Names in a statement, each quoted as its dialect does."""
+    return ", ".join(map(quote, names))
+
+
+def define_columns(types: Mapping[str, ColumnType], required: frozenset[str], quote: Callable[[str], str]) -> str:
+    """The columns of a new table, in a statement."""
+    return ", ".join(
+        f"{quote(name)} {kind.created} {'NOT NULL' if name in required else 'NULL'}" for name, kind in types.items()
+    )
 
 
 def check_columns(

@@ -18,6 +18,7 @@ import pyarrow as pa
 from scorer.predictions.table import SCHEMA
 from scorer.sinks.base import SinkError
 from scorer.sinks.deadline import call_within
+from scorer.sinks.identity import NodeIdentity
 from shared.contract.publishing.documents import PublicationItem
 from shared.contract.publishing.sinks import SinkReason
 
@@ -118,7 +119,7 @@ class PostgresSession:
         """See Session."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(SinkError):
+            with suppress(SinkError), _translate_errors(self.target.label):
                 call_within(self.limits.connect, self.target.label, connection.close, lambda: None)
 
     def _check_table(self, name: str, types: Mapping[str, Any], nullable: frozenset[str]) -> bool:
@@ -196,17 +197,8 @@ def _get_token(target: SqlTarget) -> str:
     """A token of the node's identity for a server at Azure; elsewhere a server may want no password."""
     if not target.host.endswith(AZURE):
         return ""
-    from azure.core.exceptions import AzureError, ClientAuthenticationError
-    from azure.identity import DefaultAzureCredential
-
-    try:
-        return DefaultAzureCredential().get_token(_TOKEN_SCOPE).token
-    except ClientAuthenticationError as error:
-        message = f"{target.label}: expected SQL_PASSWORD or a token of the node's identity, got {error}"
-        raise SinkError(SinkReason.DENIED, message) from error
-    except AzureError as error:
-        message = f"{target.label}: expected a token of the node's identity, got {error}"
-        raise SinkError(SinkReason.UNAVAILABLE, message) from error
+    identity = NodeIdentity(target.label, "SQL_PASSWORD or a token of the node's identity")
+    return str(identity.get_token(_TOKEN_SCOPE).token)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scorer.sinks.base import SinkError
+from scorer.sinks.base import SinkError, make_ahead_error
 from scorer.sinks.parts import Parts
 from shared.contract.publishing.documents import PublicationItem, PublicationResult
 from shared.contract.publishing.sinks import SinkReason
@@ -154,13 +154,11 @@ class SqlSink:
         if stored.app != self.app:
             message = f"{self.label}: expected {item.run} to be of app {self.app}, got one of app {stored.app}"
             raise SinkError(SinkReason.MISMATCH, message)
-        if stored.version < _make_version(item):
+        if stored.version < item.version:
             return False
         if stored.digest == item.digest:
             return True
-        ahead = stored.version // 2
-        message = f"{self.label} has revision {ahead} of {item.run}, expected at most {item.revision}"
-        raise SinkError(SinkReason.AHEAD, message, ahead=ahead)
+        raise make_ahead_error(self.label, item, stored.version)
 
     def _write_run(self, session: Session, item: PublicationItem, parts: Parts) -> StoredRun:
         session.delete_rows(item.run)
@@ -173,7 +171,7 @@ class SqlSink:
                 raise SinkError(SinkReason.MISMATCH, f"{message}: a trigger or a rule of the table")
             rows += inserted
             sample = sample or next(iter(table.slice(0, 1).to_pylist()), None)
-        stored = StoredRun(self.app, _make_version(item), item.digest)
+        stored = StoredRun(self.app, item.version, item.digest)
         session.write_control(item, stored, rows)
         is_proof = sample is not None and not self._is_proven
         if is_proof:
@@ -193,10 +191,6 @@ class SqlSink:
         if sample not in stored:
             got = stored[0] if stored else "no row of this device and time"
             raise SinkError(SinkReason.MISMATCH, f"{self.label}: expected to read back {dict(sample)}, got {got}")
-
-
-def _make_version(item: PublicationItem) -> int:
-    return 2 * item.revision + item.is_removal
 
 
 def _check_numbers(table: pa.Table, run: str) -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from scorer.predictions.table import SCHEMA
 from scorer.sinks.base import SinkError
 from scorer.sinks.deadline import call_within
+from scorer.sinks.identity import NodeIdentity
 from shared.contract.errors import Misconfigured
 from shared.contract.publishing.documents import PublicationItem
 from shared.contract.publishing.sinks import SinkReason
@@ -45,9 +46,7 @@ def connect_sql_server(target: SqlTarget, password: str, limits: Limits) -> SqlS
         raise Misconfigured(f"SQL_PASSWORD: expected the password of {target.user}, got none")
     options: dict[str, Any] = {"timeout": limits.connect}
     if not target.user:
-        from azure.identity import DefaultAzureCredential
-
-        options["token_provider"] = DefaultAzureCredential()
+        options["token_provider"] = NodeIdentity(target.label)
     text = build_connection_string(target, password)
 
     def connect(*, autocommit: bool) -> Any:
@@ -113,22 +112,22 @@ class SqlServerSession:
 
     def begin(self) -> None:
         """See Session: the driver begins a transaction with the next statement."""
-        self._guard(self._get(self.inside).rollback)  # which shows whether the connection still is one
+        self._guard(self._require_open(self.inside).rollback)  # which shows whether the connection still is one
 
     def lock_run(self, run: str) -> StoredRun | None:
         """See Session."""
-        statements = self._get(self.statements)
+        statements = self._require_open(self.statements)
         self._execute(self.inside, statements.lock_run(), run)
         rows = self._query(self.inside, statements.read_control(), run)
         return StoredRun(*rows[0]) if rows else None
 
     def delete_rows(self, run: str) -> None:
         """See Session."""
-        self._execute(self.inside, self._get(self.statements).delete_rows(), run)
+        self._execute(self.inside, self._require_open(self.statements).delete_rows(), run)
 
     def add_rows(self, run: str, table: pa.Table) -> int:
         """See Session."""
-        statements = self._get(self.statements)
+        statements = self._require_open(self.statements)
         name = f"{sql.STAGING}{uuid.uuid4().hex[:12]}"
         self._execute(self.outside, statements.create_staging(name))
         try:
@@ -140,23 +139,23 @@ class SqlServerSession:
 
     def write_control(self, item: PublicationItem, stored: StoredRun, rows: int) -> None:
         """See Session."""
-        statements = self._get(self.statements)
+        statements = self._require_open(self.statements)
         self._execute(self.inside, statements.delete_control(), item.run)
         fields = item.run, stored.app, stored.version, item.round, rows, stored.digest
         self._execute(self.inside, statements.insert_control(), *fields)
 
     def read_rows(self, run: str, device: str, time: datetime) -> list[Mapping[str, Any]]:
         """See Session."""
-        rows = self._query(self.inside, self._get(self.statements).read_rows(), run, device, time.isoformat())
+        rows = self._query(self.inside, self._require_open(self.statements).read_rows(), run, device, time.isoformat())
         return [{name: _add_zone(cell) for name, cell in zip(SCHEMA.names, row, strict=True)} for row in rows]
 
     def commit(self) -> None:
         """See Session."""
-        self._guard(self._get(self.inside).commit)
+        self._guard(self._require_open(self.inside).commit)
 
     def rollback(self) -> None:
         """See Session."""
-        self._guard(self._get(self.inside).rollback)
+        self._guard(self._require_open(self.inside).rollback)
 
     def close(self) -> None:
         """See Session."""
@@ -216,13 +215,14 @@ class SqlServerSession:
             finally:
                 cursor.close()
 
-        self._get(connection)
+        self._require_open(connection)
         return self._guard(run)
 
-    def _get(self, part: T | None) -> T:
-        if part is None:
+    def _require_open(self, resource: T | None) -> T:
+        """A connection, or the statements that an open one has. Raises UNAVAILABLE where there is none."""
+        if resource is None:
             raise SinkError(SinkReason.UNAVAILABLE, f"{self.target.label}: the connection is closed")
-        return part
+        return resource
 
     def _guard(self, function: Callable[[], T]) -> T:
         """The result of a call, within the limit of a statement. One that goes on has its connections for itself."""
@@ -254,4 +254,7 @@ def _translate_errors(label: str) -> Iterator[None]:
     except SinkError:
         raise
     except Exception as error:
+        cause = error.__cause__
+        if isinstance(cause, SinkError):  # of the token, which the driver asks for
+            raise cause from cause.__cause__
         raise SinkError(classify_error(str(error)), f"{label}: {str(error).strip()}") from error

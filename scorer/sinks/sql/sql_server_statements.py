@@ -1,4 +1,4 @@
-"""What is said to SQL Server, Azure SQL and a dedicated pool of Synapse: the texts, and the types. Pure.
+"""The statements for SQL Server, Azure SQL and a dedicated pool of Synapse, and the types of their columns. Pure.
 
 Nothing but CREATE, SELECT, INSERT, UPDATE, DELETE and DROP, so that all three take the same; a pool of Synapse has no
 indexes, no enforced keys and no hints of locks.
@@ -6,14 +6,18 @@ indexes, no enforced keys and no hints of locks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pyarrow as pa
-
-from scorer.predictions.table import SCHEMA
-
-from .columns import CONTROL_NAMES, NAMES, ColumnType
+from .columns import (
+    CONTROL_NAMES,
+    NAMES,
+    PART_NAMES,
+    REQUIRED,
+    ColumnType,
+    ColumnTypes,
+    define_columns,
+    join_names,
+)
 from .target import SqlTarget
 
 SYNAPSE, SERVERLESS = (
@@ -21,22 +25,16 @@ SYNAPSE, SERVERLESS = (
     11,
 )  # of EngineEdition: https://learn.microsoft.com/sql/t-sql/functions/serverproperty-transact-sql
 STAGING = "fleetscore_staging_"
-_TEXT = ColumnType("nvarchar(450)", ("nvarchar(n)",))  # 900 bytes: with a time, what an index takes
-_RUN = ColumnType("nvarchar(64)", ("nvarchar(n)",))
-_TIME = ColumnType("datetimeoffset(6)", ("datetimeoffset(6)", "datetimeoffset(7)", "datetime2(6)", "datetime2(7)"))
-_NUMBER = ColumnType("float", ("float",))
-_SMALL = ColumnType("smallint", ("smallint", "tinyint", "int", "bigint"))
-_WHOLE = ColumnType("bigint", ("bigint",))
-_BY_ARROW: Mapping[pa.DataType, ColumnType] = {
-    pa.timestamp("us", "UTC"): _TIME,
-    pa.string(): _TEXT,
-    pa.float64(): _NUMBER,
-    pa.int8(): _SMALL,
-}
-TYPES: Mapping[str, ColumnType] = {**{column.name: _BY_ARROW[column.type] for column in SCHEMA}, "run": _RUN}
-CONTROL_TYPES: Mapping[str, ColumnType] = dict(
-    zip(CONTROL_NAMES, (_RUN, _TEXT, _WHOLE, _WHOLE, _WHOLE, _TEXT, _TIME), strict=True)
+_TIMES = ("datetimeoffset(6)", "datetimeoffset(7)", "datetime2(6)", "datetime2(7)")
+_TYPES = ColumnTypes(
+    text=ColumnType("nvarchar(450)", ("nvarchar(n)",)),  # 900 bytes: with a time, what an index takes
+    run=ColumnType("nvarchar(64)", ("nvarchar(n)",)),
+    time=ColumnType("datetimeoffset(6)", _TIMES),
+    number=ColumnType("float", ("float",)),
+    small=ColumnType("smallint", ("smallint", "tinyint", "int", "bigint")),
+    whole=ColumnType("bigint", ("bigint",)),
 )
+TYPES, CONTROL_TYPES = _TYPES.map_columns(), _TYPES.map_control()
 FIND_EDITION = "SELECT CAST(SERVERPROPERTY('EngineEdition') AS int)"
 FIND_SCHEMA = "SELECT 1 FROM sys.schemas WHERE name = ?"
 FIND_KIND = "SELECT RTRIM(type) FROM sys.objects WHERE object_id = OBJECT_ID(?)"
@@ -68,17 +66,6 @@ def format_type(name: str, max_length: int, scale: int) -> str:
     return name
 
 
-def _list_names(names: tuple[str, ...]) -> str:
-    return ", ".join(map(quote_name, names))
-
-
-def _list_columns(types: Mapping[str, ColumnType], required: frozenset[str]) -> str:
-    return ", ".join(
-        f"{quote_name(name)} {kind.created} {'NOT NULL' if name in required else 'NULL'}"
-        for name, kind in types.items()
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Statements:
     """The statements for a target. *is_synapse*: of a dedicated pool."""
@@ -102,8 +89,7 @@ class Statements:
 
     def create_table(self) -> tuple[str, ...]:
         """The table of predictions, with indexes for runs and for the rows of a device."""
-        required = frozenset({"run", *(column.name for column in SCHEMA if not column.nullable)})
-        create = f"CREATE TABLE {self.table} ({_list_columns(TYPES, required)})"
+        create = f"CREATE TABLE {self.table} ({define_columns(TYPES, REQUIRED, quote_name)})"
         if self.is_synapse:
             return (f"{create} WITH (DISTRIBUTION = HASH([device]), CLUSTERED COLUMNSTORE INDEX)",)
         run, device = (quote_name(f"{self.target.table}_{name}") for name in ("run", "device_time"))
@@ -115,15 +101,15 @@ class Statements:
 
     def create_control(self) -> str:
         """The control table."""
-        columns = _list_columns(CONTROL_TYPES, frozenset(CONTROL_NAMES))
+        columns = define_columns(CONTROL_TYPES, frozenset(CONTROL_NAMES), quote_name)
         if self.is_synapse:
             return f"CREATE TABLE {self.control} ({columns}) WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)"
         return f"CREATE TABLE {self.control} ({columns}, PRIMARY KEY ([run]))"
 
     def create_staging(self, name: str) -> str:
         """A staging table, with the types that parts have."""
-        types = {column.name: TYPES[column.name] for column in SCHEMA}
-        create = f"CREATE TABLE {quote_name(self.target.schema, name)} ({_list_columns(types, frozenset())})"
+        columns = define_columns({name: TYPES[name] for name in PART_NAMES}, frozenset(), quote_name)
+        create = f"CREATE TABLE {quote_name(self.target.schema, name)} ({columns})"
         return f"{create} WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)" if self.is_synapse else create
 
     def drop_staging(self, name: str) -> str:
@@ -157,8 +143,8 @@ class Statements:
     def insert_rows(self, staging: str) -> str:
         """From a staging table. The database converts, and raises where a value does not fit."""
         return (
-            f"INSERT INTO {self.table} ({_list_names(NAMES)})"
-            f" SELECT {_list_names(tuple(SCHEMA.names))}, ? FROM {quote_name(self.target.schema, staging)}"
+            f"INSERT INTO {self.table} ({join_names(NAMES, quote_name)})"
+            f" SELECT {join_names(PART_NAMES, quote_name)}, ? FROM {quote_name(self.target.schema, staging)}"
         )
 
     def delete_control(self) -> str:
@@ -167,13 +153,12 @@ class Statements:
 
     def insert_control(self) -> str:
         """The row of a run in the control table, by the clock of the database."""
-        return (
-            f"INSERT INTO {self.control} ({_list_names(CONTROL_NAMES)}) VALUES (?, ?, ?, ?, ?, ?, SYSDATETIMEOFFSET())"
-        )
+        names = join_names(CONTROL_NAMES, quote_name)
+        return f"INSERT INTO {self.control} ({names}) VALUES (?, ?, ?, ?, ?, ?, SYSDATETIMEOFFSET())"
 
     def read_rows(self) -> str:
         """The rows of a device of a run at an instant."""
         return (
-            f"SELECT {_list_names(tuple(SCHEMA.names))} FROM {self.table}"
+            f"SELECT {join_names(PART_NAMES, quote_name)} FROM {self.table}"
             " WHERE [run] = ? AND [device] = ? AND [time] = CAST(? AS datetimeoffset(6))"
         )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shared.contract.errors import Conflict, FleetError, Malformed, NotFound, Unavailable
-from shared.contract.text import clip_text
+from shared.contract.text import clip_text, find_sign_in_line
 
 from .auth import make_sign_in_error, parse_retry_after
 
@@ -78,6 +78,4 @@ def _translate_response(error: HttpResponseError, status: int, operation: str, r
 def _describe_error(error: AzureError) -> str:
     """Azure's message in one line, without the queries of URLs, which may hold a signature."""
     text = getattr(getattr(error, "error", None), "message", None) or str(error)
-    if tried := re.search(r"ManagedIdentityCredential: .*", text):  # the line that matters in Azure
-        text = tried[0]
-    return clip_text(re.sub(r"\?[^\s'\")]*", "", text))
+    return clip_text(re.sub(r"\?[^\s'\")]*", "", find_sign_in_line(text)))

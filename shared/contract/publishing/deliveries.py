@@ -8,7 +8,7 @@ import hmac
 from .sinks import SinkReason
 
 SIGNATURE = "X-Fleetscore-Signature-256"  # the header
-_RETRY_LATER, _DENIED, _SERVER_ERROR = (408, 425, 429), (401, 403), 500
+_RETRY_LATER, _DENIED, _CLIENT_ERROR, _SERVER_ERROR = (408, 425, 429), (401, 403), 400, 500
 
 
 def sign_body(body: bytes, key: str) -> dict[str, str]:
@@ -17,7 +17,7 @@ def sign_body(body: bytes, key: str) -> dict[str, str]:
 
 
 def sort_status(status: int) -> SinkReason:
-    """Why a receiver did not take a body, by the status of its answer."""
-    if status in _RETRY_LATER or status >= _SERVER_ERROR:
+    """Why a receiver did not take a body, by the status of its answer. A redirect, which is not followed, may pass."""
+    if status in _RETRY_LATER or not _CLIENT_ERROR <= status < _SERVER_ERROR:
         return SinkReason.UNAVAILABLE
     return SinkReason.DENIED if status in _DENIED else SinkReason.FAILED

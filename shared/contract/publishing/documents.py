@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shared.contract.documents import check_needs, parse_count, parse_document
@@ -65,6 +65,11 @@ class PublicationItem:
         return Window.parse(self.run)
 
     @property
+    def version(self) -> int:
+        """What the sink stores of it: a removal comes after what it removes."""
+        return 2 * self.revision + self.is_removal
+
+    @property
     def rows(self) -> int:
         """The rows that the sink is to hold of this run."""
         return sum(entry.part.rows for entry in self.parts)
@@ -86,6 +91,13 @@ class PublishingManifest:
     work_url: str
     items: tuple[PublicationItem, ...]
     target: Mapping[str, str] = field(default_factory=dict)
+
+    def read_option(self, name: str) -> str:
+        """What *target* says of an option. Raises Malformed where it says nothing."""
+        if name not in self.target:
+            names = ", ".join(self.target) or "none"
+            raise Malformed(f"expected the option {name} in the target of {self.sink} {self.number}, got {names}")
+        return self.target[name]
 
     def to_bytes(self) -> bytes:
         """The same manifest gives the same bytes."""
@@ -111,7 +123,6 @@ class PublicationResult:
     rows: int = 0
     stored: str = ""  # the sink's own name of what it holds: a table's version, a transaction
     ahead: int = 0  # of AHEAD: the revision that the sink has
-    warnings: tuple[str, ...] = ()
 
     @classmethod
     def for_item(cls, item: PublicationItem, **fields: Any) -> PublicationResult:
@@ -189,7 +200,7 @@ def _parse_report(doc: dict[str, Any]) -> PublishingReport:
 
 
 def _parse_result(doc: dict[str, Any]) -> PublicationResult:
-    result = PublicationResult(
+    return PublicationResult(
         run=str(doc["run"]),
         round=parse_count(doc["round"]),
         revision=parse_count(doc["revision"]),
@@ -200,4 +211,3 @@ def _parse_result(doc: dict[str, Any]) -> PublicationResult:
         stored=clip_text(str(doc["stored"])),
         ahead=parse_count(doc["ahead"]),
     )
-    return replace(result, warnings=tuple(clip_text(str(text)) for text in doc["warnings"]))

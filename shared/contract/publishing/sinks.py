@@ -7,7 +7,8 @@ from enum import StrEnum
 
 PUBLISHING_PREFIX = "publish-"  # of the ids of jobs
 CHUNK = "c00000"  # a publishing job has one chunk, by which clusters name it
-_JOB = re.compile(r"publish-(?P<sink>[a-z]+)-(?P<number>\d{6,})")
+ATTEMPT = 1  # and one attempt: another try is another job
+_JOB = re.compile(rf"{PUBLISHING_PREFIX}(?P<sink>[a-z]+)-(?P<number>\d{{6,}})")
 
 
 class SinkKind(StrEnum):
@@ -38,7 +39,7 @@ class SinkReason(StrEnum):
 
 def make_publishing_run(sink: SinkKind, number: int) -> str:
     """The id by which clusters, paths and names of jobs know publishing job *number* of a sink, in place of a run's."""
-    return f"publish-{sink}-{number:06d}"
+    return f"{PUBLISHING_PREFIX}{sink}-{number:06d}"
 
 
 def parse_publishing_run(run: str) -> tuple[SinkKind, int] | None:

@@ -34,5 +34,9 @@ def hide_path(url: str) -> str:
     """A URL as it may be shown: that of a hub, or the scheme and the host of any other, whose path may be a secret."""
     if parse_hub(url):
         return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return f"{urlsplit(url).scheme}://{get_host(url)}"
+
+
+def get_host(url: str) -> str:
+    """The host of a URL with its port: what messages say of a receiver."""
+    return urlsplit(url).netloc.rpartition("@")[2]

@@ -42,7 +42,7 @@ def find_late_paths(pattern: str, window: Window) -> dict[str, bool]:
     if has_tokens(pattern) or "%" not in pattern:
         return {}
     *touched, _ = list_paths(pattern, window)
-    *earlier, following = list_paths(pattern, Window(window.start - window.length, window.length))
+    *earlier, following = list_paths(pattern, window.previous)
     return {path: path == following for path in touched if path not in earlier}
 
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from shared.contract.errors import NotFound
 from shared.contract.publishing.documents import PublicationItem, PublishedPart
 from shared.contract.publishing.sinks import SinkKind
-from shared.contract.windows import Window
 from shared.ports import Ledger
 from shared.publishing import publications
 from shared.state.publications import Publication
@@ -91,9 +90,8 @@ class ItemSelector:
 
     def _list_earlier(self, run: Run) -> tuple[PublishedPart, ...] | None:
         """The committed parts of the window before; none where it has no run, and None while its run is open."""
-        window = Window(run.window.start - run.window.length, run.window.length)
         try:
-            earlier = self.ledger.read_run(window.id)
+            earlier = self.ledger.read_run(run.window.previous.id)
         except NotFound:
             return ()
         if earlier.phase is Phase.MISSED:

@@ -9,10 +9,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 
 from shared.contract.errors import Conflict, FleetError, Malformed, NotFound
 from shared.contract.publishing.sinks import SinkKind
-from shared.contract.windows import Window
+from shared.contract.windows import EPOCH
 from shared.control.tick import Tick
 from shared.ports import Ledger, Notifier, SinkLedger
 from shared.publishing import notices
@@ -24,7 +25,6 @@ from shared.state.runs import Phase, Run
 log = logging.getLogger(__name__)
 
 SEND = 10  # of one tick: a receiver that does not answer costs its time limit once
-NEWEST = 20  # runs, among which that of windows that were missed just before
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,13 @@ class Outbox:
             log.info("%s", error)
 
     def _find_earlier(self, run: Run) -> Run | None:
-        window = Window(run.window.start - run.window.length, run.window.length)
         try:
-            return self.ledger.read_run(window.id)
+            return self.ledger.read_run(run.window.previous.id)
         except NotFound:  # windows that were missed in a row are one run
-            runs = self.ledger.list_runs(NEWEST).items
+            older = self.ledger.list_runs_in(EPOCH, run.window.start)
+            runs = takewhile(lambda entry: entry.window.end >= run.window.start, older)  # the newest first
+        try:
             return next((entry for entry in runs if entry.window.end == run.window.start), None)
+        except Malformed as error:  # a row of any time, which must not keep this run open
+            log.warning("run=%s: the run before it is not known: %s", run.id, error)
+            return None

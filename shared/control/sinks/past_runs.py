@@ -1,7 +1,7 @@
 """Asks sinks to hold the runs of a range, as people requested: those that were over before the sink was set.
 
 The newest runs come first. Where a tick is out of time, a request for the rest of the range takes the place of the
-request; killed between the two, the next tick asks once more for what is asked already, which changes nothing.
+request; killed between the two, the next tick asks once more for what waits already, which changes nothing.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _offer_runs(
             return replace(interval, span=Window(span.start, end - span.start))
         if run.phase.terminal:  # any other is offered when its round has ended
             try:
-                publisher.offer_past_run(run, interval.sink, request, tick.now)
+                publisher.offers.offer_past_run(run, interval.sink, request, tick.now)
             except Malformed as error:  # its row: the other runs go on
                 log.warning("run=%s sink=%s is not requested: %s", run.id, interval.sink, error)
     return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from shared.contract import paths
 from shared.contract.errors import Conflict, Malformed, NotFound, Unavailable
@@ -19,17 +18,17 @@ from shared.contract.publishing.documents import (
     PublishingReport,
     build_publish_command,
 )
-from shared.contract.publishing.sinks import CHUNK, SinkKind, SinkReason, make_publishing_run
+from shared.contract.publishing.sinks import ATTEMPT, CHUNK, SinkKind, make_publishing_run
 from shared.control.options import ControlOptions
 from shared.control.tick import Tick
 from shared.ports import Blobs, Cluster, JobSpec, JobStatus, Ledger, SinkLedger
 from shared.publishing import publications, sink_job
 from shared.state.publications import Publication, PublicationState, Sink
-from shared.state.requests import Request, RequestKind
-from shared.state.runs import AttemptState, Run
+from shared.state.runs import AttemptState
 from shared.tracking import observe
 
 from .items import ItemSelector
+from .offers import RunOffers
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +53,11 @@ class Publisher:
     def _kinds(self) -> Sequence[SinkKind]:
         return [sink.kind for sink in self.options.sinks]
 
+    @property
+    def offers(self) -> RunOffers:
+        """Who asks sinks to hold runs."""
+        return RunOffers(self.sinks, self.options)
+
     def read_sinks(self, tick: Tick) -> Sequence[Sink]:
         """The rows of the sinks that are set; one that cannot be read is left out of this tick. Runs do not wait."""
         sinks = []
@@ -64,63 +68,6 @@ class Publisher:
                 log.error("sink=%s is not known at this tick: %s", kind, error)  # noqa: TRY400  # the trace says no more
                 tick.trouble = tick.trouble or f"sink {kind}: {error}"
         return sinks
-
-    def offer_run(self, run: Run, now: datetime) -> None:
-        """Ask each sink to hold what the run holds now, whose round has ended. Raises Conflict."""
-        stored = [(kind, self._find_publication(kind, run.id)) for kind in self._kinds]
-        requests = [publications.ask_publication(entry, kind, run, now) for kind, entry in stored]
-        for entry in self.sinks.save_publications([entry for entry in requests if entry]):
-            log.info("run=%s round=%d sink=%s pending", run.id, entry.round, entry.sink)
-
-    def offer_restored_run(self, run_id: str, now: datetime) -> None:
-        """Ask each sink to hold a run that a rebuild has restored: a job finds what the sink has of it already."""
-        run = self.ledger.read_run(run_id)
-        if self.options.sinks and run.phase.terminal:
-            self.offer_run(run, now)
-            self.ledger.save_run(self.mark_offered(run))
-
-    def is_offered(self, run: Run) -> bool:
-        """Whether each sink was asked to hold what the run holds now."""
-        return run.offered_round == run.round and set(map(str, self._kinds)) <= set(run.offered_sinks)
-
-    def mark_offered(self, run: Run) -> Run:
-        """The run, of which each sink was asked to hold what it holds now."""
-        sinks = {*run.offered_sinks, *map(str, self._kinds)}
-        return replace(run, offered_round=run.round, offered_sinks=tuple(sorted(sinks)))
-
-    def offer_past_run(self, run: Run, kind: SinkKind, request: Request, now: datetime) -> None:
-        """Ask a sink to hold a run that is over, as a person requested. Raises Conflict.
-
-        One that is to be removed from the sink, since it is about to be pruned, stays so.
-        """
-        stored = self._find_publication(kind, run.id)
-        if stored and stored.is_removal:
-            return
-        if request.kind is RequestKind.REPUBLISH:
-            entry = publications.ask_once_more(stored, kind, run, request.asked_at, now)
-        else:
-            entry = publications.ask_publication(stored, kind, run, now)
-        if entry:
-            is_requested = not stored or not stored.state.is_open or stored.is_requested  # else the schedule's own
-            self.sinks.save_publications([replace(entry, is_requested=is_requested)])
-
-    def allow_pruning(self, run: Run, now: datetime) -> bool:
-        """Whether each sink has what it is to have of a run, so that its parts may go. Raises Conflict.
-
-        Where predictions are pruned, no sink may hold the run: that is asked for first. A sink that was asked to hold
-        the run, and has no row of it, is asked again. A run whose parts are gone waits for no sink.
-        """
-        stored = [(kind, self._find_publication(kind, run.id)) for kind in self._kinds]
-        removes = self.options.prune_predictions
-        results = [publications.ask_before_pruning(entry, kind, run, now, removes=removes) for kind, entry in stored]
-        requests = [request for request in results if request]
-        self.sinks.save_publications(requests)
-        waits = [entry for _, entry in stored if entry and entry.state.is_open]
-        return not requests and all(entry.reason == SinkReason.PART_MISSING for entry in waits)
-
-    def forget_run(self, run_id: str) -> None:
-        """Remove what is recorded of a run that is pruned. Safe to repeat."""
-        self.sinks.remove_publications(run_id)
 
     def list_open(self, tick: Tick) -> Sequence[Publication] | None:
         """What the sinks lack; None where that is not known at this tick."""
@@ -193,7 +140,7 @@ class Publisher:
             self._settle(report, entries, tick)
             self.sinks.save_sink(sink_job.end_job(sink, tick.now))
             return None
-        sign = progress.get((CHUNK, sink_job.FIRST_ATTEMPT))
+        sign = progress.get((CHUNK, ATTEMPT))
         moved, is_alive = sink_job.follow_job(sink, sign, jobs, self.options.limits, tick.now)
         if moved.job is None:
             log.warning("sink=%s job %d left no report: %s", sink.kind, sink.job.number, moved.message)
@@ -219,7 +166,7 @@ class Publisher:
 
     def _read_report(self, sink: Sink) -> PublishingReport | None:
         assert sink.job
-        path = paths.report_path(sink.run, CHUNK, sink_job.FIRST_ATTEMPT)
+        path = paths.report_path(sink.run, CHUNK, ATTEMPT)
         try:
             report = PublishingReport.from_bytes(self.work.read(path))
             report.check_against(sink.kind, sink.job.number)
@@ -333,12 +280,6 @@ class Publisher:
         except NotFound:
             return False
         return True
-
-    def _find_publication(self, kind: SinkKind, run_id: str) -> Publication | None:
-        try:
-            return self.sinks.read_publication(kind, run_id)
-        except NotFound:
-            return None
 
 
 def _log_result(entry: Publication) -> None:

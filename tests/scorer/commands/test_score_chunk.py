@@ -631,15 +631,24 @@ def test_a_pack_that_is_torn_or_another_s_changes_nothing_of_the_result(place: P
 
 
 @pytest.mark.parametrize("place", ["folder"], indirect=True)
-def test_a_warm_node_imports_neither_pandas_nor_scikit_learn(place: Place, packed: Manifest) -> None:
+def test_a_warm_node_imports_only_what_its_job_needs(place: Place, packed: Manifest) -> None:
+    """Guards the time of a job's start, which its imports are: docs/performance.md."""
     usual = replace(packed, models=packed.models[:5], packs=(PackRef("few", 5),))
     run_packed(place, usual, 1)
+    unneeded = (
+        *("pandas", "sklearn", "skops", "joblib", "scipy", "numba", "fastavro", "yaml", "deltalake", "azure"),
+        *("requests", "importlib.metadata", "scorer.commands.desk", "scorer.estimators", "scorer.model_files.reader"),
+        *("scorer.families.registry", "scorer.families.predictors", "scorer.readings.avro", "scorer.device_formats"),
+        *("scorer.kernels.numba_compiler", "scorer.readings.formats.parquet_alike"),
+    )
+    url = place.url("work") + "/packed.json"
     program = (
-        "import sys; from scorer.commands import score_chunk; "
-        f"score_chunk.run_attempt({place.url('work') + '/packed.json'!r}, 2); "
-        "print([name for name in ('pandas', 'sklearn', 'skops', 'joblib') if name in sys.modules])"
+        "import sys; from scorer.__main__ import main; "
+        f"assert main(['--manifest', {url!r}, '--attempt', '2']) == 0; "
+        f"print([name for name in {unneeded} if name in sys.modules], file=sys.stderr)"
     )
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert ended.stdout == "[]\n"
+    assert ended.stderr == "[]\n"
+    assert "scored=5 failed=0" in ended.stdout

@@ -5,10 +5,11 @@ from types import ModuleType
 import numpy as np
 
 from scorer.families.base import Family, Packed
-from scorer.kernels import numba_steps, numpy_steps
+from scorer.kernels import numpy_steps
 from scorer.kernels.batch import Batch
+from scorer.kernels.native import backend as compiled_backend
 
-BACKENDS = {"numba": numba_steps, "numpy": numpy_steps}
+BACKENDS = {"numba": compiled_backend, "numpy": numpy_steps}
 
 
 def run_chain(backend: ModuleType, packed: Packed, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

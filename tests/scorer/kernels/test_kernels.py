@@ -1,7 +1,6 @@
 """What the kernels say is what plain scikit-learn says, with numba and with NumPy alone."""
 
 import pickle
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,8 @@ from sklearn.svm import OneClassSVM
 
 from scorer.families.base import Family
 from scorer.families.predictors import forests
-from scorer.kernels import dispatch, numba_backend
+from scorer.kernels import dispatch
+from scorer.kernels.batch import BLOCK
 from scorer.packs.cache import pack_file
 from shared.contract.errors import Misconfigured
 from tests.scorer.kernels.batches_by_hand import Model, batch_of, by_hand
@@ -300,16 +300,6 @@ def test_another_name_is_refused() -> None:
         dispatch.choose_backend("fortran")
 
 
-def test_numpy_serves_where_numba_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "scorer.kernels.numba_backend", raising=False)
-    assert (dispatch.choose_backend(), dispatch.get_backend()) == ("numpy", "numpy")
-    with pytest.raises(Misconfigured, match="numba cannot be used here"):
-        dispatch.choose_backend("numba")
-    monkeypatch.undo()
-    assert dispatch.choose_backend() == "numba"
-
-
 def test_a_median_of_the_most_trees_is_sorted_in_the_places_of_a_block() -> None:
     """Native code would write beyond them."""
-    assert forests.MEDIAN_LIMIT <= numba_backend.BLOCK
+    assert forests.MEDIAN_LIMIT <= BLOCK

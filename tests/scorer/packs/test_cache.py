@@ -1,6 +1,7 @@
 """Packs are a cache: refreshed a row at a time, written once, and nothing depends on them."""
 
 import pickle
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -226,6 +227,22 @@ def test_a_large_file_is_held_until_it_is_scored_and_never_stored(
     place.put("f", KEPT)
     more = load_models(place.stores()[0], "p", place.fleet())
     assert (list(more.contents), more.pack.is_kept.tolist()[4:]) == ([4], [True, True])
+
+
+def test_a_new_pack_holds_its_files_twice_at_most(tmp_path: Path) -> None:
+    detector = LocalOutlierFactor(novelty=True, n_neighbors=3, algorithm="brute")
+    file = pickle.dumps(detector.fit(np.random.default_rng(1).normal(size=(600, 3))))
+    models = [Model(f"d{index:02}", "", f"d{index:02}.pkl", "1") for index in range(80)]
+    (tmp_path / "models").mkdir()
+    for model in models:
+        (tmp_path / "models" / model.name).write_bytes(file)
+    stores = Stores(Folder(tmp_path / "models"), Folder(tmp_path / "work"))
+    tracemalloc.start()
+    try:
+        load_models(stores, "p", ModelList.from_models(models))
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * len(models) * len(file)
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_that_is_too_large_is_not_read(place: Place) -> None:

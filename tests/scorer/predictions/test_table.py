@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scorer.arrow import are_finite
 from scorer.predictions.rows import PredictionRows, Predictions, join_predictions
 from scorer.predictions.table import (
     ADDED,
@@ -198,3 +199,10 @@ def test_a_value_in_each_column_is_written_and_read_back() -> None:
     table = pa.table({field.name: pa.array([row[field.name]], field.type) for field in SCHEMA}, schema=SCHEMA)
 
     assert read(to_parquet(encode_texts(table))).equals(table)
+
+
+def test_numbers_are_finite_also_where_their_sum_is_not() -> None:
+    assert are_finite(np.array([1.7e308, 1.7e308, -1.0]))
+    assert are_finite(np.empty(0))
+    assert not are_finite(np.array([1.0, np.nan]))
+    assert not are_finite(np.array([np.inf, -np.inf]))

@@ -18,7 +18,7 @@ from scorer.commands.desk.unscored import Output
 from scorer.errors import Unscorable
 from scorer.estimators import loader, registry
 from scorer.families.base import Family
-from scorer.kernels import numba_steps
+from scorer.kernels.native import backend as compiled
 from scorer.packs.cache import pack_file
 from shared.contract.domain import Task
 from shared.contract.model_names import ModelNames
@@ -83,7 +83,7 @@ def test_a_model_that_is_packed_predicts_as_the_release_that_made_it(release: st
     for name, model in chains.items():
         predicted = model.predicted
         assert predicted is not None
-        outputs, labels = run_chain(numba_steps, model, SEEN)
+        outputs, labels = run_chain(compiled, model, SEEN)
         if predicted.task is Task.REGRESSOR:
             expected = np.array(answers[name]["predict"]).reshape(outputs.shape)
             np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-11 * np.abs(expected).max())

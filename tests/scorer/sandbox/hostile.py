@@ -14,7 +14,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn.svm import OneClassSVM
 
 from scorer.estimators.score_model import score_model_file
-from scorer.model_files.reader import SIZE_LIMIT
+from scorer.model_files.file_formats import SIZE_LIMIT
 from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.device_readings import Readings
 from scorer.storage.blob_store import Content

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import pytest
 
+from scorer.sinks import deadline
 from scorer.sinks.base import SinkError
 from scorer.sinks.deadline import call_within
 from shared.contract.publishing.sinks import SinkReason
@@ -33,3 +35,23 @@ def test_a_call_that_is_given_up_cleans_up_when_it_ends() -> None:
     assert not cleaned.is_set()
     hangs.set()
     assert cleaned.wait(patience(10))
+
+
+def test_a_call_that_ends_while_it_is_given_up_gives_its_result_or_cleans_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends when the time is over, and before the caller has said so."""
+    hangs, cleaned = threading.Event(), threading.Event()
+    before = set(threading.enumerate())
+
+    class LateQueue(queue.SimpleQueue):  # type: ignore[type-arg]
+        def get(self, block: bool = True, timeout: float | None = None) -> object:
+            if timeout is None:
+                return super().get(block)
+            hangs.set()
+            for thread in set(threading.enumerate()) - before:
+                thread.join(patience(10))
+            raise queue.Empty
+
+    monkeypatch.setattr(deadline.queue, "SimpleQueue", LateQueue)
+
+    assert call_within(patience(10), "db", hangs.wait, cleaned.set) is True
+    assert not cleaned.is_set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from pyarrow import parquet
 
 from scorer.sinks.base import SinkError
 from scorer.sinks.delta import DeltaSink, _classify_error, open_delta_sink
-from shared.contract.publishing.documents import PublishingManifest
+from scorer.sinks.parts import Parts
+from scorer.storage.blob_store import Folder
+from scorer.storage.range_reader import AccessDenied
+from shared.contract.errors import Misconfigured
+from shared.contract.publishing.documents import PublishedPart, PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.contract.windows import Window
 from tests.scorer.sinks.stage import HOUR_7, HOUR_8, QUARTER, WEEK, Stage
@@ -205,6 +211,53 @@ def test_two_jobs_at_once_leave_one_result(stage: Stage, folder: Path) -> None:
     check(folder, stage)
 
 
+class ContestedSink(DeltaSink):
+    """Others do something before its first commit."""
+
+    def __init__(self, folder: Path, meanwhile: Callable[[], object]) -> None:
+        super().__init__("fleetscore", folder.as_uri(), Folder(folder))
+        self.meanwhile = meanwhile
+
+    def _commit(self, *arguments: Any) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        super()._commit(*arguments)
+
+
+def contest(stage: Stage, folder: Path, meanwhile: Callable[[], object]) -> tuple[int, int]:
+    """Publish a run of two chunks; returns how many rows it has, and how often parts were read."""
+    open_sink(folder).publish(stage.make_item(QUARTER, [("pump-1", 0.5, 1)]), stage.parts)
+    item = stage.make_item(HOUR_7, [("pump-1", 0.5, 1)], [("pump-2", 0.5, 1)])
+    reads = []
+
+    class CountedParts(Parts):
+        def read_bytes(self, entry: PublishedPart) -> bytes:
+            reads.append(entry)
+            return stage.parts.read_bytes(entry)
+
+    result = ContestedSink(folder, meanwhile).publish(item, CountedParts(stage.work))
+    return result.rows, len(reads)
+
+
+def test_parts_are_read_once_also_where_others_write_to_the_table_meanwhile(stage: Stage, folder: Path) -> None:
+    other = stage.make_item(HOUR_8, [("pump-1", 0.5, 1)])
+
+    assert contest(stage, folder, lambda: open_sink(folder).publish(other, stage.parts)) == (2, 2)
+    check(folder, stage)
+
+
+def test_files_that_others_remove_before_their_commit_are_written_again(stage: Stage, folder: Path) -> None:
+    """A vacuum that keeps nothing, beside a commit."""
+    other = stage.make_item(HOUR_8, [("pump-1", 0.5, 1)])
+
+    def vacuum() -> None:
+        open_sink(folder).publish(other, stage.parts)
+        DeltaTable(str(folder)).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+
+    assert contest(stage, folder, vacuum) == (2, 4)
+    check(folder, stage)
+
+
 def test_the_log_says_times_and_devices_so_that_readers_skip_files(stage: Stage, folder: Path) -> None:
     open_sink(folder).publish(stage.make_item(HOUR_7, [("pump-1", 0.5, 1), ("ü", 0.5, 59)]), stage.parts)
 
@@ -221,21 +274,31 @@ def test_the_log_says_times_and_devices_so_that_readers_skip_files(stage: Stage,
     assert (transaction["appId"], transaction["version"]) == ("fleetscore/20261121T0700Z-PT1H", 0)
 
 
+def test_a_checkpoint_has_statistics_as_numbers_and_as_text(stage: Stage, folder: Path) -> None:
+    """Whoever opens a large table parses no text, and a reader that knows only the text skips files too."""
+    open_sink(folder).publish(stage.make_item(HOUR_7, [("pump-1", 0.5, 1), ("pump-2", 0.5, 59)]), stage.parts)
+    DeltaTable(str(folder)).create_checkpoint()
+
+    table = parquet.read_table(folder / "_delta_log/00000000000000000001.checkpoint.parquet")
+    (add,) = [entry for entry in table["add"].to_pylist() if entry]
+    start = datetime(2026, 11, 21, 7, tzinfo=UTC)
+    expected = {"time": start + timedelta(minutes=1), "device": "pump-1"}
+    assert (add["stats_parsed"]["numRecords"], add["stats_parsed"]["minValues"]) == (2, expected)
+    assert json.loads(add["stats"])["minValues"] == {"time": "2026-11-21T07:01:00.000Z", "device": "pump-1"}
+    check(folder, stage)
+
+
 @pytest.mark.parametrize(
-    ("schema", "partitions", "message"),
+    ("schema", "message"),
     [
-        (pa.schema([("a", pa.int64())]), [], "expected a column time, got a"),
-        (
-            pa.schema([("time", pa.string())]),
-            [],
-            "expected time to be timestamp",
-        ),
+        (pa.schema([("a", pa.int64())]), "expected a column time, got a"),
+        (pa.schema([("time", pa.string())]), "expected time to be timestamp"),
     ],
 )
 def test_a_table_that_somebody_else_made_is_refused_and_stays(
-    schema: pa.Schema, partitions: list[str], message: str, stage: Stage, folder: Path
+    schema: pa.Schema, message: str, stage: Stage, folder: Path
 ) -> None:
-    DeltaTable.create(str(folder), schema, partition_by=partitions)
+    DeltaTable.create(str(folder), schema)
     before = sorted(folder.rglob("*"))
 
     with pytest.raises(SinkError, match=message) as caught:
@@ -252,6 +315,36 @@ def test_a_table_without_our_partitions_is_refused(stage: Stage, folder: Path) -
 
     with pytest.raises(SinkError, match="expected partitions by date, hour, run, got date"):
         open_sink(folder).publish(stage.make_item(HOUR_7, [("pump-1", 0.5, 1)]), stage.parts)
+
+
+class DeniedFolder(Folder):
+    """As a container that the node may read and not write to."""
+
+    def create(self, path: str, data: bytes) -> bool:
+        raise AccessDenied(f"the container refused {len(data)} bytes at {path}")
+
+
+def test_a_node_that_may_not_write_files_is_denied(stage: Stage, folder: Path) -> None:
+    sink = DeltaSink("fleetscore", folder.as_uri(), DeniedFolder(folder))
+
+    with pytest.raises(SinkError, match=r"^the container refused \d+ bytes at date=2026-11-21/hour=7/") as caught:
+        sink.publish(stage.make_item(HOUR_7, [("pump-1", 0.5, 1)]), stage.parts)
+
+    assert caught.value.reason is SinkReason.DENIED
+
+
+@pytest.mark.parametrize(
+    "error", [Misconfigured("no container work"), AccessDenied("work is refused"), OSError("work")]
+)
+def test_a_fault_of_the_working_container_is_none_of_the_table(error: Exception, stage: Stage, folder: Path) -> None:
+    class BrokenParts(Parts):
+        def read_bytes(self, _entry: PublishedPart) -> bytes:
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        open_sink(folder).publish(stage.make_item(HOUR_7, [("pump-1", 0.5, 1)]), BrokenParts(stage.work))
+
+    assert caught.value is error
 
 
 def test_a_folder_that_is_gone_is_told_with_its_name(folder: Path) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +10,9 @@ from typing import Any
 
 import pytest
 
-from scorer.sinks import event_sender
 from scorer.sinks.base import SinkError
-from scorer.sinks.event_sender import EventSender, open_sender
 from scorer.sinks.events import EventSink, open_event_sink
-from shared.contract.errors import Misconfigured
-from shared.contract.publishing.deliveries import SIGNATURE
+from shared.contract.errors import Malformed
 from shared.contract.publishing.documents import PublicationItem, PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from tests.receiver import Receiver, run_receiver
@@ -37,10 +30,9 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path)
 
 
-def make_sink(stage: Stage, receiver: Receiver, **target: str) -> EventSink:
-    manifest = PublishingManifest(
-        SinkKind.EVENTS, 1, "pumps", "file:///work", (), {"url": f"{receiver.url}/events?secret=1", **target}
-    )
+def make_sink(stage: Stage, receiver: Receiver, **options: str) -> EventSink:
+    target = {"url": f"{receiver.url}/events?secret=1", "percent": "50", "runs": "schedule", **options}
+    manifest = PublishingManifest(SinkKind.EVENTS, 1, "pumps", "file:///work", (), target)
     return open_event_sink(manifest, stage.work)
 
 
@@ -162,7 +154,7 @@ def test_a_job_that_was_believed_lost_sends_nothing(stage: Stage, receiver: Rece
     old = make_item(stage, {"a": 4}, {"a": 0})
     make_sink(stage, receiver).publish(make_item(stage, {"a": 0}, {"a": 0}, number=1), stage.parts)
 
-    with pytest.raises(SinkError, match="revision 1 of 20261121T0800Z-PT1H was sent") as caught:
+    with pytest.raises(SinkError, match="json has revision 1 of 20261121T0800Z-PT1H, expected") as caught:
         make_sink(stage, receiver).publish(old, stage.parts)
 
     assert (caught.value.reason, caught.value.ahead, receiver.bodies) == (SinkReason.AHEAD, 1, [])
@@ -185,8 +177,9 @@ def test_very_many_changes_end_in_one_event_that_counts_the_rest(
     monkeypatch.setattr("scorer.sinks.events.MOST_EVENTS", 3)
     item = stage.make_item(HOUR_8, [row for index in range(8) for row in make_rows(f"p{index}", 4)])
 
-    make_sink(stage, receiver).publish(replace(item, asked_by="schedule"), stage.parts)
+    result = make_sink(stage, receiver).publish(replace(item, asked_by="schedule"), stage.parts)
 
+    assert result.stored == "4 events"  # and not the eight that are known now
     *events, last = receiver.list_events()
     assert [event["subject"] for event in events] == ["p0", "p1", "p2"]
     assert (last["id"], last["type"], last["data"]) == (
@@ -197,149 +190,63 @@ def test_very_many_changes_end_in_one_event_that_counts_the_rest(
 def test_a_removal_sends_nothing(stage: Stage, receiver: Receiver) -> None:
     item = make_item(stage, {"a": 4}, {"a": 0})
 
-    assert make_sink(stage, receiver).publish(stage.make_removal(item), stage.parts).reason is None
+    removal = replace(item, is_removal=True)  # with its parts, which the ledger leaves out
+    assert make_sink(stage, receiver).publish(removal, stage.parts).reason is None
     assert receiver.bodies == []
 
 
-def send(receiver: Receiver, count: int = 1, key: str = "") -> list[float]:
-    """Send so many events; returns the seconds that were waited."""
-    waits: list[float] = []
-    EventSender(f"{receiver.url}/events?secret=1", key, sleep=waits.append).send_events(
-        [{"id": str(index)} for index in range(count)]
-    )
-    return waits
+@pytest.mark.parametrize("missing", ["url", "percent", "runs"])
+def test_an_option_that_is_missing_is_not_guessed(missing: str, stage: Stage) -> None:
+    target = {"url": "https://x.example/", "percent": "50", "runs": "all"}
+    del target[missing]
+    manifest = PublishingManifest(SinkKind.EVENTS, 7, "pumps", "file:///work", (), target)
 
-
-def test_batches_are_of_a_hundred_events_in_their_order(receiver: Receiver) -> None:
-    send(receiver, 250)
-
-    assert [len(json.loads(body)) for body in receiver.bodies] == [100, 100, 50]
-    assert [event["id"] for event in receiver.list_events()] == [str(index) for index in range(250)]
-
-
-def test_a_batch_is_signed(receiver: Receiver) -> None:
-    send(receiver, key="a key")
-
-    digest = hmac.new(b"a key", receiver.bodies[0], hashlib.sha256).hexdigest()
-    assert receiver.requests[0].headers[SIGNATURE] == f"sha256={digest}"
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_receiver_that_is_busy_is_asked_again_when_it_says(status: int, receiver: Receiver) -> None:
-    receiver.answers = [status, status]
-
-    assert send(receiver) == [7.0, 7.0]
-    assert len(receiver.bodies) == 1
+    with pytest.raises(Malformed, match=f"expected the option {missing} in the target of events 7, got "):
+        open_event_sink(manifest, stage.work)
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"),
+    ("options", "message"),
     [
-        (503, SinkReason.UNAVAILABLE),
-        (507, SinkReason.UNAVAILABLE),
-        (401, SinkReason.DENIED),
-        (404, SinkReason.FAILED),
-        (302, SinkReason.FAILED),
+        ({"percent": "half"}, "expected percent to be a number above 0 and up to 100 .*, got 'half'"),
+        ({"percent": "nan"}, "expected percent to be a number above 0 and up to 100 .*, got 'nan'"),
+        ({"percent": "0"}, "expected percent to be a number above 0 and up to 100 .*, got '0'"),
+        ({"runs": "none"}, "expected runs to be schedule or all in the target of events, got 'none'"),
     ],
 )
-def test_a_receiver_that_does_not_take_it_is_told_by_its_host_alone(
-    status: int, reason: SinkReason, receiver: Receiver
+def test_an_option_of_another_form_is_refused(
+    options: dict[str, str], message: str, stage: Stage, receiver: Receiver
 ) -> None:
-    receiver.answers = [status] * 9
-
-    with pytest.raises(SinkError, match=rf"^127\.0\.0\.1:\d+ answered {status}") as caught:
-        send(receiver)
-
-    assert caught.value.reason is reason
-    assert "secret" not in str(caught.value)
+    with pytest.raises(Malformed, match=message):
+        make_sink(stage, receiver, **options)
 
 
-def test_event_hubs_gets_a_batch_by_its_rest_interface(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """https://learn.microsoft.com/rest/api/eventhub/send-batch-events: a list of objects with a Body that is a text."""
+def test_what_was_sent_as_an_earlier_version_keeps_it_is_not_sent_again(stage: Stage, receiver: Receiver) -> None:
+    item = make_item(stage, {"a": 4, "b": 4}, {"a": 0, "b": 0}, number=1)
+    kept = {"form": 1, "version": 0, "digest": "", "sent": {f"{HOUR_8}/a/": ["anomalous", "normal"]}}
+    stage.work.write(f"events/{HOUR_8}.json", json.dumps(kept).encode())
 
-    class Identity:
-        def get_token(self, audience: str) -> Any:
-            return type("Token", (), {"token": f"token for {audience}"})
+    result = make_sink(stage, receiver).publish(item, stage.parts)
 
-    monkeypatch.setattr(event_sender, "_make_identity", Identity)
-    sender = open_sender("sb://pumps.servicebus.windows.net/changes", "no key is used")
-    assert sender.url == "https://pumps.servicebus.windows.net/changes/messages"
-
-    replace(sender, url=receiver.url).send_events([{"id": "ü"}])
-
-    assert [json.loads(entry["Body"]) for entry in json.loads(receiver.bodies[0])] == [{"id": "ü"}]
-    assert receiver.requests[0].headers["Content-Type"] == "application/vnd.microsoft.servicebus.json; charset=utf-8"
-    assert receiver.requests[0].headers["Authorization"] == "Bearer token for https://eventhubs.azure.net/.default"
-    assert SIGNATURE not in receiver.requests[0].headers
+    assert summarize(receiver.list_events()) == [("b", "anomalous", 1)]
+    assert result.stored == "2 events"
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("kept", "message"),
     [
-        "sb://evil.example/hub",
-        "sb://pumps.servicebus.windows.net.evil.example/hub",
-        "sb://evil.example#.servicebus.windows.net/hub",
-        "sb://me@pumps.servicebus.windows.net/hub",
-        "sb://pumps.servicebus.windows.net:5671/hub",
-        "sb://pumps.servicebus.windows.net/hub/other",
-        "http://hub.example.org/",
+        ('{"form": 3, "sent": {}}', "expected form 1 or 2, got 3: another version of fleetscore wrote it"),
+        ('{"form": 2}', "expected what was sent, got KeyError: 'version'"),
+        ("[]", "expected what was sent, got TypeError"),
+        ("{", "expected what was sent, got JSONDecodeError"),
     ],
 )
-def test_no_other_host_gets_the_token_of_a_node(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(event_sender, "_make_identity", lambda: asked.append(url))
-
-    with pytest.raises(Misconfigured, match="EVENTS_URL: expected https://HOST/"):
-        open_sender(url, "")
-    assert asked == []
-
-
-@pytest.mark.parametrize("suffix", ["windows.net", "chinacloudapi.cn", "usgovcloudapi.net"])
-def test_hubs_of_each_cloud_of_azure_are_reached(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_sender, "_make_identity", object)
-
-    sender = open_sender(f"sb://pumps-1.servicebus.{suffix}/changes.v2/", "")
-    assert sender.url == f"https://pumps-1.servicebus.{suffix}/changes.v2/messages"
-
-
-def test_an_answer_that_is_no_http_is_unavailable(receiver: Receiver) -> None:
-    def serve(server: socket.socket) -> None:
-        for _ in range(event_sender.TRIES):
-            connection, _address = server.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,), daemon=True)
-        thread.start()
-        receiver.url = f"http://127.0.0.1:{server.getsockname()[1]}/secret"
-        with pytest.raises(SinkError, match=r"^127\.0\.0\.1:\d+ did not answer") as caught:
-            send(receiver)
-        thread.join()
-    assert caught.value.reason is SinkReason.UNAVAILABLE
-
-
-def test_a_receiver_that_answers_byte_by_byte_costs_the_time_limit(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+def test_a_record_of_another_form_is_refused_and_nothing_is_sent(
+    kept: str, message: str, stage: Stage, receiver: Receiver
 ) -> None:
-    stopped = threading.Event()
+    stage.work.write(f"events/{HOUR_8}.json", kept.encode())
 
-    def serve(server: socket.socket) -> None:
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(65536)
-            while not stopped.wait(0.02):
-                connection.sendall(b"H")
+    with pytest.raises(Malformed, match=f"^events/{HOUR_8}.json: {message}"):
+        make_sink(stage, receiver).publish(make_item(stage, {"a": 4}, {"a": 0}), stage.parts)
 
-    monkeypatch.setattr(event_sender, "TIMEOUT", 0.3)
-    monkeypatch.setattr(event_sender, "TRIES", 1)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,), daemon=True)
-        thread.start()
-        receiver.url = f"http://127.0.0.1:{server.getsockname()[1]}/secret"
-        with pytest.raises(SinkError, match=r"expected an answer within 0\.3 s, got none") as caught:
-            send(receiver)
-        stopped.set()
-        thread.join()
-    assert caught.value.reason is SinkReason.UNAVAILABLE
+    assert receiver.requests == []

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.api.auth import Authorizer
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Malformed, Unavailable
 from shared.contract.publishing.documents import PublicationResult
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.contract.windows import Window
@@ -177,12 +178,12 @@ def test_health_names_what_a_sink_lacks_for_longest_and_says_so_after_an_hour_wi
     publish(world, SinkKind.SQL, world.ledger.read_run(WINDOW), SinkReason.DENIED, "wrong password")
     plane = host(world, SQL)
     plane.tick(NOON)
-    told = serve(plane, NOON + timedelta(minutes=60)).get("/api/schedule").json()
+    told = serve(plane, NOON + timedelta(minutes=59)).get("/api/schedule").json()
     unpublished = {"sink": "sql", "run": WINDOW, "since": AT, "reason": "sink_denied: wrong password"}
     assert (told["unpublished"], told["publishing_overdue"]) == (unpublished, False)
-    plane.tick(NOON + timedelta(minutes=61))
+    plane.tick(NOON + timedelta(minutes=60))
     guard = Authorizer(hashlib.sha256(b"reader").hexdigest())
-    late = serve(plane, NOON + timedelta(minutes=61), guard).get("/api/health")
+    late = serve(plane, NOON + timedelta(minutes=60), guard).get("/api/health")
     assert (late.status_code, late.json()["late"], late.json()["publishing_overdue"]) == (200, False, True)
     assert late.json()["unpublished"] is None  # the caller has no key, and a message may name servers
     world.plane.tick(NOON + timedelta(minutes=62))  # the sink is switched off
@@ -200,6 +201,28 @@ def test_runs_from_before_a_sink_was_set_are_published_when_they_are_asked_for(w
     entries = {(entry.sink, entry.run): entry.state for entry in world.sinks.list_open_publications()}
     assert entries == {(SinkKind.DELTA, WINDOW): PublicationState.RUNNING}  # the hour before has no rows
     assert world.ledger.list_requests() == []
+
+
+def test_a_row_that_cannot_be_read_hides_no_sink_and_no_other_request(world: World) -> None:
+    """Somebody has edited the table."""
+
+    class BrokenTable(MemorySinkLedger):
+        def read_sink(self, kind: SinkKind) -> Sink:
+            if kind is SinkKind.SQL:
+                raise Malformed("expected a number in next_number, got 'x'")
+            return super().read_sink(kind)
+
+    plane = replace(host(world, DELTA, SQL), sinks=BrokenTable(world.tokens))
+    http = serve(plane)
+    http.post("/api/publications", json={**RANGE, "sinks": ["delta"]})
+    for target in ("tape-20261101T0000Z-P30D", "delta-yesterday"):
+        world.ledger.add_request(Request(RequestKind.PUBLISH, target, NOON))
+
+    delta, sql = http.get("/api/sinks").json()
+
+    assert [asked["start"] for asked in delta["asked"]] == ["2026-11-21T08:00:00Z"]
+    assert (delta["message"], sql["asked"], sql["job"]) == ("", [], None)
+    assert sql["message"] == "the row of this sink cannot be read: expected a number in next_number, got 'x'"
 
 
 def test_a_run_that_a_sink_has_is_asked_for_again_only_where_that_is_said(world: World) -> None:

@@ -140,6 +140,20 @@ def test_a_setting_that_would_do_nothing_is_refused(values: dict[str, str], prob
     assert str(caught.value) == f"settings are wrong:\n  {problem}"
 
 
+def test_a_key_without_a_url_is_refused_also_where_sinks_are_malformed() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load_settings({**AZURITE, "NOTIFY_KEY": "sesame", "SINKS": "tape"})
+    _, key, sinks = str(caught.value).splitlines()
+    assert key == "  NOTIFY_KEY: expected NOTIFY_URL where it is set, got no URL"
+    assert sinks.startswith("  SINKS: expected ")
+
+
+@pytest.mark.parametrize("text", ["false", "False", "0", "no", "OFF", "f", "n"])
+def test_predictions_that_no_folder_and_no_sink_has_are_refused(text: str) -> None:
+    with pytest.raises(Misconfigured, match="PREDICTIONS_FOLDER: expected true, or SINKS with delta or sql"):
+        load_settings({**AZURITE, "PREDICTIONS_FOLDER": text})
+
+
 def test_events_and_notifications_get_what_they_need() -> None:
     values = {
         **AZURITE,

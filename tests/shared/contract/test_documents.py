@@ -67,6 +67,18 @@ def test_windows_tile_utc_from_midnight(instant: datetime, minutes: int) -> None
     assert (window.start - EPOCH) % timedelta(minutes=minutes) == timedelta()
 
 
+@pytest.mark.parametrize(
+    ("window", "previous"),
+    [
+        ("20261121T0700Z-PT1H", "20261121T0600Z-PT1H"),
+        ("20261121T0000Z-PT15M", "20261120T2345Z-PT15M"),
+        ("20260302T0000Z-P7D", "20260223T0000Z-P7D"),
+    ],
+)
+def test_the_window_before_is_as_long_and_ends_where_the_next_one_starts(window: str, previous: str) -> None:
+    assert Window.parse(window).previous == Window.parse(previous)
+
+
 # Names
 
 

@@ -29,7 +29,7 @@ from shared.publishing.sink_options import SinkOptions
 from shared.state.publications import PublicationState
 from shared.state.requests import Backfill, BackfillState, RequestKind, Scope
 from shared.state.runs import Chunk, ChunkState, Heartbeat, Phase, Run
-from tests.storm.fault_plan import BY_NAME, Exposed, Killed, Weather
+from tests.storm.fault_plan import BY_NAME, Killed, Weather
 from tests.storm.world import EARLIER, NOON, WINDOW, World
 
 HOUR = timedelta(hours=1)
@@ -214,17 +214,18 @@ def test_a_tick_prunes_when_it_has_time_left() -> None:
 # Rebuilding
 
 
-def scored(fleet: dict[str, Reason | None] | None = None) -> World:
+def scored(fleet: dict[str, Reason | None] | None = None, *, publishes: bool = False) -> World:
     """A world whose run is over: chunks c00000 and c00001."""
-    world = World({"pump1": None, "pump2": None, "pump3": Reason.UNREADABLE_MODEL} if fleet is None else fleet)
+    default = {"pump1": None, "pump2": None, "pump3": Reason.UNREADABLE_MODEL}
+    world = World(default if fleet is None else fleet, publishes=publishes)
     world.beat_until_over()
     return world
 
 
 def lose_ledger(world: World) -> tuple[Run, list[Chunk]]:
-    """The table is gone; returns what stood in it."""
+    """The tables are gone; returns what stood in that of runs."""
     lost = world.ledger.read_run(WINDOW), [told(c) for c in world.ledger.list_chunks(WINDOW)]
-    world.ledger = MemoryLedger()
+    world.ledger, world.sinks = MemoryLedger(), MemorySinkLedger()
     world.plane = world.host()
     world.before = ({}, {})
     return lost
@@ -241,8 +242,8 @@ def rebuild(world: World, now: datetime | None = None) -> list[str]:
 
 def start_rebuild(world: World, now: datetime | None = None) -> Iterator[Run]:
     """It goes on as its runs are asked for."""
-    planner = world.plane.planner
-    return maintenance.rebuild_ledger(world.ledger, world.work, world.predictions, planner, now or world.now)
+    plane = world.plane
+    return maintenance.rebuild_ledger(plane.publisher, world.predictions, plane.planner, now or world.now)
 
 
 def test_what_is_committed_is_restored_as_it_lies() -> None:
@@ -466,22 +467,19 @@ def test_a_rebuild_that_was_killed_among_the_chunks_is_finished_by_the_next() ->
 @pytest.mark.parametrize("fault", ["killed before", "killed after"])
 def test_a_rebuild_that_was_killed_at_any_call_is_finished_by_the_next(fault: str) -> None:
     def restored(faults: dict[int, str]) -> list[str]:
-        world = scored()
+        world = scored(publishes=True)
         run, chunks = lose_ledger(world)
         weather = Weather({call: BY_NAME[name] for call, name in faults.items()})
+        exposed = world.host(weather)
+        publisher = replace(world.plane.publisher, ledger=exposed.ledger, sinks=exposed.sinks)
         with suppress(Killed):
-            list(
-                maintenance.rebuild_ledger(
-                    Exposed("ledger", world.ledger, weather),  # type: ignore[arg-type]
-                    world.work,
-                    world.predictions,
-                    world.plane.planner,
-                    world.now,
-                )
-            )
+            list(maintenance.rebuild_ledger(publisher, world.predictions, exposed.planner, world.now))
         rebuild(world)
         assert [told(c) for c in world.ledger.list_chunks(WINDOW)] == chunks
-        assert world.ledger.read_run(WINDOW).tally == run.tally
+        found = world.ledger.read_run(WINDOW)
+        assert (found.tally, found.offered_round) == (run.tally, found.round)
+        assert found.offered_sinks == tuple(sorted(SinkKind))  # any may hold it: before it is pruned, each is asked
+        assert [(entry.run, entry.round) for entry in world.sinks.list_open_publications()] == [(WINDOW, found.round)]
         assert world.ledger.read_heartbeat().watermark == NOON.replace(minute=0)
         return weather.calls
 

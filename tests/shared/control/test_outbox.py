@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from shared.adapters.memory import MemoryLedger
 from shared.contract.errors import Malformed, Unavailable
 from shared.contract.publishing.sinks import SinkKind
 from shared.contract.windows import Window
@@ -143,6 +145,35 @@ def test_the_first_run_after_windows_that_were_missed_in_a_row_has_recovered() -
         (NoticeKind.MISSED, missed.id), (NoticeKind.RECOVERED, well.id),
     ]  # fmt: skip
     assert world.ledger.read_run(missed.id).alarmed
+
+
+def test_a_window_long_ago_has_recovered_after_windows_before_it_that_were_missed() -> None:
+    """A backfill scores it while many runs are newer."""
+    world = make_world()
+    start = Window.parse(WINDOW).start - 100 * HOUR
+    missed = Run(Window(start - 7 * HOUR, 7 * HOUR), Phase.MISSED, world.now, alarmed=True)
+    newer = [Run(Window(start + hours * HOUR, HOUR), Phase.SUCCEEDED, world.now) for hours in range(1, 31)]
+    for run in (missed, *newer):
+        world.ledger.add_run(run)
+    well = Run(Window(start, HOUR), Phase.SUCCEEDED, world.now)
+
+    assert make_outbox(world).note_run(well, world.now) == well
+    assert [(notice.kind, notice.subject) for notice in world.sinks.list_notices()] == [
+        (NoticeKind.RECOVERED, well.id),
+    ]
+
+
+def test_a_row_of_the_past_that_cannot_be_read_keeps_no_run_open(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world()
+    well = Run(Window(Window.parse(WINDOW).start, HOUR), Phase.SUCCEEDED, world.now)
+
+    class Ledger(MemoryLedger):
+        def list_runs_in(self, start: datetime, end: datetime) -> Iterator[Run]:
+            yield from ()
+            raise Malformed(f"a row between {start} and {end}")
+
+    assert replace(make_outbox(world), ledger=Ledger()).note_run(well, world.now) == well
+    assert "the run before it is not known: a row between" in caplog.text
 
 
 def test_a_bug_of_the_notifier_stops_no_tick(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from shared.adapters.memory import MemoryBlobs, MemoryCluster
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract import paths
 from shared.contract.errors import Malformed, Unavailable
+from shared.contract.paths import make_job_name
 from shared.contract.publishing.documents import PublicationItem, PublicationResult, PublishingManifest
 from shared.contract.publishing.sinks import CHUNK, SinkKind, SinkReason
 from shared.contract.report import Progress
@@ -19,6 +21,7 @@ from shared.contract.windows import Window
 from shared.control.tick import Tick
 from shared.ports import JobSpec, JobStatus, Refusal
 from shared.publishing import publications, sink_job
+from shared.state.notices import NoticeKind
 from shared.state.publications import Publication, PublicationState, Sink
 from shared.state.requests import Request, RequestKind
 from shared.state.runs import Attempt, AttemptState, JobState, Phase
@@ -179,10 +182,11 @@ def test_an_error_of_one_sink_stops_neither_runs_nor_the_other_sinks(caplog: pyt
     assert world.ledger.read_heartbeat().trouble == "sink delta: ValueError: a bug of delta"
 
 
-@pytest.mark.parametrize("method", ["read_sink", "list_open_publications"])
+@pytest.mark.parametrize("method", ["read_sink", "list_open_publications", "read_publication", "save_publications"])
 def test_a_record_of_sinks_that_cannot_be_read_stops_no_run(method: str, caplog: pytest.LogCaptureFixture) -> None:
     world = make_world()
-    error = Malformed("row sinks/sink-delta: expected schema 2, got 3") if method == "read_sink" else Unavailable("503")
+    is_row = method in ("read_sink", "read_publication")
+    error = Malformed("row sinks/sink-delta: expected schema 2, got 3") if is_row else Unavailable("503")
 
     class Broken:
         def __getattr__(self, name: str) -> Any:
@@ -200,9 +204,35 @@ def test_a_record_of_sinks_that_cannot_be_read_stops_no_run(method: str, caplog:
     assert world.ledger.read_heartbeat().ticked_at == world.now - BEAT
     assert str(error) in world.ledger.read_heartbeat().trouble
     assert str(error) in caplog.text
+    world.now += timedelta(hours=3)
+    world.plane.tick(world.now)
+    offered = world.ledger.read_run(WINDOW).offered_sinks
+    is_watched = WINDOW in [run.id for run in world.ledger.list_watched_runs()]
+    is_asked = method in ("read_sink", "list_open_publications")
+    assert (offered, is_watched) == (("delta",) if is_asked else (), not is_asked)
     world.plane = sound
     world.beat_until_quiet()
     is_held(world)
+
+
+@pytest.mark.parametrize("error", [Malformed("expected a revision, got 'x'"), Unavailable("503")])
+def test_a_sink_that_cannot_be_asked_costs_no_notification_and_leaves_no_job(error: Exception) -> None:
+    class Broken(MemorySinkLedger):
+        def read_publication(self, kind: SinkKind, run_id: str) -> Publication:
+            raise error.__class__(f"{kind} {run_id}: {error}")
+
+    world = make_world()
+    world.sinks = Broken(world.tokens)
+    world.plane = world.host()
+    beat(world, 12)
+    late = JobSpec(make_job_name("fleetscore", WINDOW, "c00000", 9), WINDOW, ("score",), HOUR)
+    world.cluster.submit([late])
+    world.now += timedelta(minutes=2)
+    beat(world, 3)
+
+    assert [(notice.kind, notice.subject) for notice in world.notifier.sent] == [(NoticeKind.PARTIAL, WINDOW)]
+    assert world.cluster.sightings[late.name].state is JobState.CANCELLED
+    assert [run.id for run in world.ledger.list_watched_runs()] == [WINDOW]
 
 
 def test_the_run_that_a_lost_job_was_at_waits_and_the_others_do_not() -> None:
@@ -238,16 +268,18 @@ def test_a_request_for_a_run_that_the_schedule_waits_for_hides_no_delay() -> Non
     world = make_world()
     world.beat_until_quiet()
     publisher, run = world.plane.publisher, world.ledger.read_run(WINDOW)
-    request = Request(RequestKind.REPUBLISH, "delta-x", world.now)
+    request = Request(RequestKind.REPUBLISH, "delta-x", world.now + BEAT)
     done = read_publication(world)
     world.sinks.save_publications([replace(done, state=PublicationState.FAILED, failures=3)])
 
-    publisher.offer_past_run(run, SinkKind.DELTA, request, world.now)
+    publisher.offers.offer_past_run(run, SinkKind.DELTA, request, world.now + BEAT)
     waits = read_publication(world)
     assert (waits.state, waits.is_requested) == (PublicationState.PENDING, False)
 
     world.sinks.save_publications([replace(waits, state=PublicationState.DONE)])
-    publisher.offer_past_run(run, SinkKind.DELTA, replace(request, asked_at=world.now + BEAT), world.now + BEAT)
+    publisher.offers.offer_past_run(
+        run, SinkKind.DELTA, replace(request, asked_at=world.now + 2 * BEAT), world.now + 2 * BEAT
+    )
     assert read_publication(world).is_requested
 
 

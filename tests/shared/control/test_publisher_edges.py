@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.memory import MemoryLedger
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract.publishing.documents import PublicationResult, PublishingManifest
 from shared.contract.publishing.sinks import SinkKind, SinkReason
 from shared.contract.windows import Window
+from shared.control import maintenance
 from shared.control.options import ControlOptions
 from shared.publishing import publications
 from shared.publishing.sink_options import SinkOptions
@@ -111,11 +114,14 @@ def test_a_sink_that_is_set_later_is_asked_nothing_when_old_runs_are_pruned() ->
 def test_a_rebuilt_run_is_removed_from_the_sinks_before_it_is_pruned() -> None:
     world = make_world()
     world.beat_until_quiet()
-    run = world.ledger.read_run(WINDOW)
-    world.ledger._runs[WINDOW] = replace(run, offered_round=None, offered_sinks=(), asked_by="rebuild")
-    world.ledger._watched.discard(WINDOW)
+    world.ledger, world.sinks = MemoryLedger(world.tokens), MemorySinkLedger(world.tokens)
     world.before = {}, {}
-    world.sinks.remove_publications(WINDOW)
+    set_options(world, sinks=())  # what the settings of a desk may lack
+    plane = world.plane
+    list(maintenance.rebuild_ledger(plane.publisher, world.predictions, plane.planner, world.now))
+    maintenance.restore_sinks(world.sinks, world.work)
+    set_options(world, sinks=(SinkOptions(SinkKind.DELTA),), prune_predictions=True)
+    world.ledger._watched.discard(WINDOW)
     age(world, 2)
 
     for _ in range(6):

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.adapters.memory import MemoryBlobs, MemoryLedger
+from shared.adapters.memory import MemoryBlobs, MemoryCluster, MemoryLedger
+from shared.adapters.memory_sinks import MemorySinkLedger
 from shared.contract import paths
 from shared.contract.domain import Model, Original, Part, Tally
 from shared.contract.errors import Malformed
@@ -18,6 +19,8 @@ from shared.contract.text import make_digest
 from shared.contract.windows import Window
 from shared.control.commit import copy_parts, has_earlier_parts
 from shared.control.maintenance import rebuild_ledger
+from shared.control.options import ControlOptions
+from shared.control.sinks.publisher import Publisher
 from shared.planning.plan import Plan, Planner
 from shared.state.runs import Chunk, ChunkState, Phase, Result
 
@@ -146,12 +149,16 @@ def lose_ledger(place: Place, predictions_schema: int) -> MemoryLedger:
     return MemoryLedger()
 
 
+def make_publisher(ledger: MemoryLedger, place: Place) -> Publisher:
+    return Publisher(ledger, MemorySinkLedger(), MemoryCluster(), place.work, ControlOptions())
+
+
 def test_a_rebuild_takes_an_upgraded_file_for_the_part_that_it_was(place: Place) -> None:
     place.commit(b"rows")
     place.upgrade(0)
     ledger = lose_ledger(place, 1)
 
-    (run,) = rebuild_ledger(ledger, place.work, place.predictions, Planner(), NOW)
+    (run,) = rebuild_ledger(make_publisher(ledger, place), place.predictions, Planner(), NOW)
 
     assert run.phase is Phase.SUCCEEDED
     (chunk,) = ledger.list_chunks(run.id)
@@ -168,7 +175,7 @@ def test_a_rebuild_restores_the_schema_of_the_predictions(schema: int, place: Pl
     place.commit(b"rows")
     ledger = lose_ledger(place, schema)
 
-    list(rebuild_ledger(ledger, place.work, place.predictions, Planner(), NOW))
+    list(rebuild_ledger(make_publisher(ledger, place), place.predictions, Planner(), NOW))
 
     assert ledger.read_heartbeat().predictions_schema == schema
 
@@ -179,7 +186,7 @@ def test_a_rebuild_without_a_manifest_leaves_the_schema_to_the_first_tick(place:
     for blob in list(place.work.list_blobs(f"{paths.run_prefix(WINDOW.id)}manifests/")):
         place.work.delete(blob.name)
 
-    list(rebuild_ledger(ledger, place.work, place.predictions, Planner(), NOW))
+    list(rebuild_ledger(make_publisher(ledger, place), place.predictions, Planner(), NOW))
 
     beat = ledger.read_heartbeat()
     assert (beat.watermark, beat.predictions_schema) == (WINDOW.end, None)

@@ -85,9 +85,8 @@ def test_before_a_run_is_pruned_the_sink_has_it_or_has_nothing_of_it() -> None:
     unknown = ask_before(None, removes=True)
     assert unknown
     assert (unknown.is_removal, unknown.revision) == (True, 2)
-    for removes in (False, True):  # a sink that was set since is asked nothing, unless the ledger was lost
+    for removes in (False, True):  # a sink that was set since is asked nothing
         assert ask_before(None, removes=removes, offered_sinks=("sql",)) is None
-        assert ask_before(None, removes=removes, offered_sinks=(), asked_by="rebuild")
 
 
 def test_what_failed_before_shares_no_job_with_the_others() -> None:
@@ -171,11 +170,43 @@ def test_every_move_is_one_that_the_table_allows() -> None:
     moves = [
         (waiting, running), (running, failed), (running, done), (running, publications.take_back(running, NOON)),
         (failed, publications.give_to_job(failed, 8, NOON)), (failed, ask(failed, 1)), (done, ask(done, 1)),
+        (waiting, publications.note_absence(waiting, NOON)),
+        (waiting, publications.settle(waiting, PublicationResult(RUN.id, 0, 0), NOON)),
     ]  # fmt: skip
 
     assert {(before.state, after.state) for before, after in moves if after} == {
         (before, after) for before, states in PUBLICATION_FOLLOWS.items() for after in states
     }
+
+
+def test_a_move_that_the_table_does_not_allow_is_a_bug() -> None:
+    with pytest.raises(AssertionError, match="done -> running"):
+        publications.give_to_job(STORED, 8, NOON)
+
+
+@pytest.mark.parametrize("state", PublicationState)
+def test_a_person_asks_again_for_all_but_what_waits_for_a_job(
+    state: PublicationState,
+) -> None:
+    stored = replace(RUNNING, state=state, failures=3, not_before=NOON + HOUR)
+    run = replace(RUN, round=2)
+
+    request = publications.ask_once_more(stored, SinkKind.DELTA, run, NOON - MINUTE, NOON)
+
+    if state is PublicationState.PENDING:
+        assert request is None
+        return
+    assert request
+    revision = 5 if state is PublicationState.FAILED else 6
+    assert (request.state, request.revision, request.not_before) == (PublicationState.PENDING, revision, EPOCH)
+    again = publications.ask_once_more(request, SinkKind.DELTA, run, NOON - MINUTE, NOON + MINUTE)
+    assert again is None  # as by a tick after one that was killed
+
+
+def test_what_failed_after_a_person_asked_for_it_keeps_its_wait() -> None:
+    failed = replace(RUNNING, state=PublicationState.FAILED, since=NOON, failures=3, not_before=NOON + HOUR)
+
+    assert publications.ask_once_more(failed, SinkKind.DELTA, replace(RUN, round=2), NOON - MINUTE, NOON) is None
 
 
 def test_a_failure_of_what_a_job_had_before_says_nothing_of_what_is_asked_now() -> None:

@@ -131,7 +131,7 @@ def test_a_mixed_fleet_is_scored_redriven_with_a_killed_job_reprocessed_and_rebu
     assert reprocessed["predicted"] == expect_summary(place.rows(), more)
 
     lost = place.plane(CHUNK_SIZE=CHUNK, LEDGER_TABLE=place.environment["LEDGER_TABLE"] + "two")
-    (restored,) = rebuild_ledger(lost.ledger, lost.work, lost.predictions, lost.planner, NOW)
+    (restored,) = rebuild_ledger(lost.publisher, lost.predictions, lost.planner, NOW)
     assert restored.phase is Phase.SUCCEEDED
     rebuilt = ask(lost, f"/api/runs/{RUN}")
     assert (rebuilt["rows"], rebuilt["predicted"]) == (reprocessed["rows"], reprocessed["predicted"])
