@@ -30,9 +30,9 @@ from scorer.families.steps import (
 
 from .batch import BLOCK, ROW_MULTIPLE
 from .numba_arithmetic import LOG2E, add_rbf, compute_tanh, dot_rows, exp2, plain, raise_power
-from .numba_columns import count_votes, curve_column, find_median, find_nearest, score_gaussian, sum_matern
-from .numba_neighbours.results import find_neighbours
 from .numba_outputs import choose_label, link_row
+from .numba_parts.columns import count_votes, curve_column, find_median, find_nearest, score_gaussian, sum_matern
+from .numba_parts.neighbour_results import find_neighbours
 from .numba_trees import run_trees
 
 (

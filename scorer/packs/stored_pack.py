@@ -29,7 +29,7 @@ from .checks import find_index_problem, find_problem
 from .pack import EMPTY, SCHEMA, Pack
 
 _MAGIC = b"fleetscore pack\n"
-VERSION = 8  # of this layout, of `families` and of the refusals; a pack of another version is built again
+VERSION = 9  # of this layout, of `families` and of the refusals; a pack of another version is built again
 BLOCK = 2**16  # bytes: a few large models, or some of the small ones
 _ALIGNMENT = 64  # bytes: of the index, the digests and each kind of blocks
 _HEAD = 64

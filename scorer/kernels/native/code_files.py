@@ -27,7 +27,7 @@ FORM = 1  # of these files
 _SCORER = Path(__file__).parents[2]
 _SOURCES = (
     "kernels/numba_*.py",
-    "kernels/numba_neighbours/*.py",
+    "kernels/numba_parts/*.py",
     "kernels/batch.py",
     "kernels/native/signatures.py",
     "families/base.py",

@@ -13,7 +13,7 @@ from .signatures import Kernel
 from .target import choose_target
 
 # Of the C library: what compiled kernels may call. LLVM would end the process where one is missing.
-CALLED = ("copysign", "cos", "exp", "log1p", "memcpy", "memmove", "memset", "sqrt")
+CALLED = ("copysign", "cos", "exp", "log1p", "memcpy", "memmove", "memset", "pow", "sqrt")
 _RETURNED = (0, -2)  # numba's status of a function that came to its end: with a result, with None
 
 _engines: list[Any] = []  # for as long as this process: the code goes with its engine

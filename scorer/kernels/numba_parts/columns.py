@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from .numba_arithmetic import LOG2E, compute_cosine, exp2, plain, square_distances
+from scorer.kernels.numba_arithmetic import LOG2E, compute_cosine, exp2, plain, square_distances
 
 _FAR = 1e5  # up to which `compute_cosine` is right
 

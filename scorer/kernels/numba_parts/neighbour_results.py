@@ -34,7 +34,7 @@ from scorer.families.neighbours import (
 )
 from scorer.kernels.numba_arithmetic import plain
 
-from .search import finish_distance, is_uncertain, push_points, search_tree, select_nearest
+from .neighbour_search import finish_distance, is_uncertain, push_points, search_tree, select_nearest
 
 _EUCLIDEAN, _MINKOWSKI, _BRUTE = int(Metric.EUCLIDEAN), int(Metric.MINKOWSKI), int(Search.BRUTE)
 _MEAN, _CLASSES, _FACTOR = (int(use) for use in Use)
