@@ -101,13 +101,6 @@ MAY_IMPORT: Mapping[str, set[str]] = {
         "scorer.library_versions",
     },
     "scorer.kernels.numba_parts": {"scorer.families.neighbours", "scorer.kernels.numba_arithmetic"},
-    "scorer.kernels.native": {
-        "scorer.families.neighbours",
-        "scorer.families.steps",
-        "scorer.kernels.batch",
-        "scorer.kernels.numba_compiler",
-        "scorer.library_versions",
-    },
     "scorer.packs": _PACKS,
     "scorer.predictions": _STORAGE,
     "scorer.sinks": _SINKS,
