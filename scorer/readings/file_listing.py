@@ -15,7 +15,7 @@ from shared.contract.model_names import Columns
 from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.windows import Window
 
-from .files import FETCHERS, File, inspect_file
+from .files import FETCHERS, MANY, File, inspect_file
 from .layouts import find_table_format, is_hidden, list_written_keys, parse_keys
 from .listing.delta_files import is_delta_table, list_delta_files
 from .listing.path_listing import PathLister
@@ -84,7 +84,10 @@ def open_files(container: Container, request: ListRequest) -> OpenedFiles:
     with ThreadPoolExecutor(FETCHERS) as pool:
         batches = [files[start : start + INSPECTED] for start in range(0, len(files), INSPECTED)]
         for batch in pool.map(
-            lambda batch: [inspect_file(container, file, request.columns) for file in batch], batches
+            lambda batch: [
+                inspect_file(container, file, request.columns, is_of_many=len(files) >= MANY) for file in batch
+            ],
+            batches,
         ):
             for file in batch:
                 remaining -= len(file.data or b"")
