@@ -57,6 +57,8 @@ def compile_kernels(name: str = "") -> None:
     """Choose a backend as `choose_backend`, and compile all its kernels into numba's cache, if they are not in it."""
     choose_backend(name)
     _import_steps()
+    if get_backend() == "numba":
+        importlib.import_module(".numba_lines", __package__)
 
 
 def _import_steps() -> ModuleType:

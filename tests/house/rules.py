@@ -76,7 +76,8 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.readings": _STORAGE | {"scorer.readings.formats", "scorer.readings.listing", "scorer.readings.avro"},
     "scorer.readings.avro": _FORMATS
     | {"scorer.readings.formats", "scorer.readings.nested", "scorer.readings.time_zones"},
-    "scorer.readings.nested": _FORMATS | {"scorer.readings.time_zones", "scorer.readings.formats.remarks"},
+    "scorer.readings.nested": _FORMATS
+    | {"scorer.readings.time_zones", "scorer.readings.formats.remarks", "scorer.kernels.lines"},
     "scorer.readings.listing": _STORAGE | {"scorer.readings.layouts", "scorer.readings.time_zones"},
     "scorer.readings.formats": _FORMATS | {"scorer.readings.nested"},
     "scorer.device_formats": _BASE | {"scorer.readings.time_zones"},
