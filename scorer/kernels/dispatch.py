@@ -58,7 +58,7 @@ def compile_kernels(name: str = "") -> None:
     choose_backend(name)
     _import_steps()
     if get_backend() == "numba":
-        importlib.import_module(".numba_lines", __package__)
+        importlib.import_module(".numba_rows", __package__)
 
 
 def _import_steps() -> ModuleType:

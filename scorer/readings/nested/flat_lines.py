@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scorer.kernels.lines import NULL, TEXT, WHOLE, find_kernel
+from scorer.kernels.rows import NULL, TEXT, WHOLE, find_kernels
 from shared.contract.model_names import Columns
 
 from .leaves import BODY, is_envelope
@@ -66,13 +66,14 @@ def _list_names(*names: str) -> set[str]:
 
 def read_flat(block: bytes, form: FlatForm) -> pa.Table | None:
     """The columns of lines that all have a form; None where they have another. Ids are texts or whole numbers."""
-    kernel = find_kernel()
-    if kernel is None:
+    kernels = find_kernels()
+    if kernels is None:
         return None
     keys = [name.encode() for name in form.names]
     ends, kinds = np.cumsum([len(key) for key in keys]), np.zeros(len(keys), np.uint8)
     out = np.empty(len(block) + 1, np.uint8)
-    n_bytes, n_rows = kernel(np.frombuffer(block, np.uint8), np.frombuffer(b"".join(keys), np.uint8), ends, kinds, out)
+    text, joined_keys = np.frombuffer(block, np.uint8), np.frombuffer(b"".join(keys), np.uint8)
+    n_bytes, n_rows = kernels.strip_keys(text, joined_keys, ends, kinds, out)
     types = {name: form.choose_type(i, int(kinds[i])) for i, name in enumerate(form.names)}
     if n_rows < 0 or None in types.values():
         return None

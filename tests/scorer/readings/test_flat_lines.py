@@ -76,7 +76,7 @@ def expect_same(root: Path, data: bytes, monkeypatch: pytest.MonkeyPatch, policy
     (root / "a").write_bytes(data)
     flat = describe(read(root, *DEVICES, policy=policy or ReadingOptions()))
     with monkeypatch.context() as patch:
-        patch.setattr(flat_lines, "find_kernel", lambda: None)
+        patch.setattr(flat_lines, "find_kernels", lambda: None)
         assert flat == describe(read(root, *DEVICES, policy=policy or ReadingOptions()))
 
 

@@ -1,0 +1,66 @@
+"""Rows out of bytes by kernels, where numba works; elsewhere the readers take the bytes as any others.
+
+Knows bytes only. There is no backend of NumPy: without numba `find_kernels` gives None, and rows come out the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import Protocol, cast
+
+import numpy as np
+
+from . import dispatch
+
+TEXT, WHOLE, FRACTION, NULL = 1, 2, 4, 8  # what the values of a key are
+FLAG_FIELD, WHOLE_FIELD, FLOAT_FIELD, DOUBLE_FIELD, TEXT_FIELD = range(5)  # how the field of a record is written
+
+_lock = threading.Lock()  # files are read in parallel
+
+
+class RowKernels(Protocol):
+    """What `numba_rows` offers. All arrays are C-contiguous; of uint8 or int64 where nothing else is said."""
+
+    def strip_keys(
+        self, text: np.ndarray, keys: np.ndarray, key_ends: np.ndarray, kinds: np.ndarray, out: np.ndarray
+    ) -> tuple[int, int]:
+        """Lines of flat JSON -> lines of CSV without the keys.
+
+        *keys* are joined, and *key_ends* says where each ends; *kinds*, uint8, gets for each key what its values are.
+        *out* has a byte more than *text*. Returns how many bytes of it were written, and the number of lines: -1 where
+        any line is not an object of exactly these keys in this order, with numbers, texts without escapes, and nulls.
+        """
+        ...
+
+    def decode_records(  # noqa: PLR0913, PLR0917  # plain arrays, as numba takes them
+        self,
+        data: np.ndarray,
+        block_ends: np.ndarray,
+        block_records: np.ndarray,
+        kinds: np.ndarray,
+        null_branch: np.ndarray,
+        slots: np.ndarray,
+        bits: np.ndarray,
+        sizes: np.ndarray,
+        is_null: np.ndarray,
+    ) -> bool:
+        """The fields of the records of some blocks; False where they are not exactly these.
+
+        Of each field: how it is written, int64; which branch of its union is null, -1 for no union; and the row of its
+        cells in *bits*, *sizes* (both int64) and *is_null* (bool), -1 for none. *bits* gets a number, the bits of one
+        with a fraction, or where a text begins in *data*; *sizes* the bytes of a text.
+        """
+        ...
+
+    def copy_texts(self, data: np.ndarray, starts: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
+        """The texts at *starts* of *data*, one behind the other."""
+        ...
+
+
+def find_kernels() -> RowKernels | None:
+    """The kernels; None where the backend in use is that of NumPy."""
+    with _lock:
+        if dispatch.get_backend() != "numba":
+            return None
+        return cast("RowKernels", importlib.import_module(".numba_rows", __package__))
