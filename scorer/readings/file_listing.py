@@ -98,8 +98,10 @@ def open_files(container: Container, request: ListRequest) -> OpenedFiles:
 
 def _is_leftover(name: str, request: ListRequest) -> bool:
     """Whether a file seems to be what a writer or an editor keeps beside another; not where a setting names its end."""
-    end = next((end for end in LEFTOVER_ENDS if name.lower().endswith(end)), "")
-    return bool(end) and name not in request.paths and not request.pattern.lower().endswith(end)
+    if not name.lower().endswith(LEFTOVER_ENDS):
+        return False
+    end = next(end for end in LEFTOVER_ENDS if name.lower().endswith(end))
+    return name not in request.paths and not request.pattern.lower().endswith(end)
 
 
 def _describe_absence(container: Container, request: ListRequest) -> str:
