@@ -95,7 +95,12 @@ class BlockParser:
     def parse_documents(self, documents: Sequence[bytes]) -> Block:
         """Documents: objects, arrays of objects, or lines of such. Raises Mixed, pa.ArrowInvalid, Unscorable."""
         group, owners = documents, np.arange(len(documents))
-        if not _are_objects(b"\n".join(documents), len(documents)):
+        joined = b"\n".join(documents)
+        if self.is_flat and joined.count(b"\n") == len(documents) - 1:  # then each document is a line
+            flat = self.parse_flat(joined)
+            if flat and flat.n_objects == len(documents):
+                return flat
+        if not _are_objects(joined, len(documents)):
             lines = [split_lines(text) for text in documents]
             group = [_SEVERAL_LINES.sub(b" ", line) for of_text in lines for line in of_text]
             owners = owners.repeat(np.fromiter(map(len, lines), np.int64, len(lines)))
