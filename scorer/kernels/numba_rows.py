@@ -9,7 +9,7 @@ Strict: whatever is not exactly of that form ends the work, and a reader of any 
 
 from __future__ import annotations
 
-from numba import boolean, int64, types, uint8, void
+from numba import boolean, int32, int64, types, uint8, void
 
 from .numba_cache import compile_kernel, mark_readonly
 
@@ -124,6 +124,7 @@ def _strip_keys(text, keys, key_ends, kinds, out):
     return w, rows
 
 
+_FIRST_TIME = -(2**63)  # before any: NO_TIME is not among rows that are selected
 _WHOLE_FIELD, _FLOAT_FIELD, _DOUBLE_FIELD, _TEXT_FIELD = 1, 2, 3, 4  # as in `rows`; 0 is a truth value
 
 
@@ -196,6 +197,27 @@ def _copy_texts(data, starts, sizes, out):
             w += 1
 
 
+def _order_by_key(keys, time, ends, last, order):
+    """Write the stable order of keys; whether the times of each key are ascending in it, and differ.
+
+    *ends*, of a number more than there are keys, and *last*: scratch, of which *ends* is 0.
+    """
+    for row in range(len(keys)):
+        ends[keys[row] + 1] += 1
+    for key in range(1, len(ends)):
+        ends[key] += ends[key - 1]
+    for key in range(len(last)):
+        last[key] = _FIRST_TIME
+    for row in range(len(keys)):
+        key = keys[row]
+        if time[row] <= last[key]:
+            return False
+        last[key] = time[row]
+        order[ends[key]] = row
+        ends[key] += 1
+    return True
+
+
 _BYTES, _INDICES, _WRITTEN = mark_readonly(uint8), mark_readonly(int64), types.Array(uint8, 1, "C")
 _CELLS, _FLAGS = types.Array(int64, 2, "C"), types.Array(boolean, 2, "C")
 
@@ -206,3 +228,8 @@ decode_records = compile_kernel(
     _decode_records, boolean(_BYTES, _INDICES, _INDICES, _INDICES, _INDICES, _INDICES, _CELLS, _CELLS, _FLAGS)
 )
 copy_texts = compile_kernel(_copy_texts, void(_BYTES, _INDICES, _INDICES, _WRITTEN))
+order_by_key = compile_kernel(
+    _order_by_key,
+    boolean(mark_readonly(int32), _INDICES, types.Array(int64, 1, "C"), types.Array(int64, 1, "C"),
+            types.Array(int64, 1, "C")),
+)  # fmt: skip

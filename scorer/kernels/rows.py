@@ -57,6 +57,15 @@ class RowKernels(Protocol):
         """The texts at *starts* of *data*, one behind the other."""
         ...
 
+    def order_by_key(
+        self, keys: np.ndarray, time: np.ndarray, ends: np.ndarray, last: np.ndarray, order: np.ndarray
+    ) -> bool:
+        """Write the stable order of *keys*, int32 from 0 on; False where times of a key descend or are equal in it.
+
+        Then *order* is not complete. Scratch: *ends*, all 0 and of one more than there are keys, and *last*.
+        """
+        ...
+
 
 def find_kernels() -> RowKernels | None:
     """The kernels; None where the backend in use is that of NumPy."""
