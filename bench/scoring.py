@@ -6,6 +6,7 @@
     storage   a folder beside Azurite
     families  models that kernels score, beside their own libraries
     child     models that scikit-learn itself scores, in the sandbox, beside a tidy loop
+    forms     readings of other forms; with `--beside FOLDER` by another build, too, which lies there
 
 Every prediction that is timed is compared with scikit-learn's. Prints Markdown; with `--into FILE` it also takes the
 place of what stands there between the marks, and draws `scoring.svg` beside it. Linux; wants `bench/requirements.txt`.
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import peaks, scoring_child, scoring_families, scoring_tables
+from . import peaks, scoring_child, scoring_families, scoring_forms, scoring_tables
 from .document import describe_machine, split_document
 from .measure import run_alone
 from .peaks import Peaks
@@ -29,7 +30,7 @@ from .scoring_cost import ENVIRONMENT
 from .scoring_fleet import FEATURES, Fleet
 from .scoring_lab import COLD, FOLDER, PEERS, START, WARM, Lab, Measured, Way
 
-SECTIONS = ("peers", "sizes", "grid", "storage", "families", "child")
+SECTIONS = ("peers", "sizes", "grid", "storage", "families", "child", "forms")
 PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "joblib", "dask", "ray", "onnxruntime")
 BEGIN, END = "<!-- scoring -->\n", "<!-- /scoring -->"
 ROWS, VECTORS = 60, 100  # the standard case: a reading a minute, and what an hour's training gives
@@ -58,6 +59,7 @@ class Sizes:
     stored_cold: int = 1_000
     families: int = 500
     child: int = 1_000
+    forms: int = 8_000
 
 
 QUICK = Sizes(
@@ -75,6 +77,7 @@ QUICK = Sizes(
     stored_warm=1_000,
     families=100,
     child=200,
+    forms=500,
 )
 
 
@@ -86,6 +89,7 @@ class Bench:
     sizes: Sizes
     peaks: Peaks
     begun: Fleet  # of START models
+    beside: Path | None = None  # where another build lies
     plot: str = ""
 
     @property
@@ -181,10 +185,17 @@ def families_section(bench: Bench) -> Iterator[str]:
     yield "\n".join(scoring_families.measure_families(bench.lab.base, sizes.families, START, ROWS, sizes.repeats))
 
 
+def forms_section(bench: Bench) -> Iterator[str]:
+    """Readings of other forms."""
+    sizes = bench.sizes
+    yield "### By the form of readings: CPU µs a model, without the start"
+    yield "\n".join(scoring_forms.measure_forms(bench.lab.base, sizes.forms, START, sizes.repeats, bench.beside))
+
+
 _MAKERS = dict(
     zip(
         SECTIONS,
-        (peers_section, sizes_section, grid_section, storage_section, families_section, child_section),
+        (peers_section, sizes_section, grid_section, storage_section, families_section, child_section, forms_section),
         strict=True,
     )
 )
@@ -212,12 +223,12 @@ def _describe_limit(bench: Bench) -> str:
     )
 
 
-def run_sections(base: Path, sizes: Sizes, sections: Sequence[str]) -> tuple[str, str]:
+def run_sections(base: Path, sizes: Sizes, sections: Sequence[str], beside: Path | None = None) -> tuple[str, str]:
     """The report and the plot, which is empty where it was not asked for; fleets lie below *base* meanwhile."""
     os.environ.update(ENVIRONMENT)  # the peaks are of one core
     lab = Lab(base, os.cpu_count() or 1)
     try:
-        bench = Bench(lab, sizes, run_alone(peaks.measure_peaks), lab.fleet(START, ROWS, VECTORS))
+        bench = Bench(lab, sizes, run_alone(peaks.measure_peaks), lab.fleet(START, ROWS, VECTORS), beside)
         return write_report(bench, sections), bench.plot
     finally:
         lab.close()
@@ -229,6 +240,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; without any: all")
     parser.add_argument("--quick", action="store_true", help="small fleets, each once: a minute or two")
     parser.add_argument("--into", type=Path, help="a document whose tables are replaced; the plot goes beside it")
+    parser.add_argument("--beside", type=Path, help="a folder with another build, for the section forms")
     parser.add_argument("--temporary", type=Path, help="where the fleets lie meanwhile: some 15 GB")
     options = parser.parse_args(words)
     if unknown := set(options.sections) - set(SECTIONS):
@@ -237,7 +249,8 @@ def main(words: Sequence[str] | None = None) -> None:
         split_document(BEGIN, END, options.into.read_text()) if options.into else None
     )  # before minutes are spent on it
     with tempfile.TemporaryDirectory(prefix="fleetscore-bench-", dir=options.temporary) as folder:
-        text, plot = run_sections(Path(folder), QUICK if options.quick else Sizes(), options.sections or SECTIONS)
+        sizes, sections = QUICK if options.quick else Sizes(), options.sections or SECTIONS
+        text, plot = run_sections(Path(folder), sizes, sections, options.beside)
     if parts:
         options.into.write_text(text.join(parts))
         if plot:

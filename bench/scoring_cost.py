@@ -23,6 +23,7 @@ from pathlib import Path
 
 import psutil
 
+HERE = Path(__file__).parents[1]  # whose code runs
 LOOK = 0.2  # seconds between two looks at memory
 LEFT = 20.0  # seconds that daemons may take to end after their command; then they are killed
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -59,8 +60,10 @@ def summarise_runs(spent: Sequence[Spent]) -> Spread:
     return Spread(middle, low, high, len(spent))
 
 
-def run_commands(commands: Sequence[Sequence[str]], at_once: int, environment: Mapping[str, str]) -> Spent:
-    """Run *commands*, at most *at_once* side by side, in a process that does nothing else.
+def run_commands(
+    commands: Sequence[Sequence[str]], at_once: int, environment: Mapping[str, str], folder: Path = HERE
+) -> Spent:
+    """Run *commands* in a folder, at most *at_once* side by side, in a process that does nothing else.
 
     Raises RuntimeError, with what was printed, where one does not end well.
     """
@@ -70,7 +73,7 @@ def run_commands(commands: Sequence[Sequence[str]], at_once: int, environment: M
         before, began = _waited_for(), time.perf_counter()
         while waiting or running:
             while waiting and len(running) < at_once:
-                process = _start_command(waiting.popleft(), environment, output.fileno())
+                process = _start_command(waiting.popleft(), environment, output.fileno(), folder)
                 running[os.pidfd_open(process.pid)] = process
             for ended in select.select(list(running), [], [], LOOK)[0]:
                 process = running.pop(ended)
@@ -88,14 +91,16 @@ def run_commands(commands: Sequence[Sequence[str]], at_once: int, environment: M
     return Spent(seconds, cpu, max(tree.mebibytes, largest))
 
 
-def _start_command(command: Sequence[str], environment: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:
+def _start_command(
+    command: Sequence[str], environment: Mapping[str, str], output: int, folder: Path
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
         env={**os.environ, **ENVIRONMENT, **environment},
-        cwd=Path(__file__).parents[1],
+        cwd=folder,
     )
 
 

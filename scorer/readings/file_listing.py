@@ -15,7 +15,7 @@ from shared.contract.model_names import Columns
 from shared.contract.readings.path_pattern import PathPattern
 from shared.contract.windows import Window
 
-from .files import FETCHERS, File, inspect_file
+from .files import FETCHERS, MANY, File, inspect_file
 from .layouts import find_table_format, is_hidden, list_written_keys, parse_keys
 from .listing.delta_files import is_delta_table, list_delta_files
 from .listing.path_listing import PathLister
@@ -84,7 +84,10 @@ def open_files(container: Container, request: ListRequest) -> OpenedFiles:
     with ThreadPoolExecutor(FETCHERS) as pool:
         batches = [files[start : start + INSPECTED] for start in range(0, len(files), INSPECTED)]
         for batch in pool.map(
-            lambda batch: [inspect_file(container, file, request.columns) for file in batch], batches
+            lambda batch: [
+                inspect_file(container, file, request.columns, is_of_many=len(files) >= MANY) for file in batch
+            ],
+            batches,
         ):
             for file in batch:
                 remaining -= len(file.data or b"")
@@ -95,8 +98,10 @@ def open_files(container: Container, request: ListRequest) -> OpenedFiles:
 
 def _is_leftover(name: str, request: ListRequest) -> bool:
     """Whether a file seems to be what a writer or an editor keeps beside another; not where a setting names its end."""
-    end = next((end for end in LEFTOVER_ENDS if name.lower().endswith(end)), "")
-    return bool(end) and name not in request.paths and not request.pattern.lower().endswith(end)
+    if not name.lower().endswith(LEFTOVER_ENDS):
+        return False
+    end = next(end for end in LEFTOVER_ENDS if name.lower().endswith(end))
+    return name not in request.paths and not request.pattern.lower().endswith(end)
 
 
 def _describe_absence(container: Container, request: ListRequest) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -32,6 +32,8 @@ from .time_zones import NO_TIME, widen_range
 FETCHERS = 4
 TEXT_BYTES, PACKED_BYTES = 4, 20  # in memory for each byte of a file, about: see bench/readings_memory.py
 SMALL_FILE = 8 * 2**20  # bytes of a file that is fetched whole, in any format
+SMALL_PARQUET = 32 * 2**10  # bytes of a Parquet file of which a look at the statistics costs what reading it does
+MANY = 64  # files of which such looks are a price
 START = 4096  # bytes of a large file that show its format
 _REMOVED = "is in the log of its table, and is not there: the table was cleaned (VACUUM) since, or is damaged"
 
@@ -54,6 +56,7 @@ class File:
     last_group: tuple[int, tuple[str, ...], Table] | None = None  # that was read last: its index, columns and rows
     read_groups: set[int] = field(default_factory=set)  # the row groups that were read; 0 for a file of text
     remarks: Remarks = NO_REMARKS  # of a file that was read and is no Parquet
+    seen: tuple[str, tuple[str, ...]] | None = None  # the only device that it has rows of, and its features, once read
     late_start: int | None = None  # rows of before the window are late; from then on the run before reads them too
 
     def estimate_memory(self, projection: Projection) -> int:
@@ -81,8 +84,11 @@ class ReadRequest:
     projection: Projection = EVERYTHING
 
 
-def inspect_file(container: Container, file: File, columns: Columns) -> File:
-    """Read what is to be known of a file before it is read; a problem is recorded in it. Raises Unavailable."""
+def inspect_file(container: Container, file: File, columns: Columns, *, is_of_many: bool = False) -> File:
+    """Read what is to be known of a file before it is read; a problem is recorded in it. Raises Unavailable.
+
+    *is_of_many*: where it is tiny, its footer is read with its rows, as that of the file of a device.
+    """
     try:
         with closing(container.open(file.name)) as opened:
             file.length = opened.seek(0, 2)
@@ -98,8 +104,9 @@ def inspect_file(container: Container, file: File, columns: Columns) -> File:
                     f"is Parquet, whose columns are never within {columns.features}: expected JSON or CSV, or "
                     "READINGS_COLUMNS (--columns) without features"
                 )
-            if is_parquet and file.data and file.length <= SMALL and columns.device in file.keys:
-                file.is_parquet = True  # its footer costs what reading it does; too many passes open no file twice
+            limit = SMALL if columns.device in file.keys else SMALL_PARQUET * is_of_many
+            if is_parquet and file.data and file.length <= limit:
+                file.is_parquet = True  # its footer costs what reading it does
                 file.size = file.length * PACKED_BYTES
             elif is_parquet:
                 file.footer = read_footer(pa.BufferReader(file.data) if file.data else opened, columns, file.keys)
@@ -138,7 +145,7 @@ def read_tables(
     read one by one.
     """
     expected, device = frozenset(request.devices), request.columns.device
-    own = [file for file in files if device not in file.keys or file.keys[device] in expected]
+    own = [file for file in files if _may_hold(file, device, expected)]
     rest = iter(group_files(own, request.columns, request.policy.csv) if is_joining else own)
     with ThreadPoolExecutor(FETCHERS) as pool:
         waiting: deque[tuple[File | FileGroup, Future[list[Table | DamagedRange | None]]]] = deque()
@@ -152,6 +159,13 @@ def read_tables(
             del future
             while results:
                 yield file, results.pop(0)
+
+
+def _may_hold(file: File, device: str, expected: Collection[str]) -> bool:
+    """Whether a file may hold rows of the *expected* devices, as far as its name shows it, or an earlier read."""
+    if device in file.keys:
+        return file.keys[device] in expected
+    return file.seen is None or file.seen[0] in expected
 
 
 def _read_content(
@@ -169,13 +183,22 @@ def _read_group_of_files(container: Container, group: FileGroup, request: ReadRe
         return read_text(data, request.columns, request.policy, request.projection, keys)
 
     def read_parquet(files: Sequence[File]) -> list[Table | None]:
-        from .formats.parquet_alike import AlikeReader  # late, as Avro: a job has readings of one form
+        from .formats.parquet_alike import (  # late, as Avro: a job has readings of one form
+            AlikeReader,
+            find_only_device,
+        )
 
         footer = _load_footer(container, files[0], request.columns)
-        if not footer or {request.columns.device, request.columns.sensor} & set(footer.names):
+        device = request.columns.device
+        if not footer or request.columns.sensor in footer.names or (device in footer.names and device in keys):
             return [None]
         reader = AlikeReader.open(files[0].data or b"", footer, request.projection)
-        return [reader.read(file.data or b"", request.policy) for file in files]
+        tables = [reader.read(file.data or b"", request.policy) for file in files]
+        if device in footer.names:
+            for file, table in zip(files, tables, strict=True):
+                only = find_only_device(table) if table else None
+                file.seen = (only, footer.features) if only else None
+        return tables
 
     try:
         table = read_files_as_one(group, read_csv, read_parquet)
@@ -241,6 +264,8 @@ def read_other_rows(
         inspect_file(container, file, request.columns)
     if file.problem:
         raise make_unreadable(file.problem)
+    if file.is_parquet and not file.footer and file.read_groups:
+        return  # it was read as a whole
     _load_footer(container, file, request.columns)
     if not file.footer:
         if file.size and not file.read_groups:

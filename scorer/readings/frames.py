@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scorer.kernels.rows import find_kernels
+
 _GAP = np.float64(np.nan)  # where a file lacks a feature
 _DIGIT = 16  # bits that NumPy sorts at once, by counting
 
@@ -152,6 +154,9 @@ def _find_order(keys: np.ndarray, time: np.ndarray) -> tuple[np.ndarray | None, 
     none = _Groups(*np.zeros((3, 0), np.int64))
     if ((keys[1:] > keys[:-1]) | ((keys[1:] == keys[:-1]) & (time[1:] > time[:-1]))).all():
         return None, none
+    order = _order_by_kernel(keys, time)
+    if order is not None:
+        return order, none
     order = _sort_stable(keys)
     sorted_key, sorted_time = keys[order], time[order]
     same = sorted_key[1:] == sorted_key[:-1]
@@ -166,6 +171,17 @@ def _find_order(keys: np.ndarray, time: np.ndarray) -> tuple[np.ndarray | None, 
     is_repeated = ~(is_first & is_last)
     groups = _Groups(order[is_repeated], np.flatnonzero(is_first[is_repeated]), np.flatnonzero(is_repeated[is_last]))
     return order[is_last], groups
+
+
+def _order_by_kernel(keys: np.ndarray, time: np.ndarray) -> np.ndarray | None:
+    """The order of rows that are by time within each key, each time once; None for others, and without the kernel."""
+    n_keys, kernels = int(keys.max()) + 1, find_kernels()
+    if kernels is None or keys.dtype != np.int32 or n_keys > len(keys):
+        return None
+    order = np.empty(len(keys), np.int64)
+    scratch = np.zeros(n_keys + 1, np.int64), np.empty(n_keys, np.int64)
+    columns = np.ascontiguousarray(keys), np.ascontiguousarray(time)
+    return order if kernels.order_by_key(*columns, *scratch, order) else None
 
 
 def _sort_stable(numbers: np.ndarray) -> np.ndarray:

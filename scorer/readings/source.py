@@ -82,9 +82,7 @@ class Source:
         readings = Readings({device: code for code, device in enumerate(device_ids)}, self.policy)
         readings.value_column = self.columns.value
         time_range = _get_time_range(self.window)
-        for file in self.files:  # row groups that hold none of the devices are not read, but their columns are known
-            if file.footer:
-                readings.columns |= dict.fromkeys(file.footer.features)
+        self._add_known_columns(readings)
         request = ReadRequest(self.columns, self.policy, device_ids, time_range, projection)
         wide, long = list[FileRows](), list[FileRows]()
         is_joining = is_utc(self.policy.time_zone)  # else rows of a doubled hour depend on their files
@@ -93,6 +91,7 @@ class Source:
                 self._add_group(readings, item, content, request, (wide, long))
             elif content is not None:
                 self._add_content(readings, item, content, (wide, long))
+        self._add_known_columns(readings)  # of footers that were read meanwhile
         if wide:  # beside files of several features, those of one alone are wide too, however the rows were cut
             wide += [rows for rows in long if rows.sensor is None]
             wide.sort(key=lambda rows: rows.file)
@@ -103,6 +102,13 @@ class Source:
                 readings.add_frame(rows_of_kind, is_long)
         return readings
 
+    def _add_known_columns(self, readings: Readings) -> None:
+        """Row groups that hold none of the devices are not read, but their columns are known."""
+        for file in self.files:
+            if file.footer or file.seen:
+                features = file.footer.features if file.footer else file.seen[1] if file.seen else ()
+                readings.columns |= dict.fromkeys(features)
+
     def _add_content(
         self, readings: Readings, file: File, content: Table | DamagedRange, rows_of_kinds: RowsOfKinds
     ) -> None:
@@ -110,7 +116,7 @@ class Source:
         if isinstance(content, DamagedRange):
             readings.add_damage(file, content)
             return
-        readings.columns |= dict.fromkeys((*content.features, *content.unread))
+        readings.columns |= dict.fromkeys(_list_features(file, content))
         try:
             selected = readings.select_rows(content, file, _get_time_range(self.window), self.unmodelled)
         except Unscorable as error:
@@ -135,7 +141,7 @@ class Source:
                 selected = None
             if selected and not selected.bad and not selected.numberless:
                 if content.rows.num_rows:
-                    readings.columns |= dict.fromkeys((*content.features, *content.unread))
+                    readings.columns |= dict.fromkeys(_list_features(first, content))
                 self._add_selected(readings, first, content, selected, rows_of_kinds)
                 return
         for file, table in read_tables(self.container, group.files, request):
@@ -177,6 +183,11 @@ class Source:
         """Release the files that are kept in memory."""
         self.files.clear()
         self.other_files.clear()
+
+
+def _list_features(file: File, content: Table) -> tuple[str, ...]:
+    """The features of a file, in its order as far as that is known, and those from the names of its folders."""
+    return (*(file.footer.features if file.footer else ()), *content.features, *content.unread)
 
 
 def open_readings(

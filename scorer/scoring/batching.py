@@ -2,8 +2,9 @@
 
 plain     the model uses all rows of its device (or of its device and sensor) in one frame, and all are complete:
           the kernels read them without a copy
-others    their readings come from `features`, model by model: features that are sometimes missing, sensors in rows of
-          their own, files with other columns
+sensors   the features of the model are sensors of long rows, all of which have the same times: copied, column by column
+others    their readings come from `features`, model by model: features that are sometimes missing, sensors of other
+          times, files with other columns
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from scorer.readings.device_readings import Readings
 from scorer.readings.features import Expected, ModelReadings
 from scorer.readings.frames import Frame
 from shared.contract.model_list import ModelList
+
+from .sensor_runs import gather_sensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,63 @@ def join_plain_models(models: ModelList, pack: Pack, rows: np.ndarray, readings:
         if readings.bad:
             bad_devices = _find_bad_devices(readings, {frame.features[column] for column in used_columns})
             fit &= (layout_of_model != layout_number) | ~np.isin(device_codes, list(bad_devices))
-    is_chain = pack.get_numbers("family")[rows] == Family.STEPS
-    parts = [np.flatnonzero(fit & ~is_chain), np.flatnonzero(fit & is_chain)]
-    return [
+    parts = [
         _join_rows(pack, indices, rows, frame, layout_of_model, layouts, row_ranges, part)
-        for part in parts
-        if len(part)
+        for part in _split_chains(pack, rows, fit)
     ]
+    if frame.long and frame.sensor is not None:
+        fit = ~fit & _find_whole_devices(pack, rows, device_codes, sensors, readings)
+        for part in _split_chains(pack, rows, fit):
+            parts += _join_sensors(pack, indices[part], rows[part], device_codes[part], readings)
+    return parts
+
+
+def _split_chains(pack: Pack, rows: np.ndarray, fit: np.ndarray) -> list[np.ndarray]:
+    """The places of the models of a mask: of those that are no chains of steps, and of chains, where there are any."""
+    is_chain = pack.get_numbers("family")[rows] == Family.STEPS
+    return [part for part in (np.flatnonzero(fit & ~is_chain), np.flatnonzero(fit & is_chain)) if len(part)]
+
+
+def _find_whole_devices(
+    pack: Pack, rows: np.ndarray, device_codes: np.ndarray, sensors: Sequence[str] | None, readings: Readings
+) -> np.ndarray:
+    """A mask of the models of several features and a whole device, whose long rows nothing makes unusable."""
+    family, widths = pack.get_numbers("family")[rows], pack.get_numbers("width")[rows]
+    fit: np.ndarray = (family != Family.KEPT) & (widths > 1)
+    if sensors is not None:
+        fit &= ~np.fromiter(map(bool, sensors), bool, len(sensors))
+    unusable = readings.bad.keys() | readings.damaged.keys()
+    return fit & ~np.isin(device_codes, list(unusable)) if unusable else fit
+
+
+def _join_sensors(
+    pack: Pack, indices: np.ndarray, rows: np.ndarray, device_codes: np.ndarray, readings: Readings
+) -> list[KernelInput]:
+    """Those of the models at *indices* whose features are sensors of the same times, as one input or none."""
+    name_codes, names_of_code = pack.features
+    keys, key_of_model = _find_keys(name_codes[rows], pack.get_numbers("width")[rows], None)
+    names = [_choose_sensors(names_of_code[code], width, readings) for code, width, _ in keys]
+    has_names = np.array([bool(of_key) for of_key in names], bool)[key_of_model]
+    if not has_names.any():
+        return []
+    frame = readings.frames[0]
+    sensor_rows = gather_sensors(frame, readings.sensors, device_codes[has_names], names, key_of_model[has_names])
+    if sensor_rows is None:
+        return []
+    places = np.flatnonzero(has_names)[sensor_rows.is_regular]
+    layouts = np.arange(len(sensor_rows.values), dtype=np.int32)[None, :]
+    layout, first = np.zeros(len(places), np.int32), np.cumsum(sensor_rows.n_rows) - sensor_rows.n_rows
+    batch = _build_batch(pack, rows[places], layout, layouts, first, sensor_rows.n_rows, sensor_rows.values)
+    return [KernelInput(indices[places], rows[places], batch, sensor_rows.time, None)]
+
+
+def _choose_sensors(names: tuple[str, ...], n_features: int, readings: Readings) -> tuple[str, ...]:
+    """The sensors that a model of a whole device expects; () where `features` must find them, or refuse it."""
+    try:
+        names = features.choose_names(names, n_features, readings.policy)
+    except Unscorable:
+        return ()
+    return names if len(names) == n_features else ()
 
 
 def _join_rows(

@@ -58,8 +58,11 @@ def read_delta_version(container: Container, folder: str, time: str) -> DeltaVer
     return DeltaVersion(int(table.version()), tuple(_make_file(folder, row, bounds) for row in rows))
 
 
-def open_delta_table(container: Container, folder: str) -> Any:
-    """The present version of the table in *folder*, as `deltalake` has it. Raises as `read_delta_version`."""
+def open_delta_table(container: Container, folder: str, advice: str = _EXPORT) -> Any:
+    """The present version of the table in *folder*, as `deltalake` has it. Raises as `read_delta_version`.
+
+    *advice*: what a message says that a person may do with a table that nothing here can read.
+    """
     try:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
@@ -71,20 +74,20 @@ def open_delta_table(container: Container, folder: str) -> Any:
         raise _refuse(f"is a Delta table in {path!r}, which would be read as {unquote(path)!r}: rename that folder")
     try:
         table = DeltaTable(url, storage_options=options)
-        _check_features(table)
+        _check_features(table, advice)
     except DeltaError as error:
-        raise _refuse(f"is a Delta table that cannot be read: {get_first_line(error)}; {_EXPORT}") from error
+        raise _refuse(f"is a Delta table that cannot be read: {get_first_line(error)}; {advice}") from error
     except (OSError, ValueError) as error:  # of the store
         raise Unavailable(f"the Delta table in {folder or 'the container'}: {get_first_line(error)}") from error
     return table
 
 
-def _check_features(table: Any) -> None:
+def _check_features(table: Any, advice: str) -> None:
     """Raises Unscorable where a file's rows are not all rows of the table, or its columns have other names."""
     features = table.protocol().reader_features or ()
     mode = table.metadata().configuration.get("delta.columnMapping.mode", "none")
     if mode != "none":
-        raise _refuse(f"is a Delta table whose files have other names of columns (column mapping {mode}); {_EXPORT}")
+        raise _refuse(f"is a Delta table whose files have other names of columns (column mapping {mode}); {advice}")
     if _VECTORS in features and _has_vectors(table):
         raise _refuse(
             "is a Delta table whose files hold rows that were deleted (deletion vectors): rewrite them by "

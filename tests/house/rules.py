@@ -79,10 +79,12 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "shared.adapters.batch": _ADAPTERS,
     "scorer": {"scorer", "shared.contract"},
     "scorer.storage": _BASE,
-    "scorer.readings": _STORAGE | {"scorer.readings.formats", "scorer.readings.listing", "scorer.readings.avro"},
+    "scorer.readings": _STORAGE
+    | {"scorer.readings.formats", "scorer.readings.listing", "scorer.readings.avro", "scorer.kernels.rows"},
     "scorer.readings.avro": _FORMATS
-    | {"scorer.readings.formats", "scorer.readings.nested", "scorer.readings.time_zones"},
-    "scorer.readings.nested": _FORMATS | {"scorer.readings.time_zones", "scorer.readings.formats.remarks"},
+    | {"scorer.readings.formats", "scorer.readings.nested", "scorer.readings.time_zones", "scorer.kernels.rows"},
+    "scorer.readings.nested": _FORMATS
+    | {"scorer.readings.time_zones", "scorer.readings.formats.remarks", "scorer.kernels.rows"},
     "scorer.readings.listing": _STORAGE | {"scorer.readings.layouts", "scorer.readings.time_zones"},
     "scorer.readings.formats": _FORMATS | {"scorer.readings.nested"},
     "scorer.device_formats": _BASE | {"scorer.readings.time_zones"},

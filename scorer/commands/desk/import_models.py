@@ -42,6 +42,7 @@ _ID_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_vi
 _CONTENT_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
 _SHOWN = 5  # ids that a message names
 _PROBLEMS = 20  # that are printed
+_COPY = "copy its rows to a table without that feature, CREATE TABLE ... AS SELECT, and let --delta name that one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _open_table(table: str, storage: str) -> pa.dataset.Dataset:
         content = "other files" if container.list("", 1) else "no files"
         raise Malformed(f"expected a Delta table, which is a folder with _delta_log, got {content} in {table}")
     try:
-        opened = open_delta_table(container, "")
+        opened = open_delta_table(container, "", _COPY)
     except Unscorable as error:
         raise Malformed(f"{table} {error}") from error
     with _name_table(table):

@@ -40,7 +40,7 @@ class ArrayType:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A function of `numba_backend` or `numba_steps`: begin and end of the models that it takes, then arrays."""
+    """A function that numba compiles: begin and end of the models, rows or bytes that it takes, then arrays."""
 
     name: str
     module: str  # imported only to compile
@@ -61,7 +61,7 @@ class Kernel:
         return fields
 
 
-_FLOAT, _LONG, _INT, _BYTE, _BOOL, _WORD = (np.dtype(name) for name in ("f8", "i8", "i4", "i1", "?", "u8"))
+_FLOAT, _LONG, _INT, _BYTE, _BOOL, _WORD, _OCTET = map(np.dtype, ("f8", "i8", "i4", "i1", "?", "u8", "u1"))
 _FLOATS, _LONGS, _INTS = ArrayType(_FLOAT), ArrayType(_LONG), ArrayType(_INT)
 _LAYOUTS, _VALUES, _TABLE = ArrayType(_INT, 2), ArrayType(_FLOAT, 2), ArrayType(_FLOAT, 2, is_written=True)
 _WRITTEN = {kind: ArrayType(kind, is_written=True) for kind in (_FLOAT, _LONG, _INT, _BOOL, _WORD)}
@@ -83,4 +83,15 @@ PREDICT_MODELS = Kernel(
         _WRITTEN[_INT],
     ),
 )  # fmt: skip
-KERNELS = (SCORE_MODELS, PREDICT_MODELS)
+_ROWS = "scorer.kernels.numba_parts.rows"
+_BYTES, _WRITTEN_BYTES, _COUNTS = ArrayType(_OCTET), ArrayType(_OCTET, is_written=True), _WRITTEN[_LONG]
+_CELLS, _FLAGS = ArrayType(_LONG, 2, is_written=True), ArrayType(_BOOL, 2, is_written=True)
+STRIP_KEYS = Kernel("strip_keys", _ROWS, (_BYTES, _BYTES, _LONGS, _WRITTEN_BYTES, _WRITTEN_BYTES, _COUNTS))
+DECODE_RECORDS = Kernel(
+    "decode_records", _ROWS, (_BYTES, _LONGS, _LONGS, _LONGS, _LONGS, _LONGS, _CELLS, _CELLS, _FLAGS, _COUNTS)
+)
+COPY_TEXTS = Kernel("copy_texts", _ROWS, (_BYTES, _LONGS, _LONGS, _WRITTEN_BYTES))
+ORDER_BY_KEY = Kernel(
+    "order_by_key", _ROWS, (_INTS, _LONGS, _WRITTEN[_LONG], _WRITTEN[_LONG], _WRITTEN[_LONG], _COUNTS)
+)
+KERNELS = (SCORE_MODELS, PREDICT_MODELS, STRIP_KEYS, DECODE_RECORDS, COPY_TEXTS, ORDER_BY_KEY)

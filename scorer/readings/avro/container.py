@@ -155,6 +155,19 @@ def read_blocks(data: bytes, header: Header) -> Iterator[Block]:
             yield Block(number, n_records, content)
 
 
+def group_blocks(blocks: Iterator[Block], size: int) -> Iterator[list[Block]]:
+    """The blocks in groups of about *size* bytes."""
+    group, n_bytes = list[Block](), 0
+    for block in blocks:
+        group.append(block)
+        n_bytes += len(block.data)
+        if n_bytes >= size:
+            yield group
+            group, n_bytes = [], 0
+    if group:
+        yield group
+
+
 def _unpack_block(data: memoryview, codec: str, limit: int, number: int) -> bytes | memoryview:
     """The records of a block, at most *limit* bytes. Raises Unscorable."""
     try:

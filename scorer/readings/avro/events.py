@@ -16,7 +16,7 @@ from scorer.readings.cells import encode_texts
 from scorer.readings.time_zones import NO_TIME
 from shared.contract.windows import EPOCH
 
-from .container import Block, read_long
+from .container import Block, group_blocks, read_long
 from .records import build_mixed, read_records
 from .schema import Type
 from .walk import ABSENT, BYTES, DOUBLE, LONG, MAPS, STRING, Cells, Walked, find_branches, walk_events
@@ -43,7 +43,7 @@ def is_envelope_name(name: str) -> bool:
 def read_events(record: Type, blocks: Iterator[Block], names: Sequence[str]) -> Iterator[Events]:
     """The events of a file with the envelope's columns of these *names*. Raises Unscorable."""
     branches = find_branches(record)
-    for group in _group_blocks(blocks):
+    for group in group_blocks(blocks, GROUP):
         walked = walk_events(group, names, branches) if branches else None
         if walked:
             yield _build_events(walked)
@@ -51,19 +51,6 @@ def read_events(record: Type, blocks: Iterator[Block], names: Sequence[str]) -> 
         for records in read_records(record, group):
             envelope = {name: build_mixed([_get_value(item, name) for item in records]) for name in names}
             yield Events([item["Body"] for item in records], envelope)
-
-
-def _group_blocks(blocks: Iterator[Block]) -> Iterator[list[Block]]:
-    """The blocks in groups of about GROUP bytes."""
-    group, n_bytes = list[Block](), 0
-    for block in blocks:
-        group.append(block)
-        n_bytes += len(block.data)
-        if n_bytes >= GROUP:
-            yield group
-            group, n_bytes = [], 0
-    if group:
-        yield group
 
 
 def _get_value(item: Mapping[str, Any], name: str) -> Any:

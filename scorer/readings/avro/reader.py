@@ -22,13 +22,15 @@ from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
 from .bodies import is_json, read_bodies, strip_body
-from .container import Block, read_blocks, read_header
+from .container import Block, group_blocks, read_blocks, read_header
 from .events import FIELDS, convert_times, is_envelope_name, read_events
+from .flat_records import FlatSchema
 from .records import build_column, format_documents, read_records
 from .schema import Column, Type, is_envelope, list_columns, parse_schema
 from .walk import MAPS
 
 ENQUEUED = "EnqueuedTimeUtc"
+GROUP = 4 * 2**20  # bytes of records that are read at once
 _DEVICES = ("iothub-connection-device-id", "connectionDeviceId")  # in Capture's files, and in those of routed messages
 PREFIX = "Body."  # may stand before the name of a column of the Body
 
@@ -171,15 +173,22 @@ def _read_plain(
     is_nested = any(field.type.is_nested for field in fields)
     selected = {} if is_nested else _select_fields(fields, columns, projection)
     tables, n_invalid = list[pa.Table](), 0
-    for records in read_records(record, blocks):
-        if is_nested:
-            rows, _, n_bad = read_documents(format_documents(records, fields, policy.time), columns, policy)
-            tables.append(rows)
-            n_invalid += n_bad
-        elif {columns.time, columns.device} <= {*selected, *keys}:
-            tables.append(pa.table({name: build_column(field, records) for name, field in selected.items()}))
-        else:
-            check_columns([field.name for field in fields], columns, keys)
+    has_ids = {columns.time, columns.device} <= {*selected, *keys}
+    flat = FlatSchema.find(record) if has_ids else None
+    for group in group_blocks(blocks, GROUP):
+        table = flat.read_columns(group, selected) if flat else None
+        if table is not None and table.num_columns:
+            tables.append(table)
+            continue
+        for records in read_records(record, group):
+            if is_nested:
+                rows, _, n_bad = read_documents(format_documents(records, fields, policy.time), columns, policy)
+                tables.append(rows)
+                n_invalid += n_bad
+            elif has_ids:
+                tables.append(pa.table({name: build_column(field, records) for name, field in selected.items()}))
+            else:
+                check_columns([field.name for field in fields], columns, keys)
     return _Content(unite_tables(tables, columns.time, policy.time), remarks=Remarks(n_invalid=n_invalid))
 
 

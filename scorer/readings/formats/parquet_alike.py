@@ -58,3 +58,12 @@ class AlikeReader:
         return Table(
             footer.columns, rows, footer.has_sensor, policy.time, policy.time_zone, policy.missing_values, unread=unread
         )
+
+
+def find_only_device(table: Table) -> str:
+    """The device of a table whose ids are texts of one device, without a gap; else ""."""
+    column = table.rows[table.columns.device]
+    if not pa.types.is_dictionary(column.type) or column.num_chunks != 1 or column.null_count:
+        return ""
+    ids = column.chunk(0).dictionary
+    return str(ids[0]) if len(ids) == 1 and pa.types.is_string(ids.type) else ""

@@ -16,6 +16,7 @@ from scorer.readings.cells import is_text
 from shared.contract.model_names import Columns
 from shared.contract.scoring_options import ReadingOptions
 
+from .flat_lines import find_form, read_flat
 from .json_rows import decode_body, list_objects, split_lines
 from .json_text import check_depth, split_objects
 from .leaves import BODY, Block, Leaf, is_envelope, list_body_leaves, list_leaves
@@ -32,11 +33,21 @@ class BlockParser:
     policy: ReadingOptions
     texts: set[tuple[str, ...]] = field(default_factory=set)  # paths that hold text, whatever it looks like
     of_bodies: BlockParser | None = None
+    is_flat: bool = True  # no block was met yet that is not flat
+
+    def parse_flat(self, block: bytes) -> Block | None:
+        """The objects of lines that are flat and alike; None where any is not, or one was not before."""
+        form = find_form(block, self.columns) if self.is_flat else None
+        table = read_flat(block, form) if form else None
+        self.is_flat = table is not None
+        return Block(list_leaves(table), np.arange(table.num_rows), table.num_rows) if table is not None else None
 
     def parse_block(self, block: bytes) -> Block:
         """The objects of lines. Raises Mixed, pa.ArrowInvalid, Unscorable."""
         from pyarrow import json as arrow_json
 
+        if flat := self.parse_flat(block):
+            return flat
         self.texts |= find_texts(block, self.columns, self.policy)
         options = arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 1)  # files are read in parallel
         for _ in range(3):
@@ -84,7 +95,12 @@ class BlockParser:
     def parse_documents(self, documents: Sequence[bytes]) -> Block:
         """Documents: objects, arrays of objects, or lines of such. Raises Mixed, pa.ArrowInvalid, Unscorable."""
         group, owners = documents, np.arange(len(documents))
-        if not _are_objects(b"\n".join(documents), len(documents)):
+        joined = b"\n".join(documents)
+        if self.is_flat and joined.count(b"\n") == len(documents) - 1:  # then each document is a line
+            flat = self.parse_flat(joined)
+            if flat and flat.n_objects == len(documents):
+                return flat
+        if not _are_objects(joined, len(documents)):
             lines = [split_lines(text) for text in documents]
             group = [_SEVERAL_LINES.sub(b" ", line) for of_text in lines for line in of_text]
             owners = owners.repeat(np.fromiter(map(len, lines), np.int64, len(lines)))

@@ -21,7 +21,7 @@ from shared.contract.scoring_options import ReadingOptions
 
 from .blocks import BlockParser
 from .json_rows import SlowRows, parse_text, read_slow_lines
-from .json_text import split_blocks, split_objects
+from .json_text import LINE_LIMIT, JsonLines, split_blocks, split_objects
 from .leaves import Block, Leaf, explain_missing, select_leaves
 from .series import expand_series
 from .shapes import Mixed, check_sparse
@@ -96,10 +96,12 @@ def read_json(
 
     It may lack columns that are *keys* of its folders. Raises Unscorable, pa.ArrowException, ValueError.
     """
-    lines = split_objects(data)
+    reader, lines = _Reader(columns, policy, projection, len(data)), JsonLines(data)
     try:
-        reader = _Reader(columns, policy, projection, len(lines.data))
-        _read_fast(reader, lines.data)
+        if not _read_flat(reader, data):
+            lines = split_objects(data)
+            reader = _Reader(columns, policy, projection, len(lines.data))
+            _read_fast(reader, lines.data)
         rows = reader.join_tables()
     except (Mixed, pa.ArrowInvalid):
         reader = _Reader(columns, policy, projection, len(lines.data))
@@ -111,6 +113,17 @@ def read_json(
     if problem := explain_missing(list(reader.shapes.values()), columns, keys):
         raise make_unreadable(problem)
     return ParsedRows(*_drop_absent(rows, tuple(reader.unread), columns, keys), remarks)
+
+
+def _read_flat(reader: _Reader, data: bytes) -> bool:
+    """Whether all lines are flat objects of the same keys: then they are read, and nothing else is to be known."""
+    parser, body = BlockParser(reader.columns, reader.policy), data.strip()
+    for text in split_blocks(body):
+        block = parser.parse_flat(text) if len(text) <= LINE_LIMIT else None
+        if block is None:
+            return False
+        reader.add_block(block)
+    return bool(body)
 
 
 def _read_fast(reader: _Reader, data: bytes) -> None:

@@ -43,7 +43,7 @@ def _needs_texts(kind: pa.DataType) -> bool:
 def _convert_to_texts(table: pa.Table, names: Collection[str]) -> pa.Table:
     """The table with these columns as texts."""
     for index, field in enumerate(table.schema):
-        if field.name in names and not is_text(field.type):
+        if field.name in names and (not is_text(field.type) or pa.types.is_dictionary(field.type)):
             table = table.set_column(index, field.name, table[field.name].cast(pa.string()))
     return table
 

@@ -246,3 +246,18 @@ def test_a_table_in_a_container_is_read_and_other_folders_are_not(
     assert main(["models", "import", "--delta", f"{url}/tables", *columns]) == 2
     message = f"--delta: expected a Delta table, which is a folder with _delta_log, got other files in {url}/tables"
     assert message in capsys.readouterr().err
+
+
+def test_a_table_that_nothing_here_reads_is_refused_with_what_helps_models(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "t", [("p1", make_model(1.0), 1)])
+    log = tmp_path / "t" / "_delta_log" / f"{0:020}.json"
+    log.write_text(log.read_text().replace('"configuration":{}', '"configuration":{"delta.columnMapping.mode":"name"}'))
+
+    assert run() == 2
+
+    message = capsys.readouterr().err
+    assert "column mapping name" in message
+    assert "let --delta name that one" in message
+    assert "READINGS" not in message
