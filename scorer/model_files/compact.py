@@ -40,6 +40,7 @@ from .allowlist import USES, Use
 from .parsed import Global, ObjectArray, ParsedObject
 
 SKELETON_LIMIT = 2**15  # bytes: a model with a longer one, such as a forest of different trees, is kept as its file
+ARRAYS_LIMIT = 2**20  # bytes of the arrays: as many are stored; a file may name one array very often
 _SKELETONS = 128  # that a reader remembers
 _HEAD = struct.Struct("<II")  # bytes of the skeleton, which is then padded, and cells before the arrays
 _CELL = 8  # bytes
@@ -93,9 +94,13 @@ class _Writer:
         self.arrays: list[bytes] = []
         self._described: dict[int, list[Any] | None] = {}  # containers by identity; None while one is described
         self._numbers = count()  # of values that are used again
+        self._n_values = self._n_bytes = 0
 
     def describe(self, value: Any) -> Any:
         kind = type(value)
+        self._n_values += 1
+        if self._n_values > SKELETON_LIMIT:  # each has a byte at least
+            raise _NotCompact
         if kind in _PLAIN:
             return value
         if kind is int or kind is float:
@@ -141,7 +146,8 @@ class _Writer:
 
     def _describe_array(self, array: np.ndarray) -> list[Any]:
         kind = array.dtype
-        if kind.hasobject:
+        self._n_bytes += array.nbytes
+        if kind.hasobject or self._n_bytes > ARRAYS_LIMIT:
             raise _NotCompact
         order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         self.cells += array.shape

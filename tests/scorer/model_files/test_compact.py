@@ -101,7 +101,8 @@ def test_each_kind_of_value_is_the_same_again_and_what_is_used_twice_is_one() ->
 def test_what_has_no_such_form_has_none() -> None:
     circle: list[Any] = []
     circle.append(circle)
-    for value in (circle, 2**63, b"bytes", Global("os.system"), ParsedObject("os.system", {}), ["x" * 2**15]):
+    large = [np.zeros(2**14)] * 9  # each time its bytes would be written
+    for value in (circle, 2**63, b"bytes", Global("os.system"), ParsedObject("os.system", {}), ["x" * 2**15], large):
         assert compact.to_bytes(ParsedObject(SCALER, {"value": value})) == b""
 
 

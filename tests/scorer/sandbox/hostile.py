@@ -1,6 +1,6 @@
-"""Files that misbehave once scikit-learn has them, and a scoring that does what stands behind a good model in its file.
+"""Files that misbehave once scikit-learn has them, and a scoring that does what a good model says in an attribute.
 
-Whatever lies behind the end of a pickle is read by nobody, so such a file passes the door as a good one does.
+An attribute that no class has is used by nobody, so such a file is read, judged and kept in a pack as a good one is.
 """
 
 from __future__ import annotations
@@ -17,38 +17,41 @@ from scorer.estimators.score_model import score_model_file
 from scorer.model_files.file_formats import SIZE_LIMIT
 from scorer.predictions.outcome import ModelOutcome
 from scorer.readings.device_readings import Readings
-from scorer.storage.blob_store import Content
+from scorer.sandbox.requests import Sent
 from shared.contract.domain import Model
 from shared.contract.scoring_options import Probabilities
 from tests.scorer.corpus.corpus_formats import DATA
 from tests.scorer.sandbox.misdeeds import DEEDS
 
-BEHIND = b"what it does: "
+DEED, END = b"what it does: ", b"."
 
 
 def scoring(
     model: Model,
-    content: Content,
+    content: Sent,
     found: Readings,
     *,
     size_limit: int = SIZE_LIMIT,
     probabilities: str = Probabilities.LABEL,
 ) -> ModelOutcome:
-    """Do what stands behind the model; then score it."""
-    deed = content.data.partition(BEHIND)[2].decode()
+    """Do what the model says; then score it."""
+    deed = bytes(content.data).partition(DEED)[2].partition(END)[0].decode()
     if deed:
         DEEDS[deed]()
     return score_model_file(model, content, found, size_limit=size_limit, probabilities=probabilities)
 
 
-def kept() -> bytes:
+def kept(deed: bytes = b"") -> bytes:
     """A good model that no kernel knows."""
-    return pickle.dumps(LocalOutlierFactor(metric="canberra", novelty=True, n_neighbors=5, leaf_size=5).fit(DATA))
+    model = LocalOutlierFactor(metric="canberra", novelty=True, n_neighbors=5, leaf_size=5).fit(DATA)
+    if deed:
+        model.deed = deed.decode()
+    return pickle.dumps(model)
 
 
 def that(deed: str) -> bytes:
     """A file that does this."""
-    return kept() + BEHIND + deed.encode()
+    return kept(DEED + deed.encode() + END)
 
 
 def that_takes_for_ever() -> bytes:

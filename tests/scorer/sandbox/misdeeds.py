@@ -79,8 +79,8 @@ def scoring_of_files(
     model: Model, content: Content, found: Readings, *, size_limit: int, probabilities: str
 ) -> ModelOutcome:
     """Do what the file says after `POISON`; any other file is scored as ever."""
-    if content.data.startswith(POISON):
-        DEEDS[content.data.removeprefix(POISON).decode()]()
+    if (data := bytes(content.data)).startswith(POISON):
+        DEEDS[data.removeprefix(POISON).decode()]()
     return score_model_file(model, content, found, size_limit=size_limit, probabilities=probabilities)
 
 
