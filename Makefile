@@ -16,7 +16,7 @@ REQUIREMENTS := requirements.txt scorer/requirements.txt requirements-dev.txt
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run stream setup services host rules check test test-long licences bench bench-scoring mutants deploy upload-models teardown clean
+.PHONY: help demo run stream setup services host kernels rules check test test-long licences bench bench-scoring mutants deploy upload-models teardown clean
 
 wanted = command -v $(1) >/dev/null || { echo "wanted $(1) on the PATH, found none: $(2)" >&2; exit 2; }
 
@@ -24,35 +24,38 @@ help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: PYTHON (the interpreter for $(VENV)), FLEET (of the demo: pumps or forecast), DEVICES (of it), STREAM (options of python -m local.stream), PORT (of the host), SINKS (delta: a table of all predictions too), MODELS (to upload)"
 
-demo: $(READY) ## a fleet of 500 devices, the whole stack on this machine, one hour scored; FLEET=forecast: 200 regressors
+demo: kernels ## a fleet of 500 devices, the whole stack on this machine, one hour scored; FLEET=forecast: 200 regressors
 	@$(PY) -m local demo --fleet $(FLEET) $(if $(DEVICES),--devices $(DEVICES)) --port $(PORT)
 
-run: $(READY) ## the same, and stays up; the page is at http://127.0.0.1:7071/
+run: kernels ## the same, and stays up; the page is at http://127.0.0.1:7071/
 	@$(PY) -m local run --fleet $(FLEET) $(if $(DEVICES),--devices $(DEVICES)) --port $(PORT)
 
-stream: $(READY) ## a day of a fleet's events as files of Event Hubs Capture, each hour scored as it closes; STREAM=--iot-hub
+stream: kernels ## a day of a fleet's events as files of Event Hubs Capture, each hour scored as it closes; STREAM=--iot-hub
 	@$(PY) -m local.stream $(if $(DEVICES),--devices $(DEVICES)) $(STREAM)
 
 setup: $(READY) ## the Python environment only, .venv
 
-services: $(READY) ## Azurite and Dask only, for `func start` or `make host`
+services: kernels ## Azurite and Dask only, for `func start` or `make host`
 	@$(PY) -m local services
 
 host: $(READY) ## the development host, beside `make services`
 	@$(PY) -m local.host --port $(PORT)
+
+kernels: $(READY) # compiled once, for all processes: half a minute where their sources have changed
+	@$(PY) -c 'from scorer.kernels import dispatch; dispatch.compile_kernels()'
 
 rules: $(READY) ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-check: rules ## the quick part of `make test`: ruff, mypy, and the tests that need no server
+check: rules kernels ## the quick part of `make test`: ruff, mypy, and the tests that need no server
 	$(PYTEST) -m "not stack"
 
-test: rules ## everything: ruff, mypy and all tests; the last lines name what was left out and how to get it
+test: rules kernels ## everything: ruff, mypy and all tests; the last lines name what was left out and how to get it
 	$(PYTEST)
 
-test-long: $(READY) ## all tests, with 10,000 drawn storms
+test-long: kernels ## all tests, with 10,000 drawn storms
 	FLEETSCORE_STORMS=10000 $(PYTEST)
 
 licences: $(READY) ## docs/licences.md, from the metadata of what is installed
@@ -95,5 +98,4 @@ $(READY): $(REQUIREMENTS)
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "installing the requirements into $(VENV), once; it takes a minute or two"
 	@$(PY) -m pip install -qq --no-compile --disable-pip-version-check -r requirements-dev.txt
-	@$(PY) -c 'from scorer.kernels import dispatch; dispatch.compile_kernels()'  # compiled once, for all processes
 	@touch $(READY)
