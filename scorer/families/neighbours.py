@@ -40,6 +40,9 @@ INTEGER_SCRATCH = CHOSEN_AT + MOST_POINTS + 1
 
 # Rows whose result rounding might change are given to scikit-learn: the kernels make them NaN.
 NEAR = 1e-12  # relative difference of sums and scores that another order of adding may turn
+SURE = 1e-11  # uncertainty of a squared distance, relative to it, up to which weights by distance are computed
+NEAR_UNSURE = 2e-11  # as NEAR, of weights whose distances may be off by so much: two classes may change places
+UNDERFLOW = 1e-300  # uncertainty of any squared distance: products below it lose all digits
 CLOSE = 1e-14  # relative difference of bounds beyond which x * x and pow(x, 2) agree about their order
 FEW = 8  # numbers that NumPy adds from first to last; more have several sums
 

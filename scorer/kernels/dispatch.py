@@ -1,8 +1,8 @@
 """The arithmetic of all packed models at once: scores and labels as scikit-learn gives them, without scikit-learn.
 
 Knows numbers only, no models' files and no ids. `native` does the work with what numba has compiled, `numpy_backend`
-where numba does not work; both give the same results. A score depends on its model and its row only: not on the models
-beside it, nor on the number of threads.
+where numba does not work; both are equal to the library to 1e-9. A score depends on its model and its row only: not on
+the models beside it, nor on the number of threads.
 """
 
 from __future__ import annotations

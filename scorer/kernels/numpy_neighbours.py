@@ -20,9 +20,12 @@ from scorer.families.neighbours import (
     N_ROWS,
     N_VALUES,
     NEAR,
+    NEAR_UNSURE,
     NEIGHBOUR_NUMBERS,
     PADDING,
     SEARCH,
+    SURE,
+    UNDERFLOW,
     USE,
     Metric,
     Search,
@@ -30,7 +33,6 @@ from scorer.families.neighbours import (
 )
 
 _ROWS = 64  # whose distances to all points are held at once
-_SURE = 1e-11  # relative uncertainty of a distance that a result may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def _find_block(points: _Points, z: np.ndarray, norms: np.ndarray) -> np.ndarray
     nearest = np.take_along_axis(distances, places, axis=1)
     border, uncertainty = nearest[:, -1], np.zeros(len(norms))
     if points.search is Search.BRUTE and points.metric is Metric.EUCLIDEAN:
-        uncertainty = points.bounds[0] * (norms + points.bounds[1])
+        uncertainty = points.bounds[0] * (norms + points.bounds[1]) + UNDERFLOW
     tolerance = NEAR * border + uncertainty
     is_near: np.ndarray = np.abs(distances - border[:, None]) <= tolerance[:, None]
     is_tied: np.ndarray = is_near.sum(axis=1) > (nearest >= (border - tolerance)[:, None]).sum(axis=1)
@@ -147,20 +149,24 @@ def _use_neighbours(points: _Points, distances: np.ndarray, places: np.ndarray, 
             result += points.values[:, place] * weight
         result /= _add_rows(weights.T)
     else:
-        result = _weigh_classes(points, places, weights, is_whole)
+        result = _weigh_classes(points, places, weights, is_whole, uncertainty)
     if points.is_weighted:
-        result[:, uncertainty > _SURE * distances[:, 0] ** 2] = np.nan
+        result[:, uncertainty > SURE * distances[:, 0] ** 2] = np.nan
     return result
 
 
-def _weigh_classes(points: _Points, places: np.ndarray, weights: np.ndarray, is_whole: np.ndarray) -> np.ndarray:
-    """The weight of each class; NaN where two have nearly the same, and an order of adding decides."""
+def _weigh_classes(
+    points: _Points, places: np.ndarray, weights: np.ndarray, is_whole: np.ndarray, uncertainty: np.ndarray
+) -> np.ndarray:
+    """The weight of each class; NaN where two have nearly the same, and an order of adding or a distance decides."""
     result, rows = np.zeros((points.n_outputs, len(places))), np.arange(len(places))
     for place, weight in zip(places.T, weights.T, strict=True):
         result[points.values[0, place].astype(np.int64), rows] += weight
-    if points.size >= FEW or points.metric is Metric.MINKOWSKI:
+    is_unsure = uncertainty > 0
+    if points.size >= FEW or points.metric is Metric.MINKOWSKI or is_unsure.any():
         largest = np.sort(result, axis=0)[-2:]
-        result[:, ~is_whole & (largest[1] - largest[0] <= NEAR * largest[1])] = np.nan
+        tolerance = np.where(is_unsure, NEAR_UNSURE, NEAR)
+        result[:, ~is_whole & (largest[1] - largest[0] <= tolerance * largest[1])] = np.nan
     return result
 
 
@@ -174,7 +180,7 @@ def _rate_outliers(points: _Points, distances: np.ndarray, places: np.ndarray, u
     ratios = density[places] / own[:, None]
     score: np.ndarray = -ratios.mean(axis=1) - points.offset
     is_even = (score == 0) & (ratios == 1).all(axis=1)
-    is_lost = (uncertainty > 0) & ((high - low).sum(axis=1) > _SURE * high.sum(axis=1))
+    is_lost = (uncertainty > 0) & ((high - low).sum(axis=1) > SURE * high.sum(axis=1))
     score[is_lost | ((np.abs(score) < NEAR) & ~is_even)] = np.nan
     return score
 

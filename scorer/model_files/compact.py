@@ -39,9 +39,9 @@ from . import parsed
 from .allowlist import USES, Use
 from .parsed import Global, ObjectArray, ParsedObject
 
-SKELETON_LIMIT = 2**15  # bytes: a model with a longer one, such as a forest of different trees, is kept as its file
+SKELETON_LIMIT = 2**14  # bytes: a model with a longer one, such as a forest of different trees, is kept as its file
 ARRAYS_LIMIT = 2**20  # bytes of the arrays: as many are stored; a file may name one array very often
-_SKELETONS = 128  # that a reader remembers
+_SKELETONS = 32  # that a reader remembers: of the longest each takes 3 MB
 _HEAD = struct.Struct("<II")  # bytes of the skeleton, which is then padded, and cells before the arrays
 _CELL = 8  # bytes
 _WHOLE, _FLOAT = 0, 1
@@ -87,23 +87,19 @@ def read_compact(data: bytes | memoryview) -> ParsedObject:
 
 
 class _Writer:
-    """Describes the values of one model, and collects its numbers."""
-
     def __init__(self) -> None:
         self.cells: list[int | float] = []
         self.arrays: list[bytes] = []
         self._described: dict[int, list[Any] | None] = {}  # containers by identity; None while one is described
         self._numbers = count()  # of values that are used again
-        self._n_values = self._n_bytes = 0
+        self._n_characters = self._n_bytes = 0
 
     def describe(self, value: Any) -> Any:
         kind = type(value)
-        self._n_values += 1
-        if self._n_values > SKELETON_LIMIT:  # each has a byte at least
-            raise _NotCompact
+        self._count_characters(len(value) if kind is str else 1)
         if kind in _PLAIN:
             return value
-        if kind is int or kind is float:
+        if kind in (int, float):
             self.cells.append(value)
             return _WHOLE if kind is int else _FLOAT
         if kind is np.ndarray:
@@ -117,6 +113,12 @@ class _Writer:
         self._described[id(value)] = None
         description = self._described[id(value)] = self._describe_container(value)
         return description
+
+    def _count_characters(self, count: int) -> None:
+        """Count what the skeleton gets at least: a text that is used again is written again."""
+        self._n_characters += count
+        if self._n_characters > SKELETON_LIMIT:
+            raise _NotCompact
 
     def _refer(self, description: list[Any] | None) -> list[Any]:
         """A reference to what is described already, which is now a value that is used more than once."""
@@ -133,8 +135,8 @@ class _Writer:
             return ["o", _check_name(value.kind), *self._describe_items({} if is_unused else value.state)]
         if kind is dict:
             return ["d", *self._describe_items(value)]
-        if kind is ObjectArray and type(value.shape) in (int, tuple):
-            return ["O", value.shape, *map(self.describe, value)]
+        if kind is ObjectArray:
+            return ["O", _check_shape(value.shape), *map(self.describe, value)]
         if kind is list or kind is tuple:
             return ["l" if kind is list else "t", *map(self.describe, value)]
         raise _NotCompact
@@ -142,6 +144,7 @@ class _Writer:
     def _describe_items(self, items: dict[Any, Any]) -> list[Any]:
         if not all(type(key) in (str, int, float, bool) for key in items):
             raise _NotCompact
+        self._count_characters(sum(len(key) if type(key) is str else 1 for key in items))
         return [list(items), *map(self.describe, items.values())]
 
     def _describe_array(self, array: np.ndarray) -> list[Any]:
@@ -150,6 +153,7 @@ class _Writer:
         if kind.hasobject or self._n_bytes > ARRAYS_LIMIT:
             raise _NotCompact
         order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+        self._count_characters(sum(map(len, kind.names or ())))
         self.cells += array.shape
         self.arrays.append(array.tobytes(order))
         return ["a", _describe_type(kind), order, array.ndim]
@@ -159,6 +163,13 @@ def _check_name(name: str) -> str:
     if name not in USES:
         raise _NotCompact
     return name
+
+
+def _check_shape(shape: Any) -> Any:
+    sizes = shape if type(shape) is tuple else (shape,)  # what the file says: any value
+    if len(sizes) > parsed.DIMENSIONS or not all(type(size) is int and 0 <= size < 2**31 for size in sizes):
+        raise _NotCompact
+    return shape
 
 
 def _describe_type(kind: np.dtype[Any]) -> Any:
@@ -225,7 +236,6 @@ class _Skeleton:
 
 @lru_cache(maxsize=_SKELETONS)
 def _compile_skeleton(text: bytes) -> _Skeleton:
-    """Raises ValueError, and LookupError and TypeError, for one that is no skeleton."""
     skeleton = _Skeleton()
     skeleton.make = _compile_value(json.loads(text), skeleton)
     return skeleton
@@ -274,7 +284,6 @@ def _find_name(name: Any) -> str:
 
 
 def _take_cell(kind: int, skeleton: _Skeleton) -> _Make:
-    """The next cell: a whole number, or a float."""
     if kind not in (_WHOLE, _FLOAT):
         raise ValueError(f"expected a whole number or a float, got {kind}")
     index = skeleton.n_cells

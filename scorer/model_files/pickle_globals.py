@@ -15,8 +15,7 @@ from .parsed import Global, ObjectArray, ParsedObject
 
 WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"  # announces an array in joblib's files
 _DTYPE = "numpy.dtype"
-_SMALL = 2**31  # larger integers could be chosen to fall into one slot of a dict
-LONGEST_STATE = 12  # of an array or a type of arrays
+_LONGEST_STATE = 12  # of an array or a type of arrays
 
 
 @dataclass(slots=True)
@@ -103,7 +102,7 @@ def make_call(function: Any, args: Any, steps: Iterator[None]) -> Any:  # noqa: 
 
 def build_array(announced: Any, state: Any, steps: Iterator[None]) -> Any:
     """The type or the array that was announced, from its state."""
-    if type(announced) is not PendingArray or type(state) is not tuple or len(state) > LONGEST_STATE:
+    if type(announced) is not PendingArray or type(state) is not tuple or len(state) > _LONGEST_STATE:
         raise ValueError("a state for an object that takes none")
     if announced.name == _DTYPE:
         _, order, inner, names, fields, size, *_ = state
@@ -119,20 +118,3 @@ def build_array(announced: Any, state: Any, steps: Iterator[None]) -> Any:
             raise ValueError("expected the objects of an array as a list")
         return ObjectArray(content, shape)
     return parsed.make_array(content, kind, shape, "F" if fortran else "C")
-
-
-def set_items(target: Any, items: list[Any]) -> None:
-    """Put alternating keys and values into a dict, or into an object of a class of dicts, which keeps them apart.
-
-    Raises ValueError.
-    """
-    if type(target) is ParsedObject:
-        target = target.state.setdefault("__items__", {})
-    if type(target) is not dict or len(items) % 2:
-        raise ValueError("keys and values for an object that is not a dict")
-    keys = items[::2]
-    for key in keys:
-        is_whole = isinstance(key, int) or (type(key) is float and key.is_integer())  # a class may be 1.0
-        if type(key) is not str and not (is_whole and -_SMALL < key < _SMALL):
-            raise ValueError(f"expected text or a small number as a key, got a {type(key).__name__}")
-    target.update(zip(keys, items[1::2], strict=True))

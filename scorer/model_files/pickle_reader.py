@@ -15,17 +15,15 @@ from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
-import numpy as np
-
 from scorer.errors import Unscorable
 from shared.contract.reasons import Reason
 
 from . import parsed, pickle_globals
 from .parsed import ParsedObject
-from .templates.known import FileParts, learn_file, read_known_file
 
 PROTOCOL = 5  # the highest one that exists
 STEPS = 2_000_000  # opcodes of a file: a forest of 100 trees has 20,000; each makes at most 100 bytes
+_SMALL = 2**31  # larger integers could be chosen to fall into one slot of a dict
 
 _U16 = struct.Struct("<H").unpack_from
 _U32 = struct.Struct("<I").unpack_from
@@ -34,41 +32,22 @@ _U64 = struct.Struct("<Q").unpack_from
 _F64 = struct.Struct(">d").unpack_from
 
 
-def read_pickle(data: bytes, foreign: list[str], *, uses_templates: bool = True) -> Any:
+def read_pickle(data: bytes, foreign: list[str]) -> Any:
     """The object of a pickle (protocol 2 to 5) or of an uncompressed joblib file, as inert values.
 
-    Names of known libraries that are not on the allow-list are added to *foreign*. With *uses_templates* what is like
-    an earlier file, or like an earlier part of this one, is compared with it and not read: with the same result.
-
+    Names of known libraries that are not on the allow-list are added to *foreign*.
     Raises Unscorable (UNTRUSTED_MODEL, TOO_LARGE), or LookupError, ValueError and such for a broken file.
     """
-    if uses_templates:
-        fitted = read_known_file(data)
-        if fitted is not None:
-            return fitted[0]
-        parts, names = FileParts(), list[str]()
-        try:
-            value, end = _read_object(data, 0, repeat(None, STEPS), names, parts, nested=False)
-        except Exception:
-            if not parts.is_used:
-                foreign += names
-                raise
-        else:
-            foreign += names
-            if not names:
-                learn_file(data, end)
-            return value
-    return _read_object(data, 0, repeat(None, STEPS), foreign, None, nested=False)[0]
+    return _read_object(data, 0, repeat(None, STEPS), foreign, nested=False)[0]
 
 
 def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each opcode; the frequent ones first
-    data: bytes, position: int, steps: Iterator[None], foreign: list[str], parts: FileParts | None, *, nested: bool
+    data: bytes, position: int, steps: Iterator[None], foreign: list[str], *, nested: bool
 ) -> tuple[Any, int]:
-    """The object of the pickle that begins at *position*, and where it ends. *parts*: those that fit templates."""
+    """The object of the pickle that begins at *position*, and where it ends."""
     stack: list[Any] = []
     outer_stacks: list[list[Any]] = []  # the stacks below each mark
     memo: dict[int, Any] = {}
-    n_skipped = 0  # objects in parts that fitted templates, which have numbers as others have
     view = memoryview(data)
     for _ in steps:
         code = data[position]
@@ -78,15 +57,13 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
                 stack.append(memo[data[position]])
                 position += 1
             case 0x94:  # MEMOIZE
-                memo[len(memo) + n_skipped] = stack[-1]
+                memo[len(memo)] = stack[-1]
             case 0x4B:  # BININT1
                 stack.append(data[position])
                 position += 1
             case 0x71:  # BINPUT
                 memo[data[position]] = stack[-1]
                 position += 1
-                _check_numbers(n_skipped)
-                parts = None
             case 0x28:  # MARK
                 outer_stacks.append(stack)
                 stack = []
@@ -98,9 +75,7 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
                 args = stack.pop()
                 stack[-1] = value = pickle_globals.make_call(stack[-1], args, steps)
                 if type(value) is pickle_globals.PendingArray:
-                    value.memo = _find_memo_number(data, position, len(memo) + n_skipped)
-                elif parts is not None and type(value) is np.ndarray:
-                    position, n_skipped = parts.read_parts(data, position, stack, len(outer_stacks), memo, steps)
+                    value.memo = _find_memo_number(data, position, memo)
             case 0x47:  # BINFLOAT
                 stack.append(_F64(data, position)[0])
                 position += 8
@@ -119,13 +94,8 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
                 target = stack[-1]
                 if type(target) is ParsedObject:
                     _update_state(target, state, steps)
-                    if parts is not None:
-                        position, n_skipped = parts.read_parts(data, position, stack, len(outer_stacks), memo, steps)
                 elif type(target) is pickle_globals.PendingArray and target.name == pickle_globals.WRAPPER:
-                    array = _read_joblib_array(data, position, state, steps, foreign, parts, nested=nested)
-                    stack[-1], position = array
-                    if parts is not None:
-                        position, n_skipped = parts.read_parts(data, position, stack, len(outer_stacks), memo, steps)
+                    stack[-1], position = _read_joblib_array(data, position, state, steps, foreign, nested=nested)
                 else:
                     stack[-1] = pickle_globals.build_array(target, state, steps)
                     if target.memo in memo:
@@ -139,7 +109,7 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
                 stack.append({})
             case 0x75:  # SETITEMS
                 items_of_dict, stack = stack, outer_stacks.pop()
-                pickle_globals.set_items(stack[-1], items_of_dict)
+                _set_items(stack[-1], items_of_dict)
             case 0x81:  # NEWOBJ
                 args = stack.pop()
                 stack[-1] = pickle_globals.make_call(stack[-1], args, steps)
@@ -174,15 +144,13 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
                 stack.append([])
             case 0x73:  # SETITEM
                 last, middle = stack.pop(), stack.pop()
-                pickle_globals.set_items(stack[-1], [middle, last])
+                _set_items(stack[-1], [middle, last])
             case 0x65:  # APPENDS
                 more, stack = stack, outer_stacks.pop()
                 _extend_list(stack[-1], more)
             case 0x61:  # APPEND
                 last = stack.pop()
                 _extend_list(stack[-1], [last])
-                if parts is not None:
-                    position, n_skipped = parts.read_parts(data, position, stack, -1 - len(outer_stacks), memo, steps)
             case 0x4A:  # BININT
                 stack.append(_I32(data, position)[0])
                 position += 4
@@ -196,8 +164,6 @@ def _read_object(  # noqa: C901, PLR0912, PLR0915  # one loop, a case for each o
             case 0x72:  # LONG_BINPUT
                 memo[_U32(data, position)[0]] = stack[-1]
                 position += 4
-                _check_numbers(n_skipped)
-                parts = None
             case 0x6A:  # LONG_BINGET
                 stack.append(memo[_U32(data, position)[0]])
                 position += 4
@@ -228,17 +194,11 @@ def _read_two_lines(data: bytes, position: int) -> tuple[str, str, int]:
     return str(data[position:middle], "utf-8"), str(data[middle + 1 : end], "utf-8"), end + 1
 
 
-def _check_numbers(n_skipped: int) -> None:
-    """Raises ValueError where a file that used templates gives a number of its own choice: it is read without them."""
-    if n_skipped:
-        raise ValueError("expected numbers in their order")
-
-
-def _find_memo_number(data: bytes, position: int, n_memo: int) -> int:
+def _find_memo_number(data: bytes, position: int, memo: dict[int, Any]) -> int:
     """The memo number that the file's next opcode gives to the top of the stack; -1 if it gives none."""
     match data[position]:
         case 0x94:
-            return n_memo
+            return len(memo)
         case 0x71:
             return data[position + 1]
         case 0x72:
@@ -255,27 +215,33 @@ def _update_state(target: ParsedObject, state: Any, steps: Iterator[None]) -> No
 
 
 def _read_joblib_array(
-    data: bytes,
-    position: int,
-    state: Any,
-    steps: Iterator[None],
-    foreign: list[str],
-    parts: FileParts | None,
-    *,
-    nested: bool,
+    data: bytes, position: int, state: Any, steps: Iterator[None], foreign: list[str], *, nested: bool
 ) -> tuple[Any, int]:
     """The array that follows in joblib's file, and where it ends."""
     if nested:
         raise ValueError("a joblib array inside an array of objects")
     kind = state["dtype"]
     if kind.hasobject:
-        inner = None if parts is None else FileParts(outer=parts)
-        array, end = _read_object(data, position, steps, foreign, inner, nested=True)
+        array, end = _read_object(data, position, steps, foreign, nested=True)
         return array, end
     if state.get("numpy_array_alignment_bytes") is not None:
         position += 1 + data[position]
     end = position + parsed.count_bytes(kind, state["shape"])
     return parsed.make_array(data[position:end], kind, state["shape"], state["order"]), end
+
+
+def _set_items(target: Any, items: list[Any]) -> None:
+    """Put alternating keys and values into a dict, or into an object of a class of dicts, which keeps them apart."""
+    if type(target) is ParsedObject:
+        target = target.state.setdefault("__items__", {})
+    if type(target) is not dict or len(items) % 2:
+        raise ValueError("keys and values for an object that is not a dict")
+    keys = items[::2]
+    for key in keys:
+        is_whole = isinstance(key, int) or (type(key) is float and key.is_integer())  # a class may be 1.0
+        if type(key) is not str and not (is_whole and -_SMALL < key < _SMALL):
+            raise ValueError(f"expected text or a small number as a key, got a {type(key).__name__}")
+    target.update(zip(keys, items[1::2], strict=True))
 
 
 def _extend_list(target: Any, items: list[Any]) -> None:

@@ -184,6 +184,17 @@ def write_frames(end: int, *frames: Frame) -> None:
         rest = rest[os.write(end, rest) :]
 
 
+def open_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
+    """Two pipes. Raises OSError, and then has opened none."""
+    first = os.pipe()
+    try:
+        return first, os.pipe()
+    except OSError:
+        for end in first:
+            os.close(end)
+        raise
+
+
 def _read_bytes(end: int, length: int) -> bytearray:
     content, missing = bytearray(length), length
     while missing:

@@ -168,21 +168,26 @@ class WorkerPool:
 
     def _start_supervisor(self, count: int) -> list[tuple[PipeEnd, Arena | None]]:
         """Start a process with *count* supervisors, and return the pipes to them, and their arenas."""
-        node_ends, supervisor_ends, arenas = [], [], [make_arena() for _ in range(count)]
-        for _ in range(count):
-            (requests_end, to_supervisor), (to_node, replies_end) = os.pipe(), os.pipe()
-            node_ends.append((to_node, to_supervisor))
-            supervisor_ends.append((requests_end, replies_end))
-        config = {
-            "pipes": supervisor_ends,
-            "arenas": [arena.read_fd if arena else None for arena in arenas],
-            "timeout": self._timeout,
-            "memory": self._memory,
-            "scoring": self._scoring,
-            "options": self._options,
-        }
-        inherited = [end for ends in supervisor_ends for end in ends] + [arena.read_fd for arena in arenas if arena]
+        node_ends: list[tuple[int, int]] = []
+        supervisor_ends: list[tuple[int, int]] = []
+        arenas: list[Arena | None] = []
+        inherited: list[int] = []
         try:
+            for _ in range(count):
+                (requests_end, to_supervisor), (to_node, replies_end) = pipe.open_pipes()
+                node_ends.append((to_node, to_supervisor))
+                supervisor_ends.append((requests_end, replies_end))
+                inherited += (requests_end, replies_end)
+                arenas.append(arena := make_arena())
+                inherited += [arena.read_fd] if arena else []
+            config = {
+                "pipes": supervisor_ends,
+                "arenas": [arena.read_fd if arena else None for arena in arenas],
+                "timeout": self._timeout,
+                "memory": self._memory,
+                "scoring": self._scoring,
+                "options": self._options,
+            }
             with self._starting:
                 if self._is_closed:
                     raise Unavailable("the worker processes are being ended")

@@ -146,7 +146,6 @@ def _supervise_worker(node: PipeEnd, task: _Task) -> NoReturn:
                 worker = _spawn_worker(task)
             is_fresh = False
             if not _relay_replies(worker, request, node, task.limits):
-                _reap_worker(worker)
                 worker, is_fresh = _spawn_worker(task), True
     except (EOFError, BrokenPipeError):
         os._exit(0)  # the node closed its end; the worker dies with us
@@ -164,7 +163,10 @@ def _receive_request(node: PipeEnd, worker: _Worker, limits: Limits) -> Frame:
 
 
 def _relay_replies(worker: _Worker, request: Frame, node: PipeEnd, limits: Limits) -> bool:
-    """Send the worker's replies to the node, as they come; False where it died, which the last frame then says."""
+    """Send the worker's replies to the node, as they come; False where it died, which the last frame then says.
+
+    By then it is reaped: what the node writes next for another process is not for this one to read.
+    """
     frames: list[Frame] = []
     try:
         worker.pipe_end.send_frames(request)
@@ -181,8 +183,11 @@ def _relay_replies(worker: _Worker, request: Frame, node: PipeEnd, limits: Limit
         frames.append(_make_crash(worker, Reason.CRASHED, _describe_exit(worker.pid)))
     except InvalidFrame as error:
         frames.append(_make_crash(worker, Reason.CRASHED, f"{pipe.UNUSABLE}: {error}"))
+    is_alive = not frames or frames[-1].kind is not FrameKind.DIED
+    if not is_alive:
+        _reap_worker(worker)
     node.send_frames(*frames)
-    return not frames or frames[-1].kind is not FrameKind.DIED
+    return is_alive
 
 
 def _receive_reply(worker: _Worker, reply_limit: int, node: PipeEnd, limits: Limits) -> Frame:

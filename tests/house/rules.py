@@ -90,7 +90,6 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "scorer.device_formats": _BASE | {"scorer.readings.time_zones"},
     "scorer.model_files": _BASE,
     "scorer.model_files.boosters": _BASE | {"scorer.model_files.parsed"},
-    "scorer.model_files.templates": _BASE | {"scorer.model_files.parsed", "scorer.model_files.pickle_globals"},
     "scorer.families": _FAMILIES,
     "scorer.families.predictors": _FAMILIES,
     "scorer.families.trees": _FAMILIES,

@@ -26,9 +26,15 @@ class Target:
 
     @property
     def is_of_host(self) -> bool:
-        """Whether this machine can run code of a level: another would end at the first instruction that it lacks."""
+        """Whether this machine can run the code: another would end at the first instruction that it lacks.
+
+        Of other processors than the levels it is known only that this machine is itself.
+        """
         host = binding.get_host_cpu_features()
-        return all(host.get(feature) for feature in LEVELS.get((self.cpu, self.features), ()))
+        needs = LEVELS.get((self.cpu, self.features))
+        if needs is None:
+            return (self.cpu, self.features) == (binding.get_host_cpu_name(), host.flatten())
+        return all(host.get(feature) for feature in needs)
 
     def make_machine(self) -> binding.TargetMachine:
         """What LLVM emits code by, with the options that numba has."""

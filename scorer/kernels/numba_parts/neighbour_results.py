@@ -22,11 +22,14 @@ from scorer.families.neighbours import (
     N_ROWS,
     N_VALUES,
     NEAR,
+    NEAR_UNSURE,
     NEIGHBOUR_NUMBERS,
     PADDING,
     POINTS_AT,
     ROW_AT,
     SEARCH,
+    SURE,
+    UNDERFLOW,
     USE,
     Metric,
     Search,
@@ -93,7 +96,7 @@ def _rate_outlier(heap, places, values, size, n_rows, offset, uncertainty):
         heap[i] = density[places[i]] / own
         is_even &= heap[i] == 1.0
     score = -(_add_pairwise(heap, size) / size) - offset
-    if spread > 1e-11 * doubt or (abs(score) < NEAR and not (score == 0.0 and is_even)):
+    if spread > SURE * doubt or (abs(score) < NEAR and not (score == 0.0 and is_even)):
         return math.nan
     return score
 
@@ -120,7 +123,7 @@ def _use_neighbours(out, r, heap, places, values, integers, offset, uncertainty)
     is_weighted = integers[IS_WEIGHTED] != 0
     if is_weighted:
         _sort_neighbours(heap, places, size)
-    if is_weighted and uncertainty > 1e-11 * heap[0] * heap[0]:
+    if is_weighted and uncertainty > SURE * heap[0] * heap[0]:
         out[0, r] = math.nan
         return
     is_whole = _weigh_neighbours(heap, size, is_weighted)
@@ -137,19 +140,19 @@ def _use_neighbours(out, r, heap, places, values, integers, offset, uncertainty)
         return
     for i in range(size):
         out[int(values[places[i]]), r] += heap[i]
-    if not is_whole and (size >= FEW or integers[METRIC] == _MINKOWSKI):
-        _doubt_label(out, r, n_values)
+    if not is_whole and (size >= FEW or integers[METRIC] == _MINKOWSKI or uncertainty > 0.0):
+        _doubt_label(out, r, n_values, NEAR_UNSURE if uncertainty > 0.0 else NEAR)
 
 
 @plain
-def _doubt_label(out, r, n_classes):
+def _doubt_label(out, r, n_classes, tolerance):
     """NaN for a row of which two classes have nearly the same weight."""
     best = 0
     for j in range(1, n_classes):
         if out[j, r] > out[best, r]:
             best = j
     for j in range(n_classes):
-        if j != best and out[best, r] - out[j, r] <= NEAR * out[best, r]:
+        if j != best and out[best, r] - out[j, r] <= tolerance * out[best, r]:
             out[best, r] = math.nan
             return
 
@@ -177,7 +180,9 @@ def find_neighbours(out, z, integers, numbers, floats, places, n_new, n_padded):
             norm += x[f] * x[f]
         if not norm < math.inf:  # not finite, or so large that distances are not
             continue
-        uncertainty = bounds[0] * (norm + bounds[1]) if search == _BRUTE and metric == _EUCLIDEAN else 0.0
+        uncertainty = 0.0
+        if search == _BRUTE and metric == _EUCLIDEAN:
+            uncertainty = bounds[0] * (norm + bounds[1]) + UNDERFLOW
         is_sure = is_small and select_nearest(
             x, points, heap, places, all_distances, places[CHOSEN_AT:], size, n_rows, metric, p, uncertainty
         )

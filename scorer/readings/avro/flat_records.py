@@ -123,7 +123,9 @@ class _Cells:
             case field if field == DOUBLE_FIELD:
                 return build_numbers(bits.view(np.float64), null=null)
             case field if field == FLOAT_FIELD:
-                return build_numbers(bits.astype(np.uint32).view(np.float32).astype(np.float64), null=null)
+                with np.errstate(invalid="ignore"):  # a NaN of any form is NaN
+                    numbers = bits.astype(np.uint32).view(np.float32).astype(np.float64)
+                return build_numbers(numbers, null=null)
         zone = None if kind.logical.startswith("local") else "UTC"
         return build_numbers(bits, pa.timestamp(unit, zone) if unit else None, null)
 

@@ -202,6 +202,34 @@ def test_without_a_tree_a_tie_that_matters_is_left_to_the_library(backend: Modul
     assert run_chain(backend, pack(of_equals), np.array([[1.0]]))[0].tolist() == [[1.0]]
 
 
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_without_a_tree_two_classes_of_nearly_the_same_weight_are_left_to_the_library(
+    size: int, backend: ModuleType
+) -> None:
+    """Brute force has its distances of a product of matrices, so of two equal ones either may be the smaller."""
+    random = np.random.default_rng(0)
+    n_left = 0
+    for _ in range(20):
+        rows = np.round(random.normal(20, 1, (12, 3)), 1)
+        labels = np.append([0, 1], random.integers(0, 2, 10))
+        model = KNeighborsClassifier(size, weights="distance", algorithm="brute").fit(rows, labels)
+        between = (rows[:, None] + rows[None])[np.triu_indices(12, 1)] / 2
+        outputs, places = run_chain(backend, pack(model), between)
+        is_known = np.isfinite(outputs).all(axis=1)
+        assert (places[is_known] == model.predict(between)[is_known]).all()
+        n_left += (~is_known).sum()
+    assert n_left > 0
+
+
+def test_without_a_tree_distances_whose_squares_underflow_are_left_to_the_library(backend: ModuleType) -> None:
+    rows = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 3.0]]) * 1e-160
+    model = KNeighborsClassifier(2, weights="distance", algorithm="brute").fit(rows, [0, 1, 1])
+
+    outputs, _ = run_chain(backend, pack(model), rows * 1.5)
+
+    assert np.isnan(outputs).any(axis=1).all()
+
+
 def test_without_a_tree_a_distance_that_rounding_decides_is_left_to_the_library(backend: ModuleType) -> None:
     """scikit-learn computes |x|^2 - 2 x.y + |y|^2, of which at this distance from zero no digit is right."""
     rows = np.random.default_rng(4).normal(size=(50, 2)) + 1e8

@@ -106,6 +106,24 @@ def test_what_has_no_such_form_has_none() -> None:
         assert compact.to_bytes(ParsedObject(SCALER, {"value": value})) == b""
 
 
+@pytest.mark.parametrize("shape", [(b"x",), b"x", Global(SCALER), (1, (1, 1)), -1, (2**31,), (1,) * 9, True, None, "1"])
+def test_an_array_of_objects_whose_shape_is_none_has_no_form(shape: Any) -> None:
+    """The shape of such an array is what the file says."""
+    model = ParsedObject(SCALER, {"value": ObjectArray([1.0], shape)})
+
+    assert compact.to_bytes(model) == b""
+
+
+def test_what_is_written_again_is_counted_before_it_is_written() -> None:
+    """A text or a key that a small file names many times is many texts in a skeleton."""
+    text = "x" * 1000
+    for value in ([text] * 17, [{text: number} for number in range(17)]):
+        writer = compact._Writer()
+        with pytest.raises(compact._NotCompact):
+            writer.describe(value)
+        assert writer._n_characters <= compact.SKELETON_LIMIT + len(text)
+
+
 def forge(skeleton: Any, *cells: int, body: bytes = b"") -> bytes:
     """A compact form of any skeleton."""
     text = json.dumps(skeleton).encode()

@@ -63,7 +63,8 @@ def read_sql(server: Postgres, table: str) -> Rows:
 def open_table(url: str, storage: str) -> DeltaTable:
     """The Delta table, as others open it."""
     location, options = open_container(url, storage).locate_delta("")
-    return DeltaTable(location, storage_options=dict(options))
+    own = {name: value for name, value in options.items() if name not in ("max_retries", "retry_timeout")}
+    return DeltaTable(location, storage_options=own)  # polars takes other types of these
 
 
 def read_by_duckdb(table: DeltaTable) -> Rows:
