@@ -349,7 +349,7 @@ LEAST = 50  # a machine may stand still for as long as a door has
 
 
 def fuzz(door: str, folder: Path, seconds: float, seed: int) -> dict[str, Any]:
-    """Try for so long, and LEAST at least; what was tried last lies in the folder, for the case that nobody comes back."""
+    """Try for so long, and LEAST at least; what was tried last lies in the folder, should nobody come back."""
     files = [path.read_bytes() for path in sorted(folder.glob("seed-*"))]
     random = np.random.default_rng(seed)
     for data in files:
