@@ -44,6 +44,29 @@ def test_what_is_written_is_read_by_who_cannot_write_it(arena: Arena) -> None:
     os.close(arena.read_fd)
 
 
+@pytest.mark.parametrize("size", [0, 3, SIZE + 1])
+def test_of_the_request_before_nothing_stays(arena: Arena, size: int) -> None:
+    """The worker process may be another one by then, which never had it."""
+    arena.write([b"a device's readings"])
+
+    arena.write([b"x" * size])
+
+    memory = map_arena(arena.read_fd)
+    assert memory[:64].rstrip(b"\0") == b"x" * (size if size <= SIZE else 0)
+
+
+def test_who_opens_it_once_more_cannot_map_it_for_writing_either(arena: Arena) -> None:
+    again = os.open(f"/proc/self/fd/{arena.read_fd}", os.O_RDWR)
+    try:
+        with pytest.raises(PermissionError):
+            mmap.mmap(again, SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        with pytest.raises(PermissionError):
+            os.ftruncate(again, 1)
+    finally:
+        os.close(again)
+        os.close(arena.read_fd)
+
+
 def test_what_does_not_fit_is_not_written(arena: Arena) -> None:
     os.close(arena.read_fd)
 
