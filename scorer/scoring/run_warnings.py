@@ -30,7 +30,7 @@ _FAMILIES = {
     Family.LINEAR: "linear one-class SVMs",
     Family.ENVELOPE: "EllipticEnvelope",
     Family.FOREST: "IsolationForest",
-    Family.STEPS: "models of several steps",
+    Family.STEPS: "all other models that kernels score",
 }
 
 

@@ -134,7 +134,7 @@ def test_where_gaps_are_dropped_no_model_is_given_them(
 
     check(output, "bears", models["bears"], read_rows(GAPPY).dropna())
     assert warnings.sentences == (
-        "2 of 17 rows of models of several steps lacked a feature: GAPS says what becomes of them",
+        "2 of 17 rows of all other models that kernels score lacked a feature: GAPS says what becomes of them",
         f"2 {LEFT_OUT}",
     )
 
